@@ -1,0 +1,205 @@
+//! Where the code asks for attention: notes that somebody left in comments, and long functions.
+//!
+//! Both come from syntax trees, so a marker inside a string is not a note and a long table is not a function.
+
+mod syntax;
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::syntax::{Grammar, Parsed};
+use super::top::Top;
+use super::{Error, Watch, files};
+
+/// A function longer than this counts as long.
+pub const LONG_FUNCTION_LINES: u64 = 70;
+
+/// Notes beyond this are counted and not listed; nobody reads the two-hundredth.
+pub const NOTES_LISTED: usize = 200;
+
+/// Long functions beyond this are counted and not listed.
+pub const LONG_FUNCTIONS_LISTED: usize = 50;
+
+/// Larger source files are generated; parsing one takes seconds and a hundred times its size in memory.
+pub const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How many names of skipped or broken files are kept as evidence.
+pub const PATHS_LISTED: usize = 20;
+
+/// What the syntax trees of a repository show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Hotspots {
+    /// By name.
+    pub languages: Vec<LanguageFunctions>,
+    pub notes_total: u64,
+    /// The first [`NOTES_LISTED`], by file and line.
+    pub notes: Vec<Note>,
+    /// Functions longer than [`LONG_FUNCTION_LINES`].
+    pub long_functions_total: u64,
+    /// Longest first.
+    pub long_functions: Vec<LongFunction>,
+    /// Files with syntax the parser did not understand; what it did understand is counted.
+    pub syntax_errors: PathList,
+    /// Files larger than [`SOURCE_BYTES_MAX`] or unreadable.
+    pub oversized: PathList,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LanguageFunctions {
+    pub language: String,
+    pub files: u64,
+    pub functions: u64,
+    pub notes: u64,
+}
+
+/// A marker such as `TODO` in a comment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Note {
+    pub marker: Marker,
+    pub file: String,
+    /// From one.
+    pub line: u64,
+    /// From the marker to the end of the line or of the comment.
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Marker {
+    Fixme,
+    Hack,
+    Xxx,
+    Todo,
+}
+
+impl Marker {
+    pub const ALL: [Self; 4] = [Self::Fixme, Self::Hack, Self::Xxx, Self::Todo];
+
+    /// The word as it stands in comments.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Fixme => "FIXME",
+            Self::Hack => "HACK",
+            Self::Xxx => "XXX",
+            Self::Todo => "TODO",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LongFunction {
+    pub name: String,
+    pub file: String,
+    /// The line of the function's first word, from one.
+    pub start_line: u64,
+    pub lines: u64,
+}
+
+/// How many files, and the first of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PathList {
+    pub total: u64,
+    pub paths: Vec<String>,
+}
+
+impl PathList {
+    fn push(&mut self, path: String) {
+        self.total += 1;
+        if self.paths.len() < PATHS_LISTED {
+            self.paths.push(path);
+        }
+    }
+}
+
+/// Parses every Rust, Python, JavaScript, TypeScript and Go file below `repo`.
+pub fn hotspots(repo: &Path, watch: &Watch) -> Result<Hotspots, Error> {
+    let mut tally = Tally::new();
+    let mut grammars = Grammar::all()?;
+    files::walk(repo, watch, "parsing source files", |entry| {
+        let Some(index) = grammars.iter().position(|grammar| grammar.takes(&entry.name)) else { return Ok(()) };
+        if entry.bytes > SOURCE_BYTES_MAX {
+            tally.oversized.push(entry.name);
+            return Ok(());
+        }
+        let Some(text) = files::read_text(&entry.path, SOURCE_BYTES_MAX) else {
+            tally.oversized.push(entry.name);
+            return Ok(());
+        };
+        let parsed = grammars[index].parse(&text, watch)?;
+        tally.add(grammars[index].language(), entry.name, parsed);
+        Ok(())
+    })?;
+    Ok(tally.finish())
+}
+
+struct Tally {
+    languages: Vec<LanguageFunctions>,
+    notes_total: u64,
+    notes: Vec<Note>,
+    long_total: u64,
+    long: Top<u64, (String, u64, String)>,
+    syntax_errors: PathList,
+    oversized: PathList,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self {
+            languages: Vec::new(),
+            notes_total: 0,
+            notes: Vec::new(),
+            long_total: 0,
+            long: Top::new(LONG_FUNCTIONS_LISTED),
+            syntax_errors: PathList::default(),
+            oversized: PathList::default(),
+        }
+    }
+
+    fn add(&mut self, language: &str, file: String, parsed: Parsed) {
+        let row = match self.languages.iter_mut().position(|row| row.language == language) {
+            Some(index) => &mut self.languages[index],
+            None => {
+                let language = language.to_owned();
+                self.languages.push(LanguageFunctions { language, files: 0, functions: 0, notes: 0 });
+                let last = self.languages.len() - 1;
+                &mut self.languages[last]
+            }
+        };
+        row.files += 1;
+        row.functions += parsed.functions;
+        row.notes += parsed.notes.len() as u64;
+        self.notes_total += parsed.notes.len() as u64;
+        let room = NOTES_LISTED - self.notes.len();
+        self.notes.extend(parsed.notes.into_iter().take(room).map(|(marker, line, text)| Note {
+            marker,
+            file: file.clone(),
+            line,
+            text,
+        }));
+        for function in parsed.long_functions {
+            self.long_total += 1;
+            self.long.push(function.lines, (file.clone(), function.start_line, function.name));
+        }
+        if parsed.syntax_error {
+            self.syntax_errors.push(file);
+        }
+    }
+
+    fn finish(mut self) -> Hotspots {
+        self.languages.sort_by(|a, b| a.language.cmp(&b.language));
+        let long_functions = self.long.into_sorted().into_iter().map(|(lines, (file, start_line, name))| {
+            LongFunction { name, file, start_line, lines }
+        });
+        Hotspots {
+            languages: self.languages,
+            notes_total: self.notes_total,
+            notes: self.notes,
+            long_functions_total: self.long_total,
+            long_functions: long_functions.collect(),
+            syntax_errors: self.syntax_errors,
+            oversized: self.oversized,
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What is in the repository: files, bytes and lines by language, and the largest files.
+//!
+//! Files that `.gitignore` excludes are not counted, binary files are counted but not read beyond their start.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::files::{self, Entry};
+use super::languages::{self, Comments, Language, Purpose};
+use super::top::Top;
+use super::{Error, Watch};
+
+/// A reader looks at the first handful; more would only lengthen the report.
+pub const LARGEST_FILES: usize = 25;
+
+/// Git itself looks for a NUL in the first 8,000 bytes to call a file binary.
+const BINARY_PROBE_BYTES: usize = 8_000;
+
+/// Larger text files are data dumps whose line count tells nothing and would hold up everything else.
+const COUNTED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Only this much of a line is kept to tell code from comment, so that a one-line gigabyte needs no memory.
+const LINE_KEPT_BYTES: usize = 4 * 1024;
+
+/// The files of a repository in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Inventory {
+    pub total: Tally,
+    /// Most lines first. Their sum, with `binary` and `uncounted`, is `total`.
+    pub languages: Vec<LanguageTally>,
+    pub binary: FileTally,
+    /// Text too large to count lines in, or not readable.
+    pub uncounted: FileTally,
+    pub largest: Vec<LargestFile>,
+    pub skipped: SkippedEntries,
+}
+
+/// Files, bytes and lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tally {
+    pub files: u64,
+    pub bytes: u64,
+    pub lines: Lines,
+}
+
+/// Lines by kind; the three kinds sum to `total`. Comments are recognised by how lines begin, so approximately.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lines {
+    pub total: u64,
+    pub code: u64,
+    pub comment: u64,
+    pub blank: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileTally {
+    pub files: u64,
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LanguageTally {
+    pub language: String,
+    pub purpose: Purpose,
+    pub tally: Tally,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LargestFile {
+    pub path: String,
+    pub bytes: u64,
+}
+
+/// Entries seen and left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SkippedEntries {
+    pub unreadable: u64,
+    pub symlinks: u64,
+    /// Files whose name is not UTF-8.
+    pub unnameable: u64,
+}
+
+/// Counts every file below `repo` that `.gitignore` does not exclude.
+pub fn inventory(repo: &Path, watch: &Watch) -> Result<Inventory, Error> {
+    let mut count = Count::default();
+    let mut largest = Top::new(LARGEST_FILES);
+    let skipped = files::walk(repo, watch, "counting files", |entry| {
+        count.add(&entry, watch)?;
+        largest.push(entry.bytes, entry.name);
+        Ok(())
+    })?;
+    let mut languages: Vec<_> = count.languages.into_values().collect();
+    languages.sort_by(|a, b| {
+        (b.tally.lines.total, b.tally.bytes, &a.language).cmp(&(a.tally.lines.total, a.tally.bytes, &b.language))
+    });
+    Ok(Inventory {
+        total: count.total,
+        languages,
+        binary: count.binary,
+        uncounted: count.uncounted,
+        largest: largest.into_sorted().into_iter().map(|(bytes, path)| LargestFile { path, bytes }).collect(),
+        skipped: SkippedEntries {
+            unreadable: skipped.unreadable,
+            symlinks: skipped.symlinks,
+            unnameable: skipped.unnameable,
+        },
+    })
+}
+
+#[derive(Default)]
+struct Count {
+    total: Tally,
+    languages: BTreeMap<&'static str, LanguageTally>,
+    binary: FileTally,
+    uncounted: FileTally,
+}
+
+/// What reading one file told.
+enum Reading {
+    Binary,
+    Uncounted,
+    Text(&'static Language, Lines),
+}
+
+impl Count {
+    fn add(&mut self, entry: &Entry, watch: &Watch) -> Result<(), Error> {
+        self.total.files += 1;
+        self.total.bytes += entry.bytes;
+        let reading = match read(entry, watch) {
+            Ok(reading) => reading,
+            Err(_) => {
+                watch.check()?;
+                Reading::Uncounted
+            }
+        };
+        match reading {
+            Reading::Binary => self.binary.add(entry.bytes),
+            Reading::Uncounted => self.uncounted.add(entry.bytes),
+            Reading::Text(language, lines) => {
+                self.total.lines.add(lines);
+                let row = self.languages.entry(language.name).or_insert_with(|| LanguageTally {
+                    language: language.name.to_owned(),
+                    purpose: language.purpose,
+                    tally: Tally::default(),
+                });
+                row.tally.files += 1;
+                row.tally.bytes += entry.bytes;
+                row.tally.lines.add(lines);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FileTally {
+    fn add(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+    }
+}
+
+impl Lines {
+    fn add(&mut self, other: Self) {
+        self.total += other.total;
+        self.code += other.code;
+        self.comment += other.comment;
+        self.blank += other.blank;
+    }
+}
+
+fn read(entry: &Entry, watch: &Watch) -> io::Result<Reading> {
+    let mut reader = BufReader::with_capacity(64 * 1024, File::open(&entry.path)?);
+    let start = reader.fill_buf()?;
+    let start = &start[..start.len().min(BINARY_PROBE_BYTES)];
+    if start.contains(&0) {
+        return Ok(Reading::Binary);
+    }
+    if entry.bytes > COUNTED_BYTES_MAX {
+        return Ok(Reading::Uncounted);
+    }
+    let first_line = start.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let language = languages::detect(&entry.name, &String::from_utf8_lossy(first_line));
+    Ok(Reading::Text(language, count_lines(&mut reader, language.comments, watch)?))
+}
+
+/// Counts lines chunk by chunk; a canceled caller surfaces as an error that `Count::add` turns into `Canceled`.
+fn count_lines(reader: &mut impl BufRead, comments: Comments, watch: &Watch) -> io::Result<Lines> {
+    let mut lines = Lines::default();
+    let mut in_block = false;
+    let mut kept = Vec::new();
+    let mut pending = false;
+    loop {
+        let chunk = reader.fill_buf()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let taken = chunk.len();
+        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+            let room = LINE_KEPT_BYTES.saturating_sub(kept.len()).min(piece.len());
+            kept.extend_from_slice(&piece[..room]);
+            pending = piece.last() != Some(&b'\n');
+            if !pending {
+                lines.count(&kept, comments, &mut in_block);
+                kept.clear();
+            }
+        }
+        reader.consume(taken);
+        if watch.is_canceled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+    }
+    if pending {
+        lines.count(&kept, comments, &mut in_block);
+    }
+    Ok(lines)
+}
+
+impl Lines {
+    fn count(&mut self, line: &[u8], comments: Comments, in_block: &mut bool) {
+        self.total += 1;
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim();
+        if text.is_empty() {
+            self.blank += 1;
+        } else if is_comment(text, comments, in_block) {
+            self.comment += 1;
+        } else {
+            self.code += 1;
+        }
+    }
+}
+
+fn is_comment(text: &str, comments: Comments, in_block: &mut bool) -> bool {
+    if *in_block {
+        *in_block = !comments.block.is_some_and(|(_, close)| text.contains(close));
+        return true;
+    }
+    if let Some((open, close)) = comments.block
+        && let Some(rest) = text.strip_prefix(open)
+    {
+        *in_block = !rest.contains(close);
+        return *in_block || rest.ends_with(close);
+    }
+    comments.line.iter().any(|prefix| text.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lines, count_lines};
+    use crate::report::Watch;
+    use crate::report::languages::detect;
+
+    #[test]
+    fn blank_comment_and_code_lines_are_told_apart() {
+        let text = "// one\n\n/* two\nstill two\n*/ \nfn main() {} // code\n/* a */ let b;\n\tx";
+        let lines = count_lines(&mut text.as_bytes(), detect("a.rs", "").comments, &Watch::silent()).unwrap();
+        assert_eq!(lines, Lines { total: 8, code: 3, comment: 4, blank: 1 });
+    }
+}

@@ -1,0 +1,203 @@
+//! What the repository depends on, read from its dependency manifests and never from the network.
+//!
+//! A manifest that cannot be read is a finding beside the others and never fails the whole.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::manifest_formats as formats;
+use super::{Error, Watch, files};
+
+/// A monorepo has hundreds; beyond this they are vendored copies, which belong in `.gitignore`.
+pub const MANIFESTS_MAX: usize = 2_000;
+
+/// Written by people, a manifest is a few kilobytes; a larger one is generated and would hold up the rest.
+pub const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Per manifest; more than this is a list that no reader goes through.
+pub const DEPENDENCIES_MAX: usize = 2_000;
+
+/// The manifests of a repository, sorted by path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Manifests {
+    pub manifests: Vec<Manifest>,
+    /// Manifests, or parts of them, that could not be read.
+    pub findings: Vec<Finding>,
+    /// Dependencies named in all manifests, each manifest's own.
+    pub dependencies_total: u64,
+    /// Whether there are more manifests than [`MANIFESTS_MAX`].
+    pub truncated: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Manifest {
+    pub path: String,
+    pub ecosystem: Ecosystem,
+    pub name: Option<String>,
+    pub version: Option<String>,
+    /// Sorted by kind and name.
+    pub dependencies: Vec<Dependency>,
+    /// Dependencies beyond [`DEPENDENCIES_MAX`].
+    pub omitted: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Dependency {
+    pub kind: Kind,
+    pub name: String,
+    /// As written; `*` when the manifest states none, `path …` or `git …` for a source that is not a registry.
+    pub requirement: String,
+    /// Whether the requirement comes from a manifest further up, such as a Cargo workspace or a Maven parent.
+    pub inherited: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Normal,
+    Dev,
+    Build,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Ecosystem {
+    Cargo,
+    Npm,
+    Python,
+    Go,
+    Maven,
+    Rubygems,
+    Composer,
+}
+
+impl Ecosystem {
+    /// The name people use.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Cargo => "Cargo",
+            Self::Npm => "npm",
+            Self::Python => "Python",
+            Self::Go => "Go",
+            Self::Maven => "Maven",
+            Self::Rubygems => "RubyGems",
+            Self::Composer => "Composer",
+        }
+    }
+}
+
+/// What is wrong with a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    pub path: String,
+    /// Where, when the parser knows.
+    pub line: Option<u64>,
+    pub problem: String,
+}
+
+/// What one manifest says, before workspaces are resolved.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) name: Option<String>,
+    pub(super) version: Option<String>,
+    pub(super) dependencies: Vec<Dependency>,
+    /// What members of the workspace may inherit: by dependency name, and the version as `None`.
+    pub(super) offers: BTreeMap<Option<String>, String>,
+    pub(super) version_inherited: bool,
+    /// Lines that were skipped and why.
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Why a manifest, or one line of it, could not be read.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) line: Option<u64>,
+    pub(super) text: String,
+}
+
+impl Dependency {
+    pub(super) fn new(kind: Kind, name: impl Into<String>, requirement: impl Into<String>) -> Self {
+        let requirement = requirement.into();
+        let requirement = if requirement.is_empty() { "*".to_owned() } else { requirement };
+        Self { kind, name: name.into(), requirement, inherited: false }
+    }
+}
+
+/// Reads every dependency manifest below `repo`.
+pub fn manifests(repo: &Path, watch: &Watch) -> Result<Manifests, Error> {
+    let mut read = Vec::new();
+    let mut findings = Vec::new();
+    let mut truncated = false;
+    files::walk(repo, watch, "reading manifests", |entry| {
+        let Some((ecosystem, parse)) = formats::format_of(&entry.name) else { return Ok(()) };
+        if read.len() == MANIFESTS_MAX {
+            truncated = true;
+            return Ok(());
+        }
+        let reading = match files::read_text(&entry.path, MANIFEST_BYTES_MAX) {
+            Some(text) => parse(&entry.name, text.trim_start_matches('\u{feff}')),
+            None => Err(Problem { line: None, text: format!("larger than {MANIFEST_BYTES_MAX} bytes or unreadable") }),
+        };
+        match reading {
+            Ok(mut reading) => {
+                let problems = std::mem::take(&mut reading.problems);
+                findings.extend(problems.into_iter().map(|problem| problem.at(&entry.name)));
+                read.push((entry.name, ecosystem, reading));
+            }
+            Err(problem) => findings.push(problem.at(&entry.name)),
+        }
+        Ok(())
+    })?;
+    inherit(&mut read);
+    let mut manifests: Vec<_> = read.into_iter().map(|(path, ecosystem, one)| finish(path, ecosystem, one)).collect();
+    manifests.sort_by(|a, b| a.path.cmp(&b.path));
+    findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
+    let count = |manifest: &Manifest| manifest.dependencies.len() as u64 + manifest.omitted;
+    Ok(Manifests { dependencies_total: manifests.iter().map(count).sum(), manifests, findings, truncated })
+}
+
+impl Problem {
+    fn at(self, path: &str) -> Finding {
+        Finding { path: path.to_owned(), line: self.line, problem: self.text }
+    }
+}
+
+/// Fills in what members take from the nearest Cargo workspace above them.
+fn inherit(read: &mut [(String, Ecosystem, Reading)]) {
+    let offers: BTreeMap<String, BTreeMap<Option<String>, String>> = read
+        .iter_mut()
+        .filter(|(_, _, reading)| !reading.offers.is_empty())
+        .map(|(path, _, reading)| (folder_of(path).to_owned(), std::mem::take(&mut reading.offers)))
+        .collect();
+    for (path, _, reading) in read.iter_mut() {
+        let Some(offer) = folders_up(path).find_map(|folder| offers.get(folder)) else { continue };
+        if reading.version_inherited {
+            reading.version = offer.get(&None).cloned();
+        }
+        for dependency in reading.dependencies.iter_mut().filter(|dependency| dependency.inherited) {
+            if let Some(requirement) = offer.get(&Some(dependency.name.clone())) {
+                dependency.requirement.clone_from(requirement);
+            }
+        }
+    }
+}
+
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn folders_up(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(folder_of(path)), |folder| (!folder.is_empty()).then(|| folder_of(folder)))
+}
+
+fn finish(path: String, ecosystem: Ecosystem, reading: Reading) -> Manifest {
+    let mut dependencies = reading.dependencies;
+    dependencies.sort();
+    dependencies.dedup();
+    let omitted = dependencies.len().saturating_sub(DEPENDENCIES_MAX) as u64;
+    dependencies.truncate(DEPENDENCIES_MAX);
+    Manifest { path, ecosystem, name: reading.name, version: reading.version, dependencies, omitted }
+}

@@ -1,0 +1,93 @@
+//! What a decision holds: the closed set of things that a turn can cause.
+
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, EntityAddress, Key, Timestamp, jobs};
+use serde::Serialize;
+use serde_json::Value;
+use smol_str::SmolStr;
+
+/// Everything that a command leads to. All of it is committed at once, or none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision<E> {
+    /// What happened, in order.
+    pub events: Vec<E>,
+    /// Commands for other entities; delivered once, in order per pair of partitions.
+    pub sends: Vec<Send>,
+    /// Timers of this entity.
+    pub timers: Vec<Timer>,
+    /// Work for agents.
+    pub jobs: Vec<jobs::Job>,
+    /// What the caller is told beside the revision.
+    pub reply: Value,
+}
+
+/// A command for another entity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Send {
+    /// The receiver.
+    pub to: EntityAddress,
+    /// The command.
+    pub body: Body,
+}
+
+/// A change of a timer. Timers belong to an entity and have names; they come back as commands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Timer {
+    /// Delivers `body` to this entity at `at`; replaces a timer of the same name.
+    Set { name: SmolStr, at: Timestamp, body: Body },
+    /// Forgets the timer; none of that name is no error.
+    Cancel { name: SmolStr },
+}
+
+impl<E> Default for Decision<E> {
+    fn default() -> Self {
+        Self { events: Vec::new(), sends: Vec::new(), timers: Vec::new(), jobs: Vec::new(), reply: Value::Null }
+    }
+}
+
+impl<E> Decision<E> {
+    /// Nothing happens, and the command is accepted.
+    pub fn none() -> Self {
+        Self::default()
+    }
+    /// One event.
+    pub fn event(event: E) -> Self {
+        Self { events: vec![event], ..Self::default() }
+    }
+    /// Adds an event.
+    #[must_use]
+    pub fn and(mut self, event: E) -> Self {
+        self.events.push(event);
+        self
+    }
+    /// Adds a command for another entity.
+    #[must_use]
+    pub fn send<C: WireCommand>(mut self, key: Key, command: &C) -> Self {
+        self.sends.push(Send { to: EntityAddress::new(C::KIND, key), body: Body::json(command) });
+        self
+    }
+    /// Sets a timer that sends `command` to this entity.
+    #[must_use]
+    pub fn set_timer<C: WireCommand>(mut self, name: &str, at: Timestamp, command: &C) -> Self {
+        self.timers.push(Timer::Set { name: SmolStr::new(name), at, body: Body::json(command) });
+        self
+    }
+    /// Cancels a timer.
+    #[must_use]
+    pub fn cancel_timer(mut self, name: &str) -> Self {
+        self.timers.push(Timer::Cancel { name: SmolStr::new(name) });
+        self
+    }
+    /// Adds work for an agent.
+    #[must_use]
+    pub fn job(mut self, job: jobs::Job) -> Self {
+        self.jobs.push(job);
+        self
+    }
+    /// Sets what the caller is told.
+    #[must_use]
+    pub fn reply<T: Serialize>(mut self, value: &T) -> Self {
+        self.reply = serde_json::to_value(value).expect("replies have string keys");
+        self
+    }
+}

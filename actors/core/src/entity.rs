@@ -1,0 +1,58 @@
+//! What the author of an entity writes, and the context of one decision.
+
+use bus_schemas::wire::{WireCommand, WireEvent};
+use bus_schemas::{CommandId, EntityAddress, Refusal, Revision, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use smol_str::SmolStr;
+
+use crate::decision::Decision;
+
+/// An event-sourced actor.
+///
+/// `decide` checks a command against the state and says what happens; `fold` applies what has
+/// happened. Neither does anything else: no clock, no randomness, no I/O.
+pub trait Entity: Send + Sync + 'static {
+    /// What the entity remembers. Written into snapshots; a change of its fields makes old
+    /// snapshots unreadable, which costs a longer replay and nothing else.
+    type State: Default + Serialize + DeserializeOwned + Send + 'static;
+    /// What it can be told.
+    type Command: WireCommand;
+    /// What can happen to it.
+    type Event: WireEvent;
+
+    /// What a command leads to, or why it is refused.
+    fn decide(
+        state: &Self::State,
+        command: Self::Command,
+        context: &Context<'_>,
+    ) -> Result<Decision<Self::Event>, Refusal>;
+
+    /// Applies an event. Total and infallible: the event has happened.
+    fn fold(state: &mut Self::State, event: &Self::Event);
+}
+
+/// Everything from outside that a decision may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The entity that decides.
+    pub entity: &'a EntityAddress,
+    /// Its revision before the command.
+    pub revision: Revision,
+    /// The time, as the commit record will say.
+    pub now: Timestamp,
+    /// The command's id.
+    pub command: CommandId,
+    /// What everything caused by one request shares.
+    pub correlation: CommandId,
+    /// Who sent the command, if they said.
+    pub caller: Option<&'a SmolStr>,
+}
+
+impl Context<'_> {
+    /// An id that is the same whenever this command is decided again; `purpose` and `index` tell
+    /// several of one decision apart.
+    pub fn id(&self, purpose: &str, index: u32) -> CommandId {
+        self.command.derive(purpose, index)
+    }
+}

@@ -1,0 +1,127 @@
+//! A live entity with its type erased: what the runtime holds in its cache.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bus_schemas::wire::WireEvent;
+use bus_schemas::{Body, Hash, Refusal, Revision, jobs, record, upcast};
+use bytes::Bytes;
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use crate::decision::{Send, Timer};
+use crate::entity::{Context, Entity};
+
+/// What one command led to, written out as the commit record holds it.
+#[derive(Debug, Clone, Default)]
+pub struct Turn {
+    /// The events, chained.
+    pub events: Vec<record::Event>,
+    /// Commands for other entities.
+    pub sends: Vec<Send>,
+    /// Changes of timers.
+    pub timers: Vec<Timer>,
+    /// Work for agents.
+    pub jobs: Vec<jobs::Job>,
+    /// What the caller is told beside the revision.
+    pub reply: Value,
+}
+
+/// Why a command led to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TurnError {
+    /// The entity refused it.
+    Refused(Refusal),
+    /// The body is not of the command's schema.
+    Malformed(String),
+    /// The decision panicked.
+    Poison(String),
+}
+
+/// A live entity.
+pub trait Instance: std::marker::Send {
+    /// Decides a command and folds what happened. After an error the state is as before.
+    fn turn(&mut self, body: &Body, context: &Context<'_>) -> Result<Turn, TurnError>;
+    /// Folds a stored event.
+    fn replay(&mut self, event: &record::Event) -> Result<(), upcast::Error>;
+    /// Its revision.
+    fn revision(&self) -> Revision;
+    /// The chain hash up to its last event.
+    fn hash(&self) -> Hash;
+    /// Its state as JSON, for snapshots and for people.
+    fn state(&self) -> Value;
+}
+
+/// The live entity of one author's type.
+pub(crate) struct Live<T: Entity> {
+    state: T::State,
+    revision: Revision,
+    hash: Hash,
+}
+
+impl<T: Entity> Live<T> {
+    pub(crate) fn new() -> Self {
+        Self { state: T::State::default(), revision: Revision(0), hash: Hash::default() }
+    }
+    pub(crate) fn restore(revision: Revision, hash: Hash, state: Value) -> Result<Self, serde_json::Error> {
+        Ok(Self { state: serde_json::from_value(state)?, revision, hash })
+    }
+}
+
+impl<T: Entity> Instance for Live<T> {
+    fn turn(&mut self, body: &Body, context: &Context<'_>) -> Result<Turn, TurnError> {
+        let command: T::Command = body.read().map_err(|error| TurnError::Malformed(error.to_string()))?;
+        let decided = catch_unwind(AssertUnwindSafe(|| T::decide(&self.state, command, context)));
+        let decision = decided.map_err(|panic| TurnError::Poison(panic_text(&*panic)))?;
+        let decision = decision.map_err(TurnError::Refused)?;
+        let mut events = Vec::with_capacity(decision.events.len());
+        for event in &decision.events {
+            let body = serde_json::to_vec(event).map_err(|error| TurnError::Poison(error.to_string()))?;
+            let (revision, event_type) = (self.revision.next(), event.event_type());
+            let hash = self.hash.link(revision, event_type, T::Event::SCHEMA, &body);
+            T::fold(&mut self.state, event);
+            (self.revision, self.hash) = (revision, hash);
+            events.push(record::Event {
+                revision,
+                event_type: SmolStr::new_static(event_type),
+                schema: T::Event::SCHEMA,
+                hash,
+                body: Bytes::from(body),
+            });
+        }
+        Ok(Turn {
+            events,
+            sends: decision.sends,
+            timers: decision.timers,
+            jobs: decision.jobs,
+            reply: decision.reply,
+        })
+    }
+
+    fn replay(&mut self, event: &record::Event) -> Result<(), upcast::Error> {
+        let read: T::Event = upcast::read(&event.event_type, event.schema, &event.body)?;
+        T::fold(&mut self.state, &read);
+        (self.revision, self.hash) = (event.revision, event.hash);
+        Ok(())
+    }
+
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn hash(&self) -> Hash {
+        self.hash
+    }
+
+    fn state(&self) -> Value {
+        serde_json::to_value(&self.state).expect("states have string keys")
+    }
+}
+
+/// The words of a panic, for the dead letter.
+fn panic_text(panic: &(dyn std::any::Any + std::marker::Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "the decision panicked".to_owned())
+}

@@ -1,0 +1,49 @@
+//! Content-addressed payloads: large prompts, outputs and artifacts.
+
+use async_nats::jetstream::object_store::{InfoErrorKind, ObjectStore};
+use bus_schemas::Hash;
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
+
+use crate::bus::Bus;
+use crate::error::Error;
+
+impl Bus {
+    async fn blob_store(&self) -> Result<ObjectStore, Error> {
+        self.jetstream()
+            .get_object_store(self.topology().blobs())
+            .await
+            .map_err(|error| Error::call("opening the blob store", error))
+    }
+
+    /// Stores bytes under their BLAKE3 hash. The same bytes again cost one look.
+    pub async fn put_blob(&self, bytes: &[u8]) -> Result<Hash, Error> {
+        let (store, hash) = (self.blob_store().await?, Hash::of(bytes));
+        let name = hash.to_hex();
+        match store.info(&name).await {
+            Ok(_) => return Ok(hash),
+            Err(error) if error.kind() == InfoErrorKind::NotFound => {}
+            Err(error) => return Err(Error::call(format!("looking for blob {name}"), error)),
+        }
+        let mut reader = bytes;
+        store
+            .put(name.as_str(), &mut reader)
+            .await
+            .map_err(|error| Error::call(format!("storing blob {name}"), error))?;
+        Ok(hash)
+    }
+
+    /// Reads a blob and checks it against its name.
+    pub async fn get_blob(&self, hash: Hash) -> Result<Bytes, Error> {
+        let name = hash.to_hex();
+        let failed = |reason: String| Error::Blob { hash: name.clone(), reason };
+        let mut object =
+            self.blob_store().await?.get(&name).await.map_err(|error| failed(error.to_string()))?;
+        let mut bytes = Vec::with_capacity(object.info().size);
+        object.read_to_end(&mut bytes).await.map_err(|error| failed(error.to_string()))?;
+        if Hash::of(&bytes) != hash {
+            return Err(failed("the bytes have another hash".into()));
+        }
+        Ok(bytes.into())
+    }
+}

@@ -1,0 +1,78 @@
+//! Which NATS to use, and how durable it must be.
+
+use std::fmt;
+use std::num::NonZeroU16;
+
+use bus_schemas::subjects::DEFAULT_PREFIX;
+use bus_schemas::topology::PARTITIONS_DEFAULT;
+use serde::{Deserialize, Serialize};
+
+/// How durable an acknowledged write is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// One server that syncs every write before it acknowledges (`sync_interval: always`).
+    #[default]
+    Durable,
+    /// Three servers, three replicas, each syncing.
+    Replicated,
+    /// The server's default: a power cut may lose the last two minutes.
+    Fast,
+}
+
+impl Profile {
+    /// The word in configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Durable => "durable",
+            Self::Replicated => "replicated",
+            Self::Fast => "fast",
+        }
+    }
+    /// What the server's `sync_interval` is or must be.
+    pub fn fsync(self) -> &'static str {
+        match self {
+            Self::Durable | Self::Replicated => "always",
+            Self::Fast => "2m",
+        }
+    }
+    /// Copies of every stream.
+    pub fn replicas(self) -> usize {
+        if self == Self::Replicated { 3 } else { 1 }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Settings of the connection to NATS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatsConfig {
+    /// `nats://host:port`, several separated by commas. None: the embedded server. Default: none.
+    pub url: Option<String>,
+    /// `http://host:port` of each server's monitoring, separated by commas, for the durability
+    /// check. Default: port 8222 of the hosts in `url`.
+    pub monitor_url: Option<String>,
+    /// What an acknowledgement must mean. Default: `durable`.
+    pub profile: Profile,
+    /// The first token of every subject. Default: `orrery`.
+    pub subject_prefix: String,
+    /// Partitions of a new installation; fixed once it exists. Default: 8.
+    pub partitions: NonZeroU16,
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            monitor_url: None,
+            profile: Profile::Durable,
+            subject_prefix: DEFAULT_PREFIX.to_owned(),
+            partitions: NonZeroU16::new(PARTITIONS_DEFAULT).expect("eight is not zero"),
+        }
+    }
+}

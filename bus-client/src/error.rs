@@ -1,0 +1,71 @@
+//! What can go wrong between us and NATS, with the next step.
+
+/// Connecting, checking, or a management call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No server answers.
+    #[error("connecting to NATS at `{url}`: {reason}")]
+    Connect { url: String, reason: String },
+    /// The server's JetStream is off.
+    #[error("the NATS server at `{url}` has no JetStream")]
+    NoJetStream { url: String },
+    /// The server lacks what we need.
+    #[error("the NATS server is version {found}, and {needed} or later is needed")]
+    TooOld { found: String, needed: &'static str },
+    /// The server acknowledges before it syncs.
+    #[error("profile `{profile}` needs `sync_interval: always`, and the server at `{monitor}` syncs {found}")]
+    LazySync { profile: &'static str, monitor: String, found: String },
+    /// The server's settings can not be read.
+    #[error("reading the server's settings at `{monitor}/jsz`: {reason}")]
+    Monitor { monitor: String, reason: String },
+    /// The installation was made with other fixed settings.
+    #[error("this installation has {what} {found}, and the configuration says {wanted}")]
+    Installation { what: &'static str, found: String, wanted: String },
+    /// A setting is no good.
+    #[error("setting `{name}`: {reason}")]
+    Setting { name: &'static str, reason: String },
+    /// A call to JetStream failed.
+    #[error("{doing}: {reason}")]
+    Call { doing: String, reason: String },
+    /// A blob is not there, or not what its name says.
+    #[error("blob {hash}: {reason}")]
+    Blob { hash: String, reason: String },
+}
+
+impl Error {
+    pub(crate) fn call(doing: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self::Call { doing: doing.into(), reason: reason.to_string() }
+    }
+    /// A stable code with a page in `docs/errors/`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "nats-unreachable",
+            Self::NoJetStream { .. } => "nats-without-jetstream",
+            Self::TooOld { .. } => "nats-too-old",
+            Self::LazySync { .. } => "nats-lazy-sync",
+            Self::Monitor { .. } => "nats-unchecked",
+            Self::Installation { .. } => "installation-mismatch",
+            Self::Setting { .. } => "bad-setting",
+            Self::Call { .. } => "nats-call-failed",
+            Self::Blob { .. } => "blob-missing",
+        }
+    }
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Connect { .. } => "start the server, or correct `nats.url`; without it the embedded server is used",
+            Self::NoJetStream { .. } => "add `jetstream { store_dir: …, sync_interval: always }` to the server's configuration",
+            Self::TooOld { .. } => "install nats-server 2.15.1 (`scripts/nats-server.sh` obtains it)",
+            Self::LazySync { .. } => {
+                "set `jetstream { sync_interval: always }` on the server, or ask for `profile = \"fast\"` and accept that a power cut loses acknowledged work"
+            }
+            Self::Monitor { .. } => {
+                "open the server's monitoring port (`http: 127.0.0.1:8222`) and set `nats.monitor_url`, or ask for `profile = \"fast\"`"
+            }
+            Self::Installation { .. } => "use the installation's own setting, or another `subject_prefix`",
+            Self::Setting { .. } => "correct the setting; `orrery config check` shows all of them",
+            Self::Call { .. } => "`orrery doctor` shows the state of the server and of every stream",
+            Self::Blob { .. } => "`orrery verify --all` finds what else is missing",
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The event stream: written by the fan-out, read by everybody.
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use bus_schemas::envelope::header;
+use bus_schemas::{CommandId, EntityAddress, Hash, LogSequence, PartitionId, Revision, record};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
+use smol_str::SmolStr;
+
+use crate::bus::Bus;
+use crate::error::Error;
+use crate::publish::{self, BATCH_MESSAGES_MAX, BatchMessage, PublishError};
+
+/// An event as the stream holds it.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// Its place in the event stream. Changes when the stream is rebuilt: remember `cursor` instead.
+    pub stream_sequence: u64,
+    /// Whose event.
+    pub entity: EntityAddress,
+    /// The event: revision, type, schema, hash, body.
+    pub event: record::Event,
+    /// Where in the log it stands: partition, record, index within the record.
+    pub cursor: Cursor,
+    /// When it happened, RFC 3339.
+    pub time: String,
+    /// The command that led to it.
+    pub cause: Option<CommandId>,
+    /// What everything caused by one request shares.
+    pub correlation: Option<CommandId>,
+    /// The W3C trace.
+    pub traceparent: Option<String>,
+}
+
+/// Where an event stands in its partition's log. Ordered; the same after a rebuild.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cursor {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The record.
+    pub record: LogSequence,
+    /// The event within the record, from 0.
+    pub index: u32,
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.partition, self.record, self.index)
+    }
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut parts = text.split('.');
+        let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
+        let (partition, record, index) = (number(), number(), number());
+        match (partition, record, index, parts.next()) {
+            (Some(partition), Some(record), Some(index), None) if partition <= u64::from(u16::MAX) => Ok(Self {
+                partition: PartitionId(partition as u16),
+                record: LogSequence(record),
+                index: u32::try_from(index).map_err(|_| "the index is too large")?,
+            }),
+            _ => Err("a cursor is `<partition>.<record>.<index>`"),
+        }
+    }
+}
+
+/// Which events, from where.
+#[derive(Debug, Clone, Default)]
+pub struct EventQuery {
+    /// Subject filters; empty for all events.
+    pub subjects: Vec<String>,
+    /// The first stream sequence; 0 for the beginning.
+    pub from: u64,
+}
+
+/// An event on its way into the stream.
+#[derive(Debug, Clone)]
+pub struct OutgoingEvent<'a> {
+    /// Whose event.
+    pub entity: &'a EntityAddress,
+    /// The event.
+    pub event: &'a record::Event,
+    /// Where in the log it stands.
+    pub cursor: Cursor,
+    /// The turn that it belongs to.
+    pub turn: &'a record::Turn,
+}
+
+/// How much of the stream there is.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamState {
+    /// The first sequence.
+    pub first_sequence: u64,
+    /// The last sequence; 0 when nothing was ever written.
+    pub last_sequence: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// A message of a stream.
+pub(crate) struct RawMessage {
+    pub subject: String,
+    pub sequence: u64,
+    pub headers: HeaderMap,
+    pub payload: Bytes,
+}
+
+/// The messages of a stream in order, from `start`, without end.
+pub(crate) async fn ordered(
+    bus: &Bus,
+    stream: &str,
+    subjects: Vec<String>,
+    start: u64,
+) -> Result<impl Stream<Item = Result<RawMessage, Error>> + Send + Unpin + use<>, Error> {
+    let doing = format!("reading stream `{stream}`");
+    let handle = bus
+        .jetstream()
+        .get_stream_no_info(stream)
+        .await
+        .map_err(|error| Error::call(doing.clone(), error))?;
+    let config = pull::OrderedConfig {
+        filter_subjects: subjects,
+        deliver_policy: if start <= 1 {
+            DeliverPolicy::All
+        } else {
+            DeliverPolicy::ByStartSequence { start_sequence: start }
+        },
+        ..pull::OrderedConfig::default()
+    };
+    let consumer = handle.create_consumer(config).await.map_err(|error| Error::call(doing.clone(), error))?;
+    let messages = consumer.messages().await.map_err(|error| Error::call(doing.clone(), error))?;
+    Ok(messages
+        .map(move |message| {
+            let message = message.map_err(|error| Error::call(doing.clone(), error))?;
+            let sequence = message.info().map_err(|error| Error::call(doing.clone(), error))?.stream_sequence;
+            let (message, _) = message.split();
+            Ok(RawMessage {
+                subject: message.subject.into_string(),
+                sequence,
+                headers: message.headers.unwrap_or_default(),
+                payload: message.payload,
+            })
+        })
+        .boxed())
+}
+
+/// How much of a stream there is.
+pub(crate) async fn stream_state(bus: &Bus, name: &str) -> Result<StreamState, Error> {
+    let failed = |error: String| Error::call(format!("asking for the state of stream `{name}`"), error);
+    let stream = bus.jetstream().get_stream(name).await.map_err(|error| failed(error.to_string()))?;
+    let state = &stream.cached_info().state;
+    Ok(StreamState {
+        first_sequence: state.first_sequence,
+        last_sequence: state.last_sequence,
+        messages: state.messages,
+        bytes: state.bytes,
+    })
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
+    headers.get(name).map(async_nats::HeaderValue::as_str)
+}
+
+fn decode(bus: &Bus, message: RawMessage) -> Result<StoredEvent, Error> {
+    let doing = || format!("reading the event at {} on `{}`", message.sequence, message.subject);
+    let missing = |name: &str| Error::call(doing(), format!("header `{name}` is missing or malformed"));
+    let number = |name| text(&message.headers, name).and_then(|text| text.parse::<u64>().ok());
+    let entity = bus.subjects().entity(&message.subject).map_err(|error| Error::call(doing(), error))?;
+    let event_type = text(&message.headers, header::CE_TYPE)
+        .and_then(|name| name.rsplit('.').next())
+        .ok_or_else(|| missing(header::CE_TYPE))?;
+    let event = record::Event {
+        revision: Revision(number(header::REVISION).ok_or_else(|| missing(header::REVISION))?),
+        event_type: SmolStr::new(event_type),
+        schema: number(header::SCHEMA)
+            .and_then(|schema| u16::try_from(schema).ok())
+            .ok_or_else(|| missing(header::SCHEMA))?,
+        hash: text(&message.headers, header::HASH)
+            .and_then(Hash::from_hex)
+            .ok_or_else(|| missing(header::HASH))?,
+        body: message.payload.clone(),
+    };
+    let id = |name| text(&message.headers, name).map(CommandId::from_text);
+    Ok(StoredEvent {
+        stream_sequence: message.sequence,
+        entity,
+        event,
+        cursor: text(&message.headers, header::CURSOR)
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| missing(header::CURSOR))?,
+        time: text(&message.headers, header::CE_TIME).unwrap_or_default().to_owned(),
+        cause: id(header::CAUSE),
+        correlation: id(header::CORRELATION),
+        traceparent: text(&message.headers, header::TRACEPARENT).map(str::to_owned),
+    })
+}
+
+impl Bus {
+    /// How much of the event stream there is.
+    pub async fn events_state(&self) -> Result<StreamState, Error> {
+        stream_state(self, &self.topology().events()).await
+    }
+
+    /// How much of any stream there is.
+    pub async fn state_of(&self, stream: &str) -> Result<StreamState, Error> {
+        stream_state(self, stream).await
+    }
+
+    /// Events in order, without end: what exists, then what comes.
+    pub async fn events(
+        &self,
+        query: EventQuery,
+    ) -> Result<impl Stream<Item = Result<StoredEvent, Error>> + Send + Unpin + use<>, Error> {
+        let subjects =
+            if query.subjects.is_empty() { vec![self.subjects().events(None)] } else { query.subjects };
+        let messages = ordered(self, &self.topology().events(), subjects, query.from).await?;
+        let bus = self.clone();
+        Ok(messages.and_then(move |message| futures::future::ready(decode(&bus, message))))
+    }
+
+    /// An entity's events after `after`, up to the last one that exists now.
+    pub async fn history(
+        &self,
+        entity: &EntityAddress,
+        after: Revision,
+        from: u64,
+    ) -> Result<Vec<StoredEvent>, Error> {
+        let subject = self.subjects().event(entity);
+        let stream = self.topology().events();
+        let failed =
+            |error: String| Error::call(format!("reading the events of `{entity}`"), error);
+        let handle =
+            self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
+        let last = match handle.direct_get_last_for_subject(subject.as_str()).await {
+            Ok(message) => message,
+            Err(error)
+                if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound =>
+            {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        let last = decode(self, RawMessage {
+            subject: last.subject.into_string(),
+            sequence: last.sequence,
+            headers: last.headers,
+            payload: last.payload,
+        })?;
+        if last.event.revision <= after {
+            return Ok(Vec::new());
+        }
+        if last.event.revision == after.next() {
+            return Ok(vec![last]);
+        }
+        let mut events = Vec::new();
+        let mut stored = self.events(EventQuery { subjects: vec![subject], from }).await?;
+        while let Some(event) = stored.try_next().await? {
+            let ended = event.event.revision >= last.event.revision;
+            if event.event.revision > after {
+                events.push(event);
+            }
+            if ended {
+                break;
+            }
+        }
+        Ok(events)
+    }
+
+    /// Up to which log sequence a partition's events are in the stream, and the sequence of the
+    /// mark that says so.
+    pub async fn mark(&self, partition: PartitionId) -> Result<Mark, Error> {
+        let failed = |error: String| Error::call(format!("reading the mark of partition {partition}"), error);
+        let stream = self.topology().events();
+        let handle =
+            self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
+        match handle.get_last_raw_message_by_subject(&self.subjects().mark(partition)).await {
+            Ok(message) => {
+                let upto = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok());
+                let upto = LogSequence(upto.ok_or_else(|| failed("it holds no number".into()))?);
+                Ok(Mark { sequence: message.sequence, upto })
+            }
+            Err(error)
+                if error.kind() == async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound =>
+            {
+                Ok(Mark::default())
+            }
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+
+    /// Writes events and the mark that covers them: all or nothing, and only if `mark` is still
+    /// the last one. More than [`EVENTS_PER_BATCH_MAX`] are refused by the server.
+    pub async fn publish_events(
+        &self,
+        partition: PartitionId,
+        mark: Mark,
+        upto: LogSequence,
+        events: &[OutgoingEvent<'_>],
+    ) -> Result<Mark, PublishError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, mark.sequence.to_string());
+        let mut messages = Vec::with_capacity(events.len() + 1);
+        messages.push(BatchMessage {
+            subject: self.subjects().mark(partition),
+            headers,
+            payload: upto.0.to_string().into(),
+        });
+        messages.extend(events.iter().map(|event| self.outgoing(event)));
+        let behind = messages.len() as u64 - 1;
+        let last = if behind == 0 {
+            let only = messages.remove(0);
+            publish::acked(self, only.subject, only.headers, only.payload).await?
+        } else {
+            publish::batch(self, &format!("{partition}-{}-{}", mark.sequence, upto.0), messages).await?
+        };
+        // Messages of one batch stand one behind the other.
+        Ok(Mark { sequence: last - behind, upto })
+    }
+
+    fn outgoing(&self, outgoing: &OutgoingEvent<'_>) -> BatchMessage {
+        let OutgoingEvent { entity, event, cursor, turn } = outgoing;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CE_SPECVERSION, "1.0");
+        headers.insert(header::CE_ID, format!("{entity}/{}", event.revision));
+        headers.insert(header::CE_TYPE, format!("orrery.{}.{}", entity.kind, event.event_type));
+        headers.insert(header::CE_SOURCE, format!("/{entity}"));
+        headers.insert(header::CE_TIME, turn.at.to_rfc3339());
+        headers.insert(header::REVISION, event.revision.to_string());
+        headers.insert(header::SCHEMA, event.schema.to_string());
+        headers.insert(header::HASH, event.hash.to_hex());
+        headers.insert(header::CURSOR, cursor.to_string());
+        headers.insert(header::CAUSE, turn.command.id.to_string());
+        headers.insert(header::CORRELATION, turn.command.correlation.to_string());
+        if let Some(trace) = turn.command.trace {
+            headers.insert(header::TRACEPARENT, trace.to_traceparent());
+        }
+        BatchMessage { subject: self.subjects().event(entity), headers, payload: event.body.clone() }
+    }
+}
+
+/// The most events in one batch: the mark takes one place.
+pub const EVENTS_PER_BATCH_MAX: usize = BATCH_MESSAGES_MAX - 1;
+
+/// How far a partition's fan-out came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// The mark's own sequence in the event stream; 0 when there is none.
+    pub sequence: u64,
+    /// The last log sequence whose events are all in the stream.
+    pub upto: LogSequence,
+}

@@ -1,0 +1,182 @@
+//! Jobs: publishing them, taking them, streamed output, cancellation, dead letters.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use bus_schemas::jobs::{Job, OutputChunk};
+use bus_schemas::{Key, TraceContext, record};
+use bus_schemas::envelope::header;
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
+
+use crate::bus::Bus;
+use crate::error::Error;
+use crate::events::ordered;
+use crate::publish::{self, PublishError};
+
+/// A delivered job that nobody renews for so long is delivered again.
+pub const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// A job as it was delivered.
+#[derive(Debug)]
+pub struct Delivery {
+    message: async_nats::jetstream::Message,
+    /// The job, or why it can not be read.
+    pub job: Result<Job, String>,
+    /// How often it was delivered, with this one.
+    pub delivered: i64,
+    /// The span of the turn that issued it.
+    pub trace: Option<TraceContext>,
+}
+
+impl Delivery {
+    /// Says that the job is still being worked on.
+    pub async fn renew(&self) -> Result<(), Error> {
+        self.message
+            .ack_with(AckKind::Progress)
+            .await
+            .map_err(|error| Error::call("renewing a job", error))
+    }
+    /// Takes the job out of the queue; returns when the server has confirmed.
+    pub async fn finish(&self) -> Result<(), Error> {
+        self.message.double_ack().await.map_err(|error| Error::call("finishing a job", error))
+    }
+    /// Gives the job back to the queue.
+    pub async fn give_back(&self, after: Duration) -> Result<(), Error> {
+        self.message
+            .ack_with(AckKind::Nak(Some(after)))
+            .await
+            .map_err(|error| Error::call("giving a job back", error))
+    }
+    /// The body as it came.
+    pub fn payload(&self) -> &Bytes {
+        &self.message.payload
+    }
+}
+
+impl Bus {
+    /// Puts a job into its agent's queue; a second time within the duplicate window is dropped.
+    pub async fn publish_job(&self, job: &record::Job, trace: Option<TraceContext>) -> Result<u64, PublishError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::MESSAGE_ID, job.id.as_str());
+        headers.insert(header::CONTENT_TYPE, "application/json");
+        if let Some(trace) = trace {
+            headers.insert(header::TRACEPARENT, trace.to_traceparent());
+        }
+        publish::acked(self, self.subjects().job(&job.agent), headers, job.body.clone()).await
+    }
+
+    /// The jobs of an agent, at most `at_once` unfinished ones for this call. Workers of the same
+    /// agent share one queue.
+    pub async fn take_jobs(
+        &self,
+        agent: &Key,
+        at_once: usize,
+    ) -> Result<impl Stream<Item = Result<Delivery, Error>> + Send + Unpin + use<>, Error> {
+        let doing = format!("taking jobs of agent `{agent}`");
+        let failed = |error: String| Error::call(doing.clone(), error);
+        let stream = self.topology().jobs();
+        let handle =
+            self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
+        let config = pull::Config {
+            durable_name: Some(format!("agent-{}", agent.as_str().replace('.', "_"))),
+            filter_subject: self.subjects().job(agent),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            max_ack_pending: 10_000,
+            ..pull::Config::default()
+        };
+        let consumer = handle.create_consumer(config).await.map_err(|error| failed(error.to_string()))?;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(at_once.max(1))
+            .messages()
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(messages
+            .map(move |message| {
+                let message = message.map_err(|error| Error::call(doing.clone(), error))?;
+                let delivered = message.info().map_or(1, |info| info.delivered);
+                let job = serde_json::from_slice(&message.payload).map_err(|error| error.to_string());
+                let trace = message
+                    .headers
+                    .as_ref()
+                    .and_then(|headers| headers.get(header::TRACEPARENT))
+                    .and_then(|value| TraceContext::parse(value.as_str()));
+                Ok(Delivery { message, job, delivered, trace })
+            })
+            .boxed())
+    }
+
+    /// Streams a piece of output. Output is not part of the log: a lost piece is not sent again.
+    pub async fn publish_output(&self, task: &Key, chunk: &OutputChunk) {
+        let payload = serde_json::to_vec(chunk).expect("a chunk is plain data");
+        if let Err(error) = self.client().publish(self.subjects().output(task), payload.into()).await {
+            tracing::debug!(%error, "streaming output");
+        }
+    }
+
+    /// The output of a task and of everything below it, without end.
+    pub async fn output(
+        &self,
+        task: &Key,
+    ) -> Result<impl Stream<Item = Result<(Key, OutputChunk), Error>> + Send + Unpin + use<>, Error> {
+        let stream = self.topology().output();
+        let messages = ordered(self, &stream, self.subjects().output_tree(task).to_vec(), 0).await?;
+        let prefix = format!("{}.out.", self.subjects().prefix());
+        Ok(messages
+            .try_filter_map(move |message| {
+                let key = message.subject.strip_prefix(&prefix).and_then(|key| Key::parse(key).ok());
+                futures::future::ready(Ok(key.zip(serde_json::from_slice(&message.payload).ok())))
+            })
+            .boxed())
+    }
+
+    /// Tells running jobs of a task that it is canceled.
+    pub async fn announce_cancel(&self, task: &Key) {
+        if let Err(error) = self.client().publish(self.subjects().cancel(task), Bytes::new()).await {
+            tracing::debug!(%error, "announcing a cancellation");
+        }
+    }
+
+    /// Yields when a task is canceled.
+    pub async fn cancellations(&self, task: &Key) -> Result<impl Stream<Item = ()> + Send + Unpin + use<>, Error> {
+        let subject = self.subjects().cancel(task);
+        let doing = format!("subscribing to `{subject}`");
+        let subscription =
+            self.client().subscribe(subject).await.map_err(|error| Error::call(doing, error))?;
+        Ok(subscription.map(|_| ()))
+    }
+
+    /// Keeps the payload of a dead letter. The same entry again is no error.
+    pub async fn publish_dead(
+        &self,
+        kind: &str,
+        entry: &str,
+        reason: &str,
+        payload: Bytes,
+    ) -> Result<(), PublishError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        headers.insert("Orrery-Reason", reason.replace(['\r', '\n'], " ").as_str());
+        match publish::acked(self, self.subjects().dead(kind, entry), headers, payload).await {
+            Ok(_) | Err(PublishError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The payload of a dead letter.
+    pub async fn dead_payload(&self, kind: &str, entry: &str) -> Result<Option<Bytes>, Error> {
+        let failed = |error: String| Error::call(format!("reading dead letter `{entry}`"), error);
+        let stream = self.topology().dead();
+        let handle =
+            self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
+        match handle.direct_get_last_for_subject(self.subjects().dead(kind, entry)).await {
+            Ok(message) => Ok(Some(message.payload)),
+            Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The one place that talks to NATS: connection, server check, streams, asks, logs, leases, blobs.
+//!
+//! `async-nats` appears in no other manifest but the system tests'. This crate moves bytes and
+//! says what happened to them; it decides nothing and knows no entity.
+
+pub mod config;
+pub mod error;
+
+mod publish;
+
+pub mod bus;
+pub mod server;
+pub mod streams;
+
+pub mod asks;
+pub mod blobs;
+pub mod events;
+pub mod inbox;
+pub mod jobs;
+pub mod leases;
+pub mod log;
+pub mod mail;
+pub mod snapshots;
+
+pub use asks::{Ask, AskError};
+pub use bus::Bus;
+pub use config::{NatsConfig, Profile};
+pub use error::Error;
+pub use publish::PublishError;
+pub use events::{EventQuery, StoredEvent};

@@ -1,0 +1,77 @@
+//! A partition's log: append with an expectation, read in order, find the end.
+
+use async_nats::HeaderMap;
+use bus_schemas::{LogSequence, PartitionId};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
+
+use crate::bus::Bus;
+use crate::error::Error;
+use crate::events::{ordered, stream_state};
+use crate::publish::{self, PublishError};
+
+/// A commit record as it lies in the log.
+#[derive(Debug, Clone)]
+pub struct LogEntry {
+    /// Its sequence.
+    pub sequence: LogSequence,
+    /// The encoded record.
+    pub record: Bytes,
+}
+
+impl Bus {
+    /// Appends a record if `expected` is still the last sequence of the partition's subject.
+    pub async fn append(
+        &self,
+        partition: PartitionId,
+        expected: LogSequence,
+        record: Bytes,
+    ) -> Result<LogSequence, PublishError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.0.to_string());
+        publish::acked(self, self.subjects().log(partition), headers, record).await.map(LogSequence)
+    }
+
+    /// The last record, or none in an empty log.
+    pub async fn last_record(&self, partition: PartitionId) -> Result<Option<LogEntry>, Error> {
+        let stream = self.topology().log(partition);
+        let doing = || format!("reading the end of `{stream}`");
+        let handle =
+            self.jetstream().get_stream_no_info(&stream).await.map_err(|error| Error::call(doing(), error))?;
+        // Not a direct get: after an unanswered append only the leader knows what was written.
+        match handle.get_last_raw_message_by_subject(&self.subjects().log(partition)).await {
+            Ok(message) => {
+                Ok(Some(LogEntry { sequence: LogSequence(message.sequence), record: message.payload }))
+            }
+            Err(error)
+                if error.kind() == async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(Error::call(doing(), error)),
+        }
+    }
+
+    /// The records after `after`, up to the last one that exists now.
+    pub async fn records_after(
+        &self,
+        partition: PartitionId,
+        after: LogSequence,
+    ) -> Result<impl Stream<Item = Result<LogEntry, Error>> + Send + Unpin + use<>, Error> {
+        let name = self.topology().log(partition);
+        let last = stream_state(self, &name).await?.last_sequence;
+        let left = last.saturating_sub(after.0);
+        if left == 0 {
+            return Ok(futures::stream::empty().boxed());
+        }
+        let messages = ordered(self, &name, Vec::new(), after.0 + 1).await?;
+        // The last record ends the stream; ordered consumers never end by themselves.
+        let entries = messages
+            .map_ok(|message| LogEntry { sequence: LogSequence(message.sequence), record: message.payload })
+            .scan(false, move |ended, entry| {
+                let over = std::mem::replace(ended, entry.as_ref().map_or(true, |entry| entry.sequence.0 >= last));
+                futures::future::ready((!over).then_some(entry))
+            });
+        Ok(entries.boxed())
+    }
+}

@@ -1,0 +1,101 @@
+//! Publishing with an acknowledgement, and atomic batches (ADR-50), with the server's error codes kept.
+
+use async_nats::{HeaderMap, Request};
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::bus::Bus;
+
+/// Expectation not met: somebody else wrote.
+const WRONG_LAST_SEQUENCE: u64 = 10_071;
+/// Expectation not decidable now: another write of the same subject is in flight (replicated streams).
+const WRONG_LAST_SEQUENCE_UNKNOWN: u64 = 10_164;
+
+/// What became of a publish that was not acknowledged.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PublishError {
+    /// The subject's last sequence is another: nothing was written by this attempt.
+    #[error("the last sequence is another: {0}")]
+    Conflict(String),
+    /// Refused, and worth another try.
+    #[error("refused for now: {0}")]
+    Retry(String),
+    /// Refused for good: full, too large, no such stream.
+    #[error("refused ({code}): {reason}")]
+    Refused { code: u64, reason: String },
+    /// No answer: it may have been written.
+    #[error("no answer: {0}")]
+    Unanswered(String),
+}
+
+/// JetStream's answer.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    #[serde(default)]
+    seq: u64,
+    error: Option<ApiError>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ApiError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+fn read(payload: &[u8]) -> Result<u64, PublishError> {
+    let answer: Answer =
+        serde_json::from_slice(payload).map_err(|error| PublishError::Unanswered(format!("unreadable: {error}")))?;
+    match answer.error {
+        None => Ok(answer.seq),
+        Some(error) if error.err_code == WRONG_LAST_SEQUENCE => Err(PublishError::Conflict(error.description)),
+        Some(error) if error.err_code == WRONG_LAST_SEQUENCE_UNKNOWN => Err(PublishError::Retry(error.description)),
+        Some(error) => Err(PublishError::Refused { code: error.err_code, reason: error.description }),
+    }
+}
+
+/// Publishes one message and returns its sequence.
+pub(crate) async fn acked(
+    bus: &Bus,
+    subject: String,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Result<u64, PublishError> {
+    let request = Request::new().payload(payload).headers(headers).timeout(Some(bus.timeout()));
+    match bus.client().send_request(subject, request).await {
+        Ok(message) => read(&message.payload),
+        Err(error) => Err(PublishError::Unanswered(error.to_string())),
+    }
+}
+
+/// One message of a batch.
+pub(crate) struct BatchMessage {
+    pub subject: String,
+    pub headers: HeaderMap,
+    pub payload: Bytes,
+}
+
+/// Publishes all of `messages` or none, and returns the last sequence.
+///
+/// At most [`BATCH_MESSAGES_MAX`] messages. Every message but the last is sent without waiting:
+/// the server answers the commit for all of them.
+pub(crate) async fn batch(bus: &Bus, id: &str, messages: Vec<BatchMessage>) -> Result<u64, PublishError> {
+    let count = messages.len();
+    for (index, mut message) in messages.into_iter().enumerate() {
+        message.headers.insert(async_nats::header::NATS_BATCH_ID, id);
+        message.headers.insert(async_nats::header::NATS_BATCH_SEQUENCE, (index + 1).to_string());
+        if index + 1 == count {
+            message.headers.insert(async_nats::header::NATS_BATCH_COMMIT, "1");
+            return acked(bus, message.subject, message.headers, message.payload).await;
+        }
+        bus.client()
+            .publish_with_headers(message.subject, message.headers, message.payload)
+            .await
+            .map_err(|error| PublishError::Unanswered(error.to_string()))?;
+    }
+    Ok(0)
+}
+
+/// The server's bound on one batch.
+pub(crate) const BATCH_MESSAGES_MAX: usize = 1_000;

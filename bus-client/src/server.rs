@@ -1,0 +1,89 @@
+//! Whether the server keeps the promise of the profile: version, JetStream, sync.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::bus::Bus;
+use crate::config::{NatsConfig, Profile};
+use crate::error::Error;
+
+/// The oldest server that has what we use and that we test with.
+pub const VERSION_NEEDED: &str = "2.15.0";
+/// How long the monitoring port may take to answer.
+const MONITOR_TIMEOUT: Duration = Duration::from_secs(5);
+/// Where NATS monitoring is by convention.
+const MONITOR_PORT: u16 = 8222;
+
+#[derive(Debug, Deserialize)]
+struct Jsz {
+    #[serde(default)]
+    config: Option<JszConfig>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct JszConfig {
+    #[serde(default)]
+    sync_always: bool,
+    #[serde(default)]
+    sync_interval: u64,
+}
+
+/// Refuses a server that is too old, has no JetStream, or is looser than the profile.
+pub async fn check(bus: &Bus, config: &NatsConfig) -> Result<(), Error> {
+    let found = bus.server_version();
+    if parse(&found) < parse(VERSION_NEEDED) {
+        return Err(Error::TooOld { found, needed: VERSION_NEEDED });
+    }
+    if !bus.client().server_info().jetstream {
+        return Err(Error::NoJetStream { url: bus.url().to_owned() });
+    }
+    if bus.profile() == Profile::Fast {
+        return Ok(());
+    }
+    for monitor in monitors(config) {
+        let settings = read(&monitor).await?;
+        if !settings.sync_always {
+            let found = format!("every {:?}", Duration::from_nanos(settings.sync_interval));
+            return Err(Error::LazySync { profile: bus.profile().as_str(), monitor, found });
+        }
+    }
+    Ok(())
+}
+
+fn parse(version: &str) -> Vec<u64> {
+    version.split(['.', '-']).map_while(|part| part.parse().ok()).collect()
+}
+
+/// The monitoring addresses: as configured, or port 8222 of every host in the URL.
+fn monitors(config: &NatsConfig) -> Vec<String> {
+    if let Some(urls) = &config.monitor_url {
+        return urls.split(',').map(|url| url.trim().trim_end_matches('/').to_owned()).collect();
+    }
+    let url = config.url.as_deref().unwrap_or_default();
+    url.split(',')
+        .map(|url| {
+            let host = url.trim().split("://").last().unwrap_or(url);
+            let host = host.rsplit('@').next().unwrap_or(host);
+            let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+            format!("http://{host}:{MONITOR_PORT}")
+        })
+        .collect()
+}
+
+async fn read(monitor: &str) -> Result<JszConfig, Error> {
+    let failed = |reason: String| Error::Monitor { monitor: monitor.to_owned(), reason };
+    let client = reqwest::Client::builder()
+        .timeout(MONITOR_TIMEOUT)
+        .no_proxy()
+        .build()
+        .map_err(|error| failed(error.to_string()))?;
+    let answer = client
+        .get(format!("{monitor}/jsz?config=true"))
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status)
+        .map_err(|error| failed(error.to_string()))?;
+    let jsz: Jsz = answer.json().await.map_err(|error| failed(error.to_string()))?;
+    jsz.config.ok_or_else(|| failed("JetStream is off".into()))
+}

@@ -1,0 +1,173 @@
+//! Makes the streams and buckets of the topology, and keeps its fixed settings.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::{kv, object_store};
+use bus_schemas::topology::{DUPLICATE_WINDOW_SECONDS, OUTPUT_TTL_SECONDS};
+use serde::{Deserialize, Serialize};
+
+use crate::bus::Bus;
+use crate::error::Error;
+
+/// A lease is lost after this long without renewal. Longer than a garbage pause or a slow disk,
+/// short enough that a dead host's partitions move within seconds.
+pub const LEASE_TTL: Duration = Duration::from_secs(4);
+/// Durable commands that may wait; then publishers are refused instead of the disk filling.
+const INBOX_MESSAGES_MAX: i64 = 1_000_000;
+
+/// What can not change once an installation exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installation {
+    /// The layout of streams and records: 1.
+    pub format: u16,
+    /// How many partitions there are.
+    pub partitions: u16,
+}
+
+/// Makes what is missing. Changes nothing that exists.
+pub(crate) async fn ensure(bus: &Bus) -> Result<(), Error> {
+    let topology = bus.topology();
+    fix_settings(bus).await?;
+    for partition in topology.all_partitions() {
+        let log = Config {
+            name: topology.log(partition),
+            subjects: vec![topology.subjects.log(partition)],
+            description: Some("commit records: the truth".into()),
+            deny_delete: true,
+            deny_purge: true,
+            ..base(bus)
+        };
+        stream(bus, log).await?;
+    }
+    let (source, destination) = topology.subjects.hand_over_transform(topology.partitions);
+    let window = Duration::from_secs(DUPLICATE_WINDOW_SECONDS);
+    let configs = [
+        Config {
+            name: topology.events(),
+            subjects: vec![topology.subjects.events(None), topology.subjects.marks()],
+            description: Some("events, derived from the logs".into()),
+            allow_atomic_publish: true,
+            ..base(bus)
+        },
+        Config {
+            name: topology.inbox(),
+            subjects: vec![topology.subjects.hand_overs(), topology.subjects.all_commands()],
+            description: Some("commands handed over by outsiders".into()),
+            subject_transform: Some(async_nats::jetstream::stream::SubjectTransform { source, destination }),
+            duplicate_window: window,
+            max_messages: INBOX_MESSAGES_MAX,
+            ..base(bus)
+        },
+        Config {
+            name: topology.jobs(),
+            subjects: vec![topology.subjects.jobs()],
+            description: Some("work queue for agents".into()),
+            retention: RetentionPolicy::WorkQueue,
+            duplicate_window: window,
+            ..base(bus)
+        },
+        Config {
+            name: topology.output(),
+            subjects: vec![topology.subjects.outputs()],
+            description: Some("streamed output".into()),
+            max_age: Duration::from_secs(OUTPUT_TTL_SECONDS),
+            discard: DiscardPolicy::Old,
+            ..base(bus)
+        },
+        Config {
+            name: topology.dead(),
+            subjects: vec![topology.subjects.dead_letters()],
+            description: Some("dead letters with their payload".into()),
+            ..base(bus)
+        },
+    ];
+    for config in configs {
+        stream(bus, config).await?;
+    }
+    buckets(bus).await
+}
+
+fn base(bus: &Bus) -> Config {
+    Config {
+        storage: StorageType::File,
+        num_replicas: bus.profile().replicas(),
+        discard: DiscardPolicy::New,
+        allow_direct: true,
+        ..Config::default()
+    }
+}
+
+async fn stream(bus: &Bus, config: Config) -> Result<(), Error> {
+    let name = config.name.clone();
+    bus.jetstream()
+        .get_or_create_stream(config)
+        .await
+        .map(drop)
+        .map_err(|error| Error::call(format!("creating stream `{name}`"), error))
+}
+
+async fn bucket(bus: &Bus, name: String, max_age: Duration) -> Result<kv::Store, Error> {
+    if let Ok(store) = bus.jetstream().get_key_value(&name).await {
+        return Ok(store);
+    }
+    let config = kv::Config {
+        bucket: name.clone(),
+        history: 1,
+        max_age,
+        storage: StorageType::File,
+        num_replicas: bus.profile().replicas(),
+        ..kv::Config::default()
+    };
+    bus.jetstream()
+        .create_key_value(config)
+        .await
+        .map_err(|error| Error::call(format!("creating bucket `{name}`"), error))
+}
+
+async fn buckets(bus: &Bus) -> Result<(), Error> {
+    let topology = bus.topology();
+    bucket(bus, topology.leases(), LEASE_TTL).await?;
+    bucket(bus, topology.snapshots(), Duration::ZERO).await?;
+    let name = topology.blobs();
+    if bus.jetstream().get_object_store(&name).await.is_ok() {
+        return Ok(());
+    }
+    let config = object_store::Config {
+        bucket: name.clone(),
+        storage: StorageType::File,
+        num_replicas: bus.profile().replicas(),
+        ..object_store::Config::default()
+    };
+    bus.jetstream()
+        .create_object_store(config)
+        .await
+        .map(drop)
+        .map_err(|error| Error::call(format!("creating object store `{name}`"), error))
+}
+
+/// Writes the fixed settings of a new installation, or holds ours against those of the existing one.
+async fn fix_settings(bus: &Bus) -> Result<(), Error> {
+    let topology = bus.topology();
+    let store = bucket(bus, topology.settings(), Duration::ZERO).await?;
+    let wanted = Installation { format: 1, partitions: topology.partitions };
+    let bytes = serde_json::to_vec(&wanted).expect("two numbers");
+    // Two hosts may start at once: the second create is refused, and then the first one's counts.
+    if store.create("installation", bytes.into()).await.is_ok() {
+        return Ok(());
+    }
+    let doing = "reading the installation's settings";
+    let entry = store.get("installation").await.map_err(|error| Error::call(doing, error))?;
+    let found: Installation = entry
+        .ok_or_else(|| Error::call(doing, "they are gone"))
+        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| Error::call(doing, error)))?;
+    if found.format != wanted.format {
+        let (found, wanted) = (found.format.to_string(), wanted.format.to_string());
+        return Err(Error::Installation { what: "format", found, wanted });
+    }
+    if found.partitions != wanted.partitions {
+        let (found, wanted) = (found.partitions.to_string(), wanted.partitions.to_string());
+        return Err(Error::Installation { what: "partitions", found, wanted });
+    }
+    Ok(())
+}

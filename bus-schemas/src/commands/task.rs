@@ -1,0 +1,257 @@
+//! Commands for `task`: the A2A life cycle, plans, jobs and the effect ledger.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use crate::ids::{Key, Timestamp};
+use crate::jobs::{Artifact, EffectStep, FailureClass};
+use crate::views::task::TaskState;
+
+/// What a task can be told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// Starts the task. Only the first one is accepted; the same again is the same answer.
+    Submit(Submit),
+    /// From the broker: this agent may do this attempt now.
+    Assign {
+        /// The agent.
+        agent: Key,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// From a worker: the work begins. Refused for a stale attempt, and then the work must not begin.
+    StartJob {
+        /// Which attempt.
+        attempt: u32,
+        /// The worker that does it.
+        worker: String,
+    },
+    /// From a worker: one step of one side effect, for the effect ledger.
+    RecordEffect {
+        /// Which attempt.
+        attempt: u32,
+        /// Names the effect within the task.
+        effect: String,
+        /// How far it is.
+        step: EffectStep,
+        /// What it does, or how it ended.
+        #[serde(default)]
+        detail: String,
+    },
+    /// From a worker: done.
+    CompleteJob {
+        /// Which attempt.
+        attempt: u32,
+        /// What came out.
+        #[serde(default)]
+        artifacts: Vec<Artifact>,
+        /// A small answer; large ones are artifacts.
+        #[serde(default)]
+        result: Value,
+        /// For an orchestrating agent: the child tasks that do the work.
+        #[serde(default)]
+        plan: Option<Plan>,
+    },
+    /// From a worker: not done.
+    FailJob {
+        /// Which attempt.
+        attempt: u32,
+        /// What sort of failure.
+        class: FailureClass,
+        /// A stable word for programs.
+        code: String,
+        /// One sentence for people.
+        message: String,
+        /// What to do next.
+        #[serde(default)]
+        hint: Option<String>,
+    },
+    /// From a worker: it can not go on without an answer.
+    RequireInput {
+        /// Which attempt.
+        attempt: u32,
+        /// The question.
+        prompt: String,
+        /// Whether it is an authorization that is missing.
+        #[serde(default)]
+        authorization: bool,
+    },
+    /// The answer to `RequireInput`.
+    ProvideInput {
+        /// The answer.
+        answer: Value,
+        /// Who answers.
+        #[serde(default)]
+        by: String,
+    },
+    /// Stops the task and everything below it.
+    Cancel {
+        /// Why.
+        #[serde(default)]
+        reason: String,
+        /// Who.
+        #[serde(default)]
+        by: String,
+    },
+    /// Tries a failed task once more, with a fresh count of attempts.
+    Retry {
+        /// Who.
+        #[serde(default)]
+        by: String,
+    },
+    /// From a child: how it ended.
+    SettleChild {
+        /// The step of the plan.
+        step: SmolStr,
+        /// Its final state.
+        state: TaskState,
+        /// Its artifacts.
+        #[serde(default)]
+        artifacts: Vec<Artifact>,
+        /// Its answer.
+        #[serde(default)]
+        result: Value,
+        /// Why it failed.
+        #[serde(default)]
+        failure: Option<Failure>,
+    },
+    /// Timer: the deadline has come.
+    ExpireDeadline,
+    /// Timer: the pause before the next attempt is over.
+    EndBackoff {
+        /// The attempt that begins.
+        attempt: u32,
+    },
+    /// Timer: the worker was silent for too long.
+    ExpireLease {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// From a worker: still at it.
+    RenewLease {
+        /// Which attempt.
+        attempt: u32,
+    },
+}
+crate::wire::wire_command!(Command, "task");
+
+/// A goal with its bounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Submit {
+    /// What is wanted, in words.
+    pub goal: String,
+    /// Whose work it is: fairness is between owners.
+    #[serde(default = "default_owner")]
+    pub owner: SmolStr,
+    /// 0 (last) to 9 (first).
+    #[serde(default = "default_priority")]
+    #[schemars(range(max = 9))]
+    pub priority: u8,
+    /// The broker's lane.
+    #[serde(default = "default_lane")]
+    pub lane: Key,
+    /// The skill that the agent needs; `plan` for a goal that an orchestrator splits.
+    #[serde(default = "default_skill")]
+    pub skill: SmolStr,
+    /// What the agent needs to know beside the goal.
+    #[serde(default)]
+    pub input: Value,
+    /// A plan made by the caller: then no orchestrator is asked.
+    #[serde(default)]
+    pub plan: Option<Plan>,
+    /// When it must be done.
+    #[serde(default)]
+    pub deadline: Option<Timestamp>,
+    /// How often it is tried.
+    #[serde(default = "default_attempts")]
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts_max: u32,
+    /// Set for a child: the task above it.
+    #[serde(default)]
+    pub parent: Option<Key>,
+    /// Set for a child: the artifacts of the steps it comes after.
+    #[serde(default)]
+    pub inputs: Vec<Artifact>,
+}
+
+fn default_owner() -> SmolStr {
+    SmolStr::new_static("anonymous")
+}
+fn default_priority() -> u8 {
+    5
+}
+fn default_lane() -> Key {
+    Key::parse("default").expect("a constant")
+}
+fn default_skill() -> SmolStr {
+    SmolStr::new_static("plan")
+}
+fn default_attempts() -> u32 {
+    3
+}
+
+impl Submit {
+    /// A submission with the defaults.
+    pub fn new(goal: impl Into<String>) -> Self {
+        Self {
+            goal: goal.into(),
+            owner: default_owner(),
+            priority: default_priority(),
+            lane: default_lane(),
+            skill: default_skill(),
+            input: Value::Null,
+            plan: None,
+            deadline: None,
+            attempts_max: default_attempts(),
+            parent: None,
+            inputs: Vec::new(),
+        }
+    }
+}
+
+/// Child tasks as a directed acyclic graph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The steps, in any order.
+    pub steps: Vec<PlanStep>,
+}
+
+/// One child task of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanStep {
+    /// Names the step; the child's key is `<task>.<step>`.
+    pub step: SmolStr,
+    /// What is wanted.
+    pub goal: String,
+    /// The skill that the agent needs.
+    pub skill: SmolStr,
+    /// What the agent needs to know beside the goal.
+    #[serde(default)]
+    pub input: Value,
+    /// The steps that must be completed first; their artifacts are this step's inputs.
+    #[serde(default)]
+    pub after: Vec<SmolStr>,
+    /// Whether the task can complete although this step failed.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// Why a task failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    /// What sort of failure.
+    pub class: FailureClass,
+    /// A stable word for programs.
+    pub code: String,
+    /// One sentence for people.
+    pub message: String,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}

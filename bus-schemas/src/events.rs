@@ -1,0 +1,11 @@
+//! Every event, one file per kind. Past tense; the wire name is in `type`.
+//!
+//! A published event never changes its meaning or loses a field: add a variant, raise the
+//! schema version, write an upcaster in [`crate::upcast`].
+
+pub mod agent;
+pub mod broker;
+pub mod deadletter;
+pub mod probe;
+pub mod schedule;
+pub mod task;

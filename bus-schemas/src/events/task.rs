@@ -1,0 +1,160 @@
+//! Events of `task`. Subject `<prefix>.evt.task.<key>`, ordered per key; those of a whole tree
+//! stand in one log. Consumers: projections, streams to clients, services.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use crate::commands::task::{Failure, Plan, Submit};
+use crate::ids::{Key, Timestamp};
+use crate::jobs::{Artifact, EffectStep};
+use crate::views::task::TaskState;
+
+/// What happened to a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Event {
+    /// It exists.
+    Submitted {
+        /// The goal and its bounds.
+        submission: Submit,
+        /// When.
+        at: Timestamp,
+    },
+    /// It can not be done as asked: final.
+    Rejected {
+        /// Why.
+        failure: Failure,
+    },
+    /// It has a plan of child tasks.
+    Planned {
+        /// The plan.
+        plan: Plan,
+    },
+    /// A step's child task was started.
+    ChildStarted {
+        /// The step.
+        step: SmolStr,
+        /// The child's key.
+        child: Key,
+    },
+    /// A child came to its end.
+    ChildSettled {
+        /// The step.
+        step: SmolStr,
+        /// How.
+        state: TaskState,
+        /// What came out.
+        artifacts: Vec<Artifact>,
+        /// A small answer.
+        result: Value,
+        /// Why it failed.
+        failure: Option<Failure>,
+    },
+    /// An attempt waits for an agent.
+    Queued {
+        /// Which attempt.
+        attempt: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// An agent got the attempt; the job is on its way.
+    JobIssued {
+        /// Which attempt.
+        attempt: u32,
+        /// The agent.
+        agent: Key,
+        /// When.
+        at: Timestamp,
+    },
+    /// A worker began.
+    JobStarted {
+        /// Which attempt.
+        attempt: u32,
+        /// The worker.
+        worker: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// One step of a side effect.
+    EffectRecorded {
+        /// Which attempt.
+        attempt: u32,
+        /// Which effect.
+        effect: String,
+        /// How far it is.
+        step: EffectStep,
+        /// What it does, or how it ended.
+        detail: String,
+    },
+    /// The attempt failed.
+    AttemptFailed {
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        failure: Failure,
+    },
+    /// The next attempt waits.
+    BackoffStarted {
+        /// The attempt that comes.
+        attempt: u32,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// It waits for an answer.
+    InputRequired {
+        /// Which attempt asked.
+        attempt: u32,
+        /// The question.
+        prompt: String,
+        /// Whether an authorization is missing.
+        authorization: bool,
+    },
+    /// The answer came.
+    InputProvided {
+        /// The answer.
+        answer: Value,
+        /// From whom.
+        by: String,
+    },
+    /// It is to stop.
+    CancelRequested {
+        /// Why.
+        reason: String,
+        /// Who wants it.
+        by: String,
+    },
+    /// Final: done.
+    Completed {
+        /// What came out.
+        artifacts: Vec<Artifact>,
+        /// A small answer.
+        result: Value,
+        /// When.
+        at: Timestamp,
+    },
+    /// Final until retried: not done.
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// When.
+        at: Timestamp,
+    },
+    /// Final: stopped.
+    Canceled {
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A failed task is tried again.
+    Retried {
+        /// Who wants it.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+crate::wire::wire_event!(Event, "task", 1);

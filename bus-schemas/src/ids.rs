@@ -1,0 +1,354 @@
+//! Identifiers and small measures: entity addresses, command ids, revisions, hashes, times.
+//!
+//! All of them are newtypes, so that a revision can not be passed where a sequence is meant.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+use uuid::Uuid;
+
+/// The longest key in bytes. NATS keeps every subject in memory, so keys stay short.
+pub const KEY_BYTES_MAX: usize = 160;
+/// The longest kind in bytes.
+pub const KIND_BYTES_MAX: usize = 32;
+
+/// Why a text is no id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Empty, or longer than the bound.
+    #[error("`{what}` must have 1 to {max} bytes, has {len}")]
+    Length { what: &'static str, max: usize, len: usize },
+    /// A character that a subject token must not hold, so that a key can not inject subjects.
+    #[error("`{what}` may hold letters, digits, `-` and `_`{extra}, found {found:?}")]
+    Character { what: &'static str, extra: &'static str, found: char },
+    /// Not `<kind>/<key>`.
+    #[error("an entity is written `<kind>/<key>`, found {0:?}")]
+    Address(String),
+}
+
+/// Whether `text` is one subject token that we accept.
+fn check_token(what: &'static str, text: &str, max: usize, extra: &'static str) -> Result<(), Error> {
+    if text.is_empty() || text.len() > max {
+        return Err(Error::Length { what, max, len: text.len() });
+    }
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '-' || *c == '_')) {
+        Some(found) => Err(Error::Character { what, extra, found }),
+        None => Ok(()),
+    }
+}
+
+/// What sort of entity: `task`, `agent`, `broker` …
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Kind(SmolStr);
+
+/// Which entity of its kind. Dots make a path: `<root>.<step>` is a child of `<root>`,
+/// and everything below one root lives in one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Key(SmolStr);
+
+impl Kind {
+    /// A kind known at compile time.
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(SmolStr::new_static(text))
+    }
+    /// Checks and takes a kind.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        check_token("kind", text, KIND_BYTES_MAX, "").map(|()| Self(SmolStr::new(text)))
+    }
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Key {
+    /// Checks and takes a key.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if text.is_empty() || text.len() > KEY_BYTES_MAX {
+            return Err(Error::Length { what: "key", max: KEY_BYTES_MAX, len: text.len() });
+        }
+        for token in text.split('.') {
+            check_token("key", token, KEY_BYTES_MAX, ", and `.` between the steps of a path")?;
+        }
+        Ok(Self(SmolStr::new(text)))
+    }
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    /// The first token: what decides the partition.
+    pub fn root(&self) -> &str {
+        self.0.split('.').next().unwrap_or(&self.0)
+    }
+    /// The key without its last step, or none for a root.
+    pub fn parent(&self) -> Option<Self> {
+        self.0.rsplit_once('.').map(|(parent, _)| Self(SmolStr::new(parent)))
+    }
+    /// The key one step below this one.
+    pub fn child(&self, step: &str) -> Result<Self, Error> {
+        check_token("key", step, KEY_BYTES_MAX, "")?;
+        Self::parse(&format!("{}.{step}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = SmolStr::deserialize(d)?;
+        check_token("kind", &text, KIND_BYTES_MAX, "").map_err(serde::de::Error::custom)?;
+        Ok(Self(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = SmolStr::deserialize(d)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One event-sourced actor: `<kind>/<key>`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct EntityAddress {
+    /// What sort of entity.
+    pub kind: Kind,
+    /// Which one.
+    pub key: Key,
+}
+
+impl EntityAddress {
+    /// Joins a kind and a key.
+    pub fn new(kind: Kind, key: Key) -> Self {
+        Self { kind, key }
+    }
+    /// The partition that holds this entity, of `count`.
+    pub fn partition(&self, count: u16) -> PartitionId {
+        PartitionId::of(self.key.root(), count)
+    }
+}
+
+impl fmt::Display for EntityAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.key)
+    }
+}
+
+impl FromStr for EntityAddress {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (kind, key) = text.split_once('/').ok_or_else(|| Error::Address(text.into()))?;
+        Ok(Self::new(Kind::parse(kind)?, Key::parse(key)?))
+    }
+}
+
+/// A partition's number, from 0.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, Default,
+)]
+#[serde(transparent)]
+pub struct PartitionId(pub u16);
+
+impl PartitionId {
+    /// The partition of a root token, of `count`.
+    ///
+    /// FNV-1a, 32 bit, modulo the count: what a NATS server computes for
+    /// `{{partition(count, token)}}` (ADR-36), so servers and clients route alike.
+    pub fn of(root: &str, count: u16) -> Self {
+        let hash = root
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        Self((hash % u32::from(count.max(1))) as u16)
+    }
+}
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, Default,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl $name {
+            /// The one after this.
+            #[must_use]
+            pub fn next(self) -> Self {
+                Self(self.0 + 1)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+    };
+}
+
+number!(
+    /// How many events an entity has seen: 1, 2, 3 … without gaps.
+    Revision
+);
+number!(
+    /// The stream sequence of a commit record in its partition's log.
+    LogSequence
+);
+number!(
+    /// How often a partition was taken over. A larger epoch fences a smaller one.
+    Epoch
+);
+number!(
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    Timestamp
+);
+
+impl Timestamp {
+    /// This time and `milliseconds` more.
+    #[must_use]
+    pub fn plus_ms(self, milliseconds: u64) -> Self {
+        Self(self.0.saturating_add(milliseconds))
+    }
+    /// RFC 3339 in UTC with milliseconds, for headers and people.
+    pub fn to_rfc3339(self) -> String {
+        chrono::DateTime::from_timestamp_millis(i64::try_from(self.0).unwrap_or(i64::MAX))
+            .map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+            .unwrap_or_default()
+    }
+}
+
+/// Names one command for ever; the same id gets the first answer again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct CommandId(pub Uuid);
+
+impl CommandId {
+    /// Takes a UUID as it is; any other text is hashed to a version 8 UUID, so that a service
+    /// may use its own ids.
+    pub fn from_text(text: &str) -> Self {
+        Uuid::try_parse(text).map_or_else(|_| Self::hashed(&[text.as_bytes()]), Self)
+    }
+    /// The id of the `index`th thing that this command caused.
+    #[must_use]
+    pub fn derive(self, purpose: &str, index: u32) -> Self {
+        Self::hashed(&[self.0.as_bytes(), purpose.as_bytes(), &index.to_be_bytes()])
+    }
+    /// When a version 7 id was made; none for other versions.
+    pub fn made_at(self) -> Option<Timestamp> {
+        if self.0.get_version_num() != 7 {
+            return None;
+        }
+        let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
+        Some(Timestamp(seconds * 1_000 + u64::from(nanoseconds) / 1_000_000))
+    }
+    fn hashed(parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A BLAKE3 hash: of an event and all before it, of a commit record, of a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Hash(pub [u8; 32]);
+
+impl Hash {
+    /// The hash of some bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+    /// The next link of an entity's chain: over the former hash, the revision, the type,
+    /// the schema version and the body.
+    #[must_use]
+    pub fn link(self, revision: Revision, event_type: &str, schema: u16, body: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.0);
+        hasher.update(&revision.0.to_be_bytes());
+        hasher.update(&(event_type.len() as u32).to_be_bytes());
+        hasher.update(event_type.as_bytes());
+        hasher.update(&schema.to_be_bytes());
+        hasher.update(body);
+        Self(*hasher.finalize().as_bytes())
+    }
+    /// 64 hexadecimal digits.
+    pub fn to_hex(self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
+    /// Reads 64 hexadecimal digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        blake3::Hash::from_hex(text).ok().map(|hash| Self(*hash.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_hex())
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_hex())
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if s.is_human_readable() { s.serialize_str(&self.to_hex()) } else { s.serialize_bytes(&self.0) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        if d.is_human_readable() {
+            let text = String::deserialize(d)?;
+            return Self::from_hex(&text).ok_or_else(|| D::Error::custom("not 64 hexadecimal digits"));
+        }
+        let bytes = serde_bytes::ByteBuf::deserialize(d)?;
+        let array = bytes.as_slice().try_into().map_err(|_| D::Error::custom("a hash has 32 bytes"))?;
+        Ok(Self(array))
+    }
+}
+
+impl JsonSchema for Hash {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Hash".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "BLAKE3, hexadecimal"})
+    }
+}

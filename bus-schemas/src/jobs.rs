@@ -1,0 +1,130 @@
+//! Jobs: work with side effects, from a task to an agent, and what agents tell of it.
+//!
+//! A job lies in the work queue `<prefix>.job.<agent>`. Its delivery is its lease: in-progress
+//! acks renew it, a lost worker's job is delivered again. Before any side effect the worker sends
+//! `start-job`; when that is refused the work was given to somebody else or is no longer wanted.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use crate::ids::{CommandId, EntityAddress, Hash, Key, Timestamp};
+
+/// Bodies above this are stored as a blob, and the message holds the hash: a NATS message is
+/// one megabyte by default, and a group of turns shares one.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// One attempt at a task, for an agent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Job {
+    /// `<task key>/<attempt>`: names this attempt for ever.
+    pub id: SmolStr,
+    /// The task that wants it.
+    pub task: EntityAddress,
+    /// Which attempt.
+    pub attempt: u32,
+    /// The agent.
+    pub agent: Key,
+    /// The skill that is needed.
+    pub skill: SmolStr,
+    /// What is wanted.
+    pub goal: String,
+    /// What the agent needs to know beside the goal.
+    #[serde(default)]
+    pub input: Value,
+    /// The artifacts of the steps before.
+    #[serde(default)]
+    pub inputs: Vec<Artifact>,
+    /// Answers given to `require-input` so far.
+    #[serde(default)]
+    pub answers: Vec<Value>,
+    /// When it must be done.
+    #[serde(default)]
+    pub deadline: Option<Timestamp>,
+    /// How long the worker may be silent, in milliseconds.
+    pub lease_ms: u64,
+    /// What everything caused by one request shares.
+    pub correlation: CommandId,
+}
+
+/// Something an agent made. Its bytes lie in the blob store under their hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Artifact {
+    /// A file name, unique within the task.
+    pub name: String,
+    /// The media type.
+    pub media_type: String,
+    /// BLAKE3 of the bytes: their name in the blob store.
+    pub hash: Hash,
+    /// How many bytes.
+    pub bytes: u64,
+    /// The step of the plan that made it; empty for a task without plan.
+    #[serde(default)]
+    pub step: SmolStr,
+}
+
+/// What sort of failure: it decides what happens next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum FailureClass {
+    /// Trying again may help.
+    Transient,
+    /// Trying again can not help.
+    Permanent,
+    /// A side effect has begun and nobody knows how it ended; never tried again by itself.
+    Ambiguous,
+    /// A budget is used up.
+    Budget,
+    /// Somebody stopped it.
+    Canceled,
+    /// The work breaks whoever takes it.
+    Poison,
+}
+
+/// How far a side effect is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EffectStep {
+    /// It will be done.
+    Intended,
+    /// It has begun: from here the outcome is unknown until said.
+    Started,
+    /// It was done.
+    Completed,
+    /// It was not done.
+    Failed,
+    /// Nobody knows.
+    Ambiguous,
+    /// Somebody found out.
+    Reconciled,
+}
+
+/// One piece of streamed output, on `<prefix>.out.<task>`: not part of the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OutputChunk {
+    /// Which attempt.
+    pub attempt: u32,
+    /// 1, 2, 3 … within the attempt.
+    pub number: u64,
+    /// Text for people, if any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// How much is done, if known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+/// How much of a job is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Progress {
+    /// Units done.
+    pub done: u64,
+    /// Units in all, if known.
+    #[serde(default)]
+    pub total: Option<u64>,
+    /// What is being done.
+    #[serde(default)]
+    pub note: String,
+}

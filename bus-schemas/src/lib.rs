@@ -1,0 +1,23 @@
+//! The language of Orrery: ids, envelope, subjects, topology, the commit record,
+//! and every command, event and view.
+//!
+//! This crate is pure: it never opens a socket, reads a clock or draws a random number.
+//! Only this crate formats or parses a subject, and only its types go over the wire.
+
+pub mod ids;
+pub mod subjects;
+pub mod topology;
+
+pub mod envelope;
+pub mod record;
+pub mod wire;
+
+pub mod commands;
+pub mod events;
+pub mod jobs;
+pub mod views;
+
+pub mod upcast;
+
+pub use envelope::{Body, ContentType, Refusal, Reply, TraceContext};
+pub use ids::{CommandId, EntityAddress, Hash, Key, Kind, LogSequence, PartitionId, Revision, Timestamp};

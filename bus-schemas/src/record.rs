@@ -1,0 +1,198 @@
+//! The commit record: one JetStream message that holds everything a group of turns caused.
+//!
+//! Written as MessagePack arrays (field order is the schema; fields are only added at the end,
+//! with a default). `version` is first, so that a reader can refuse what it does not know.
+//! Subject: `<prefix>.log.<partition>`, stream: `<PREFIX>_LOG_<partition>`.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::envelope::{Body, Refusal, TraceContext};
+use crate::ids::{CommandId, EntityAddress, Epoch, Hash, Key, PartitionId, Revision, Timestamp};
+
+/// The version that this program writes.
+pub const RECORD_VERSION: u16 = 1;
+
+/// Everything a group of turns caused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommitRecord {
+    /// [`RECORD_VERSION`] of the writer.
+    pub version: u16,
+    /// Whose log this is.
+    pub partition: PartitionId,
+    /// The writer's epoch.
+    pub epoch: Epoch,
+    /// The host that wrote it.
+    pub host: SmolStr,
+    /// When it was closed.
+    pub at: Timestamp,
+    /// BLAKE3 of the record before this one; zero for the first.
+    pub previous: Hash,
+    /// How far everything is applied that comes from outside.
+    pub position: Position,
+    /// For each receiving partition: the last mail number known to be applied there.
+    pub mail_out: Vec<(PartitionId, u64)>,
+    /// The log sequence up to which jobs and dead letters are known to be out.
+    pub jobs_out: u64,
+    /// The turns, in the order in which they were decided. None in a takeover record.
+    pub turns: Vec<Turn>,
+}
+
+/// How far the durable inbox and each partition's mail have been applied.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Position {
+    /// The last stream sequence of the inbox.
+    pub inbox: u64,
+    /// For each sending partition: the last mail number.
+    pub mail: Vec<(PartitionId, u64)>,
+}
+
+/// One command and what it led to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    /// How the command came.
+    pub source: Source,
+    /// Who decided.
+    pub entity: EntityAddress,
+    /// The command as it came.
+    pub command: Command,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What happened.
+    pub events: Vec<Event>,
+    /// Why nothing happened.
+    pub refusal: Option<Refusal>,
+    /// Commands for other entities.
+    pub sends: Vec<Mail>,
+    /// Timers set and canceled.
+    pub timers: Vec<TimerChange>,
+    /// Work for agents.
+    pub jobs: Vec<Job>,
+    /// What the caller is told: JSON.
+    pub reply: Bytes,
+    /// What could not be done, and why.
+    pub dead: Option<DeadLetter>,
+}
+
+/// How a command came to the partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// A caller asked over core NATS and waits.
+    Ask,
+    /// The durable inbox, at this stream sequence.
+    Inbox(u64),
+    /// Another entity sent it: the sending partition and the mail's number there.
+    Mail(PartitionId, u64),
+    /// A timer of the entity itself was due.
+    Timer(SmolStr),
+}
+
+/// A command with its causes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Its id.
+    pub id: CommandId,
+    /// Its content.
+    pub body: Body,
+    /// The command that caused this one, if one did.
+    pub cause: Option<CommandId>,
+    /// What everything caused by one request shares.
+    pub correlation: CommandId,
+    /// The span that sent it.
+    pub trace: Option<TraceContext>,
+    /// Who sent it.
+    pub caller: Option<SmolStr>,
+}
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The entity's revision after it.
+    pub revision: Revision,
+    /// Its wire name.
+    pub event_type: SmolStr,
+    /// Its schema version.
+    pub schema: u16,
+    /// The chain hash up to and with it.
+    pub hash: Hash,
+    /// JSON: the same bytes in the log and in the event stream.
+    pub body: Bytes,
+}
+
+/// A command for another entity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mail {
+    /// The receiver's partition.
+    pub partition: PartitionId,
+    /// Its number among the mail of this sender for that receiver: 1, 2, 3 … without gaps.
+    pub number: u64,
+    /// The receiver.
+    pub to: EntityAddress,
+    /// The command.
+    pub command: Command,
+}
+
+/// A timer of an entity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimerChange {
+    /// Sends the entity `body` at `at`; replaces a timer of the same name.
+    Set { name: SmolStr, at: Timestamp, body: Body },
+    /// Forgets the timer of that name; none is no error.
+    Cancel { name: SmolStr },
+}
+
+/// Work with side effects, for an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Names this attempt for ever; the job stream drops a second one.
+    pub id: SmolStr,
+    /// Who does it.
+    pub agent: Key,
+    /// JSON of [`crate::jobs::Job`].
+    pub body: Bytes,
+}
+
+/// What could not be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Names it for ever.
+    pub entry: SmolStr,
+    /// Why: `poison`, `malformed-command`, `unknown-kind` …
+    pub class: SmolStr,
+    /// The reason, for people.
+    pub reason: String,
+    /// The subject it came on, where the subject itself is the trouble.
+    pub subject: Option<SmolStr>,
+}
+
+/// Why a record could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a record at all: corrupted, or not ours.
+    #[error("decoding the commit record: {0}")]
+    Malformed(#[from] rmp_serde::decode::Error),
+    /// Written by a later program.
+    #[error("the commit record has version {found}; this program knows versions up to {RECORD_VERSION}")]
+    Version { found: u16 },
+}
+
+impl CommitRecord {
+    /// The message's body.
+    pub fn encode(&self) -> Vec<u8> {
+        rmp_serde::to_vec(self).expect("a record holds nothing that MessagePack can not write")
+    }
+    /// Reads a message's body.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Head(u16, #[serde(default)] serde::de::IgnoredAny);
+        match rmp_serde::from_slice::<Self>(bytes) {
+            Ok(record) if record.version <= RECORD_VERSION => Ok(record),
+            Ok(record) => Err(Error::Version { found: record.version }),
+            Err(error) => match rmp_serde::from_slice::<Head>(bytes) {
+                Ok(Head(found, _)) if found > RECORD_VERSION => Err(Error::Version { found }),
+                _ => Err(error.into()),
+            },
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Every subject of Orrery is formatted and parsed here and nowhere else.
+//!
+//! Keys are checked by [`Key::parse`], so no key can add tokens or wildcards that were not meant.
+
+use std::sync::Arc;
+
+use crate::ids::{EntityAddress, Error, Key, Kind, PartitionId};
+
+/// The default first token.
+pub const DEFAULT_PREFIX: &str = "orrery";
+
+/// Formats and parses the subjects of one installation: `subject_prefix` lets several share one NATS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subjects {
+    prefix: Arc<str>,
+}
+
+impl Default for Subjects {
+    fn default() -> Self {
+        Self { prefix: DEFAULT_PREFIX.into() }
+    }
+}
+
+impl Subjects {
+    /// Takes a prefix of one token.
+    pub fn new(prefix: &str) -> Result<Self, Error> {
+        Kind::parse(prefix).map(|_| Self { prefix: prefix.into() })
+    }
+    /// The prefix.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+    /// Where a partition's commit records go.
+    pub fn log(&self, partition: PartitionId) -> String {
+        format!("{}.log.{partition}", self.prefix)
+    }
+    /// Where a caller that waits for the answer asks.
+    pub fn ask(&self, partition: PartitionId, entity: &EntityAddress) -> String {
+        format!("{}.ask.{partition}.{}.{}", self.prefix, entity.kind, entity.key)
+    }
+    /// All asks of a partition.
+    pub fn asks(&self, partition: PartitionId) -> String {
+        format!("{}.ask.{partition}.>", self.prefix)
+    }
+    /// Where a caller that does not know the partition asks; a host forwards it.
+    pub fn request(&self, entity: &EntityAddress) -> String {
+        format!("{}.request.{}.{}", self.prefix, entity.kind, entity.key)
+    }
+    /// All asks without a partition.
+    pub fn requests(&self) -> String {
+        format!("{}.request.>", self.prefix)
+    }
+    /// Where a caller hands a command over and leaves.
+    pub fn hand_over(&self, entity: &EntityAddress) -> String {
+        format!("{}.do.{}.{}", self.prefix, entity.kind, entity.key)
+    }
+    /// Everything that is handed over.
+    pub fn hand_overs(&self) -> String {
+        format!("{}.do.>", self.prefix)
+    }
+    /// What the inbox stream's transform matches: root keys, which are one token.
+    pub fn hand_over_transform(&self, partitions: u16) -> (String, String) {
+        (
+            format!("{}.do.*.*", self.prefix),
+            format!("{}.cmd.{{{{partition({partitions},2)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}", self.prefix),
+        )
+    }
+    /// Where a durable command is stored; who knows the partition may publish here.
+    pub fn command(&self, partition: PartitionId, entity: &EntityAddress) -> String {
+        format!("{}.cmd.{partition}.{}.{}", self.prefix, entity.kind, entity.key)
+    }
+    /// The durable commands of a partition.
+    pub fn commands(&self, partition: PartitionId) -> String {
+        format!("{}.cmd.{partition}.>", self.prefix)
+    }
+    /// The durable commands of all partitions.
+    pub fn all_commands(&self) -> String {
+        format!("{}.cmd.>", self.prefix)
+    }
+    /// Where other partitions deliver mail for this one.
+    pub fn mail(&self, partition: PartitionId) -> String {
+        format!("{}.mail.{partition}", self.prefix)
+    }
+    /// Where a partition hears how far its mail was applied.
+    pub fn mail_receipt(&self, partition: PartitionId) -> String {
+        format!("{}.receipt.{partition}", self.prefix)
+    }
+    /// Where an entity's events appear.
+    pub fn event(&self, entity: &EntityAddress) -> String {
+        format!("{}.evt.{}.{}", self.prefix, entity.kind, entity.key)
+    }
+    /// All events, or those of a kind.
+    pub fn events(&self, kind: Option<&Kind>) -> String {
+        match kind {
+            Some(kind) => format!("{}.evt.{kind}.>", self.prefix),
+            None => format!("{}.evt.>", self.prefix),
+        }
+    }
+    /// The events of an entity and of everything below it.
+    pub fn event_tree(&self, entity: &EntityAddress) -> [String; 2] {
+        let own = self.event(entity);
+        let below = format!("{own}.>");
+        [own, below]
+    }
+    /// Where a partition's fan-out notes how far it came.
+    pub fn mark(&self, partition: PartitionId) -> String {
+        format!("{}.mark.{partition}", self.prefix)
+    }
+    /// All marks.
+    pub fn marks(&self) -> String {
+        format!("{}.mark.*", self.prefix)
+    }
+    /// An agent's work queue.
+    pub fn job(&self, agent: &Key) -> String {
+        format!("{}.job.{agent}", self.prefix)
+    }
+    /// All jobs.
+    pub fn jobs(&self) -> String {
+        format!("{}.job.>", self.prefix)
+    }
+    /// Where running jobs hear that they are canceled (core NATS; the task's state is the truth).
+    pub fn cancel(&self, task: &Key) -> String {
+        format!("{}.cancel.{task}", self.prefix)
+    }
+    /// Streamed output of a task.
+    pub fn output(&self, task: &Key) -> String {
+        format!("{}.out.{task}", self.prefix)
+    }
+    /// Output of a task and of everything below it.
+    pub fn output_tree(&self, task: &Key) -> [String; 2] {
+        [self.output(task), format!("{}.out.{task}.>", self.prefix)]
+    }
+    /// All output.
+    pub fn outputs(&self) -> String {
+        format!("{}.out.>", self.prefix)
+    }
+    /// A dead letter with its payload.
+    pub fn dead(&self, kind: &str, entry: &str) -> String {
+        format!("{}.dead.{kind}.{entry}", self.prefix)
+    }
+    /// All dead letters.
+    pub fn dead_letters(&self) -> String {
+        format!("{}.dead.>", self.prefix)
+    }
+
+    /// Reads the entity from a subject of an ask, a request, a durable command or an event.
+    ///
+    /// The partition in the subject is not trusted and not returned: the caller computes it.
+    pub fn entity(&self, subject: &str) -> Result<EntityAddress, SubjectError> {
+        let rest = subject
+            .strip_prefix(&*self.prefix)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .ok_or_else(|| SubjectError::Foreign(subject.into()))?;
+        let (verb, rest) = rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))?;
+        let rest = match verb {
+            "ask" | "cmd" => rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))?.1,
+            "request" | "do" | "evt" => rest,
+            _ => return Err(SubjectError::Shape(subject.into())),
+        };
+        let (kind, key) = rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))?;
+        Ok(EntityAddress::new(
+            Kind::parse(kind).map_err(|source| SubjectError::Token { subject: subject.into(), source })?,
+            Key::parse(key).map_err(|source| SubjectError::Token { subject: subject.into(), source })?,
+        ))
+    }
+}
+
+/// Why a subject names no entity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubjectError {
+    /// Another installation's.
+    #[error("the subject `{0}` has another prefix")]
+    Foreign(String),
+    /// Too few tokens, or an unknown verb.
+    #[error("the subject `{0}` names no entity")]
+    Shape(String),
+    /// A kind or a key that we do not accept.
+    #[error("reading the subject `{subject}`")]
+    Token { subject: String, source: Error },
+}

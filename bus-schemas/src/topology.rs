@@ -1,0 +1,76 @@
+//! The streams and buckets of an installation, as one table.
+
+use crate::ids::PartitionId;
+use crate::subjects::Subjects;
+
+/// Partitions of a new installation: eight flush side by side without making groups small
+/// (`docs/benchmarks.md`); fixed once the installation exists.
+pub const PARTITIONS_DEFAULT: u16 = 8;
+/// The most partitions: every host reads one position per peer.
+pub const PARTITIONS_MAX: u16 = 64;
+/// How long streamed output stays, in seconds.
+pub const OUTPUT_TTL_SECONDS: u64 = 24 * 3_600;
+/// How long JetStream remembers message ids, in seconds.
+pub const DUPLICATE_WINDOW_SECONDS: u64 = 120;
+
+/// The names of one installation's streams and buckets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    /// How subjects are written.
+    pub subjects: Subjects,
+    /// How many partitions there are.
+    pub partitions: u16,
+}
+
+impl Topology {
+    fn name(&self, suffix: &str) -> String {
+        format!("{}_{suffix}", self.subjects.prefix().to_uppercase().replace('-', "_"))
+    }
+    fn bucket(&self, suffix: &str) -> String {
+        format!("{}_{suffix}", self.subjects.prefix())
+    }
+    /// All partitions.
+    pub fn all_partitions(&self) -> impl Iterator<Item = PartitionId> + use<> {
+        (0..self.partitions).map(PartitionId)
+    }
+    /// The stream of a partition's commit records: the truth.
+    pub fn log(&self, partition: PartitionId) -> String {
+        self.name(&format!("LOG_{partition}"))
+    }
+    /// The stream of all events, derived from the logs.
+    pub fn events(&self) -> String {
+        self.name("EVENTS")
+    }
+    /// The stream of durable commands.
+    pub fn inbox(&self) -> String {
+        self.name("INBOX")
+    }
+    /// The work queue for agents.
+    pub fn jobs(&self) -> String {
+        self.name("JOBS")
+    }
+    /// The stream of output chunks.
+    pub fn output(&self) -> String {
+        self.name("OUTPUT")
+    }
+    /// The stream of dead letters.
+    pub fn dead(&self) -> String {
+        self.name("DEAD")
+    }
+    /// The bucket of leases and of the installation's fixed settings.
+    pub fn leases(&self) -> String {
+        self.bucket("leases")
+    }
+    /// The bucket of fixed settings: partition count, format.
+    pub fn settings(&self) -> String {
+        self.bucket("settings")
+    }
+    /// The bucket of snapshots.
+    pub fn snapshots(&self) -> String {
+        self.bucket("snapshots")
+    }
+    /// The object store of content-addressed payloads.
+    pub fn blobs(&self) -> String {
+        self.bucket("blobs")
+    }
+}

@@ -1,0 +1,99 @@
+//! The one choke point where stored events of older schema versions become today's.
+//!
+//! An event is never rewritten in the log: it is lifted each time it is read.
+//! Unknown types and later versions are errors, and the entity stops; nothing is skipped.
+
+use serde_json::Value;
+
+use crate::ids::Kind;
+use crate::wire::WireEvent;
+
+/// Why a stored event could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Written by a later program.
+    #[error("`{kind}` event `{event_type}` has schema version {found}; this program knows versions up to {known}")]
+    Future { kind: Kind, event_type: String, found: u16, known: u16 },
+    /// Not of its schema, or of a type that this program does not know.
+    #[error("`{kind}` event `{event_type}` of schema version {schema} can not be read: {source}")]
+    Unreadable { kind: Kind, event_type: String, schema: u16, source: serde_json::Error },
+}
+
+/// Lifts `body` from one schema version to the next.
+type Lift = fn(event_type: &str, body: &mut Value);
+
+/// For each kind: the step from version n (counted from 1) to n + 1.
+const LIFTS: &[(&str, &[Lift])] = &[];
+
+/// Reads a stored event.
+pub fn read<E: WireEvent>(event_type: &str, schema: u16, body: &[u8]) -> Result<E, Error> {
+    read_with::<E>(LIFTS, event_type, schema, body)
+}
+
+fn read_with<E: WireEvent>(
+    table: &[(&str, &[Lift])],
+    event_type: &str,
+    schema: u16,
+    body: &[u8],
+) -> Result<E, Error> {
+    let unreadable =
+        |source| Error::Unreadable { kind: E::KIND, event_type: event_type.to_owned(), schema, source };
+    if schema == E::SCHEMA {
+        return serde_json::from_slice(body).map_err(unreadable);
+    }
+    if schema > E::SCHEMA || schema == 0 {
+        return Err(Error::Future { kind: E::KIND, event_type: event_type.to_owned(), found: schema, known: E::SCHEMA });
+    }
+    let lifts = table.iter().find(|(kind, _)| *kind == E::KIND.as_str()).map_or(&[][..], |(_, lifts)| lifts);
+    let mut value: Value = serde_json::from_slice(body).map_err(unreadable)?;
+    for lift in lifts.iter().skip(usize::from(schema) - 1) {
+        lift(event_type, &mut value);
+    }
+    serde_json::from_value(value).map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::{Deserialize, Serialize};
+
+    /// A kind that grew: version 1 called the field `n`, version 2 `number`, version 3 `count`.
+    #[derive(Debug, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+    #[serde(tag = "type", rename_all = "kebab-case")]
+    #[strum(serialize_all = "kebab-case")]
+    enum Event {
+        Counted { count: u64 },
+    }
+    crate::wire::wire_event!(Event, "grown", 3);
+
+    fn rename(body: &mut Value, from: &str, to: &str) {
+        if let Some(object) = body.as_object_mut()
+            && let Some(value) = object.remove(from)
+        {
+            object.insert(to.to_owned(), value);
+        }
+    }
+
+    const TABLE: &[(&str, &[Lift])] =
+        &[("grown", &[|_, body| rename(body, "n", "number"), |_, body| rename(body, "number", "count")])];
+
+    #[test]
+    fn an_event_of_any_older_version_is_lifted() {
+        for (schema, body) in [
+            (1, r#"{"type":"counted","n":7}"#),
+            (2, r#"{"type":"counted","number":7}"#),
+            (3, r#"{"type":"counted","count":7}"#),
+        ] {
+            let event: Event = read_with(TABLE, "counted", schema, body.as_bytes()).unwrap();
+            assert_eq!(event, Event::Counted { count: 7 }, "schema {schema}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_and_an_unknown_type_are_errors_that_name_the_cause() {
+        let future = read_with::<Event>(TABLE, "counted", 4, b"{}").unwrap_err().to_string();
+        assert!(future.contains("schema version 4") && future.contains("up to 3"), "{future}");
+        let unknown = read_with::<Event>(TABLE, "vanished", 3, br#"{"type":"vanished"}"#).unwrap_err().to_string();
+        assert!(unknown.contains("vanished"), "{unknown}");
+    }
+}

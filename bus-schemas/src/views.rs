@@ -1,0 +1,3 @@
+//! What readers see: nouns, one file per kind.
+
+pub mod task;

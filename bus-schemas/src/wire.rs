@@ -1,0 +1,44 @@
+//! What commands and events have in common on the wire.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A command enum: JSON or MessagePack with the command's name in `type`.
+pub trait WireCommand: Serialize + DeserializeOwned {
+    /// The kind of entity that decides it.
+    const KIND: crate::Kind;
+}
+
+/// An event enum: JSON with the event's name in `type`.
+pub trait WireEvent: Serialize + DeserializeOwned {
+    /// The kind of entity that it happened to.
+    const KIND: crate::Kind;
+    /// The schema version that this program writes.
+    const SCHEMA: u16;
+    /// The wire name of this event.
+    fn event_type(&self) -> &'static str;
+}
+
+/// Ties an event enum to its kind, schema version and names.
+macro_rules! wire_event {
+    ($event:ty, $kind:literal, $schema:literal) => {
+        impl $crate::wire::WireEvent for $event {
+            const KIND: $crate::Kind = $crate::Kind::from_static($kind);
+            const SCHEMA: u16 = $schema;
+            fn event_type(&self) -> &'static str {
+                self.into()
+            }
+        }
+    };
+}
+pub(crate) use wire_event;
+
+/// Ties a command enum to its kind.
+macro_rules! wire_command {
+    ($command:ty, $kind:literal) => {
+        impl $crate::wire::WireCommand for $command {
+            const KIND: $crate::Kind = $crate::Kind::from_static($kind);
+        }
+    };
+}
+pub(crate) use wire_command;
