@@ -46,4 +46,26 @@ impl Bus {
         }
         Ok(bytes.into())
     }
+
+    /// Keeps bytes under a name of their own, replacing what was there: for partition snapshots,
+    /// which may be larger than a message.
+    pub async fn put_named(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let mut reader = bytes;
+        let put = self.blob_store().await?.put(name, &mut reader).await;
+        put.map(drop).map_err(|error| Error::call(format!("storing object `{name}`"), error))
+    }
+
+    /// Reads what [`Bus::put_named`] kept.
+    pub async fn get_named(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        let failed = |reason: String| Error::call(format!("reading object `{name}`"), reason);
+        let store = self.blob_store().await?;
+        let mut object = match store.get(name).await {
+            Ok(object) => object,
+            Err(error) if error.kind() == async_nats::jetstream::object_store::GetErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        let mut bytes = Vec::with_capacity(object.info().size);
+        object.read_to_end(&mut bytes).await.map_err(|error| failed(error.to_string()))?;
+        Ok(Some(bytes.into()))
+    }
 }

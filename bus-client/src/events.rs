@@ -280,9 +280,12 @@ impl Bus {
             self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
         match handle.get_last_raw_message_by_subject(&self.subjects().mark(partition)).await {
             Ok(message) => {
-                let upto = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok());
-                let upto = LogSequence(upto.ok_or_else(|| failed("it holds no number".into()))?);
-                Ok(Mark { sequence: message.sequence, upto })
+                let text = std::str::from_utf8(&message.payload).unwrap_or_default();
+                let (upto, partial) = text
+                    .split_once('.')
+                    .and_then(|(upto, partial)| Some((upto.parse().ok()?, partial.parse().ok()?)))
+                    .ok_or_else(|| failed("it is not `<record>.<events>`".into()))?;
+                Ok(Mark { sequence: message.sequence, upto: LogSequence(upto), partial })
             }
             Err(error)
                 if error.kind() == async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound =>
@@ -300,6 +303,7 @@ impl Bus {
         partition: PartitionId,
         mark: Mark,
         upto: LogSequence,
+        partial: u32,
         events: &[OutgoingEvent<'_>],
     ) -> Result<Mark, PublishError> {
         let mut headers = HeaderMap::new();
@@ -308,7 +312,7 @@ impl Bus {
         messages.push(BatchMessage {
             subject: self.subjects().mark(partition),
             headers,
-            payload: upto.0.to_string().into(),
+            payload: format!("{upto}.{partial}").into(),
         });
         messages.extend(events.iter().map(|event| self.outgoing(event)));
         let behind = messages.len() as u64 - 1;
@@ -316,10 +320,10 @@ impl Bus {
             let only = messages.remove(0);
             publish::acked(self, only.subject, only.headers, only.payload).await?
         } else {
-            publish::batch(self, &format!("{partition}-{}-{}", mark.sequence, upto.0), messages).await?
+            publish::batch(self, &format!("{partition}-{}-{upto}.{partial}", mark.sequence), messages).await?
         };
         // Messages of one batch stand one behind the other.
-        Ok(Mark { sequence: last - behind, upto })
+        Ok(Mark { sequence: last - behind, upto, partial })
     }
 
     fn outgoing(&self, outgoing: &OutgoingEvent<'_>) -> BatchMessage {
@@ -353,4 +357,7 @@ pub struct Mark {
     pub sequence: u64,
     /// The last log sequence whose events are all in the stream.
     pub upto: LogSequence,
+    /// How many events of the record after `upto` are in the stream too: a record may hold more
+    /// events than a batch.
+    pub partial: u32,
 }

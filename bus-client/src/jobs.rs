@@ -6,8 +6,8 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use bus_schemas::jobs::{Job, OutputChunk};
-use bus_schemas::{Key, TraceContext, record};
 use bus_schemas::envelope::header;
+use bus_schemas::{EntityAddress, Key, Kind, TraceContext, record};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
@@ -18,6 +18,9 @@ use crate::publish::{self, PublishError};
 
 /// A delivered job that nobody renews for so long is delivered again.
 pub const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// The events after which a running job is no longer wanted.
+const ENDINGS: [&str; 3] = ["orrery.task.canceled", "orrery.task.cancel-requested", "orrery.task.failed"];
 
 /// A job as it was delivered.
 #[derive(Debug)]
@@ -134,20 +137,23 @@ impl Bus {
             .boxed())
     }
 
-    /// Tells running jobs of a task that it is canceled.
-    pub async fn announce_cancel(&self, task: &Key) {
-        if let Err(error) = self.client().publish(self.subjects().cancel(task), Bytes::new()).await {
-            tracing::debug!(%error, "announcing a cancellation");
-        }
-    }
-
-    /// Yields when a task is canceled.
+    /// Yields when a task no longer wants its running job: it was canceled, or it failed.
+    ///
+    /// Listens to the task's events as they pass, which is at once; the worker's next renewal would
+    /// be refused in any case, so a message that is missed costs seconds and not correctness.
     pub async fn cancellations(&self, task: &Key) -> Result<impl Stream<Item = ()> + Send + Unpin + use<>, Error> {
-        let subject = self.subjects().cancel(task);
+        let entity = EntityAddress::new(Kind::from_static("task"), task.clone());
+        let subject = self.subjects().event(&entity);
         let doing = format!("subscribing to `{subject}`");
         let subscription =
             self.client().subscribe(subject).await.map_err(|error| Error::call(doing, error))?;
-        Ok(subscription.map(|_| ()))
+        Ok(subscription
+            .filter_map(|message| {
+                let headers = message.headers.as_ref();
+                let event = headers.and_then(|headers| headers.get(header::CE_TYPE)).map(|value| value.as_str());
+                futures::future::ready(event.filter(|name| ENDINGS.contains(name)).map(|_| ()))
+            })
+            .boxed())
     }
 
     /// Keeps the payload of a dead letter. The same entry again is no error.

@@ -53,12 +53,21 @@ impl Bus {
         let deleted = store.purge(host_key(host)).await;
         deleted.map_err(|error| Error::call(format!("releasing host `{host}`"), error))
     }
-    /// Takes a lease if nobody holds it.
+    /// Takes a lease if nobody holds it, or if the former process of this very host does.
     pub async fn acquire(&self, partition: PartitionId, host: &str) -> Result<Option<Lease>, Error> {
         let store = self.lease_store().await?;
         match store.create(partition_key(partition), host.to_owned().into()).await {
             Ok(revision) => Ok(Some(Lease { partition, revision })),
-            Err(error) if error.kind() == kv::CreateErrorKind::AlreadyExists => Ok(None),
+            Err(error) if error.kind() == kv::CreateErrorKind::AlreadyExists => {
+                let entry = store.entry(partition_key(partition)).await;
+                let entry = entry.map_err(|error| Error::call(format!("acquiring partition {partition}"), error))?;
+                match entry {
+                    Some(entry) if entry.value == host.as_bytes() => {
+                        self.renew(Lease { partition, revision: entry.revision }, host).await
+                    }
+                    _ => Ok(None),
+                }
+            }
             Err(error) => Err(Error::call(format!("acquiring partition {partition}"), error)),
         }
     }

@@ -28,3 +28,6 @@ pub use config::{NatsConfig, Profile};
 pub use error::Error;
 pub use publish::PublishError;
 pub use events::{EventQuery, StoredEvent};
+
+/// Where the answer to an ask goes.
+pub type ReplyTo = async_nats::Subject;

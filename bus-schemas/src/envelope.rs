@@ -67,7 +67,9 @@ impl ContentType {
     pub fn parse(text: &str) -> Option<Self> {
         match text.split(';').next().unwrap_or("").trim().to_ascii_lowercase().as_str() {
             "" | "application/json" | "text/json" => Some(Self::Json),
-            "application/msgpack" | "application/vnd.msgpack" | "application/x-msgpack" => Some(Self::Msgpack),
+            "application/msgpack" | "application/vnd.msgpack" | "application/x-msgpack" => {
+                Some(Self::Msgpack)
+            }
             _ => None,
         }
     }
@@ -96,7 +98,8 @@ pub enum BodyError {
 impl Body {
     /// Writes a value as JSON.
     pub fn json<T: Serialize>(value: &T) -> Self {
-        let bytes = serde_json::to_vec(value).expect("types of this crate have string keys and write to memory");
+        let bytes =
+            serde_json::to_vec(value).expect("types of this crate have string keys and write to memory");
         Self { content_type: ContentType::Json, bytes: bytes.into() }
     }
     /// Reads a value.
@@ -124,11 +127,11 @@ impl TraceContext {
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        if version.len() != 2 || version == "ff" || flags.len() != 2 || (version == "00" && parts.next().is_some()) {
+        let ([version], [flags]) = (unhex(version)?, unhex(flags)?);
+        if version == 0xff || (version == 0 && parts.next().is_some()) {
             return None;
         }
-        let context =
-            Self { trace_id: unhex(trace)?, span_id: unhex(span)?, flags: u8::from_str_radix(flags, 16).ok()? };
+        let context = Self { trace_id: unhex(trace)?, span_id: unhex(span)?, flags };
         (context.trace_id != [0; 16] && context.span_id != [0; 8]).then_some(context)
     }
     /// Writes a `traceparent` header.

@@ -43,13 +43,15 @@ fn check_token(what: &'static str, text: &str, max: usize, extra: &'static str) 
 /// What sort of entity: `task`, `agent`, `broker` …
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Kind(SmolStr);
+pub struct Kind(#[schemars(length(min = 1, max = 32), regex(pattern = r"^[A-Za-z0-9_-]+$"))] SmolStr);
 
 /// Which entity of its kind. Dots make a path: `<root>.<step>` is a child of `<root>`,
 /// and everything below one root lives in one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Key(SmolStr);
+pub struct Key(
+    #[schemars(length(min = 1, max = 160), regex(pattern = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"))] SmolStr,
+);
 
 impl Kind {
     /// A kind known at compile time.
@@ -333,14 +335,24 @@ impl Serialize for Hash {
 
 impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-        if d.is_human_readable() {
-            let text = String::deserialize(d)?;
-            return Self::from_hex(&text).ok_or_else(|| D::Error::custom("not 64 hexadecimal digits"));
-        }
-        let bytes = serde_bytes::ByteBuf::deserialize(d)?;
-        let array = bytes.as_slice().try_into().map_err(|_| D::Error::custom("a hash has 32 bytes"))?;
-        Ok(Self(array))
+        if d.is_human_readable() { d.deserialize_str(HashVisitor) } else { d.deserialize_bytes(HashVisitor) }
+    }
+}
+
+/// Takes both forms from any format: serde buffers the content of tagged enums and then calls every
+/// format readable, and other languages write hexadecimal digits into MessagePack.
+struct HashVisitor;
+
+impl serde::de::Visitor<'_> for HashVisitor {
+    type Value = Hash;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a hash of 64 hexadecimal digits or 32 bytes")
+    }
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Hash, E> {
+        Hash::from_hex(text).ok_or_else(|| E::custom("not 64 hexadecimal digits"))
+    }
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Hash, E> {
+        bytes.try_into().map(Hash).map_err(|_| E::custom("a hash has 32 bytes"))
     }
 }
 

@@ -19,5 +19,7 @@ pub mod views;
 
 pub mod upcast;
 
+pub mod schemas;
+
 pub use envelope::{Body, ContentType, Refusal, Reply, TraceContext};
 pub use ids::{CommandId, EntityAddress, Hash, Key, Kind, LogSequence, PartitionId, Revision, Timestamp};

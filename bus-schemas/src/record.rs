@@ -184,15 +184,37 @@ impl CommitRecord {
     }
     /// Reads a message's body.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        #[derive(Deserialize)]
-        struct Head(u16, #[serde(default)] serde::de::IgnoredAny);
         match rmp_serde::from_slice::<Self>(bytes) {
             Ok(record) if record.version <= RECORD_VERSION => Ok(record),
             Ok(record) => Err(Error::Version { found: record.version }),
             Err(error) => match rmp_serde::from_slice::<Head>(bytes) {
-                Ok(Head(found, _)) if found > RECORD_VERSION => Err(Error::Version { found }),
+                Ok(Head(found)) if found > RECORD_VERSION => Err(Error::Version { found }),
                 _ => Err(error.into()),
             },
         }
+    }
+}
+
+/// The version of a record that may have any fields after it.
+struct Head(u16);
+
+impl<'de> Deserialize<'de> for Head {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_seq(HeadVisitor)
+    }
+}
+
+struct HeadVisitor;
+
+impl<'de> serde::de::Visitor<'de> for HeadVisitor {
+    type Value = Head;
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a commit record")
+    }
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut fields: A) -> Result<Head, A::Error> {
+        let version = fields.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(0, &self))?;
+        // What is left unread would be an error of its own.
+        while fields.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+        Ok(Head(version))
     }
 }

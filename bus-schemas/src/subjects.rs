@@ -62,7 +62,10 @@ impl Subjects {
     pub fn hand_over_transform(&self, partitions: u16) -> (String, String) {
         (
             format!("{}.do.*.*", self.prefix),
-            format!("{}.cmd.{{{{partition({partitions},2)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}", self.prefix),
+            format!(
+                "{}.cmd.{{{{partition({partitions},2)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}",
+                self.prefix
+            ),
         )
     }
     /// Where a durable command is stored; who knows the partition may publish here.
@@ -117,10 +120,6 @@ impl Subjects {
     /// All jobs.
     pub fn jobs(&self) -> String {
         format!("{}.job.>", self.prefix)
-    }
-    /// Where running jobs hear that they are canceled (core NATS; the task's state is the truth).
-    pub fn cancel(&self, task: &Key) -> String {
-        format!("{}.cancel.{task}", self.prefix)
     }
     /// Streamed output of a task.
     pub fn output(&self, task: &Key) -> String {

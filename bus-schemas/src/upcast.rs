@@ -12,7 +12,9 @@ use crate::wire::WireEvent;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Written by a later program.
-    #[error("`{kind}` event `{event_type}` has schema version {found}; this program knows versions up to {known}")]
+    #[error(
+        "`{kind}` event `{event_type}` has schema version {found}; this program knows versions up to {known}"
+    )]
     Future { kind: Kind, event_type: String, found: u16, known: u16 },
     /// Not of its schema, or of a type that this program does not know.
     #[error("`{kind}` event `{event_type}` of schema version {schema} can not be read: {source}")]
@@ -42,7 +44,12 @@ fn read_with<E: WireEvent>(
         return serde_json::from_slice(body).map_err(unreadable);
     }
     if schema > E::SCHEMA || schema == 0 {
-        return Err(Error::Future { kind: E::KIND, event_type: event_type.to_owned(), found: schema, known: E::SCHEMA });
+        return Err(Error::Future {
+            kind: E::KIND,
+            event_type: event_type.to_owned(),
+            found: schema,
+            known: E::SCHEMA,
+        });
     }
     let lifts = table.iter().find(|(kind, _)| *kind == E::KIND.as_str()).map_or(&[][..], |(_, lifts)| lifts);
     let mut value: Value = serde_json::from_slice(body).map_err(unreadable)?;
@@ -93,7 +100,8 @@ mod tests {
     fn a_later_version_and_an_unknown_type_are_errors_that_name_the_cause() {
         let future = read_with::<Event>(TABLE, "counted", 4, b"{}").unwrap_err().to_string();
         assert!(future.contains("schema version 4") && future.contains("up to 3"), "{future}");
-        let unknown = read_with::<Event>(TABLE, "vanished", 3, br#"{"type":"vanished"}"#).unwrap_err().to_string();
+        let unknown =
+            read_with::<Event>(TABLE, "vanished", 3, br#"{"type":"vanished"}"#).unwrap_err().to_string();
         assert!(unknown.contains("vanished"), "{unknown}");
     }
 }

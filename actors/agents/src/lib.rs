@@ -1,3 +1,15 @@
-//! Placeholder.
+//! Agents: the contract they keep, the worker that runs them, and those that ship with Orrery.
+//!
+//! This is the stage `effects`: everything here may touch the outside, and nothing here decides what a task becomes.
+//! An agent must never speak to an entity by itself: its [`contract::Work`] does, under ids that make repeats harmless.
+
+pub mod contract;
+pub mod worker;
+
+pub mod catalog;
+pub mod shipped;
 
 pub mod report;
+
+pub use contract::{Agent, Done, Failure, Work};
+pub use worker::{Worker, WorkerError};

@@ -23,14 +23,10 @@ pub mod inventory;
 pub mod manifests;
 pub mod review;
 
-mod charts;
 mod files;
 mod git;
-mod highlights;
 mod languages;
 mod manifest_formats;
-mod markdown;
-mod page;
 mod sections;
 mod top;
 

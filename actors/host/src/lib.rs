@@ -1,1 +1,11 @@
-//! Placeholder.
+//! Wiring: configuration, the embedded server, the supervision tree, telemetry.
+//!
+//! Here, and only here, the runtime meets the entities and the agents.
+
+pub mod config;
+pub mod embedded;
+pub mod host;
+pub mod telemetry;
+
+pub use config::{Config, ConfigError};
+pub use host::{Addresses, Running, StartError, start};

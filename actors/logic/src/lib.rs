@@ -1,1 +1,29 @@
-//! Placeholder.
+//! Every entity of Orrery: what each kind decides and remembers.
+//!
+//! One folder for each kind, all of the same shape: `<kind>.rs` is the front page with the states,
+//! the invariants and the command → event table; `decide.rs` checks commands; `state.rs` folds events.
+//! This crate is pure: time and ids come through [`actors_core::Context`], and no decision depends
+//! on the order of a hash map.
+
+pub mod task;
+
+pub mod agent;
+pub mod broker;
+
+pub mod deadletter;
+pub mod probe;
+pub mod schedule;
+
+/// All kinds, for the host.
+pub fn registry() -> actors_core::Registry {
+    actors_core::Registry::default()
+        .with::<task::Task>()
+        .with::<agent::Agent>()
+        .with::<broker::Broker>()
+        .with::<deadletter::DeadLetter>()
+        .with::<schedule::Schedule>()
+        .with::<probe::Probe>()
+}
+
+#[cfg(test)]
+mod testing;

@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The runtime: partitions, their loop and its stages, and supervision.
+//!
+//! `lease → inbox → decide → journal → fold → fanout`: the first six of the nine words live here,
+//! `effects` with the agents, `projections` and `gateway` at the edge. [`core::Core`] is the loop's
+//! decisions without I/O, so that a simulation can drive it; [`partition`] gives it a clock and a bus.
+//! The runtime knows no kind of entity: they come in a [`actors_core::Registry`].
+
+pub mod supervision;
+
+pub mod lease;
+pub mod partition;
+
+pub mod core;
+pub mod inbox;
+
+pub mod decide;
+pub mod journal;
+
+pub mod fold;
+
+pub mod fanout;
+
+pub mod state;
+
+pub mod crash;
+pub mod metric;
+pub mod takeover;
+pub mod trace;

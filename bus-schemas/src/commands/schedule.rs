@@ -7,6 +7,7 @@ use crate::commands::task::Submit;
 use crate::ids::Timestamp;
 
 /// What a schedule can be told.
+#[allow(clippy::large_enum_variant, reason = "schedules are few, and a box would show in every match")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {

@@ -8,6 +8,7 @@ use crate::commands::task::Submit;
 use crate::ids::{Key, Timestamp};
 
 /// What happened to a schedule.
+#[allow(clippy::large_enum_variant, reason = "schedules are few, and a box would show in every match")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]

@@ -14,6 +14,9 @@ use super::{Error, Watch};
 /// It is ten times the size the report is built for; beyond it the lists of paths alone take tens of megabytes.
 const WALKED_FILES_MAX: u64 = 200_000;
 
+/// Git itself looks for a NUL in the first 8,000 bytes to call a file binary.
+const BINARY_PROBE_BYTES: usize = 8_000;
+
 /// How many entries pass between two progress reports: often enough for a bar, rarely enough to cost nothing.
 pub(super) const PROGRESS_EVERY: u64 = 256;
 
@@ -117,6 +120,11 @@ pub(super) fn read_text(path: &Path, bytes_max: u64) -> Option<String> {
         Ok(text) => text,
         Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
     })
+}
+
+/// Whether this start of a file is one of a binary file.
+pub(super) fn is_binary(start: &[u8]) -> bool {
+    start[..start.len().min(BINARY_PROBE_BYTES)].contains(&0)
 }
 
 /// The longest start of `text` that is at most `bytes_max` long and does not cut a character.

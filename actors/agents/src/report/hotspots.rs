@@ -127,6 +127,10 @@ pub fn hotspots(repo: &Path, watch: &Watch) -> Result<Hotspots, Error> {
             tally.oversized.push(entry.name);
             return Ok(());
         };
+        // Some video files share an extension with TypeScript.
+        if files::is_binary(text.as_bytes()) {
+            return Ok(());
+        }
         let parsed = grammars[index].parse(&text, watch)?;
         tally.add(grammars[index].language(), entry.name, parsed);
         Ok(())

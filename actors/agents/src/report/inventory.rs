@@ -18,9 +18,6 @@ use super::{Error, Watch};
 /// A reader looks at the first handful; more would only lengthen the report.
 pub const LARGEST_FILES: usize = 25;
 
-/// Git itself looks for a NUL in the first 8,000 bytes to call a file binary.
-const BINARY_PROBE_BYTES: usize = 8_000;
-
 /// Larger text files are data dumps whose line count tells nothing and would hold up everything else.
 const COUNTED_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
@@ -176,8 +173,7 @@ impl Lines {
 fn read(entry: &Entry, watch: &Watch) -> io::Result<Reading> {
     let mut reader = BufReader::with_capacity(64 * 1024, File::open(&entry.path)?);
     let start = reader.fill_buf()?;
-    let start = &start[..start.len().min(BINARY_PROBE_BYTES)];
-    if start.contains(&0) {
+    if files::is_binary(start) {
         return Ok(Reading::Binary);
     }
     if entry.bytes > COUNTED_BYTES_MAX {

@@ -1,1 +1,156 @@
-//! stub
+//! Documentation cut into sections: what lies between one heading and the next, with the lines it stands on.
+
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+/// A heading is shown up to here; a longer one is a paragraph that looks like a heading.
+const HEADING_BYTES_MAX: usize = 160;
+
+/// The characters that underline a heading in reStructuredText.
+const RST_RULES: &str = "=-~^\"'`#*+:._<>";
+
+/// A heading and the lines under it, up to the next heading of any level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Section {
+    /// Empty for what stands before the first heading.
+    pub(super) heading: String,
+    /// From one; the heading's own line where there is one.
+    pub(super) start_line: usize,
+    /// The first line of the text under the heading.
+    pub(super) body_line: usize,
+    /// The last line, inclusive.
+    pub(super) end_line: usize,
+}
+
+/// A heading found in a text: its words, its first line and the first line after it.
+struct Heading {
+    words: String,
+    line: usize,
+    body_line: usize,
+}
+
+/// Cuts a text by the rules of the format its name promises.
+pub(super) fn split(path: &str, text: &str) -> Vec<Section> {
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    let headings = match extension.as_deref() {
+        Some("md" | "markdown") => markdown_headings(text),
+        Some("rst") => rst_headings(text),
+        _ => Vec::new(),
+    };
+    sections(headings, text.lines().count())
+}
+
+fn sections(headings: Vec<Heading>, lines: usize) -> Vec<Section> {
+    let mut sections = Vec::with_capacity(headings.len() + 1);
+    let first = headings.first().map_or(lines + 1, |heading| heading.line);
+    if first > 1 {
+        sections.push(Section { heading: String::new(), start_line: 1, body_line: 1, end_line: first - 1 });
+    }
+    let mut headings = headings.into_iter().peekable();
+    while let Some(heading) = headings.next() {
+        let end_line = headings.peek().map_or(lines, |next| next.line - 1);
+        sections.push(Section {
+            heading: heading.words,
+            start_line: heading.line,
+            body_line: heading.body_line,
+            end_line,
+        });
+    }
+    sections
+}
+
+/// Headings that stand on their own; one inside a quotation or a list item belongs to that.
+fn markdown_headings(text: &str) -> Vec<Heading> {
+    let starts: Vec<usize> =
+        std::iter::once(0).chain(text.match_indices('\n').map(|(position, _)| position + 1)).collect();
+    let line_of = |offset: usize| starts.partition_point(|start| *start <= offset);
+    let options = Options::ENABLE_TABLES | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
+    let mut headings = Vec::new();
+    let mut depth = 0_usize;
+    let mut open: Option<String> = None;
+    for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
+        match event {
+            Event::Start(Tag::Heading { .. }) if depth == 0 => {
+                depth += 1;
+                open = Some(String::new());
+            }
+            Event::End(TagEnd::Heading(_)) if depth == 1 => {
+                depth = 0;
+                let Some(words) = open.take() else { continue };
+                let source = text[range.clone()].trim_end();
+                let last = line_of(range.start + source.len().saturating_sub(1));
+                headings.push(Heading {
+                    words: shorten(&words),
+                    line: line_of(range.start),
+                    body_line: last + 1,
+                });
+            }
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            Event::Text(words) | Event::Code(words) => {
+                if let Some(heading) = open.as_mut() {
+                    heading.push_str(&words);
+                }
+            }
+            Event::SoftBreak | Event::HardBreak => {
+                if let Some(heading) = open.as_mut() {
+                    heading.push(' ');
+                }
+            }
+            _ => {}
+        }
+    }
+    headings
+}
+
+/// A line of words with a rule under it that is at least as long, and perhaps one above it.
+fn rst_headings(text: &str) -> Vec<Heading> {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let mut headings = Vec::new();
+    let mut index = 0;
+    while index + 1 < lines.len() {
+        let (words, rule) = (lines[index], lines[index + 1]);
+        let titled = !words.trim().is_empty() && !is_rule(words) && is_rule(rule);
+        if titled && rule.chars().count() >= words.chars().count() {
+            let overlined = index > 0 && is_rule(lines[index - 1]) && lines[index - 1] == rule;
+            let line = if overlined { index } else { index + 1 };
+            headings.push(Heading { words: shorten(words), line, body_line: index + 3 });
+            index += 2;
+        } else {
+            index += 1;
+        }
+    }
+    headings
+}
+
+fn is_rule(line: &str) -> bool {
+    let mut chars = line.chars();
+    chars.next().is_some_and(|first| line.len() >= 2 && RST_RULES.contains(first) && chars.all(|next| next == first))
+}
+
+fn shorten(words: &str) -> String {
+    super::files::clip(words.trim(), HEADING_BYTES_MAX).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    fn outline(path: &str, text: &str) -> Vec<(String, usize, usize, usize)> {
+        let sections = split(path, text).into_iter();
+        sections.map(|one| (one.heading, one.start_line, one.body_line, one.end_line)).collect()
+    }
+
+    #[test]
+    fn markdown_is_cut_at_its_headings() {
+        let text = "intro\n\n# One `a`\ntext\n```\n# not a heading\n```\nTwo\n===\n\nend\n";
+        let expected = [("", 1, 1, 2), ("One a", 3, 4, 7), ("Two", 8, 10, 11)];
+        assert_eq!(outline("a.md", text), expected.map(|(h, a, b, c)| (h.to_owned(), a, b, c)));
+    }
+
+    #[test]
+    fn restructured_text_is_cut_at_its_rules() {
+        let text = "=====\nTitle\n=====\n\ntext\n\nNext\n----\nmore\n";
+        let expected = [("Title", 1, 4, 6), ("Next", 7, 9, 9)];
+        assert_eq!(outline("a.rst", text), expected.map(|(h, a, b, c)| (h.to_owned(), a, b, c)));
+    }
+}

@@ -1,0 +1,57 @@
+//! What an agent is: it shows a card, and it does one attempt at one task at a time.
+//!
+//! ```text
+//! Job ─→ Work ─→ Agent::run ─→ Done     → complete-job
+//!                           ├→ Failed   → fail-job
+//!                           ├→ Required → require-input
+//!                           └→ panic    → fail-job, class `poison`
+//! ```
+//!
+//! An agent may read clocks, files and the network. It must be ready to be run twice for one task: a worker can die
+//! after the work and before the report. What must not be done twice goes through [`Work::effect`].
+
+mod effect;
+mod failure;
+mod line;
+mod trace;
+mod work;
+
+use bus_schemas::commands::agent::AgentCard;
+use bus_schemas::commands::task::Plan;
+use bus_schemas::jobs::Artifact;
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+pub use self::failure::Failure;
+pub use self::work::{ARTIFACT_BYTES_MAX, PROGRESS_PAUSE, Work};
+
+pub(crate) use self::failure::chain;
+pub(crate) use self::line::{Line, Verdict};
+pub(crate) use self::trace::continue_trace;
+
+/// Somebody who can do jobs. One agent does many at once, so it keeps nothing between them.
+pub trait Agent: Send + Sync + 'static {
+    /// What it is called and what it can do. Must say the same at every call.
+    fn card(&self) -> AgentCard;
+
+    /// Does one attempt. When [`Work::canceled`] fires it has a few seconds to return; then it is dropped.
+    fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>>;
+}
+
+/// What came out of an attempt.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Done {
+    /// Large results, as kept by [`Work::put_artifact`].
+    pub artifacts: Vec<Artifact>,
+    /// A small answer.
+    pub result: Value,
+    /// For an orchestrating agent: the child tasks that do the work.
+    pub plan: Option<Plan>,
+}
+
+impl Done {
+    /// Done, with artifacts and a small answer.
+    pub fn with(artifacts: Vec<Artifact>, result: Value) -> Self {
+        Self { artifacts, result, plan: None }
+    }
+}

@@ -1,0 +1,84 @@
+//! The line between an attempt and its task: commands with stable ids, the job's trace and correlation.
+
+use std::time::Duration;
+
+use bus_client::{Ask, AskError, Bus};
+use bus_schemas::commands::task::Command;
+use bus_schemas::jobs::Job;
+use bus_schemas::{Body, CommandId, EntityAddress, Key, Refusal, Reply, TraceContext};
+use smol_str::SmolStr;
+use uuid::Uuid;
+
+use super::trace::current_trace;
+
+/// What a task says to a command.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It was applied.
+    Accepted,
+    /// Nothing happened, and why.
+    Refused(Refusal),
+}
+
+/// Speaks to the task of one attempt. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    bus: Bus,
+    worker: SmolStr,
+    task: EntityAddress,
+    attempt: u32,
+    base: CommandId,
+    correlation: CommandId,
+    trace: Option<TraceContext>,
+}
+
+impl Line {
+    pub(crate) fn new(bus: Bus, worker: SmolStr, job: &Job, trace: Option<TraceContext>) -> Self {
+        Self {
+            bus,
+            worker,
+            task: job.task.clone(),
+            attempt: job.attempt,
+            base: CommandId::from_text(&job.id),
+            correlation: job.correlation,
+            trace,
+        }
+    }
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.bus
+    }
+    pub(crate) fn worker(&self) -> &str {
+        &self.worker
+    }
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+    pub(crate) fn task(&self) -> &Key {
+        &self.task.key
+    }
+    /// The id of a command that this attempt sends once, however often it is run.
+    pub(crate) fn id(&self, purpose: &str, index: u32) -> CommandId {
+        self.base.derive(purpose, index)
+    }
+    /// The id of a command that is a new one each time.
+    pub(crate) fn fresh_id() -> CommandId {
+        CommandId(Uuid::now_v7())
+    }
+    /// Tells the task and waits for what it says.
+    pub(crate) async fn tell(
+        &self,
+        id: CommandId,
+        command: &Command,
+        patience: Duration,
+    ) -> Result<Verdict, AskError> {
+        let mut ask = Ask::new(self.task.clone(), Body::json(command))
+            .with_id(id)
+            .caller(&self.worker)
+            .traced(current_trace(self.trace));
+        ask.correlation = Some(self.correlation);
+        Ok(match self.bus.ask(&ask, patience).await? {
+            Reply::Accepted { .. } => Verdict::Accepted,
+            Reply::Refused { refusal, .. } => Verdict::Refused(refusal),
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! W3C trace context in and out of `tracing` spans.
+//!
+//! Where no OpenTelemetry layer is installed spans have no context; then the one that came with the job is passed on,
+//! so that the chain of causes in the log stays whole.
+
+use bus_schemas::TraceContext;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// Makes `span` a child of the span that sent the message.
+pub(crate) fn continue_trace(span: &Span, parent: Option<TraceContext>) {
+    let Some(parent) = parent else { return };
+    let context = SpanContext::new(
+        TraceId::from_bytes(parent.trace_id),
+        SpanId::from_bytes(parent.span_id),
+        TraceFlags::new(parent.flags),
+        true,
+        TraceState::default(),
+    );
+    let set = span.set_parent(opentelemetry::Context::new().with_remote_span_context(context));
+    // Without the layer there is nobody to tell, and with it the span was made a moment ago and is not yet closed.
+    drop(set);
+}
+
+/// The current span's context, or `otherwise` where it has none.
+pub(crate) fn current_trace(otherwise: Option<TraceContext>) -> Option<TraceContext> {
+    let context = Span::current().context();
+    let span = context.span();
+    let found = span.span_context();
+    if !found.is_valid() {
+        return otherwise;
+    }
+    Some(TraceContext {
+        trace_id: found.trace_id().to_bytes(),
+        span_id: found.span_id().to_bytes(),
+        flags: found.trace_flags().to_u8(),
+    })
+}

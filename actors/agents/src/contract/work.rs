@@ -1,0 +1,208 @@
+//! What an agent gets for one attempt: the job, and the ways to speak while it is done.
+
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_schemas::jobs::{Artifact, INLINE_BYTES_MAX, Job, OutputChunk, Progress};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use smol_str::SmolStr;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinError;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::effect;
+use super::failure::{Failure, chain};
+use super::line::Line;
+use crate::report::Watch;
+
+/// Between two pieces of progress: ten a second is as much as an eye follows.
+pub const PROGRESS_PAUSE: Duration = Duration::from_millis(100);
+/// The largest artifact. It is held in memory while it is stored or read, once for each job that runs.
+pub const ARTIFACT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// One attempt at one task. Cheap to clone, so that parts of an agent can run side by side.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// What is wanted.
+    pub job: Job,
+    line: Line,
+    canceled: CancellationToken,
+    output: Arc<Mutex<Output>>,
+}
+
+/// What was streamed so far. Locked while a piece is sent, so that numbers leave in order.
+#[derive(Debug, Default)]
+struct Output {
+    number: u64,
+    progress: Option<(Progress, Instant)>,
+}
+
+impl Work {
+    pub(crate) fn new(job: Job, line: Line, canceled: CancellationToken) -> Self {
+        Self { job, line, canceled, output: Arc::default() }
+    }
+
+    /// Streams text for people. Long text goes in several pieces; a lost piece is not sent again.
+    pub async fn output(&self, text: &str) {
+        let mut rest = text;
+        let mut output = self.output.lock().await;
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(INLINE_BYTES_MAX));
+            self.stream(&mut output, piece.to_owned(), None).await;
+            rest = after;
+        }
+    }
+
+    /// Says how much is done. More than ten a second are dropped, but never one that says that all is done.
+    pub async fn progress(&self, done: u64, total: Option<u64>, note: &str) {
+        let progress = Progress { done, total, note: note.to_owned() };
+        let mut output = self.output.lock().await;
+        if let Some((last, at)) = &output.progress
+            && (*last == progress || (at.elapsed() < PROGRESS_PAUSE && total != Some(done)))
+        {
+            return;
+        }
+        output.progress = Some((progress.clone(), Instant::now()));
+        self.stream(&mut output, String::new(), Some(progress)).await;
+    }
+
+    async fn stream(&self, output: &mut Output, text: String, progress: Option<Progress>) {
+        output.number += 1;
+        let chunk = OutputChunk { attempt: self.job.attempt, number: output.number, text, progress };
+        self.line.bus().publish_output(self.line.task(), &chunk).await;
+    }
+
+    /// Keeps bytes under their hash. The same bytes again cost nothing, so a repeated attempt leaves no litter.
+    pub async fn put_artifact(&self, name: &str, media_type: &str, bytes: Bytes) -> Result<Artifact, Failure> {
+        let length = bytes.len() as u64;
+        if length > ARTIFACT_BYTES_MAX {
+            return Err(too_large(name, length));
+        }
+        let hash = self.line.bus().put_blob(&bytes).await.map_err(|error| {
+            Failure::transient("artifact-not-stored", format!("storing artifact `{name}`: {}", chain(&error)))
+                .hint(error.hint())
+        })?;
+        Ok(Artifact {
+            name: name.to_owned(),
+            media_type: media_type.to_owned(),
+            hash,
+            bytes: length,
+            step: self.step(),
+        })
+    }
+
+    /// Reads an artifact and checks it against its hash.
+    pub async fn get_artifact(&self, artifact: &Artifact) -> Result<Bytes, Failure> {
+        let name = &artifact.name;
+        if artifact.bytes > ARTIFACT_BYTES_MAX {
+            return Err(too_large(name, artifact.bytes));
+        }
+        self.line.bus().get_blob(artifact.hash).await.map_err(|error| {
+            Failure::transient("artifact-unreadable", format!("reading artifact `{name}`: {}", chain(&error)))
+                .hint(error.hint())
+        })
+    }
+
+    /// Reads an artifact that a former step wrote as JSON. What it wrote will not change, so trying again is no use.
+    pub async fn get_json<T: DeserializeOwned>(&self, artifact: &Artifact) -> Result<T, Failure> {
+        let bytes = self.get_artifact(artifact).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::permanent(
+                "artifact-malformed",
+                format!("artifact `{}` of step `{}` is not what was expected: {error}", artifact.name, artifact.step),
+            )
+            .hint("run the whole task again: its steps may come from different versions of the agents")
+        })
+    }
+
+    /// An artifact of a step before this one.
+    pub fn input(&self, step: &str, name: &str) -> Option<&Artifact> {
+        self.job.inputs.iter().find(|artifact| artifact.step == step && artifact.name == name)
+    }
+
+    /// The step of the plan that this task is; empty for a task without a task above it.
+    pub fn step(&self) -> SmolStr {
+        self.line.task().as_str().rsplit_once('.').map(|(_, step)| SmolStr::new(step)).unwrap_or_default()
+    }
+
+    /// Fires when the result is no longer wanted: the task was canceled, its deadline passed, the worker stops.
+    pub fn canceled(&self) -> CancellationToken {
+        self.canceled.clone()
+    }
+
+    /// Does something outside that must not happen twice, with an entry in the ledger before and after it.
+    ///
+    /// `name` names the effect within the task, `detail` says what it does. Nothing is done unless the ledger took
+    /// the intention; when the work is canceled after the deed began, its outcome is waited for some seconds.
+    pub async fn effect<T>(
+        &self,
+        name: &str,
+        detail: &str,
+        deed: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        effect::perform(&self.line, &self.canceled, name, detail, deed).await
+    }
+
+    /// Does long work that does not yield, on a thread of its own. Its progress is streamed, and its `Watch` says
+    /// that it is canceled when the attempt is, or when nobody waits for it any more.
+    pub async fn blocking<T, E>(
+        &self,
+        work: impl FnOnce(&Watch) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        E: Into<Failure> + Send + 'static,
+    {
+        let stop = self.canceled.child_token();
+        let _stop_when_dropped = stop.clone().drop_guard();
+        let (tell, mut told) = watch::channel(None);
+        let watch = Watch::new(
+            move |done, total, note| {
+                tell.send_replace(Some(Progress { done, total, note: note.to_owned() }));
+            },
+            move || stop.is_cancelled(),
+        );
+        let span = tracing::Span::current();
+        let mut running = tokio::task::spawn_blocking(move || span.in_scope(|| work(&watch)));
+        let mut ticks = interval(PROGRESS_PAUSE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = &mut running => break ended,
+                _ = ticks.tick() => self.pass_on(&mut told).await,
+            }
+        };
+        self.pass_on(&mut told).await;
+        match ended {
+            Ok(outcome) => outcome.map_err(Into::into),
+            Err(error) => Err(ended_early(error)),
+        }
+    }
+
+    async fn pass_on(&self, told: &mut watch::Receiver<Option<Progress>>) {
+        let latest = told.borrow_and_update().clone();
+        if let Some(Progress { done, total, note }) = latest {
+            self.progress(done, total, &note).await;
+        }
+    }
+}
+
+/// A panic goes on in the agent, where the worker meets it; a thread that never ran means that the process ends.
+fn ended_early(error: JoinError) -> Failure {
+    match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(_) => Failure::transient("worker-stopping", "the process ends"),
+    }
+}
+
+fn too_large(name: &str, bytes: u64) -> Failure {
+    Failure::permanent(
+        "artifact-too-large",
+        format!("artifact `{name}` has {bytes} bytes, and {ARTIFACT_BYTES_MAX} is the most"),
+    )
+}

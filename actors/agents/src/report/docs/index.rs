@@ -1,0 +1,78 @@
+//! The text index: which sections contain which words, in memory and gone with the value.
+
+use std::collections::BTreeMap;
+
+use tantivy::collector::TopDocs;
+use tantivy::merge_policy::NoMergePolicy;
+use tantivy::query::{BooleanQuery, BoostQuery, Occur, Query, TermQuery};
+use tantivy::schema::{Field, INDEXED, IndexRecordOption, STORED, Schema, TEXT, Value};
+use tantivy::{IndexWriter, Searcher, TantivyDocument, TantivyError, Term};
+
+use super::Indexed;
+use crate::report::{Error, Watch};
+
+/// The least that the index's writer accepts, and enough: it only decides how often segments are cut.
+const WRITER_BYTES: usize = 15_000_000;
+
+/// A word in a heading says what the section is about; one in the text may be there by chance.
+const HEADING_BOOST: f32 = 3.0;
+
+/// Candidates that are looked at for one question; the rest fit worse than any of these.
+const CANDIDATES: usize = 60;
+
+pub(super) struct Index {
+    searcher: Searcher,
+    number: Field,
+    heading: Field,
+    body: Field,
+}
+
+impl Index {
+    pub(super) fn build(sections: &[Indexed], watch: &Watch) -> Result<Self, Error> {
+        let mut schema = Schema::builder();
+        let number = schema.add_u64_field("number", INDEXED | STORED);
+        let heading = schema.add_text_field("heading", TEXT);
+        let body = schema.add_text_field("body", TEXT);
+        let index = tantivy::Index::create_in_ram(schema.build());
+        // One thread and no merges, so that equal input gives equal scores.
+        let mut writer: IndexWriter = index.writer_with_num_threads(1, WRITER_BYTES).map_err(failed)?;
+        writer.set_merge_policy(Box::new(NoMergePolicy));
+        for (position, section) in sections.iter().enumerate() {
+            watch.check()?;
+            let mut document = TantivyDocument::default();
+            document.add_u64(number, position as u64);
+            document.add_text(heading, &section.section.heading);
+            document.add_text(body, &section.body);
+            writer.add_document(document).map_err(failed)?;
+        }
+        writer.commit().map_err(failed)?;
+        writer.wait_merging_threads().map_err(failed)?;
+        let searcher = index.reader().map_err(failed)?.searcher();
+        Ok(Self { searcher, number, heading, body })
+    }
+
+    /// The sections that contain any of `words`, with a score each, in order of section.
+    pub(super) fn search(&self, words: &[&str]) -> Result<BTreeMap<usize, f32>, Error> {
+        let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+        for word in words {
+            for (field, boost) in [(self.heading, HEADING_BOOST), (self.body, 1.0)] {
+                let query = TermQuery::new(Term::from_field_text(field, word), IndexRecordOption::WithFreqs);
+                clauses.push((Occur::Should, Box::new(BoostQuery::new(Box::new(query), boost))));
+            }
+        }
+        let collector = TopDocs::with_limit(CANDIDATES).order_by_score();
+        let found = self.searcher.search(&BooleanQuery::new(clauses), &collector).map_err(failed)?;
+        let mut scores = BTreeMap::new();
+        for (score, address) in found {
+            let document: TantivyDocument = self.searcher.doc(address).map_err(failed)?;
+            if let Some(position) = document.get_first(self.number).and_then(|value| value.as_u64()) {
+                scores.insert(position as usize, score);
+            }
+        }
+        Ok(scores)
+    }
+}
+
+fn failed(source: TantivyError) -> Error {
+    Error::Index { source: Box::new(source) }
+}

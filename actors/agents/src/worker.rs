@@ -1,0 +1,138 @@
+//! The worker: takes an agent's jobs, runs each one guarded, and reports what came of it.
+//!
+//! ```text
+//! presence   register → heartbeat … → deregister          (entity `agent`)
+//! taking     delivery → attempt, at most `capacity` at once
+//! attempt    start-job → run, lease kept → complete-job | fail-job | require-input → finish
+//! ```
+//!
+//! A delivery is finished only when the task knows how the attempt ended, or does not want to know. Whatever happens
+//! in between (a kill, a lost connection, a panic of ours) the job is delivered again, and the task decides by
+//! `start-job` whether it is still wanted. So a worker may lose anything but must never finish a delivery early.
+
+mod attempt;
+mod jobs;
+mod presence;
+mod verdict;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bus_client::Bus;
+use bus_schemas::Refusal;
+use bus_schemas::commands::agent::AgentCard;
+use smol_str::SmolStr;
+use tokio_util::sync::CancellationToken;
+
+use crate::contract::Agent;
+
+/// How long running jobs may go on after the worker was told to stop. Most end by themselves; the rest is given back.
+pub const DRAIN: Duration = Duration::from_secs(15);
+/// How long an agent has to return after its work was canceled; then it is dropped.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Why a worker ended although nobody stopped it.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The `agent` entity does not take it. Trying again is the supervisor's decision.
+    #[error("registering worker `{worker}` of agent `{agent}`: refused as `{}`: {}", .refusal.code, .refusal.message)]
+    Refused { agent: String, worker: SmolStr, refusal: Refusal },
+    /// The entity's answer makes no sense: host and worker are of different versions.
+    #[error("registering worker `{worker}` of agent `{agent}`")]
+    Answer { agent: String, worker: SmolStr, source: bus_client::AskError },
+}
+
+/// Runs one agent's jobs. Several workers of one agent, in one process or many, share its queue.
+pub struct Worker {
+    bus: Bus,
+    agent: Arc<dyn Agent>,
+    name: SmolStr,
+    capacity: usize,
+    drain: Duration,
+}
+
+impl Worker {
+    /// A worker; `name` must be unique among the workers of this agent.
+    pub fn new(bus: Bus, agent: Arc<dyn Agent>, name: impl Into<SmolStr>, capacity: usize) -> Self {
+        Self { bus, agent, name: name.into(), capacity: capacity.max(1), drain: DRAIN }
+    }
+
+    /// Gives running jobs another time than [`DRAIN`].
+    #[must_use]
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// Works until `stop`, then lets running jobs end, gives back those that do not, and leaves in good order.
+    ///
+    /// A bus that does not answer is waited for without end: the worker can do nothing better.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
+        let crew = Arc::new(Crew {
+            card: self.agent.card(),
+            bus: self.bus,
+            agent: self.agent,
+            name: self.name,
+            capacity: self.capacity,
+            drained: CancellationToken::new(),
+            held: Mutex::default(),
+        });
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            joined = presence::join(&crew) => joined?,
+        }
+        let halt = stop.child_token();
+        let taking = jobs::take(&crew, &halt, self.drain);
+        tokio::pin!(taking);
+        let ended = tokio::select! {
+            () = &mut taking => Ok(()),
+            error = presence::keep(&crew) => Err(error),
+        };
+        if ended.is_err() {
+            halt.cancel();
+            taking.await;
+        }
+        presence::leave(&crew).await;
+        ended
+    }
+}
+
+/// What all attempts of one worker share.
+struct Crew {
+    bus: Bus,
+    agent: Arc<dyn Agent>,
+    card: AgentCard,
+    name: SmolStr,
+    capacity: usize,
+    /// Fires when running jobs have had their time to end.
+    drained: CancellationToken,
+    /// The jobs being done here, so that a second delivery of one is left alone.
+    held: Mutex<HashSet<SmolStr>>,
+}
+
+impl Crew {
+    /// Takes hold of a job; none when it is being done here already.
+    fn hold(self: &Arc<Self>, job: &SmolStr) -> Option<Hold> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(job.clone()).then(|| Hold { crew: self.clone(), job: job.clone() })
+    }
+    /// How many jobs are being done.
+    fn running(&self) -> u32 {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        u32::try_from(held.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// A job that is being done here; lets go when dropped.
+struct Hold {
+    crew: Arc<Crew>,
+    job: SmolStr,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.crew.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.job);
+    }
+}

@@ -1,0 +1,195 @@
+//! One attempt at one job: begin, run, keep the lease, report.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bus_client::jobs::Delivery;
+use bus_schemas::commands::task::Command;
+use bus_schemas::jobs::Job;
+use futures::{Stream, StreamExt};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, Span};
+
+use super::jobs::{finish_delivery, return_delivery};
+use super::verdict::{End, Interruption, Report, report_of};
+use super::{Crew, STOP_GRACE};
+use crate::contract::{Line, Verdict, Work, chain, continue_trace};
+
+/// How long `start-job` may take: shorter than the time after which the queue delivers the job again.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+/// Between two renewals: three fit into the thirty seconds after which the queue delivers a silent job again.
+const RENEW_PAUSE: Duration = Duration::from_secs(10);
+/// The shortest pause between two renewals, whatever lease a task asks for.
+const RENEW_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// How long a report is tried at least, also when the lease is as good as lost.
+const REPORT_PATIENCE_MIN: Duration = Duration::from_secs(2);
+
+/// An attempt that was begun.
+struct Attempt<'a> {
+    crew: &'a Crew,
+    delivery: &'a Delivery,
+    job: &'a Job,
+    line: Line,
+    leased_until: Mutex<Instant>,
+}
+
+/// Does one job, from its delivery to its end.
+pub(super) async fn attempt(crew: &Arc<Crew>, delivery: &Delivery, job: Job) {
+    let name = &crew.card.name;
+    let span = tracing::info_span!(
+        "effects",
+        otel.name = format!("invoke_agent {name}"),
+        gen_ai.operation.name = "invoke_agent",
+        gen_ai.agent.name = %name,
+        task = %job.task.key,
+        attempt = job.attempt,
+        agent = %name,
+        skill = %job.skill,
+    );
+    continue_trace(&span, delivery.trace);
+    let line = Line::new(crew.bus.clone(), crew.name.clone(), &job, delivery.trace);
+    let leased_until = Mutex::new(Instant::now());
+    Attempt { crew, delivery, job: &job, line, leased_until }.run().instrument(span).await;
+}
+
+impl Attempt<'_> {
+    async fn run(&self) {
+        // Listen first: a cancellation between the start and the subscription would be missed.
+        let events = match self.crew.bus.cancellations(&self.job.task.key).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "listening for cancellations");
+                return return_delivery(self.delivery).await;
+            }
+        };
+        let start = Command::StartJob { attempt: self.job.attempt, worker: self.crew.name.to_string() };
+        // Each delivery asks anew: the answer to an earlier one was for a worker that may be gone.
+        let delivered = u32::try_from(self.delivery.delivered).unwrap_or(u32::MAX);
+        let id = self.line.id(&format!("start/{}", self.crew.name), delivered);
+        match self.line.tell(id, &start, START_PATIENCE).await {
+            Ok(Verdict::Accepted) => {}
+            Ok(Verdict::Refused(refusal)) => {
+                tracing::info!(code = %refusal.code, reason = refusal.message, "the job is not wanted");
+                return finish_delivery(self.delivery).await;
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "starting a job; giving it back");
+                return return_delivery(self.delivery).await;
+            }
+        }
+        self.extend_lease();
+        let (end, interruption) = self.work(events).await;
+        match report_of(self.job, end, interruption) {
+            Report::Tell { purpose, command } => self.report(purpose, command).await,
+            Report::GiveBack => return_delivery(self.delivery).await,
+        }
+    }
+
+    /// Runs the agent until it ends, or until it was interrupted and its grace is over.
+    async fn work(&self, events: impl Stream<Item = ()> + Unpin) -> (End, Option<Interruption>) {
+        let canceled = CancellationToken::new();
+        // However this ends: work on threads of its own looks at the token.
+        let _stop_when_dropped = canceled.clone().drop_guard();
+        let work = Work::new(self.job.clone(), self.line.clone(), canceled.clone());
+        let agent = self.crew.agent.clone();
+        // A task of its own, so that a panic ends the attempt and nothing else.
+        let running = tokio::spawn(async move { agent.run(work).await }.instrument(Span::current()));
+        let mut running = AbortOnDropHandle::new(running);
+        let interruption = tokio::select! {
+            biased;
+            ended = &mut running => return (End::of(ended), None),
+            interruption = self.interruption(events) => interruption,
+        };
+        tracing::info!(?interruption, "the work is to stop");
+        canceled.cancel();
+        let end = timeout(STOP_GRACE, &mut running).await.map_or(End::Dropped, End::of);
+        (end, Some(interruption))
+    }
+
+    /// Waits for whatever takes the point out of the work.
+    async fn interruption(&self, events: impl Stream<Item = ()> + Unpin) -> Interruption {
+        let deadline = async {
+            match self.job.deadline {
+                Some(deadline) => tokio::time::sleep(until(deadline.0)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.crew.drained.cancelled() => Interruption::Stopping,
+            () = deadline => Interruption::Deadline,
+            interruption = self.keep_lease(events) => interruption,
+        }
+    }
+
+    /// Renews until the task does not want the work any more, or can not be reached for a whole lease.
+    ///
+    /// An event that may mean the end is no more than a reason to ask at once: it can be one from before a retry.
+    async fn keep_lease(&self, mut events: impl Stream<Item = ()> + Unpin) -> Interruption {
+        let pause = RENEW_PAUSE.min(Duration::from_millis(self.job.lease_ms) / 3).max(RENEW_PAUSE_MIN);
+        let mut ticks = interval_at(Instant::now() + pause, pause);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                Some(()) = events.next() => {}
+            }
+            if let Err(error) = self.delivery.renew().await {
+                tracing::debug!(error = chain(&error), "renewing a delivery");
+            }
+            let renew = Command::RenewLease { attempt: self.job.attempt };
+            match self.line.tell(Line::fresh_id(), &renew, pause).await {
+                Ok(Verdict::Accepted) => self.extend_lease(),
+                Ok(Verdict::Refused(refusal)) => return Interruption::Unwanted { reason: refusal.message },
+                Err(error) if self.lease_left().is_zero() => {
+                    tracing::warn!(error = chain(&error), "the lease is lost");
+                    return Interruption::LeaseLost;
+                }
+                Err(error) => tracing::debug!(error = chain(&error), "renewing a lease; trying again"),
+            }
+        }
+    }
+
+    /// Tells the task how it went, for as long as it can be thought to wait for that.
+    async fn report(&self, purpose: &'static str, command: Command) {
+        let patience = self.lease_left().max(REPORT_PATIENCE_MIN);
+        let fits = self.crew.bus.payload_bytes_max();
+        let (purpose, command) = Report::bounded(purpose, command, fits);
+        let told = self.line.tell(self.line.id(purpose, 0), &command, patience).await;
+        let refusal = match told {
+            Ok(Verdict::Accepted) => return finish_delivery(self.delivery).await,
+            Ok(Verdict::Refused(refusal)) => refusal,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), purpose, "reporting; giving the job back");
+                return return_delivery(self.delivery).await;
+            }
+        };
+        tracing::info!(purpose, code = %refusal.code, reason = refusal.message, "the report was refused");
+        // A result that the task does not take, such as a plan with a cycle, must not leave it waiting for the lease
+        // to run out. Where the attempt is not wanted any more this is refused too, which is right.
+        if matches!(command, Command::CompleteJob { .. } | Command::RequireInput { .. }) {
+            let failed = Report::not_taken(self.job.attempt, refusal);
+            if let Err(error) = self.line.tell(self.line.id("fail", 1), &failed, patience).await {
+                tracing::warn!(error = chain(&error), "reporting a failure; the lease will run out");
+            }
+        }
+        finish_delivery(self.delivery).await;
+    }
+
+    fn extend_lease(&self) {
+        let until = Instant::now() + Duration::from_millis(self.job.lease_ms);
+        *self.leased_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+    fn lease_left(&self) -> Duration {
+        let until = *self.leased_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.saturating_duration_since(Instant::now())
+    }
+}
+
+/// From now to a time in milliseconds since 1970; zero when it has passed.
+fn until(milliseconds: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_millis(milliseconds).saturating_sub(now)
+}

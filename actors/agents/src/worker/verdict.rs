@@ -1,0 +1,157 @@
+//! What a task is told about an attempt: pure, from how the agent ended and what interrupted it.
+//!
+//! | agent ended with | not interrupted | not wanted | deadline | stopping, lease lost |
+//! | --- | --- | --- | --- | --- |
+//! | a result | complete | complete | complete | complete |
+//! | a panic | fail: poison | fail: poison | fail: poison | fail: poison |
+//! | an ambiguous failure | fail | fail | fail | fail |
+//! | any other failure | fail | fail: canceled | fail: budget | given back |
+//! | a question | require-input | fail: canceled | fail: budget | given back |
+//! | nothing: it was dropped | | fail: canceled | fail: budget | given back |
+
+use std::any::Any;
+
+use bus_schemas::Refusal;
+use bus_schemas::commands::task::{self, Command};
+use bus_schemas::jobs::{FailureClass, Job};
+use tokio::task::JoinError;
+
+use crate::contract::{Done, Failure};
+
+/// What a message holds beside the command: headers and protocol.
+const MESSAGE_OVERHEAD_BYTES: usize = 4 * 1024;
+
+/// How the agent ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It returned.
+    Returned(Result<Done, Failure>),
+    /// It panicked.
+    Panicked(String),
+    /// It did not return in time, or the process ends.
+    Dropped,
+}
+
+/// Why an attempt was stopped from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Interruption {
+    /// The task refuses to renew the lease: canceled, failed, or given to somebody else.
+    Unwanted { reason: String },
+    /// The task could not be reached for a whole lease, and has given the attempt up.
+    LeaseLost,
+    /// The deadline has come.
+    Deadline,
+    /// The worker stops.
+    Stopping,
+}
+
+/// What is done about it.
+#[derive(Debug, PartialEq)]
+pub(super) enum Report {
+    /// The task is told, under an id derived from the job and the purpose.
+    Tell { purpose: &'static str, command: Command },
+    /// Somebody else shall try.
+    GiveBack,
+}
+
+impl End {
+    /// Reads how the agent's task ended.
+    pub(super) fn of(ended: Result<Result<Done, Failure>, JoinError>) -> Self {
+        match ended.map_err(JoinError::try_into_panic) {
+            Ok(returned) => Self::Returned(returned),
+            Err(Ok(panic)) => Self::Panicked(words(panic.as_ref())),
+            Err(Err(_)) => Self::Dropped,
+        }
+    }
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "without a word".to_owned())
+}
+
+/// What to tell the task.
+pub(super) fn report_of(job: &Job, end: End, interruption: Option<Interruption>) -> Report {
+    let attempt = job.attempt;
+    let failure = match end {
+        End::Returned(Ok(Done { artifacts, result, plan })) => {
+            let command = Command::CompleteJob { attempt, artifacts, result, plan };
+            return Report::Tell { purpose: "complete", command };
+        }
+        End::Panicked(text) => {
+            let message = format!("the agent `{}` panicked: {text}", job.agent);
+            let failure = Failure::new(FailureClass::Poison, "agent-panicked", message)
+                .hint("this is a fault in the agent: its log has the place");
+            return fail(attempt, failure);
+        }
+        End::Returned(Err(failure)) if failure.class() == Some(FailureClass::Ambiguous) => {
+            return fail(attempt, failure);
+        }
+        End::Returned(Err(failure)) => Some(failure),
+        End::Dropped => None,
+    };
+    match (interruption, failure) {
+        (Some(Interruption::Unwanted { reason }), _) => {
+            fail(attempt, Failure::new(FailureClass::Canceled, "canceled", format!("the work was stopped: {reason}")))
+        }
+        (Some(Interruption::Deadline), _) => fail(
+            attempt,
+            Failure::new(FailureClass::Budget, "deadline-exceeded", "the work was not done by its deadline")
+                .hint("submit it again with a later deadline"),
+        ),
+        (Some(Interruption::Stopping | Interruption::LeaseLost), _) | (None, None) => Report::GiveBack,
+        (None, Some(failure)) => fail(attempt, failure),
+    }
+}
+
+fn fail(attempt: u32, failure: Failure) -> Report {
+    match failure {
+        Failure::Failed(task::Failure { class, code, message, hint }) => {
+            Report::Tell { purpose: "fail", command: Command::FailJob { attempt, class, code, message, hint } }
+        }
+        Failure::InputRequired { prompt, authorization } => Report::Tell {
+            purpose: "require-input",
+            command: Command::RequireInput { attempt, prompt, authorization },
+        },
+    }
+}
+
+impl Report {
+    /// The command, or a failure in its place when no message of `bytes_max` can hold it.
+    pub(super) fn bounded(purpose: &'static str, command: Command, bytes_max: usize) -> (&'static str, Command) {
+        let attempt = match &command {
+            Command::CompleteJob { attempt, .. } => *attempt,
+            _ => return (purpose, command),
+        };
+        let bytes = serde_json::to_vec(&command).map_or(usize::MAX, |body| body.len());
+        if bytes.saturating_add(MESSAGE_OVERHEAD_BYTES) <= bytes_max {
+            return (purpose, command);
+        }
+        let command = Command::FailJob {
+            attempt,
+            class: FailureClass::Permanent,
+            code: "result-too-large".into(),
+            message: format!("the result has {bytes} bytes, and a message holds {bytes_max}"),
+            hint: Some("the agent must keep large results as artifacts".into()),
+        };
+        ("fail", command)
+    }
+
+    /// What is told when a task does not take a result.
+    pub(super) fn not_taken(attempt: u32, refusal: Refusal) -> Command {
+        Command::FailJob {
+            attempt,
+            class: FailureClass::Permanent,
+            code: refusal.code.to_string(),
+            message: format!("the task does not take the agent's answer: {}", refusal.message),
+            hint: refusal.hint,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! The table of what a task is told, row by row.
+
+use bus_schemas::{CommandId, EntityAddress, Key, Kind};
+use serde_json::Value;
+
+use super::*;
+
+fn job() -> Job {
+    let key = Key::parse("t1").expect("a key");
+    Job {
+        id: "t1/2".into(),
+        task: EntityAddress::new(Kind::from_static("task"), key.clone()),
+        attempt: 2,
+        agent: key,
+        skill: "noop".into(),
+        goal: "nothing".into(),
+        input: Value::Null,
+        inputs: Vec::new(),
+        answers: Vec::new(),
+        deadline: None,
+        lease_ms: 30_000,
+        correlation: CommandId::from_text("c"),
+    }
+}
+
+/// The purpose and the code of a report; empty for one that is given back.
+fn told(end: End, interruption: Option<Interruption>) -> (&'static str, String, Option<FailureClass>) {
+    match report_of(&job(), end, interruption) {
+        Report::GiveBack => ("", String::new(), None),
+        Report::Tell { purpose, command: Command::FailJob { attempt: 2, code, class, .. } } => {
+            (purpose, code, Some(class))
+        }
+        Report::Tell { purpose, .. } => (purpose, String::new(), None),
+    }
+}
+
+#[test]
+fn every_row_of_the_table() {
+    let unwanted = || Some(Interruption::Unwanted { reason: "canceled".into() });
+    let interruptions =
+        || [None, unwanted(), Some(Interruption::Deadline), Some(Interruption::Stopping), Some(Interruption::LeaseLost)];
+    for interruption in interruptions() {
+        assert_eq!(told(End::Returned(Ok(Done::default())), interruption.clone()).0, "complete");
+        let panicked = told(End::Panicked("oh".into()), interruption.clone());
+        assert_eq!(panicked, ("fail", "agent-panicked".into(), Some(FailureClass::Poison)));
+        let unclear = End::Returned(Err(Failure::ambiguous("sent-maybe", "the line broke")));
+        assert_eq!(told(unclear, interruption).1, "sent-maybe");
+    }
+    for end in [
+        || End::Returned(Err(Failure::transient("net", "no route"))),
+        || End::Returned(Err(Failure::input_required("which?"))),
+        || End::Dropped,
+    ] {
+        assert_eq!(told(end(), unwanted()), ("fail", "canceled".into(), Some(FailureClass::Canceled)));
+        let late = told(end(), Some(Interruption::Deadline));
+        assert_eq!(late, ("fail", "deadline-exceeded".into(), Some(FailureClass::Budget)));
+        assert_eq!(told(end(), Some(Interruption::Stopping)).0, "");
+        assert_eq!(told(end(), Some(Interruption::LeaseLost)).0, "");
+    }
+    let plain = told(End::Returned(Err(Failure::transient("net", "no route"))), None);
+    assert_eq!(plain, ("fail", "net".into(), Some(FailureClass::Transient)));
+    assert_eq!(told(End::Returned(Err(Failure::input_required("which?"))), None).0, "require-input");
+    assert_eq!(told(End::Dropped, None).0, "");
+}
+
+#[test]
+fn a_result_that_no_message_holds_becomes_a_failure() {
+    let command = Command::CompleteJob {
+        attempt: 2,
+        artifacts: Vec::new(),
+        result: Value::String("x".repeat(10_000)),
+        plan: None,
+    };
+    assert_eq!(Report::bounded("complete", command.clone(), 1 << 20), ("complete", command.clone()));
+    let (purpose, command) = Report::bounded("complete", command, 10_000);
+    assert_eq!(purpose, "fail");
+    assert!(matches!(command, Command::FailJob { attempt: 2, code, .. } if code == "result-too-large"));
+}

@@ -1,0 +1,62 @@
+//! Logs and traces: structured lines on stderr, and OTLP where an endpoint is configured.
+
+use std::io::IsTerminal;
+
+use opentelemetry::global;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::config::Config;
+
+/// What is logged when `ORRERY_LOG` says nothing: our lifecycle, and others' trouble.
+const DEFAULT_FILTER: &str = "warn,actors_host=info,actors_runtime=info,gateway=info,orrery=info";
+
+/// Sends what is left when it is dropped.
+#[derive(Debug, Default)]
+pub struct Guard {
+    provider: Option<SdkTracerProvider>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(provider) = self.provider.take()
+            && let Err(error) = provider.shutdown()
+        {
+            tracing::warn!(%error, "sending the last spans");
+        }
+    }
+}
+
+/// Installs logging and tracing for the process. A second call changes nothing.
+pub fn init(config: &Config, json_logs: bool) -> Guard {
+    let filter = EnvFilter::try_from_env("ORRERY_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if json_logs {
+        lines.json().flatten_event(true).with_current_span(true).boxed()
+    } else {
+        lines.with_ansi(std::io::stderr().is_terminal()).compact().boxed()
+    };
+    let provider = config.otlp_endpoint.as_deref().and_then(provider);
+    let traces = provider.as_ref().map(|provider| {
+        global::set_tracer_provider(provider.clone());
+        tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("orrery"))
+            .with_filter(EnvFilter::new("info,h2=off,hyper=off,reqwest=off"))
+    });
+    // Somebody else may have installed a subscriber: a test, or an embedding program.
+    let _ = tracing_subscriber::registry().with(traces).with(lines.with_filter(filter)).try_init();
+    Guard { provider }
+}
+
+fn provider(endpoint: &str) -> Option<SdkTracerProvider> {
+    let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+    let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_endpoint(endpoint).build();
+    let exporter = exporter.inspect_err(|error| tracing::error!(%error, "traces are not sent")).ok()?;
+    let resource = Resource::builder().with_service_name("orrery").build();
+    Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+}

@@ -1,0 +1,194 @@
+//! Decides the commands of an agent.
+
+use std::collections::BTreeSet;
+
+use actors_core::{Context, Decision, Refusal, Timestamp};
+use bus_schemas::commands::agent::{AgentCard, Command};
+use bus_schemas::commands::broker;
+use bus_schemas::events::agent::Event;
+use smol_str::SmolStr;
+
+use super::state::{State, Worker, fold};
+
+/// A worker's name becomes part of a timer's name and of logs.
+const WORKER_BYTES_MAX: usize = 64;
+/// Above this an agent is split by name; all workers stand in one state.
+const WORKERS_MAX: usize = 1_000;
+/// More jobs at once than one process can follow.
+const CAPACITY_MAX: u32 = 10_000;
+/// A card lists what routing needs, no catalogue.
+const SKILLS_MAX: usize = 64;
+/// As long as a task may name a skill.
+const SKILL_BYTES_MAX: usize = 64;
+/// Each lane costs one offer for every change.
+const LANES_MAX: usize = 16;
+/// Room for a paragraph; the card is repeated in every `worker-registered`.
+const CARD_TEXT_BYTES_MAX: usize = 4_096;
+/// A shorter heartbeat would cost more than the work; a longer one finds nobody lost.
+const HEARTBEAT_MS: std::ops::RangeInclusive<u64> = 100..=3_600_000;
+/// Silent for this many heartbeats is lost: one may be late and one may be dropped.
+const HEARTBEATS_MISSED_MAX: u64 = 3;
+
+/// What a command leads to.
+pub(super) fn decide(
+    state: &State,
+    command: Command,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let at = context.now;
+    match command {
+        Command::Register { worker, card, capacity, mut lanes, heartbeat_ms } => {
+            lanes.sort();
+            lanes.dedup();
+            register(state, worker, card, Worker { capacity, lanes, heartbeat_ms }, context)
+        }
+        Command::Heartbeat { worker, .. } => match state.workers.get(&worker) {
+            Some(known) => Ok(await_heartbeat(Decision::none(), &worker, known.heartbeat_ms, at)),
+            None => Err(Refusal::new("unknown-worker", format!("the worker `{worker}` is not registered"))
+                .hint("register again, then send heartbeats")),
+        },
+        Command::Deregister { worker, reason } => {
+            Ok(leave(state, &worker.clone(), Event::WorkerDeregistered { worker, reason, at }))
+        }
+        Command::MissHeartbeat { worker } => {
+            Ok(leave(state, &worker.clone(), Event::WorkerLost { worker, at }))
+        }
+    }
+}
+
+/// A worker joins, or says something new.
+fn register(
+    state: &State,
+    worker: SmolStr,
+    card: AgentCard,
+    said: Worker,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    check_worker(state, &worker, &said)?;
+    check_card(&card, context)?;
+    let decision = await_heartbeat(Decision::none(), &worker, said.heartbeat_ms, context.now);
+    let known = state.workers.get(&worker) == Some(&said) && state.card.as_ref() == Some(&card);
+    if known {
+        return Ok(offer(decision, state, state));
+    }
+    let Worker { capacity, lanes, heartbeat_ms } = said;
+    let event = Event::WorkerRegistered { worker, card, capacity, lanes, heartbeat_ms, at: context.now };
+    Ok(change(decision, state, event))
+}
+
+/// A worker is gone: nothing if it was gone before.
+fn leave(state: &State, worker: &str, event: Event) -> Decision<Event> {
+    if !state.workers.contains_key(worker) {
+        return Decision::none();
+    }
+    change(Decision::none().cancel_timer(&timer_name(worker)), state, event)
+}
+
+/// The event, and the offers that follow from it.
+fn change(decision: Decision<Event>, before: &State, event: Event) -> Decision<Event> {
+    let mut after = before.clone();
+    fold(&mut after, &event);
+    offer(decision.and(event), before, &after)
+}
+
+/// Tells every lane that was or is served what there is now. Brokers ignore what they know.
+fn offer(mut decision: Decision<Event>, before: &State, after: &State) -> Decision<Event> {
+    let (skills, now) = (after.skills(), after.capacities());
+    let Some(agent) = after.card.as_ref().map(|card| card.name.clone()) else { return decision };
+    let lanes: BTreeSet<_> = before.capacities().into_keys().chain(now.keys().copied()).collect();
+    for lane in lanes {
+        let capacity = now.get(lane).copied().unwrap_or(0);
+        let offer = broker::Command::OfferAgent { agent: agent.clone(), skills: skills.clone(), capacity };
+        decision = decision.send(lane.clone(), &offer);
+    }
+    decision
+}
+
+fn timer_name(worker: &str) -> String {
+    format!("heartbeat-{worker}")
+}
+
+fn await_heartbeat(
+    decision: Decision<Event>,
+    worker: &SmolStr,
+    heartbeat_ms: u64,
+    now: Timestamp,
+) -> Decision<Event> {
+    let silent_until = now.plus_ms(HEARTBEATS_MISSED_MAX * heartbeat_ms);
+    decision.set_timer(&timer_name(worker), silent_until, &Command::MissHeartbeat { worker: worker.clone() })
+}
+
+fn check_worker(state: &State, worker: &SmolStr, said: &Worker) -> Result<(), Refusal> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if worker.is_empty() || worker.len() > WORKER_BYTES_MAX || !worker.chars().all(fits) {
+        return Err(Refusal::new(
+            "invalid-worker",
+            format!("a worker's name has 1 to {WORKER_BYTES_MAX} letters, digits, `_`, `.` or `-`"),
+        ));
+    }
+    if !state.workers.contains_key(worker) && state.workers.len() >= WORKERS_MAX {
+        return Err(Refusal::new("too-many-workers", format!("the agent has {WORKERS_MAX} workers"))
+            .hint("give further workers another agent name"));
+    }
+    if !(1..=CAPACITY_MAX).contains(&said.capacity) {
+        return Err(Refusal::new(
+            "invalid-capacity",
+            format!("the capacity must be 1 to {CAPACITY_MAX}, is {}", said.capacity),
+        )
+        .hint("send `deregister` to take a worker out"));
+    }
+    if !(1..=LANES_MAX).contains(&said.lanes.len()) {
+        return Err(Refusal::new(
+            "invalid-lanes",
+            format!("a worker serves 1 to {LANES_MAX} lanes, not {}", said.lanes.len()),
+        ));
+    }
+    if !HEARTBEAT_MS.contains(&said.heartbeat_ms) {
+        return Err(Refusal::new(
+            "invalid-heartbeat",
+            format!(
+                "`heartbeat_ms` must be {} to {}, is {}",
+                HEARTBEAT_MS.start(),
+                HEARTBEAT_MS.end(),
+                said.heartbeat_ms
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn check_card(card: &AgentCard, context: &Context<'_>) -> Result<(), Refusal> {
+    let name = &context.entity.key;
+    if card.name != *name {
+        return Err(Refusal::new(
+            "name-mismatch",
+            format!("the card names `{}`, but the agent is `{name}`", card.name),
+        )
+        .hint(format!("register with `agent/{}`", card.name)));
+    }
+    if !(1..=SKILLS_MAX).contains(&card.skills.len()) {
+        return Err(Refusal::new(
+            "invalid-skills",
+            format!("a card has 1 to {SKILLS_MAX} skills, not {}", card.skills.len()),
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    for skill in &card.skills {
+        if skill.id.is_empty() || skill.id.len() > SKILL_BYTES_MAX {
+            return Err(Refusal::new(
+                "invalid-skills",
+                format!("a skill's id has 1 to {SKILL_BYTES_MAX} bytes, `{}` has {}", skill.id, skill.id.len()),
+            ));
+        }
+        if !seen.insert(&skill.id) {
+            return Err(Refusal::new("invalid-skills", format!("the skill `{}` is listed twice", skill.id)));
+        }
+    }
+    if [&card.description, &card.version].iter().any(|text| text.len() > CARD_TEXT_BYTES_MAX) {
+        return Err(Refusal::new(
+            "invalid-card",
+            format!("description and version have at most {CARD_TEXT_BYTES_MAX} bytes each"),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! What an agent remembers: its card and its live workers.
+
+use std::collections::BTreeMap;
+
+use bus_schemas::Key;
+use bus_schemas::commands::agent::AgentCard;
+use bus_schemas::events::agent::Event;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+/// The card that was registered last, and who is alive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// What the agent is; none before the first worker.
+    pub card: Option<AgentCard>,
+    /// The live workers by name.
+    pub workers: BTreeMap<SmolStr, Worker>,
+}
+
+/// What a live worker said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Jobs at once.
+    pub capacity: u32,
+    /// The lanes it serves, sorted.
+    pub lanes: Vec<Key>,
+    /// How long it may be silent, in milliseconds.
+    pub heartbeat_ms: u64,
+}
+
+impl State {
+    /// The capacity that the live workers offer each lane.
+    pub fn capacities(&self) -> BTreeMap<&Key, u32> {
+        let mut capacities = BTreeMap::new();
+        for worker in self.workers.values() {
+            for lane in &worker.lanes {
+                let sum: &mut u32 = capacities.entry(lane).or_default();
+                *sum = sum.saturating_add(worker.capacity);
+            }
+        }
+        capacities
+    }
+    /// The ids of its skills, sorted.
+    pub fn skills(&self) -> Vec<SmolStr> {
+        let mut skills: Vec<_> =
+            self.card.iter().flat_map(|card| &card.skills).map(|skill| skill.id.clone()).collect();
+        skills.sort();
+        skills.dedup();
+        skills
+    }
+}
+
+/// Applies an event.
+pub(super) fn fold(state: &mut State, event: &Event) {
+    match event {
+        Event::WorkerRegistered { worker, card, capacity, lanes, heartbeat_ms, .. } => {
+            state.card = Some(card.clone());
+            let said = Worker { capacity: *capacity, lanes: lanes.clone(), heartbeat_ms: *heartbeat_ms };
+            state.workers.insert(worker.clone(), said);
+        }
+        Event::WorkerDeregistered { worker, .. } | Event::WorkerLost { worker, .. } => {
+            state.workers.remove(worker);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Given, when, then for `agent`.
+
+use actors_core::decision::Timer;
+use actors_core::scenario::{Given, given};
+use actors_core::Timestamp;
+use bus_schemas::Body;
+use bus_schemas::commands::agent::{AgentCard, Command, Skill};
+use bus_schemas::commands::broker;
+use bus_schemas::events::agent::Event;
+
+use super::Agent;
+use crate::testing::{address, key, sent};
+
+const NOW: Timestamp = Timestamp(1_000_000);
+
+fn agent(events: impl IntoIterator<Item = Event>) -> Given<Agent> {
+    given(&address("agent/coder"), events)
+}
+
+fn card() -> AgentCard {
+    let skill = |id: &str| Skill { id: id.into(), name: id.into(), description: String::new(), tags: vec![] };
+    AgentCard {
+        name: key("coder"),
+        description: "writes code".into(),
+        version: "1".into(),
+        skills: vec![skill("test"), skill("code")],
+    }
+}
+
+fn register_with(worker: &str, capacity: u32, lanes: &[&str], card: AgentCard) -> Command {
+    let lanes = lanes.iter().map(|lane| key(lane)).collect();
+    Command::Register { worker: worker.into(), card, capacity, lanes, heartbeat_ms: 1_000 }
+}
+
+fn register(worker: &str, capacity: u32, lanes: &[&str]) -> Command {
+    register_with(worker, capacity, lanes, card())
+}
+
+fn registered(worker: &str, capacity: u32, lanes: &[&str]) -> Event {
+    let lanes = lanes.iter().map(|lane| key(lane)).collect();
+    Event::WorkerRegistered { worker: worker.into(), card: card(), capacity, lanes, heartbeat_ms: 1_000, at: NOW }
+}
+
+fn offer(lane: &str, capacity: u32) -> actors_core::decision::Send {
+    let skills = vec!["code".into(), "test".into()];
+    sent(&format!("broker/{lane}"), &broker::Command::OfferAgent { agent: key("coder"), skills, capacity })
+}
+
+#[test]
+fn workers_add_up_in_each_lane_they_serve() {
+    let outcome = agent([registered("w1", 2, &["default"])]).when(register("w2", 3, &["fast", "default", "fast"]));
+    assert_eq!(outcome.decision().sends, [offer("default", 5), offer("fast", 3)]);
+    let timer = Timer::Set {
+        name: "heartbeat-w2".into(),
+        at: NOW.plus_ms(3_000),
+        body: Body::json(&Command::MissHeartbeat { worker: "w2".into() }),
+    };
+    assert_eq!(outcome.decision().timers, [timer]);
+    outcome.then([registered("w2", 3, &["default", "fast"])]);
+}
+
+#[test]
+fn the_same_registration_is_no_event_and_offers_again() {
+    let outcome = agent([registered("w1", 2, &["default"])]).when(register("w1", 2, &["default"]));
+    assert_eq!(outcome.decision().sends, [offer("default", 2)]);
+    outcome.then([]);
+}
+
+#[test]
+fn a_lane_that_is_served_no_more_is_offered_nothing() {
+    let outcome = agent([registered("w1", 2, &["default"])]).when(register("w1", 2, &["fast"]));
+    assert_eq!(outcome.decision().sends, [offer("default", 0), offer("fast", 2)]);
+}
+
+#[test]
+fn a_heartbeat_sets_the_timer_anew_and_an_unknown_worker_must_register() {
+    let beat = |worker: &str| Command::Heartbeat { worker: worker.into(), running: 0 };
+    let outcome = agent([registered("w1", 2, &["default"])]).at(Timestamp(2_000_000)).when(beat("w1"));
+    assert!(
+        matches!(&outcome.decision().timers[..], [Timer::Set { at, .. }] if *at == Timestamp(2_003_000)),
+        "{:?}",
+        outcome.decision().timers
+    );
+    outcome.then([]).when(beat("w2")).then_refused("unknown-worker");
+}
+
+#[test]
+fn who_leaves_or_is_lost_takes_the_capacity_along() {
+    let past = [registered("w1", 2, &["default"]), registered("w2", 3, &["default"])];
+    let leave = Command::Deregister { worker: "w1".into(), reason: "drained".into() };
+    let outcome = agent(past).when(leave.clone());
+    assert_eq!(outcome.decision().sends, [offer("default", 3)]);
+    assert_eq!(outcome.decision().timers, [Timer::Cancel { name: "heartbeat-w1".into() }]);
+    let left = Event::WorkerDeregistered { worker: "w1".into(), reason: "drained".into(), at: NOW };
+    let lost = Command::MissHeartbeat { worker: "w2".into() };
+    let outcome = outcome.then([left]).when(leave).then([]).when(lost.clone());
+    assert_eq!(outcome.decision().sends, [offer("default", 0)]);
+    outcome.then([Event::WorkerLost { worker: "w2".into(), at: NOW }]).when(lost).then([]);
+}
+
+#[test]
+fn unsound_registrations_are_refused() {
+    let nameless = AgentCard { skills: vec![], ..card() };
+    let twice = AgentCard { skills: [card().skills, card().skills].concat(), ..card() };
+    let cases = [
+        ("name-mismatch", register_with("w", 1, &["default"], AgentCard { name: key("other"), ..card() })),
+        ("invalid-capacity", register("w", 0, &["default"])),
+        ("invalid-capacity", register("w", 10_001, &["default"])),
+        ("invalid-lanes", register("w", 1, &[])),
+        ("invalid-worker", register("", 1, &["default"])),
+        ("invalid-worker", register("a b", 1, &["default"])),
+        ("invalid-worker", register(&"w".repeat(65), 1, &["default"])),
+        ("invalid-skills", register_with("w", 1, &["default"], nameless)),
+        ("invalid-skills", register_with("w", 1, &["default"], twice)),
+        ("invalid-card", register_with("w", 1, &["default"], AgentCard { version: "v".repeat(5_000), ..card() })),
+    ];
+    for (code, command) in cases {
+        agent([]).when(command).then_refused(code);
+    }
+    let fast = Command::Register {
+        worker: "w".into(),
+        card: card(),
+        capacity: 1,
+        lanes: vec![key("default")],
+        heartbeat_ms: 1,
+    };
+    agent([]).when(fast).then_refused("invalid-heartbeat");
+}

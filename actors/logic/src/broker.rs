@@ -1,0 +1,49 @@
+//! `broker`: which waiting attempt goes to which agent. The key is the lane.
+//!
+//! States of an attempt: waiting → running → gone. States of an agent: its skills, its capacity,
+//! and how many jobs of this lane it runs.
+//!
+//! Invariants:
+//! - No agent is given more than it offers, and the lane no more than its cap. What runs when a
+//!   bound shrinks keeps running, and counts until it is released.
+//! - A task waits once or runs once, never both.
+//! - After each decision nothing waits that could be assigned.
+//! - First the highest priority; then the owner with the fewest running jobs, and of those the
+//!   one served longest ago; then who waits longest; then the key. Of the agents the one with the
+//!   most free capacity, then the name.
+//!
+//! | command | leads to |
+//! | --- | --- |
+//! | `enqueue` | `enqueued` (a later attempt replaces an earlier one), `assigned` |
+//! | `release` | `released` if it waits or runs, `assigned` |
+//! | `offer-agent` | `agent-offered` if it is new, `assigned`… |
+//! | `set-cap` | `cap-set` if it is new, `assigned`… |
+
+mod decide;
+mod queue;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use actors_core::{Context, Decision, Entity, Refusal};
+use bus_schemas::commands::broker::Command;
+use bus_schemas::events::broker::Event;
+
+pub use state::{Offer, Running, State, Waiting};
+
+/// The kind `broker`.
+#[derive(Debug)]
+pub struct Broker;
+
+impl Entity for Broker {
+    type State = State;
+    type Command = Command;
+    type Event = Event;
+
+    fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+        decide::decide(state, command, context)
+    }
+    fn fold(state: &mut State, event: &Event) {
+        state::fold(state, event);
+    }
+}

@@ -1,0 +1,144 @@
+//! The invariants of a lane, under random commands.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use actors_core::scenario::Given;
+use actors_core::{Entity, Key, Timestamp};
+use bus_schemas::commands::broker::Command;
+use bus_schemas::events::broker::Event;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::super::state::State;
+use super::{Broker, lane};
+use crate::testing::key;
+
+fn command() -> impl Strategy<Value = Command> {
+    let skill = (0..3u8).prop_map(|n| ["code", "draw", "test"][usize::from(n)].into());
+    let task = (0..12u8).prop_map(|n| key(&format!("t{n}")));
+    let agent = (0..3u8).prop_map(|n| key(&format!("agent{n}")));
+    let owner = (0..3u8).prop_map(|n| format!("owner{n}").into());
+    let skills = vec((0..3u8).prop_map(|n| ["code", "draw", "test"][usize::from(n)].into()), 0..3);
+    prop_oneof![
+        5 => (task.clone(), 1..4u32, skill, 0..3u8, owner, 0..5u64).prop_map(
+            |(task, attempt, skill, priority, owner, since)| Command::Enqueue {
+                task, attempt, skill, priority, owner, since: Timestamp(since),
+            }
+        ),
+        4 => (task, 1..4u32).prop_map(|(task, attempt)| Command::Release { task, attempt }),
+        2 => (agent, skills, 0..4u32)
+            .prop_map(|(agent, skills, capacity)| Command::OfferAgent { agent, skills, capacity }),
+        1 => proptest::option::of(0..5u32).prop_map(|concurrent| Command::SetCap { concurrent }),
+    ]
+}
+
+/// What must hold after each decision.
+fn check(before: &State, events: &[Event], after: &State) {
+    let assigned: Vec<&Key> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Assigned { task, .. } => Some(task),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(assigned.len(), assigned.iter().collect::<BTreeSet<_>>().len(), "assigned twice: {events:?}");
+    if !assigned.is_empty() {
+        assert!(after.concurrent().is_none_or(|cap| after.running_count() <= cap as usize), "over the cap");
+    }
+    for (agent, offer) in after.offers() {
+        let had = before.offer(agent).map_or(0, |offer| offer.running);
+        assert!(offer.running <= offer.capacity.max(had), "`{agent}` has more than it offers");
+    }
+    assert_eq!(after.pick(), None, "something waits that could be assigned");
+    let restored: State = serde_json::from_value(serde_json::to_value(after).unwrap()).unwrap();
+    assert_eq!(restored, *after, "the indexes are what the snapshot says");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bounds_hold_nothing_is_assigned_twice_and_the_lane_is_always_full(commands in vec(command(), 0..60)) {
+        let mut given = lane([]);
+        for command in commands {
+            let before = given.state().clone();
+            let outcome = given.when(command);
+            check(&before, &outcome.decision().events, outcome.given.state());
+            given = outcome.given;
+        }
+        serve_all(given);
+    }
+}
+
+/// Once every skill is offered and jobs end, everything is served.
+fn serve_all(given: Given<Broker>) {
+    let skills = vec!["code".into(), "draw".into(), "test".into()];
+    let mut given = given.when(Command::SetCap { concurrent: Some(2) }).given;
+    given = given.when(Command::OfferAgent { agent: key("agent0"), skills, capacity: 9 }).given;
+    for _ in 0..100 {
+        let running = (0..12).map(|n| key(&format!("t{n}"))).find_map(|task| {
+            let attempt = given.state().running(&task)?.attempt;
+            Some((task, attempt))
+        });
+        let Some((task, attempt)) = running else { break };
+        given = given.when(Command::Release { task, attempt }).given;
+    }
+    assert_eq!((given.state().waiting_count(), given.state().running_count()), (0, 0));
+}
+
+/// A long queue must not make each decision long: 10,000 attempts of 500 owners, one agent.
+#[test]
+fn ten_thousand_waiting_attempts_are_served_in_time() {
+    const TASKS: usize = 10_000;
+    let begun = Instant::now();
+    let mut given = lane([]);
+    for n in 0..TASKS {
+        given = given
+            .when(Command::Enqueue {
+                task: key(&format!("t{n}")),
+                attempt: 1,
+                skill: "code".into(),
+                priority: (n % 10) as u8,
+                owner: format!("owner{}", n % 500).into(),
+                since: Timestamp(n as u64),
+            })
+            .given;
+    }
+    let mut running: Vec<Key> = Vec::new();
+    let mut outcome =
+        given.when(Command::OfferAgent { agent: key("coder"), skills: vec!["code".into()], capacity: 100 });
+    let mut served = 0;
+    loop {
+        running.extend(outcome.decision().events.iter().filter_map(|event| match event {
+            Event::Assigned { task, .. } => Some(task.clone()),
+            _ => None,
+        }));
+        let Some(task) = running.pop() else { break };
+        served += 1;
+        outcome = outcome.given.when(Command::Release { task, attempt: 1 });
+    }
+    assert_eq!(served, TASKS);
+    assert!(begun.elapsed() < Duration::from_secs(10), "20,000 decisions took {:?}", begun.elapsed());
+}
+
+#[test]
+fn replaying_the_events_gives_the_live_state() {
+    let mut given = lane([]);
+    let mut events = Vec::new();
+    for n in 0..50u8 {
+        let command = match n % 5 {
+            0 => super::offer(&format!("agent{}", n % 3), u32::from(n % 4)),
+            4 => super::release(&format!("t{}", n / 2)),
+            _ => super::enqueue(&format!("t{n}"), &format!("owner{}", n % 3), n % 10, u64::from(n)),
+        };
+        let outcome = given.when(command);
+        events.extend(outcome.decision().events.clone());
+        given = outcome.given;
+    }
+    let mut replayed = State::default();
+    for event in &events {
+        Broker::fold(&mut replayed, event);
+    }
+    assert_eq!(replayed, *given.state());
+}

@@ -1,0 +1,78 @@
+//! When a recurrence is due: checked once, computed without a clock, in UTC.
+
+use actors_core::{Refusal, Timestamp};
+use bus_schemas::commands::schedule::Recurrence;
+use chrono::{DateTime, Utc};
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+
+/// A faster schedule is a busy loop.
+const EVERY_MS_MIN: u64 = 1_000;
+/// A cron expression with every field a list still fits.
+const EXPRESSION_BYTES_MAX: usize = 256;
+/// One word for all of them: the sentence tells them apart.
+const CODE: &str = "invalid-recurrence";
+
+/// Refuses what never fires or fires too often.
+pub(super) fn check(recurrence: &Recurrence, now: Timestamp) -> Result<(), Refusal> {
+    match recurrence {
+        Recurrence::Once { at } if *at <= now => Err(Refusal::new(
+            CODE,
+            format!("the time {} is not in the future", at.to_rfc3339()),
+        )),
+        Recurrence::Every { every_ms } if *every_ms < EVERY_MS_MIN => {
+            Err(Refusal::new(CODE, format!("`every_ms` must be at least {EVERY_MS_MIN}, is {every_ms}")))
+        }
+        Recurrence::Cron { expression } => {
+            parse(expression).map_err(|reason| {
+                Refusal::new(CODE, format!("the cron expression can not be read: {reason}"))
+                    .hint("five or six fields in UTC, such as `0 9 * * MON-FRI`")
+            })?;
+            match next(recurrence, now) {
+                Some(_) => Ok(()),
+                None => Err(Refusal::new(CODE, format!("the cron expression `{expression}` never fires"))),
+            }
+        }
+        Recurrence::Once { .. } | Recurrence::Every { .. } => Ok(()),
+    }
+}
+
+/// The first time after `now`, or none.
+pub(super) fn next(recurrence: &Recurrence, now: Timestamp) -> Option<Timestamp> {
+    match recurrence {
+        Recurrence::Once { at } => (*at > now).then_some(*at),
+        Recurrence::Every { every_ms } => Some(now.plus_ms((*every_ms).max(EVERY_MS_MIN))),
+        Recurrence::Cron { expression } => {
+            let cron = parse(expression).ok()?;
+            let now = DateTime::<Utc>::from_timestamp_millis(i64::try_from(now.0).ok()?)?;
+            let next = cron.find_next_occurrence(&now, false).ok()?;
+            u64::try_from(next.timestamp_millis()).ok().map(Timestamp)
+        }
+    }
+}
+
+/// The first time after `now` for a schedule that was just due: an interval keeps its beat, and
+/// what was missed meanwhile is left out.
+pub(super) fn following(recurrence: &Recurrence, due: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    match recurrence {
+        Recurrence::Once { .. } => None,
+        Recurrence::Every { every_ms } => {
+            let every_ms = (*every_ms).max(EVERY_MS_MIN);
+            let beats = now.0.saturating_sub(due.0) / every_ms + 1;
+            Some(due.plus_ms(beats.saturating_mul(every_ms)))
+        }
+        Recurrence::Cron { .. } => next(recurrence, now.max(due)),
+    }
+}
+
+fn parse(expression: &str) -> Result<Cron, String> {
+    if expression.len() > EXPRESSION_BYTES_MAX {
+        return Err(format!("it has more than {EXPRESSION_BYTES_MAX} bytes"));
+    }
+    CronParser::builder()
+        .seconds(Seconds::Optional)
+        .year(Year::Disallowed)
+        .build()
+        .parse(expression)
+        .map_err(|error| error.to_string())
+}

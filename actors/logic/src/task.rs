@@ -1,0 +1,69 @@
+//! `task`: one goal, from its submission to its end. The key is `<root>` or `<root>.<step>…`.
+//!
+//! A task without plan is a *leaf*: attempt by attempt, an agent works on it. A task with a plan
+//! is done by its children, one for each step.
+//!
+//! ```text
+//! leaf:   queued → issued → running → completed
+//!           ▲        │         ├──→ input required ──(answer)──→ queued
+//!           └ backoff ◀────────┴──→ failed                    (any) ──→ canceled
+//! plan:   children ──(all settled)──→ completed | failed | canceled
+//! ```
+//!
+//! Invariants:
+//! - At most one attempt is current, and only its reports are accepted; attempts are never reused.
+//! - A final state is told to the parent and to the broker in the decision that reaches it.
+//! - A task with a plan ends after all its started children.
+//! - A failure while a side effect is under way is ambiguous, and is never retried by itself.
+//! - A step that is optional satisfies the steps after it however it ends.
+//!
+//! | command | leads to |
+//! | --- | --- |
+//! | `submit` | `submitted`, then `queued`, or `planned` and `child-started`…; from a parent also `rejected` |
+//! | `assign` | `job-issued` and the job; otherwise the broker's slot is released |
+//! | `start-job` | `job-started` |
+//! | `renew-lease` | the timer `lease` is set anew |
+//! | `expire-lease`, `fail-job` | `attempt-failed`, then `backoff-started` or `failed` |
+//! | `end-backoff` | `queued` |
+//! | `record-effect` | `effect-recorded` |
+//! | `complete-job` | `completed`, or `planned` and `child-started`… |
+//! | `require-input`, `provide-input` | `input-required`; `input-provided`, `queued` |
+//! | `settle-child` | `child-settled`, `child-started`…, and the end when all are settled |
+//! | `cancel` | `cancel-requested`, `canceled` (after the children) |
+//! | `expire-deadline` | `failed` (with a plan: `attempt-failed`, and `failed` after the children) |
+//! | `retry` | `retried`, then `queued` or `child-started`… |
+
+mod check;
+mod decide;
+mod draft;
+mod state;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use actors_core::{Context, Decision, Entity, Refusal};
+use bus_schemas::commands::task::Command;
+use bus_schemas::events::task::Event;
+
+pub use state::{Child, Effect, Phase, State};
+pub use view::view;
+
+pub(crate) use check::submission as check_submission;
+
+/// The kind `task`.
+#[derive(Debug)]
+pub struct Task;
+
+impl Entity for Task {
+    type State = State;
+    type Command = Command;
+    type Event = Event;
+
+    fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+        decide::decide(state, command, context)
+    }
+    fn fold(state: &mut State, event: &Event) {
+        state::fold(state, event);
+    }
+}

@@ -1,0 +1,137 @@
+//! Which submissions and plans are sound. Everything here is refused before it has an effect.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actors_core::{Key, Refusal, Timestamp};
+use bus_schemas::commands::task::{Plan, PlanStep, Submit};
+
+/// A page of text; what is larger belongs into a blob.
+pub(super) const GOAL_BYTES_MAX: usize = 8_192;
+/// As long as a skill or an owner may be: both become keys of the broker's queues.
+const NAME_BYTES_MAX: usize = 64;
+/// The broker has ten queues for each owner.
+const PRIORITY_MAX: u8 = 9;
+/// More attempts than this hide a failure rather than survive it.
+const ATTEMPTS_MAX: u32 = 100;
+/// The children of a plan are started and told in one decision.
+const STEPS_MAX: usize = 256;
+/// Plans within plans: deeper ones are runaway orchestrators.
+const PLAN_DEPTH_MAX: usize = 8;
+
+/// Whether a task with this key can be submitted like this.
+pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Result<(), Refusal> {
+    parent(submission, key)?;
+    if !(1..=GOAL_BYTES_MAX).contains(&submission.goal.len()) {
+        return Err(Refusal::new("invalid-goal", length("the goal", GOAL_BYTES_MAX, submission.goal.len()))
+            .hint("store a long text as an artifact and refer to it"));
+    }
+    if submission.priority > PRIORITY_MAX {
+        return Err(Refusal::new(
+            "invalid-priority",
+            format!("the priority must be 0 to {PRIORITY_MAX}, is {}", submission.priority),
+        ));
+    }
+    if !(1..=ATTEMPTS_MAX).contains(&submission.attempts_max) {
+        return Err(Refusal::new(
+            "invalid-attempts",
+            format!("`attempts_max` must be 1 to {ATTEMPTS_MAX}, is {}", submission.attempts_max),
+        ));
+    }
+    for (code, what, text) in
+        [("invalid-skill", "the skill", &submission.skill), ("invalid-owner", "the owner", &submission.owner)]
+    {
+        if !(1..=NAME_BYTES_MAX).contains(&text.len()) {
+            return Err(Refusal::new(code, length(what, NAME_BYTES_MAX, text.len())));
+        }
+    }
+    if let Some(deadline) = submission.deadline.filter(|deadline| *deadline <= now) {
+        return Err(Refusal::new(
+            "invalid-deadline",
+            format!("the deadline {} is not in the future", deadline.to_rfc3339()),
+        ));
+    }
+    submission.plan.as_ref().map_or(Ok(()), |given| plan(given, key))
+}
+
+/// A path is a child of the task above it; only a root comes from outside.
+pub(super) fn parent(submission: &Submit, key: &Key) -> Result<(), Refusal> {
+    if submission.parent == key.parent() {
+        return Ok(());
+    }
+    Err(Refusal::new("invalid-parent", format!("the key `{key}` and the parent do not fit together"))
+        .hint("submit a key without dots and without parent; children come from plans"))
+}
+
+/// Whether the task with this key can be done by this plan.
+pub(super) fn plan(plan: &Plan, key: &Key) -> Result<(), Refusal> {
+    let refuse = |message: String| Err(Refusal::new("invalid-plan", message));
+    if !(1..=STEPS_MAX).contains(&plan.steps.len()) {
+        return refuse(format!("a plan has 1 to {STEPS_MAX} steps, not {}", plan.steps.len()));
+    }
+    if key.as_str().split('.').count() > PLAN_DEPTH_MAX {
+        return refuse(format!("plans lie at most {PLAN_DEPTH_MAX} deep within each other"));
+    }
+    let mut names = BTreeSet::new();
+    for step in &plan.steps {
+        self::step(step, key).or_else(refuse)?;
+        if !names.insert(step.step.as_str()) {
+            return refuse(format!("the step `{}` is there twice", step.step));
+        }
+    }
+    for step in &plan.steps {
+        let mut before = BTreeSet::new();
+        for name in &step.after {
+            if !names.contains(name.as_str()) {
+                return refuse(format!("the step `{}` comes after `{name}`, which is not there", step.step));
+            }
+            if !before.insert(name) {
+                return refuse(format!("the step `{}` comes after `{name}` twice", step.step));
+            }
+        }
+    }
+    match in_a_cycle(plan) {
+        Some(step) => refuse(format!("the step `{step}` would have to wait for itself")),
+        None => Ok(()),
+    }
+}
+
+fn step(step: &PlanStep, key: &Key) -> Result<(), String> {
+    key.child(&step.step).map_err(|error| format!("the step {:?} can not be part of a key: {error}", step.step))?;
+    if !(1..=GOAL_BYTES_MAX).contains(&step.goal.len()) {
+        return Err(length(&format!("the goal of step `{}`", step.step), GOAL_BYTES_MAX, step.goal.len()));
+    }
+    if !(1..=NAME_BYTES_MAX).contains(&step.skill.len()) {
+        return Err(length(&format!("the skill of step `{}`", step.step), NAME_BYTES_MAX, step.skill.len()));
+    }
+    Ok(())
+}
+
+/// The first step that is left over when steps without predecessor are taken away one by one.
+fn in_a_cycle(plan: &Plan) -> Option<&str> {
+    let mut waits: BTreeMap<&str, usize> =
+        plan.steps.iter().map(|step| (step.step.as_str(), step.after.len())).collect();
+    let mut followers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for step in &plan.steps {
+        for before in &step.after {
+            followers.entry(before.as_str()).or_default().push(&step.step);
+        }
+    }
+    let mut ready: Vec<&str> =
+        plan.steps.iter().filter(|step| step.after.is_empty()).map(|step| step.step.as_str()).collect();
+    while let Some(done) = ready.pop() {
+        waits.remove(done);
+        for follower in followers.get(done).into_iter().flatten() {
+            if let Some(count) = waits.get_mut(follower) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.push(follower);
+                }
+            }
+        }
+    }
+    plan.steps.iter().map(|step| step.step.as_str()).find(|step| waits.contains_key(step))
+}
+
+fn length(what: &str, max: usize, found: usize) -> String {
+    format!("{what} must have 1 to {max} bytes, has {found}")
+}

@@ -1,0 +1,91 @@
+//! Decides the commands of a task. The match is here; each topic has a file.
+
+mod attempt;
+mod cancel;
+mod children;
+mod effect;
+mod input;
+mod retry;
+mod submit;
+
+use actors_core::{Context, Decision, Refusal};
+use bus_schemas::commands::task::Command;
+use bus_schemas::events::task::Event;
+use bus_schemas::views::task::TaskState;
+
+use super::draft::Draft;
+use super::state::{Phase, State};
+
+/// What a command leads to.
+pub(super) fn decide(
+    state: &State,
+    command: Command,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    if let Command::Submit(submission) = command {
+        return submit::submit(state, submission, context);
+    }
+    if state.submission.is_none() {
+        return Err(Refusal::new("task-not-found", format!("there is no task `{}`", context.entity.key))
+            .hint("submit it first"));
+    }
+    match command {
+        Command::Submit(submission) => submit::submit(state, submission, context),
+        Command::Assign { agent, attempt } => attempt::assign(state, agent, attempt, context),
+        Command::StartJob { attempt, worker } => attempt::start(state, attempt, worker, context),
+        Command::RenewLease { attempt } => attempt::renew(state, attempt, context),
+        Command::ExpireLease { attempt } => attempt::expire(state, attempt, context),
+        Command::FailJob { attempt, class, code, message, hint } => {
+            let failure = bus_schemas::commands::task::Failure { class, code, message, hint };
+            attempt::fail(state, attempt, failure, context)
+        }
+        Command::EndBackoff { attempt } => attempt::end_backoff(state, attempt, context),
+        Command::CompleteJob { attempt, artifacts, result, plan } => {
+            attempt::complete(state, attempt, attempt::Outcome { artifacts, result, plan }, context)
+        }
+        Command::RecordEffect { attempt, effect, step, detail } => {
+            effect::record(state, attempt, effect, step, detail, context)
+        }
+        Command::RequireInput { attempt, prompt, authorization } => {
+            input::require(state, attempt, prompt, authorization, context)
+        }
+        Command::ProvideInput { answer, by } => input::provide(state, answer, by, context),
+        Command::SettleChild { step, state: end, artifacts, result, failure } => {
+            let end = children::End { state: end, artifacts, result, failure };
+            children::settle(state, step, end, context)
+        }
+        Command::Cancel { reason, by } => cancel::cancel(state, reason, by, context),
+        Command::ExpireDeadline => cancel::expire_deadline(state, context),
+        Command::Retry { by } => retry::retry(state, by, context),
+    }
+}
+
+/// Refuses a report that does not come from the current attempt.
+fn check_current(state: &State, attempt: u32, context: &Context<'_>) -> Result<(), Refusal> {
+    let key = &context.entity.key;
+    if state.cancel.is_some() {
+        return Err(Refusal::new("task-canceled", format!("the task `{key}` was canceled"))
+            .hint("stop the work; nothing of it is wanted"));
+    }
+    if state.status.is_final() {
+        return Err(final_refusal(state, context).hint("stop the work"));
+    }
+    if state.attempt == attempt && matches!(state.phase, Phase::Issued | Phase::Running) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "stale-attempt",
+        format!("attempt {attempt} of `{key}` is not under way; the latest is {}", state.attempt),
+    )
+    .hint("stop the work; another attempt does it, or it waits"))
+}
+
+fn final_refusal(state: &State, context: &Context<'_>) -> Refusal {
+    let how: &'static str = state.status.into();
+    Refusal::new("task-final", format!("the task `{}` is {how}", context.entity.key))
+}
+
+/// Whether this attempt's report has come before: then it is accepted again, and nothing happens.
+fn was_completed(state: &State, attempt: u32) -> bool {
+    attempt > 0 && state.attempt == attempt && (state.status == TaskState::Completed || state.plan.is_some())
+}

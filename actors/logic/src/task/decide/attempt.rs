@@ -1,0 +1,243 @@
+//! Attempts of a leaf: assigned, started, kept alive, completed, failed, tried again.
+
+use actors_core::{Context, Decision, Key, Refusal};
+use bus_schemas::Hash;
+use bus_schemas::commands::deadletter;
+use bus_schemas::commands::task::{Command, Failure, Plan};
+use bus_schemas::events::task::Event;
+use bus_schemas::ids::KEY_BYTES_MAX;
+use bus_schemas::jobs::{Artifact, FailureClass};
+use bus_schemas::views::task::TaskState;
+use serde_json::Value;
+
+use super::super::check;
+use super::super::state::{Phase, State};
+use super::{Draft, check_current, children, was_completed};
+
+/// What one task may bring out: parents repeat the artifacts of their children.
+pub(super) const ARTIFACTS_MAX: usize = 1_000;
+/// The pause before the second attempt.
+const BACKOFF_MS_MIN: u64 = 1_000;
+/// A longer pause would outlast most outages.
+const BACKOFF_MS_MAX: u64 = 60_000;
+/// Pauses are spread by this many thousandths to both sides, so that attempts do not come in step.
+const JITTER_PER_MILLE: u32 = 200;
+
+/// From the broker: an agent may do this attempt now.
+pub(super) fn assign(
+    state: &State,
+    agent: Key,
+    attempt: u32,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let mut draft = Draft::of(state, context);
+    let is_current = state.attempt == attempt;
+    match state.phase {
+        Phase::Queued if is_current => {
+            draft.emit(Event::JobIssued { attempt, agent: agent.clone(), at: context.now });
+            draft.issue_job(agent);
+        }
+        // Said twice: the slot is in use.
+        Phase::Issued | Phase::Running if is_current => {}
+        _ => draft.release(attempt),
+    }
+    draft.done()
+}
+
+/// From a worker: the work begins.
+pub(super) fn start(
+    state: &State,
+    attempt: u32,
+    worker: String,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    check_current(state, attempt, context)?;
+    let mut draft = Draft::of(state, context);
+    if state.worker.as_ref() != Some(&worker) {
+        draft.emit(Event::JobStarted { attempt, worker, at: context.now });
+    }
+    draft.await_worker();
+    draft.done()
+}
+
+/// From a worker: still at it.
+pub(super) fn renew(state: &State, attempt: u32, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+    check_current(state, attempt, context)?;
+    let mut draft = Draft::of(state, context);
+    draft.await_worker();
+    draft.done()
+}
+
+/// Timer: the worker was silent for too long.
+pub(super) fn expire(state: &State, attempt: u32, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+    let mut draft = Draft::of(state, context);
+    if check_current(state, attempt, context).is_ok() {
+        let failure = Failure {
+            class: FailureClass::Transient,
+            code: "worker-silent".to_owned(),
+            message: format!("the worker of attempt {attempt} was silent for too long"),
+            hint: None,
+        };
+        end_attempt(&mut draft, failure);
+    }
+    draft.done()
+}
+
+/// From a worker: not done.
+pub(super) fn fail(
+    state: &State,
+    attempt: u32,
+    failure: Failure,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    if attempt > 0 && state.failed_attempt == attempt && state.cancel.is_none() {
+        return Ok(Decision::none());
+    }
+    check_current(state, attempt, context)?;
+    let mut draft = Draft::of(state, context);
+    end_attempt(&mut draft, failure);
+    draft.done()
+}
+
+/// Timer: the pause before the next attempt is over.
+pub(super) fn end_backoff(
+    state: &State,
+    attempt: u32,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let mut draft = Draft::of(state, context);
+    if state.phase == Phase::Backoff && attempt == state.attempt.saturating_add(1) {
+        draft.queue(attempt);
+    }
+    draft.done()
+}
+
+/// What a worker says of a job that is done.
+pub(super) struct Outcome {
+    pub(super) artifacts: Vec<Artifact>,
+    pub(super) result: Value,
+    pub(super) plan: Option<Plan>,
+}
+
+/// From a worker: done, or a plan of how to do it.
+pub(super) fn complete(
+    state: &State,
+    attempt: u32,
+    outcome: Outcome,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    if was_completed(state, attempt) {
+        return Ok(Decision::none());
+    }
+    check_current(state, attempt, context)?;
+    let Outcome { artifacts, result, plan } = outcome;
+    if artifacts.len() > ARTIFACTS_MAX {
+        return Err(Refusal::new(
+            "too-many-artifacts",
+            format!("a task has at most {ARTIFACTS_MAX} artifacts, not {}", artifacts.len()),
+        )
+        .hint("pack them into an archive"));
+    }
+    let mut draft = Draft::of(state, context);
+    match plan.map(|plan| check::plan(&plan, draft.key()).map(|()| plan)) {
+        None => draft.end(Event::Completed { artifacts, result, at: context.now }),
+        Some(Ok(plan)) => {
+            draft.leave_phase();
+            children::begin(&mut draft, plan);
+        }
+        Some(Err(refusal)) => {
+            let failure = Failure {
+                class: FailureClass::Permanent,
+                code: refusal.code.to_string(),
+                message: refusal.message,
+                hint: refusal.hint,
+            };
+            end_attempt(&mut draft, failure);
+        }
+    }
+    draft.done()
+}
+
+/// The current attempt failed: tries again after a pause where that may help.
+fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
+    let (now, attempt) = (draft.now(), draft.state.attempt);
+    if let Some(effect) = draft.give_up_effects("the attempt ended before it was said how it ended") {
+        failure.class = FailureClass::Ambiguous;
+        failure.hint = Some(format!("find out whether `{effect}` was done, record it as reconciled, then retry"));
+    }
+    let submission = draft.submission();
+    let in_time = submission.deadline.is_none_or(|deadline| now < deadline);
+    let attempts_left = draft.state.failures.saturating_add(1) < submission.attempts_max;
+    if failure.class == FailureClass::Transient && in_time && attempts_left {
+        draft.leave_phase();
+        draft.emit(Event::AttemptFailed { attempt, failure });
+        let until = now.plus_ms(backoff_ms(draft));
+        let next = attempt.saturating_add(1);
+        draft.emit(Event::BackoffStarted { attempt: next, until });
+        draft.set_timer("backoff", until, &Command::EndBackoff { attempt: next });
+        return;
+    }
+    draft.emit(Event::AttemptFailed { attempt, failure: failure.clone() });
+    fail_for_good(draft, failure);
+}
+
+/// A leaf fails, and people are to hear of it.
+pub(super) fn fail_for_good(draft: &mut Draft<'_>, failure: Failure) {
+    use FailureClass::{Permanent, Poison, Transient};
+    if matches!(failure.class, Permanent | Poison | Transient) {
+        record_dead_letter(draft, &failure);
+    }
+    draft.fail(failure);
+}
+
+fn record_dead_letter(draft: &mut Draft<'_>, failure: &Failure) {
+    let entry = deadletter::Entry {
+        class: "job-failed".into(),
+        reason: format!("{}: {}", failure.code, failure.message),
+        kind: "task".to_owned(),
+        key: draft.key().to_string(),
+        command_id: draft.context.command,
+        correlation: draft.context.correlation,
+        traceparent: None,
+        attempts: draft.state.failures.max(1),
+        at: draft.now(),
+    };
+    draft.send(dead_letter_key(draft.key(), draft.state.attempt), &deadletter::Command::Record(entry));
+}
+
+/// `<key with dots replaced>-<attempt>`; where that is too long its tail is replaced by a hash.
+fn dead_letter_key(key: &Key, attempt: u32) -> Key {
+    const DIGITS: usize = 16;
+    let mut text = format!("{}-{attempt}", key.as_str().replace('.', "-"));
+    if text.len() > KEY_BYTES_MAX {
+        let hash = Hash::of(text.as_bytes()).to_hex();
+        text.truncate(KEY_BYTES_MAX - 1 - DIGITS);
+        text = format!("{text}-{}", &hash[..DIGITS]);
+    }
+    Key::parse(&text).expect("a key without dots, cut to its bound, is a key")
+}
+
+/// Twice as long for each failure, within bounds, with a jitter that replays alike.
+fn backoff_ms(draft: &Draft<'_>) -> u64 {
+    let doublings = draft.state.failures.saturating_sub(1).min(16);
+    let pause = (BACKOFF_MS_MIN << doublings).min(BACKOFF_MS_MAX);
+    let id = draft.context.id("backoff", draft.state.attempt).0;
+    let seed = u32::from_be_bytes(id.as_bytes()[..4].try_into().expect("an id has 16 bytes"));
+    let per_mille = 1_000 - JITTER_PER_MILLE + seed % (2 * JITTER_PER_MILLE + 1);
+    pause * u64::from(per_mille) / 1_000
+}
+
+/// Why the deadline ends a task.
+pub(super) fn deadline_failure() -> Failure {
+    Failure {
+        class: FailureClass::Permanent,
+        code: "deadline-exceeded".to_owned(),
+        message: "the deadline came before the work was done".to_owned(),
+        hint: Some("submit it again with a later deadline".to_owned()),
+    }
+}
+
+/// Whether a parent may try this child again.
+pub(super) fn is_retryable(state: TaskState) -> bool {
+    matches!(state, TaskState::Failed | TaskState::Canceled)
+}

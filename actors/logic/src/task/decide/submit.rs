@@ -1,0 +1,53 @@
+//! `submit`: a task begins.
+
+use actors_core::{Context, Decision, Refusal};
+use bus_schemas::commands::task::{Failure, Submit};
+use bus_schemas::events::task::Event;
+use bus_schemas::jobs::FailureClass;
+
+use super::super::check;
+use super::super::state::State;
+use super::{Draft, children};
+
+/// Starts the task. The same submission again is the same answer.
+pub(super) fn submit(
+    state: &State,
+    submission: Submit,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let key = &context.entity.key;
+    if let Some(first) = &state.submission {
+        if *first == submission {
+            return Draft::of(state, context).done_with_view();
+        }
+        return Err(Refusal::new("task-exists", format!("the task `{key}` was submitted with other words"))
+            .hint("read it, or submit under another key"));
+    }
+    check::parent(&submission, key)?;
+    let mut draft = Draft::of(state, context);
+    let at = context.now;
+    if let Err(refusal) = check::submission(&submission, key, at) {
+        if submission.parent.is_none() {
+            return Err(refusal);
+        }
+        // The parent waits for an end and would not hear of a refusal.
+        let failure = Failure {
+            class: FailureClass::Permanent,
+            code: refusal.code.to_string(),
+            message: refusal.message,
+            hint: refusal.hint,
+        };
+        draft.emit(Event::Submitted { submission, at });
+        draft.emit(Event::Rejected { failure });
+        draft.tell_parent();
+        return draft.done_with_view();
+    }
+    let plan = submission.plan.clone();
+    draft.emit(Event::Submitted { submission, at });
+    draft.await_deadline();
+    match plan {
+        None => draft.queue(1),
+        Some(plan) => children::begin(&mut draft, plan),
+    }
+    draft.done_with_view()
+}

@@ -1,0 +1,177 @@
+//! A decision in the making: each event is folded into a copy of the state at once, so that the
+//! next step of the same decision sees it.
+
+use std::mem::take;
+
+use actors_core::{Context, Decision, Key, Refusal};
+use bus_schemas::commands::broker;
+use bus_schemas::commands::task::{Command, Failure, Submit};
+use bus_schemas::events::task::Event;
+use bus_schemas::jobs::{EffectStep, Job};
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{EntityAddress, Timestamp};
+use smol_str::{SmolStr, ToSmolStr};
+
+use super::state::{Phase, State, fold};
+use super::view::view;
+
+/// How long a worker may be silent.
+pub(super) const LEASE_MS: u64 = 30_000;
+/// What a renewal may need on its way before silence counts.
+pub(super) const LEASE_GRACE_MS: u64 = 10_000;
+/// Who cancels or retries a child.
+pub(super) const BY_PARENT: &str = "parent";
+
+/// A decision and the state after it.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) state: State,
+    decision: Decision<Event>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn of(state: &State, context: &'a Context<'a>) -> Self {
+        Self { context, state: state.clone(), decision: Decision::none() }
+    }
+    pub(super) fn key(&self) -> &'a Key {
+        &self.context.entity.key
+    }
+    pub(super) fn now(&self) -> Timestamp {
+        self.context.now
+    }
+    /// What was submitted: drafts are only made of tasks that exist, or begin with `submitted`.
+    pub(super) fn submission(&self) -> &Submit {
+        self.state.submission.as_ref().expect("commands for a task that was never submitted are refused first")
+    }
+
+    /// Something happened.
+    pub(super) fn emit(&mut self, event: Event) {
+        fold(&mut self.state, &event);
+        self.decision.events.push(event);
+    }
+    pub(super) fn send<C: WireCommand>(&mut self, to: Key, command: &C) {
+        self.decision = take(&mut self.decision).send(to, command);
+    }
+    pub(super) fn set_timer(&mut self, name: &str, at: Timestamp, command: &Command) {
+        self.decision = take(&mut self.decision).set_timer(name, at, command);
+    }
+    pub(super) fn cancel_timer(&mut self, name: &str) {
+        self.decision = take(&mut self.decision).cancel_timer(name);
+    }
+
+    /// An attempt waits for an agent.
+    pub(super) fn queue(&mut self, attempt: u32) {
+        let since = self.now();
+        self.emit(Event::Queued { attempt, at: since });
+        let submission = self.submission();
+        let enqueue = broker::Command::Enqueue {
+            task: self.key().clone(),
+            attempt,
+            skill: submission.skill.clone(),
+            priority: submission.priority,
+            owner: submission.owner.clone(),
+            since,
+        };
+        self.send(self.submission().lane.clone(), &enqueue);
+    }
+    /// The work of the current attempt, for an agent.
+    pub(super) fn issue_job(&mut self, agent: Key) {
+        let (attempt, submission) = (self.state.attempt, self.submission());
+        let job = Job {
+            id: format!("{}/{attempt}", self.key()).into(),
+            task: EntityAddress::new(Command::KIND, self.key().clone()),
+            attempt,
+            agent,
+            skill: submission.skill.clone(),
+            goal: submission.goal.clone(),
+            input: submission.input.clone(),
+            inputs: submission.inputs.clone(),
+            answers: self.state.answers.clone(),
+            deadline: submission.deadline,
+            lease_ms: LEASE_MS,
+            correlation: self.context.correlation,
+        };
+        self.decision = take(&mut self.decision).job(job);
+        self.await_worker();
+    }
+    /// The worker has a lease's time from now.
+    pub(super) fn await_worker(&mut self) {
+        let at = self.now().plus_ms(LEASE_MS + LEASE_GRACE_MS);
+        self.set_timer("lease", at, &Command::ExpireLease { attempt: self.state.attempt });
+    }
+    pub(super) fn await_deadline(&mut self) {
+        if let Some(deadline) = self.submission().deadline {
+            self.set_timer("deadline", deadline, &Command::ExpireDeadline);
+        }
+    }
+    /// Takes the current attempt out of wherever it waits, and frees its slot.
+    pub(super) fn leave_phase(&mut self) {
+        match self.state.phase {
+            Phase::Queued => self.release(self.state.attempt),
+            Phase::Issued | Phase::Running => {
+                self.cancel_timer("lease");
+                self.release(self.state.attempt);
+            }
+            Phase::Backoff => self.cancel_timer("backoff"),
+            Phase::New | Phase::Answer | Phase::Children | Phase::Done => {}
+        }
+    }
+    pub(super) fn release(&mut self, attempt: u32) {
+        let release = broker::Command::Release { task: self.key().clone(), attempt };
+        self.send(self.submission().lane.clone(), &release);
+    }
+    /// Nobody will say any more how the effects ended that are under way.
+    pub(super) fn give_up_effects(&mut self, detail: &str) -> Option<String> {
+        let open: Vec<_> = self.state.open_effects().map(|(name, _)| name.clone()).collect();
+        for effect in &open {
+            self.emit(Event::EffectRecorded {
+                attempt: self.state.attempt,
+                effect: effect.clone(),
+                step: EffectStep::Ambiguous,
+                detail: detail.to_owned(),
+            });
+        }
+        open.into_iter().next()
+    }
+
+    /// Comes to an end: leaves the queue or the worker, tells the parent.
+    pub(super) fn end(&mut self, event: Event) {
+        self.leave_phase();
+        self.emit(event);
+        if self.submission().deadline.is_some() {
+            self.cancel_timer("deadline");
+        }
+        self.tell_parent();
+    }
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.end(Event::Failed { failure, at: self.now() });
+    }
+    /// Tells the task above how this one ended.
+    pub(super) fn tell_parent(&mut self) {
+        let Some(parent) = self.submission().parent.clone() else { return };
+        let settle = Command::SettleChild {
+            step: self.step(),
+            state: self.state.status,
+            artifacts: self.state.artifacts.clone(),
+            result: self.state.result.clone(),
+            failure: self.state.failure.clone(),
+        };
+        self.send(parent, &settle);
+    }
+    /// The step of the parent's plan that this task is.
+    fn step(&self) -> SmolStr {
+        let key = self.key().as_str();
+        key.rsplit_once('.').map_or(key, |(_, step)| step).to_smolstr()
+    }
+
+    /// The decision.
+    pub(super) fn done(self) -> Result<Decision<Event>, Refusal> {
+        Ok(self.decision)
+    }
+    /// The decision, with the view as the answer.
+    pub(super) fn done_with_view(self) -> Result<Decision<Event>, Refusal> {
+        let view = view(&self.state, self.key());
+        Ok(self.decision.reply(&view))
+    }
+}

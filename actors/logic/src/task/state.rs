@@ -1,0 +1,281 @@
+//! What a task remembers, and how each event changes it. Pure and total: no clock, no failure.
+
+use std::collections::BTreeMap;
+
+use bus_schemas::commands::task::{Failure, Plan, Submit};
+use bus_schemas::events::task::Event;
+use bus_schemas::jobs::{Artifact, EffectStep};
+use bus_schemas::views::task::TaskState;
+use bus_schemas::{Key, Revision, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use smol_str::SmolStr;
+
+/// A task; without `submission` it was never submitted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The goal and its bounds.
+    pub submission: Option<Submit>,
+    /// The A2A state.
+    pub status: TaskState,
+    /// What it waits for.
+    pub phase: Phase,
+    /// The current attempt; 0 before the first. Never used twice.
+    pub attempt: u32,
+    /// Attempts that failed since it was submitted or retried: what `attempts_max` bounds.
+    pub failures: u32,
+    /// The attempt that failed last, so that a repeated report is recognised.
+    pub failed_attempt: u32,
+    /// Who has the current attempt.
+    pub agent: Option<Key>,
+    /// The worker that began it.
+    pub worker: Option<String>,
+    /// The question it waits with.
+    pub question: Option<String>,
+    /// The answers so far, for the next job.
+    pub answers: Vec<Value>,
+    /// The effect ledger.
+    pub effects: BTreeMap<String, Effect>,
+    /// The child tasks that do the work, if there is a plan.
+    pub plan: Option<Plan>,
+    /// The started steps of the plan.
+    pub children: BTreeMap<SmolStr, Child>,
+    /// The step whose end first made success impossible.
+    pub broken: Option<SmolStr>,
+    /// Why the whole plan is being given up, other than for a step.
+    pub failing: Option<Failure>,
+    /// Why it is to stop.
+    pub cancel: Option<String>,
+    /// What came out.
+    pub artifacts: Vec<Artifact>,
+    /// A small answer.
+    pub result: Value,
+    /// Why it, or its last attempt, failed.
+    pub failure: Option<Failure>,
+    /// When it was submitted.
+    pub submitted_at: Timestamp,
+    /// The last time that an event told.
+    pub updated_at: Timestamp,
+    /// How many events it has.
+    pub revision: Revision,
+}
+
+/// What a task waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Its submission.
+    #[default]
+    New,
+    /// An agent, from the broker.
+    Queued,
+    /// A worker that begins.
+    Issued,
+    /// The worker's report.
+    Running,
+    /// The end of the pause.
+    Backoff,
+    /// An answer.
+    Answer,
+    /// Its children.
+    Children,
+    /// Nothing.
+    Done,
+}
+
+/// One side effect in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    /// The attempt that told last.
+    pub attempt: u32,
+    /// How far it is.
+    pub step: EffectStep,
+    /// What it does, or how it ended.
+    pub detail: String,
+}
+
+/// One started step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Child {
+    /// The child task.
+    pub key: Key,
+    /// How it ended; none while it is open.
+    pub end: Option<TaskState>,
+    /// What came out, each with its step.
+    pub artifacts: Vec<Artifact>,
+    /// A small answer.
+    pub result: Value,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+impl State {
+    /// The children that have not ended.
+    pub(super) fn open_children(&self) -> impl Iterator<Item = (&SmolStr, &Child)> {
+        self.children.iter().filter(|(_, child)| child.end.is_none())
+    }
+    /// The effects that have begun and not ended.
+    pub(super) fn open_effects(&self) -> impl Iterator<Item = (&String, &Effect)> {
+        self.effects.iter().filter(|(_, effect)| effect.step == EffectStep::Started)
+    }
+    /// Whether nothing new may begin: it is being canceled or given up.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.cancel.is_some() || self.failing.is_some() || self.broken.is_some()
+    }
+    /// Whether the task can complete although this step failed.
+    pub(super) fn is_optional(&self, step: &str) -> bool {
+        self.plan.iter().flat_map(|plan| &plan.steps).any(|known| known.step == step && known.optional)
+    }
+    /// Whether a step that comes after `step` need not wait for it.
+    pub(super) fn is_satisfied(&self, step: &str) -> bool {
+        let end = self.children.get(step).and_then(|child| child.end);
+        end.is_some_and(|end| end == TaskState::Completed || self.is_optional(step))
+    }
+
+    fn end(&mut self, status: TaskState, at: Option<Timestamp>) {
+        self.status = status;
+        self.phase = Phase::Done;
+        self.question = None;
+        self.updated_at = at.unwrap_or(self.updated_at);
+    }
+    fn wait(&mut self, phase: Phase, status: TaskState) {
+        self.phase = phase;
+        self.status = status;
+        self.agent = None;
+        self.worker = None;
+    }
+}
+
+/// Applies an event.
+pub(super) fn fold(state: &mut State, event: &Event) {
+    state.revision = state.revision.next();
+    match event {
+        Event::Submitted { submission, at } => {
+            state.submission = Some(submission.clone());
+            (state.submitted_at, state.updated_at) = (*at, *at);
+        }
+        Event::Planned { .. }
+        | Event::ChildStarted { .. }
+        | Event::ChildSettled { .. } => fold_plan(state, event),
+        Event::Rejected { .. }
+        | Event::Completed { .. }
+        | Event::Failed { .. }
+        | Event::Canceled { .. } => fold_end(state, event),
+        Event::CancelRequested { reason, .. } => state.cancel = Some(reason.clone()),
+        Event::Retried { at, .. } => {
+            (state.failures, state.updated_at) = (0, *at);
+            (state.failure, state.failing, state.broken, state.cancel) = (None, None, None, None);
+            if state.plan.is_some() {
+                state.wait(Phase::Children, TaskState::Working);
+            }
+        }
+        Event::Queued { .. }
+        | Event::JobIssued { .. }
+        | Event::JobStarted { .. }
+        | Event::EffectRecorded { .. }
+        | Event::AttemptFailed { .. }
+        | Event::BackoffStarted { .. }
+        | Event::InputRequired { .. }
+        | Event::InputProvided { .. } => fold_attempt(state, event),
+    }
+}
+
+/// The events of a leaf's attempts.
+fn fold_attempt(state: &mut State, event: &Event) {
+    match event {
+        Event::Queued { attempt, at } => {
+            (state.attempt, state.updated_at) = (*attempt, *at);
+            state.wait(Phase::Queued, TaskState::Submitted);
+        }
+        Event::JobIssued { agent, at, .. } => {
+            state.wait(Phase::Issued, TaskState::Working);
+            state.agent = Some(agent.clone());
+            state.updated_at = *at;
+        }
+        Event::JobStarted { worker, at, .. } => {
+            state.phase = Phase::Running;
+            state.worker = Some(worker.clone());
+            state.updated_at = *at;
+        }
+        Event::EffectRecorded { attempt, effect, step, detail } => {
+            let entry = Effect { attempt: *attempt, step: *step, detail: detail.clone() };
+            state.effects.insert(effect.clone(), entry);
+        }
+        Event::AttemptFailed { attempt, failure } => {
+            state.failures = state.failures.saturating_add(1);
+            state.failed_attempt = *attempt;
+            state.failure = Some(failure.clone());
+            if state.plan.is_some() {
+                state.failing = Some(failure.clone());
+            }
+        }
+        Event::BackoffStarted { .. } => state.wait(Phase::Backoff, TaskState::Submitted),
+        Event::InputRequired { prompt, authorization, .. } => {
+            let status = if *authorization { TaskState::AuthRequired } else { TaskState::InputRequired };
+            state.wait(Phase::Answer, status);
+            state.question = Some(prompt.clone());
+        }
+        Event::InputProvided { answer, .. } => {
+            state.question = None;
+            state.answers.push(answer.clone());
+        }
+        _ => {}
+    }
+}
+
+/// The events of a plan.
+fn fold_plan(state: &mut State, event: &Event) {
+    match event {
+        Event::Planned { plan } => {
+            state.plan = Some(plan.clone());
+            state.wait(Phase::Children, TaskState::Working);
+        }
+        Event::ChildStarted { step, child } => {
+            let open = Child {
+                key: child.clone(),
+                end: None,
+                artifacts: Vec::new(),
+                result: Value::Null,
+                failure: None,
+            };
+            state.children.insert(step.clone(), open);
+        }
+        Event::ChildSettled { step, state: end, artifacts, result, failure } => {
+            if *end != TaskState::Completed && state.broken.is_none() && !state.is_optional(step) {
+                state.broken = Some(step.clone());
+            }
+            if let Some(child) = state.children.get_mut(step) {
+                child.end = Some(*end);
+                child.artifacts.clone_from(artifacts);
+                child.result = result.clone();
+                child.failure.clone_from(failure);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The events after which nothing more happens by itself.
+fn fold_end(state: &mut State, event: &Event) {
+    match event {
+        Event::Rejected { failure } => {
+            state.failure = Some(failure.clone());
+            state.end(TaskState::Rejected, None);
+        }
+        Event::Completed { artifacts, result, at } => {
+            state.artifacts.clone_from(artifacts);
+            state.result = result.clone();
+            state.failure = None;
+            state.end(TaskState::Completed, Some(*at));
+        }
+        Event::Failed { failure, at } => {
+            state.failure = Some(failure.clone());
+            state.end(TaskState::Failed, Some(*at));
+        }
+        Event::Canceled { reason, at } => {
+            state.cancel = Some(reason.clone());
+            state.end(TaskState::Canceled, Some(*at));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,20 @@
+//! Small helpers that the tests of every kind share.
+
+use actors_core::decision::Send;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, EntityAddress, Key};
+
+/// An address, from a constant of a test.
+pub(crate) fn address(text: &str) -> EntityAddress {
+    text.parse().expect("a constant of a test")
+}
+
+/// A key, from a constant of a test.
+pub(crate) fn key(text: &str) -> Key {
+    Key::parse(text).expect("a constant of a test")
+}
+
+/// What sending `command` to `to` looks like in a decision.
+pub(crate) fn sent<C: WireCommand>(to: &str, command: &C) -> Send {
+    Send { to: address(to), body: Body::json(command) }
+}

@@ -1,0 +1,451 @@
+//! The loop's decisions without I/O: what a partition knows, and what each input makes of it.
+//!
+//! Inputs: messages, loaded entities, the fate of commits, progress of the fan-out, the time.
+//! Outputs: entities to load, a record to append, answers to send. The asynchronous loop in
+//! [`crate::partition`] and the simulation drive the same code.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use actors_core::Registry;
+use bus_client::ReplyTo;
+use bus_schemas::ids::Epoch;
+use bus_schemas::record::{CommitRecord, Mail, RECORD_VERSION, Source, Turn};
+use bus_schemas::{EntityAddress, Hash, LogSequence, PartitionId, Refusal, Timestamp, envelope::code, record};
+use bytes::Bytes;
+use smol_str::SmolStr;
+
+use crate::decide::{self, Desk};
+use crate::fold::{CACHE_ENTITIES_MAX, Cache, Loaded};
+use crate::inbox::{Item, Queue, busy_reply, refusal_reply};
+use crate::journal::{Commit, Committed, Group, InFlight};
+use crate::state::{Known, PartitionState};
+
+/// Entities of waiting commands that are loaded at once: enough to hide the round trips of a cold
+/// group, few enough that the server's disk is not asked for everything at the same time.
+pub const LOADS_MAX: usize = 64;
+/// Timers that are taken at once; the rest follows in the next group.
+const TIMERS_TAKEN_MAX: usize = 512;
+/// Commands behind the first one whose entities are loaded ahead.
+const LOOKAHEAD: usize = 256;
+
+/// What a partition needs to know of its installation.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// How many there are.
+    pub partitions: u16,
+    /// This host's name, for the record.
+    pub host: SmolStr,
+    /// The largest record in bytes.
+    pub record_bytes_max: usize,
+    /// Live entities that it keeps.
+    pub cache_entities_max: usize,
+}
+
+impl Settings {
+    /// Settings with the default bounds.
+    pub fn new(partition: PartitionId, partitions: u16, host: &str, record_bytes_max: usize) -> Self {
+        let host = SmolStr::new(host);
+        Self { partition, partitions, host, record_bytes_max, cache_entities_max: CACHE_ENTITIES_MAX }
+    }
+}
+
+/// A partition as one host knows it.
+#[derive(Debug)]
+pub struct Core {
+    settings: Settings,
+    registry: Arc<Registry>,
+    /// What the log and the turns since then determine.
+    pub state: PartitionState,
+    cache: Cache,
+    queue: Queue,
+    group: Group,
+    in_flight: Option<InFlight>,
+    /// The last group that is committed.
+    committed: u64,
+    /// The last group whose events are out.
+    fanned_out: u64,
+    /// Groups that are committed and not fanned out, with their sequences.
+    leaving: BTreeMap<LogSequence, u64>,
+    jobs_done: LogSequence,
+    queued_inbox: u64,
+    queued_mail: BTreeMap<PartitionId, u64>,
+    queued_timers: HashMap<(EntityAddress, SmolStr), Timestamp>,
+    answers: Vec<(ReplyTo, Bytes)>,
+    snapshot_wanted: bool,
+}
+
+/// Why a record can not follow.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The record is not readable.
+    #[error("record {sequence} of partition {partition}")]
+    Unreadable { partition: PartitionId, sequence: LogSequence, source: record::Error },
+    /// The record before it is another one than it says.
+    #[error("record {sequence} of partition {partition} does not follow the one before it")]
+    Chain { partition: PartitionId, sequence: LogSequence },
+}
+
+impl Core {
+    /// A partition with what a snapshot says, or a fresh one.
+    pub fn new(settings: Settings, registry: Arc<Registry>, snapshot: Option<PartitionState>) -> Self {
+        let mut state = snapshot.unwrap_or_default();
+        state.partition = settings.partition;
+        let cache = Cache::new(settings.cache_entities_max);
+        Self {
+            settings,
+            registry,
+            state,
+            cache,
+            queue: Queue::default(),
+            group: Group { number: 1, ..Group::default() },
+            in_flight: None,
+            committed: 0,
+            fanned_out: 0,
+            leaving: BTreeMap::new(),
+            jobs_done: LogSequence(0),
+            queued_inbox: 0,
+            queued_mail: BTreeMap::new(),
+            queued_timers: HashMap::new(),
+            answers: Vec::new(),
+            snapshot_wanted: false,
+        }
+    }
+
+    /// Reads a record of the log at a takeover. Those that the snapshot covers only fill the memory
+    /// of recent ids.
+    pub fn recover(&mut self, sequence: LogSequence, bytes: &[u8]) -> Result<CommitRecord, RecoverError> {
+        let partition = self.settings.partition;
+        let record = CommitRecord::decode(bytes)
+            .map_err(|source| RecoverError::Unreadable { partition, sequence, source })?;
+        let covered = sequence <= self.state.last;
+        if !covered && record.previous != self.state.previous {
+            return Err(RecoverError::Chain { partition, sequence });
+        }
+        for turn in &record.turns {
+            if !covered {
+                self.state.apply_turn(turn);
+            }
+            self.state.remember(turn, 0);
+        }
+        if covered {
+            self.state.recent.note_record(sequence, record.turns.len());
+        } else {
+            self.state.apply_record(sequence, Hash::of(bytes), &record);
+        }
+        Ok(record)
+    }
+
+    /// The record that fences the former owner. Append it before anything else.
+    pub fn take_over(&mut self, now: Timestamp) -> Commit {
+        self.state.epoch = Epoch(self.state.epoch.0 + 1);
+        self.jobs_done = self.state.jobs_out;
+        self.queued_inbox = self.state.inbox;
+        self.queued_mail = self.state.mail.clone();
+        let own: Vec<Mail> = self.state.outbox.waiting(self.settings.partition, usize::MAX).cloned().collect();
+        for mail in own {
+            self.queue.push_own(Item::from_mail(self.settings.partition, mail));
+        }
+        self.commit(now)
+    }
+
+    /// Takes a message in. A caller for whom there is no room is told so.
+    pub fn offer(&mut self, item: Item) {
+        match &item.source {
+            Source::Ask if !self.queue.has_room() => {
+                if let Some(reply_to) = item.reply_to {
+                    self.answers.push((reply_to, busy_reply(item.command.id)));
+                }
+                return;
+            }
+            Source::Inbox(sequence) if *sequence <= self.queued_inbox => return,
+            Source::Inbox(sequence) => self.queued_inbox = *sequence,
+            Source::Mail(from, number) => {
+                let queued = self.queued_mail.entry(*from).or_default();
+                // A gap means that a parcel was lost: the sender sends it again.
+                if *number != *queued + 1 {
+                    return;
+                }
+                *queued = *number;
+            }
+            Source::Ask | Source::Timer(_) => {}
+        }
+        self.queue.push(item);
+    }
+
+    /// Queues the timers that are due.
+    pub fn fire(&mut self, now: Timestamp) {
+        for timer in self.state.timers.due(now, TIMERS_TAKEN_MAX) {
+            let key = (timer.entity.clone(), timer.name.clone());
+            if self.queued_timers.get(&key) == Some(&timer.at) {
+                continue;
+            }
+            self.queued_timers.insert(key, timer.at);
+            let id = decide::timer_command_id(&timer.entity, &timer.name, timer.at);
+            self.queue.push(Item::from_timer(timer.entity, timer.name, timer.body, id, timer.trace));
+        }
+    }
+
+    /// When the loop must look at the timers again: none while all that are due are queued already.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.state.timers.next().filter(|_| self.queued_timers.is_empty())
+    }
+
+    /// The entities that the next commands need and that are not live.
+    pub fn missing(&self) -> Vec<EntityAddress> {
+        let mut missing: Vec<EntityAddress> = Vec::new();
+        for entity in self.queue.iter().take(LOOKAHEAD).filter_map(|item| item.to.as_ref().ok()) {
+            let ours = self.is_ours(entity) && self.registry.knows(&entity.kind);
+            if ours && !self.cache.holds(entity) && !missing.contains(entity) {
+                missing.push(entity.clone());
+                if missing.len() == LOADS_MAX {
+                    break;
+                }
+            }
+        }
+        missing
+    }
+
+    /// Takes a loaded entity in.
+    pub fn loaded(&mut self, entity: EntityAddress, loaded: Loaded) {
+        if let Err(stopped) = &loaded.instance {
+            tracing::error!(actor = %entity, reason = stopped.reason, "entity stopped; its commands are refused");
+        }
+        if !self.cache.holds(&entity) {
+            self.cache.insert(entity, loaded);
+        }
+    }
+
+    fn is_ours(&self, entity: &EntityAddress) -> bool {
+        entity.partition(self.settings.partitions) == self.settings.partition
+    }
+
+    /// Decides waiting commands until the group is full or an entity must be loaded first.
+    pub fn decide_waiting(&mut self, now: Timestamp) {
+        while self.may_decide() {
+            let Some(item) = self.queue.peek() else { break };
+            if let Ok(entity) = &item.to
+                && self.is_ours(entity)
+                && self.registry.knows(&entity.kind)
+                && !self.cache.holds(entity)
+            {
+                break;
+            }
+            let Some(item) = self.queue.pop() else { break };
+            self.take(item, now);
+        }
+    }
+
+    /// A wanted snapshot waits for a moment in which nothing is decided and not committed.
+    fn may_decide(&self) -> bool {
+        let quiet = self.group.turns.is_empty() && self.in_flight.is_none();
+        self.group.has_room(self.settings.record_bytes_max) && (quiet || !self.snapshot_wanted)
+    }
+
+    /// Decides one command, unless it was applied before or its timer is no longer set.
+    fn take(&mut self, item: Item, now: Timestamp) {
+        let Item { source, reply_to, to, command } = item;
+        if let (Source::Timer(name), Ok(entity)) = (&source, &to) {
+            let at = self.queued_timers.remove(&(entity.clone(), name.clone()));
+            if !at.is_some_and(|at| self.state.timers.is_set(entity, name, at)) {
+                return;
+            }
+        }
+        if matches!(source, Source::Ask | Source::Inbox(_)) && self.is_repeated(&source, reply_to.as_ref(), &command) {
+            return;
+        }
+        let desk = Desk { outbox: &self.state.outbox, partitions: self.settings.partitions, now };
+        let turn = match to {
+            Err(unreadable) => decide::unreadable(unreadable, source, command, &desk),
+            Ok(to) if to.partition(self.settings.partitions) != self.settings.partition => {
+                decide::forward(to, source, command, &desk)
+            }
+            Ok(to) => match self.cache.get(&to) {
+                None => decide::unknown_kind(to, source, command, &desk),
+                Some(cached) => {
+                    cached.group = self.group.number;
+                    decide::decide(cached, to, source, command, &desk)
+                }
+            },
+        };
+        self.keep(turn, reply_to);
+    }
+
+    /// Answers a command that was applied before. An id from an ask that is too old to be known is
+    /// refused, because nobody can say whether it was applied.
+    fn is_repeated(&mut self, source: &Source, reply_to: Option<&ReplyTo>, command: &record::Command) -> bool {
+        let (reply, group) = match self.state.recent.look_up(command.id, &command.body) {
+            Known::New => return false,
+            Known::Stale if matches!(source, Source::Inbox(_)) => return false,
+            Known::Answered { reply, group } => (reply.clone(), group),
+            Known::Reused => {
+                let refusal = Refusal::new(code::ID_REUSED, "this command id was used with another body")
+                    .hint("use a fresh id for a new command");
+                (refusal_reply(command.id, refusal), 0)
+            }
+            Known::Stale => {
+                let refusal = Refusal::new(code::ID_STALE, "this command id is older than what the partition remembers")
+                    .hint("look at the entity, and send the command under a fresh id if it was not applied");
+                (refusal_reply(command.id, refusal), 0)
+            }
+        };
+        if let Source::Inbox(sequence) = source {
+            self.state.inbox = self.state.inbox.max(*sequence);
+        }
+        let Some(reply_to) = reply_to.cloned() else { return true };
+        // An answer is true only after its commit: a repeat waits with the first one.
+        if group == self.group.number {
+            self.group.replies.push((reply_to, reply));
+        } else if let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.group == group) {
+            in_flight.replies.push((reply_to, reply));
+        } else {
+            self.answers.push((reply_to, reply));
+        }
+        true
+    }
+
+    /// Puts a turn into the group. An ask that could not be read at all leaves no trace: nothing
+    /// happened, and the caller knows.
+    fn keep(&mut self, mut turn: Turn, reply_to: Option<ReplyTo>) {
+        let class = turn.dead.as_ref().map(|dead| dead.class.as_str());
+        if turn.source == Source::Ask && class.is_some_and(|class| class != code::POISON) {
+            self.answers.extend(reply_to.map(|reply_to| (reply_to, turn.reply)));
+            return;
+        }
+        crate::trace::decided(&mut turn);
+        self.state.apply_turn(&turn);
+        self.state.remember(&turn, self.group.number);
+        for mail in turn.sends.iter().filter(|mail| mail.partition == self.settings.partition) {
+            self.queue.push_own(Item::from_mail(mail.partition, mail.clone()));
+        }
+        self.group.push(turn, reply_to);
+    }
+
+    /// A record to append, when there are turns and none is in flight.
+    pub fn close_group(&mut self, now: Timestamp) -> Option<Commit> {
+        (self.in_flight.is_none() && !self.group.turns.is_empty()).then(|| self.commit(now))
+    }
+
+    fn commit(&mut self, now: Timestamp) -> Commit {
+        let next = Group { number: self.group.number + 1, ..Group::default() };
+        let group = std::mem::replace(&mut self.group, next);
+        let record = CommitRecord {
+            version: RECORD_VERSION,
+            partition: self.settings.partition,
+            epoch: self.state.epoch,
+            host: self.settings.host.clone(),
+            at: now,
+            previous: self.state.previous,
+            position: self.state.position(),
+            mail_out: self.state.outbox.received(),
+            jobs_out: self.jobs_done.0,
+            turns: group.turns,
+        };
+        let bytes = Bytes::from(record.encode());
+        let commit = Commit { partition: self.settings.partition, expected: self.state.last, bytes };
+        let hash = Hash::of(&commit.bytes);
+        self.in_flight = Some(InFlight { record, hash, group: group.number, replies: group.replies });
+        commit
+    }
+
+    /// The record in flight is in the log: who waited for it may be answered.
+    pub fn committed(&mut self, sequence: LogSequence) -> Option<Committed> {
+        let InFlight { record, hash, group, replies } = self.in_flight.take()?;
+        self.state.last = sequence;
+        self.state.previous = hash;
+        self.state.recent.note_record(sequence, record.turns.len());
+        self.state.recent_from = self.state.recent.oldest_record();
+        self.state.jobs_out = LogSequence(record.jobs_out);
+        self.committed = group;
+        self.leaving.insert(sequence, group);
+        self.answers.extend(replies);
+        Some(Committed { sequence, record, group })
+    }
+
+    /// All events of the records up to `sequence` are in the event stream.
+    pub fn fanned_out(&mut self, sequence: LogSequence) {
+        let rest = self.leaving.split_off(&sequence.next());
+        if let Some((_, group)) = self.leaving.pop_last() {
+            self.fanned_out = self.fanned_out.max(group);
+        }
+        self.leaving = rest;
+        self.cache.passivate(self.fanned_out);
+    }
+
+    /// All jobs and dead letters of the records up to `sequence` are out.
+    pub fn jobs_out(&mut self, sequence: LogSequence) {
+        self.jobs_done = self.jobs_done.max(sequence);
+    }
+
+    /// A receiver has applied mail; whether that was news.
+    pub fn receipt(&mut self, from: PartitionId, upto: u64) -> bool {
+        from != self.settings.partition && self.state.outbox.receipt(from, upto)
+    }
+
+    /// How far the mail of a sender is committed: what a receipt says.
+    pub fn mail_committed(&self, from: PartitionId) -> u64 {
+        let pending = self.in_flight.is_some() || !self.group.turns.is_empty();
+        let turns = self.in_flight.iter().flat_map(|in_flight| &in_flight.record.turns).chain(&self.group.turns);
+        let applied = self.state.mail.get(&from).copied().unwrap_or_default();
+        if !pending {
+            return applied;
+        }
+        let open = turns.filter_map(|turn| match turn.source {
+            Source::Mail(sender, number) if sender == from => Some(number - 1),
+            _ => None,
+        });
+        open.min().unwrap_or(applied).min(applied)
+    }
+
+    /// Answers that may be sent now.
+    pub fn take_answers(&mut self) -> Vec<(ReplyTo, Bytes)> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// A snapshot of an entity, if it is time for one.
+    pub fn entity_snapshot(&mut self, entity: &EntityAddress, events: u64) -> Option<crate::fold::EntitySnapshot> {
+        self.cache.snapshot(entity, self.fanned_out, events)
+    }
+
+    /// Asks for a snapshot of the partition at the next quiet moment.
+    pub fn want_snapshot(&mut self) {
+        self.snapshot_wanted = true;
+    }
+
+    /// The snapshot that was asked for, when the moment has come.
+    pub fn take_snapshot(&mut self) -> Option<Vec<u8>> {
+        let quiet = self.in_flight.is_none() && self.group.turns.is_empty();
+        if !(self.snapshot_wanted && quiet) {
+            return None;
+        }
+        self.snapshot_wanted = false;
+        Some(rmp_serde::to_vec(&self.state).expect("a partition's state is plain data"))
+    }
+
+    /// Whether nothing waits, is decided or is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.group.turns.is_empty() && self.in_flight.is_none()
+    }
+    /// Whether a record is in flight.
+    pub fn is_committing(&self) -> bool {
+        self.in_flight.is_some()
+    }
+    /// How many commands wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+    /// How many entities are live.
+    pub fn live(&self) -> usize {
+        self.cache.len()
+    }
+    /// How many records are committed and not fanned out.
+    pub fn fanout_lag(&self) -> usize {
+        self.leaving.len()
+    }
+    /// Which partition.
+    pub fn partition(&self) -> PartitionId {
+        self.settings.partition
+    }
+}

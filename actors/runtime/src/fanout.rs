@@ -1,0 +1,193 @@
+//! Stage 6, fanout: events, jobs and dead letters leave the log, off the critical path.
+//!
+//! Events go in atomic batches under the partition's mark, so they appear exactly once and in
+//! order whoever publishes them. Jobs carry their id; dead letters a subject of their own. How far
+//! both came is found again at a takeover.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bus_client::events::{Cursor, EVENTS_PER_BATCH_MAX, Mark, OutgoingEvent};
+use bus_client::{Bus, PublishError};
+use bus_schemas::record::Turn;
+use bus_schemas::{LogSequence, PartitionId};
+use tokio::sync::mpsc;
+
+use crate::journal::Committed;
+use crate::{crash, trace};
+
+/// Records that may be committed and not fanned out; then the loop waits. Some seconds of work, so
+/// that a slow event stream slows commands down instead of filling the memory.
+pub const LAG_RECORDS_MAX: usize = 1_024;
+/// Records that are taken into one round.
+const RECORDS_PER_ROUND_MAX: usize = 64;
+/// The pause before a refused or unanswered publish is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// The dead-letter stream's token for what never named a kind that we know.
+const UNKNOWN: &str = "unknown";
+
+/// How far a part of the fan-out came.
+#[derive(Debug)]
+pub enum Progress {
+    /// All events up to this record are out; the event stream's sequence behind them.
+    Events { upto: Arc<Committed>, stream_sequence: u64 },
+    /// All jobs and dead letters up to this record are out.
+    Jobs { upto: LogSequence },
+}
+
+/// The event fan-out of one partition.
+#[derive(Debug)]
+pub struct Events {
+    bus: Bus,
+    partition: PartitionId,
+    mark: Mark,
+    /// The event stream's sequence behind the last batch.
+    stream_sequence: u64,
+}
+
+/// An event that is not out yet.
+struct Leaving<'a> {
+    outgoing: OutgoingEvent<'a>,
+    /// What the mark says once this event is out: the record and how many of the next one's.
+    upto: LogSequence,
+    partial: u32,
+}
+
+impl Events {
+    /// The fan-out as the mark has it.
+    pub fn new(bus: Bus, partition: PartitionId, mark: Mark) -> Self {
+        Self { bus, partition, mark, stream_sequence: mark.sequence }
+    }
+
+    /// Follows the commits until the channel closes.
+    pub async fn run(
+        mut self,
+        mut commits: mpsc::UnboundedReceiver<Arc<Committed>>,
+        progress: mpsc::UnboundedSender<Progress>,
+    ) {
+        let mut round = Vec::with_capacity(RECORDS_PER_ROUND_MAX);
+        while commits.recv_many(&mut round, RECORDS_PER_ROUND_MAX).await > 0 {
+            self.publish(&round).await;
+            if let Some(upto) = round.pop() {
+                // The loop that listens may have ended; then nobody needs to know.
+                let _ = progress.send(Progress::Events { upto, stream_sequence: self.stream_sequence });
+            }
+            round.clear();
+        }
+    }
+
+    /// Publishes the events of some records, in order, and waits until they are in the stream.
+    pub async fn publish(&mut self, records: &[Arc<Committed>]) {
+        let started = SystemTime::now();
+        loop {
+            let leaving = self.leaving(records);
+            let Some(batch) = leaving.chunks(EVENTS_PER_BATCH_MAX).next() else { break };
+            let (upto, partial) = batch.last().map_or((LogSequence(0), 0), |last| (last.upto, last.partial));
+            let outgoing: Vec<OutgoingEvent<'_>> = batch.iter().map(|leaving| leaving.outgoing.clone()).collect();
+            crash::point("before-events");
+            let published = self.bus.publish_events(self.partition, self.mark, upto, partial, &outgoing).await;
+            crash::point("after-events");
+            match published {
+                Ok(mark) => {
+                    self.stream_sequence = mark.sequence + outgoing.len() as u64;
+                    self.mark = mark;
+                }
+                Err(error) => self.look_again(&error).await,
+            }
+        }
+        for committed in records {
+            trace::record_stage("fanout", &committed.record.turns, started);
+        }
+    }
+
+    /// After a refusal or a lost answer: the stream's own mark says what is there.
+    async fn look_again(&mut self, error: &PublishError) {
+        tracing::warn!(partition = %self.partition, %error, "publishing events; looking at the mark");
+        loop {
+            match self.bus.mark(self.partition).await {
+                Ok(mark) if mark == self.mark => break,
+                Ok(mark) => {
+                    self.mark = mark;
+                    self.stream_sequence = self.stream_sequence.max(mark.sequence);
+                    return;
+                }
+                Err(error) => tracing::warn!(partition = %self.partition, %error, "reading the mark"),
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+
+    /// The events of these records that the mark does not cover.
+    fn leaving<'a>(&self, records: &'a [Arc<Committed>]) -> Vec<Leaving<'a>> {
+        let mut leaving = Vec::new();
+        for committed in records.iter().filter(|committed| committed.sequence > self.mark.upto) {
+            let first = leaving.len();
+            let skip = if committed.sequence == self.mark.upto.next() { self.mark.partial } else { 0 };
+            for (index, (turn, event)) in (0_u32..).zip(events(&committed.record.turns)) {
+                if index < skip {
+                    continue;
+                }
+                let cursor = Cursor { partition: self.partition, record: committed.sequence, index };
+                leaving.push(Leaving {
+                    outgoing: OutgoingEvent { entity: &turn.entity, event, cursor, turn },
+                    upto: LogSequence(committed.sequence.0 - 1),
+                    partial: index + 1,
+                });
+            }
+            if let Some(last) = leaving[first..].last_mut() {
+                (last.upto, last.partial) = (committed.sequence, 0);
+            }
+        }
+        leaving
+    }
+}
+
+/// The events of turns, in order, with their turns.
+fn events(turns: &[Turn]) -> impl Iterator<Item = (&Turn, &bus_schemas::record::Event)> {
+    turns.iter().flat_map(|turn| turn.events.iter().map(move |event| (turn, event)))
+}
+
+/// Follows the commits with jobs and dead letters until the channel closes.
+pub async fn run_jobs(
+    bus: Bus,
+    mut commits: mpsc::UnboundedReceiver<Arc<Committed>>,
+    progress: mpsc::UnboundedSender<Progress>,
+) {
+    while let Some(committed) = commits.recv().await {
+        publish_jobs(&bus, &committed).await;
+        // The loop that listens may have ended; then nobody needs to know.
+        let _ = progress.send(Progress::Jobs { upto: committed.sequence });
+    }
+}
+
+/// Publishes the jobs and dead letters of a record and waits until all of them are stored.
+pub async fn publish_jobs(bus: &Bus, committed: &Committed) {
+    let turns = committed.record.turns.iter();
+    if turns.clone().all(|turn| turn.jobs.is_empty() && turn.dead.is_none()) {
+        return;
+    }
+    crash::point("before-jobs");
+    let each = turns.map(|turn| async move {
+        for job in &turn.jobs {
+            until_stored(|| async { bus.publish_job(job, turn.command.trace).await.map(drop) }).await;
+        }
+        if let Some(dead) = &turn.dead {
+            let known = dead.class != bus_schemas::envelope::code::UNKNOWN_KIND && dead.subject.is_none();
+            let kind = if known { turn.entity.kind.as_str() } else { UNKNOWN };
+            let payload = turn.command.body.bytes.clone();
+            until_stored(|| bus.publish_dead(kind, &dead.entry, &dead.reason, payload.clone())).await;
+        }
+    });
+    futures::future::join_all(each).await;
+    crash::point("after-jobs");
+}
+
+/// Tries until the server has it. Both kinds of message are dropped by the server when they are
+/// there already, so trying again is safe.
+async fn until_stored<F: Future<Output = Result<(), PublishError>>>(publish: impl Fn() -> F) {
+    while let Err(error) = publish().await {
+        tracing::warn!(%error, "publishing a job or a dead letter; trying again");
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+}

@@ -1,0 +1,160 @@
+//! Stage 2, inbox: asks, durable commands, mail and due timers as one ordered, bounded queue.
+
+use std::collections::VecDeque;
+
+use bus_client::ReplyTo;
+use bus_client::asks::Incoming;
+use bus_schemas::envelope::code;
+use bus_schemas::subjects::Subjects;
+use bus_schemas::{Body, CommandId, EntityAddress, PartitionId, Refusal, Reply, TraceContext, record};
+use bytes::Bytes;
+use smol_str::SmolStr;
+
+/// Commands that wait in one partition. At the measured rates this is well under a second of work;
+/// more would only make callers wait longer for the word that we are busy.
+pub const QUEUE_ITEMS_MAX: usize = 8_192;
+/// What a caller is told to wait when the queue is full, in milliseconds: about what it takes to
+/// work half of it off.
+pub const BUSY_RETRY_MS: u64 = 100;
+/// The largest command. It is four times what is kept inline, so that a large one is told what to do
+/// (put the payload into a blob) instead of being cut off by the server.
+pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
+
+/// A command in the queue.
+#[derive(Debug)]
+pub struct Item {
+    /// How it came.
+    pub source: record::Source,
+    /// Where the answer goes.
+    pub reply_to: Option<ReplyTo>,
+    /// For whom, or why that can not be said.
+    pub to: Result<EntityAddress, Unreadable>,
+    /// The command.
+    pub command: record::Command,
+}
+
+/// A message that names no entity or has no readable body; it becomes a dead letter.
+#[derive(Debug, Clone)]
+pub struct Unreadable {
+    /// Where it came in.
+    pub subject: SmolStr,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+impl Item {
+    /// A command from outside.
+    pub fn from_incoming(subjects: &Subjects, source: record::Source, incoming: Incoming, fresh: CommandId) -> Self {
+        let unreadable = |refusal| Unreadable { subject: SmolStr::new(&incoming.subject), refusal };
+        let id = incoming.id.unwrap_or(fresh);
+        let to = match subjects.entity(&incoming.subject) {
+            Err(error) => Err(unreadable(Refusal::new(code::BAD_SUBJECT, chain(&error)))),
+            Ok(_) if incoming.content_type.is_none() => Err(unreadable(
+                Refusal::new(code::CONTENT_TYPE, "the content type is neither JSON nor MessagePack")
+                    .hint("send `Content-Type: application/json` or `application/msgpack`"),
+            )),
+            Ok(_) if incoming.payload.len() > COMMAND_BYTES_MAX => Err(unreadable(
+                Refusal::new(
+                    code::TOO_LARGE,
+                    format!("the command has {} bytes, at most {COMMAND_BYTES_MAX} are taken", incoming.payload.len()),
+                )
+                .hint("store large content as a blob and send its hash"),
+            )),
+            Ok(entity) => Ok(entity),
+        };
+        let command = record::Command {
+            id,
+            body: Body { content_type: incoming.content_type.unwrap_or_default(), bytes: incoming.payload },
+            cause: None,
+            correlation: incoming.correlation.unwrap_or(id),
+            trace: incoming.trace,
+            caller: incoming.caller,
+        };
+        Self { source, reply_to: incoming.reply_to, to, command }
+    }
+
+    /// A command from another entity.
+    pub fn from_mail(from: PartitionId, mail: record::Mail) -> Self {
+        Self {
+            source: record::Source::Mail(from, mail.number),
+            reply_to: None,
+            to: Ok(mail.to),
+            command: mail.command,
+        }
+    }
+
+    /// A timer that is due.
+    pub fn from_timer(entity: EntityAddress, name: SmolStr, body: Body, id: CommandId, trace: Option<TraceContext>) -> Self {
+        let command = record::Command { id, body, cause: None, correlation: id, trace, caller: None };
+        Self { source: record::Source::Timer(name), reply_to: None, to: Ok(entity), command }
+    }
+}
+
+/// An error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// The answer to a command that is refused before it is decided.
+pub fn refusal_reply(id: CommandId, refusal: Refusal) -> Bytes {
+    let reply = Reply::Refused { command_id: id, refusal };
+    serde_json::to_vec(&reply).expect("a reply has string keys").into()
+}
+
+/// The answer to a caller for whom there is no room.
+pub fn busy_reply(id: CommandId) -> Bytes {
+    let mut refusal = Refusal::new(code::BUSY, "the partition's queue is full");
+    refusal.retry_after_ms = Some(BUSY_RETRY_MS);
+    refusal_reply(id, refusal)
+}
+
+/// The queue of one partition. Mail of the partition to itself goes first, so that a task tree
+/// commits together.
+#[derive(Debug, Default)]
+pub struct Queue {
+    own: VecDeque<Item>,
+    outside: VecDeque<Item>,
+}
+
+impl Queue {
+    /// Whether a command from outside has room. Mail and timers always have: they are bounded by the
+    /// commands that caused them, and refusing them could make two partitions wait for each other.
+    pub fn has_room(&self) -> bool {
+        self.outside.len() < QUEUE_ITEMS_MAX
+    }
+    /// Appends a command.
+    pub fn push(&mut self, item: Item) {
+        self.outside.push_back(item);
+    }
+    /// Appends mail of this partition to itself.
+    pub fn push_own(&mut self, item: Item) {
+        self.own.push_back(item);
+    }
+    /// The next command, without taking it.
+    pub fn peek(&self) -> Option<&Item> {
+        self.own.front().or_else(|| self.outside.front())
+    }
+    /// The next command.
+    pub fn pop(&mut self) -> Option<Item> {
+        self.own.pop_front().or_else(|| self.outside.pop_front())
+    }
+    /// The commands in order, without taking them.
+    pub fn iter(&self) -> impl Iterator<Item = &Item> {
+        self.own.iter().chain(&self.outside)
+    }
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.own.len() + self.outside.len()
+    }
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

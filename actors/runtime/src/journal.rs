@@ -1,0 +1,149 @@
+//! Stage 4, journal: groups of turns become commit records; one is in flight at a time.
+//!
+//! Every append expects the sequence of the record before it. Who lost the partition is refused by
+//! the server, whatever their clock or lease says: that refusal is the fence.
+
+use bus_client::{Bus, PublishError, ReplyTo};
+use bus_schemas::record::{CommitRecord, Turn};
+use bus_schemas::{Hash, LogSequence, PartitionId};
+use bytes::Bytes;
+
+use crate::crash;
+
+/// Turns in one record: enough that one flush serves every caller that can wait at once.
+pub const GROUP_TURNS_MAX: usize = 2_048;
+/// Bytes in one record, of the server's largest message: the rest is for what a turn adds last.
+pub const GROUP_BYTES_SHARE: f64 = 0.5;
+
+/// The pause before an append is tried again.
+pub const AGAIN_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Turns that are decided and not committed, with the callers that wait for them.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// Counts groups; commits are in this order.
+    pub number: u64,
+    /// The turns.
+    pub turns: Vec<Turn>,
+    /// About how many bytes they take.
+    pub bytes: usize,
+    /// Who is told what after the commit.
+    pub replies: Vec<(ReplyTo, Bytes)>,
+}
+
+impl Group {
+    /// Whether another turn fits.
+    pub fn has_room(&self, bytes_max: usize) -> bool {
+        self.turns.len() < GROUP_TURNS_MAX && self.bytes < bytes_max
+    }
+    /// Adds a turn.
+    pub fn push(&mut self, turn: Turn, reply_to: Option<ReplyTo>) {
+        self.bytes += size(&turn);
+        if let Some(reply_to) = reply_to {
+            self.replies.push((reply_to, turn.reply.clone()));
+        }
+        self.turns.push(turn);
+    }
+}
+
+/// About how many bytes a turn takes in a record.
+fn size(turn: &Turn) -> usize {
+    const FIXED: usize = 160;
+    let events: usize = turn.events.iter().map(|event| event.body.len() + 64).sum();
+    let sends: usize = turn.sends.iter().map(|mail| mail.command.body.bytes.len() + 160).sum();
+    let jobs: usize = turn.jobs.iter().map(|job| job.body.len() + 64).sum();
+    FIXED + turn.command.body.bytes.len() + turn.reply.len() + events + sends + jobs + turn.timers.len() * 96
+}
+
+/// A record on its way into the log.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// Whose log.
+    pub partition: PartitionId,
+    /// The sequence that must be the last one.
+    pub expected: LogSequence,
+    /// The encoded record.
+    pub bytes: Bytes,
+}
+
+/// A record that is in the log.
+#[derive(Debug)]
+pub struct Committed {
+    /// Its sequence.
+    pub sequence: LogSequence,
+    /// The record.
+    pub record: CommitRecord,
+    /// The group that it holds.
+    pub group: u64,
+}
+
+/// A record in flight.
+#[derive(Debug)]
+pub struct InFlight {
+    /// The record.
+    pub record: CommitRecord,
+    /// Its hash: what the next record calls `previous`.
+    pub hash: Hash,
+    /// Its group.
+    pub group: u64,
+    /// Who is told what after the commit.
+    pub replies: Vec<(ReplyTo, Bytes)>,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in the log.
+    Committed(LogSequence),
+    /// Somebody else wrote: this host no longer owns the partition.
+    Lost(String),
+    /// Nobody can say yet; the same bytes are tried again with the same expectation.
+    Again(String),
+}
+
+/// Appends a record and finds out what became of it, also when the answer was lost.
+pub async fn append(bus: &Bus, commit: &Commit) -> Fate {
+    crash::point("before-append");
+    let answer = bus.append(commit.partition, commit.expected, commit.bytes.clone()).await;
+    crash::point("after-append");
+    match answer {
+        Ok(sequence) => Fate::Committed(sequence),
+        Err(PublishError::Retry(reason)) => Fate::Again(reason),
+        Err(PublishError::Refused { code, reason }) => Fate::Again(format!("refused with {code}: {reason}")),
+        Err(PublishError::Conflict(reason) | PublishError::Unanswered(reason)) => resolve(bus, commit, &reason).await,
+    }
+}
+
+/// Appends a record and does not return before its fate is known. Nothing else can be written in
+/// the meantime, so a full disk stops the partition instead of losing anything.
+pub async fn append_until_known(bus: Bus, commit: Commit) -> Fate {
+    loop {
+        match append(&bus, &commit).await {
+            Fate::Again(reason) => {
+                tracing::error!(partition = %commit.partition, reason, "the record can not be written; trying again");
+            }
+            fate => return fate,
+        }
+        tokio::time::sleep(AGAIN_PAUSE).await;
+    }
+}
+
+/// Reads the end of the log: our bytes there mean that the commit succeeded.
+async fn resolve(bus: &Bus, commit: &Commit, reason: &str) -> Fate {
+    match bus.last_record(commit.partition).await {
+        Ok(last) => judge(commit, last.as_ref().map(|entry| (entry.sequence, &entry.record[..])), reason),
+        Err(error) => Fate::Again(format!("{reason}; then {error}")),
+    }
+}
+
+/// What the end of the log says about a commit whose answer is missing or was a conflict.
+pub fn judge(commit: &Commit, last: Option<(LogSequence, &[u8])>, reason: &str) -> Fate {
+    match last {
+        Some((sequence, bytes)) if bytes == &commit.bytes[..] => Fate::Committed(sequence),
+        Some((sequence, _)) if sequence > commit.expected => {
+            Fate::Lost(format!("record {sequence} is another host's: {reason}"))
+        }
+        _ => Fate::Again(reason.to_owned()),
+    }
+}
+

@@ -1,0 +1,472 @@
+//! The loop of one partition: it gives [`Core`] a clock and a bus, and calls the stages in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actors_core::Registry;
+use bus_client::Bus;
+use bus_client::asks::Incoming;
+use bus_client::inbox::InboxEntry;
+use bus_client::mail::{Parcel, Receipt};
+use bus_schemas::record::Source;
+use bus_schemas::{CommandId, EntityAddress, LogSequence, PartitionId, Timestamp};
+use futures::future::{BoxFuture, OptionFuture};
+use futures::stream::{BoxStream, FuturesUnordered};
+use futures::{FutureExt, StreamExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::core::{Core, Settings};
+use crate::fanout::{self, LAG_RECORDS_MAX, Progress};
+use crate::fold::{self, Loaded, SNAPSHOT_EVENTS};
+use crate::inbox::{Item, QUEUE_ITEMS_MAX};
+use crate::journal::{self, Committed, Fate};
+use crate::metric::PartitionMetrics;
+use crate::supervision::spawn;
+use crate::takeover::{self, TakeoverError};
+use crate::{crash, trace};
+
+/// Messages that are read before the loop decides what it has: a group's worth.
+const GATHER_MAX: usize = 1_024;
+/// How often mail without receipt is sent again, and housekeeping is done.
+const TICK: Duration = Duration::from_millis(500);
+/// Mail in one parcel.
+const PARCEL_MAIL_MAX: usize = 128;
+/// Records between two snapshots of the partition: what a takeover reads at most, some tens of
+/// milliseconds.
+const SNAPSHOT_RECORDS: u64 = 4_096;
+/// How long a drain may take before the partition is left as it is: its log is complete anyway.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+/// The pause before an entity whose history could not be read is loaded again.
+const LOAD_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a partition's loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not begin.
+    #[error("beginning")]
+    Takeover(#[from] TakeoverError),
+    /// The bus failed in a way that a new takeover may mend.
+    #[error("running partition {partition}")]
+    Bus { partition: PartitionId, source: bus_client::Error },
+    /// Another host has it. Not a failure: the fence did its work.
+    #[error("partition {partition} is another host's: {reason}")]
+    Lost { partition: PartitionId, reason: String },
+}
+
+/// Everything that can wake the loop.
+enum Wake {
+    Ask(Incoming),
+    Inbox(Result<InboxEntry, bus_client::Error>),
+    Parcel(Parcel),
+    Receipt(Receipt),
+    Loaded(EntityAddress, Result<Loaded, bus_client::Error>),
+    Fate(Fate),
+    Progress(Progress),
+    Due,
+    Tick,
+    Drain,
+}
+
+/// The time of the host.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+struct Partition {
+    bus: Bus,
+    registry: Arc<Registry>,
+    core: Core,
+    asks: BoxStream<'static, Incoming>,
+    inbox: BoxStream<'static, Result<InboxEntry, bus_client::Error>>,
+    parcels: BoxStream<'static, Parcel>,
+    receipts: BoxStream<'static, Receipt>,
+    loads: FuturesUnordered<BoxFuture<'static, (EntityAddress, Result<Loaded, bus_client::Error>)>>,
+    loading: Vec<EntityAddress>,
+    commit: Option<BoxFuture<'static, Fate>>,
+    commit_started: (Instant, SystemTime),
+    events: Option<mpsc::UnboundedSender<Arc<Committed>>>,
+    jobs: Option<mpsc::UnboundedSender<Arc<Committed>>>,
+    progress: mpsc::UnboundedReceiver<Progress>,
+    last_snapshot: LogSequence,
+    /// The durable inbox is applied and committed up to here, and trimmed up to there.
+    applied: u64,
+    trimmed: u64,
+    /// For each receiver: the last mail that is committed, and so may be sent.
+    mail_ready: BTreeMap<PartitionId, u64>,
+    /// For each receiver: the oldest mail without receipt at the last tick.
+    mail_oldest: BTreeMap<PartitionId, u64>,
+    metrics: PartitionMetrics,
+    draining: bool,
+}
+
+/// Takes a partition over and runs it until `stop` or until another host has it.
+pub async fn run(
+    bus: Bus,
+    registry: Arc<Registry>,
+    settings: Settings,
+    stop: CancellationToken,
+    serving: impl FnOnce() + Send,
+) -> Result<(), Error> {
+    let mut partition = Partition::begin(bus, registry, settings).await?;
+    metrics::counter!(crate::metric::TAKEOVERS).increment(1);
+    serving();
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut deadline = None;
+    loop {
+        partition.gather();
+        partition.stages().await;
+        if partition.is_drained() || deadline.is_some_and(|at| Instant::now() > at) {
+            return partition.end().await;
+        }
+        let wake = partition.wait(&mut tick, &stop).await;
+        if matches!(wake, Wake::Drain) {
+            deadline = Some(Instant::now() + DRAIN_DEADLINE);
+        }
+        partition.take(wake).await?;
+    }
+}
+
+impl Partition {
+    async fn begin(bus: Bus, registry: Arc<Registry>, settings: Settings) -> Result<Self, Error> {
+        let id = settings.partition;
+        let failed = |source| Error::Bus { partition: id, source };
+        let taken = takeover::take_over(&bus, &registry, &settings, now).await?;
+        let (progress_sender, progress) = mpsc::unbounded_channel();
+        let (events, events_receiver) = mpsc::unbounded_channel();
+        let (jobs, jobs_receiver) = mpsc::unbounded_channel();
+        spawn("fanout events", taken.events.run(events_receiver, progress_sender.clone()));
+        spawn("fanout jobs", fanout::run_jobs(bus.clone(), jobs_receiver, progress_sender));
+        let core = taken.core;
+        tracing::info!(partition = %id, epoch = %core.state.epoch, record = %core.state.last, "partition taken over");
+        Ok(Self {
+            asks: bus.incoming(bus.subjects().asks(id), None).await.map_err(failed)?.boxed(),
+            inbox: bus.inbox(id, core.state.inbox).await.map_err(failed)?.boxed(),
+            parcels: bus.parcels(id).await.map_err(failed)?.boxed(),
+            receipts: bus.receipts(id).await.map_err(failed)?.boxed(),
+            loads: FuturesUnordered::new(),
+            loading: Vec::new(),
+            commit: None,
+            commit_started: (Instant::now(), SystemTime::now()),
+            events: Some(events),
+            jobs: Some(jobs),
+            progress,
+            last_snapshot: core.state.last,
+            applied: core.state.inbox,
+            trimmed: core.state.inbox,
+            mail_ready: core.state.outbox.last_numbers(),
+            mail_oldest: BTreeMap::new(),
+            metrics: PartitionMetrics::new(id),
+            draining: false,
+            bus,
+            registry,
+            core,
+        })
+    }
+
+    /// Reads what has arrived, without waiting.
+    fn gather(&mut self) {
+        if self.draining {
+            return;
+        }
+        for _ in 0..GATHER_MAX {
+            let Some(Some(incoming)) = self.asks.next().now_or_never() else { break };
+            self.offer_ask(incoming);
+        }
+        while self.core.waiting() < QUEUE_ITEMS_MAX
+            && let Some(Some(Ok(entry))) = self.inbox.next().now_or_never()
+        {
+            self.offer_inbox(entry);
+        }
+    }
+
+    /// The stages in order: inbox, decide, journal; fold and fanout follow the commit.
+    async fn stages(&mut self) {
+        let now = now();
+        if !self.draining {
+            self.core.fire(now);
+        }
+        self.core.decide_waiting(now);
+        crash::point("after-decide");
+        self.load_missing();
+        if self.core.fanout_lag() < LAG_RECORDS_MAX
+            && let Some(commit) = self.core.close_group(now)
+        {
+            self.commit_started = (Instant::now(), SystemTime::now());
+            self.commit = Some(journal::append_until_known(self.bus.clone(), commit).boxed());
+        }
+        for (reply_to, payload) in self.core.take_answers() {
+            self.bus.answer(reply_to, payload).await;
+        }
+        if let Some(snapshot) = self.core.take_snapshot() {
+            self.last_snapshot = self.core.state.last;
+            self.write_snapshot(snapshot);
+        }
+    }
+
+    /// Waits for the next thing that can wake the loop.
+    async fn wait(&mut self, tick: &mut tokio::time::Interval, stop: &CancellationToken) -> Wake {
+        let has_room = self.core.waiting() < QUEUE_ITEMS_MAX;
+        let due = self.core.next_due().map(|at| {
+            tokio::time::sleep(Duration::from_millis(at.0.saturating_sub(now().0)))
+        });
+        let open = !self.draining;
+        tokio::select! {
+            biased;
+            Some(fate) = OptionFuture::from(self.commit.as_mut()) => Wake::Fate(fate),
+            Some((entity, loaded)) = self.loads.next() => Wake::Loaded(entity, loaded),
+            Some(progress) = self.progress.recv() => Wake::Progress(progress),
+            Some(receipt) = self.receipts.next() => Wake::Receipt(receipt),
+            Some(incoming) = self.asks.next(), if open => Wake::Ask(incoming),
+            Some(parcel) = self.parcels.next(), if open => Wake::Parcel(parcel),
+            Some(entry) = self.inbox.next(), if open && has_room => Wake::Inbox(entry),
+            Some(()) = OptionFuture::from(due), if open => Wake::Due,
+            () = stop.cancelled(), if open => Wake::Drain,
+            _ = tick.tick() => Wake::Tick,
+        }
+    }
+
+    /// Takes what woke the loop.
+    async fn take(&mut self, wake: Wake) -> Result<(), Error> {
+        match wake {
+            Wake::Ask(incoming) => self.offer_ask(incoming),
+            Wake::Inbox(entry) => {
+                let partition = self.core.partition();
+                self.offer_inbox(entry.map_err(|source| Error::Bus { partition, source })?);
+            }
+            Wake::Parcel(parcel) => self.take_parcel(parcel).await,
+            Wake::Receipt(receipt) => {
+                self.core.receipt(receipt.from, receipt.upto);
+            }
+            Wake::Loaded(entity, loaded) => self.take_loaded(entity, loaded),
+            Wake::Fate(fate) => self.take_fate(fate).await?,
+            Wake::Progress(progress) => self.take_progress(progress),
+            Wake::Due => {}
+            Wake::Tick => self.tick().await,
+            Wake::Drain => self.draining = true,
+        }
+        Ok(())
+    }
+
+    fn offer_ask(&mut self, incoming: Incoming) {
+        let fresh = CommandId(Uuid::now_v7());
+        let item = Item::from_incoming(self.bus.subjects(), Source::Ask, incoming, fresh);
+        self.core.offer(item);
+    }
+
+    fn offer_inbox(&mut self, entry: InboxEntry) {
+        // Without an id of its own a durable command is named by its place, so that reading it again
+        // after a takeover gives the same id.
+        let fresh = CommandId::from_text(&format!("inbox {}", entry.sequence));
+        let source = Source::Inbox(entry.sequence);
+        self.core.offer(Item::from_incoming(self.bus.subjects(), source, entry.incoming, fresh));
+    }
+
+    async fn take_parcel(&mut self, parcel: Parcel) {
+        let committed = self.core.mail_committed(parcel.from);
+        if parcel.mail.last().is_some_and(|mail| mail.number <= committed) {
+            // The sender has not heard that we have it.
+            self.send_receipt(parcel.from, committed).await;
+            return;
+        }
+        for mail in parcel.mail {
+            self.core.offer(Item::from_mail(parcel.from, mail));
+        }
+    }
+
+    async fn send_receipt(&mut self, to: PartitionId, upto: u64) {
+        self.bus.send_receipt(to, Receipt { from: self.core.partition(), upto }).await;
+    }
+
+    fn load_missing(&mut self) {
+        for entity in self.core.missing() {
+            if self.loading.contains(&entity) {
+                continue;
+            }
+            self.loading.push(entity.clone());
+            self.load(entity, Duration::ZERO);
+        }
+    }
+
+    fn load(&mut self, entity: EntityAddress, pause: Duration) {
+        let (bus, registry) = (self.bus.clone(), Arc::clone(&self.registry));
+        self.loads.push(
+            async move {
+                tokio::time::sleep(pause).await;
+                let loaded = fold::load(&bus, &registry, &entity).await;
+                (entity, loaded)
+            }
+            .boxed(),
+        );
+    }
+
+    fn take_loaded(&mut self, entity: EntityAddress, loaded: Result<Loaded, bus_client::Error>) {
+        match loaded {
+            Ok(loaded) => {
+                self.loading.retain(|loading| *loading != entity);
+                self.core.loaded(entity, loaded);
+            }
+            Err(error) => {
+                tracing::warn!(actor = %entity, %error, "loading an entity; trying again");
+                self.load(entity, LOAD_PAUSE);
+            }
+        }
+    }
+
+    async fn take_fate(&mut self, fate: Fate) -> Result<(), Error> {
+        self.commit = None;
+        let partition = self.core.partition();
+        let sequence = match fate {
+            Fate::Committed(sequence) => sequence,
+            Fate::Lost(reason) | Fate::Again(reason) => return Err(Error::Lost { partition, reason }),
+        };
+        let Some(committed) = self.core.committed(sequence) else { return Ok(()) };
+        let (started, started_at) = self.commit_started;
+        self.metrics.commit_seconds.record(started.elapsed().as_secs_f64());
+        self.metrics.group.record(committed.record.turns.len() as f64);
+        self.metrics.turns.increment(committed.record.turns.len() as u64);
+        self.applied = committed.record.position.inbox;
+        trace::record_stage("journal", &committed.record.turns, started_at);
+        for (reply_to, payload) in self.core.take_answers() {
+            self.bus.answer(reply_to, payload).await;
+        }
+        crash::point("after-reply");
+        let committed = Arc::new(committed);
+        self.send_mail(&committed).await;
+        for sender in [&self.events, &self.jobs].into_iter().flatten() {
+            // A closed channel means that the fan-out ended; the supervisor hears of that.
+            let _ = sender.send(Arc::clone(&committed));
+        }
+        Ok(())
+    }
+
+    /// Mail that was just committed goes out at once, and senders hear how far theirs is applied.
+    async fn send_mail(&mut self, committed: &Committed) {
+        let own = self.core.partition();
+        let mut parcels: BTreeMap<PartitionId, Parcel> = BTreeMap::new();
+        let mut senders: Vec<PartitionId> = Vec::new();
+        for turn in &committed.record.turns {
+            if let Source::Mail(from, _) = turn.source
+                && from != own
+                && !senders.contains(&from)
+            {
+                senders.push(from);
+            }
+            for mail in turn.sends.iter().filter(|mail| mail.partition != own) {
+                let empty = || Parcel { from: own, mail: Vec::new() };
+                self.mail_ready.insert(mail.partition, mail.number);
+                let parcel = parcels.entry(mail.partition).or_insert_with(empty);
+                parcel.mail.push(mail.clone());
+                if parcel.mail.len() == PARCEL_MAIL_MAX {
+                    let full = std::mem::replace(parcel, empty());
+                    self.bus.send_parcel(mail.partition, &full).await;
+                }
+            }
+        }
+        for (to, parcel) in parcels.into_iter().filter(|(_, parcel)| !parcel.mail.is_empty()) {
+            self.bus.send_parcel(to, &parcel).await;
+        }
+        for from in senders {
+            self.send_receipt(from, self.core.mail_committed(from)).await;
+        }
+    }
+
+    fn take_progress(&mut self, progress: Progress) {
+        match progress {
+            Progress::Events { upto, stream_sequence } => {
+                self.core.fanned_out(upto.sequence);
+                for turn in &upto.record.turns {
+                    if turn.events.iter().any(|event| event.revision.0 % SNAPSHOT_EVENTS == 0) {
+                        self.snapshot_entity(&turn.entity, stream_sequence);
+                    }
+                }
+            }
+            Progress::Jobs { upto } => self.core.jobs_out(upto),
+        }
+    }
+
+    fn snapshot_entity(&mut self, entity: &EntityAddress, stream_sequence: u64) {
+        let Some(snapshot) = self.core.entity_snapshot(entity, stream_sequence) else { return };
+        let (bus, name) = (self.bus.clone(), fold::snapshot_name(entity));
+        spawn("fold snapshot", async move {
+            let bytes = rmp_serde::to_vec(&snapshot).expect("a snapshot is plain data");
+            if let Err(error) = bus.put_snapshot(&name, bytes.into()).await {
+                tracing::warn!(%error, "writing a snapshot; the next one will do");
+            }
+        });
+    }
+
+    fn write_snapshot(&self, bytes: Vec<u8>) {
+        let (bus, name) = (self.bus.clone(), takeover::snapshot_name(self.core.partition()));
+        spawn("partition snapshot", async move {
+            if let Err(error) = bus.put_named(&name, &bytes).await {
+                tracing::warn!(%error, "writing a partition's snapshot; the next one will do");
+            }
+        });
+    }
+
+    /// Mail without receipt is sent again; the inbox is trimmed; gauges are set.
+    async fn tick(&mut self) {
+        self.send_mail_again().await;
+        if self.applied > self.trimmed {
+            self.trimmed = self.applied;
+            let (bus, own, applied) = (self.bus.clone(), self.core.partition(), self.applied);
+            spawn("inbox trim", async move {
+                if let Err(error) = bus.trim_inbox(own, applied).await {
+                    tracing::warn!(%error, "trimming the inbox; the next trim will do");
+                }
+            });
+        }
+        if self.core.state.last.0 >= self.last_snapshot.0 + SNAPSHOT_RECORDS {
+            self.core.want_snapshot();
+        }
+        self.metrics.queue.set(self.core.waiting() as f64);
+        self.metrics.cached.set(self.core.live() as f64);
+        self.metrics.fanout_lag.set(self.core.fanout_lag() as f64);
+        self.metrics.outbox.set(self.core.state.outbox.len() as f64);
+        self.metrics.timers.set(self.core.state.timers.len() as f64);
+    }
+
+    /// Mail whose receipt did not come within a tick. Only what is committed may leave.
+    async fn send_mail_again(&mut self) {
+        let own = self.core.partition();
+        let outbox = &self.core.state.outbox;
+        let mut oldest = BTreeMap::new();
+        for to in outbox.receivers().filter(|to| *to != own) {
+            let ready = self.mail_ready.get(&to).copied().unwrap_or_default();
+            let mail = outbox.waiting(to, PARCEL_MAIL_MAX).take_while(|mail| mail.number <= ready);
+            let mail: Vec<_> = mail.cloned().collect();
+            let Some(first) = mail.first().map(|mail| mail.number) else { continue };
+            oldest.insert(to, first);
+            if self.mail_oldest.get(&to) == Some(&first) {
+                self.bus.send_parcel(to, &Parcel { from: own, mail }).await;
+            }
+        }
+        self.mail_oldest = oldest;
+    }
+
+    fn is_drained(&self) -> bool {
+        self.draining && self.core.is_idle() && self.core.fanout_lag() == 0
+    }
+
+    /// Leaves in good order: callers hear the rest, and a snapshot makes the next takeover short.
+    async fn end(mut self) -> Result<(), Error> {
+        self.core.want_snapshot();
+        if let Some(snapshot) = self.core.take_snapshot() {
+            let name = takeover::snapshot_name(self.core.partition());
+            if let Err(error) = self.bus.put_named(&name, &snapshot).await {
+                tracing::warn!(%error, "writing the last snapshot; the takeover will read more of the log");
+            }
+        }
+        self.events = None;
+        self.jobs = None;
+        self.bus.flush().await;
+        tracing::info!(partition = %self.core.partition(), "partition drained");
+        Ok(())
+    }
+}

@@ -1,0 +1,336 @@
+//! Supervision: whatever lives in the process is a ractor actor with a supervisor above it.
+//!
+//! A worker is one future. Its failure, or its panic, reaches the supervisor, which starts it again
+//! after a pause; more failures than the intensity allows make the supervisor fail, and so its own
+//! supervisor decides. The root's failure ends the process.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The first pause before a restart; doubles with every failure within the intensity's window.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause before a restart.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Spawns a task that is not supervised: it belongs to a worker, ends by itself, and reports its own
+/// trouble. `what` names it for whoever looks at the tasks of a process.
+pub fn spawn<F: Future<Output = ()> + Send + 'static>(what: &'static str, future: F) {
+    tracing::trace!(what, "task spawned");
+    #[allow(clippy::disallowed_methods, reason = "the one place where tasks are spawned")]
+    tokio::spawn(future);
+}
+
+/// What happens when a worker ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// It is started again, however it ended.
+    Always,
+    /// It is started again after a failure.
+    OnFailure,
+}
+
+/// How many failures a supervisor bears.
+#[derive(Debug, Clone, Copy)]
+pub struct Intensity {
+    /// Failures …
+    pub failures: usize,
+    /// … within this time. One more, and the supervisor fails itself.
+    pub within: Duration,
+}
+
+/// The future of a worker; the token says when it shall end.
+pub type Work = Arc<dyn Fn(CancellationToken) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// A worker to be supervised.
+#[derive(Clone)]
+pub struct Child {
+    /// Its name, unique below its supervisor.
+    pub name: String,
+    /// What happens when it ends.
+    pub restart: Restart,
+    /// What it does.
+    pub work: Work,
+}
+
+impl std::fmt::Debug for Child {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Child").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A failure, for the healer.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// `<supervisor>/<worker>`.
+    pub worker: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The actor of one worker.
+struct Worker;
+
+/// What a worker is told.
+enum WorkerMessage {
+    Run,
+}
+
+impl Actor for Worker {
+    type Msg = WorkerMessage;
+    type State = Option<BoxFuture<'static, Result<(), String>>>;
+    type Arguments = BoxFuture<'static, Result<(), String>>;
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, work: Self::Arguments) -> Result<Self::State, ActorProcessingErr> {
+        myself.cast(WorkerMessage::Run)?;
+        Ok(Some(work))
+    }
+
+    async fn handle(&self, myself: ActorRef<Self::Msg>, message: Self::Msg, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        match message {
+            WorkerMessage::Run => {
+                if let Some(work) = state.take() {
+                    work.await.map_err(ActorProcessingErr::from)?;
+                }
+                myself.stop(None);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a supervisor is told.
+enum SupervisorMessage {
+    Start(Child),
+    Again(String),
+    Stop(String),
+    Shutdown(oneshot::Sender<()>),
+}
+
+struct Running {
+    child: Child,
+    actor: Option<ActorId>,
+    stop: CancellationToken,
+    pause: Duration,
+}
+
+struct SupervisorState {
+    name: String,
+    intensity: Intensity,
+    children: HashMap<String, Running>,
+    failures: VecDeque<Instant>,
+    reports: watch::Sender<Option<Failure>>,
+    shutdown: Vec<oneshot::Sender<()>>,
+    stopping: bool,
+}
+
+struct SupervisorActor;
+
+impl SupervisorState {
+    async fn start(&mut self, myself: &ActorRef<SupervisorMessage>, name: &str) -> Result<(), ActorProcessingErr> {
+        let Some(running) = self.children.get_mut(name) else { return Ok(()) };
+        if running.actor.is_some() || running.stop.is_cancelled() {
+            return Ok(());
+        }
+        let work = (running.child.work)(running.stop.clone());
+        let (actor, _) = Actor::spawn_linked(None, Worker, work, myself.get_cell()).await?;
+        running.actor = Some(actor.get_id());
+        Ok(())
+    }
+
+    /// A worker ended: starts it again where that is its rule.
+    fn ended(&mut self, myself: &ActorRef<SupervisorMessage>, actor: &ActorCell, failure: Option<String>) -> Result<(), ActorProcessingErr> {
+        let found = self.children.iter().find(|(_, running)| running.actor == Some(actor.get_id()));
+        let Some(name) = found.map(|(name, _)| name.clone()) else { return Ok(()) };
+        let Some(running) = self.children.get_mut(&name) else { return Ok(()) };
+        running.actor = None;
+        let wanted = match running.child.restart {
+            Restart::Always => true,
+            Restart::OnFailure => failure.is_some(),
+        };
+        if self.stopping || running.stop.is_cancelled() || !wanted {
+            self.children.remove(&name);
+            self.finish_shutdown(myself);
+            return Ok(());
+        }
+        let pause = running.pause;
+        running.pause = (pause * 2).min(PAUSE_MAX);
+        if let Some(reason) = failure {
+            self.failed(&name, reason)?;
+        }
+        let (again, myself) = (name, myself.clone());
+        spawn("supervision pause", async move {
+            tokio::time::sleep(pause).await;
+            // The supervisor may have ended in the meantime.
+            let _ = myself.cast(SupervisorMessage::Again(again));
+        });
+        Ok(())
+    }
+
+    fn failed(&mut self, name: &str, reason: String) -> Result<(), ActorProcessingErr> {
+        metrics::counter!(crate::metric::FAILURES, "supervisor" => self.name.clone()).increment(1);
+        tracing::error!(supervisor = self.name, worker = name, reason, "worker failed");
+        let worker = format!("{}/{name}", self.name);
+        self.reports.send_replace(Some(Failure { worker: worker.clone(), reason: reason.clone() }));
+        let now = Instant::now();
+        self.failures.push_back(now);
+        while self.failures.front().is_some_and(|at| now.duration_since(*at) > self.intensity.within) {
+            self.failures.pop_front();
+        }
+        if self.failures.len() > self.intensity.failures {
+            let (count, within) = (self.failures.len(), self.intensity.within);
+            return Err(format!("{count} failures within {within:?}, last `{worker}`: {reason}").into());
+        }
+        Ok(())
+    }
+
+    fn finish_shutdown(&mut self, myself: &ActorRef<SupervisorMessage>) {
+        if self.stopping && self.children.values().all(|running| running.actor.is_none()) {
+            for done in self.shutdown.drain(..) {
+                // Who asked may have given up waiting.
+                let _ = done.send(());
+            }
+            myself.stop(None);
+        }
+    }
+}
+
+impl Actor for SupervisorActor {
+    type Msg = SupervisorMessage;
+    type State = SupervisorState;
+    type Arguments = (String, Intensity, watch::Sender<Option<Failure>>);
+
+    async fn pre_start(&self, _: ActorRef<Self::Msg>, (name, intensity, reports): Self::Arguments) -> Result<Self::State, ActorProcessingErr> {
+        Ok(SupervisorState {
+            name,
+            intensity,
+            children: HashMap::new(),
+            failures: VecDeque::new(),
+            reports,
+            shutdown: Vec::new(),
+            stopping: false,
+        })
+    }
+
+    async fn handle(&self, myself: ActorRef<Self::Msg>, message: Self::Msg, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMessage::Start(child) => {
+                let name = child.name.clone();
+                let stop = CancellationToken::new();
+                state.children.insert(name.clone(), Running { child, actor: None, stop, pause: PAUSE_MIN });
+                state.start(&myself, &name).await
+            }
+            SupervisorMessage::Again(name) => state.start(&myself, &name).await,
+            SupervisorMessage::Stop(name) => {
+                if let Some(running) = state.children.get(&name) {
+                    running.stop.cancel();
+                    if running.actor.is_none() {
+                        state.children.remove(&name);
+                    }
+                }
+                Ok(())
+            }
+            SupervisorMessage::Shutdown(done) => {
+                state.stopping = true;
+                state.shutdown.push(done);
+                for running in state.children.values() {
+                    running.stop.cancel();
+                }
+                state.finish_shutdown(&myself);
+                Ok(())
+            }
+        }
+    }
+
+    async fn handle_supervisor_evt(&self, myself: ActorRef<Self::Msg>, event: SupervisionEvent, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(actor, ..) => state.ended(&myself, &actor, None),
+            SupervisionEvent::ActorFailed(actor, reason) => state.ended(&myself, &actor, Some(reason.to_string())),
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
+        }
+    }
+}
+
+/// A handle to a supervisor.
+#[derive(Clone)]
+pub struct Supervisor {
+    actor: ActorRef<SupervisorMessage>,
+    failures: watch::Receiver<Option<Failure>>,
+}
+
+impl std::fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Supervisor").finish_non_exhaustive()
+    }
+}
+
+impl Supervisor {
+    /// Starts a supervisor of its own.
+    pub async fn root(name: &str, intensity: Intensity) -> Result<Self, SpawnErr> {
+        let (reports, failures) = watch::channel(None);
+        let (actor, _) = Actor::spawn(None, SupervisorActor, (name.to_owned(), intensity, reports)).await?;
+        Ok(Self { actor, failures })
+    }
+    /// Starts a supervisor below this one: when it fails, this one fails.
+    pub async fn below(&self, name: &str, intensity: Intensity) -> Result<Self, SpawnErr> {
+        let (reports, failures) = watch::channel(None);
+        let (inner, handle) = Actor::spawn(None, SupervisorActor, (name.to_owned(), intensity, reports)).await?;
+        let child = Self { actor: inner, failures };
+        // The branch is a worker here: it ends when the branch's supervisor ends, and fails with it.
+        let (actor, mut handle) = (child.actor.clone(), Some(handle));
+        let guard = Arc::new(std::sync::Mutex::new(handle.take()));
+        let branch = child.clone();
+        let work: Work = Arc::new(move |stop| {
+            let (branch, actor, guard) = (branch.clone(), actor.clone(), Arc::clone(&guard));
+            Box::pin(async move {
+                let handle = guard.lock().map_err(|_| "poisoned".to_owned())?.take();
+                let Some(handle) = handle else { return Err("the branch can not be started again".to_owned()) };
+                tokio::select! {
+                    _ = handle => {}
+                    () = stop.cancelled() => { branch.shutdown(Duration::MAX).await; return Ok(()) }
+                }
+                drop(actor);
+                let failure = branch.failures.borrow().clone();
+                Err(failure.map_or_else(|| "the branch ended".to_owned(), |failure| format!("{}: {}", failure.worker, failure.reason)))
+            })
+        });
+        self.start(Child { name: name.to_owned(), restart: Restart::OnFailure, work });
+        Ok(child)
+    }
+    /// Starts a worker.
+    pub fn start(&self, child: Child) {
+        if self.actor.cast(SupervisorMessage::Start(child)).is_err() {
+            tracing::warn!("starting a worker below a supervisor that has ended");
+        }
+    }
+    /// Tells a worker to end; it is not started again.
+    pub fn stop(&self, name: &str) {
+        // A supervisor that has ended has no workers.
+        let _ = self.actor.cast(SupervisorMessage::Stop(name.to_owned()));
+    }
+    /// Tells all workers to end and waits for them, at most `deadline`; then they are killed.
+    pub async fn shutdown(&self, deadline: Duration) {
+        let (done, ended) = oneshot::channel();
+        if self.actor.cast(SupervisorMessage::Shutdown(done)).is_ok()
+            && tokio::time::timeout(deadline.min(Duration::from_secs(3_600)), ended).await.is_err()
+        {
+            tracing::warn!("workers did not end in time and are killed");
+        }
+        self.actor.kill();
+    }
+    /// The last failure, and those that come.
+    pub fn failures(&self) -> watch::Receiver<Option<Failure>> {
+        self.failures.clone()
+    }
+    /// Resolves when the supervisor has given up.
+    pub async fn ended(&self) {
+        // Waiting without a deadline can only end with the actor.
+        let _ = self.actor.wait(None).await;
+    }
+}

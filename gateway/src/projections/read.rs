@@ -1,0 +1,257 @@
+//! Reading the views: by name, and page by page.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bus_schemas::Key;
+use bus_schemas::views::task::{Task, TaskState};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter};
+use tokio::sync::Semaphore;
+
+use super::Error;
+use super::agent::Agent;
+use super::dead_letter::DeadLetter;
+use super::schedule::Schedule;
+use super::source::Unreadable;
+use super::view::View;
+
+/// Readers at once: each holds a thread, and SQLite's readers do not wait for each other.
+const READERS_MAX: usize = 8;
+/// How long SQLite waits for a lock. Only opening and checkpoints take one that readers feel.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Agents and schedules that are listed: more are a fault of whoever makes them.
+const LIST_MAX: u32 = 10_000;
+
+/// Asks the read model; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+    permits: Semaphore,
+}
+
+/// The place of a row in a list that is ordered by time: where the next page begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Milliseconds since 1970.
+    pub time: u64,
+    /// The row's key.
+    pub id: String,
+}
+
+/// One page of a list, and where the next one begins.
+#[derive(Debug)]
+pub struct Page<V> {
+    /// The rows, newest first.
+    pub items: Vec<V>,
+    /// None at the end.
+    pub next: Option<Place>,
+}
+
+/// Which tasks.
+#[derive(Debug, Clone, Default)]
+pub struct TaskFilter {
+    /// In this state.
+    pub state: Option<TaskState>,
+    /// Of this owner.
+    pub owner: Option<String>,
+    /// In this lane.
+    pub lane: Option<String>,
+    /// Directly below this task.
+    pub parent: Option<String>,
+    /// Without a parent (true), or with one (false).
+    pub root: Option<bool>,
+}
+
+/// Conditions of a list, with their values.
+#[derive(Default)]
+struct Conditions {
+    sql: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn equal(&mut self, column: &str, value: Option<impl Into<String>>) {
+        if let Some(value) = value {
+            self.sql.push(format!("{column} = ?"));
+            self.values.push(Value::Text(value.into()));
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn new(path: PathBuf) -> Self {
+        let permits = Semaphore::new(READERS_MAX);
+        Self { inner: Arc::new(Inner { path, idle: Mutex::default(), permits }) }
+    }
+
+    /// A task.
+    pub async fn task(&self, id: &Key) -> Result<Option<Task>, Error> {
+        self.get(id).await
+    }
+    /// A schedule, also a deleted one.
+    pub async fn schedule(&self, name: &Key) -> Result<Option<Schedule>, Error> {
+        self.get(name).await
+    }
+    /// A dead letter.
+    pub async fn dead_letter(&self, entry: &Key) -> Result<Option<DeadLetter>, Error> {
+        self.get(entry).await
+    }
+    /// All agents, by name.
+    pub async fn agents(&self) -> Result<Vec<Agent>, Error> {
+        self.list("TRUE").await
+    }
+    /// All schedules that are not deleted, by name.
+    pub async fn schedules(&self) -> Result<Vec<Schedule>, Error> {
+        self.list("deleted = 0").await
+    }
+
+    /// Tasks, newest first.
+    pub async fn tasks(
+        &self,
+        filter: TaskFilter,
+        after: Option<Place>,
+        limit: u32,
+    ) -> Result<Page<Task>, Error> {
+        let mut conditions = Conditions::default();
+        conditions.equal("state", filter.state.map(|state| <&'static str>::from(state)));
+        conditions.equal("owner", filter.owner);
+        conditions.equal("lane", filter.lane);
+        conditions.equal("parent", filter.parent);
+        if let Some(root) = filter.root {
+            conditions.sql.push(if root { "parent IS NULL" } else { "parent IS NOT NULL" }.into());
+        }
+        self.page("submitted_at", conditions, after, limit).await
+    }
+
+    /// Dead letters, newest first.
+    pub async fn dead_letters(
+        &self,
+        class: Option<String>,
+        after: Option<Place>,
+        limit: u32,
+    ) -> Result<Page<DeadLetter>, Error> {
+        let mut conditions = Conditions::default();
+        conditions.equal("class", class);
+        self.page("at", conditions, after, limit).await
+    }
+
+    /// The stream sequence of the last event of a task and of everything below it.
+    pub async fn tree_end(&self, id: &Key) -> Result<Option<u64>, Error> {
+        // `.` is the only separator, and `/` is the character behind it.
+        let bounds = [id.to_string(), format!("{id}."), format!("{id}/")];
+        let sql = "SELECT max(sequence) FROM tasks WHERE id = ?1 OR (id > ?2 AND id < ?3)";
+        self.with(move |connection| connection.query_row(sql, bounds, |row| row.get(0))).await
+    }
+
+    /// Events that could not be applied: how many are noted, and the first of them.
+    pub async fn unreadable(&self, limit: u32) -> Result<(u64, Vec<Unreadable>), Error> {
+        self.with(move |connection| {
+            let count = connection.query_row("SELECT count(*) FROM unreadable", [], |row| row.get(0))?;
+            let mut select = connection
+                .prepare("SELECT sequence, subject, reason FROM unreadable ORDER BY sequence LIMIT ?1")?;
+            let rows = select.query_map([limit], |row| {
+                Ok(Unreadable { sequence: row.get(0)?, subject: row.get(1)?, reason: row.get(2)? })
+            })?;
+            Ok((count, rows.collect::<Result<_, _>>()?))
+        })
+        .await
+    }
+
+    async fn get<V: View + Send + 'static>(&self, id: &Key) -> Result<Option<V>, Error> {
+        let (sql, id) = (format!("SELECT view FROM {} WHERE id = ?1", V::TABLE), id.to_string());
+        let json: Option<String> = self
+            .with(move |connection| {
+                connection.prepare_cached(&sql)?.query_row([id], |row| row.get(0)).optional()
+            })
+            .await?;
+        json.map(|json| view(&json)).transpose()
+    }
+
+    async fn list<V: View>(&self, condition: &'static str) -> Result<Vec<V>, Error> {
+        let sql = format!("SELECT view FROM {} WHERE {condition} ORDER BY id LIMIT {LIST_MAX}", V::TABLE);
+        let rows: Vec<String> = self
+            .with(move |connection| {
+                connection.prepare_cached(&sql)?.query_map([], |row| row.get(0))?.collect()
+            })
+            .await?;
+        rows.iter().map(|json| view(json)).collect()
+    }
+
+    async fn page<V: View>(
+        &self,
+        time: &'static str,
+        mut conditions: Conditions,
+        after: Option<Place>,
+        limit: u32,
+    ) -> Result<Page<V>, Error> {
+        if let Some(Place { time: at, id }) = after {
+            conditions.sql.push(format!("({time}, id) < (?, ?)"));
+            conditions.values.push(Value::Integer(i64::try_from(at).unwrap_or(i64::MAX)));
+            conditions.values.push(Value::Text(id));
+        }
+        let condition =
+            if conditions.sql.is_empty() { "TRUE".to_owned() } else { conditions.sql.join(" AND ") };
+        // One row more than asked for tells whether there is a next page.
+        let sql = format!(
+            "SELECT view, {time}, id FROM {} WHERE {condition} ORDER BY {time} DESC, id DESC LIMIT {}",
+            V::TABLE,
+            limit + 1
+        );
+        let rows: Vec<(String, u64, String)> = self
+            .with(move |connection| {
+                connection
+                    .prepare_cached(&sql)?
+                    .query_map(params_from_iter(conditions.values), |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                    })?
+                    .collect()
+            })
+            .await?;
+        let limit = limit as usize;
+        let next = (rows.len() > limit).then(|| rows.get(limit.saturating_sub(1))).flatten();
+        let next = next.map(|(_, time, id)| Place { time: *time, id: id.clone() });
+        let items = rows.iter().take(limit).map(|(json, _, _)| view(json)).collect::<Result<_, _>>()?;
+        Ok(Page { items, next })
+    }
+
+    /// Works on a connection of its own, on a thread that may block.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.inner.permits.acquire().await;
+        let inner = self.inner.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let idle = inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = idle.map_or_else(|| connect(&inner.path), Ok)?;
+            let done = work(&connection);
+            inner.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            done
+        })
+        .await;
+        drop(permit);
+        done.map_err(|error| Error::Thread(error.to_string()))?.map_err(Error::sqlite("reading"))
+    }
+}
+
+fn connect(path: &std::path::Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+fn view<V: View>(json: &str) -> Result<V, Error> {
+    serde_json::from_str(json).map_err(|source| Error::Row { table: V::TABLE, source })
+}

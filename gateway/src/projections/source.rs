@@ -1,0 +1,73 @@
+//! The event stream as the follower reads it: events, marks, and messages that are neither.
+//!
+//! Marks are read with the events, because only then is the last applied sequence comparable with
+//! the stream's last one: lag is exact, and nothing has to guess whether more is to come.
+
+use bus_client::events::EventQuery;
+use bus_client::{Bus, Error, StoredEvent};
+use futures::{Stream, StreamExt};
+
+/// One message of the stream.
+#[derive(Debug)]
+pub enum Item {
+    /// An event.
+    Event(Box<StoredEvent>),
+    /// A fan-out's note of how far it came.
+    Mark(u64),
+    /// A message without the headers of an event, or on a subject that names no entity.
+    Unreadable(Unreadable),
+}
+
+/// What could not be applied, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The message's sequence.
+    pub sequence: u64,
+    /// Where it lies.
+    pub subject: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl Item {
+    /// The message's sequence.
+    pub fn sequence(&self) -> u64 {
+        match self {
+            Self::Event(event) => event.stream_sequence,
+            Self::Mark(sequence) => *sequence,
+            Self::Unreadable(unreadable) => unreadable.sequence,
+        }
+    }
+}
+
+/// The stream from `from` on, without end. Errors are those of the connection.
+pub async fn open(
+    bus: &Bus,
+    from: u64,
+) -> Result<impl Stream<Item = Result<Item, Error>> + Send + Unpin + use<>, Error> {
+    let subjects = vec![bus.subjects().events(None), bus.subjects().marks()];
+    let marks = bus.subjects().marks().trim_end_matches('*').to_owned();
+    let stored = bus.events(EventQuery { subjects, from }).await?;
+    Ok(stored.map(move |event| match event {
+        Ok(event) => Ok(Item::Event(Box::new(event))),
+        Err(error) => match place(&error) {
+            Some(message) if message.subject.starts_with(&marks) => Ok(Item::Mark(message.sequence)),
+            Some(message) => Ok(Item::Unreadable(message)),
+            None => Err(error),
+        },
+    }))
+}
+
+/// The message that an error is about; none for an error of the connection.
+///
+/// The client names both in the text of what it was doing: `reading the event at 7 on `a.b`: …`.
+/// The integration test fails when that text changes.
+fn place(error: &Error) -> Option<Unreadable> {
+    let Error::Call { doing, reason } = error else { return None };
+    let (sequence, rest) = doing.strip_prefix("reading the event at ")?.split_once(" on `")?;
+    Some(Unreadable {
+        sequence: sequence.parse().ok()?,
+        subject: rest.trim_end_matches('`').to_owned(),
+        reason: reason.clone(),
+    })
+}

@@ -1,0 +1,61 @@
+//! From an HTTP request to a span, and from the span to the trace context of an ask.
+
+use axum::http::HeaderMap;
+use bus_schemas::TraceContext;
+use bus_schemas::envelope::header;
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+/// The caller's trace context, where it sent one that is well formed.
+pub fn incoming(headers: &HeaderMap) -> Option<TraceContext> {
+    headers.get(header::TRACEPARENT)?.to_str().ok().and_then(TraceContext::parse)
+}
+
+/// Makes `span` a child of the caller's. Without an OpenTelemetry layer this does nothing.
+pub fn continue_from(span: &tracing::Span, caller: TraceContext) {
+    let parent = SpanContext::new(
+        TraceId::from_bytes(caller.trace_id),
+        SpanId::from_bytes(caller.span_id),
+        TraceFlags::new(caller.flags),
+        true,
+        TraceState::default(),
+    );
+    let context = opentelemetry::Context::new().with_remote_span_context(parent);
+    if let Err(error) = span.set_parent(context) {
+        tracing::debug!(?error, "no OpenTelemetry layer to continue the caller's trace");
+    }
+}
+
+/// What an ask carries on: the current span where OpenTelemetry records it, else the caller's
+/// context as it came, so that a trace is not cut by a gateway that exports none.
+pub fn outgoing(caller: Option<TraceContext>) -> Option<TraceContext> {
+    let context = tracing::Span::current().context();
+    let span = context.span();
+    let current = span.span_context();
+    if !current.is_valid() {
+        return caller;
+    }
+    Some(TraceContext {
+        trace_id: current.trace_id().to_bytes(),
+        span_id: current.span_id().to_bytes(),
+        flags: current.trace_flags().to_u8(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_traceparent_is_none_and_a_good_one_passes_without_opentelemetry() {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", "nonsense".parse().unwrap());
+        assert_eq!(incoming(&headers), None);
+        let text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        headers.insert("traceparent", text.parse().unwrap());
+        let caller = incoming(&headers);
+        assert_eq!(outgoing(caller).unwrap().to_traceparent(), text);
+    }
+}

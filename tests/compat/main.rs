@@ -1,0 +1,177 @@
+//! Programs in another language against the whole system: what `docs/protocol.md` promises and what
+//! `docs/examples` shows. A missing Python or server fails these tests; nothing is skipped.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::stream::{Config, StorageType, SubjectTransform};
+use bus_schemas::events::agent;
+use bus_schemas::jobs::{Artifact, OutputChunk};
+use bus_schemas::{EntityAddress, Key, PartitionId, Revision, upcast};
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
+use system_tests::Installation;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// How long anything here may take: Python starts within seconds, and a busy machine has two cores.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What the service asks for: six words.
+const GOAL: &str = "count the words of this sentence";
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples").join(name)
+}
+
+/// A running example. It is killed when the test ends early.
+struct Program {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Program {
+    fn start(name: &str, installation: &Installation, arguments: &[&str]) -> Self {
+        let mut child = Command::new(system_tests::python())
+            .arg("-u")
+            .arg(example(name))
+            .args(["--nats", installation.nats_url()])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("Python starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        Self { child, lines: BufReader::new(stdout).lines() }
+    }
+
+    async fn next_line(&mut self) -> Option<String> {
+        timeout(PATIENCE, self.lines.next_line()).await.expect("the program says something").expect("in UTF-8")
+    }
+
+    /// Everything that it says until it ends, which it must do well.
+    async fn finish(mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        while let Some(line) = self.next_line().await {
+            said.push(line);
+        }
+        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("it can be waited for");
+        assert!(status.success(), "{status}: {said:?}");
+        said
+    }
+
+    async fn terminate(self) -> Vec<String> {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().await.expect("`kill` is there");
+        assert!(sent.success());
+        self.finish().await
+    }
+}
+
+/// `<revision> <event>` as `service.py` prints it.
+fn event(line: &str) -> (u64, Value) {
+    let (revision, event) = line.split_once(' ').unwrap_or_else(|| panic!("`{line}` is no event"));
+    (revision.parse().expect("a revision"), serde_json::from_str(event).expect("an event is JSON"))
+}
+
+/// A service hands a task over in JSON, an agent outside does it, and both see what the log says.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_examples_do_a_task_together() {
+    let installation = Installation::start().await;
+    let mut worker = Program::start("agent.py", &installation, &["--name", "wordsmith"]);
+    assert_eq!(worker.next_line().await.as_deref(), Some("agent wordsmith takes jobs"));
+
+    let task = "compat-words";
+    let arguments = ["--skill", "text.words", "--id", task, GOAL];
+    let said = Program::start("service.py", &installation, &arguments).finish().await;
+    let events: Vec<(u64, Value)> = said.iter().map(|line| event(line)).collect();
+    let revisions: Vec<u64> = events.iter().map(|(revision, _)| *revision).collect();
+    assert_eq!(revisions, (1..=events.len() as u64).collect::<Vec<_>>(), "{said:?}");
+    let types: Vec<&str> = events.iter().filter_map(|(_, event)| event["type"].as_str()).collect();
+    assert_eq!(types, ["submitted", "queued", "job-issued", "job-started", "completed"]);
+    let completed = &events.last().expect("it has events").1;
+    assert_eq!(completed["result"]["words"], 6, "{completed}");
+
+    // The same id again is the same task: nothing happens, and the same events are there to read.
+    assert_eq!(Program::start("service.py", &installation, &arguments).finish().await, said);
+
+    let artifacts: Vec<Artifact> = serde_json::from_value(completed["artifacts"].clone()).expect("artifacts");
+    for artifact in artifacts {
+        let bytes = installation.bus().get_blob(artifact.hash).await.expect("the blob is what its name says");
+        assert_eq!(&bytes[..], GOAL.replace(' ', "\n").as_bytes());
+        assert_eq!(bytes.len() as u64, artifact.bytes);
+    }
+    output_is_complete(&installation, task).await;
+    worker.terminate().await;
+    worker_has_left(&installation).await;
+}
+
+async fn output_is_complete(installation: &Installation, task: &str) {
+    let key = Key::parse(task).expect("a constant");
+    let output = installation.bus().output(&key).await.expect("output can be read");
+    let chunks = timeout(PATIENCE, output.take(6).try_collect::<Vec<(Key, OutputChunk)>>());
+    let chunks = chunks.await.expect("six chunks").expect("output can be read");
+    let numbers: Vec<u64> = chunks.iter().map(|(_, chunk)| chunk.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
+    let text: String = chunks.iter().map(|(_, chunk)| chunk.text.as_str()).collect();
+    assert_eq!(text.split_whitespace().collect::<Vec<_>>().join(" "), GOAL);
+}
+
+/// The worker said good-bye before it ended: after SIGTERM nobody waits for its heartbeat.
+async fn worker_has_left(installation: &Installation) {
+    let entity: EntityAddress = "agent/wordsmith".parse().expect("a constant");
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let history = installation.bus().history(&entity, Revision(0), 0).await.expect("history can be read");
+        let last = history.last().expect("it registered");
+        let last: agent::Event =
+            upcast::read(&last.event.event_type, last.event.schema, &last.event.body).expect("an event of agents");
+        match last {
+            agent::Event::WorkerDeregistered { .. } => return,
+            other => assert!(tokio::time::Instant::now() < deadline, "the last event is {other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Our partition of a key is the server's `{{partition(n,1)}}`, so that a stream's transform and a
+/// client route alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_computes_the_same_partitions() {
+    let installation = Installation::start().await;
+    let client = async_nats::connect(installation.nats_url()).await.expect("a connection");
+    let context = jetstream::new(client);
+    let words = ["a", "task", "compat-words", "0199c7a5-7a4e-7cc3-a4a7-6f0c5b6a1f10", "Z_9", "-", "__"];
+    let keys: BTreeSet<String> =
+        words.into_iter().map(str::to_owned).chain((0..500).map(|number| format!("key-{number}"))).collect();
+    for count in [1_u16, 3, 8, 64] {
+        let stream = context
+            .create_stream(Config {
+                name: format!("PARTITIONS_{count}"),
+                subjects: vec![format!("compat-{count}.*")],
+                storage: StorageType::Memory,
+                subject_transform: Some(SubjectTransform {
+                    source: format!("compat-{count}.*"),
+                    destination: format!("compat-{count}.{{{{partition({count},1)}}}}.{{{{wildcard(1)}}}}"),
+                }),
+                ..Config::default()
+            })
+            .await
+            .expect("a stream with a transform");
+        for key in &keys {
+            context.publish(format!("compat-{count}.{key}"), "".into()).await.expect("sent").await.expect("stored");
+        }
+        let consumer =
+            stream.create_consumer(jetstream::consumer::pull::OrderedConfig::default()).await.expect("a consumer");
+        let messages = consumer.messages().await.expect("messages").take(keys.len());
+        let stored = timeout(PATIENCE, messages.try_collect::<Vec<_>>()).await.expect("all").expect("readable");
+        for message in stored {
+            let mut tokens = message.subject.as_str().splitn(3, '.').skip(1);
+            let (partition, key) = (tokens.next().expect("a partition"), tokens.next().expect("a key"));
+            assert_eq!(PartitionId::of(key, count).to_string(), partition, "key `{key}` of {count}");
+        }
+    }
+}
