@@ -3,7 +3,7 @@
 use async_nats::HeaderMap;
 use bus_schemas::{LogSequence, PartitionId};
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 
 use crate::bus::Bus;
 use crate::error::Error;
@@ -66,12 +66,15 @@ impl Bus {
         }
         let messages = ordered(self, &name, Vec::new(), after.0 + 1).await?;
         // The last record ends the stream; ordered consumers never end by themselves.
-        let entries = messages
-            .map_ok(|message| LogEntry { sequence: LogSequence(message.sequence), record: message.payload })
-            .scan(false, move |ended, entry| {
-                let over = std::mem::replace(ended, entry.as_ref().map_or(true, |entry| entry.sequence.0 >= last));
-                futures::future::ready((!over).then_some(entry))
+        let entries = futures::stream::unfold(Some(messages), move |messages| async move {
+            let mut messages = messages?;
+            let entry = messages.next().await?.map(|message| LogEntry {
+                sequence: LogSequence(message.sequence),
+                record: message.payload,
             });
+            let ended = entry.as_ref().map_or(true, |entry| entry.sequence.0 >= last);
+            Some((entry, (!ended).then_some(messages)))
+        });
         Ok(entries.boxed())
     }
 }

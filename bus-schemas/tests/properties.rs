@@ -360,3 +360,18 @@ proptest! {
         prop_assert!(is_named(&rmp_serde::to_vec(&grown).unwrap()), "more fields");
     }
 }
+
+/// Known answers from Python's `blake3`: `docs/protocol.md` promises that others can compute them.
+#[test]
+fn hashes_are_those_of_the_protocol_document() {
+    let first = Hash::default().link(Revision(1), "touched", 1, br#"{"type":"touched","count":1}"#);
+    assert_eq!(first.to_hex(), "04ebbdb7d014082122200df86bbce8da3e886b393a1a30ce1ba893d8d9a33de9");
+    let second = first.link(Revision(2), "touched", 1, br#"{"type":"touched","count":2}"#);
+    assert_eq!(second.to_hex(), "afb39f2b8c783d1fcff886b2dd086b62f15d5ce17090bb5604fe493c0c9e2261");
+    let id = CommandId::from_text("submit-42");
+    assert_eq!(
+        id.0.simple().to_string(),
+        "2cf08bd68e2f860e96c16b51e970a3f4",
+        "a version 8 UUID of 2cf0…0e16c1…"
+    );
+}

@@ -129,3 +129,22 @@ fn every_reference_of_the_asyncapi_document_leads_somewhere() {
         assert!(document.pointer(pointer).is_some(), "`{target}` leads nowhere");
     }
 }
+
+/// A command or an event that nobody can read about does not exist for who writes in another language.
+#[test]
+fn the_protocol_document_names_every_command_and_event() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
+    let text = std::fs::read_to_string(file).expect("it is checked in");
+    for (path, schema) in documents() {
+        let variants = schema["oneOf"].as_array().into_iter().flatten();
+        let names = variants.filter_map(|variant| variant["properties"]["type"]["const"].as_str());
+        for name in names {
+            assert!(
+                text.contains(&format!("| `{name}` |")),
+                "`docs/protocol.md` has no row for `{name}` of `{path}`"
+            );
+        }
+        let is_linked = path.starts_with("views/") || text.contains(&format!("schemas/{path}"));
+        assert!(is_linked, "`docs/protocol.md` does not link `{path}`");
+    }
+}

@@ -115,6 +115,6 @@ async def main():
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     nc = await nats.connect(args.nats)
     await Agent(nc, args.prefix, args.name).run(stop)
-    await nc.drain()
+    await nc.close()
 
 asyncio.run(main())

@@ -48,7 +48,11 @@ fn install() -> Option<PrometheusHandle> {
 
 fn describe() {
     metrics::describe_counter!(HTTP_REQUESTS, Unit::Count, "requests answered");
-    metrics::describe_histogram!(HTTP_DURATION, Unit::Seconds, "time from a request's head to the answer's head");
+    metrics::describe_histogram!(
+        HTTP_DURATION,
+        Unit::Seconds,
+        "time from a request's head to the answer's head"
+    );
     metrics::describe_gauge!(STREAMS, Unit::Count, "event streams that are open now");
     metrics::describe_gauge!(LAG, Unit::Count, "messages of the event stream not applied yet");
     metrics::describe_counter!(APPLIED, Unit::Count, "events applied to the read model");

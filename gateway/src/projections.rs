@@ -28,8 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use follow::chain;
-pub use read::{Page, Place, Reader, TaskFilter};
-pub use source::Unreadable;
+pub use read::{Place, Reader, TaskFilter};
 
 /// Why the read model can not be opened, read or written.
 #[derive(Debug, thiserror::Error)]

@@ -3,9 +3,7 @@
 use axum::http::HeaderMap;
 use bus_schemas::TraceContext;
 use bus_schemas::envelope::header;
-use opentelemetry::trace::{
-    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// The caller's trace context, where it sent one that is well formed.

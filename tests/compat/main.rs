@@ -4,22 +4,20 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, StorageType, SubjectTransform};
+use bus_schemas::commands::task::Command::Cancel;
 use bus_schemas::events::agent;
 use bus_schemas::jobs::{Artifact, OutputChunk};
 use bus_schemas::{EntityAddress, Key, PartitionId, Revision, upcast};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
-use system_tests::Installation;
+use system_tests::{Installation, PATIENCE};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// How long anything here may take: Python starts within seconds, and a busy machine has two cores.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// What the service asks for: six words.
 const GOAL: &str = "count the words of this sentence";
 
@@ -49,7 +47,10 @@ impl Program {
     }
 
     async fn next_line(&mut self) -> Option<String> {
-        timeout(PATIENCE, self.lines.next_line()).await.expect("the program says something").expect("in UTF-8")
+        timeout(PATIENCE, self.lines.next_line())
+            .await
+            .expect("the program says something")
+            .expect("in UTF-8")
     }
 
     /// Everything that it says until it ends, which it must do well.
@@ -58,7 +59,8 @@ impl Program {
         while let Some(line) = self.next_line().await {
             said.push(line);
         }
-        let status = timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("it can be waited for");
+        let status =
+            timeout(PATIENCE, self.child.wait()).await.expect("it ends").expect("it can be waited for");
         assert!(status.success(), "{status}: {said:?}");
         said
     }
@@ -107,6 +109,7 @@ async fn the_python_examples_do_a_task_together() {
     output_is_complete(&installation, task).await;
     worker.terminate().await;
     worker_has_left(&installation).await;
+    installation.stop().await;
 }
 
 async fn output_is_complete(installation: &Installation, task: &str) {
@@ -123,18 +126,38 @@ async fn output_is_complete(installation: &Installation, task: &str) {
 /// The worker said good-bye before it ended: after SIGTERM nobody waits for its heartbeat.
 async fn worker_has_left(installation: &Installation) {
     let entity: EntityAddress = "agent/wordsmith".parse().expect("a constant");
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let history = installation.bus().history(&entity, Revision(0), 0).await.expect("history can be read");
-        let last = history.last().expect("it registered");
-        let last: agent::Event =
-            upcast::read(&last.event.event_type, last.event.schema, &last.event.body).expect("an event of agents");
-        match last {
-            agent::Event::WorkerDeregistered { .. } => return,
-            other => assert!(tokio::time::Instant::now() < deadline, "the last event is {other:?}"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    system_tests::eventually("`worker-deregistered`", || async {
+        let history = installation.bus().history(&entity, Revision(0), 0).await.ok()?;
+        let stored = &history.last()?.event;
+        let event = upcast::read::<agent::Event>(&stored.event_type, stored.schema, &stored.body).ok()?;
+        matches!(event, agent::Event::WorkerDeregistered { .. }).then_some(())
+    })
+    .await;
+}
+
+/// A canceled task takes its work away from the agent outside: by its next renewal it is free for
+/// the next task.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_agent_stops_work_that_is_no_longer_wanted() {
+    let installation = Installation::start().await;
+    let mut worker = Program::start("agent.py", &installation, &["--name", "wordsmith"]);
+    worker.next_line().await;
+
+    let goal = "word ".repeat(1_000); // fifty seconds of work
+    let arguments = ["--skill", "text.words", "--id", "compat-long", &goal];
+    let mut service = Program::start("service.py", &installation, &arguments);
+    while event(&service.next_line().await.expect("the task begins")).1["type"] != "job-started" {}
+    let reason = "it takes too long".to_owned();
+    let cancel = system_tests::command("compat-long", &Cancel { reason, by: String::new() });
+    system_tests::accepted(installation.bus(), &cancel).await;
+    let said = service.finish().await;
+    assert_eq!(event(said.last().expect("it ends")).1["type"], "canceled");
+
+    let arguments = ["--skill", "text.words", "--id", "compat-next", GOAL];
+    let said = Program::start("service.py", &installation, &arguments).finish().await;
+    assert_eq!(event(said.last().expect("it ends")).1["result"]["words"], 6);
+    worker.terminate().await;
+    installation.stop().await;
 }
 
 /// Our partition of a key is the server's `{{partition(n,1)}}`, so that a stream's transform and a
@@ -162,16 +185,25 @@ async fn the_server_computes_the_same_partitions() {
             .await
             .expect("a stream with a transform");
         for key in &keys {
-            context.publish(format!("compat-{count}.{key}"), "".into()).await.expect("sent").await.expect("stored");
+            context
+                .publish(format!("compat-{count}.{key}"), "".into())
+                .await
+                .expect("sent")
+                .await
+                .expect("stored");
         }
-        let consumer =
-            stream.create_consumer(jetstream::consumer::pull::OrderedConfig::default()).await.expect("a consumer");
+        let consumer = stream
+            .create_consumer(jetstream::consumer::pull::OrderedConfig::default())
+            .await
+            .expect("a consumer");
         let messages = consumer.messages().await.expect("messages").take(keys.len());
-        let stored = timeout(PATIENCE, messages.try_collect::<Vec<_>>()).await.expect("all").expect("readable");
+        let stored =
+            timeout(PATIENCE, messages.try_collect::<Vec<_>>()).await.expect("all").expect("readable");
         for message in stored {
             let mut tokens = message.subject.as_str().splitn(3, '.').skip(1);
             let (partition, key) = (tokens.next().expect("a partition"), tokens.next().expect("a key"));
             assert_eq!(PartitionId::of(key, count).to_string(), partition, "key `{key}` of {count}");
         }
     }
+    installation.stop().await;
 }

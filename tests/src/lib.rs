@@ -1,1 +1,179 @@
-//! Placeholder.
+//! The harness of the system tests: real servers, real hosts, deadlines instead of sleeps.
+//!
+//! Every test has a server of its own, on a free port, in a directory of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use actors_host::embedded::{Embedded, Listening};
+use actors_host::{Config, Running};
+use bus_client::{Ask, Bus, NatsConfig, Profile};
+use bus_schemas::commands::probe::Command as Probe;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, EntityAddress, Key, Reply, Revision};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// How long anything in a test may take: generous, because a failing test shall fail for its reason
+/// and not for a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A NATS server of a test's own.
+pub struct Server {
+    directory: TempDir,
+    embedded: Embedded,
+    child: tokio::process::Child,
+    /// Where it listens.
+    pub listening: Listening,
+    /// What it was started with.
+    pub profile: Profile,
+}
+
+impl Server {
+    /// Starts a server.
+    pub async fn start(profile: Profile) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let embedded = Embedded::new(None, directory.path(), profile).expect("run `make tools` first");
+        let (child, listening) = embedded.start((0, 0)).await.expect("the server starts");
+        Self { directory, embedded, child, listening, profile }
+    }
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+    /// How to connect.
+    pub fn config(&self) -> NatsConfig {
+        NatsConfig {
+            url: Some(self.listening.nats_url.clone()),
+            monitor_url: Some(self.listening.monitor_url.clone()),
+            profile: self.profile,
+            ..NatsConfig::default()
+        }
+    }
+    /// A connection of its own.
+    pub async fn bus(&self) -> Bus {
+        Bus::connect(&self.config()).await.expect("the server can be used")
+    }
+    /// Kills the server without a word and starts it again on the same ports and files.
+    pub async fn crash(&mut self) {
+        self.child.kill().await.expect("the server can be killed");
+        let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        let ports = (port(&self.listening.nats_url), port(&self.listening.monitor_url));
+        let (child, listening) = self.embedded.start(ports).await.expect("the server starts again");
+        self.child = child;
+        self.listening = listening;
+    }
+    /// The server's process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the server runs")
+    }
+    /// Starts a host that runs partitions in this process.
+    pub async fn host(&self, name: &str, agents: bool) -> Running {
+        let config = Config {
+            data_dir: self.directory.path().join(name),
+            nats: self.config(),
+            host_name: Some(name.to_owned()),
+            agents,
+            ..Config::default()
+        };
+        let running = actors_host::start(&config).await.expect("the host starts");
+        running.ready().await.expect("every partition answers");
+        running
+    }
+}
+
+/// A server and one host with the shipped agents.
+pub struct Installation {
+    /// The server.
+    pub server: Server,
+    /// The host.
+    pub running: Running,
+}
+
+impl Installation {
+    /// Starts both.
+    pub async fn start() -> Self {
+        let server = Server::start(Profile::Durable).await;
+        let running = server.host("host-1", true).await;
+        Self { server, running }
+    }
+    /// Where NATS listens.
+    pub fn nats_url(&self) -> &str {
+        &self.server.listening.nats_url
+    }
+    /// The host's connection.
+    pub fn bus(&self) -> &Bus {
+        self.running.bus()
+    }
+    /// Stops the host in good order.
+    pub async fn stop(self) {
+        self.running.stop().await;
+    }
+}
+
+/// Python with nats-py.
+pub fn python() -> PathBuf {
+    if let Some(python) = std::env::var_os("ORRERY_PYTHON") {
+        return python.into();
+    }
+    let python = repository().join(".tools/venv/bin/python");
+    assert!(python.exists(), "no Python with nats-py at {}: run `make tools`", python.display());
+    python
+}
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent").to_path_buf()
+}
+
+/// A probe's address.
+pub fn probe(key: &str) -> EntityAddress {
+    EntityAddress::new(Probe::KIND, Key::parse(key).expect("a test's key"))
+}
+
+/// An ask with a command.
+pub fn command<C: WireCommand>(key: &str, command: &C) -> Ask {
+    Ask::new(EntityAddress::new(C::KIND, Key::parse(key).expect("a test's key")), Body::json(command))
+}
+
+/// Touches a probe.
+pub fn touch(key: &str) -> Ask {
+    command(key, &Probe::Touch { note: String::new() })
+}
+
+/// Asks, and expects that the command is accepted; the revision.
+pub async fn accepted(bus: &Bus, ask: &Ask) -> Revision {
+    match bus.ask(ask, PATIENCE).await.expect("an answer") {
+        Reply::Accepted { revision, .. } => revision,
+        Reply::Refused { refusal, .. } => panic!("refused with `{}`: {}", refusal.code, refusal.message),
+    }
+}
+
+/// Asks, and expects a refusal; its code.
+pub async fn refused(bus: &Bus, ask: &Ask) -> String {
+    match bus.ask(ask, PATIENCE).await.expect("an answer") {
+        Reply::Refused { refusal, .. } => refusal.code.to_string(),
+        Reply::Accepted { revision, .. } => panic!("accepted at revision {revision}"),
+    }
+}
+
+/// Waits until `look` gives something, at most [`PATIENCE`].
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not happen within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until an entity's events in the event stream reach a revision.
+pub async fn until_revision(bus: &Bus, entity: &EntityAddress, revision: Revision) {
+    eventually(&format!("revision {revision} of {entity}"), || async {
+        let events = bus.history(entity, Revision(0), 0).await.ok()?;
+        (events.last()?.event.revision >= revision).then_some(())
+    })
+    .await;
+}

@@ -37,7 +37,8 @@ mod tests {
         let names: BTreeSet<_> = cards.iter().map(|card| card.name.clone()).collect();
         assert_eq!(names.len(), cards.len(), "two agents have one name");
         for step in report_plan("report", "/repo").steps {
-            let able = cards.iter().filter(|card| card.skills.iter().any(|skill| skill.id == step.skill)).count();
+            let able =
+                cards.iter().filter(|card| card.skills.iter().any(|skill| skill.id == step.skill)).count();
             assert_eq!(able, 1, "`{}` has {able} agents", step.skill);
         }
     }

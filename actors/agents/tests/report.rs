@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use actors_agents::report::manifests::{Ecosystem, Kind, Manifest};
 use actors_agents::report::{
-    Error, Inputs, Meta, Review, Watch, check_repository, compose, docs, history, hotspots, inventory, manifests,
-    review,
+    Error, Inputs, Meta, Review, Watch, check_repository, compose, docs, history, hotspots, inventory,
+    manifests, review,
 };
 use tempfile::TempDir;
 
@@ -49,7 +50,8 @@ impl Repository {
         self
     }
 
-    fn git(&self, author: (&str, &str), at: &str, arguments: &[&str]) {
+    /// Runs git and returns what it prints.
+    fn git(&self, author: (&str, &str), at: &str, arguments: &[&str]) -> String {
         let mut command = Command::new("git");
         command.current_dir(&self.path).args(arguments);
         for role in ["AUTHOR", "COMMITTER"] {
@@ -60,6 +62,7 @@ impl Repository {
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         let output = command.output().unwrap();
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     fn inputs(&self, goal: &str) -> Inputs {
@@ -97,7 +100,9 @@ fn project() -> Repository {
         .write("web/<b> | x.css", "b {}\n")
         .write("logo.png", b"\x89PNG\r\n\0\0binary")
         .commit(BOB, "2024-01-10T10:00:00+09:00");
-    repository.write("src/größe der dinge.rs", "fn size() {}\nfn more() {}\n").commit(ADA, "2024-02-07T10:00:00Z");
+    repository
+        .write("src/größe der dinge.rs", "fn size() {}\nfn more() {}\n")
+        .commit(ADA, "2024-02-07T10:00:00Z");
     repository
 }
 
@@ -203,14 +208,29 @@ fn manifests_of_every_ecosystem_are_read() {
     let repository = Repository::new();
     repository
         .write("Cargo.toml", CARGO)
-        .write("member/Cargo.toml", "[package]\nname = \"m\"\n[dependencies]\nshared = { workspace = true }\n")
+        .write(
+            "member/Cargo.toml",
+            "[package]\nname = \"m\"\n[dependencies]\nshared = { workspace = true }\n",
+        )
         .write("js/package.json", r#"{"name":"js","devDependencies":{"jest":"29"}}"#)
         .write("py/pyproject.toml", PYPROJECT)
-        .write("py/requirements-dev.txt", "# tools\nruff==0.4 # lint\n-r base.txt\nblack[d] >= 24 ; python_version > '3'\n")
-        .write("go/go.mod", "module example.org/go\n\ngo 1.22\n\nrequire (\n\tx.org/a v1.0.0\n\tx.org/b v2 // indirect\n)\n")
+        .write(
+            "py/requirements-dev.txt",
+            "# tools\nruff==0.4 # lint\n-r base.txt\nblack[d] >= 24 ; python_version > '3'\n",
+        )
+        .write(
+            "go/go.mod",
+            "module example.org/go\n\ngo 1.22\n\nrequire (\n\tx.org/a v1.0.0\n\tx.org/b v2 // indirect\n)\n",
+        )
         .write("java/pom.xml", POM)
-        .write("rb/Gemfile", "source 'https://x'\ngem 'rails', '~> 7.1', '>= 7.1.2'\ngroup :test do\n  gem \"rspec\"\nend\n")
-        .write("php/composer.json", r#"{"name":"a/b","require":{"php":">=8"},"require-dev":{"phpunit/phpunit":"^11"}}"#);
+        .write(
+            "rb/Gemfile",
+            "source 'https://x'\ngem 'rails', '~> 7.1', '>= 7.1.2'\ngroup :test do\n  gem \"rspec\"\nend\n",
+        )
+        .write(
+            "php/composer.json",
+            r#"{"name":"a/b","require":{"php":">=8"},"require-dev":{"phpunit/phpunit":"^11"}}"#,
+        );
     let found = manifests(&repository.path, &Watch::silent()).unwrap();
     assert_eq!(found.findings, []);
     let ecosystems: BTreeSet<Ecosystem> = found.manifests.iter().map(|one| one.ecosystem).collect();
@@ -302,7 +322,8 @@ fn notes_come_from_comments_only_and_long_functions_from_syntax() {
     let long = &found.long_functions[0];
     assert_eq!((long.name.as_str(), long.start_line, long.lines), ("long", 3, 82));
     assert_eq!(found.syntax_errors.paths, ["broken.py"]);
-    let functions: Vec<_> = found.languages.iter().map(|row| (row.language.as_str(), row.functions)).collect();
+    let functions: Vec<_> =
+        found.languages.iter().map(|row| (row.language.as_str(), row.functions)).collect();
     assert_eq!(functions, [("Python", 1), ("Rust", 4), ("TypeScript", 1)]);
 }
 
@@ -340,6 +361,47 @@ fn every_way_a_repository_can_be_wrong_has_its_own_code_and_hint() {
     }
     repository.commit(ADA, "2024-01-03T10:00:00Z");
     check_repository(&repository.path).unwrap();
+}
+
+#[test]
+fn a_damaged_repository_is_not_taken_for_an_empty_one() {
+    let repository = project();
+    fs::remove_dir_all(repository.path.join(".git/objects")).unwrap();
+    fs::create_dir(repository.path.join(".git/objects")).unwrap();
+    let error = history(&repository.path, &Watch::silent()).unwrap_err();
+    assert_eq!(error.code(), "git-failed");
+}
+
+#[test]
+fn a_folder_inside_another_repository_does_not_show_that_one() {
+    let repository = project();
+    assert_eq!(check_repository(&repository.path.join("src")).unwrap_err().code(), "not-a-repository");
+}
+
+/// A signed commit and a configuration that names the program to check signatures with: a plain `git log` runs it.
+#[test]
+fn a_repository_cannot_make_git_run_a_program() {
+    let repository = project();
+    let (at, outside) = ("2024-03-01T10:00:00Z", tempfile::tempdir().unwrap());
+    let (program, marker) = (outside.path().join("program"), outside.path().join("ran"));
+    fs::write(&program, format!("#!/bin/sh\ntouch '{}'\n", marker.display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let who = "Ada <ada@example.org> 1709287200 +0000";
+    let signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n abc\n -----END PGP SIGNATURE-----\n";
+    let tree = repository.git(ADA, at, &["write-tree"]);
+    let signed = format!("tree {tree}\nauthor {who}\ncommitter {who}\n{signature}\nsigned\n");
+    fs::write(outside.path().join("commit"), signed).unwrap();
+    let file = outside.path().join("commit");
+    let commit = repository.git(ADA, at, &["hash-object", "-t", "commit", "-w", file.to_str().unwrap()]);
+    repository.git(ADA, at, &["update-ref", "HEAD", &commit]);
+    for key in ["gpg.program", "core.pager", "diff.external", "core.fsmonitor"] {
+        repository.git(ADA, at, &["config", key, program.to_str().unwrap()]);
+    }
+    repository.git(ADA, at, &["config", "log.showSignature", "true"]);
+    assert_eq!(history(&repository.path, &Watch::silent()).unwrap().commits, 1);
+    assert!(!marker.exists(), "the repository's program ran");
+    repository.git(ADA, at, &["log"]);
+    assert!(marker.exists(), "the trap does not work, so the test shows nothing");
 }
 
 #[test]
@@ -430,7 +492,8 @@ fn the_review_catches_every_kind_of_tampering() {
         let mut inputs = honest.clone();
         tamper(&mut inputs);
         let found = repository.review(&inputs);
-        let failed: Vec<_> = found.checks.iter().filter(|check| !check.passed).map(|check| &check.name).collect();
+        let failed: Vec<_> =
+            found.checks.iter().filter(|check| !check.passed).map(|check| &check.name).collect();
         assert!(failed.iter().any(|name| *name == check), "{check} was not caught, only {failed:?}");
         let report = compose(&inputs, &found, &meta(&inputs)).unwrap();
         assert!(report.markdown.contains("FAILED") && report.html.contains(">failed<"), "{check}");
@@ -459,7 +522,9 @@ fn the_page_stands_alone_and_nothing_from_the_repository_acts_in_it() {
     assert_eq!(page.matches("role=\"img\"").count(), 4);
     assert_eq!(page.matches("<title id=").count(), 4);
     assert_eq!(page.matches("<table>").count(), page.matches("<caption>").count());
-    for wanted in ["Weather &lt;report&gt;", "größe der dinge.rs", "13 of 13", "prefers-color-scheme: dark", "W06"] {
+    for wanted in
+        ["Weather &lt;report&gt;", "größe der dinge.rs", "13 of 13", "prefers-color-scheme: dark", "W06"]
+    {
         assert!(page.contains(wanted), "the page lacks {wanted}");
     }
 }

@@ -1,4 +1,7 @@
-//! Small helpers that the tests of every kind share.
+//! Small helpers that the tests of every kind share, and a world in which all kinds meet.
+
+mod flow;
+mod world;
 
 use actors_core::decision::Send;
 use bus_schemas::wire::WireCommand;

@@ -256,6 +256,14 @@ impl Core {
         if matches!(source, Source::Ask | Source::Inbox(_)) && self.is_repeated(&source, reply_to.as_ref(), &command) {
             return;
         }
+        if let (Source::Ask, Ok(entity)) = (&source, &to)
+            && !self.is_ours(entity)
+        {
+            let refusal = Refusal::new(code::NOT_OWNER, format!("`{entity}` lives in another partition"))
+                .hint("compute the partition from the key's first token, or ask on `request`");
+            self.answers.extend(reply_to.map(|reply_to| (reply_to, refusal_reply(command.id, refusal))));
+            return;
+        }
         let desk = Desk { outbox: &self.state.outbox, partitions: self.settings.partitions, now };
         let turn = match to {
             Err(unreadable) => decide::unreadable(unreadable, source, command, &desk),

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use bus_client::StoredEvent;
 use bus_schemas::views::task::Task;
 use bus_schemas::wire::WireEvent;
 use bus_schemas::{Key, Timestamp, upcast};
-use bus_client::StoredEvent;
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
 use super::Error;

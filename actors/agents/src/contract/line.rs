@@ -47,9 +47,6 @@ impl Line {
     pub(crate) fn bus(&self) -> &Bus {
         &self.bus
     }
-    pub(crate) fn worker(&self) -> &str {
-        &self.worker
-    }
     pub(crate) fn attempt(&self) -> u32 {
         self.attempt
     }

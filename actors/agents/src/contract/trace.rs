@@ -37,3 +37,35 @@ pub(crate) fn current_trace(otherwise: Option<TraceContext>) -> Option<TraceCont
         flags: found.trace_flags().to_u8(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::TracerProvider as _;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    const PARENT: TraceContext = TraceContext { trace_id: [7; 16], span_id: [8; 8], flags: 1 };
+
+    #[test]
+    fn a_span_continues_the_trace_that_came_with_the_job() {
+        let tracer = SdkTracerProvider::builder().build().tracer("test");
+        let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+        let found = tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let span = tracing::info_span!("effects");
+            continue_trace(&span, Some(PARENT));
+            span.in_scope(|| current_trace(None))
+        });
+        let found = found.expect("the layer gives every span a context");
+        assert_eq!((found.trace_id, found.flags), (PARENT.trace_id, PARENT.flags));
+        assert_ne!(found.span_id, PARENT.span_id, "it is a span of its own");
+    }
+
+    #[test]
+    fn without_the_layer_the_trace_is_passed_on() {
+        let span = tracing::info_span!("effects");
+        continue_trace(&span, Some(PARENT));
+        assert_eq!(span.in_scope(|| current_trace(Some(PARENT))), Some(PARENT));
+    }
+}

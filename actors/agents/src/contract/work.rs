@@ -77,7 +77,12 @@ impl Work {
     }
 
     /// Keeps bytes under their hash. The same bytes again cost nothing, so a repeated attempt leaves no litter.
-    pub async fn put_artifact(&self, name: &str, media_type: &str, bytes: Bytes) -> Result<Artifact, Failure> {
+    pub async fn put_artifact(
+        &self,
+        name: &str,
+        media_type: &str,
+        bytes: Bytes,
+    ) -> Result<Artifact, Failure> {
         let length = bytes.len() as u64;
         if length > ARTIFACT_BYTES_MAX {
             return Err(too_large(name, length));
@@ -113,7 +118,10 @@ impl Work {
         serde_json::from_slice(&bytes).map_err(|error| {
             Failure::permanent(
                 "artifact-malformed",
-                format!("artifact `{}` of step `{}` is not what was expected: {error}", artifact.name, artifact.step),
+                format!(
+                    "artifact `{}` of step `{}` is not what was expected: {error}",
+                    artifact.name, artifact.step
+                ),
             )
             .hint("run the whole task again: its steps may come from different versions of the agents")
         })
@@ -159,7 +167,7 @@ impl Work {
     {
         let stop = self.canceled.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
-        let (tell, mut told) = watch::channel(None);
+        let (tell, told) = watch::channel(None);
         let watch = Watch::new(
             move |done, total, note| {
                 tell.send_replace(Some(Progress { done, total, note: note.to_owned() }));
@@ -174,18 +182,18 @@ impl Work {
             tokio::select! {
                 biased;
                 ended = &mut running => break ended,
-                _ = ticks.tick() => self.pass_on(&mut told).await,
+                _ = ticks.tick() => self.pass_on(&told).await,
             }
         };
-        self.pass_on(&mut told).await;
+        self.pass_on(&told).await;
         match ended {
             Ok(outcome) => outcome.map_err(Into::into),
             Err(error) => Err(ended_early(error)),
         }
     }
 
-    async fn pass_on(&self, told: &mut watch::Receiver<Option<Progress>>) {
-        let latest = told.borrow_and_update().clone();
+    async fn pass_on(&self, told: &watch::Receiver<Option<Progress>>) {
+        let latest = told.borrow().clone();
         if let Some(Progress { done, total, note }) = latest {
             self.progress(done, total, &note).await;
         }

@@ -21,6 +21,9 @@ pub const DOCUMENT_BYTES_MAX: u64 = 512 * 1024;
 /// Bounds the text and the index of it in memory; further documents, in order of path, are counted and not read.
 pub const INDEXED_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
+/// Bounds what a section costs beyond its text; a document whose sections would exceed it is not read.
+pub const SECTIONS_MAX: usize = 50_000;
+
 /// Passages quoted for one question: one that answers and two that add to it.
 pub const PASSAGES_MAX: usize = 3;
 
@@ -88,9 +91,14 @@ pub fn docs(repo: &Path, goal: &str, watch: &Watch) -> Result<Docs, Error> {
         let room = DOCUMENT_BYTES_MAX.min(INDEXED_BYTES_MAX - read.bytes);
         match files::read_text(&entry.path, room) {
             Some(text) if !files::is_binary(text.as_bytes()) => {
+                let mut found = indexed(&entry.name, &text);
+                if sections.len() + found.len() > SECTIONS_MAX {
+                    read.skipped += 1;
+                    return Ok(());
+                }
                 read.documents += 1;
                 read.bytes += entry.bytes.min(room);
-                sections.extend(indexed(&entry.name, &text));
+                sections.append(&mut found);
             }
             _ => read.skipped += 1,
         }
@@ -123,9 +131,20 @@ fn is_document(path: &str) -> bool {
 }
 
 fn is_plain_document(stem: &str) -> bool {
-    const STEMS: [&str; 9] =
-        ["readme", "contributing", "license", "licence", "copying", "install", "usage", "hacking", "architecture"];
-    STEMS.iter().any(|known| stem.strip_prefix(known).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
+    const STEMS: [&str; 9] = [
+        "readme",
+        "contributing",
+        "license",
+        "licence",
+        "copying",
+        "install",
+        "usage",
+        "hacking",
+        "architecture",
+    ];
+    STEMS
+        .iter()
+        .any(|known| stem.strip_prefix(known).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
 }
 
 fn indexed(file: &str, text: &str) -> Vec<Indexed> {
@@ -147,7 +166,7 @@ fn passage(indexed: &Indexed, score: f32) -> Option<Passage> {
     for (index, line) in lines.iter().enumerate().skip(first).take(PASSAGE_LINES_MAX) {
         let room = PASSAGE_BYTES_MAX.saturating_sub(text.len() + 1);
         if index > first {
-            if line.len() > room {
+            if line.len() > room || is_apparatus(line) {
                 break;
             }
             text.push('\n');
@@ -172,8 +191,16 @@ fn passage(indexed: &Indexed, score: f32) -> Option<Passage> {
 /// Lines that look good on a project page and say nothing: blanks, badges, images, markup, comments, rules.
 fn is_decoration(line: &str) -> bool {
     let line = line.trim();
-    let starts = ["[![", "![", "<", "-->", ".. image::", ".. |", "   :", "---", "===", "***"];
-    line.is_empty() || starts.iter().any(|start| line.starts_with(start))
+    let starts = ["<", "-->", ".. image::", ".. |", ":target:", ":alt:", "---", "===", "***"];
+    line.is_empty() || is_apparatus(line) || starts.iter().any(|start| line.starts_with(start))
+}
+
+/// Badges and the targets of links, which end what a passage has to say.
+fn is_apparatus(line: &str) -> bool {
+    let line = line.trim_start();
+    let target =
+        line.starts_with('[') && line.split_once("]: ").is_some_and(|(name, _)| !name.contains("]("));
+    target || line.starts_with("[![") || line.starts_with("![")
 }
 
 #[cfg(test)]

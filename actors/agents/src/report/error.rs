@@ -25,6 +25,8 @@ pub enum Error {
     TooLarge { what: &'static str, limit: u64 },
     #[error("could not build the documentation index")]
     Index { source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("could not load the grammar of {language}")]
+    Grammar { language: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("could not render the {what}")]
     Render { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
 }
@@ -43,6 +45,7 @@ impl Error {
             Self::GitFailed { .. } => "git-failed",
             Self::TooLarge { .. } => "too-large",
             Self::Index { .. } => "index-failed",
+            Self::Grammar { .. } => "grammar-failed",
             Self::Render { .. } => "render-failed",
         }
     }
@@ -50,19 +53,31 @@ impl Error {
     /// What the user can do next.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::PathMissing { .. } => "check the spelling, and that the folder is on the machine that runs the agents",
+            Self::PathMissing { .. } => {
+                "check the spelling, and that the folder is on the machine that runs the agents"
+            }
             Self::NotAFolder { .. } => "give the folder that holds the repository, not a file inside it",
             Self::NotARepository { .. } => {
                 "give the top folder of a git working copy, the one that contains `.git`, or run `git init` there"
             }
-            Self::RepositoryUnreadable { .. } => "give the user that runs the agents read access to the folder",
+            Self::RepositoryUnreadable { .. } => {
+                "give the user that runs the agents read access to the folder"
+            }
             Self::WithoutCommits { .. } => "make a first commit, then ask again",
             Self::Canceled => "ask again when you want the report",
             Self::GitMissing { .. } => "install git on the machine that runs the agents, and check its PATH",
-            Self::GitFailed { .. } => "run `git fsck` in the repository and repair what it names, then ask again",
-            Self::TooLarge { .. } => "add generated or vendored folders to `.gitignore`, or report on a smaller repository",
-            Self::Index { .. } => "check that there is free memory on the machine that runs the agents, then ask again",
-            Self::Render { .. } => "this is a fault in the report itself: please file an issue with the message",
+            Self::GitFailed { .. } => {
+                "run `git fsck` in the repository and repair what it names, then ask again"
+            }
+            Self::TooLarge { .. } => {
+                "add generated or vendored folders to `.gitignore`, or report on a smaller repository"
+            }
+            Self::Index { .. } => {
+                "check that there is free memory on the machine that runs the agents, then ask again"
+            }
+            Self::Grammar { .. } | Self::Render { .. } => {
+                "this is a fault in the report itself: please file an issue with the message"
+            }
         }
     }
 }

@@ -202,8 +202,10 @@ pub(super) fn head(path: &Path, watch: &Watch) -> Result<String, Error> {
         Error::GitFailed { .. } => Error::NotARepository { path: shown() },
         other => other,
     })?;
-    line(&real, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]).map_err(|error| match error {
+    line(&real, &["rev-parse", "--verify", "--quiet", "HEAD"]).map_err(|error| match error {
         Error::GitFailed { .. } => Error::WithoutCommits { path: shown() },
         other => other,
-    })
+    })?;
+    // A branch that names a commit which is not there is damage and not an empty repository.
+    line(&real, &["rev-parse", "--verify", "HEAD^{commit}"])
 }

@@ -33,6 +33,10 @@ const PATHS_TRACKED_MAX: usize = 200_000;
 /// Bounds the table of who changed how much in which top-level folder.
 const SHARES_TRACKED_MAX: usize = 200_000;
 
+/// No file system holds a longer path, and no person has a longer name.
+const PATH_BYTES_MAX: usize = 4096;
+const NAME_BYTES_MAX: usize = 256;
+
 /// Between two progress reports.
 const PROGRESS_EVERY: u64 = 200;
 
@@ -49,6 +53,7 @@ const LOG: &[&str] = &[
     "--no-textconv",
     "--no-diff-merges",
     "--diff-algorithm=myers",
+    "-O/dev/null",
     "--encoding=UTF-8",
     "--format=tformat:%x1e%at%x1f%aE%x1f%aN",
 ];
@@ -185,8 +190,8 @@ impl Tally {
     fn begin_commit(&mut self, header: &str) {
         let mut parts = header.splitn(3, '\u{1f}');
         let seconds = parts.next().and_then(|at| at.parse().ok()).unwrap_or(0);
-        let email = parts.next().unwrap_or_default();
-        let name = parts.next().unwrap_or_default();
+        let email = files::clip(parts.next().unwrap_or_default(), NAME_BYTES_MAX);
+        let name = files::clip(parts.next().unwrap_or_default(), NAME_BYTES_MAX);
         self.commits += 1;
         let week = moment(seconds).iso_week();
         *self.weeks.entry((week.year(), week.week())).or_default() += 1;
@@ -194,7 +199,13 @@ impl Tally {
         let key = if email.is_empty() { name.to_owned() } else { email.to_lowercase() };
         let index = *self.author_by_email.entry(key).or_insert_with(|| {
             let (name, email) = (name.to_owned(), email.to_owned());
-            self.authors.push(Author { name, email, change: Change::default(), first: seconds, last: seconds });
+            self.authors.push(Author {
+                name,
+                email,
+                change: Change::default(),
+                first: seconds,
+                last: seconds,
+            });
             self.authors.len() - 1
         });
         self.author = index;
@@ -216,17 +227,19 @@ impl Tally {
             author.change.added += added;
             author.change.deleted += deleted;
         }
-        if self.paths.len() >= PATHS_TRACKED_MAX && !self.paths.contains_key(path) {
+        let full = self.paths.len() >= PATHS_TRACKED_MAX && !self.paths.contains_key(path);
+        if full || path.len() > PATH_BYTES_MAX {
             self.changes_untracked += 1;
-        } else {
-            let change = self.paths.entry(path.to_owned()).or_default();
-            change.commits += 1;
-            change.added += added;
-            change.deleted += deleted;
+            return;
         }
+        let change = self.paths.entry(path.to_owned()).or_default();
+        change.commits += 1;
+        change.added += added;
+        change.deleted += deleted;
         let folder = path.split_once('/').map_or(".", |(folder, _)| folder);
-        if self.shares.len() < SHARES_TRACKED_MAX {
-            *self.shares.entry((folder.to_owned(), self.author)).or_default() += added + deleted;
+        let share = (folder.to_owned(), self.author);
+        if self.shares.len() < SHARES_TRACKED_MAX || self.shares.contains_key(&share) {
+            *self.shares.entry(share).or_default() += added + deleted;
         }
     }
 
@@ -309,7 +322,9 @@ fn folders(root: &Path, shares: &HashMap<(String, usize), u64>, authors: &[Autho
 }
 
 fn bus_factor(path: &str, mut shares: Vec<(u64, &Author)>) -> Folder {
-    shares.sort_by(|(a_lines, a), (b_lines, b)| (b_lines, &a.email, &a.name).cmp(&(a_lines, &b.email, &b.name)));
+    shares.sort_by(|(a_lines, a), (b_lines, b)| {
+        (b_lines, &a.email, &a.name).cmp(&(a_lines, &b.email, &b.name))
+    });
     let lines_changed: u64 = shares.iter().map(|(lines, _)| lines).sum();
     let mut sum = 0;
     let mut key_authors = Vec::new();

@@ -118,7 +118,9 @@ pub fn hotspots(repo: &Path, watch: &Watch) -> Result<Hotspots, Error> {
     let mut tally = Tally::new();
     let mut grammars = Grammar::all()?;
     files::walk(repo, watch, "parsing source files", |entry| {
-        let Some(index) = grammars.iter().position(|grammar| grammar.takes(&entry.name)) else { return Ok(()) };
+        let Some(index) = grammars.iter().position(|grammar| grammar.takes(&entry.name)) else {
+            return Ok(());
+        };
         if entry.bytes > SOURCE_BYTES_MAX {
             tally.oversized.push(entry.name);
             return Ok(());
@@ -193,9 +195,11 @@ impl Tally {
 
     fn finish(mut self) -> Hotspots {
         self.languages.sort_by(|a, b| a.language.cmp(&b.language));
-        let long_functions = self.long.into_sorted().into_iter().map(|(lines, (file, start_line, name))| {
-            LongFunction { name, file, start_line, lines }
-        });
+        let long_functions = self
+            .long
+            .into_sorted()
+            .into_iter()
+            .map(|(lines, (file, start_line, name))| LongFunction { name, file, start_line, lines });
         Hotspots {
             languages: self.languages,
             notes_total: self.notes_total,

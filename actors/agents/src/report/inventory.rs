@@ -93,7 +93,11 @@ pub fn inventory(repo: &Path, watch: &Watch) -> Result<Inventory, Error> {
     })?;
     let mut languages: Vec<_> = count.languages.into_values().collect();
     languages.sort_by(|a, b| {
-        (b.tally.lines.total, b.tally.bytes, &a.language).cmp(&(a.tally.lines.total, a.tally.bytes, &b.language))
+        (b.tally.lines.total, b.tally.bytes, &a.language).cmp(&(
+            a.tally.lines.total,
+            a.tally.bytes,
+            &b.language,
+        ))
     });
     Ok(Inventory {
         total: count.total,

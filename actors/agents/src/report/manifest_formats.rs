@@ -22,7 +22,9 @@ pub(super) fn format_of(path: &str) -> Option<(Ecosystem, Parse)> {
         "go.mod" => (Ecosystem::Go, lines::go_mod),
         "Gemfile" => (Ecosystem::Rubygems, lines::gemfile),
         "pom.xml" => (Ecosystem::Maven, xml::pom),
-        _ if name.starts_with("requirements") && name.ends_with(".txt") => (Ecosystem::Python, lines::requirements),
+        _ if name.starts_with("requirements") && name.ends_with(".txt") => {
+            (Ecosystem::Python, lines::requirements)
+        }
         _ => return None,
     })
 }

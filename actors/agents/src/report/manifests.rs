@@ -20,6 +20,12 @@ pub const MANIFEST_BYTES_MAX: u64 = 1024 * 1024;
 /// Per manifest; more than this is a list that no reader goes through.
 pub const DEPENDENCIES_MAX: usize = 2_000;
 
+/// Kept over all manifests; those of further manifests are counted and not listed.
+pub const DEPENDENCIES_KEPT_MAX: usize = 100_000;
+
+/// Kept over all manifests; a repository with more has a fault that the first of them show.
+pub const FINDINGS_MAX: usize = 1_000;
+
 /// The manifests of a repository, sorted by path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifests {
@@ -28,7 +34,7 @@ pub struct Manifests {
     pub findings: Vec<Finding>,
     /// Dependencies named in all manifests, each manifest's own.
     pub dependencies_total: u64,
-    /// Whether there are more manifests than [`MANIFESTS_MAX`].
+    /// Whether there are more manifests than [`MANIFESTS_MAX`] or findings than [`FINDINGS_MAX`].
     pub truncated: bool,
 }
 
@@ -40,7 +46,7 @@ pub struct Manifest {
     pub version: Option<String>,
     /// Sorted by kind and name.
     pub dependencies: Vec<Dependency>,
-    /// Dependencies beyond [`DEPENDENCIES_MAX`].
+    /// Dependencies beyond [`DEPENDENCIES_MAX`], or beyond [`DEPENDENCIES_KEPT_MAX`] in all.
     pub omitted: u64,
 }
 
@@ -104,6 +110,7 @@ pub(super) struct Reading {
     pub(super) name: Option<String>,
     pub(super) version: Option<String>,
     pub(super) dependencies: Vec<Dependency>,
+    pub(super) omitted: u64,
     /// What members of the workspace may inherit: by dependency name, and the version as `None`.
     pub(super) offers: BTreeMap<Option<String>, String>,
     pub(super) version_inherited: bool,
@@ -131,6 +138,7 @@ pub fn manifests(repo: &Path, watch: &Watch) -> Result<Manifests, Error> {
     let mut read = Vec::new();
     let mut findings = Vec::new();
     let mut truncated = false;
+    let mut room = DEPENDENCIES_KEPT_MAX;
     files::walk(repo, watch, "reading manifests", |entry| {
         let Some((ecosystem, parse)) = formats::format_of(&entry.name) else { return Ok(()) };
         if read.len() == MANIFESTS_MAX {
@@ -139,24 +147,44 @@ pub fn manifests(repo: &Path, watch: &Watch) -> Result<Manifests, Error> {
         }
         let reading = match files::read_text(&entry.path, MANIFEST_BYTES_MAX) {
             Some(text) => parse(&entry.name, text.trim_start_matches('\u{feff}')),
-            None => Err(Problem { line: None, text: format!("larger than {MANIFEST_BYTES_MAX} bytes or unreadable") }),
+            None => Err(Problem {
+                line: None,
+                text: format!("larger than {MANIFEST_BYTES_MAX} bytes or unreadable"),
+            }),
         };
         match reading {
             Ok(mut reading) => {
                 let problems = std::mem::take(&mut reading.problems);
                 findings.extend(problems.into_iter().map(|problem| problem.at(&entry.name)));
+                reading.bound(&mut room);
                 read.push((entry.name, ecosystem, reading));
             }
             Err(problem) => findings.push(problem.at(&entry.name)),
         }
+        truncated |= findings.len() > FINDINGS_MAX;
+        findings.truncate(FINDINGS_MAX);
         Ok(())
     })?;
     inherit(&mut read);
-    let mut manifests: Vec<_> = read.into_iter().map(|(path, ecosystem, one)| finish(path, ecosystem, one)).collect();
+    let mut manifests: Vec<_> =
+        read.into_iter().map(|(path, ecosystem, one)| finish(path, ecosystem, one)).collect();
     manifests.sort_by(|a, b| a.path.cmp(&b.path));
     findings.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     let count = |manifest: &Manifest| manifest.dependencies.len() as u64 + manifest.omitted;
     Ok(Manifests { dependencies_total: manifests.iter().map(count).sum(), manifests, findings, truncated })
+}
+
+impl Reading {
+    /// Keeps as many dependencies as one manifest may have and as there is room for.
+    fn bound(&mut self, room: &mut usize) {
+        self.dependencies.sort();
+        self.dependencies.dedup();
+        let kept = self.dependencies.len().min(DEPENDENCIES_MAX).min(*room);
+        self.omitted = (self.dependencies.len() - kept) as u64;
+        self.dependencies.truncate(kept);
+        self.dependencies.shrink_to_fit();
+        *room -= kept;
+    }
 }
 
 impl Problem {
@@ -194,10 +222,8 @@ fn folders_up(path: &str) -> impl Iterator<Item = &str> {
 }
 
 fn finish(path: String, ecosystem: Ecosystem, reading: Reading) -> Manifest {
-    let mut dependencies = reading.dependencies;
+    let Reading { name, version, mut dependencies, omitted, .. } = reading;
+    // Inherited requirements have only now been filled in.
     dependencies.sort();
-    dependencies.dedup();
-    let omitted = dependencies.len().saturating_sub(DEPENDENCIES_MAX) as u64;
-    dependencies.truncate(DEPENDENCIES_MAX);
-    Manifest { path, ecosystem, name: reading.name, version: reading.version, dependencies, omitted }
+    Manifest { path, ecosystem, name, version, dependencies, omitted }
 }

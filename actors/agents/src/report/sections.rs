@@ -36,14 +36,19 @@ pub(super) fn split(path: &str, text: &str) -> Vec<Section> {
         Some("rst") => rst_headings(text),
         _ => Vec::new(),
     };
-    sections(headings, text.lines().count())
+    sections(headings, front_matter_lines(text) + 1, text.lines().count())
 }
 
-fn sections(headings: Vec<Heading>, lines: usize) -> Vec<Section> {
+fn sections(headings: Vec<Heading>, top: usize, lines: usize) -> Vec<Section> {
     let mut sections = Vec::with_capacity(headings.len() + 1);
     let first = headings.first().map_or(lines + 1, |heading| heading.line);
-    if first > 1 {
-        sections.push(Section { heading: String::new(), start_line: 1, body_line: 1, end_line: first - 1 });
+    if first > top {
+        sections.push(Section {
+            heading: String::new(),
+            start_line: top,
+            body_line: top,
+            end_line: first - 1,
+        });
     }
     let mut headings = headings.into_iter().peekable();
     while let Some(heading) = headings.next() {
@@ -56,6 +61,15 @@ fn sections(headings: Vec<Heading>, lines: usize) -> Vec<Section> {
         });
     }
     sections
+}
+
+/// How many lines the settings take that some site generators expect between two rules at the top.
+fn front_matter_lines(text: &str) -> usize {
+    let mut lines = text.lines();
+    if lines.next().map(str::trim_end) != Some("---") {
+        return 0;
+    }
+    lines.position(|line| line.trim_end() == "---").map_or(0, |index| index + 2)
 }
 
 /// Headings that stand on their own; one inside a quotation or a list item belongs to that.
@@ -124,7 +138,9 @@ fn rst_headings(text: &str) -> Vec<Heading> {
 
 fn is_rule(line: &str) -> bool {
     let mut chars = line.chars();
-    chars.next().is_some_and(|first| line.len() >= 2 && RST_RULES.contains(first) && chars.all(|next| next == first))
+    chars
+        .next()
+        .is_some_and(|first| line.len() >= 2 && RST_RULES.contains(first) && chars.all(|next| next == first))
 }
 
 fn shorten(words: &str) -> String {
@@ -144,6 +160,13 @@ mod tests {
     fn markdown_is_cut_at_its_headings() {
         let text = "intro\n\n# One `a`\ntext\n```\n# not a heading\n```\nTwo\n===\n\nend\n";
         let expected = [("", 1, 1, 2), ("One a", 3, 4, 7), ("Two", 8, 10, 11)];
+        assert_eq!(outline("a.md", text), expected.map(|(h, a, b, c)| (h.to_owned(), a, b, c)));
+    }
+
+    #[test]
+    fn settings_at_the_top_are_not_a_section() {
+        let expected = [("", 4, 4, 5), ("One", 6, 7, 6)];
+        let text = "---\ntitle: x\n---\n\nintro\n# One\n";
         assert_eq!(outline("a.md", text), expected.map(|(h, a, b, c)| (h.to_owned(), a, b, c)));
     }
 

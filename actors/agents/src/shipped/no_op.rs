@@ -14,7 +14,8 @@ pub struct NoOp;
 
 impl Agent for NoOp {
     fn card(&self) -> AgentCard {
-        let skills = vec![skill("noop", "Nothing", "completes at once, for benchmarks and tests", &["benchmark"])];
+        let skills =
+            vec![skill("noop", "Nothing", "completes at once, for benchmarks and tests", &["benchmark"])];
         card(NAME, "does nothing, quickly", skills)
     }
 

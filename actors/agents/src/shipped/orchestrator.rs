@@ -81,14 +81,18 @@ fn repository_of(job: &Job) -> Result<PathBuf, Failure> {
         return Ok(repo);
     }
     path_in(&job.goal).ok_or_else(|| {
-        not_plannable("the goal names no repository, and a report on a repository is what the agents here can make")
+        not_plannable(
+            "the goal names no repository, and a report on a repository is what the agents here can make",
+        )
     })
 }
 
 /// The first absolute path that a goal names, such as in “report on /srv/app”.
 fn path_in(goal: &str) -> Option<PathBuf> {
     goal.split_whitespace()
-        .map(|word| word.trim_matches(|c| matches!(c, '`' | '"' | '\'' | '(' | ')' | ',' | ';' | ':' | '?' | '!')))
+        .map(|word| {
+            word.trim_matches(|c| matches!(c, '`' | '"' | '\'' | '(' | ')' | ',' | ';' | ':' | '?' | '!'))
+        })
         .map(|word| word.strip_suffix('.').unwrap_or(word))
         .find(|word| word.len() > 1 && !word.starts_with("//") && Path::new(word).is_absolute())
         .map(PathBuf::from)

@@ -1,5 +1,7 @@
 //! `research`: what the code and its documentation say. Skills `hotspots` and `docs`.
 
+use std::path::Path;
+
 use bus_schemas::commands::agent::AgentCard;
 use futures::future::BoxFuture;
 use serde_json::json;
@@ -7,7 +9,7 @@ use serde_json::json;
 use super::card::{card, skill, unknown_skill};
 use super::step::analyse;
 use crate::contract::{Agent, Done, Failure, Work};
-use crate::report;
+use crate::report::{self, Watch};
 
 const NAME: &str = "research";
 
@@ -49,7 +51,7 @@ impl Agent for Research {
                 }
                 "docs" => {
                     let goal = work.job.goal.clone();
-                    let search = move |repo: &std::path::Path, watch: &report::Watch| report::docs(repo, &goal, watch);
+                    let search = move |repo: &Path, watch: &Watch| report::docs(repo, &goal, watch);
                     analyse(&work, "docs", search, |found| {
                         json!({
                             "documents": found.documents,

@@ -1,10 +1,11 @@
 //! `reviewer`: holds the findings against each other, and composes the report. Skills `review` and `report`.
 
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bus_schemas::Timestamp;
 use bus_schemas::commands::agent::AgentCard;
 use bytes::Bytes;
-use std::time::SystemTime;
-
-use chrono::{DateTime, SecondsFormat, Utc};
 use futures::future::BoxFuture;
 use serde_json::json;
 
@@ -67,9 +68,10 @@ async fn findings(work: &Work) -> Result<Inputs, Failure> {
 
 async fn review(work: &Work) -> Result<Done, Failure> {
     let inputs = findings(work).await?;
-    let check = move |repo: &std::path::Path, watch: &report::Watch| report::review(repo, &inputs, watch);
+    let check = move |repo: &Path, watch: &report::Watch| report::review(repo, &inputs, watch);
     analyse(work, "review", check, |found: &Review| {
-        let failed: Vec<_> = found.checks.iter().filter(|check| !check.passed).map(|check| &check.name).collect();
+        let failed: Vec<_> =
+            found.checks.iter().filter(|check| !check.passed).map(|check| &check.name).collect();
         json!({ "checks": found.checks.len(), "passed": found.passed, "failed": failed })
     })
     .await
@@ -79,12 +81,13 @@ async fn compose(work: &Work) -> Result<Done, Failure> {
     let repo = repository::required(&work.job)?;
     let inputs = findings(work).await?;
     let review: Review = finding(work, "review").await?;
-    let name = repo.file_name().map_or_else(|| repo.display().to_string(), |name| name.to_string_lossy().into());
+    let name =
+        repo.file_name().map_or_else(|| repo.display().to_string(), |name| name.to_string_lossy().into());
     let meta = Meta {
         title: format!("Repository report: {name}"),
         goal: work.job.goal.clone(),
         repo: repo.display().to_string(),
-        generated_at: DateTime::<Utc>::from(SystemTime::now()).to_rfc3339_opts(SecondsFormat::Secs, true),
+        generated_at: now().to_rfc3339(),
         commit: inputs.history.head.clone(),
     };
     let result = json!({
@@ -95,7 +98,13 @@ async fn compose(work: &Work) -> Result<Done, Failure> {
         "checks_failed": review.failed,
     });
     let composed = work.blocking(move |_| report::compose(&inputs, &review, &meta)).await?;
-    let markdown = work.put_artifact(MARKDOWN, "text/markdown; charset=utf-8", Bytes::from(composed.markdown)).await?;
+    let markdown =
+        work.put_artifact(MARKDOWN, "text/markdown; charset=utf-8", Bytes::from(composed.markdown)).await?;
     let html = work.put_artifact(HTML, "text/html; charset=utf-8", Bytes::from(composed.html)).await?;
     Ok(Done::with(vec![markdown, html], result))
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

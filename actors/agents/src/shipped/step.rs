@@ -31,7 +31,8 @@ pub(super) async fn analyse<T: Serialize + 'static>(
         .blocking(move |watch| {
             let found = analysis(&repo, watch)?;
             // Written here, because a large finding takes its time.
-            let json = serde_json::to_vec(&found).expect("findings have string keys and are written to memory");
+            let json =
+                serde_json::to_vec(&found).expect("findings have string keys and are written to memory");
             Ok::<_, report::Error>((json, summary(&found)))
         })
         .await?;

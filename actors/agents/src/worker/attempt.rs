@@ -82,8 +82,8 @@ impl Attempt<'_> {
         self.extend_lease();
         let (end, interruption) = self.work(events).await;
         match report_of(self.job, end, interruption) {
-            Report::Tell { purpose, command } => self.report(purpose, command).await,
-            Report::GiveBack => return_delivery(self.delivery).await,
+            Some(report) => self.report(report.bounded(self.crew.bus.payload_bytes_max())).await,
+            None => return_delivery(self.delivery).await,
         }
     }
 
@@ -153,10 +153,8 @@ impl Attempt<'_> {
     }
 
     /// Tells the task how it went, for as long as it can be thought to wait for that.
-    async fn report(&self, purpose: &'static str, command: Command) {
+    async fn report(&self, Report { purpose, command }: Report) {
         let patience = self.lease_left().max(REPORT_PATIENCE_MIN);
-        let fits = self.crew.bus.payload_bytes_max();
-        let (purpose, command) = Report::bounded(purpose, command, fits);
         let told = self.line.tell(self.line.id(purpose, 0), &command, patience).await;
         let refusal = match told {
             Ok(Verdict::Accepted) => return finish_delivery(self.delivery).await,

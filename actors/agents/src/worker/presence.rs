@@ -69,7 +69,9 @@ pub(super) async fn keep(crew: &Crew) -> WorkerError {
                     return error;
                 }
             }
-            Err(error) => tracing::warn!(agent = %crew.card.name, error = chain(&error), "sending a heartbeat"),
+            Err(error) => {
+                tracing::warn!(agent = %crew.card.name, error = chain(&error), "sending a heartbeat")
+            }
         }
     }
 }

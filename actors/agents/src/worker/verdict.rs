@@ -5,9 +5,9 @@
 //! | a result | complete | complete | complete | complete |
 //! | a panic | fail: poison | fail: poison | fail: poison | fail: poison |
 //! | an ambiguous failure | fail | fail | fail | fail |
-//! | any other failure | fail | fail: canceled | fail: budget | given back |
-//! | a question | require-input | fail: canceled | fail: budget | given back |
-//! | nothing: it was dropped | | fail: canceled | fail: budget | given back |
+//! | any other failure | fail | fail: canceled | fail: permanent | given back |
+//! | a question | require-input | fail: canceled | fail: permanent | given back |
+//! | nothing: it was dropped | | fail: canceled | fail: permanent | given back |
 
 use std::any::Any;
 
@@ -45,13 +45,13 @@ pub(super) enum Interruption {
     Stopping,
 }
 
-/// What is done about it.
+/// What the task is told.
 #[derive(Debug, PartialEq)]
-pub(super) enum Report {
-    /// The task is told, under an id derived from the job and the purpose.
-    Tell { purpose: &'static str, command: Command },
-    /// Somebody else shall try.
-    GiveBack,
+pub(super) struct Report {
+    /// From this and the job follows the command's id.
+    pub(super) purpose: &'static str,
+    /// The command.
+    pub(super) command: Command,
 }
 
 impl End {
@@ -74,46 +74,46 @@ fn words(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "without a word".to_owned())
 }
 
-/// What to tell the task.
-pub(super) fn report_of(job: &Job, end: End, interruption: Option<Interruption>) -> Report {
+/// What to tell the task; none when the job is given back, so that somebody else tries.
+pub(super) fn report_of(job: &Job, end: End, interruption: Option<Interruption>) -> Option<Report> {
     let attempt = job.attempt;
     let failure = match end {
         End::Returned(Ok(Done { artifacts, result, plan })) => {
             let command = Command::CompleteJob { attempt, artifacts, result, plan };
-            return Report::Tell { purpose: "complete", command };
+            return Some(Report { purpose: "complete", command });
         }
         End::Panicked(text) => {
             let message = format!("the agent `{}` panicked: {text}", job.agent);
             let failure = Failure::new(FailureClass::Poison, "agent-panicked", message)
                 .hint("this is a fault in the agent: its log has the place");
-            return fail(attempt, failure);
+            return Some(fail(attempt, failure));
         }
         End::Returned(Err(failure)) if failure.class() == Some(FailureClass::Ambiguous) => {
-            return fail(attempt, failure);
+            return Some(fail(attempt, failure));
         }
         End::Returned(Err(failure)) => Some(failure),
         End::Dropped => None,
     };
-    match (interruption, failure) {
+    let failure = match (interruption, failure) {
         (Some(Interruption::Unwanted { reason }), _) => {
-            fail(attempt, Failure::new(FailureClass::Canceled, "canceled", format!("the work was stopped: {reason}")))
+            Failure::new(FailureClass::Canceled, "canceled", format!("the work was stopped: {reason}"))
         }
-        (Some(Interruption::Deadline), _) => fail(
-            attempt,
-            Failure::new(FailureClass::Budget, "deadline-exceeded", "the work was not done by its deadline")
-                .hint("submit it again with a later deadline"),
-        ),
-        (Some(Interruption::Stopping | Interruption::LeaseLost), _) | (None, None) => Report::GiveBack,
-        (None, Some(failure)) => fail(attempt, failure),
-    }
+        (Some(Interruption::Deadline), _) => {
+            Failure::permanent("deadline-exceeded", "the deadline came before the work was done")
+                .hint("submit it again with a later deadline")
+        }
+        (Some(Interruption::Stopping | Interruption::LeaseLost), _) | (None, None) => return None,
+        (None, Some(failure)) => failure,
+    };
+    Some(fail(attempt, failure))
 }
 
 fn fail(attempt: u32, failure: Failure) -> Report {
     match failure {
         Failure::Failed(task::Failure { class, code, message, hint }) => {
-            Report::Tell { purpose: "fail", command: Command::FailJob { attempt, class, code, message, hint } }
+            Report { purpose: "fail", command: Command::FailJob { attempt, class, code, message, hint } }
         }
-        Failure::InputRequired { prompt, authorization } => Report::Tell {
+        Failure::InputRequired { prompt, authorization } => Report {
             purpose: "require-input",
             command: Command::RequireInput { attempt, prompt, authorization },
         },
@@ -121,24 +121,17 @@ fn fail(attempt: u32, failure: Failure) -> Report {
 }
 
 impl Report {
-    /// The command, or a failure in its place when no message of `bytes_max` can hold it.
-    pub(super) fn bounded(purpose: &'static str, command: Command, bytes_max: usize) -> (&'static str, Command) {
-        let attempt = match &command {
-            Command::CompleteJob { attempt, .. } => *attempt,
-            _ => return (purpose, command),
-        };
-        let bytes = serde_json::to_vec(&command).map_or(usize::MAX, |body| body.len());
+    /// This report, or a failure in its place when no message of `bytes_max` can hold it.
+    pub(super) fn bounded(self, bytes_max: usize) -> Self {
+        let Command::CompleteJob { attempt, .. } = self.command else { return self };
+        let bytes = serde_json::to_vec(&self.command).map_or(usize::MAX, |body| body.len());
         if bytes.saturating_add(MESSAGE_OVERHEAD_BYTES) <= bytes_max {
-            return (purpose, command);
+            return self;
         }
-        let command = Command::FailJob {
-            attempt,
-            class: FailureClass::Permanent,
-            code: "result-too-large".into(),
-            message: format!("the result has {bytes} bytes, and a message holds {bytes_max}"),
-            hint: Some("the agent must keep large results as artifacts".into()),
-        };
-        ("fail", command)
+        let message = format!("the result has {bytes} bytes, and a message holds {bytes_max}");
+        let failure = Failure::permanent("result-too-large", message)
+            .hint("the agent must keep large results as artifacts");
+        fail(attempt, failure)
     }
 
     /// What is told when a task does not take a result.

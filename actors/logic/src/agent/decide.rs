@@ -177,7 +177,11 @@ fn check_card(card: &AgentCard, context: &Context<'_>) -> Result<(), Refusal> {
         if skill.id.is_empty() || skill.id.len() > SKILL_BYTES_MAX {
             return Err(Refusal::new(
                 "invalid-skills",
-                format!("a skill's id has 1 to {SKILL_BYTES_MAX} bytes, `{}` has {}", skill.id, skill.id.len()),
+                format!(
+                    "a skill's id has 1 to {SKILL_BYTES_MAX} bytes, `{}` has {}",
+                    skill.id,
+                    skill.id.len()
+                ),
             ));
         }
         if !seen.insert(&skill.id) {

@@ -1,8 +1,8 @@
 //! Given, when, then for `agent`.
 
+use actors_core::Timestamp;
 use actors_core::decision::Timer;
 use actors_core::scenario::{Given, given};
-use actors_core::Timestamp;
 use bus_schemas::Body;
 use bus_schemas::commands::agent::{AgentCard, Command, Skill};
 use bus_schemas::commands::broker;
@@ -38,7 +38,14 @@ fn register(worker: &str, capacity: u32, lanes: &[&str]) -> Command {
 
 fn registered(worker: &str, capacity: u32, lanes: &[&str]) -> Event {
     let lanes = lanes.iter().map(|lane| key(lane)).collect();
-    Event::WorkerRegistered { worker: worker.into(), card: card(), capacity, lanes, heartbeat_ms: 1_000, at: NOW }
+    Event::WorkerRegistered {
+        worker: worker.into(),
+        card: card(),
+        capacity,
+        lanes,
+        heartbeat_ms: 1_000,
+        at: NOW,
+    }
 }
 
 fn offer(lane: &str, capacity: u32) -> actors_core::decision::Send {
@@ -48,7 +55,8 @@ fn offer(lane: &str, capacity: u32) -> actors_core::decision::Send {
 
 #[test]
 fn workers_add_up_in_each_lane_they_serve() {
-    let outcome = agent([registered("w1", 2, &["default"])]).when(register("w2", 3, &["fast", "default", "fast"]));
+    let outcome =
+        agent([registered("w1", 2, &["default"])]).when(register("w2", 3, &["fast", "default", "fast"]));
     assert_eq!(outcome.decision().sends, [offer("default", 5), offer("fast", 3)]);
     let timer = Timer::Set {
         name: "heartbeat-w2".into(),
@@ -112,7 +120,10 @@ fn unsound_registrations_are_refused() {
         ("invalid-worker", register(&"w".repeat(65), 1, &["default"])),
         ("invalid-skills", register_with("w", 1, &["default"], nameless)),
         ("invalid-skills", register_with("w", 1, &["default"], twice)),
-        ("invalid-card", register_with("w", 1, &["default"], AgentCard { version: "v".repeat(5_000), ..card() })),
+        (
+            "invalid-card",
+            register_with("w", 1, &["default"], AgentCard { version: "v".repeat(5_000), ..card() }),
+        ),
     ];
     for (code, command) in cases {
         agent([]).when(command).then_refused(code);

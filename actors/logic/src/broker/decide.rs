@@ -12,9 +12,12 @@ use super::state::{State, fold};
 /// What a command leads to.
 pub(super) fn decide(state: &State, command: Command, _: &Context<'_>) -> Result<Decision<Event>, Refusal> {
     Ok(match command {
-        Command::Enqueue { task, attempt, skill, priority, owner, since } => {
-            enqueue(state, Event::Enqueued { task: task.clone(), attempt, skill, priority, owner, since }, &task, attempt)
-        }
+        Command::Enqueue { task, attempt, skill, priority, owner, since } => enqueue(
+            state,
+            Event::Enqueued { task: task.clone(), attempt, skill, priority, owner, since },
+            &task,
+            attempt,
+        ),
         Command::Release { task, attempt } => release(state, task, attempt),
         Command::OfferAgent { agent, skills, capacity } => {
             let skills: BTreeSet<_> = skills.into_iter().collect();
@@ -43,7 +46,7 @@ fn enqueue(state: &State, enqueued: Event, task: &Key, attempt: u32) -> Decision
     if let Some(stale) = runs {
         return fill(state, vec![Event::Released { task: task.clone(), attempt: stale }, enqueued]);
     }
-    if waits.is_some() || state.pick().is_some() {
+    if state.pick().is_some() {
         return fill(state, vec![enqueued]);
     }
     // Nothing that waits could be assigned before, so the new attempt alone can.

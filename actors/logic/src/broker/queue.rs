@@ -59,13 +59,27 @@ impl Owner {
 }
 
 impl Queue {
-    pub(super) fn insert(&mut self, task: &Key, skill: &SmolStr, priority: u8, owner: &SmolStr, since: Timestamp) {
+    pub(super) fn insert(
+        &mut self,
+        task: &Key,
+        skill: &SmolStr,
+        priority: u8,
+        owner: &SmolStr,
+        since: Timestamp,
+    ) {
         self.change_owner(owner, |known| {
             let line = (skill.clone(), Reverse(priority));
             known.waiting.entry(line).or_default().insert((since, task.clone()));
         });
     }
-    pub(super) fn remove(&mut self, task: &Key, skill: &SmolStr, priority: u8, owner: &SmolStr, since: Timestamp) {
+    pub(super) fn remove(
+        &mut self,
+        task: &Key,
+        skill: &SmolStr,
+        priority: u8,
+        owner: &SmolStr,
+        since: Timestamp,
+    ) {
         self.change_owner(owner, |known| {
             let line = (skill.clone(), Reverse(priority));
             if let Some(waiting) = known.waiting.get_mut(&line) {

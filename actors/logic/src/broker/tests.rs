@@ -178,3 +178,26 @@ fn the_cap_bounds_what_runs_at_once() {
         .when(set(None))
         .then([Event::CapSet { concurrent: None }, assigned("c", "coder")]);
 }
+
+#[test]
+fn fewer_running_jobs_count_more_than_having_been_served_longer_ago() {
+    let mut past = vec![offered("coder", 4)];
+    for (name, owner) in [("a1", "ann"), ("a2", "ann"), ("b1", "bob"), ("c1", "cid")] {
+        past.extend([enqueued(name, owner, 5, 1), assigned(name, "coder")]);
+    }
+    past.extend([enqueued("a3", "ann", 5, 1), enqueued("b2", "bob", 5, 9)]);
+    lane(past).when(release("c1")).then([released("c1"), assigned("b2", "coder")]);
+}
+
+/// A later version may allow what an earlier one left waiting: the next decision makes up for it.
+#[test]
+fn what_an_earlier_decision_left_waiting_is_assigned_by_the_next() {
+    let past = || [enqueued("a", "ann", 5, 1), offered("coder", 3), enqueued("z", "ann", 5, 1)];
+    lane(past()).when(enqueue("b", "bob", 5, 2)).then([
+        enqueued("b", "bob", 5, 2),
+        assigned("a", "coder"),
+        assigned("b", "coder"),
+        assigned("z", "coder"),
+    ]);
+    lane(past()).when(release("z")).then([released("z"), assigned("a", "coder")]);
+}

@@ -25,7 +25,11 @@ pub(super) fn decide(
         Command::Fire { due } => Ok(fire(state, due, context)),
         Command::Pause => {
             existing(state, context)?;
-            Ok(if state.paused { Decision::none() } else { Decision::event(Event::Paused).cancel_timer(FIRE) })
+            Ok(if state.paused {
+                Decision::none()
+            } else {
+                Decision::event(Event::Paused).cancel_timer(FIRE)
+            })
         }
         Command::Resume => {
             let plan = existing(state, context)?;
@@ -60,7 +64,12 @@ fn create(
     }
     recurrence::check(&recurrence, context.now)?;
     let next = recurrence::next(&recurrence, context.now);
-    check_task(&recurrence, &task, &task_key(context, next.unwrap_or(context.now)), next.unwrap_or(context.now))?;
+    check_task(
+        &recurrence,
+        &task,
+        &task_key(context, next.unwrap_or(context.now)),
+        next.unwrap_or(context.now),
+    )?;
     Ok(await_next(Decision::event(Event::Created { recurrence, task, next }), next))
 }
 

@@ -16,10 +16,9 @@ const CODE: &str = "invalid-recurrence";
 /// Refuses what never fires or fires too often.
 pub(super) fn check(recurrence: &Recurrence, now: Timestamp) -> Result<(), Refusal> {
     match recurrence {
-        Recurrence::Once { at } if *at <= now => Err(Refusal::new(
-            CODE,
-            format!("the time {} is not in the future", at.to_rfc3339()),
-        )),
+        Recurrence::Once { at } if *at <= now => {
+            Err(Refusal::new(CODE, format!("the time {} is not in the future", at.to_rfc3339())))
+        }
         Recurrence::Every { every_ms } if *every_ms < EVERY_MS_MIN => {
             Err(Refusal::new(CODE, format!("`every_ms` must be at least {EVERY_MS_MIN}, is {every_ms}")))
         }

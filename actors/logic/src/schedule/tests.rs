@@ -85,7 +85,8 @@ fn a_fire_before_its_time_waits_on() {
 
 #[test]
 fn once_ends_after_firing() {
-    let outcome = schedule([created(once(1_005_000), 1_005_000)]).at(Timestamp(1_005_000)).when(fire(1_005_000));
+    let outcome =
+        schedule([created(once(1_005_000), 1_005_000)]).at(Timestamp(1_005_000)).when(fire(1_005_000));
     assert_eq!(outcome.decision().timers, [Timer::Cancel { name: "fire".into() }]);
     outcome.then([fired(1_005_000, None)]).when(fire(1_005_000)).then([]);
 }

@@ -96,7 +96,8 @@ pub(super) fn plan(plan: &Plan, key: &Key) -> Result<(), Refusal> {
 }
 
 fn step(step: &PlanStep, key: &Key) -> Result<(), String> {
-    key.child(&step.step).map_err(|error| format!("the step {:?} can not be part of a key: {error}", step.step))?;
+    key.child(&step.step)
+        .map_err(|error| format!("the step {:?} can not be part of a key: {error}", step.step))?;
     if !(1..=GOAL_BYTES_MAX).contains(&step.goal.len()) {
         return Err(length(&format!("the goal of step `{}`", step.step), GOAL_BYTES_MAX, step.goal.len()));
     }

@@ -42,7 +42,10 @@ impl<'a> Draft<'a> {
     }
     /// What was submitted: drafts are only made of tasks that exist, or begin with `submitted`.
     pub(super) fn submission(&self) -> &Submit {
-        self.state.submission.as_ref().expect("commands for a task that was never submitted are refused first")
+        self.state
+            .submission
+            .as_ref()
+            .expect("commands for a task that was never submitted are refused first")
     }
 
     /// Something happened.

@@ -154,13 +154,12 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             state.submission = Some(submission.clone());
             (state.submitted_at, state.updated_at) = (*at, *at);
         }
-        Event::Planned { .. }
-        | Event::ChildStarted { .. }
-        | Event::ChildSettled { .. } => fold_plan(state, event),
-        Event::Rejected { .. }
-        | Event::Completed { .. }
-        | Event::Failed { .. }
-        | Event::Canceled { .. } => fold_end(state, event),
+        Event::Planned { .. } | Event::ChildStarted { .. } | Event::ChildSettled { .. } => {
+            fold_plan(state, event)
+        }
+        Event::Rejected { .. } | Event::Completed { .. } | Event::Failed { .. } | Event::Canceled { .. } => {
+            fold_end(state, event)
+        }
         Event::CancelRequested { reason, .. } => state.cancel = Some(reason.clone()),
         Event::Retried { at, .. } => {
             (state.failures, state.updated_at) = (0, *at);

@@ -1,1 +1,179 @@
-//! Given, when, then.
+//! Given, when, then for `task`: helpers here, cases by topic.
+
+mod attempts;
+mod ends;
+mod plans;
+mod properties;
+mod submit;
+
+use actors_core::Timestamp;
+use actors_core::decision::{Send, Timer};
+use actors_core::scenario::{Given, Outcome, given};
+use bus_schemas::Hash;
+use bus_schemas::commands::task::{Command, Failure, Plan, PlanStep, Submit};
+use bus_schemas::commands::{broker, deadletter};
+use bus_schemas::events::task::Event;
+use bus_schemas::jobs::{Artifact, EffectStep, FailureClass};
+use bus_schemas::views::task::TaskState;
+use serde_json::Value;
+
+use super::{Phase, Task};
+use crate::testing::{address, key, sent};
+
+/// The time of every scenario that does not say otherwise.
+const NOW: Timestamp = Timestamp(1_000_000);
+
+fn root(events: impl IntoIterator<Item = Event>) -> Given<Task> {
+    given(&address("task/t"), events)
+}
+
+fn submitted(submission: Submit) -> Event {
+    Event::Submitted { submission, at: NOW }
+}
+
+fn queued(attempt: u32) -> Event {
+    Event::Queued { attempt, at: NOW }
+}
+
+fn issued(attempt: u32) -> Event {
+    Event::JobIssued { attempt, agent: key("coder"), at: NOW }
+}
+
+fn started(attempt: u32) -> Event {
+    Event::JobStarted { attempt, worker: "w1".into(), at: NOW }
+}
+
+/// A leaf whose first attempt runs.
+fn running(submission: Submit) -> Given<Task> {
+    root([submitted(submission), queued(1), issued(1), started(1)])
+}
+
+fn enqueue(task: &str, attempt: u32, skill: &str) -> Send {
+    let enqueue = broker::Command::Enqueue {
+        task: key(task),
+        attempt,
+        skill: skill.into(),
+        priority: 5,
+        owner: "anonymous".into(),
+        since: NOW,
+    };
+    sent("broker/default", &enqueue)
+}
+
+fn release(task: &str, attempt: u32) -> Send {
+    sent("broker/default", &broker::Command::Release { task: key(task), attempt })
+}
+
+fn failure(class: FailureClass, code: &str) -> Failure {
+    Failure { class, code: code.into(), message: "it went wrong".into(), hint: None }
+}
+
+fn fail_job(attempt: u32, class: FailureClass) -> Command {
+    let Failure { class, code, message, hint } = failure(class, "broken");
+    Command::FailJob { attempt, class, code, message, hint }
+}
+
+fn complete_job(attempt: u32) -> Command {
+    Command::CompleteJob { attempt, artifacts: vec![artifact("report", "")], result: 42.into(), plan: None }
+}
+
+fn completed() -> Event {
+    Event::Completed { artifacts: vec![artifact("report", "")], result: 42.into(), at: NOW }
+}
+
+fn cancel() -> Command {
+    Command::Cancel { reason: "enough".into(), by: "ann".into() }
+}
+
+fn cancel_requested() -> Event {
+    Event::CancelRequested { reason: "enough".into(), by: "ann".into() }
+}
+
+fn canceled() -> Event {
+    Event::Canceled { reason: "enough".into(), at: NOW }
+}
+
+fn effect(attempt: u32, step: EffectStep) -> Command {
+    Command::RecordEffect { attempt, effect: "push".into(), step, detail: String::new() }
+}
+
+fn effect_recorded(attempt: u32, step: EffectStep) -> Event {
+    Event::EffectRecorded { attempt, effect: "push".into(), step, detail: String::new() }
+}
+
+fn artifact(name: &str, step: &str) -> Artifact {
+    Artifact {
+        name: name.into(),
+        media_type: "text/plain".into(),
+        hash: Hash::of(name.as_bytes()),
+        bytes: 7,
+        step: step.into(),
+    }
+}
+
+fn step(name: &str, after: &[&str]) -> PlanStep {
+    PlanStep {
+        step: name.into(),
+        goal: format!("do {name}"),
+        skill: "code".into(),
+        input: Value::Null,
+        after: after.iter().map(|step| (*step).into()).collect(),
+        optional: false,
+    }
+}
+
+/// `a` and `b`, then `c` after both.
+fn diamond() -> Plan {
+    Plan { steps: vec![step("a", &[]), step("b", &[]), step("c", &["a", "b"])] }
+}
+
+fn planned(plan: Plan) -> Submit {
+    Submit { plan: Some(plan), ..Submit::new("a goal") }
+}
+
+fn child_started(name: &str) -> Event {
+    Event::ChildStarted { step: name.into(), child: key(&format!("t.{name}")) }
+}
+
+fn settle(name: &str, state: TaskState) -> Command {
+    let (mut artifacts, mut failed) = (vec![], None);
+    match state {
+        TaskState::Completed => artifacts.push(artifact(name, "")),
+        TaskState::Failed => failed = Some(failure(FailureClass::Permanent, "broken")),
+        _ => {}
+    }
+    Command::SettleChild { step: name.into(), state, artifacts, result: name.into(), failure: failed }
+}
+
+fn settled(name: &str, state: TaskState) -> Event {
+    match settle(name, state) {
+        Command::SettleChild { step, state, mut artifacts, result, failure } => {
+            artifacts.iter_mut().for_each(|artifact| artifact.step = name.into());
+            Event::ChildSettled { step, state, artifacts, result, failure }
+        }
+        other => panic!("not a settlement: {other:?}"),
+    }
+}
+
+/// The dead letters that the decision records.
+fn dead_letters(outcome: &Outcome<Task>) -> Vec<(String, deadletter::Entry)> {
+    let sends = outcome.decision().sends.iter().filter(|send| send.to.kind.as_str() == "deadletter");
+    sends
+        .map(|send| match send.body.read() {
+            Ok(deadletter::Command::Record(entry)) => (send.to.key.to_string(), entry),
+            Err(error) => panic!("{error}"),
+        })
+        .collect()
+}
+
+/// When the named timer is set to; none if it is not set.
+fn timer(outcome: &Outcome<Task>, wanted: &str) -> Option<Timestamp> {
+    outcome.decision().timers.iter().find_map(|timer| match timer {
+        Timer::Set { name, at, .. } if name == wanted => Some(*at),
+        _ => None,
+    })
+}
+
+fn cancels_timer(outcome: &Outcome<Task>, wanted: &str) -> bool {
+    outcome.decision().timers.contains(&Timer::Cancel { name: wanted.into() })
+}

@@ -32,7 +32,7 @@ const ROWS_MAX: usize = 10;
 const LABEL_CHARS: usize = 32;
 
 /// The text size plotters is told; it draws it a fifth smaller.
-const FONT: i32 = 15;
+const FONT: i32 = 16;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Painted = Result<(), Box<dyn std::error::Error + Send + Sync>>;
@@ -47,19 +47,20 @@ pub(super) struct Charts {
 
 /// Draws all charts of a report.
 pub(super) fn charts(inputs: &Inputs) -> Result<Charts, Error> {
-    let languages = inputs.inventory.languages.iter().map(|row| (row.language.as_str(), row.tally.lines.total));
+    let languages =
+        inputs.inventory.languages.iter().map(|row| (row.language.as_str(), row.tally.lines.total));
     let contributors = inputs.history.contributors.iter().map(|one| (one.name.as_str(), one.commits));
     let churn = inputs.history.churn.iter().map(|file| (file.path.as_str(), file.commits));
     Ok(Charts {
         activity: activity(&inputs.history)?,
-        languages: rows("languages", "Lines by language", "lines", languages.collect())?,
-        contributors: rows("contributors", "Commits by contributor", "commits", contributors.collect())?,
-        churn: rows("churn", "Commits by file, most often changed", "commits", churn.collect())?,
+        languages: rows("languages", "Lines by language", languages.collect())?,
+        contributors: rows("contributors", "Commits by contributor", contributors.collect())?,
+        churn: rows("churn", "Commits by file, most often changed", churn.collect())?,
     })
 }
 
 /// Horizontal bars, longest first as given.
-fn rows(id: &str, title: &str, unit: &str, mut data: Vec<(&str, u64)>) -> Result<String, Error> {
+fn rows(id: &str, title: &str, mut data: Vec<(&str, u64)>) -> Result<String, Error> {
     data.truncate(ROWS_MAX);
     let most = data.iter().map(|(_, value)| *value).max().unwrap_or(0).max(1);
     let height = ROW * data.len().max(1) as i32 + 8;
@@ -70,13 +71,13 @@ fn rows(id: &str, title: &str, unit: &str, mut data: Vec<(&str, u64)>) -> Result
             let middle = top + ROW / 2;
             let end = LABELS + (*value as f64 / most as f64 * room).round().max(1.0) as i32;
             let label = shorten(&one_line(label), LABEL_CHARS);
-            area.draw(&Text::new(label, (LABELS - 10, middle), &style(HPos::Right)))?;
+            area.draw(&Text::new(label, (LABELS - 10, middle), style(HPos::Right)))?;
             area.draw(&Rectangle::new([(LABELS, top + 4), (end, top + ROW - 4)], BAR.filled()))?;
-            area.draw(&Text::new(number(*value), (end + 8, middle), &style(HPos::Left)))?;
+            area.draw(&Text::new(number(*value), (end + 8, middle), style(HPos::Left)))?;
         }
         Ok(())
     })?;
-    let described = data.iter().map(|(label, value)| format!("{}: {} {unit}", one_line(label), number(*value)));
+    let described = data.iter().map(|(label, value)| format!("{}: {}", one_line(label), number(*value)));
     let described: Vec<_> = described.collect();
     Ok(named(&svg, id, title, &described.join("; ")))
 }
@@ -116,7 +117,7 @@ fn columns_chart(area: &Area<'_>, columns: &[u64], first: NaiveDate, last: Naive
     for mark in marks {
         let y = bottom - (mark as f64 / most as f64 * f64::from(bottom - top)).round() as i32;
         area.draw(&PathElement::new([(left, y), (right, y)], GRID))?;
-        area.draw(&Text::new(number(mark), (left - 8, y), &style(HPos::Right)))?;
+        area.draw(&Text::new(number(mark), (left - 8, y), style(HPos::Right)))?;
     }
     // A young project would otherwise get a single bar as wide as the page.
     let width = (f64::from(right - left) / columns.len().max(1) as f64).min(28.0);
@@ -126,10 +127,10 @@ fn columns_chart(area: &Area<'_>, columns: &[u64], first: NaiveDate, last: Naive
         let end = (x + (width - 1.5).max(1.0)).round() as i32;
         area.draw(&Rectangle::new([(x.round() as i32, bottom - height), (end, bottom)], BAR.filled()))?;
     }
-    area.draw(&Text::new(first.to_string(), (left, bottom + 18), &style(HPos::Left)))?;
+    area.draw(&Text::new(first.to_string(), (left, bottom + 18), style(HPos::Left)))?;
     let end = left + (width * columns.len() as f64).round() as i32;
     if first != last && end - left > 180 {
-        area.draw(&Text::new(last.to_string(), (end, bottom + 18), &style(HPos::Right)))?;
+        area.draw(&Text::new(last.to_string(), (end, bottom + 18), style(HPos::Right)))?;
     }
     Ok(())
 }

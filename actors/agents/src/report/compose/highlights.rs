@@ -51,7 +51,8 @@ pub(super) struct Highlight {
 /// The sentences, most urgent first.
 pub(super) fn highlights(inputs: &Inputs, review: &Review, meta: &Meta) -> Vec<Highlight> {
     let mut found = Vec::new();
-    let mut add = |weight: Weight, text: String| found.push(Highlight { weight, label: weight.label(), text });
+    let mut add =
+        |weight: Weight, text: String| found.push(Highlight { weight, label: weight.label(), text });
     checks(review, &mut add);
     people(&inputs.history, &mut add);
     activity(&inputs.history, meta, &mut add);
@@ -64,7 +65,10 @@ pub(super) fn highlights(inputs: &Inputs, review: &Review, meta: &Meta) -> Vec<H
 
 fn checks(review: &Review, add: &mut impl FnMut(Weight, String)) {
     if review.is_clean() {
-        let text = format!("All {} of this report against the repository passed.", count(review.passed, "check", "checks"));
+        let text = format!(
+            "All {} of this report against the repository passed.",
+            count(review.passed, "check", "checks")
+        );
         return add(Weight::Good, text);
     }
     let failed = review.checks.iter().filter(|check| !check.passed).map(|check| check.name.as_str());
@@ -106,7 +110,11 @@ fn activity(history: &History, meta: &Meta, add: &mut impl FnMut(Weight, String)
     if let (Some(now), Some(last)) = (parse(&meta.generated_at), parse(&history.last)) {
         let days = (now - last).num_days();
         if days >= QUIET_DAYS {
-            let text = format!("The last commit is {} old, from {}.", count(days as u64, "day", "days"), day(&history.last));
+            let text = format!(
+                "The last commit is {} old, from {}.",
+                count(days as u64, "day", "days"),
+                day(&history.last)
+            );
             add(Weight::Know, text);
         }
     }
@@ -140,7 +148,9 @@ fn code(hotspots: &Hotspots, add: &mut impl FnMut(Weight, String)) {
     } else if hotspots.languages.iter().any(|row| row.functions > 0) {
         add(Weight::Good, format!("No function is longer than {LONG_FUNCTION_LINES} lines."));
     }
-    if let Some(note) = hotspots.notes.iter().find(|note| note.marker == Marker::Fixme).or(hotspots.notes.first()) {
+    if let Some(note) =
+        hotspots.notes.iter().find(|note| note.marker == Marker::Fixme).or(hotspots.notes.first())
+    {
         let text = format!(
             "{} in comments, such as “{}” ({}:{}).",
             count(hotspots.notes_total, "note is left", "notes are left"),
@@ -153,7 +163,13 @@ fn code(hotspots: &Hotspots, add: &mut impl FnMut(Weight, String)) {
     if hotspots.syntax_errors.total > 0 {
         let paths = hotspots.syntax_errors.paths.iter().map(String::as_str);
         let files = count(hotspots.syntax_errors.total, "source file", "source files");
-        add(Weight::Know, format!("{files} could not be parsed in full: {}.", names(paths)));
+        add(
+            Weight::Know,
+            format!(
+                "{files} could not be parsed in full: {}.",
+                names_of(paths, hotspots.syntax_errors.total)
+            ),
+        );
     }
 }
 
@@ -163,7 +179,8 @@ fn dependencies(manifests: &Manifests, add: &mut impl FnMut(Weight, String)) {
         let mut paths: Vec<_> = paths.collect();
         paths.dedup();
         let manifests = count(paths.len() as u64, "dependency manifest", "dependency manifests");
-        let text = format!("{manifests} could not be read in full: {} (first: {}).", names(paths), first.problem);
+        let text =
+            format!("{manifests} could not be read in full: {} (first: {}).", names(paths), first.problem);
         add(Weight::Act, text);
     }
     let all = manifests.manifests.iter().flat_map(|one| &one.dependencies);
@@ -192,7 +209,14 @@ fn documentation(docs: &Docs, add: &mut impl FnMut(Weight, String)) {
 /// A list for a sentence: the first few names and how many more.
 fn names<S: AsRef<str>>(all: impl IntoIterator<Item = S>) -> String {
     let all: Vec<S> = all.into_iter().collect();
-    let shown: Vec<&str> = all.iter().take(NAMES_MAX).map(AsRef::as_ref).collect();
-    let more = all.len() - shown.len();
-    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+    let total = all.len() as u64;
+    names_of(all, total)
+}
+
+/// As [`names`], where only the first of `total` names are at hand.
+fn names_of<S: AsRef<str>>(first: impl IntoIterator<Item = S>, total: u64) -> String {
+    let shown: Vec<S> = first.into_iter().take(NAMES_MAX).collect();
+    let list = shown.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    let more = total.saturating_sub(shown.len() as u64);
+    if more == 0 { list } else { format!("{list} and {} more", number(more)) }
 }

@@ -98,7 +98,8 @@ fn inventory(report: &Report<'_>, text: &mut String) {
     let languages = inventory.languages.iter().take(ROWS_MAX).map(|row| {
         let counted = row.tally.lines;
         let share = percent(counted.total, inventory.total.lines.total);
-        let numbers = [row.tally.files, counted.total, counted.code, counted.comment, counted.blank].map(number);
+        let numbers =
+            [row.tally.files, counted.total, counted.code, counted.comment, counted.blank].map(number);
         let mut cells = vec![inline(&row.language)];
         cells.extend(numbers);
         cells.push(share);
@@ -116,7 +117,8 @@ fn inventory(report: &Report<'_>, text: &mut String) {
         ),
     );
     line(text, format_args!("### Largest files\n"));
-    let largest = inventory.largest.iter().take(ROWS_MAX).map(|file| vec![inline(&file.path), bytes(file.bytes)]);
+    let largest =
+        inventory.largest.iter().take(ROWS_MAX).map(|file| vec![inline(&file.path), bytes(file.bytes)]);
     table(text, &["File", "Size"], 1, largest, inventory.largest.len());
 }
 

@@ -30,8 +30,15 @@ struct Limits {
     rows: usize,
 }
 
-const LIMITS: Limits =
-    Limits { languages: 40, contributors: 50, manifests: 60, dependencies: 100, findings: 50, notes: 200, rows: 50 };
+const LIMITS: Limits = Limits {
+    languages: 40,
+    contributors: 50,
+    manifests: 60,
+    dependencies: 100,
+    findings: 50,
+    notes: 200,
+    rows: 50,
+};
 
 #[derive(Serialize)]
 struct View<'a> {

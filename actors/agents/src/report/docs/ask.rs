@@ -20,10 +20,59 @@ const PER_FOLDER: f32 = 0.85;
 
 /// Words too frequent to find anything with.
 const STOP_WORDS: &[&str] = &[
-    "a", "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "give", "has", "have", "how",
-    "i", "in", "is", "it", "its", "me", "my", "of", "on", "or", "our", "please", "report", "repository", "repo",
-    "should", "show", "tell", "that", "the", "their", "there", "this", "to", "was", "we", "what", "when", "where",
-    "which", "who", "why", "will", "with", "you", "your",
+    "a",
+    "an",
+    "and",
+    "are",
+    "as",
+    "at",
+    "be",
+    "by",
+    "can",
+    "do",
+    "does",
+    "for",
+    "from",
+    "give",
+    "has",
+    "have",
+    "how",
+    "i",
+    "in",
+    "is",
+    "it",
+    "its",
+    "me",
+    "my",
+    "of",
+    "on",
+    "or",
+    "our",
+    "please",
+    "report",
+    "repository",
+    "repo",
+    "should",
+    "show",
+    "tell",
+    "that",
+    "the",
+    "their",
+    "there",
+    "this",
+    "to",
+    "was",
+    "we",
+    "what",
+    "when",
+    "where",
+    "which",
+    "who",
+    "why",
+    "will",
+    "with",
+    "you",
+    "your",
 ];
 
 /// A standard question with the words that its answers use.
@@ -50,28 +99,65 @@ pub(super) const QUESTIONS: &[Question] = &[
     Question {
         id: "install",
         text: "How is it installed or built?",
-        headings: &["install", "installing", "installation", "build", "building", "setup", "compile", "compiling"],
+        headings: &[
+            "install",
+            "installing",
+            "installation",
+            "build",
+            "building",
+            "setup",
+            "compile",
+            "compiling",
+        ],
         files: &["install"],
         words: &["requirements", "prerequisites", "cargo", "npm", "pip", "make", "docker", "brew"],
     },
     Question {
         id: "usage",
         text: "How is it used?",
-        headings: &["usage", "use", "using", "quickstart", "quick", "start", "started", "example", "examples", "tutorial"],
+        headings: &[
+            "usage",
+            "use",
+            "using",
+            "quickstart",
+            "quick",
+            "start",
+            "started",
+            "example",
+            "examples",
+            "tutorial",
+        ],
         files: &["usage", "quickstart", "tutorial"],
         words: &["run", "command", "guide"],
     },
     Question {
         id: "configuration",
         text: "How is it configured?",
-        headings: &["configuration", "configure", "configuring", "config", "settings", "options", "environment"],
+        headings: &[
+            "configuration",
+            "configure",
+            "configuring",
+            "config",
+            "settings",
+            "options",
+            "environment",
+        ],
         files: &["config"],
         words: &["variable", "variables", "default", "file", "setting"],
     },
     Question {
         id: "architecture",
         text: "How is it made?",
-        headings: &["architecture", "design", "internals", "structure", "layout", "components", "modules", "overview"],
+        headings: &[
+            "architecture",
+            "design",
+            "internals",
+            "structure",
+            "layout",
+            "components",
+            "modules",
+            "overview",
+        ],
         files: &["architecture", "design"],
         words: &["crate", "package", "module", "layer", "folder", "directory"],
     },
@@ -85,7 +171,14 @@ pub(super) const QUESTIONS: &[Question] = &[
     Question {
         id: "contributing",
         text: "How does one contribute?",
-        headings: &["contribute", "contributing", "contribution", "contributions", "contributors", "development"],
+        headings: &[
+            "contribute",
+            "contributing",
+            "contribution",
+            "contributions",
+            "contributors",
+            "development",
+        ],
         files: &["contributing", "hacking"],
         words: &["pull", "request", "issue", "issues", "commit", "review"],
     },
@@ -137,14 +230,22 @@ pub(super) fn goal(goal: &str, index: &Index, sections: &[Indexed]) -> Result<An
         .collect();
     let words: Vec<&str> = words.into_iter().collect();
     let scores = if words.is_empty() { Default::default() } else { index.search(&words)? };
-    let ranked = scores
-        .into_iter()
-        .filter_map(|(position, score)| Some((position, score * standing(&sections.get(position)?.file))));
+    let ranked = scores.into_iter().filter_map(|(position, score)| {
+        let section = sections.get(position)?;
+        Some((position, score * standing(&section.file) * coverage(&words, section)))
+    });
     Ok(Answer {
         id: "goal".to_owned(),
         question: goal.trim().to_owned(),
         passages: best(ranked.collect(), sections),
     })
+}
+
+/// The share of the words that a section contains: one that has them all beats one that repeats the rarest.
+fn coverage(words: &[&str], section: &Indexed) -> f32 {
+    let text = format!("{} {}", section.section.heading, section.body).to_lowercase();
+    let present: BTreeSet<&str> = text.split(|c: char| !c.is_alphanumeric()).collect();
+    words.iter().filter(|word| present.contains(**word)).count() as f32 / words.len().max(1) as f32
 }
 
 fn best(mut ranked: Vec<(usize, f32)>, sections: &[Indexed]) -> Vec<Passage> {
@@ -155,7 +256,9 @@ fn best(mut ranked: Vec<(usize, f32)>, sections: &[Indexed]) -> Vec<Passage> {
         if passages.len() == PASSAGES_MAX || score < least {
             break;
         }
-        let Some(found) = sections.get(position).and_then(|section| passage(section, score)) else { continue };
+        let Some(found) = sections.get(position).and_then(|section| passage(section, score)) else {
+            continue;
+        };
         // Two licences or two copies of a README say the same thing twice.
         if passages.iter().all(|passage| passage.text != found.text) {
             passages.push(found);
@@ -168,7 +271,9 @@ fn best(mut ranked: Vec<(usize, f32)>, sections: &[Indexed]) -> Vec<Passage> {
 fn opening(sections: &[Indexed]) -> Option<usize> {
     let readmes = sections.iter().enumerate().filter(|(_, one)| file_stem(&one.file).starts_with("readme"));
     let readable = readmes.filter(|(_, one)| passage(one, 0.0).is_some());
-    readable.min_by_key(|(position, one)| (one.file.matches('/').count(), *position)).map(|(position, _)| position)
+    readable
+        .min_by_key(|(position, one)| (one.file.matches('/').count(), *position))
+        .map(|(position, _)| position)
 }
 
 fn heading_names(question: &Question, section: &Indexed) -> bool {

@@ -40,7 +40,8 @@ pub(super) struct Function {
     pub(super) lines: u64,
 }
 
-const SCRIPT_FUNCTIONS: &[&str] = &["function_declaration", "generator_function_declaration", "method_definition"];
+const SCRIPT_FUNCTIONS: &[&str] =
+    &["function_declaration", "generator_function_declaration", "method_definition"];
 const SCRIPT_VALUES: &[&str] = &["arrow_function", "function_expression", "generator_function"];
 const SCRIPT_COMMENTS: &[&str] = &["comment", "html_comment"];
 
@@ -75,7 +76,7 @@ impl Grammar {
         let mut parser = Parser::new();
         parser
             .set_language(&grammar)
-            .map_err(|source| Error::Render { what: "syntax tree", source: Box::new(source) })?;
+            .map_err(|source| Error::Grammar { language, source: Box::new(source) })?;
         Ok(Self { language, extensions, comments, functions, values, parser })
     }
 
@@ -90,10 +91,12 @@ impl Grammar {
     /// Parses one file. A tree with errors still has its sound parts read.
     pub(super) fn parse(&mut self, text: &str, watch: &Watch) -> Result<Parsed, Error> {
         watch.check()?;
-        let mut stop = |_: &_| if watch.is_canceled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+        let mut stop =
+            |_: &_| if watch.is_canceled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
         let options = ParseOptions::new().progress_callback(&mut stop);
         let bytes = text.as_bytes();
-        let tree = self.parser.parse_with_options(&mut |at, _| &bytes[at.min(bytes.len())..], None, Some(options));
+        let tree =
+            self.parser.parse_with_options(&mut |at, _| &bytes[at.min(bytes.len())..], None, Some(options));
         let Some(tree) = tree else {
             // A parser that was stopped would otherwise resume the old file with the next one.
             self.parser.reset();

@@ -87,7 +87,12 @@ pub(super) fn go_mod(_path: &str, text: &str) -> Result<Reading, Problem> {
     Ok(reading)
 }
 
-fn go_require<'a>(mut words: impl Iterator<Item = &'a str>, comment: &str, index: usize, reading: &mut Reading) {
+fn go_require<'a>(
+    mut words: impl Iterator<Item = &'a str>,
+    comment: &str,
+    index: usize,
+    reading: &mut Reading,
+) {
     match (words.next(), words.next()) {
         // Indirect requirements are those of the dependencies, which their own manifests state.
         (Some(_), Some(_)) if comment.trim() == "indirect" => {}

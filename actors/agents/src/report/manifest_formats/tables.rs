@@ -6,7 +6,8 @@ use super::lines::python_requirement;
 use crate::report::manifests::{Dependency, Kind, Problem, Reading};
 
 /// Extras with these names hold what developers need and users do not.
-const DEVELOPMENT_GROUPS: &[&str] = &["dev", "test", "tests", "testing", "lint", "docs", "doc", "develop", "typing"];
+const DEVELOPMENT_GROUPS: &[&str] =
+    &["dev", "test", "tests", "testing", "lint", "docs", "doc", "develop", "typing"];
 
 pub(super) fn cargo(_path: &str, text: &str) -> Result<Reading, Problem> {
     let root = toml(text)?;
@@ -29,8 +30,11 @@ pub(super) fn cargo(_path: &str, text: &str) -> Result<Reading, Problem> {
 }
 
 fn cargo_tables(table: &Value, reading: &mut Reading) {
-    let kinds =
-        [("dependencies", Kind::Normal), ("dev-dependencies", Kind::Dev), ("build-dependencies", Kind::Build)];
+    let kinds = [
+        ("dependencies", Kind::Normal),
+        ("dev-dependencies", Kind::Dev),
+        ("build-dependencies", Kind::Build),
+    ];
     for (key, kind) in kinds {
         for (name, value) in pairs(table.get(key)) {
             let inherited = value.get("workspace") == Some(&Value::Bool(true));
@@ -98,9 +102,10 @@ pub(super) fn pyproject(_path: &str, text: &str) -> Result<Reading, Problem> {
         for line in value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             match python_requirement(line, kind) {
                 Some(dependency) => reading.dependencies.push(dependency),
-                None => reading
-                    .problems
-                    .push(Problem { line: None, text: format!("not a requirement: `{}`", line.escape_debug()) }),
+                None => reading.problems.push(Problem {
+                    line: None,
+                    text: format!("not a requirement: `{}`", line.escape_debug()),
+                }),
             }
         }
     };

@@ -53,7 +53,9 @@ pub(super) fn pom(_path: &str, text: &str) -> Result<Reading, Problem> {
             Event::Text(content) => {
                 project.text(&path, String::from_utf8_lossy(&content).trim());
             }
-            Event::Eof if !path.is_empty() => return Err(problem(format!("`{}` is not closed", path.join("/")))),
+            Event::Eof if !path.is_empty() => {
+                return Err(problem(format!("`{}` is not closed", path.join("/"))));
+            }
             Event::Eof if !seen_root => return Err(problem("there is no `project` element".to_owned())),
             Event::Eof => return Ok(project.finish()),
             _ => {}

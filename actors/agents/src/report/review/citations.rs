@@ -47,7 +47,9 @@ pub(super) fn long_functions(
     });
     look_up(repo, cited, sizes, watch, &mut draft)?;
     for one in &hotspots.long_functions {
-        draft.expect(one.lines > LONG_FUNCTION_LINES, || format!("`{}` has only {} lines", one.name, one.lines));
+        draft.expect(one.lines > LONG_FUNCTION_LINES, || {
+            format!("`{}` has only {} lines", one.name, one.lines)
+        });
     }
     Ok(draft.finish("long functions against the length of their files"))
 }
@@ -102,8 +104,10 @@ fn look_up<'a>(
 impl Citation<'_> {
     fn problem(&self, lines: &[&str]) -> Option<String> {
         let (start, end) = (self.start_line, self.end_line);
-        let range = usize::try_from(start).ok().and_then(|start| start.checked_sub(1)).zip(usize::try_from(end).ok());
-        let Some(cited) = range.and_then(|(from, to)| lines.get(from..to)).filter(|cited| !cited.is_empty()) else {
+        let range =
+            usize::try_from(start).ok().and_then(|start| start.checked_sub(1)).zip(usize::try_from(end).ok());
+        let Some(cited) = range.and_then(|(from, to)| lines.get(from..to)).filter(|cited| !cited.is_empty())
+        else {
             return Some(format!("has no lines {start} to {end}, it has {}", lines.len()));
         };
         match self.text {

@@ -16,7 +16,11 @@ pub(super) fn inventory_sums(inventory: &Inventory) -> Check {
     let bytes = tallies().map(|tally| tally.bytes).sum::<u64>() + binary.bytes + uncounted.bytes;
     draft.expect_equal("files of all languages", total.files, files);
     draft.expect_equal("bytes of all languages", total.bytes, bytes);
-    draft.expect_equal("lines of all languages", total.lines.total, tallies().map(|tally| tally.lines.total).sum());
+    draft.expect_equal(
+        "lines of all languages",
+        total.lines.total,
+        tallies().map(|tally| tally.lines.total).sum(),
+    );
     for row in &inventory.languages {
         let lines = row.tally.lines;
         draft.expect_equal(&row.language, lines.total, lines.code + lines.comment + lines.blank);
@@ -67,7 +71,11 @@ pub(super) fn history_commits(repo: &Path, history: &History) -> Result<Check, E
 
 pub(super) fn history_sums(history: &History) -> Check {
     let mut draft = Draft::new("history-sums");
-    draft.expect_equal("commits by week", history.commits, history.weeks.iter().map(|week| week.commits).sum());
+    draft.expect_equal(
+        "commits by week",
+        history.commits,
+        history.weeks.iter().map(|week| week.commits).sum(),
+    );
     let people = &history.contributors;
     draft.expect_equal(
         "contributors listed",
@@ -84,7 +92,8 @@ pub(super) fn history_sums(history: &History) -> Check {
         let holds = if all_listed { stated == found } else { stated >= found };
         draft.expect(holds, || format!("{what}: stated {stated}, found {found}"));
     }
-    draft.expect(history.first <= history.last, || format!("`{}` is after `{}`", history.first, history.last));
+    draft
+        .expect(history.first <= history.last, || format!("`{}` is after `{}`", history.first, history.last));
     draft.finish("totals against the sums over weeks and contributors")
 }
 
@@ -108,7 +117,9 @@ pub(super) fn bus_factors(repo: &Path, history: &History) -> Check {
     for folder in &history.folders {
         let path = &folder.path;
         let inside = !path.contains('/') && path != "..";
-        draft.expect(path == "." || inside && repo.join(path).is_dir(), || format!("`{path}` is not a folder"));
+        draft.expect(path == "." || inside && repo.join(path).is_dir(), || {
+            format!("`{path}` is not a folder")
+        });
         let (factor, authors) = (folder.bus_factor, folder.authors);
         let possible = factor >= 1 && factor <= authors && authors <= history.contributors_total;
         draft.expect(possible, || format!("`{path}`: a bus factor of {factor} among {authors} authors"));
@@ -136,11 +147,16 @@ pub(super) fn hotspot_sums(hotspots: &Hotspots, inventory: &Inventory) -> Check 
     draft.expect(long <= functions, || format!("{long} long functions of {functions} in all"));
     draft.expect(listed <= long, || format!("{listed} long functions listed of {long}"));
     let notes = hotspots.notes.len() as u64;
-    draft.expect(notes <= hotspots.notes_total, || format!("{notes} notes listed of {}", hotspots.notes_total));
+    draft.expect(notes <= hotspots.notes_total, || {
+        format!("{notes} notes listed of {}", hotspots.notes_total)
+    });
     for row in &hotspots.languages {
         let language = &row.language;
-        let known = inventory.languages.iter().find(|one| one.language == *language).map_or(0, |one| one.tally.files);
-        draft.expect(row.files <= known, || format!("{language}: {} files parsed of {known} counted", row.files));
+        let known =
+            inventory.languages.iter().find(|one| one.language == *language).map_or(0, |one| one.tally.files);
+        draft.expect(row.files <= known, || {
+            format!("{language}: {} files parsed of {known} counted", row.files)
+        });
     }
     draft.finish("hot spots against their sums and the inventory")
 }

@@ -26,19 +26,26 @@ fn job() -> Job {
 /// The purpose and the code of a report; empty for one that is given back.
 fn told(end: End, interruption: Option<Interruption>) -> (&'static str, String, Option<FailureClass>) {
     match report_of(&job(), end, interruption) {
-        Report::GiveBack => ("", String::new(), None),
-        Report::Tell { purpose, command: Command::FailJob { attempt: 2, code, class, .. } } => {
+        None => ("", String::new(), None),
+        Some(Report { purpose, command: Command::FailJob { attempt: 2, code, class, .. } }) => {
             (purpose, code, Some(class))
         }
-        Report::Tell { purpose, .. } => (purpose, String::new(), None),
+        Some(Report { purpose, .. }) => (purpose, String::new(), None),
     }
 }
 
 #[test]
 fn every_row_of_the_table() {
     let unwanted = || Some(Interruption::Unwanted { reason: "canceled".into() });
-    let interruptions =
-        || [None, unwanted(), Some(Interruption::Deadline), Some(Interruption::Stopping), Some(Interruption::LeaseLost)];
+    let interruptions = || {
+        [
+            None,
+            unwanted(),
+            Some(Interruption::Deadline),
+            Some(Interruption::Stopping),
+            Some(Interruption::LeaseLost),
+        ]
+    };
     for interruption in interruptions() {
         assert_eq!(told(End::Returned(Ok(Done::default())), interruption.clone()).0, "complete");
         let panicked = told(End::Panicked("oh".into()), interruption.clone());
@@ -53,7 +60,7 @@ fn every_row_of_the_table() {
     ] {
         assert_eq!(told(end(), unwanted()), ("fail", "canceled".into(), Some(FailureClass::Canceled)));
         let late = told(end(), Some(Interruption::Deadline));
-        assert_eq!(late, ("fail", "deadline-exceeded".into(), Some(FailureClass::Budget)));
+        assert_eq!(late, ("fail", "deadline-exceeded".into(), Some(FailureClass::Permanent)));
         assert_eq!(told(end(), Some(Interruption::Stopping)).0, "");
         assert_eq!(told(end(), Some(Interruption::LeaseLost)).0, "");
     }
@@ -71,8 +78,9 @@ fn a_result_that_no_message_holds_becomes_a_failure() {
         result: Value::String("x".repeat(10_000)),
         plan: None,
     };
-    assert_eq!(Report::bounded("complete", command.clone(), 1 << 20), ("complete", command.clone()));
-    let (purpose, command) = Report::bounded("complete", command, 10_000);
+    let report = || Report { purpose: "complete", command: command.clone() };
+    assert_eq!(report().bounded(1 << 20), report());
+    let Report { purpose, command } = report().bounded(10_000);
     assert_eq!(purpose, "fail");
     assert!(matches!(command, Command::FailJob { attempt: 2, code, .. } if code == "result-too-large"));
 }

@@ -1,6 +1,7 @@
 //! The invariants of a lane, under random commands.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use actors_core::scenario::Given;
@@ -9,6 +10,7 @@ use bus_schemas::commands::broker::Command;
 use bus_schemas::events::broker::Event;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use smol_str::SmolStr;
 
 use super::super::state::State;
 use super::{Broker, lane};
@@ -31,6 +33,66 @@ fn command() -> impl Strategy<Value = Command> {
             .prop_map(|(agent, skills, capacity)| Command::OfferAgent { agent, skills, capacity }),
         1 => proptest::option::of(0..5u32).prop_map(|concurrent| Command::SetCap { concurrent }),
     ]
+}
+
+/// The lane once more, the slow way: each pick looks at everything.
+#[derive(Debug, Default)]
+struct Model {
+    waiting: BTreeMap<Key, Event>,
+    running: BTreeMap<Key, (SmolStr, Key)>,
+    served: BTreeMap<SmolStr, u64>,
+    offers: BTreeMap<Key, (Vec<SmolStr>, u32)>,
+    assigned: u64,
+}
+
+impl Model {
+    /// Follows an event; an assignment must be the one that this model would make.
+    fn follow(&mut self, event: &Event) {
+        match event {
+            Event::Enqueued { task, .. } => drop(self.waiting.insert(task.clone(), event.clone())),
+            Event::Assigned { task, agent, .. } => {
+                assert_eq!(self.pick(), Some((task.clone(), agent.clone())), "{self:?}");
+                let Some(Event::Enqueued { owner, .. }) = self.waiting.remove(task) else { return };
+                self.assigned += 1;
+                self.served.insert(owner.clone(), self.assigned);
+                self.running.insert(task.clone(), (owner, agent.clone()));
+            }
+            Event::Released { task, .. } => {
+                if self.waiting.remove(task).is_none() {
+                    self.running.remove(task);
+                }
+            }
+            Event::AgentOffered { agent, skills, capacity } => {
+                self.offers.insert(agent.clone(), (skills.clone(), *capacity));
+            }
+            Event::CapSet { .. } => {}
+        }
+        let busy = |owner: &SmolStr| {
+            let waits =
+                |entry: &Event| matches!(entry, Event::Enqueued { owner: other, .. } if other == owner);
+            self.waiting.values().any(waits) || self.running.values().any(|(other, _)| other == owner)
+        };
+        let forgotten: Vec<_> = self.served.keys().filter(|owner| !busy(owner)).cloned().collect();
+        forgotten.iter().for_each(|owner| drop(self.served.remove(owner)));
+    }
+    fn pick(&self) -> Option<(Key, Key)> {
+        let best = self.waiting.values().filter_map(|entry| {
+            let Event::Enqueued { task, skill, priority, owner, since, .. } = entry else { return None };
+            let running = self.running.values().filter(|(other, _)| other == owner).count();
+            let served = self.served.get(owner).copied().unwrap_or(0);
+            Some((Reverse(*priority), running, served, *since, task.clone(), self.freest(skill)?))
+        });
+        best.min().map(|(_, _, _, _, task, agent)| (task, agent))
+    }
+    fn freest(&self, skill: &SmolStr) -> Option<Key> {
+        let free = self.offers.iter().filter(|(_, (skills, _))| skills.contains(skill)).map(
+            |(agent, (_, capacity))| {
+                let running = self.running.values().filter(|(_, other)| other == agent).count() as u32;
+                (Reverse(capacity.saturating_sub(running)), agent)
+            },
+        );
+        free.filter(|(free, _)| free.0 > 0).min().map(|(_, agent)| agent.clone())
+    }
 }
 
 /// What must hold after each decision.
@@ -60,10 +122,11 @@ proptest! {
 
     #[test]
     fn bounds_hold_nothing_is_assigned_twice_and_the_lane_is_always_full(commands in vec(command(), 0..60)) {
-        let mut given = lane([]);
+        let (mut given, mut model) = (lane([]), Model::default());
         for command in commands {
             let before = given.state().clone();
             let outcome = given.when(command);
+            outcome.decision().events.iter().for_each(|event| model.follow(event));
             check(&before, &outcome.decision().events, outcome.given.state());
             given = outcome.given;
         }

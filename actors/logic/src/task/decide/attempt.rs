@@ -163,7 +163,8 @@ fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
     let (now, attempt) = (draft.now(), draft.state.attempt);
     if let Some(effect) = draft.give_up_effects("the attempt ended before it was said how it ended") {
         failure.class = FailureClass::Ambiguous;
-        failure.hint = Some(format!("find out whether `{effect}` was done, record it as reconciled, then retry"));
+        failure.hint =
+            Some(format!("find out whether `{effect}` was done, record it as reconciled, then retry"));
     }
     let submission = draft.submission();
     let in_time = submission.deadline.is_none_or(|deadline| now < deadline);

@@ -49,11 +49,8 @@ pub(super) fn settle(
     let was_stopping = state.is_stopping();
     let End { state: end, mut artifacts, result, failure } = end;
     for artifact in &mut artifacts {
-        artifact.step = if artifact.step.is_empty() {
-            step.clone()
-        } else {
-            format_smolstr!("{step}.{}", artifact.step)
-        };
+        artifact.step =
+            if artifact.step.is_empty() { step.clone() } else { format_smolstr!("{step}.{}", artifact.step) };
     }
     draft.emit(Event::ChildSettled { step: step.clone(), state: end, artifacts, result, failure });
     if !was_stopping && draft.state.is_stopping() {

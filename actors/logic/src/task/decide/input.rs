@@ -30,8 +30,11 @@ pub(super) fn require(
         ));
     }
     if state.answers.len() >= ANSWERS_MAX {
-        return Err(Refusal::new("too-many-questions", format!("a task asks at most {ANSWERS_MAX} questions"))
-            .hint("fail the job and say what is missing"));
+        return Err(Refusal::new(
+            "too-many-questions",
+            format!("a task asks at most {ANSWERS_MAX} questions"),
+        )
+        .hint("fail the job and say what is missing"));
     }
     if let Some((effect, _)) = state.open_effects().next() {
         return Err(Refusal::new("effect-open", format!("the effect `{effect}` has begun and not ended"))

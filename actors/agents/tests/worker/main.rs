@@ -1,0 +1,13 @@
+//! Workers against a real nats-server and a host that is played.
+//!
+//! The goal: whatever happens to a job, its task hears the truth about it, and the queue keeps the job until then.
+
+mod host;
+mod server;
+mod shipped;
+mod stage;
+
+mod effects;
+mod interrupted;
+mod jobs;
+mod presence;

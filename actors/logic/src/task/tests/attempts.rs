@@ -1,0 +1,250 @@
+//! Attempts of a leaf: jobs, leases, failures, effects, questions.
+
+use super::*;
+
+fn assign(attempt: u32) -> Command {
+    Command::Assign { agent: key("coder"), attempt }
+}
+
+fn start(attempt: u32, worker: &str) -> Command {
+    Command::StartJob { attempt, worker: worker.into() }
+}
+
+#[test]
+fn an_assigned_attempt_becomes_a_job_and_is_started_once_for_each_worker() {
+    let submission = Submit { skill: "code".into(), ..Submit::new("a goal") };
+    let outcome = root([submitted(submission), queued(1)]).when(assign(1));
+    let [job] = &outcome.decision().jobs[..] else { panic!("{:?}", outcome.decision().jobs) };
+    assert_eq!((job.id.as_str(), job.attempt, job.lease_ms, job.skill.as_str()), ("t/1", 1, 30_000, "code"));
+    assert_eq!(timer(&outcome, "lease"), Some(NOW.plus_ms(40_000)));
+    let given = outcome.then([issued(1)]);
+    let again = given.when(assign(1));
+    assert!(again.decision().sends.is_empty() && again.decision().jobs.is_empty(), "the slot is in use");
+    let redelivered = Event::JobStarted { attempt: 1, worker: "w2".into(), at: NOW };
+    again
+        .then([])
+        .when(start(1, "w1"))
+        .then([started(1)])
+        .when(start(1, "w1"))
+        .then([])
+        .when(start(1, "w2"))
+        .then([redelivered])
+        .when(start(2, "w1"))
+        .then_refused("stale-attempt");
+}
+
+#[test]
+fn an_assignment_that_is_not_wanted_frees_its_slot() {
+    let leaf = || [submitted(Submit::new("a goal")), queued(1)];
+    for (past, attempt) in [
+        (leaf().to_vec(), 2),
+        ([leaf().to_vec(), vec![cancel_requested(), canceled()]].concat(), 1),
+        ([leaf().to_vec(), vec![issued(1), started(1), completed()]].concat(), 1),
+    ] {
+        let outcome = root(past).when(assign(attempt));
+        assert_eq!(outcome.decision().sends, [release("t", attempt)]);
+        assert!(outcome.decision().jobs.is_empty());
+        outcome.then([]);
+    }
+}
+
+#[test]
+fn completion_frees_the_slot_tells_the_parent_and_may_be_said_twice() {
+    let submission =
+        Submit { parent: Some(key("t")), deadline: Some(NOW.plus_ms(9)), ..Submit::new("a goal") };
+    let past = [submitted(submission), queued(1), issued(1), started(1)];
+    let outcome = given::<Task>(&address("task/t.a"), past).when(complete_job(1));
+    let settle = Command::SettleChild {
+        step: "a".into(),
+        state: TaskState::Completed,
+        artifacts: vec![artifact("report", "")],
+        result: 42.into(),
+        failure: None,
+    };
+    assert_eq!(outcome.decision().sends, [release("t.a", 1), sent("task/t", &settle)]);
+    assert!(cancels_timer(&outcome, "lease") && cancels_timer(&outcome, "deadline"));
+    outcome
+        .then([completed()])
+        .when(complete_job(1))
+        .then([])
+        .when(complete_job(2))
+        .then_refused("task-final")
+        .when(start(1, "w1"))
+        .then_refused("task-final")
+        .when(Command::RenewLease { attempt: 1 })
+        .then_refused("task-final");
+}
+
+#[test]
+fn too_many_artifacts_are_refused() {
+    let artifacts = vec![artifact("a", ""); 1_001];
+    let command = Command::CompleteJob { attempt: 1, artifacts, result: Value::Null, plan: None };
+    running(Submit::new("a goal")).when(command).then_refused("too-many-artifacts");
+}
+
+#[test]
+fn a_transient_failure_pauses_then_queues_until_the_attempts_are_used_up() {
+    let mut given = running(Submit::new("a goal"));
+    for attempt in [1, 2] {
+        let outcome = given.when(fail_job(attempt, FailureClass::Transient));
+        assert_eq!(outcome.decision().sends, [release("t", attempt)]);
+        let until = timer(&outcome, "backoff").expect("it pauses");
+        let (low, high) = [(800, 1_200), (1_600, 2_400)][attempt as usize - 1];
+        assert!((low..=high).contains(&(until.0 - NOW.0)), "attempt {attempt} pauses until {until}");
+        let failed = Event::AttemptFailed { attempt, failure: failure(FailureClass::Transient, "broken") };
+        let waiting = outcome.then([failed, Event::BackoffStarted { attempt: attempt + 1, until }]);
+        let waiting = waiting.when(fail_job(attempt, FailureClass::Transient)).then([]);
+        let waiting = waiting.when(Command::EndBackoff { attempt: attempt + 2 }).then([]);
+        let outcome = waiting.when(Command::EndBackoff { attempt: attempt + 1 });
+        assert_eq!(outcome.decision().sends, [enqueue("t", attempt + 1, "plan")]);
+        given = outcome.then([queued(attempt + 1)]).when(assign(attempt + 1)).then([issued(attempt + 1)]);
+    }
+    let outcome = given.when(fail_job(3, FailureClass::Transient));
+    let [(entry, letter)] = &dead_letters(&outcome)[..] else { panic!("{:?}", outcome.decision().sends) };
+    assert_eq!((entry.as_str(), letter.class.as_str(), letter.attempts), ("t-3", "job-failed", 3));
+    let last = failure(FailureClass::Transient, "broken");
+    outcome.then([
+        Event::AttemptFailed { attempt: 3, failure: last.clone() },
+        Event::Failed { failure: last, at: NOW },
+    ]);
+}
+
+#[test]
+fn other_failures_are_final_and_only_some_are_dead_letters() {
+    use FailureClass::{Ambiguous, Budget, Canceled, Permanent, Poison};
+    for (class, letters) in [(Permanent, 1), (Poison, 1), (Ambiguous, 0), (Budget, 0), (Canceled, 0)] {
+        let outcome = running(Submit::new("a goal")).when(fail_job(1, class));
+        assert_eq!(dead_letters(&outcome).len(), letters, "{class:?}");
+        let state = outcome.given.state();
+        assert_eq!(
+            (state.status, state.failure.as_ref().map(|failure| failure.class)),
+            (TaskState::Failed, Some(class))
+        );
+    }
+}
+
+#[test]
+fn a_dead_letter_of_a_deep_task_has_a_key_that_fits() {
+    let long = format!("t.{}", "x".repeat(158));
+    let submission = Submit { parent: Some(key("t")), ..Submit::new("a goal") };
+    let past = [submitted(submission), queued(1), issued(1)];
+    let outcome =
+        given::<Task>(&address(&format!("task/{long}")), past).when(fail_job(1, FailureClass::Poison));
+    assert_eq!(dead_letters(&outcome)[0].0.len(), 160);
+}
+
+#[test]
+fn a_silent_worker_is_a_transient_failure_unless_an_effect_is_under_way() {
+    let expire = Command::ExpireLease { attempt: 1 };
+    let outcome = running(Submit::new("a goal")).when(expire.clone());
+    let state = outcome.given.state();
+    assert_eq!(
+        (state.phase, state.failure.as_ref().unwrap().code.as_str()),
+        (Phase::Backoff, "worker-silent")
+    );
+    let outcome = outcome.given.when(expire.clone());
+    assert!(outcome.decision().sends.is_empty());
+    outcome.then([]);
+
+    let begun = running(Submit::new("a goal"))
+        .when(effect(1, EffectStep::Intended))
+        .then([effect_recorded(1, EffectStep::Intended)])
+        .when(effect(1, EffectStep::Started))
+        .then([effect_recorded(1, EffectStep::Started)]);
+    let outcome = begun.when(expire);
+    assert!(dead_letters(&outcome).is_empty());
+    let state = outcome.given.state();
+    assert_eq!(state.failure.as_ref().unwrap().class, FailureClass::Ambiguous);
+    assert_eq!(state.effects["push"].step, EffectStep::Ambiguous);
+    // A person finds out, and tries again.
+    let reconciled = outcome.given.when(effect(1, EffectStep::Reconciled));
+    let retried = reconciled.then([effect_recorded(1, EffectStep::Reconciled)]);
+    retried
+        .when(Command::Retry { by: "ann".into() })
+        .then([Event::Retried { by: "ann".into(), at: NOW }, queued(2)])
+        .when(assign(2))
+        .then([issued(2)])
+        .when(effect(2, EffectStep::Intended))
+        .then([effect_recorded(2, EffectStep::Intended)]);
+}
+
+#[test]
+fn a_lease_is_renewed_by_its_worker_only() {
+    let given = running(Submit::new("a goal")).at(Timestamp(2_000_000));
+    let outcome = given.when(Command::RenewLease { attempt: 1 });
+    assert_eq!(timer(&outcome, "lease"), Some(Timestamp(2_040_000)));
+    outcome.then([]).when(Command::RenewLease { attempt: 2 }).then_refused("stale-attempt");
+}
+
+#[test]
+fn the_effect_ledger_takes_legal_steps_only() {
+    use EffectStep::{Ambiguous, Completed, Failed, Intended, Reconciled, Started};
+    let all = [Intended, Started, Completed, Failed, Ambiguous, Reconciled];
+    // What was said, and what may follow; the same step again is accepted except `started`.
+    let cases: [(&[EffectStep], &[EffectStep]); 7] = [
+        (&[], &[Intended]),
+        (&[Intended], &[Intended, Started]),
+        (&[Intended, Started], &[Completed, Failed, Ambiguous]),
+        (&[Intended, Started, Completed], &[Completed]),
+        (&[Intended, Started, Failed], &[Failed, Intended]),
+        (&[Intended, Started, Ambiguous], &[Ambiguous, Reconciled]),
+        (&[Intended, Started, Ambiguous, Reconciled], &[Reconciled]),
+    ];
+    for (past, legal) in cases {
+        for next in all {
+            let mut given = running(Submit::new("a goal"));
+            for step in past {
+                given = given.when(effect(1, *step)).then([effect_recorded(1, *step)]);
+            }
+            let outcome = given.when(effect(1, next));
+            match legal.contains(&next) {
+                true => assert!(outcome.result.is_ok(), "{past:?} then {next:?}"),
+                false => drop(outcome.then_refused("illegal-effect-step")),
+            }
+        }
+    }
+    running(Submit::new("a goal")).when(effect(2, Intended)).then_refused("stale-attempt");
+    let nameless =
+        Command::RecordEffect { attempt: 1, effect: String::new(), step: Intended, detail: String::new() };
+    running(Submit::new("a goal")).when(nameless).then_refused("invalid-effect");
+}
+
+#[test]
+fn what_was_done_for_sure_is_not_done_again_by_a_later_attempt() {
+    let mut given = running(Submit::new("a goal"));
+    for step in [EffectStep::Intended, EffectStep::Started, EffectStep::Completed] {
+        given = given.when(effect(1, step)).then([effect_recorded(1, step)]);
+    }
+    let given = given.when(fail_job(1, FailureClass::Transient)).given;
+    let given =
+        given.when(Command::EndBackoff { attempt: 2 }).then([queued(2)]).when(assign(2)).then([issued(2)]);
+    given.when(effect(2, EffectStep::Intended)).then_refused("illegal-effect-step");
+}
+
+#[test]
+fn a_question_waits_for_its_answer_and_costs_no_attempt() {
+    let ask = |attempt, prompt: &str| Command::RequireInput {
+        attempt,
+        prompt: prompt.into(),
+        authorization: false,
+    };
+    let answer = Command::ProvideInput { answer: "blue".into(), by: "ann".into() };
+    let submission = Submit { attempts_max: 1, ..Submit::new("a goal") };
+    let outcome = running(submission).when(answer.clone()).then_refused("no-question").when(ask(1, "which?"));
+    assert_eq!(outcome.decision().sends, [release("t", 1)]);
+    assert!(cancels_timer(&outcome, "lease"));
+    let required = Event::InputRequired { attempt: 1, prompt: "which?".into(), authorization: false };
+    let given = outcome.then([required]).when(ask(1, "which?")).then([]);
+    assert_eq!(given.state().status, TaskState::InputRequired);
+    let outcome = given.when(answer);
+    assert_eq!(outcome.decision().sends, [enqueue("t", 2, "plan")]);
+    let provided = Event::InputProvided { answer: "blue".into(), by: "ann".into() };
+    let outcome = outcome.then([provided, queued(2)]).when(assign(2));
+    assert_eq!(outcome.decision().jobs[0].answers, [Value::from("blue")]);
+    let given = outcome.then([issued(2)]).when(ask(1, "which?")).then_refused("stale-attempt");
+    let given = given.when(ask(2, "")).then_refused("invalid-prompt");
+    let given = given.when(effect(2, EffectStep::Intended)).given.when(effect(2, EffectStep::Started)).given;
+    given.when(ask(2, "why?")).then_refused("effect-open");
+    let authorize = Command::RequireInput { attempt: 1, prompt: "may I?".into(), authorization: true };
+    assert_eq!(running(Submit::new("a goal")).when(authorize).given.state().status, TaskState::AuthRequired);
+}

@@ -1,0 +1,123 @@
+//! Starting and stopping a gateway: the read model, the listener, and their orderly end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt as _;
+use bus_client::Bus;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::projections::{self, Projections};
+use crate::rest::{self, Edge};
+
+/// How long requests that are under way may take once the gateway stops.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+/// The read model's file in the data directory.
+const READ_MODEL: &str = "read-model.sqlite";
+
+/// Where a gateway listens, and where its read model lies.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The address; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The directory of the read model. Gateways do not share one.
+    pub data_dir: PathBuf,
+}
+
+/// Why a gateway can not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address is taken, or not ours.
+    #[error("listening on `{listen}`")]
+    Listen { listen: SocketAddr, source: std::io::Error },
+    /// The read model can not be opened.
+    #[error("opening the read model")]
+    Projections(#[from] projections::Error),
+    /// The server or the follower ended on its own.
+    #[error("the gateway's server ended: {0}")]
+    Server(String),
+}
+
+impl Error {
+    /// A stable code with a page in `docs/errors/`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Listen { .. } => "http-port-in-use",
+            Self::Projections(_) => "read-model-unusable",
+            Self::Server(_) => "internal-error",
+        }
+    }
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Listen { .. } => "choose another address with `--http`; port 0 picks a free one",
+            Self::Projections(_) => {
+                "make the data directory writable, or delete `read-model.sqlite`: it is rebuilt from the log"
+            }
+            Self::Server(_) => "the log tells what happened before; restart the gateway",
+        }
+    }
+}
+
+/// A gateway that runs.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Where it listens.
+    pub address: SocketAddr,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Gateway {
+    /// Returns when the gateway has ended: after `stop`, or by a fault of its own.
+    pub async fn stopped(self) -> Result<(), Error> {
+        self.task.await.map_err(|error| Error::Server(error.to_string()))?
+    }
+}
+
+/// Starts a gateway. It ends in good order when `stop` is cancelled: event streams end, requests
+/// under way finish, and the read model is closed.
+pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<Gateway, Error> {
+    crate::metric::recorder();
+    let refused = |source| Error::Listen { listen: config.listen, source };
+    let listener = TcpListener::bind(config.listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    // The read model outlives the listener, so that the last requests can still read it.
+    let closing = CancellationToken::new();
+    let (projections, follower) =
+        Projections::start(bus.clone(), config.data_dir.join(READ_MODEL), closing.clone()).await?;
+    let router = rest::router(Arc::new(Edge::new(bus, projections, stop.clone(), address)));
+    tracing::info!(%address, "the gateway listens");
+    let task = tokio::spawn(async move {
+        let _close = closing.clone().drop_guard();
+        let served = listen(listener, router, stop).await;
+        closing.cancel();
+        let followed = follower.await.map_err(|error| Error::Server(error.to_string()));
+        served.and(followed)
+    });
+    Ok(Gateway { address, task })
+}
+
+async fn listen(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> Result<(), Error> {
+    let listener = listener.tap_io(|stream| {
+        // Answers and events are small; waiting to fill a packet only delays them.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "setting TCP_NODELAY");
+        }
+    });
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let deadline = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP_DEADLINE).await;
+    };
+    tokio::select! {
+        served = server.into_future() => served.map_err(|error| Error::Server(error.to_string())),
+        () = deadline => {
+            tracing::warn!(deadline = ?STOP_DEADLINE, "requests were still under way when the gateway stopped");
+            Ok(())
+        }
+    }
+}

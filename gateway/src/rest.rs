@@ -1,0 +1,101 @@
+//! REST: routes, and what all of them share.
+//!
+//! A handler parses, then sends one command or reads one view, then renders. Every error is a
+//! `application/problem+json` with a code that has a page in `docs/errors/`.
+
+pub mod problem;
+
+mod ask;
+mod cursor;
+mod extract;
+mod layer;
+
+mod agents;
+mod artifacts;
+mod dead;
+mod events;
+mod operations;
+mod schedules;
+mod tasks;
+
+pub mod openapi;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post, put};
+use bus_client::Bus;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::projections::Projections;
+use problem::{Problem, code};
+
+/// The largest body that a request may have: what one NATS message holds by default.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// What every handler may use.
+pub struct Edge {
+    bus: Bus,
+    projections: Projections,
+    stop: CancellationToken,
+    /// Whether only this machine can reach us: then only its own names are good for a `Host`.
+    loopback: bool,
+    streams: Arc<Semaphore>,
+    submissions: tasks::Recent,
+}
+
+impl Edge {
+    /// Wires a gateway.
+    pub fn new(bus: Bus, projections: Projections, stop: CancellationToken, address: SocketAddr) -> Self {
+        Self {
+            bus,
+            projections,
+            stop,
+            loopback: address.ip().is_loopback(),
+            streams: Arc::new(Semaphore::new(events::STREAMS_MAX)),
+            submissions: tasks::Recent::default(),
+        }
+    }
+}
+
+/// All routes.
+pub fn router(edge: Arc<Edge>) -> Router {
+    Router::new()
+        .route("/v1/tasks", get(tasks::list).post(tasks::create))
+        .route("/v1/tasks/{id}", get(tasks::show))
+        .route("/v1/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/v1/tasks/{id}/retry", post(tasks::retry))
+        .route("/v1/tasks/{id}/input", post(tasks::input))
+        .route("/v1/tasks/{id}/artifacts/{name}", get(artifacts::download))
+        .route("/v1/tasks/{id}/events", get(events::stream))
+        .route("/v1/agents", get(agents::list))
+        .route("/v1/schedules", get(schedules::list))
+        .route("/v1/schedules/{name}", put(schedules::create).delete(schedules::delete))
+        .route("/v1/schedules/{name}/pause", post(schedules::pause))
+        .route("/v1/schedules/{name}/resume", post(schedules::resume))
+        .route("/v1/dead", get(dead::list))
+        .route("/v1/dead/{entry}", get(dead::show))
+        .route("/v1/openapi.json", get(operations::openapi))
+        .route("/health", get(operations::health))
+        .route("/ready", get(operations::ready))
+        .route("/metrics", get(operations::metrics))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(edge.clone(), layer::around))
+        .with_state(edge)
+}
+
+async fn no_route() -> Problem {
+    Problem::new(code::ROUTE_NOT_FOUND, "there is nothing at this path")
+        .hint("`/v1/openapi.json` lists every path")
+}
+
+async fn no_method() -> Problem {
+    Problem::new(code::METHOD_NOT_ALLOWED, "this path does not take this method")
+        .hint("the `Allow` header and `/v1/openapi.json` list the methods")
+}

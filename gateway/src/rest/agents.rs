@@ -1,0 +1,24 @@
+//! Agents and their workers.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Edge;
+use super::problem::Problem;
+use crate::projections::agent::Agent;
+
+/// All agents.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AgentList {
+    /// By name.
+    pub agents: Vec<Agent>,
+}
+
+/// Lists agents.
+#[utoipa::path(get, path = "/v1/agents", tag = "agents", responses((status = 200, body = AgentList)))]
+pub async fn list(State(edge): State<Arc<Edge>>) -> Result<axum::Json<AgentList>, Problem> {
+    Ok(axum::Json(AgentList { agents: edge.projections.reader.agents().await? }))
+}

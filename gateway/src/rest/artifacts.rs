@@ -1,0 +1,125 @@
+//! Downloading what agents made.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bus_schemas::jobs::Artifact;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::Edge;
+use super::extract::{Path, Query, key};
+use super::problem::{Problem, code};
+use super::tasks::find;
+
+/// A page that an agent made may show itself and run nothing: its origin is ours.
+const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
+/// What an artifact is when its media type is none.
+const UNKNOWN_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// Which artifact.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OneArtifact {
+    /// The step of the plan that made it, where several made one of this name.
+    step: Option<String>,
+}
+
+/// Downloads an artifact.
+#[utoipa::path(get, path = "/v1/tasks/{id}/artifacts/{name}", tag = "tasks",
+    params(("id" = String, Path), ("name" = String, Path), OneArtifact),
+    responses((status = 200, description = "the bytes, with the artifact's media type and its BLAKE3 as `ETag`", content_type = "application/octet-stream"),
+        (status = 304, description = "the bytes are those of `If-None-Match`"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+pub async fn download(
+    State(edge): State<Arc<Edge>>,
+    Path((id, name)): Path<(String, String)>,
+    Query(query): Query<OneArtifact>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let task = find(&edge, &key(&id)?).await?;
+    let artifact = choose(&task.artifacts, &name, query.step.as_deref())?;
+    let tag = format!("\"{}\"", artifact.hash);
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    if known.flat_map(|value| value.split(',')).any(|known| {
+        let known = known.trim();
+        known == "*" || known.trim_start_matches("W/") == tag
+    }) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    let bytes = edge.bus.get_blob(artifact.hash).await?;
+    let media_type = HeaderValue::from_str(&artifact.media_type).unwrap_or(UNKNOWN_TYPE);
+    let mut response = bytes.into_response();
+    let answer = response.headers_mut();
+    answer.insert(header::CONTENT_TYPE, media_type);
+    answer.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
+    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    for (header, text) in [(header::ETAG, tag), (header::CONTENT_DISPOSITION, disposition(&artifact.name))] {
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            answer.insert(header, value);
+        }
+    }
+    Ok(response)
+}
+
+fn choose<'a>(artifacts: &'a [Artifact], name: &str, step: Option<&str>) -> Result<&'a Artifact, Problem> {
+    let named = artifacts.iter().filter(|artifact| artifact.name == name);
+    let mut found = named.filter(|artifact| step.is_none_or(|step| artifact.step == step));
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => {
+            Err(Problem::new(code::ARTIFACT_NOT_FOUND, format!("the task has no artifact `{name}`"))
+                .hint("the task's `artifacts` lists what there is"))
+        }
+        (Some(_), Some(_)) => {
+            Err(Problem::new(code::ARTIFACT_AMBIGUOUS, format!("several steps made an artifact `{name}`"))
+                .hint("name the step with `?step=`"))
+        }
+    }
+}
+
+/// RFC 6266: the name in ASCII for old clients, and as it is for all others.
+fn disposition(name: &str) -> String {
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "._- ".contains(c) { c } else { '_' }).collect();
+    let exact: String = name
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    format!("inline; filename=\"{plain}\"; filename*=UTF-8''{exact}")
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_schemas::Hash;
+
+    use super::*;
+
+    fn artifact(name: &str, step: &str) -> Artifact {
+        let (name, step) = (name.into(), step.into());
+        Artifact { name, media_type: "text/plain".into(), hash: Hash::of(b""), bytes: 0, step }
+    }
+
+    #[test]
+    fn the_step_decides_between_artifacts_of_one_name() {
+        let all = [artifact("a.md", "one"), artifact("a.md", "two"), artifact("b.md", "two")];
+        assert_eq!(choose(&all, "b.md", None).unwrap().step, "two");
+        assert_eq!(choose(&all, "a.md", Some("one")).unwrap().step, "one");
+        assert_eq!(choose(&all, "a.md", None).unwrap_err().code, "artifact-ambiguous");
+        assert_eq!(choose(&all, "c.md", None).unwrap_err().status, 404);
+    }
+
+    #[test]
+    fn a_name_can_not_break_out_of_its_header() {
+        assert_eq!(
+            disposition("a\"; b\r\né.md"),
+            "inline; filename=\"a__ b___.md\"; filename*=UTF-8''a%22%3B%20b%0D%0A%C3%A9.md"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! Sending one command and reading its answer.
+
+use std::time::Duration;
+
+use bus_client::Ask;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, CommandId, EntityAddress, Key, Reply, Revision};
+use serde_json::Value;
+
+use super::Edge;
+use super::layer::Caller;
+use super::problem::Problem;
+use crate::trace;
+
+/// How long a request waits for an entity: a partition that loses its host is served again within
+/// that time.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Who asks, in the log.
+pub const CALLER: &str = "rest";
+
+/// What an entity answered.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its revision after the command.
+    pub revision: Revision,
+    /// What it says, if anything.
+    pub result: Value,
+}
+
+/// Sends a command under `id`, or a fresh one.
+pub async fn ask<C: WireCommand>(
+    edge: &Edge,
+    caller: Caller,
+    key: Key,
+    command: &C,
+    id: Option<CommandId>,
+) -> Result<Accepted, Problem> {
+    let ask = Ask::new(EntityAddress::new(C::KIND, key), Body::json(command))
+        .caller(CALLER)
+        .traced(trace::outgoing(caller.trace));
+    let ask = match id {
+        Some(id) => ask.with_id(id),
+        None => ask,
+    };
+    match edge.bus.ask(&ask, PATIENCE).await? {
+        Reply::Accepted { revision, result, .. } => Ok(Accepted { revision, result }),
+        Reply::Refused { refusal, .. } => Err(refusal.into()),
+    }
+}

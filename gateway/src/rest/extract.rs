@@ -1,0 +1,104 @@
+//! Axum's extractors with our problems as their rejections.
+
+use axum::body::Body;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use bus_schemas::Key;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::problem::{Problem, code};
+
+/// A JSON body of a strict schema.
+pub struct Json<T>(pub T);
+/// A JSON body, or none: then the default.
+pub struct OptionalJson<T>(pub T);
+/// A query of a strict schema.
+pub struct Query<T>(pub T);
+/// A key in the path.
+pub struct Id(pub Key);
+/// Path parameters.
+pub struct Path<T>(pub T);
+
+fn rejected(rejection: &JsonRejection) -> Problem {
+    let detail = rejection.body_text();
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            Problem::new(code::UNSUPPORTED_MEDIA_TYPE, "the body must be `application/json`")
+                .hint("set the header `Content-Type: application/json`")
+        }
+        StatusCode::UNPROCESSABLE_ENTITY => Problem::new(code::INVALID_BODY, detail)
+            .hint("`/v1/openapi.json` has the schema; unknown fields are errors"),
+        _ => Problem::new(code::MALFORMED_JSON, detail).hint("the body must be one JSON value"),
+    }
+}
+
+fn too_large() -> Problem {
+    let limit = super::BODY_BYTES_MAX;
+    Problem::new(code::BODY_TOO_LARGE, format!("a body has at most {limit} bytes"))
+        .hint("store large inputs elsewhere and send their address")
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match axum::Json::<T>::from_request(request, state).await {
+            Ok(axum::Json(value)) => Ok(Self(value)),
+            Err(rejection) => Err(rejected(&rejection)),
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let head = Request::from_parts(parts.clone(), body);
+        let bytes = Bytes::from_request(head, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => Problem::new(code::MALFORMED_JSON, rejection.body_text()),
+        })?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        let whole = Request::from_parts(parts, Body::from(bytes));
+        Json::from_request(whole, state).await.map(|Json(value)| Self(value))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Query::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Problem::new(code::INVALID_QUERY, rejection.body_text())
+                .hint("`/v1/openapi.json` lists the parameters; unknown ones are errors")),
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Problem::new(code::INVALID_ID, rejection.body_text())),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await?;
+        key(&text).map(Self)
+    }
+}
+
+/// Checks a key that a client wrote.
+pub fn key(text: &str) -> Result<Key, Problem> {
+    Key::parse(text).map_err(|error| Problem::new(code::INVALID_ID, error.to_string()))
+}

@@ -1,0 +1,73 @@
+//! The OpenAPI document, made from the handlers and their types.
+
+use utoipa::OpenApi;
+
+use super::{agents, artifacts, dead, events, operations, problem, schedules, tasks};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Orrery", description = "Event-sourced actors on NATS JetStream: tasks, agents, schedules.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    paths(
+        tasks::list, tasks::create, tasks::show, tasks::cancel, tasks::retry, tasks::input,
+        artifacts::download, events::stream,
+        agents::list,
+        schedules::list, schedules::create, schedules::delete, schedules::pause, schedules::resume,
+        dead::list, dead::show,
+        operations::health, operations::ready, operations::metrics, operations::openapi,
+    ),
+    components(schemas(problem::Problem)),
+    tags(
+        (name = "tasks", description = "Goals, and how far they are"),
+        (name = "agents", description = "Who does the work"),
+        (name = "schedules", description = "Goals that recur"),
+        (name = "dead letters", description = "What could not be done"),
+        (name = "operations", description = "Alive, ready, measured, described"),
+    )
+)]
+struct Document;
+
+/// The OpenAPI 3.1 document as pretty JSON, with a line feed at its end.
+///
+/// `gateway/openapi.json` is this text; a test compares them.
+pub fn openapi() -> String {
+    let mut text = serde_json::to_string_pretty(&Document::openapi()).expect("the document is plain data");
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Set to write the file instead of comparing it.
+    const UPDATE: &str = "ORRERY_UPDATE_GENERATED";
+
+    #[test]
+    fn the_checked_in_document_is_the_generated_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        if std::env::var_os(UPDATE).is_some() {
+            std::fs::write(path, openapi()).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            found == openapi(),
+            "gateway/openapi.json is stale: `{UPDATE}=1 cargo test -p gateway openapi`"
+        );
+    }
+
+    #[test]
+    fn every_route_is_in_the_document() {
+        let document: serde_json::Value = serde_json::from_str(&openapi()).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        let router = include_str!("../rest.rs");
+        let routes =
+            router.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")?.split('"').next());
+        let mut count = 0;
+        for route in routes {
+            assert!(document["paths"].get(route).is_some(), "{route} is missing");
+            count += 1;
+        }
+        assert_eq!(count, document["paths"].as_object().unwrap().len());
+    }
+}

@@ -1,0 +1,55 @@
+//! Every code has a status and a page, and every problem the same shape.
+
+use std::path::Path;
+
+use super::*;
+
+#[test]
+fn refusals_have_the_status_that_a_client_expects() {
+    let cases = [
+        ("task-not-found", 404),
+        ("schedule-not-found", 404),
+        ("invalid-plan", 422),
+        ("malformed-command", 422),
+        ("command-id-reused", 422),
+        ("idempotency-key-reused", 422),
+        ("task-exists", 409),
+        ("task-final", 409),
+        ("not-waiting", 409),
+        ("command-id-stale", 409),
+        ("too-large", 413),
+        ("unsupported-content-type", 415),
+        ("busy", 503),
+        ("not-owner", 503),
+        ("poison", 500),
+    ];
+    for (code, expected) in cases {
+        assert_eq!(status(code).as_u16(), expected, "{code}");
+    }
+}
+
+#[test]
+fn a_problem_has_its_type_its_code_and_when_to_try_again() {
+    let mut refusal = Refusal::new("busy", "the queue is full").hint("slow down");
+    refusal.retry_after_ms = Some(250);
+    let response = Problem::from(refusal).into_response();
+    assert_eq!(response.status(), 503);
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    let problem = Problem::new("task-not-found", "there is no task `x`");
+    assert_eq!(problem.kind, "/errors/task-not-found");
+    assert_eq!(problem.title, "task not found");
+}
+
+#[test]
+fn every_code_of_the_gateway_has_a_page() {
+    let source = include_str!("../problem.rs");
+    let codes = source.lines().filter_map(|line| line.trim().strip_prefix("pub const ")?.split('"').nth(1));
+    let mut pages = 0;
+    for code in codes.chain(["http-port-in-use", "read-model-unusable"]) {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/errors/{code}.md"));
+        assert!(page.exists(), "{} is missing", page.display());
+        pages += 1;
+    }
+    assert!(pages > 20, "the codes were not found in the source");
+}

@@ -1,0 +1,210 @@
+//! Submitting a task, once for each `Idempotency-Key`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bus_schemas::commands::task::{Command, Submit};
+use bus_schemas::envelope::code as refusal;
+use bus_schemas::views::task::Task;
+use bus_schemas::{CommandId, Key, Revision, Timestamp};
+use uuid::Uuid;
+
+use super::dto::{NewTask, TaskView};
+use super::{answered, ask, find_at};
+use crate::rest::Edge;
+use crate::rest::extract::Json;
+use crate::rest::layer::Caller;
+use crate::rest::problem::{Problem, code};
+
+/// The longest `Idempotency-Key`.
+const KEY_BYTES_MAX: usize = 128;
+/// Submissions with a key that this gateway remembers, to tell a repeat from the first before the
+/// read model shows it. Some seconds of them; beyond that the read model knows.
+const RECENT_MAX: usize = 4_096;
+/// The entity's own word for a second submission with other words.
+const TASK_EXISTS: &str = "task-exists";
+
+/// The tasks that were lately submitted with a key.
+#[derive(Debug, Default)]
+pub struct Recent {
+    tasks: Mutex<VecDeque<CommandId>>,
+}
+
+impl Recent {
+    fn contains(&self, id: CommandId) -> bool {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+    }
+    /// Notes a task; false when it was noted before.
+    fn note(&self, id: CommandId) -> bool {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if tasks.contains(&id) {
+            return false;
+        }
+        if tasks.len() == RECENT_MAX {
+            tasks.pop_front();
+        }
+        tasks.push_back(id);
+        true
+    }
+}
+
+/// Submits a task.
+#[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = NewTask,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters: the same key and owner with the same body is the same task")),
+    responses(
+        (status = 201, body = TaskView, headers(("Location" = String, description = "the task's path"))),
+        (status = 200, body = TaskView, description = "this key was used before with the same body"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub async fn create(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    Json(body): Json<NewTask>,
+) -> Result<Response, Problem> {
+    let relative = body.deadline_ms;
+    let submission = submission(body)?;
+    let Some(key) = idempotency_key(&headers)? else {
+        let id = CommandId(Uuid::now_v7());
+        let (key, command) = (task_key(id)?, Command::Submit(submission));
+        let accepted = ask(&edge, caller, key.clone(), &command, None).await?;
+        return Ok(response(StatusCode::CREATED, answered(&edge, &key, accepted).await?));
+    };
+    let id = CommandId::from_text(&format!("idempotency/{}/{key}", submission.owner));
+    once(&edge, caller, id, submission, relative.is_some()).await
+}
+
+/// Submits under an id that follows from the key: the entity answers a repeat with the same task.
+///
+/// A deadline is given relative to the request, so a repeat would have another one: it takes over
+/// the first one's.
+async fn once(
+    edge: &Edge,
+    caller: Caller,
+    id: CommandId,
+    mut submission: Submit,
+    relative: bool,
+) -> Result<Response, Problem> {
+    let key = task_key(id)?;
+    let mut known = if edge.submissions.contains(id) {
+        find_at(edge, &key, Revision(1)).await?
+    } else {
+        edge.projections.reader.task(&key).await?
+    };
+    loop {
+        if let Some(task) = &known
+            && relative
+            && task.deadline.is_some()
+        {
+            submission.deadline = task.deadline;
+        }
+        let command = Command::Submit(submission.clone());
+        match ask(edge, caller, key.clone(), &command, Some(id.derive("submit", 0))).await {
+            Ok(accepted) => {
+                let fresh = edge.submissions.note(id) && known.is_none();
+                let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
+                let answer = answered(edge, &key, accepted).await?;
+                let task = known.filter(|task| task.revision > answer.revision).unwrap_or(answer);
+                return Ok(response(status, task));
+            }
+            Err(problem) if problem.code != refusal::ID_REUSED && problem.code != TASK_EXISTS => {
+                return Err(problem);
+            }
+            Err(_) if relative && known.is_none() => {
+                // Another gateway took the first one a moment ago; its deadline shows soon.
+                known = find_at(edge, &key, Revision(1)).await?;
+                if known.is_none() {
+                    return Err(super::behind(edge));
+                }
+            }
+            Err(_) => {
+                return Err(Problem::new(
+                    code::IDEMPOTENCY_KEY_REUSED,
+                    format!("this `Idempotency-Key` was used for task `{key}` with another body"),
+                )
+                .hint("use a fresh key for another task"));
+            }
+        }
+    }
+}
+
+fn submission(body: NewTask) -> Result<Submit, Problem> {
+    let mut submission = Submit::new(body.goal);
+    submission.owner = body.owner.map_or(submission.owner, Into::into);
+    submission.priority = body.priority.unwrap_or(submission.priority);
+    submission.lane = body.lane.unwrap_or(submission.lane);
+    submission.skill = body.skill.map_or(submission.skill, Into::into);
+    submission.input = body.input;
+    submission.plan = body.plan.map(Into::into);
+    submission.attempts_max = body.attempts_max.unwrap_or(submission.attempts_max);
+    submission.deadline = match body.deadline_ms {
+        Some(0) => return Err(Problem::new(code::INVALID_BODY, "`deadline_ms` must be at least 1")),
+        Some(milliseconds) => Some(now().plus_ms(milliseconds)),
+        None => None,
+    };
+    Ok(submission)
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn task_key(id: CommandId) -> Result<Key, Problem> {
+    Key::parse(&id.to_string()).map_err(|error| Problem::new(code::INTERNAL_ERROR, error.to_string()))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let bytes = value.as_bytes();
+    let good = (1..=KEY_BYTES_MAX).contains(&bytes.len())
+        && bytes.iter().all(u8::is_ascii_graphic)
+        && values.next().is_none();
+    match value.to_str() {
+        Ok(text) if good => Ok(Some(text.to_owned())),
+        _ => Err(Problem::new(
+            code::INVALID_IDEMPOTENCY_KEY,
+            format!(
+                "an `Idempotency-Key` is given once and has 1 to {KEY_BYTES_MAX} visible ASCII characters"
+            ),
+        )
+        .hint("a UUID is a good key")),
+    }
+}
+
+fn response(status: StatusCode, task: Task) -> Response {
+    let location = [(header::LOCATION, format!("/v1/tasks/{}", task.id))];
+    (status, location, axum::Json(TaskView::from(task))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idempotency_key_is_short_visible_and_single() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(idempotency_key(&headers).unwrap(), None);
+        headers.insert("idempotency-key", "a-1".parse().unwrap());
+        assert_eq!(idempotency_key(&headers).unwrap().as_deref(), Some("a-1"));
+        headers.append("idempotency-key", "b".parse().unwrap());
+        assert!(idempotency_key(&headers).is_err());
+        for bad in ["", "a b", &"x".repeat(129)] {
+            headers.insert("idempotency-key", bad.parse().unwrap());
+            assert_eq!(idempotency_key(&headers).unwrap_err().status, 400, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_recent_submissions_are_bounded() {
+        let recent = Recent::default();
+        let ids: Vec<CommandId> = (0..=RECENT_MAX).map(|n| CommandId::from_text(&n.to_string())).collect();
+        assert!(ids.iter().all(|id| recent.note(*id)));
+        assert!(!recent.contains(ids[0]) && recent.contains(ids[1]) && !recent.note(ids[RECENT_MAX]));
+    }
+}

@@ -1,0 +1,74 @@
+//! Bad requests: each is a problem with a code, and none reaches the bus.
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::Value;
+
+use crate::world::World;
+
+async fn problem(request: RequestBuilder) -> (u16, String) {
+    let response = request.send().await.expect("an answer");
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let problem: Value = serde_json::from_str(&response.text().await.unwrap()).expect("a problem");
+    assert_eq!(headers["content-type"], "application/problem+json", "{problem}");
+    assert!(!headers["x-request-id"].is_empty());
+    assert_eq!(problem["status"], status);
+    assert_eq!(problem["type"], format!("/errors/{}", problem["code"].as_str().unwrap()));
+    assert!(
+        !problem["title"].as_str().unwrap().is_empty() && !problem["detail"].as_str().unwrap().is_empty()
+    );
+    (status, problem["code"].as_str().unwrap().to_owned())
+}
+
+/// Goal: every kind of bad request is told apart. Method: one request for each.
+#[tokio::test]
+async fn every_bad_request_is_a_problem() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let client = Client::new();
+    let to = |method: Method, path: &str| client.request(method, format!("{}{path}", gateway.url));
+    let tasks = |body: &str| {
+        to(Method::POST, "/v1/tasks").header("content-type", "application/json").body(body.to_owned())
+    };
+    let large = format!(r#"{{"goal":"{}"}}"#, "x".repeat(1024 * 1024));
+    let cases = [
+        (to(Method::GET, "/nothing"), 404, "route-not-found"),
+        (to(Method::DELETE, "/v1/tasks"), 405, "method-not-allowed"),
+        (to(Method::POST, "/v1/tasks").body("{}"), 415, "unsupported-media-type"),
+        (tasks(r#"{"goal":"#), 400, "malformed-json"),
+        (tasks(""), 400, "malformed-json"),
+        (tasks(r#"{"goal":"x"} {}"#), 400, "malformed-json"),
+        (tasks("{}"), 422, "invalid-body"),
+        (tasks(r#"{"goal":7}"#), 422, "invalid-body"),
+        (tasks(r#"{"goal":"x","gaol":"y"}"#), 422, "invalid-body"),
+        (tasks(r#"{"goal":"x","lane":"a b"}"#), 422, "invalid-body"),
+        (tasks(r#"{"goal":"x","deadline_ms":0}"#), 422, "invalid-body"),
+        (tasks(r#"{"goal":"x"}"#).header("idempotency-key", "a b"), 400, "invalid-idempotency-key"),
+        (tasks(&large), 413, "body-too-large"),
+        (to(Method::POST, "/v1/tasks/t/cancel").body(large.clone()), 413, "body-too-large"),
+        (to(Method::POST, "/v1/tasks/t/cancel").body("reason=x"), 415, "unsupported-media-type"),
+        (to(Method::GET, "/v1/tasks?limit=0"), 400, "invalid-query"),
+        (to(Method::GET, "/v1/tasks?limit=201"), 400, "invalid-query"),
+        (to(Method::GET, "/v1/tasks?limit=many"), 400, "invalid-query"),
+        (to(Method::GET, "/v1/tasks?state=asleep"), 400, "invalid-query"),
+        (to(Method::GET, "/v1/tasks?colour=red"), 400, "invalid-query"),
+        (to(Method::GET, "/v1/tasks?root=true&parent=t"), 400, "invalid-query"),
+        (to(Method::GET, "/v1/tasks?cursor=77"), 400, "invalid-cursor"),
+        (to(Method::GET, "/v1/tasks/a%20b"), 400, "invalid-id"),
+        (to(Method::GET, "/v1/tasks/t.%3E"), 400, "invalid-id"),
+        (to(Method::GET, "/v1/tasks/%ff"), 400, "invalid-id"),
+        (to(Method::GET, "/v1/tasks/nothing"), 404, "task-not-found"),
+        (to(Method::GET, "/v1/tasks/nothing/artifacts/a"), 404, "task-not-found"),
+        (to(Method::GET, "/health").header("host", "evil.example"), 403, "foreign-origin"),
+        (to(Method::GET, "/health").header("origin", "http://evil.example"), 403, "foreign-origin"),
+    ];
+    for (request, status, code) in cases {
+        let what = format!("{request:?}");
+        assert_eq!(problem(request).await, (status, code.to_owned()), "{what}");
+    }
+    let allowed = to(Method::DELETE, "/v1/tasks").send().await.unwrap();
+    assert!(allowed.headers()["allow"].to_str().unwrap().contains("POST"), "{allowed:?}");
+    // A page of the gateway itself may ask.
+    let own = to(Method::GET, "/health").header("origin", gateway.url.clone()).send().await.unwrap();
+    assert_eq!(own.status(), 200);
+    gateway.stopped().await;
+}

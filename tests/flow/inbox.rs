@@ -1,0 +1,80 @@
+//! inbox: asks, durable commands, mail and timers are one queue; every command is applied once.
+
+use bus_client::Profile;
+use bus_schemas::Revision;
+use bus_schemas::commands::probe::Command;
+use system_tests::{Server, accepted, command, probe, refused, touch, until_revision};
+
+/// Goal: a repeated command is applied once and gets the first answer. Method: the same id as an ask
+/// twice, and as a durable command.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_id_gets_the_first_answer() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    let ask = touch("p");
+    assert_eq!(accepted(bus, &ask).await, Revision(1));
+    accepted(bus, &touch("p")).await;
+    assert_eq!(accepted(bus, &ask).await, Revision(1), "the first answer again");
+    bus.hand_over(&ask).await.unwrap();
+    let other = touch("p");
+    bus.hand_over(&other).await.unwrap();
+    until_revision(bus, &probe("p"), Revision(3)).await;
+    assert_eq!(accepted(bus, &other).await, Revision(3), "the handed-over repeat was not applied");
+    host.stop().await;
+}
+
+/// Goal: an id is not a wild card. Method: the same id with another body.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_with_another_body_is_refused() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let ask = touch("p");
+    accepted(host.bus(), &ask).await;
+    let other = command("p", &Command::Touch { note: "other".into() }).with_id(ask.id);
+    assert_eq!(refused(host.bus(), &other).await, "command-id-reused");
+    host.stop().await;
+}
+
+/// Goal: what JetStream acknowledged while no host was there is applied when one comes, also after
+/// the server was killed. Method: hand over, kill the server, then start a host.
+#[tokio::test(flavor = "multi_thread")]
+async fn durable_commands_wait_for_a_host() {
+    let mut server = Server::start(Profile::Durable).await;
+    let bus = server.bus().await;
+    for _ in 0..20 {
+        bus.hand_over(&touch("p")).await.unwrap();
+    }
+    server.crash().await;
+    let host = server.host("a", false).await;
+    until_revision(host.bus(), &probe("p"), Revision(20)).await;
+    assert_eq!(accepted(host.bus(), &touch("p")).await, Revision(21));
+    host.stop().await;
+}
+
+/// Goal: mail crosses partitions once. Method: probes that send to probes elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_arrives_once() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    for round in 0..40 {
+        let to = bus_schemas::Key::parse("sink").unwrap();
+        accepted(bus, &command(&format!("from-{}", round % 10), &Command::Forward { to })).await;
+    }
+    until_revision(bus, &probe("sink"), Revision(40)).await;
+    assert_eq!(accepted(bus, &touch("sink")).await, Revision(41));
+    host.stop().await;
+}
+
+/// Goal: a timer survives its host. Method: set it, drain the host, start another.
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_survive_the_host() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    accepted(host.bus(), &command("p", &Command::TouchLater { after_ms: 1_500 })).await;
+    host.stop().await;
+    let host = server.host("b", false).await;
+    until_revision(host.bus(), &probe("p"), Revision(1)).await;
+    host.stop().await;
+}

@@ -1,0 +1,54 @@
+//! journal: one writer; a former owner is refused by the log itself.
+
+use std::sync::Arc;
+
+use actors_runtime::core::{Core, Settings};
+use actors_runtime::journal::{Fate, append};
+use actors_runtime::{partition, takeover};
+use bus_client::Profile;
+use bus_schemas::record::CommitRecord;
+use bus_schemas::{Hash, LogSequence, PartitionId, Revision};
+use futures::TryStreamExt;
+use system_tests::{Server, accepted, probe, touch};
+
+/// Goal: a host that lost its partition can not write. Method: a second takeover behind the back of
+/// the first, whose next commit must lose and whose caller is served by the new owner.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_owner_can_not_write() {
+    let server = Server::start(Profile::Fast).await;
+    let bus = server.bus().await;
+    let registry = Arc::new(actors_logic::registry());
+    let settings = |host: &str| Settings::new(PartitionId(0), 8, host, 1 << 19);
+    let mut first = takeover::take_over(&bus, &registry, &settings("first"), partition::now).await.unwrap();
+    let second = takeover::take_over(&bus, &registry, &settings("second"), partition::now).await.unwrap();
+    assert_eq!(second.core.state.epoch.0, first.core.state.epoch.0 + 1);
+    let stale = first.core.take_over(partition::now());
+    assert!(matches!(append(&bus, &stale).await, Fate::Lost(_)), "the zombie wrote");
+    let last = bus.last_record(PartitionId(0)).await.unwrap().unwrap();
+    assert_eq!(CommitRecord::decode(&last.record).unwrap().host, "second");
+}
+
+/// Goal: the log is a chain that a fresh reader can follow. Method: load, then read it all back.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_chained_and_recover_the_state() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    for index in 0..50 {
+        accepted(host.bus(), &touch(&format!("p{}", index % 5))).await;
+    }
+    let bus = server.bus().await;
+    let id = probe("p1").partition(8);
+    let registry = Arc::new(actors_logic::registry());
+    let mut core = Core::new(Settings::new(id, 8, "reader", 1 << 19), registry, None);
+    let mut records = bus.records_after(id, LogSequence(0)).await.unwrap();
+    let (mut previous, mut touched) = (Hash::default(), 0);
+    while let Some(entry) = records.try_next().await.unwrap() {
+        let record = core.recover(entry.sequence, &entry.record).unwrap();
+        assert_eq!(record.previous, previous);
+        previous = Hash::of(&entry.record);
+        touched += record.turns.iter().filter(|turn| turn.entity == probe("p1")).count();
+    }
+    assert_eq!(touched, 10);
+    assert_eq!(accepted(host.bus(), &touch("p1")).await, Revision(11));
+    host.stop().await;
+}
