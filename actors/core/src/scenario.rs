@@ -1,6 +1,6 @@
 //! Given, when, then: tests of an entity without a runtime.
 //!
-//! ```ignore
+//! ```text
 //! given::<Task>(&address, [submitted()]).when(cancel()).then([canceled()]);
 //! ```
 

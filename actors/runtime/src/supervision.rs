@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -262,6 +263,8 @@ impl Actor for SupervisorActor {
 pub struct Supervisor {
     actor: ActorRef<SupervisorMessage>,
     failures: watch::Receiver<Option<Failure>>,
+    /// Whether its end was asked for, and so is no failure.
+    closing: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Supervisor {
@@ -275,13 +278,13 @@ impl Supervisor {
     pub async fn root(name: &str, intensity: Intensity) -> Result<Self, SpawnErr> {
         let (reports, failures) = watch::channel(None);
         let (actor, _) = Actor::spawn(None, SupervisorActor, (name.to_owned(), intensity, reports)).await?;
-        Ok(Self { actor, failures })
+        Ok(Self { actor, failures, closing: Arc::default() })
     }
     /// Starts a supervisor below this one: when it fails, this one fails.
     pub async fn below(&self, name: &str, intensity: Intensity) -> Result<Self, SpawnErr> {
         let (reports, failures) = watch::channel(None);
         let (inner, handle) = Actor::spawn(None, SupervisorActor, (name.to_owned(), intensity, reports)).await?;
-        let child = Self { actor: inner, failures };
+        let child = Self { actor: inner, failures, closing: Arc::default() };
         // The branch is a worker here: it ends when the branch's supervisor ends, and fails with it.
         let (actor, mut handle) = (child.actor.clone(), Some(handle));
         let guard = Arc::new(std::sync::Mutex::new(handle.take()));
@@ -296,6 +299,9 @@ impl Supervisor {
                     () = stop.cancelled() => { branch.shutdown(Duration::MAX).await; return Ok(()) }
                 }
                 drop(actor);
+                if branch.closing.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
                 let failure = branch.failures.borrow().clone();
                 Err(failure.map_or_else(|| "the branch ended".to_owned(), |failure| format!("{}: {}", failure.worker, failure.reason)))
             })
@@ -316,6 +322,7 @@ impl Supervisor {
     }
     /// Tells all workers to end and waits for them, at most `deadline`; then they are killed.
     pub async fn shutdown(&self, deadline: Duration) {
+        self.closing.store(true, Ordering::SeqCst);
         let (done, ended) = oneshot::channel();
         if self.actor.cast(SupervisorMessage::Shutdown(done)).is_ok()
             && tokio::time::timeout(deadline.min(Duration::from_secs(3_600)), ended).await.is_err()

@@ -121,7 +121,7 @@ impl Reader {
         limit: u32,
     ) -> Result<Page<Task>, Error> {
         let mut conditions = Conditions::default();
-        conditions.equal("state", filter.state.map(|state| <&'static str>::from(state)));
+        conditions.equal("state", filter.state.map(<&'static str>::from));
         conditions.equal("owner", filter.owner);
         conditions.equal("lane", filter.lane);
         conditions.equal("parent", filter.parent);

@@ -18,7 +18,7 @@ pub struct AgentList {
 }
 
 /// Lists agents.
-#[utoipa::path(get, path = "/v1/agents", tag = "agents", responses((status = 200, body = AgentList)))]
+#[utoipa::path(get, path = "/v1/agents", operation_id = "listAgents", tag = "agents", responses((status = 200, description = "as it is now", body = AgentList)))]
 pub async fn list(State(edge): State<Arc<Edge>>) -> Result<axum::Json<AgentList>, Problem> {
     Ok(axum::Json(AgentList { agents: edge.projections.reader.agents().await? }))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Id, Query};
-use super::problem::{Problem, code};
+use super::problem::{Problem, ProblemView, code};
 use super::tasks::limit;
 use super::{Edge, cursor};
 use crate::projections::dead_letter::DeadLetter;
@@ -64,8 +64,8 @@ pub struct Payload {
 }
 
 /// Lists dead letters, newest first.
-#[utoipa::path(get, path = "/v1/dead", tag = "dead letters", params(ListDead),
-    responses((status = 200, body = DeadPage), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/dead", operation_id = "listDeadLetters", tag = "dead letters", params(ListDead),
+    responses((status = 200, description = "as it is now", body = DeadPage), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn list(
     State(edge): State<Arc<Edge>>,
     Query(query): Query<ListDead>,
@@ -76,8 +76,8 @@ pub async fn list(
 }
 
 /// Shows a dead letter with its payload.
-#[utoipa::path(get, path = "/v1/dead/{entry}", tag = "dead letters", params(("entry" = String, Path)),
-    responses((status = 200, body = DeadLetterView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/dead/{entry}", operation_id = "showDeadLetter", tag = "dead letters", params(("entry" = String, Path)),
+    responses((status = 200, description = "as it is now", body = DeadLetterView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn show(
     State(edge): State<Arc<Edge>>,
     Id(entry): Id,

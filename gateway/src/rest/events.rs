@@ -25,7 +25,7 @@ use utoipa::IntoParams;
 
 use super::Edge;
 use super::extract::{Id, Query};
-use super::problem::{Problem, code};
+use super::problem::{Problem, ProblemView, code};
 use super::tasks::{behind, find};
 use crate::metric;
 use feed::Feed;
@@ -52,11 +52,11 @@ pub struct StreamEvents {
 }
 
 /// Streams the events of a task and of everything below it.
-#[utoipa::path(get, path = "/v1/tasks/{id}/events", tag = "tasks",
+#[utoipa::path(get, path = "/v1/tasks/{id}/events", operation_id = "streamTaskEvents", tag = "tasks",
     params(("id" = String, Path), StreamEvents, ("Last-Event-ID" = Option<String>, Header, description = "the id of the last event that the client has")),
     responses((status = 200, description = "server-sent events: `id` is `<partition>.<record>.<index>`, `event` is `<kind>.<type>`; `end` comes after the task's final event", content_type = "text/event-stream"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+        (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json"),
+        (status = "5XX", description = "it could not be done now", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn stream(
     State(edge): State<Arc<Edge>>,
     Id(id): Id,

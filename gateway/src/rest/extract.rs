@@ -13,7 +13,7 @@ use super::problem::{Problem, code};
 
 /// A JSON body of a strict schema.
 pub struct Json<T>(pub T);
-/// A JSON body, or none: then the default.
+/// A JSON body, or none or `null`: then the default.
 pub struct OptionalJson<T>(pub T);
 /// A query of a strict schema.
 pub struct Query<T>(pub T);
@@ -65,7 +65,8 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
             return Ok(Self(T::default()));
         }
         let whole = Request::from_parts(parts, Body::from(bytes));
-        Json::from_request(whole, state).await.map(|Json(value)| Self(value))
+        let Json(value) = Json::<Option<T>>::from_request(whole, state).await?;
+        Ok(Self(value.unwrap_or_default()))
     }
 }
 

@@ -16,7 +16,7 @@ use super::{agents, artifacts, dead, events, operations, problem, schedules, tas
         dead::list, dead::show,
         operations::health, operations::ready, operations::metrics, operations::openapi,
     ),
-    components(schemas(problem::Problem)),
+    components(schemas(problem::ProblemView)),
     tags(
         (name = "tasks", description = "Goals, and how far they are"),
         (name = "agents", description = "Who does the work"),
@@ -68,6 +68,11 @@ mod tests {
             assert!(document["paths"].get(route).is_some(), "{route} is missing");
             count += 1;
         }
-        assert_eq!(count, document["paths"].as_object().unwrap().len());
+        let paths = document["paths"].as_object().unwrap();
+        assert_eq!(count, paths.len());
+        let operations = paths.values().flat_map(|path| path.as_object().unwrap().values());
+        let ids: Vec<&str> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+        let unique: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+        assert_eq!(unique.len(), ids.len(), "clients are generated from these names: {ids:?}");
     }
 }

@@ -98,14 +98,14 @@ pub struct Partitions {
 }
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/health", operation_id = "health", tag = "operations", responses((status = 200, description = "as it is now", body = Health)))]
 pub async fn health() -> axum::Json<Health> {
     axum::Json(Health { status: "ok".into(), version: env!("CARGO_PKG_VERSION").into() })
 }
 
 /// Whether requests can be served.
-#[utoipa::path(get, path = "/ready", tag = "operations",
-    responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+#[utoipa::path(get, path = "/ready", operation_id = "ready", tag = "operations",
+    responses((status = 200, description = "as it is now", body = Ready), (status = 503, description = "something is missing: the body says what", body = Ready)))]
 pub async fn ready(State(edge): State<Arc<Edge>>) -> Result<Response, Problem> {
     let connected = edge.bus.is_connected();
     let (projection, partitions) = tokio::join!(projection(&edge), partitions(&edge));
@@ -165,7 +165,7 @@ async fn partitions(edge: &Edge) -> Partitions {
 }
 
 /// Metrics in Prometheus' text format.
-#[utoipa::path(get, path = "/metrics", tag = "operations", responses((status = 200, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "operations", responses((status = 200, description = "as it is now", content_type = "text/plain")))]
 pub async fn metrics() -> Response {
     let text = metric::recorder().map(|recorder| {
         recorder.run_upkeep();
@@ -176,7 +176,7 @@ pub async fn metrics() -> Response {
 }
 
 /// The OpenAPI document.
-#[utoipa::path(get, path = "/v1/openapi.json", tag = "operations", responses((status = 200, content_type = "application/json")))]
+#[utoipa::path(get, path = "/v1/openapi.json", operation_id = "openapi", tag = "operations", responses((status = 200, description = "as it is now", content_type = "application/json")))]
 pub async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], super::openapi::openapi()).into_response()
 }

@@ -45,9 +45,23 @@ pub mod code {
     pub const INTERNAL_ERROR: &str = "internal-error";
 }
 
-/// What went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// What went wrong, as handlers say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// A stable word for programs: it decides the status.
+    pub code: String,
+    /// What happened this time.
+    pub detail: String,
+    /// What to do next, where there is something.
+    pub hint: Option<String>,
+    /// When to try again, in seconds, where that helps.
+    pub retry_after: Option<u64>,
+}
+
+/// What went wrong, as clients see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemView {
     /// A page about it: `/errors/<code>`.
     #[serde(rename = "type")]
     pub kind: String,
@@ -106,15 +120,7 @@ pub fn status(code: &str) -> StatusCode {
 impl Problem {
     /// A problem with a code and what happened.
     pub fn new(code: &str, detail: impl Into<String>) -> Self {
-        Self {
-            kind: format!("/errors/{code}"),
-            title: code.replace('-', " "),
-            status: status(code).as_u16(),
-            detail: detail.into(),
-            code: code.to_owned(),
-            hint: None,
-            retry_after: None,
-        }
+        Self { code: code.to_owned(), detail: detail.into(), hint: None, retry_after: None }
     }
     /// Adds what to do next.
     #[must_use]
@@ -172,11 +178,25 @@ impl From<projections::Error> for Problem {
     }
 }
 
+impl From<Problem> for ProblemView {
+    fn from(problem: Problem) -> Self {
+        let Problem { code, detail, hint, retry_after } = problem;
+        Self {
+            kind: format!("/errors/{code}"),
+            title: code.replace('-', " "),
+            status: status(&code).as_u16(),
+            detail,
+            code,
+            hint,
+            retry_after,
+        }
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after = self.retry_after;
-        let mut response = (status, Json(self)).into_response();
+        let (status, retry_after) = (status(&self.code), self.retry_after);
+        let mut response = (status, Json(ProblemView::from(self))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, MEDIA_TYPE);
         if let Some(seconds) = retry_after {

@@ -16,7 +16,7 @@ use super::Edge;
 use super::ask::ask;
 use super::extract::{Id, Json};
 use super::layer::Caller;
-use super::problem::{Problem, code};
+use super::problem::{Problem, ProblemView, code};
 use super::tasks::{NewPlan, VISIBLE_PATIENCE, behind};
 use crate::projections::schedule::Schedule;
 
@@ -80,7 +80,6 @@ pub struct ScheduledTask {
     pub skill: Option<String>,
     /// What the agent needs to know beside the goal.
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub input: Value,
     /// A plan made by the caller.
     pub plan: Option<NewPlan>,
@@ -113,15 +112,15 @@ pub struct ScheduleList {
 }
 
 /// Lists schedules.
-#[utoipa::path(get, path = "/v1/schedules", tag = "schedules", responses((status = 200, body = ScheduleList)))]
+#[utoipa::path(get, path = "/v1/schedules", operation_id = "listSchedules", tag = "schedules", responses((status = 200, description = "as it is now", body = ScheduleList)))]
 pub async fn list(State(edge): State<Arc<Edge>>) -> Result<axum::Json<ScheduleList>, Problem> {
     Ok(axum::Json(ScheduleList { schedules: edge.projections.reader.schedules().await? }))
 }
 
 /// Makes or replaces a schedule.
-#[utoipa::path(put, path = "/v1/schedules/{name}", tag = "schedules", params(("name" = String, Path)), request_body = NewSchedule,
-    responses((status = 201, body = Schedule), (status = 200, body = Schedule, description = "there was one of this name"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(put, path = "/v1/schedules/{name}", operation_id = "putSchedule", tag = "schedules", params(("name" = String, Path)), request_body = NewSchedule,
+    responses((status = 201, description = "it was made", body = Schedule), (status = 200, body = Schedule, description = "there was one of this name"),
+        (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn create(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -137,8 +136,8 @@ pub async fn create(
 }
 
 /// A schedule never fires again.
-#[utoipa::path(delete, path = "/v1/schedules/{name}", tag = "schedules", params(("name" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(delete, path = "/v1/schedules/{name}", operation_id = "deleteSchedule", tag = "schedules", params(("name" = String, Path)),
+    responses((status = 204, description = "it is gone"), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn delete(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -153,8 +152,8 @@ pub async fn delete(
 }
 
 /// A schedule does not fire until it is resumed.
-#[utoipa::path(post, path = "/v1/schedules/{name}/pause", tag = "schedules", params(("name" = String, Path)),
-    responses((status = 200, body = Schedule), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/v1/schedules/{name}/pause", operation_id = "pauseSchedule", tag = "schedules", params(("name" = String, Path)),
+    responses((status = 200, description = "as it is now", body = Schedule), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn pause(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -164,8 +163,8 @@ pub async fn pause(
 }
 
 /// A schedule fires again, from now on.
-#[utoipa::path(post, path = "/v1/schedules/{name}/resume", tag = "schedules", params(("name" = String, Path)),
-    responses((status = 200, body = Schedule), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/v1/schedules/{name}/resume", operation_id = "resumeSchedule", tag = "schedules", params(("name" = String, Path)),
+    responses((status = 200, description = "as it is now", body = Schedule), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn resume(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

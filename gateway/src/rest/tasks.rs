@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 use super::ask::{Accepted, CALLER, ask};
 use super::extract::{Id, Json, OptionalJson, Query};
 use super::layer::Caller;
-use super::problem::{Problem, code};
+use super::problem::{Problem, ProblemView, code};
 use super::{Edge, cursor};
 use crate::projections::TaskFilter;
 
@@ -64,8 +64,8 @@ pub fn limit(asked: Option<u32>) -> Result<u32, Problem> {
 }
 
 /// Lists tasks, newest first.
-#[utoipa::path(get, path = "/v1/tasks", tag = "tasks", params(ListTasks),
-    responses((status = 200, body = TaskPage), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/tasks", operation_id = "listTasks", tag = "tasks", params(ListTasks),
+    responses((status = 200, description = "as it is now", body = TaskPage), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn list(
     State(edge): State<Arc<Edge>>,
     Query(query): Query<ListTasks>,
@@ -90,8 +90,8 @@ pub async fn list(
 }
 
 /// Shows a task. One that was just submitted is waited for.
-#[utoipa::path(get, path = "/v1/tasks/{id}", tag = "tasks", params(("id" = String, Path, description = "the task; steps of a plan are `<task>.<step>`")),
-    responses((status = 200, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/v1/tasks/{id}", operation_id = "showTask", tag = "tasks", params(("id" = String, Path, description = "the task; steps of a plan are `<task>.<step>`")),
+    responses((status = 200, description = "as it is now", body = TaskView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn show(State(edge): State<Arc<Edge>>, Id(id): Id) -> Result<axum::Json<TaskView>, Problem> {
     Ok(axum::Json(find(&edge, &id).await?.into()))
 }
@@ -146,8 +146,8 @@ async fn change(
 }
 
 /// Stops a task and everything below it.
-#[utoipa::path(post, path = "/v1/tasks/{id}/cancel", tag = "tasks", params(("id" = String, Path)), request_body = Option<CancelTask>,
-    responses((status = 200, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/v1/tasks/{id}/cancel", operation_id = "cancelTask", tag = "tasks", params(("id" = String, Path)), request_body = Option<CancelTask>,
+    responses((status = 200, description = "as it is now", body = TaskView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn cancel(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -159,8 +159,8 @@ pub async fn cancel(
 }
 
 /// Tries a failed task once more, with a fresh count of attempts.
-#[utoipa::path(post, path = "/v1/tasks/{id}/retry", tag = "tasks", params(("id" = String, Path)), request_body = Option<RetryTask>,
-    responses((status = 200, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/v1/tasks/{id}/retry", operation_id = "retryTask", tag = "tasks", params(("id" = String, Path)), request_body = Option<RetryTask>,
+    responses((status = 200, description = "as it is now", body = TaskView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn retry(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -171,8 +171,8 @@ pub async fn retry(
 }
 
 /// Answers the question that a task waits with.
-#[utoipa::path(post, path = "/v1/tasks/{id}/input", tag = "tasks", params(("id" = String, Path)), request_body = ProvideInput,
-    responses((status = 200, body = TaskView), (status = "4XX", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/v1/tasks/{id}/input", operation_id = "provideInput", tag = "tasks", params(("id" = String, Path)), request_body = ProvideInput,
+    responses((status = 200, description = "as it is now", body = TaskView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn input(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

@@ -105,3 +105,35 @@ async fn a_port_in_use_is_said_so() {
     assert!(error.to_string().contains(&gateway.gateway.address.to_string()) && !error.hint().is_empty());
     gateway.stopped().await;
 }
+
+/// Goal: a gateway outlives its NATS server, says so meanwhile, and misses nothing. Method: kill the
+/// server, ask, start it again, publish.
+#[tokio::test]
+async fn a_gateway_outlives_its_server() {
+    let mut world = World::new().await;
+    world.submit("before", "me").await;
+    let gateway = world.gateway().await;
+    let shown = async |id: &str| {
+        let (status, _) = get(&gateway.url, &format!("/v1/tasks/{id}")).await;
+        (status == 200).then_some(())
+    };
+    eventually("the first task", async || shown("before").await).await;
+    world.server.kill();
+    eventually("a gateway that is not ready", async || {
+        let (_, ready) = get(&gateway.url, "/ready").await;
+        (ready["bus"]["connected"] == false).then_some(())
+    })
+    .await;
+    // What is known is still shown; what is not known is not denied.
+    assert_eq!(get(&gateway.url, "/v1/tasks/before").await.0, 200);
+    eventually("an honest answer", async || {
+        let (status, problem) = get(&gateway.url, "/v1/tasks/after").await;
+        (status == 503 && problem["code"] == "read-model-behind").then_some(())
+    })
+    .await;
+    world.server.restart();
+    eventually("the connection", async || world.bus.events_state().await.ok()).await;
+    world.submit("after", "me").await;
+    eventually("the second task", async || shown("after").await).await;
+    gateway.stopped().await;
+}

@@ -20,28 +20,30 @@ pub const PARTITIONS: u16 = 2;
 pub struct Server {
     process: Child,
     url: String,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Server {
     /// Starts it and waits until it serves.
     pub async fn start() -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let path = program();
-        let process = Command::new(&path)
-            .args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream"])
-            .arg("--store_dir")
-            .arg(home.path().join("store"))
-            .arg("--ports_file_dir")
-            .arg(home.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("starting `{}`: {error}", path.display()));
+        let process = spawn(home.path(), "-1");
         let ports = home.path().join(format!("nats-server_{}.ports", process.id()));
-        let mut server = Self { process, url: String::new(), _home: home };
+        let mut server = Self { process, url: String::new(), home };
         server.url = eventually("the server's ports file", async || first_url(&ports)).await;
         server
+    }
+
+    /// Kills it without a word.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("a server that runs");
+        self.process.wait().expect("a server that ends");
+    }
+
+    /// Starts it again with the same storage on the same port.
+    pub fn restart(&mut self) {
+        let port = self.url.rsplit(':').next().expect("a URL with a port");
+        self.process = spawn(self.home.path(), port);
     }
 
     /// A connection to the installation.
@@ -55,6 +57,20 @@ impl Server {
         };
         eventually("the server", async || Bus::connect(&config).await.ok()).await
     }
+}
+
+fn spawn(home: &Path, port: &str) -> Child {
+    let path = program();
+    Command::new(&path)
+        .args(["--addr", "127.0.0.1", "--port", port, "--jetstream"])
+        .arg("--store_dir")
+        .arg(home.join("store"))
+        .arg("--ports_file_dir")
+        .arg(home)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("starting `{}`: {error}", path.display()))
 }
 
 impl Drop for Server {

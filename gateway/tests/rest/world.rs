@@ -32,7 +32,7 @@ pub struct World {
     pub bus: Bus,
     pub data: TempDir,
     pub log: Arc<Mutex<Log>>,
-    _server: Server,
+    pub server: Server,
 }
 
 /// What a host would know.
@@ -80,7 +80,7 @@ impl World {
         let server = Server::start().await;
         let bus = server.connect().await;
         let data = tempfile::tempdir().expect("a temporary folder");
-        Self { bus, data, log: Arc::default(), _server: server }
+        Self { bus, data, log: Arc::default(), server }
     }
 
     /// Starts a gateway on the world's read model.
@@ -106,6 +106,14 @@ impl World {
     /// Publishes an event of a task.
     pub async fn happen(&self, key: &str, event: TaskEvent) {
         self.record(vec![(&format!("task/{key}"), event.into())]).await;
+    }
+
+    /// Publishes a mark without events, as after a record that led to none.
+    pub async fn mark(&self, partition: PartitionId) {
+        let mut log = self.log.lock().await;
+        let mark = log.marks.get(&partition).copied().unwrap_or_default();
+        let mark = self.bus.publish_events(partition, mark, mark.upto.next(), 0, &[]).await.expect("a mark");
+        log.marks.insert(partition, mark);
     }
 
     /// Publishes the beginning of a task.

@@ -36,7 +36,7 @@ fn a_problem_has_its_type_its_code_and_when_to_try_again() {
     assert_eq!(response.status(), 503);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
     assert_eq!(response.headers()[header::RETRY_AFTER], "1");
-    let problem = Problem::new("task-not-found", "there is no task `x`");
+    let problem = ProblemView::from(Problem::new("task-not-found", "there is no task `x`"));
     assert_eq!(problem.kind, "/errors/task-not-found");
     assert_eq!(problem.title, "task not found");
 }

@@ -18,7 +18,7 @@ use super::{answered, ask, find_at};
 use crate::rest::Edge;
 use crate::rest::extract::Json;
 use crate::rest::layer::Caller;
-use crate::rest::problem::{Problem, code};
+use crate::rest::problem::{Problem, ProblemView, code};
 
 /// The longest `Idempotency-Key`.
 const KEY_BYTES_MAX: usize = 128;
@@ -53,13 +53,13 @@ impl Recent {
 }
 
 /// Submits a task.
-#[utoipa::path(post, path = "/v1/tasks", tag = "tasks", request_body = NewTask,
+#[utoipa::path(post, path = "/v1/tasks", operation_id = "submitTask", tag = "tasks", request_body = NewTask,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters: the same key and owner with the same body is the same task")),
     responses(
-        (status = 201, body = TaskView, headers(("Location" = String, description = "the task's path"))),
+        (status = 201, description = "it was made", body = TaskView, headers(("Location" = String, description = "the task's path"))),
         (status = 200, body = TaskView, description = "this key was used before with the same body"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+        (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json"),
+        (status = "5XX", description = "it could not be done now", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn create(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -196,7 +196,7 @@ mod tests {
         assert!(idempotency_key(&headers).is_err());
         for bad in ["", "a b", &"x".repeat(129)] {
             headers.insert("idempotency-key", bad.parse().unwrap());
-            assert_eq!(idempotency_key(&headers).unwrap_err().status, 400, "{bad:?}");
+            assert_eq!(idempotency_key(&headers).unwrap_err().code, "invalid-idempotency-key", "{bad:?}");
         }
     }
 
