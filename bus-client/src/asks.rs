@@ -123,7 +123,8 @@ impl Incoming {
         headers: Option<&HeaderMap>,
         payload: Bytes,
     ) -> Self {
-        let text = |name: &'static str| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+        let text =
+            |name: &'static str| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
         Self {
             subject,
             reply_to,
@@ -158,7 +159,9 @@ impl Bus {
                         refusal.message
                     }
                 },
-                Err(error) if error.kind() == RequestErrorKind::NoResponders => "no host owns the partition".into(),
+                Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+                    "no host owns the partition".into()
+                }
                 Err(error) => error.to_string(),
             };
             if started.elapsed() + pause >= patience {
@@ -173,7 +176,9 @@ impl Bus {
         let reply = serde_json::from_slice(payload)
             .map_err(|source| AskError::Malformed { to: ask.to.clone(), source })?;
         Ok(match reply {
-            Reply::Refused { refusal, .. } if refusal.code == code::BUSY || refusal.code == code::NOT_OWNER => {
+            Reply::Refused { refusal, .. }
+                if refusal.code == code::BUSY || refusal.code == code::NOT_OWNER =>
+            {
                 let wait = Duration::from_millis(refusal.retry_after_ms.unwrap_or(0)).min(PAUSE_MAX);
                 Answer::Later(refusal, wait)
             }

@@ -61,7 +61,9 @@ impl Bus {
         let store = self.blob_store().await?;
         let mut object = match store.get(name).await {
             Ok(object) => object,
-            Err(error) if error.kind() == async_nats::jetstream::object_store::GetErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == async_nats::jetstream::object_store::GetErrorKind::NotFound => {
+                return Ok(None);
+            }
             Err(error) => return Err(failed(error.to_string())),
         };
         let mut bytes = Vec::with_capacity(object.info().size);

@@ -50,7 +50,8 @@ impl Bus {
 
     /// Connects and changes nothing: for readers and for the doctor.
     pub async fn connect_only(config: &NatsConfig) -> Result<Self, Error> {
-        let url = config.url.clone().ok_or(Error::Setting { name: "nats.url", reason: "is not set".into() })?;
+        let url =
+            config.url.clone().ok_or(Error::Setting { name: "nats.url", reason: "is not set".into() })?;
         let subjects = Subjects::new(&config.subject_prefix)
             .map_err(|error| Error::Setting { name: "nats.subject_prefix", reason: error.to_string() })?;
         let servers: Vec<String> = url.split(',').map(|part| part.trim().to_owned()).collect();

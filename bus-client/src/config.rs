@@ -42,6 +42,18 @@ impl Profile {
     }
 }
 
+impl std::str::FromStr for Profile {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "durable" => Ok(Self::Durable),
+            "replicated" => Ok(Self::Replicated),
+            "fast" => Ok(Self::Fast),
+            _ => Err("a profile is `durable`, `replicated` or `fast`"),
+        }
+    }
+}
+
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

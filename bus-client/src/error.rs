@@ -53,8 +53,12 @@ impl Error {
     /// What to do next.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Connect { .. } => "start the server, or correct `nats.url`; without it the embedded server is used",
-            Self::NoJetStream { .. } => "add `jetstream { store_dir: …, sync_interval: always }` to the server's configuration",
+            Self::Connect { .. } => {
+                "start the server, or correct `nats.url`; without it the embedded server is used"
+            }
+            Self::NoJetStream { .. } => {
+                "add `jetstream { store_dir: …, sync_interval: always }` to the server's configuration"
+            }
             Self::TooOld { .. } => "install nats-server 2.15.1 (`scripts/nats-server.sh` obtains it)",
             Self::LazySync { .. } => {
                 "set `jetstream { sync_interval: always }` on the server, or ask for `profile = \"fast\"` and accept that a power cut loses acknowledged work"

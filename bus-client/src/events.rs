@@ -57,11 +57,13 @@ impl std::str::FromStr for Cursor {
         let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
         let (partition, record, index) = (number(), number(), number());
         match (partition, record, index, parts.next()) {
-            (Some(partition), Some(record), Some(index), None) if partition <= u64::from(u16::MAX) => Ok(Self {
-                partition: PartitionId(partition as u16),
-                record: LogSequence(record),
-                index: u32::try_from(index).map_err(|_| "the index is too large")?,
-            }),
+            (Some(partition), Some(record), Some(index), None) if partition <= u64::from(u16::MAX) => {
+                Ok(Self {
+                    partition: PartitionId(partition as u16),
+                    record: LogSequence(record),
+                    index: u32::try_from(index).map_err(|_| "the index is too large")?,
+                })
+            }
             _ => Err("a cursor is `<partition>.<record>.<index>`"),
         }
     }
@@ -232,25 +234,25 @@ impl Bus {
     ) -> Result<Vec<StoredEvent>, Error> {
         let subject = self.subjects().event(entity);
         let stream = self.topology().events();
-        let failed =
-            |error: String| Error::call(format!("reading the events of `{entity}`"), error);
+        let failed = |error: String| Error::call(format!("reading the events of `{entity}`"), error);
         let handle =
             self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
         let last = match handle.direct_get_last_for_subject(subject.as_str()).await {
             Ok(message) => message,
-            Err(error)
-                if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound =>
-            {
+            Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => {
                 return Ok(Vec::new());
             }
             Err(error) => return Err(failed(error.to_string())),
         };
-        let last = decode(self, RawMessage {
-            subject: last.subject.into_string(),
-            sequence: last.sequence,
-            headers: last.headers,
-            payload: last.payload,
-        })?;
+        let last = decode(
+            self,
+            RawMessage {
+                subject: last.subject.into_string(),
+                sequence: last.sequence,
+                headers: last.headers,
+                payload: last.payload,
+            },
+        )?;
         if last.event.revision <= after {
             return Ok(Vec::new());
         }

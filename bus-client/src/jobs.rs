@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
-use bus_schemas::jobs::{Job, OutputChunk};
 use bus_schemas::envelope::header;
+use bus_schemas::jobs::{Job, OutputChunk};
 use bus_schemas::{EntityAddress, Key, Kind, TraceContext, record};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -37,10 +37,7 @@ pub struct Delivery {
 impl Delivery {
     /// Says that the job is still being worked on.
     pub async fn renew(&self) -> Result<(), Error> {
-        self.message
-            .ack_with(AckKind::Progress)
-            .await
-            .map_err(|error| Error::call("renewing a job", error))
+        self.message.ack_with(AckKind::Progress).await.map_err(|error| Error::call("renewing a job", error))
     }
     /// Takes the job out of the queue; returns when the server has confirmed.
     pub async fn finish(&self) -> Result<(), Error> {
@@ -61,7 +58,11 @@ impl Delivery {
 
 impl Bus {
     /// Puts a job into its agent's queue; a second time within the duplicate window is dropped.
-    pub async fn publish_job(&self, job: &record::Job, trace: Option<TraceContext>) -> Result<u64, PublishError> {
+    pub async fn publish_job(
+        &self,
+        job: &record::Job,
+        trace: Option<TraceContext>,
+    ) -> Result<u64, PublishError> {
         let mut headers = HeaderMap::new();
         headers.insert(header::MESSAGE_ID, job.id.as_str());
         headers.insert(header::CONTENT_TYPE, "application/json");
@@ -141,7 +142,10 @@ impl Bus {
     ///
     /// Listens to the task's events as they pass, which is at once; the worker's next renewal would
     /// be refused in any case, so a message that is missed costs seconds and not correctness.
-    pub async fn cancellations(&self, task: &Key) -> Result<impl Stream<Item = ()> + Send + Unpin + use<>, Error> {
+    pub async fn cancellations(
+        &self,
+        task: &Key,
+    ) -> Result<impl Stream<Item = ()> + Send + Unpin + use<>, Error> {
         let entity = EntityAddress::new(Kind::from_static("task"), task.clone());
         let subject = self.subjects().event(&entity);
         let doing = format!("subscribing to `{subject}`");
@@ -150,7 +154,8 @@ impl Bus {
         Ok(subscription
             .filter_map(|message| {
                 let headers = message.headers.as_ref();
-                let event = headers.and_then(|headers| headers.get(header::CE_TYPE)).map(|value| value.as_str());
+                let event =
+                    headers.and_then(|headers| headers.get(header::CE_TYPE)).map(|value| value.as_str());
                 futures::future::ready(event.filter(|name| ENDINGS.contains(name)).map(|_| ()))
             })
             .boxed())
@@ -181,7 +186,9 @@ impl Bus {
             self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
         match handle.direct_get_last_for_subject(self.subjects().dead(kind, entry)).await {
             Ok(message) => Ok(Some(message.payload)),
-            Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => {
+                Ok(None)
+            }
             Err(error) => Err(failed(error.to_string())),
         }
     }

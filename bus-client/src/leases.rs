@@ -60,7 +60,8 @@ impl Bus {
             Ok(revision) => Ok(Some(Lease { partition, revision })),
             Err(error) if error.kind() == kv::CreateErrorKind::AlreadyExists => {
                 let entry = store.entry(partition_key(partition)).await;
-                let entry = entry.map_err(|error| Error::call(format!("acquiring partition {partition}"), error))?;
+                let entry =
+                    entry.map_err(|error| Error::call(format!("acquiring partition {partition}"), error))?;
                 match entry {
                     Some(entry) if entry.value == host.as_bytes() => {
                         self.renew(Lease { partition, revision: entry.revision }, host).await

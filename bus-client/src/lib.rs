@@ -26,8 +26,8 @@ pub use asks::{Ask, AskError};
 pub use bus::Bus;
 pub use config::{NatsConfig, Profile};
 pub use error::Error;
-pub use publish::PublishError;
 pub use events::{EventQuery, StoredEvent};
+pub use publish::PublishError;
 
 /// Where the answer to an ask goes.
 pub type ReplyTo = async_nats::Subject;

@@ -36,8 +36,11 @@ impl Bus {
     pub async fn last_record(&self, partition: PartitionId) -> Result<Option<LogEntry>, Error> {
         let stream = self.topology().log(partition);
         let doing = || format!("reading the end of `{stream}`");
-        let handle =
-            self.jetstream().get_stream_no_info(&stream).await.map_err(|error| Error::call(doing(), error))?;
+        let handle = self
+            .jetstream()
+            .get_stream_no_info(&stream)
+            .await
+            .map_err(|error| Error::call(doing(), error))?;
         // Not a direct get: after an unanswered append only the leader knows what was written.
         match handle.get_last_raw_message_by_subject(&self.subjects().log(partition)).await {
             Ok(message) => {
@@ -68,10 +71,10 @@ impl Bus {
         // The last record ends the stream; ordered consumers never end by themselves.
         let entries = futures::stream::unfold(Some(messages), move |messages| async move {
             let mut messages = messages?;
-            let entry = messages.next().await?.map(|message| LogEntry {
-                sequence: LogSequence(message.sequence),
-                record: message.payload,
-            });
+            let entry = messages
+                .next()
+                .await?
+                .map(|message| LogEntry { sequence: LogSequence(message.sequence), record: message.payload });
             let ended = entry.as_ref().map_or(true, |entry| entry.sequence.0 >= last);
             Some((entry, (!ended).then_some(messages)))
         });

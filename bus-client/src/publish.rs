@@ -45,12 +45,16 @@ struct ApiError {
 }
 
 fn read(payload: &[u8]) -> Result<u64, PublishError> {
-    let answer: Answer =
-        serde_json::from_slice(payload).map_err(|error| PublishError::Unanswered(format!("unreadable: {error}")))?;
+    let answer: Answer = serde_json::from_slice(payload)
+        .map_err(|error| PublishError::Unanswered(format!("unreadable: {error}")))?;
     match answer.error {
         None => Ok(answer.seq),
-        Some(error) if error.err_code == WRONG_LAST_SEQUENCE => Err(PublishError::Conflict(error.description)),
-        Some(error) if error.err_code == WRONG_LAST_SEQUENCE_UNKNOWN => Err(PublishError::Retry(error.description)),
+        Some(error) if error.err_code == WRONG_LAST_SEQUENCE => {
+            Err(PublishError::Conflict(error.description))
+        }
+        Some(error) if error.err_code == WRONG_LAST_SEQUENCE_UNKNOWN => {
+            Err(PublishError::Retry(error.description))
+        }
         Some(error) => Err(PublishError::Refused { code: error.err_code, reason: error.description }),
     }
 }

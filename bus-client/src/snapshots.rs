@@ -26,7 +26,9 @@ impl Bus {
         match stream.direct_get_last_for_subject(format!("$KV.{bucket}.{name}")).await {
             Ok(message) if message.payload.is_empty() => Ok(None),
             Ok(message) => Ok(Some(message.payload)),
-            Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => {
+                Ok(None)
+            }
             Err(error) => Err(failed(error.to_string())),
         }
     }

@@ -1,174 +1,122 @@
-//! The `orrery` binary.
+//! The `orrery` binary: reads arguments and settings, runs one verb, and ends with its exit code.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::ExitCode;
 
-use actors_host::{Config, Running, telemetry};
-use anyhow::Context;
-use bus_client::{Ask, Bus, EventQuery};
-use bus_schemas::commands::task::{Command as TaskCommand, Submit};
-use bus_schemas::events::task::Event;
-use bus_schemas::jobs::Artifact;
-use bus_schemas::{Body, EntityAddress, Key, Kind, Reply, upcast};
-use clap::{Parser, Subcommand};
-use futures::TryStreamExt;
-use indicatif::{ProgressBar, ProgressStyle};
-use tokio_util::sync::CancellationToken;
+use actors_host::Config;
+use actors_host::telemetry::{self, Logs};
+use clap::Parser;
+use orrery_cli::arguments::{Arguments, Verb};
+use orrery_cli::commands;
+use orrery_cli::failure::{Failure, exit};
+use orrery_cli::output::Output;
+use orrery_cli::session::Session;
 
-/// How long a command may wait for its partition.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Durable agents on NATS.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// Where everything of this installation lies.
-    #[arg(long, global = true, default_value = ".orrery", env = "ORRERY_DATA_DIR")]
-    data_dir: PathBuf,
-    /// A TOML file with settings.
-    #[arg(long, global = true)]
-    config: Option<PathBuf>,
-    /// One JSON object a line instead of text for people.
-    #[arg(long, global = true)]
-    json: bool,
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
-    /// Start the system and run until told to stop.
-    Up {
-        /// Where HTTP is served; port 0 picks a free one.
-        #[arg(long)]
-        http: Option<std::net::SocketAddr>,
-        /// The embedded server's port; 0 picks a free one.
-        #[arg(long)]
-        nats_port: Option<u16>,
-    },
-    /// Do a goal and print where the result is.
-    Run {
-        /// What is wanted.
-        goal: String,
-        /// The repository that it is about.
-        #[arg(long, default_value = ".")]
-        repo: PathBuf,
-        /// Start a private system for it, and stop it at the end.
-        #[arg(long)]
-        embedded: bool,
-    },
-}
-
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| {
+        let help = !error.use_stderr();
+        // Nothing can be done when even this can not be printed.
+        let _ = error.print();
+        std::process::exit(if help { 0 } else { i32::from(exit::USAGE) });
+    });
+    let output = Output::new(arguments.json);
     let mut config = match Config::load(arguments.config.as_deref(), std::env::vars()) {
         Ok(config) => config,
         Err(mistakes) => {
-            for mistake in mistakes {
-                eprintln!("error[bad-setting]: {mistake}\nnext: {}", mistake.hint);
-            }
-            std::process::exit(64);
+            commands::config::failures(&mistakes).iter().for_each(|failure| output.fail(failure));
+            return ExitCode::from(exit::USAGE);
         }
     };
-    config.data_dir = arguments.data_dir;
-    let _guard = telemetry::init(&config, arguments.json);
-    match arguments.verb {
-        Verb::Up { http, nats_port } => {
-            config.http = http.unwrap_or(config.http);
-            config.nats_port = nats_port.unwrap_or(config.nats_port);
-            up(&config, arguments.json).await
-        }
-        Verb::Run { goal, repo, .. } => {
-            let running = started(&config).await?;
-            let result = run(running.bus(), &config.data_dir, &goal, &repo).await;
-            running.stop().await;
-            result
+    if let Some(data_dir) = &arguments.data_dir {
+        config.data_dir.clone_from(data_dir);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.expect("a process can start threads");
+    let guard = telemetry::init(&config, logs(&config, &arguments));
+    let result = runtime.block_on(run(config, arguments.verb, output));
+    runtime.shutdown_background();
+    drop(guard);
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.fail(&failure);
+            ExitCode::from(failure.exit)
         }
     }
 }
 
-async fn started(config: &Config) -> anyhow::Result<Running> {
-    let running = match actors_host::start(config).await {
-        Ok(running) => running,
-        Err(error) => {
-            eprintln!("error[{}]: {}", error.code(), actors_runtime::lease::chain(&error));
-            eprintln!("next: {}", error.hint());
-            std::process::exit(1);
+async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> {
+    match verb {
+        Verb::Up(arguments) => commands::up::run(config, &arguments, output).await,
+        Verb::Down(_) => commands::down::run(&config, output).await,
+        Verb::Run(arguments) => commands::run::run(config, arguments, output).await,
+        Verb::Task(arguments) => {
+            live(&config, async |session| commands::task::run(session, arguments, output).await).await
         }
+        Verb::Agents(arguments) => {
+            live(&config, async |session| commands::agents::run(session, arguments, output).await).await
+        }
+        Verb::Schedules(arguments) => {
+            live(&config, async |session| commands::schedules::run(session, arguments, output).await).await
+        }
+        Verb::Dead(arguments) => {
+            live(&config, async |session| commands::dead::run(session, arguments, output).await).await
+        }
+        Verb::Events(arguments) => {
+            stored(&config, async |session| commands::events::run(session, arguments, output).await).await
+        }
+        Verb::Replay(arguments) => {
+            stored(&config, async |session| commands::replay::run(session, arguments, output).await).await
+        }
+        Verb::Verify(arguments) => {
+            stored(&config, async |session| commands::verify::run(session, arguments, output).await).await
+        }
+        Verb::Rebuild(arguments) => {
+            stored(&config, async |session| commands::rebuild::run(session, arguments, output).await).await
+        }
+        Verb::Doctor(arguments) => commands::doctor::run(&config, arguments, output).await,
+        Verb::Bench(arguments) => commands::bench::run(&config, arguments, output).await,
+        Verb::Config(arguments) => {
+            commands::config::run(&config, &arguments, output);
+            Ok(())
+        }
+        Verb::Completions(arguments) => {
+            commands::completions::run(&arguments);
+            Ok(())
+        }
+    }
+}
+
+/// For verbs that need a system that runs.
+async fn live(
+    config: &Config,
+    verb: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    verb(&Session::connect(config).await?).await
+}
+
+/// For verbs that can do with the store of a system that does not run.
+async fn stored(
+    config: &Config,
+    verb: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let session = Session::open(config).await?;
+    let result = verb(&session).await;
+    session.close().await;
+    result
+}
+
+/// `up` logs to stderr. Everything else is short, and a person reads its stderr: only trouble is
+/// logged there, and `run` logs into a file, since it draws its progress.
+fn logs(config: &Config, arguments: &Arguments) -> Logs {
+    let filter = match (arguments.verbose, &arguments.verb) {
+        (0, Verb::Up(_) | Verb::Run(_)) => None,
+        (0, _) => Some("error"),
+        (1, _) => Some("info"),
+        _ => Some("debug"),
     };
-    running.ready().await?;
-    Ok(running)
-}
-
-async fn up(config: &Config, json: bool) -> anyhow::Result<()> {
-    let running = started(config).await?;
-    let stop = CancellationToken::new();
-    let gateway = gateway::Config { listen: config.http, data_dir: config.data_dir.clone() };
-    let gateway = gateway::serve(running.bus().clone(), gateway, stop.clone()).await?;
-    let addresses = running.addresses();
-    if json {
-        let mut line = serde_json::to_value(&addresses)?;
-        line["http"] = format!("http://{}", gateway.address).into();
-        println!("{line}");
-    } else {
-        let (profile, fsync) = (addresses.profile, addresses.profile.fsync());
-        println!("orrery is up: http://{}  {}  profile {profile} (fsync {fsync})", gateway.address, addresses.nats_url);
-    }
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let failed = tokio::select! {
-        reason = running.failed() => Some(reason),
-        _ = tokio::signal::ctrl_c() => None,
-        _ = terminate.recv() => None,
+    let file = match arguments.verb {
+        Verb::Run(_) if arguments.verbose == 0 => commands::run::log_file(&config.data_dir),
+        _ => None,
     };
-    stop.cancel();
-    gateway.stopped().await?;
-    running.stop().await;
-    match failed {
-        Some(reason) => anyhow::bail!("the supervision tree gave up: {reason}"),
-        None => Ok(()),
-    }
-}
-
-async fn run(bus: &Bus, data_dir: &Path, goal: &str, repo: &Path) -> anyhow::Result<()> {
-    let repo = repo.canonicalize().with_context(|| format!("opening `{}`", repo.display()))?;
-    let key = Key::parse(&uuid::Uuid::now_v7().to_string())?;
-    let task = EntityAddress::new(Kind::from_static("task"), key.clone());
-    let submit = Submit { input: serde_json::json!({ "repo": repo }), ..Submit::new(goal) };
-    let ask = Ask::new(task.clone(), Body::json(&TaskCommand::Submit(submit))).caller("cli");
-    if let Reply::Refused { refusal, .. } = bus.ask(&ask, PATIENCE).await? {
-        anyhow::bail!("{}: {}", refusal.code, refusal.message);
-    }
-    let artifacts = follow(bus, &task).await?;
-    let directory = data_dir.join("reports").join(key.as_str());
-    std::fs::create_dir_all(&directory)?;
-    for artifact in artifacts.iter().filter(|artifact| artifact.name.starts_with("report.")) {
-        let path = directory.join(&artifact.name);
-        std::fs::write(&path, bus.get_blob(artifact.hash).await?)?;
-        println!("{}", path.display());
-    }
-    Ok(())
-}
-
-/// Shows the tree's events until the root has ended.
-async fn follow(bus: &Bus, task: &EntityAddress) -> anyhow::Result<Vec<Artifact>> {
-    let query = EventQuery { subjects: bus.subjects().event_tree(task).to_vec(), from: 0 };
-    let mut events = bus.events(query).await?;
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {wide_msg}")?);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    while let Some(stored) = events.try_next().await? {
-        let event: Event = upcast::read(&stored.event.event_type, stored.event.schema, &stored.event.body)?;
-        bar.set_message(format!("{} {}", stored.entity.key, stored.event.event_type));
-        if stored.entity != *task {
-            continue;
-        }
-        match event {
-            Event::Completed { artifacts, .. } => return Ok(artifacts),
-            Event::Failed { failure, .. } => anyhow::bail!("{}: {}", failure.code, failure.message),
-            Event::Canceled { reason, .. } => anyhow::bail!("canceled: {reason}"),
-            _ => {}
-        }
-    }
-    anyhow::bail!("the event stream ended")
+    Logs { json: arguments.json, file, filter }
 }

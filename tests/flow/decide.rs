@@ -16,7 +16,8 @@ async fn poison_becomes_a_dead_letter_and_blocks_nobody() {
     assert_eq!(refused(bus, &poison).await, "poison");
     assert_eq!(accepted(bus, &touch("p")).await, Revision(2));
     let entry = poison.id.0.simple().to_string();
-    let payload = eventually("the dead letter", || async { bus.dead_payload("probe", &entry).await.ok()? }).await;
+    let payload =
+        eventually("the dead letter", || async { bus.dead_payload("probe", &entry).await.ok()? }).await;
     assert_eq!(payload, poison.body.bytes);
     let letter = EntityAddress::new(Kind::from_static("deadletter"), Key::parse(&entry).unwrap());
     until_revision(bus, &letter, Revision(1)).await;

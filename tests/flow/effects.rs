@@ -12,14 +12,20 @@ use system_tests::{Installation, PATIENCE, accepted, command};
 
 fn git(directory: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"];
-    let status = Process::new("git").arg("-C").arg(directory).args(identity).args(arguments).status().unwrap();
+    let status =
+        Process::new("git").arg("-C").arg(directory).args(identity).args(arguments).status().unwrap();
     assert!(status.success(), "git {arguments:?}");
 }
 
 fn repository(directory: &Path) {
     std::fs::create_dir_all(directory.join("src")).unwrap();
-    std::fs::write(directory.join("README.md"), "# Tiny\n\nA tiny project.\n\n## Build\n\nRun `cargo build`.\n").unwrap();
-    std::fs::write(directory.join("Cargo.toml"), "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\n").unwrap();
+    std::fs::write(
+        directory.join("README.md"),
+        "# Tiny\n\nA tiny project.\n\n## Build\n\nRun `cargo build`.\n",
+    )
+    .unwrap();
+    std::fs::write(directory.join("Cargo.toml"), "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\n")
+        .unwrap();
     std::fs::write(directory.join("src/main.rs"), "// TODO: more\nfn main() {}\n").unwrap();
     git(directory, &["init", "--quiet", "--initial-branch", "main"]);
     git(directory, &["add", "."]);
@@ -72,8 +78,10 @@ async fn a_repository_report_is_made() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_repository_fails_with_a_code() {
     let installation = Installation::start().await;
-    let submit =
-        Submit { input: serde_json::json!({ "repo": "/no/such/place" }), ..Submit::new("Report on this repository") };
+    let submit = Submit {
+        input: serde_json::json!({ "repo": "/no/such/place" }),
+        ..Submit::new("Report on this repository")
+    };
     accepted(installation.bus(), &command("report-2", &Command::Submit(submit))).await;
     let Event::Failed { failure, .. } = settled(&installation, "report-2").await else {
         panic!("the task did not fail")

@@ -41,7 +41,13 @@ pub enum Timer {
 
 impl<E> Default for Decision<E> {
     fn default() -> Self {
-        Self { events: Vec::new(), sends: Vec::new(), timers: Vec::new(), jobs: Vec::new(), reply: Value::Null }
+        Self {
+            events: Vec::new(),
+            sends: Vec::new(),
+            timers: Vec::new(),
+            jobs: Vec::new(),
+            reply: Value::Null,
+        }
     }
 }
 

@@ -27,8 +27,12 @@ pub struct Outcome<T: Entity> {
 
 /// An entity to which these events have happened.
 pub fn given<T: Entity>(entity: &EntityAddress, events: impl IntoIterator<Item = T::Event>) -> Given<T> {
-    let mut given =
-        Given { entity: entity.clone(), state: T::State::default(), revision: Revision(0), now: Timestamp(1_000_000) };
+    let mut given = Given {
+        entity: entity.clone(),
+        state: T::State::default(),
+        revision: Revision(0),
+        now: Timestamp(1_000_000),
+    };
     for event in events {
         T::fold(&mut given.state, &event);
         given.revision = given.revision.next();

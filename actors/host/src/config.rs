@@ -82,11 +82,14 @@ impl Config {
         if let Some(file) = file {
             let name = file.display().to_string();
             let text = std::fs::read_to_string(file).map_err(|error| one(ConfigError::new(&name, error)))?;
-            table = text.parse().map_err(|error: toml::de::Error| one(ConfigError::new(&name, error.message())))?;
+            table = text
+                .parse()
+                .map_err(|error: toml::de::Error| one(ConfigError::new(&name, error.message())))?;
         }
         for (name, value) in env {
             if let Some(path) = name.strip_prefix(ENV_PREFIX) {
-                set(&mut table, &path.to_ascii_lowercase(), &value).map_err(|error| one(ConfigError::new(&name, error)))?;
+                set(&mut table, &path.to_ascii_lowercase(), &value)
+                    .map_err(|error| one(ConfigError::new(&name, error)))?;
             }
         }
         let config: Self = toml::Value::Table(table)
@@ -156,7 +159,11 @@ mod tests {
     use super::*;
 
     fn env(pairs: &[(&str, &str)]) -> std::vec::IntoIter<(String, String)> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>().into_iter()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     #[test]
@@ -165,7 +172,8 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join("orrery.toml");
         std::fs::write(&file, "nats_port = 4333\n[nats]\nprofile = \"fast\"\n").unwrap();
-        let config = Config::load(Some(&file), env(&[("ORRERY__NATS_PORT", "4444"), ("OTHER", "x")])).unwrap();
+        let config =
+            Config::load(Some(&file), env(&[("ORRERY__NATS_PORT", "4444"), ("OTHER", "x")])).unwrap();
         assert_eq!((config.nats_port, config.nats.profile), (4444, bus_client::Profile::Fast));
         let unknown = Config::load(None, env(&[("ORRERY__NATS__COLOUR", "red")])).unwrap_err();
         assert!(unknown[0].reason.contains("colour"), "{unknown:?}");
@@ -174,11 +182,14 @@ mod tests {
 
     #[test]
     fn every_mistake_is_listed_and_secrets_are_not_shown() {
-        let mistakes =
-            Config::load(None, env(&[("ORRERY__NATS__SUBJECT_PREFIX", "a.b"), ("ORRERY__NATS__PARTITIONS", "500")]))
-                .unwrap_err();
+        let mistakes = Config::load(
+            None,
+            env(&[("ORRERY__NATS__SUBJECT_PREFIX", "a.b"), ("ORRERY__NATS__PARTITIONS", "500")]),
+        )
+        .unwrap_err();
         assert_eq!(mistakes.len(), 2, "{mistakes:?}");
-        let config = Config::load(None, env(&[("ORRERY__NATS__URL", "nats://user:hunter2@host:4222")])).unwrap();
+        let config =
+            Config::load(None, env(&[("ORRERY__NATS__URL", "nats://user:hunter2@host:4222")])).unwrap();
         assert!(!config.redacted().to_string().contains("hunter2"));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bus_client::Profile;
@@ -35,6 +36,9 @@ pub struct Embedded {
     program: PathBuf,
     directory: PathBuf,
     profile: Profile,
+    /// Locked while any clone lives: two servers on one store destroy it. The lock ends with the
+    /// process, so one that was killed leaves none behind.
+    _lock: Arc<std::fs::File>,
 }
 
 /// The file in which the server says where it listens.
@@ -51,7 +55,14 @@ impl Embedded {
         let made = std::fs::create_dir_all(&directory).and_then(|()| directory.canonicalize());
         let directory =
             made.map_err(|source| StartError::DataDir { path: data_dir.to_path_buf(), source })?;
-        Ok(Self { program: find(program)?, directory, profile })
+        let program = find(program)?;
+        let lock = lock(&directory).map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => StartError::DataDirInUse { path: data_dir.to_path_buf() },
+            std::fs::TryLockError::Error(source) => {
+                StartError::DataDir { path: data_dir.to_path_buf(), source }
+            }
+        })?;
+        Ok(Self { program, directory, profile, _lock: Arc::new(lock) })
     }
 
     /// Starts the server and waits until it listens. `ports` are those of NATS and of its
@@ -87,7 +98,10 @@ impl Embedded {
                 return Err(failed(format!("it ended with {status}: {}", self.last_words())));
             }
             if Instant::now() > deadline {
-                return Err(failed(format!("it does not listen after {START_DEADLINE:?}: {}", self.last_words())));
+                return Err(failed(format!(
+                    "it does not listen after {START_DEADLINE:?}: {}",
+                    self.last_words()
+                )));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -97,7 +111,10 @@ impl Embedded {
         let name = format!("nats-server_{}.ports", pid?);
         let text = std::fs::read_to_string(self.directory.join(name)).ok()?;
         let ports: PortsFile = serde_json::from_str(&text).ok()?;
-        Some(Listening { nats_url: ports.nats.into_iter().next()?, monitor_url: ports.monitoring.into_iter().next()? })
+        Some(Listening {
+            nats_url: ports.nats.into_iter().next()?,
+            monitor_url: ports.monitoring.into_iter().next()?,
+        })
     }
 
     /// The end of the server's log, for an error message.
@@ -142,6 +159,12 @@ impl Embedded {
         tracing::warn!(pid, "stopping the server that a former process left behind");
         terminate(pid).await;
     }
+}
+
+fn lock(directory: &Path) -> Result<std::fs::File, std::fs::TryLockError> {
+    let file = std::fs::File::create(directory.join("lock")).map_err(std::fs::TryLockError::Error)?;
+    file.try_lock()?;
+    Ok(file)
 }
 
 /// Tells a process to end and waits until it has; after the deadline it is killed.
@@ -191,7 +214,8 @@ fn find(configured: Option<&Path>) -> Result<PathBuf, StartError> {
         let above = executable.ancestors().map(|directory| directory.join(".tools/nats-server"));
         candidates.extend(above);
     }
-    let found = candidates.iter().find(|program| version(program).is_some_and(|version| version == NATS_VERSION));
+    let found =
+        candidates.iter().find(|program| version(program).is_some_and(|version| version == NATS_VERSION));
     found.cloned().ok_or(StartError::ServerMissing { looked: candidates })
 }
 

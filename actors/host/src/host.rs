@@ -42,6 +42,9 @@ pub enum StartError {
     /// The data directory can not be used.
     #[error("using the data directory `{path}`")]
     DataDir { path: PathBuf, source: std::io::Error },
+    /// Another process has its server on the data directory.
+    #[error("the data directory `{path}` is in use by another process")]
+    DataDirInUse { path: PathBuf },
     /// NATS can not be used.
     #[error("using NATS")]
     Bus(#[from] bus_client::Error),
@@ -62,6 +65,7 @@ impl StartError {
             Self::ServerVersion { .. } => "nats-server-version",
             Self::Embedded { .. } => "nats-server-failed",
             Self::DataDir { .. } => "data-dir-unusable",
+            Self::DataDirInUse { .. } => "data-dir-in-use",
             Self::Bus(error) => error.code(),
             Self::Supervision { .. } => "supervision-failed",
             Self::NotReady { .. } => "not-ready",
@@ -71,10 +75,17 @@ impl StartError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Config(_) => "`orrery config check` lists every mistake",
-            Self::ServerMissing { .. } => "run `make tools`, or set `nats_server` to the program, or `nats.url` to a running server",
+            Self::ServerMissing { .. } => {
+                "run `make tools`, or set `nats_server` to the program, or `nats.url` to a running server"
+            }
             Self::ServerVersion { .. } => "set `nats_server` to version 2.15.1, or remove the setting",
-            Self::Embedded { .. } => "see `nats/nats.log` in the data directory; with a port in use choose another `--nats-port`, or 0",
+            Self::Embedded { .. } => {
+                "see `nats/nats.log` in the data directory; with a port in use choose another `--nats-port`, or 0"
+            }
             Self::DataDir { .. } => "choose another `--data-dir`, or mend its permissions",
+            Self::DataDirInUse { .. } => {
+                "stop that one with `orrery down`, or choose another `--data-dir`"
+            }
             Self::Bus(error) => error.hint(),
             Self::Supervision { .. } => "start again; if it repeats, run with `-v` and report it",
             Self::NotReady { .. } => "another host may hold the partitions; `orrery doctor` shows who",
@@ -204,12 +215,22 @@ fn worker(bus: &Bus, agent: Arc<dyn actors_agents::Agent>, capacity: usize, host
     Child { name: agent_name, restart: Restart::Always, work }
 }
 
-fn placement(bus: &Bus, config: &Config, partitions: &Supervisor, serving: Arc<watch::Sender<usize>>) -> Child {
+fn placement(
+    bus: &Bus,
+    config: &Config,
+    partitions: &Supervisor,
+    serving: Arc<watch::Sender<usize>>,
+) -> Child {
     let registry = Arc::new(actors_logic::registry());
     let (bus, host, partitions) = (bus.clone(), host_name(config), partitions.clone());
     let work: Work = Arc::new(move |stop| {
-        let placement =
-            Placement::new(bus.clone(), Arc::clone(&registry), &host, partitions.clone(), Arc::clone(&serving));
+        let placement = Placement::new(
+            bus.clone(),
+            Arc::clone(&registry),
+            &host,
+            partitions.clone(),
+            Arc::clone(&serving),
+        );
         Box::pin(async move { placement.run(stop).await.map_err(|error| chain(&error)) })
     });
     Child { name: "placement".into(), restart: Restart::Always, work }
@@ -276,7 +297,8 @@ impl Running {
             }
             if started.elapsed() > READY_DEADLINE {
                 let failure = self.edges.iter().find_map(|edge| edge.failures().borrow().clone());
-                let reason = failure.map_or_else(|| "no worker failed".into(), |f| format!("{}: {}", f.worker, f.reason));
+                let reason = failure
+                    .map_or_else(|| "no worker failed".into(), |f| format!("{}: {}", f.worker, f.reason));
                 let missing = partitions.saturating_sub(held.min(here.max(held)));
                 return Err(StartError::NotReady { missing, waited: started.elapsed(), reason });
             }
@@ -302,4 +324,3 @@ impl Running {
         self.root.shutdown(STOP_DEADLINE).await;
     }
 }
-

@@ -7,6 +7,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -32,14 +33,32 @@ impl Drop for Guard {
     }
 }
 
+/// How the process logs.
+#[derive(Debug, Default)]
+pub struct Logs {
+    /// One JSON object a line, with trace and correlation ids, instead of text.
+    pub json: bool,
+    /// A file instead of stderr.
+    pub file: Option<std::fs::File>,
+    /// Which lines, as `tracing` filter directives; `ORRERY_LOG` wins over it. Default: the
+    /// lifecycle of our own parts, and warnings of all others.
+    pub filter: Option<&'static str>,
+}
+
 /// Installs logging and tracing for the process. A second call changes nothing.
-pub fn init(config: &Config, json_logs: bool) -> Guard {
-    let filter = EnvFilter::try_from_env("ORRERY_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = if json_logs {
+pub fn init(config: &Config, logs: Logs) -> Guard {
+    let filter = EnvFilter::try_from_env("ORRERY_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(logs.filter.unwrap_or(DEFAULT_FILTER)));
+    let ansi = logs.file.is_none() && std::io::stderr().is_terminal();
+    let writer = match logs.file {
+        Some(file) => BoxMakeWriter::new(std::sync::Arc::new(file)),
+        None => BoxMakeWriter::new(std::io::stderr),
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = if logs.json {
         lines.json().flatten_event(true).with_current_span(true).boxed()
     } else {
-        lines.with_ansi(std::io::stderr().is_terminal()).compact().boxed()
+        lines.with_ansi(ansi).compact().boxed()
     };
     let provider = config.otlp_endpoint.as_deref().and_then(provider);
     let traces = provider.as_ref().map(|provider| {
@@ -55,7 +74,11 @@ pub fn init(config: &Config, json_logs: bool) -> Guard {
 
 fn provider(endpoint: &str) -> Option<SdkTracerProvider> {
     let endpoint = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
-    let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_endpoint(endpoint).build();
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(endpoint)
+        .build();
     let exporter = exporter.inspect_err(|error| tracing::error!(%error, "traces are not sent")).ok()?;
     let resource = Resource::builder().with_service_name("orrery").build();
     Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())

@@ -11,7 +11,9 @@ use actors_core::Registry;
 use bus_client::ReplyTo;
 use bus_schemas::ids::Epoch;
 use bus_schemas::record::{CommitRecord, Mail, RECORD_VERSION, Source, Turn};
-use bus_schemas::{EntityAddress, Hash, LogSequence, PartitionId, Refusal, Timestamp, envelope::code, record};
+use bus_schemas::{
+    EntityAddress, Hash, LogSequence, PartitionId, Refusal, Timestamp, envelope::code, record,
+};
 use bytes::Bytes;
 use smol_str::SmolStr;
 
@@ -118,8 +120,11 @@ impl Core {
     /// of recent ids.
     pub fn recover(&mut self, sequence: LogSequence, bytes: &[u8]) -> Result<CommitRecord, RecoverError> {
         let partition = self.settings.partition;
-        let record = CommitRecord::decode(bytes)
-            .map_err(|source| RecoverError::Unreadable { partition, sequence, source })?;
+        let record = CommitRecord::decode(bytes).map_err(|source| RecoverError::Unreadable {
+            partition,
+            sequence,
+            source,
+        })?;
         let covered = sequence <= self.state.last;
         if !covered && record.previous != self.state.previous {
             return Err(RecoverError::Chain { partition, sequence });
@@ -144,7 +149,8 @@ impl Core {
         self.jobs_done = self.state.jobs_out;
         self.queued_inbox = self.state.inbox;
         self.queued_mail = self.state.mail.clone();
-        let own: Vec<Mail> = self.state.outbox.waiting(self.settings.partition, usize::MAX).cloned().collect();
+        let own: Vec<Mail> =
+            self.state.outbox.waiting(self.settings.partition, usize::MAX).cloned().collect();
         for mail in own {
             self.queue.push_own(Item::from_mail(self.settings.partition, mail));
         }
@@ -253,7 +259,9 @@ impl Core {
                 return;
             }
         }
-        if matches!(source, Source::Ask | Source::Inbox(_)) && self.is_repeated(&source, reply_to.as_ref(), &command) {
+        if matches!(source, Source::Ask | Source::Inbox(_))
+            && self.is_repeated(&source, reply_to.as_ref(), &command)
+        {
             return;
         }
         if let (Source::Ask, Ok(entity)) = (&source, &to)
@@ -283,7 +291,12 @@ impl Core {
 
     /// Answers a command that was applied before. An id from an ask that is too old to be known is
     /// refused, because nobody can say whether it was applied.
-    fn is_repeated(&mut self, source: &Source, reply_to: Option<&ReplyTo>, command: &record::Command) -> bool {
+    fn is_repeated(
+        &mut self,
+        source: &Source,
+        reply_to: Option<&ReplyTo>,
+        command: &record::Command,
+    ) -> bool {
         let (reply, group) = match self.state.recent.look_up(command.id, &command.body) {
             Known::New => return false,
             Known::Stale if matches!(source, Source::Inbox(_)) => return false,
@@ -294,8 +307,11 @@ impl Core {
                 (refusal_reply(command.id, refusal), 0)
             }
             Known::Stale => {
-                let refusal = Refusal::new(code::ID_STALE, "this command id is older than what the partition remembers")
-                    .hint("look at the entity, and send the command under a fresh id if it was not applied");
+                let refusal = Refusal::new(
+                    code::ID_STALE,
+                    "this command id is older than what the partition remembers",
+                )
+                .hint("look at the entity, and send the command under a fresh id if it was not applied");
                 (refusal_reply(command.id, refusal), 0)
             }
         };
@@ -395,7 +411,8 @@ impl Core {
     /// How far the mail of a sender is committed: what a receipt says.
     pub fn mail_committed(&self, from: PartitionId) -> u64 {
         let pending = self.in_flight.is_some() || !self.group.turns.is_empty();
-        let turns = self.in_flight.iter().flat_map(|in_flight| &in_flight.record.turns).chain(&self.group.turns);
+        let turns =
+            self.in_flight.iter().flat_map(|in_flight| &in_flight.record.turns).chain(&self.group.turns);
         let applied = self.state.mail.get(&from).copied().unwrap_or_default();
         if !pending {
             return applied;
@@ -413,7 +430,11 @@ impl Core {
     }
 
     /// A snapshot of an entity, if it is time for one.
-    pub fn entity_snapshot(&mut self, entity: &EntityAddress, events: u64) -> Option<crate::fold::EntitySnapshot> {
+    pub fn entity_snapshot(
+        &mut self,
+        entity: &EntityAddress,
+        events: u64,
+    ) -> Option<crate::fold::EntitySnapshot> {
         self.cache.snapshot(entity, self.fanned_out, events)
     }
 

@@ -29,7 +29,13 @@ pub struct Desk<'a> {
 }
 
 /// Decides a command for a live entity.
-pub fn decide(cached: &mut Cached, to: EntityAddress, source: Source, command: Command, desk: &Desk<'_>) -> Turn {
+pub fn decide(
+    cached: &mut Cached,
+    to: EntityAddress,
+    source: Source,
+    command: Command,
+    desk: &Desk<'_>,
+) -> Turn {
     let instance = match &mut cached.instance {
         Ok(instance) => instance,
         Err(stopped) => {
@@ -158,7 +164,14 @@ fn accepted(
 }
 
 /// Mail with the next free number; several of one turn to one receiver count on.
-fn mail(desk: &Desk<'_>, before: &[Mail], cause: &Command, index: u32, to: EntityAddress, body: Body) -> Mail {
+fn mail(
+    desk: &Desk<'_>,
+    before: &[Mail],
+    cause: &Command,
+    index: u32,
+    to: EntityAddress,
+    body: Body,
+) -> Mail {
     let partition = to.partition(desk.partitions);
     let ahead = before.iter().filter(|mail| mail.partition == partition).count() as u64;
     Mail {

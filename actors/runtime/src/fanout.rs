@@ -83,9 +83,11 @@ impl Events {
             let leaving = self.leaving(records);
             let Some(batch) = leaving.chunks(EVENTS_PER_BATCH_MAX).next() else { break };
             let (upto, partial) = batch.last().map_or((LogSequence(0), 0), |last| (last.upto, last.partial));
-            let outgoing: Vec<OutgoingEvent<'_>> = batch.iter().map(|leaving| leaving.outgoing.clone()).collect();
+            let outgoing: Vec<OutgoingEvent<'_>> =
+                batch.iter().map(|leaving| leaving.outgoing.clone()).collect();
             crash::point("before-events");
-            let published = self.bus.publish_events(self.partition, self.mark, upto, partial, &outgoing).await;
+            let published =
+                self.bus.publish_events(self.partition, self.mark, upto, partial, &outgoing).await;
             crash::point("after-events");
             match published {
                 Ok(mark) => {

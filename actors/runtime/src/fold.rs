@@ -98,7 +98,12 @@ impl Cache {
         }
     }
     /// A snapshot of the entity, if it is time for one and its events are all out.
-    pub fn snapshot(&mut self, entity: &EntityAddress, fanned_out: u64, events: u64) -> Option<EntitySnapshot> {
+    pub fn snapshot(
+        &mut self,
+        entity: &EntityAddress,
+        fanned_out: u64,
+        events: u64,
+    ) -> Option<EntitySnapshot> {
         let cached = self.entities.peek_mut(entity)?;
         let instance = cached.instance.as_ref().ok()?;
         let revision = instance.revision();
@@ -126,7 +131,11 @@ pub fn snapshot_name(entity: &EntityAddress) -> String {
 /// Loads an entity: its snapshot, then its events after it.
 ///
 /// An error means that the bus did not answer; an entity that can not be read is [`Stopped`].
-pub async fn load(bus: &Bus, registry: &Registry, entity: &EntityAddress) -> Result<Loaded, bus_client::Error> {
+pub async fn load(
+    bus: &Bus,
+    registry: &Registry,
+    entity: &EntityAddress,
+) -> Result<Loaded, bus_client::Error> {
     let stored = bus.get_snapshot(&snapshot_name(entity)).await?;
     let snapshot = stored.and_then(|bytes| rmp_serde::from_slice::<EntitySnapshot>(&bytes).ok());
     let (instance, from, revision) = restore(registry, entity, snapshot);

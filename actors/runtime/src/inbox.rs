@@ -44,7 +44,12 @@ pub struct Unreadable {
 
 impl Item {
     /// A command from outside.
-    pub fn from_incoming(subjects: &Subjects, source: record::Source, incoming: Incoming, fresh: CommandId) -> Self {
+    pub fn from_incoming(
+        subjects: &Subjects,
+        source: record::Source,
+        incoming: Incoming,
+        fresh: CommandId,
+    ) -> Self {
         let unreadable = |refusal| Unreadable { subject: SmolStr::new(&incoming.subject), refusal };
         let id = incoming.id.unwrap_or(fresh);
         let to = match subjects.entity(&incoming.subject) {
@@ -56,7 +61,10 @@ impl Item {
             Ok(_) if incoming.payload.len() > COMMAND_BYTES_MAX => Err(unreadable(
                 Refusal::new(
                     code::TOO_LARGE,
-                    format!("the command has {} bytes, at most {COMMAND_BYTES_MAX} are taken", incoming.payload.len()),
+                    format!(
+                        "the command has {} bytes, at most {COMMAND_BYTES_MAX} are taken",
+                        incoming.payload.len()
+                    ),
                 )
                 .hint("store large content as a blob and send its hash"),
             )),
@@ -84,7 +92,13 @@ impl Item {
     }
 
     /// A timer that is due.
-    pub fn from_timer(entity: EntityAddress, name: SmolStr, body: Body, id: CommandId, trace: Option<TraceContext>) -> Self {
+    pub fn from_timer(
+        entity: EntityAddress,
+        name: SmolStr,
+        body: Body,
+        id: CommandId,
+        trace: Option<TraceContext>,
+    ) -> Self {
         let command = record::Command { id, body, cause: None, correlation: id, trace, caller: None };
         Self { source: record::Source::Timer(name), reply_to: None, to: Ok(entity), command }
     }

@@ -110,7 +110,9 @@ pub async fn append(bus: &Bus, commit: &Commit) -> Fate {
         Ok(sequence) => Fate::Committed(sequence),
         Err(PublishError::Retry(reason)) => Fate::Again(reason),
         Err(PublishError::Refused { code, reason }) => Fate::Again(format!("refused with {code}: {reason}")),
-        Err(PublishError::Conflict(reason) | PublishError::Unanswered(reason)) => resolve(bus, commit, &reason).await,
+        Err(PublishError::Conflict(reason) | PublishError::Unanswered(reason)) => {
+            resolve(bus, commit, &reason).await
+        }
     }
 }
 
@@ -146,4 +148,3 @@ pub fn judge(commit: &Commit, last: Option<(LogSequence, &[u8])>, reason: &str) 
         _ => Fate::Again(reason.to_owned()),
     }
 }
-

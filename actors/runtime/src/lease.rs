@@ -106,8 +106,12 @@ impl Placement {
     async fn balance(&mut self, leases: &Leases) -> Result<(), Error> {
         let partitions = self.bus.topology().partitions;
         let quota = quota(partitions, leases.hosts.len());
-        let running: Vec<PartitionId> =
-            self.held.iter().filter(|(_, held)| matches!(held, Held::Running(_))).map(|(id, _)| *id).collect();
+        let running: Vec<PartitionId> = self
+            .held
+            .iter()
+            .filter(|(_, held)| matches!(held, Held::Running(_)))
+            .map(|(id, _)| *id)
+            .collect();
         for partition in running.iter().skip(quota) {
             if let Some(Held::Running(lease)) = self.held.get(partition).copied() {
                 tracing::info!(%partition, "draining a partition for another host");

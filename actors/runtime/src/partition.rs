@@ -212,9 +212,10 @@ impl Partition {
     /// Waits for the next thing that can wake the loop.
     async fn wait(&mut self, tick: &mut tokio::time::Interval, stop: &CancellationToken) -> Wake {
         let has_room = self.core.waiting() < QUEUE_ITEMS_MAX;
-        let due = self.core.next_due().map(|at| {
-            tokio::time::sleep(Duration::from_millis(at.0.saturating_sub(now().0)))
-        });
+        let due = self
+            .core
+            .next_due()
+            .map(|at| tokio::time::sleep(Duration::from_millis(at.0.saturating_sub(now().0))));
         let open = !self.draining;
         tokio::select! {
             biased;

@@ -100,7 +100,10 @@ impl PartitionState {
 
     /// The position as a record says it.
     pub fn position(&self) -> Position {
-        Position { inbox: self.inbox, mail: self.mail.iter().map(|(from, number)| (*from, *number)).collect() }
+        Position {
+            inbox: self.inbox,
+            mail: self.mail.iter().map(|(from, number)| (*from, *number)).collect(),
+        }
     }
 }
 
@@ -145,7 +148,14 @@ impl From<Timers> for Vec<Timer> {
 }
 
 impl Timers {
-    fn set(&mut self, entity: &EntityAddress, name: &SmolStr, at: Timestamp, body: Body, trace: Option<TraceContext>) {
+    fn set(
+        &mut self,
+        entity: &EntityAddress,
+        name: &SmolStr,
+        at: Timestamp,
+        body: Body,
+        trace: Option<TraceContext>,
+    ) {
         self.cancel(entity, name);
         self.at.insert((entity.clone(), name.clone()), at);
         self.due.insert((at, entity.clone(), name.clone()), (body, trace));

@@ -88,12 +88,21 @@ impl Actor for Worker {
     type State = Option<BoxFuture<'static, Result<(), String>>>;
     type Arguments = BoxFuture<'static, Result<(), String>>;
 
-    async fn pre_start(&self, myself: ActorRef<Self::Msg>, work: Self::Arguments) -> Result<Self::State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        work: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
         myself.cast(WorkerMessage::Run)?;
         Ok(Some(work))
     }
 
-    async fn handle(&self, myself: ActorRef<Self::Msg>, message: Self::Msg, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
         match message {
             WorkerMessage::Run => {
                 if let Some(work) = state.take() {
@@ -134,7 +143,11 @@ struct SupervisorState {
 struct SupervisorActor;
 
 impl SupervisorState {
-    async fn start(&mut self, myself: &ActorRef<SupervisorMessage>, name: &str) -> Result<(), ActorProcessingErr> {
+    async fn start(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        name: &str,
+    ) -> Result<(), ActorProcessingErr> {
         let Some(running) = self.children.get_mut(name) else { return Ok(()) };
         if running.actor.is_some() || running.stop.is_cancelled() {
             return Ok(());
@@ -146,7 +159,12 @@ impl SupervisorState {
     }
 
     /// A worker ended: starts it again where that is its rule.
-    fn ended(&mut self, myself: &ActorRef<SupervisorMessage>, actor: &ActorCell, failure: Option<String>) -> Result<(), ActorProcessingErr> {
+    fn ended(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        actor: &ActorCell,
+        failure: Option<String>,
+    ) -> Result<(), ActorProcessingErr> {
         let found = self.children.iter().find(|(_, running)| running.actor == Some(actor.get_id()));
         let Some(name) = found.map(|(name, _)| name.clone()) else { return Ok(()) };
         let Some(running) = self.children.get_mut(&name) else { return Ok(()) };
@@ -207,7 +225,11 @@ impl Actor for SupervisorActor {
     type State = SupervisorState;
     type Arguments = (String, Intensity, watch::Sender<Option<Failure>>);
 
-    async fn pre_start(&self, _: ActorRef<Self::Msg>, (name, intensity, reports): Self::Arguments) -> Result<Self::State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<Self::Msg>,
+        (name, intensity, reports): Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
         Ok(SupervisorState {
             name,
             intensity,
@@ -219,7 +241,12 @@ impl Actor for SupervisorActor {
         })
     }
 
-    async fn handle(&self, myself: ActorRef<Self::Msg>, message: Self::Msg, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
         match message {
             SupervisorMessage::Start(child) => {
                 let name = child.name.clone();
@@ -249,10 +276,17 @@ impl Actor for SupervisorActor {
         }
     }
 
-    async fn handle_supervisor_evt(&self, myself: ActorRef<Self::Msg>, event: SupervisionEvent, state: &mut Self::State) -> Result<(), ActorProcessingErr> {
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorTerminated(actor, ..) => state.ended(&myself, &actor, None),
-            SupervisionEvent::ActorFailed(actor, reason) => state.ended(&myself, &actor, Some(reason.to_string())),
+            SupervisionEvent::ActorFailed(actor, reason) => {
+                state.ended(&myself, &actor, Some(reason.to_string()))
+            }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
         }
     }
@@ -283,7 +317,8 @@ impl Supervisor {
     /// Starts a supervisor below this one: when it fails, this one fails.
     pub async fn below(&self, name: &str, intensity: Intensity) -> Result<Self, SpawnErr> {
         let (reports, failures) = watch::channel(None);
-        let (inner, handle) = Actor::spawn(None, SupervisorActor, (name.to_owned(), intensity, reports)).await?;
+        let (inner, handle) =
+            Actor::spawn(None, SupervisorActor, (name.to_owned(), intensity, reports)).await?;
         let child = Self { actor: inner, failures, closing: Arc::default() };
         // The branch is a worker here: it ends when the branch's supervisor ends, and fails with it.
         let (actor, mut handle) = (child.actor.clone(), Some(handle));
@@ -293,7 +328,9 @@ impl Supervisor {
             let (branch, actor, guard) = (branch.clone(), actor.clone(), Arc::clone(&guard));
             Box::pin(async move {
                 let handle = guard.lock().map_err(|_| "poisoned".to_owned())?.take();
-                let Some(handle) = handle else { return Err("the branch can not be started again".to_owned()) };
+                let Some(handle) = handle else {
+                    return Err("the branch can not be started again".to_owned());
+                };
                 tokio::select! {
                     _ = handle => {}
                     () = stop.cancelled() => { branch.shutdown(Duration::MAX).await; return Ok(()) }
@@ -303,7 +340,10 @@ impl Supervisor {
                     return Ok(());
                 }
                 let failure = branch.failures.borrow().clone();
-                Err(failure.map_or_else(|| "the branch ended".to_owned(), |failure| format!("{}: {}", failure.worker, failure.reason)))
+                Err(failure.map_or_else(
+                    || "the branch ended".to_owned(),
+                    |failure| format!("{}: {}", failure.worker, failure.reason),
+                ))
             })
         });
         self.start(Child { name: name.to_owned(), restart: Restart::OnFailure, work });

@@ -59,7 +59,9 @@ pub async fn take_over(
         let commit = core.take_over(clock());
         let fate = loop {
             match journal::append(bus, &commit).await {
-                Fate::Again(why) => tracing::warn!(partition, why, "appending the takeover record; trying again"),
+                Fate::Again(why) => {
+                    tracing::warn!(partition, why, "appending the takeover record; trying again")
+                }
                 fate => break fate,
             }
             tokio::time::sleep(journal::AGAIN_PAUSE).await;
@@ -93,7 +95,8 @@ async fn read(
 ) -> Result<(Core, Events, Vec<Arc<Committed>>), TakeoverError> {
     let partition = settings.partition;
     let failed = |source| TakeoverError::Bus { partition: partition.0, source };
-    let last = bus.last_record(partition).await.map_err(failed)?.map_or(LogSequence(0), |entry| entry.sequence);
+    let last =
+        bus.last_record(partition).await.map_err(failed)?.map_or(LogSequence(0), |entry| entry.sequence);
     let stored = bus.get_named(&snapshot_name(partition)).await.map_err(failed)?;
     // A snapshot ahead of the log belongs to a log that is gone; one that can not be read is none.
     let snapshot = stored
@@ -101,7 +104,8 @@ async fn read(
         .filter(|state| state.last <= last);
     let mark = bus.mark(partition).await.map_err(failed)?;
     let mut core = Core::new(settings.clone(), Arc::clone(registry), snapshot);
-    let needed = [core.state.last.0 + 1, core.state.recent_from.0, mark.upto.0 + 1, core.state.jobs_out.0 + 1];
+    let needed =
+        [core.state.last.0 + 1, core.state.recent_from.0, mark.upto.0 + 1, core.state.jobs_out.0 + 1];
     let first = needed.into_iter().min().unwrap_or(1).max(1);
     let jobs_out = core.state.jobs_out;
     let mut behind = Vec::new();

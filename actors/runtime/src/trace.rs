@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use bus_schemas::TraceContext;
 use bus_schemas::record::Turn;
 use opentelemetry::trace::{
-    Span, SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
+    Span, SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState,
+    Tracer,
 };
 use opentelemetry::{Context, KeyValue, global};
 

@@ -73,7 +73,9 @@ impl Model {
             self.waiting.values().any(waits) || self.running.values().any(|(other, _)| other == owner)
         };
         let forgotten: Vec<_> = self.served.keys().filter(|owner| !busy(owner)).cloned().collect();
-        forgotten.iter().for_each(|owner| drop(self.served.remove(owner)));
+        for owner in &forgotten {
+            self.served.remove(owner);
+        }
     }
     fn pick(&self) -> Option<(Key, Key)> {
         let best = self.waiting.values().filter_map(|entry| {

@@ -1,0 +1,21 @@
+//! The verbs. Each module has its arguments, what it prints, and how it runs.
+
+pub mod down;
+pub mod run;
+pub mod up;
+
+pub mod task;
+
+pub mod agents;
+pub mod dead;
+pub mod schedules;
+
+pub mod events;
+pub mod rebuild;
+pub mod replay;
+pub mod verify;
+
+pub mod bench;
+pub mod completions;
+pub mod config;
+pub mod doctor;

@@ -1,0 +1,15 @@
+//! `orrery agents`: who can do what, and whether they live.
+
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::session::Session;
+
+/// Arguments of the verb.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {}
+
+/// Runs the verb.
+pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let _ = (session, arguments, output);
+    Err(Failure::new("not-written", "this verb is not written yet"))
+}

@@ -1,0 +1,177 @@
+//! `orrery up`: starts the system and runs until told to stop.
+
+use std::net::SocketAddr;
+
+use actors_host::{Config, Running};
+use clap::ValueEnum;
+use tokio_util::sync::CancellationToken;
+
+use crate::discovery::Discovery;
+use crate::failure::{Failure, exit};
+use crate::output::{Output, Show};
+
+/// Where it listens, and what runs in this process.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Where HTTP is served; port 0 picks a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// The embedded NATS server's port; 0 picks a free one [default: 0]
+    #[arg(long, value_name = "PORT")]
+    nats_port: Option<u16>,
+    /// What an acknowledgement means: `durable`, `replicated` or `fast` [default: durable]
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<bus_client::Profile>,
+    /// What runs in this process; several processes may share one NATS
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Host, Role::Agents, Role::Gateway])]
+    roles: Vec<Role>,
+}
+
+/// A part of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Partitions: they own entities and decide.
+    Host,
+    /// The shipped agents.
+    Agents,
+    /// REST, event streams and read models.
+    Gateway,
+}
+
+impl Show for Discovery {
+    fn text(&self) -> String {
+        let http = self.http.as_deref().unwrap_or("no HTTP here");
+        let profile = format!("profile {} (fsync {})", self.profile, self.fsync);
+        let stop = format!("stop it with Ctrl-C, or `orrery --data-dir {} down`", self.data_dir.display());
+        format!("orrery is up: {http}  {}  {profile}\n{stop}", self.nats_url)
+    }
+}
+
+/// The settings with what was typed.
+pub fn configured(mut config: Config, arguments: &Arguments) -> Config {
+    config.http = arguments.http.unwrap_or(config.http);
+    config.nats_port = arguments.nats_port.unwrap_or(config.nats_port);
+    config.nats.profile = arguments.profile.unwrap_or(config.nats.profile);
+    config.host &= arguments.roles.contains(&Role::Host);
+    config.agents &= arguments.roles.contains(&Role::Agents);
+    config
+}
+
+/// A started system with its edge.
+#[derive(Debug)]
+pub struct System {
+    running: Running,
+    gateway: Option<gateway::Gateway>,
+    stop: CancellationToken,
+    /// Where it is found.
+    pub discovery: Discovery,
+}
+
+impl System {
+    /// Starts everything, waits until it answers, and tells other processes where it is.
+    pub async fn start(config: &Config, http: bool) -> Result<Self, Failure> {
+        // The embedded server would say so too, but a process that uses another NATS has none.
+        if let Some(found) = Discovery::find(&config.data_dir)? {
+            return Err(already(&found));
+        }
+        let running = actors_host::start(config).await?;
+        match Self::serve(config, http, running).await {
+            Ok(system) => Ok(system),
+            Err((failure, running)) => {
+                running.stop().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn serve(config: &Config, http: bool, running: Running) -> Result<Self, (Failure, Running)> {
+        if let Err(error) = running.ready().await {
+            return Err((error.into(), running));
+        }
+        let stop = CancellationToken::new();
+        let mut edge = None;
+        if http {
+            let settings = gateway::Config { listen: config.http, data_dir: config.data_dir.clone() };
+            match gateway::serve(running.bus().clone(), settings, stop.clone()).await {
+                Ok(gateway) => edge = Some(gateway),
+                Err(error) => return Err((error.into(), running)),
+            }
+        }
+        let address = edge.as_ref().map(|gateway| format!("http://{}", gateway.address));
+        let discovery = Discovery::new(&running.addresses(), address, &config.data_dir);
+        match discovery.write() {
+            Ok(()) => Ok(Self { running, gateway: edge, stop, discovery }),
+            Err(failure) => Err((failure, running)),
+        }
+    }
+
+    /// The connection.
+    pub fn bus(&self) -> &bus_client::Bus {
+        self.running.bus()
+    }
+
+    /// Resolves when the system has given up on itself, with the reason.
+    pub async fn failed(&self) -> String {
+        self.running.failed().await
+    }
+
+    /// Stops everything in good order: first the edge, then agents, partitions and the server.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        let edge = match self.gateway {
+            Some(gateway) => gateway.stopped().await.map_err(Failure::from),
+            None => Ok(()),
+        };
+        self.running.stop().await;
+        self.discovery.remove();
+        edge
+    }
+}
+
+/// Runs until SIGTERM, SIGINT, or until the supervision tree gives up.
+pub async fn run(config: Config, arguments: &Arguments, output: Output) -> Result<(), Failure> {
+    let config = configured(config, arguments);
+    let mut interrupted = std::pin::pin!(interrupted());
+    let system = tokio::select! {
+        system = System::start(&config, arguments.roles.contains(&Role::Gateway)) => system?,
+        () = &mut interrupted => return Ok(()),
+    };
+    output.show(&system.discovery);
+    let reason = tokio::select! {
+        reason = system.failed() => Some(reason),
+        () = interrupted => None,
+    };
+    output.say("stopping");
+    system.stop().await?;
+    match reason {
+        None => Ok(()),
+        Some(reason) => Err(Failure::new("supervision-failed", format!("the system gave up: {reason}"))
+            .next("the log tells what failed before; `orrery doctor` checks the surroundings")
+            .exit(exit::SOFTWARE)),
+    }
+}
+
+/// Resolves at the first SIGTERM or SIGINT; a second one ends the process at once.
+pub async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).expect("signals can be listened to in a fresh process");
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        std::process::exit(i32::from(exit::INTERRUPTED));
+    });
+}
+
+fn already(found: &Discovery) -> Failure {
+    let data_dir = found.data_dir.display();
+    Failure::new("already-running", format!("process {} runs on the data directory `{data_dir}`", found.pid))
+        .next("stop it with `orrery down`, or choose another `--data-dir`")
+        .exit(exit::UNAVAILABLE)
+}

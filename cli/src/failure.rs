@@ -1,0 +1,128 @@
+//! Why a command did not succeed: a stable code, the cause, the next step and the exit code.
+
+use std::fmt;
+
+use bus_schemas::Refusal;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Exit codes: those of sysexits.h where it has one.
+pub mod exit {
+    /// It ran, and the answer is no: a task failed, a check found something.
+    pub const NO: u8 = 1;
+    /// Wrong arguments or settings (`EX_USAGE`).
+    pub const USAGE: u8 = 64;
+    /// The input is no good (`EX_DATAERR`).
+    pub const DATA: u8 = 65;
+    /// What was named does not exist (`EX_NOINPUT`).
+    pub const NOT_FOUND: u8 = 66;
+    /// The system does not run or does not answer (`EX_UNAVAILABLE`).
+    pub const UNAVAILABLE: u8 = 69;
+    /// A fault of the program (`EX_SOFTWARE`).
+    pub const SOFTWARE: u8 = 70;
+    /// A file can not be written (`EX_CANTCREAT`).
+    pub const FILE: u8 = 73;
+    /// Interrupted by the user: 128 and SIGINT.
+    pub const INTERRUPTED: u8 = 130;
+}
+
+/// A failed command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Failure {
+    /// A stable code with a page in `docs/errors/`.
+    pub code: String,
+    /// What was being done, and the cause.
+    pub message: String,
+    /// What to do next.
+    pub next: Option<String>,
+    /// The process ends with this.
+    #[serde(skip)]
+    pub exit: u8,
+}
+
+impl Failure {
+    /// A failure with the exit code for "it ran, and the answer is no".
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), next: None, exit: exit::NO }
+    }
+    /// With the next step.
+    #[must_use]
+    pub fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+    /// With another exit code; see [`exit`].
+    #[must_use]
+    pub fn exit(mut self, exit: u8) -> Self {
+        self.exit = exit;
+        self
+    }
+    /// From anything with causes; the chain becomes the message.
+    pub fn of(code: &str, error: &dyn std::error::Error) -> Self {
+        Self::new(code, chain(error))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error[{}]: {}", self.code, self.message)?;
+        match &self.next {
+            Some(next) => write!(f, "\n next: {next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An error with all its causes, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    actors_runtime::lease::chain(error)
+}
+
+impl From<bus_client::Error> for Failure {
+    fn from(error: bus_client::Error) -> Self {
+        Self::of(error.code(), &error).next(error.hint()).exit(exit::UNAVAILABLE)
+    }
+}
+
+impl From<bus_client::AskError> for Failure {
+    fn from(error: bus_client::AskError) -> Self {
+        let code = match &error {
+            bus_client::AskError::Unanswered { .. } => "no-answer",
+            bus_client::AskError::Malformed { .. } => "malformed-answer",
+        };
+        Self::of(code, &error)
+            .next("`orrery doctor` shows which partition does not answer; the same command again is safe")
+            .exit(exit::UNAVAILABLE)
+    }
+}
+
+impl From<actors_host::StartError> for Failure {
+    fn from(error: actors_host::StartError) -> Self {
+        Self::of(error.code(), &error).next(error.hint()).exit(exit::UNAVAILABLE)
+    }
+}
+
+impl From<gateway::Error> for Failure {
+    fn from(error: gateway::Error) -> Self {
+        Self::of(error.code(), &error).next(error.hint()).exit(exit::UNAVAILABLE)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            code: refusal.code.to_string(),
+            message: refusal.message,
+            next: refusal.hint,
+            exit: exit::DATA,
+        }
+    }
+}
+
+impl From<bus_schemas::ids::Error> for Failure {
+    fn from(error: bus_schemas::ids::Error) -> Self {
+        Self::of("invalid-key", &error)
+            .next("keys are printed by `orrery task list` and `orrery events`")
+            .exit(exit::USAGE)
+    }
+}

@@ -1,0 +1,10 @@
+//! The command line: arguments, the connection to what runs, one module for each verb, and how
+//! results are printed.
+
+pub mod arguments;
+pub mod commands;
+pub mod discovery;
+pub mod failure;
+pub mod output;
+pub mod progress;
+pub mod session;

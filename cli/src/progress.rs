@@ -1,0 +1,201 @@
+//! The live picture of a task tree: one line for each child, with what it does just now.
+//!
+//! On a terminal the lines are redrawn; otherwise each change of state is a line of its own.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bus_client::StoredEvent;
+use bus_schemas::Key;
+use bus_schemas::commands::task::Failure;
+use bus_schemas::events::task::Event;
+use bus_schemas::jobs::OutputChunk;
+use bus_schemas::views::task::TaskState;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::output::{Output, Show};
+
+/// How often spinners turn.
+const TICK: Duration = Duration::from_millis(100);
+/// Text of a line: longer output of an agent would wrap and break the picture.
+const LINE_CHARS_MAX: usize = 100;
+
+/// One change in a task tree; `run --watch --json` prints these.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Change {
+    /// The task.
+    pub task: String,
+    /// What happened: the event's type.
+    pub event: String,
+    /// What it means, for people.
+    pub detail: String,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+impl Show for Change {
+    fn text(&self) -> String {
+        format!("{}  {:<24} {:<16} {}", self.at, self.task, self.event, self.detail).trim_end().to_owned()
+    }
+}
+
+/// Draws a tree.
+#[derive(Debug)]
+pub struct Progress {
+    root: Key,
+    output: Output,
+    every_change: bool,
+    lines: MultiProgress,
+    tasks: BTreeMap<Key, Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    bar: ProgressBar,
+    since: Instant,
+    agent: String,
+}
+
+impl Progress {
+    /// A picture of the tree below `root`. `every_change` prints each event as a line on stdout.
+    pub fn new(root: Key, output: Output, every_change: bool) -> Self {
+        let lines = MultiProgress::new();
+        if !output.watched() {
+            lines.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
+        Self { root, output, every_change, lines, tasks: BTreeMap::new() }
+    }
+
+    /// Takes in an event of the tree.
+    pub fn event(&mut self, stored: &StoredEvent, event: &Event) {
+        let key = &stored.entity.key;
+        let detail = detail(event);
+        if self.every_change {
+            let change = Change {
+                task: key.to_string(),
+                event: stored.event.event_type.to_string(),
+                detail: detail.clone(),
+                at: stored.time.clone(),
+            };
+            self.lines.suspend(|| self.output.show(&change));
+        } else if !self.output.watched() && worth_a_line(event) {
+            self.output.say(&format!("{}: {detail}", self.name(key)));
+        }
+        let name = self.name(key);
+        let lines = &self.lines;
+        let line = self.tasks.entry(key.clone()).or_insert_with(|| {
+            let bar = lines.add(ProgressBar::new_spinner());
+            bar.set_style(style());
+            bar.set_prefix(name);
+            bar.enable_steady_tick(TICK);
+            Line { bar, since: Instant::now(), agent: String::new() }
+        });
+        match event {
+            Event::JobIssued { agent, .. } => {
+                line.agent = agent.to_string();
+                line.since = Instant::now();
+            }
+            Event::Completed { .. } => {
+                let took = line.since.elapsed().as_secs_f32();
+                return line.bar.finish_with_message(format!("done in {took:.1} s"));
+            }
+            Event::Failed { .. } | Event::Canceled { .. } | Event::Rejected { .. } => {
+                return line.bar.abandon_with_message(detail);
+            }
+            _ => {}
+        }
+        if !detail.is_empty() {
+            line.bar.set_message(shortened(&detail));
+        }
+    }
+
+    /// Takes in a piece of an agent's output.
+    pub fn output(&mut self, key: &Key, chunk: &OutputChunk) {
+        let Some(line) = self.tasks.get(key).filter(|line| !line.bar.is_finished()) else { return };
+        let mut text = match &chunk.progress {
+            Some(progress) => match progress.total {
+                Some(total) => format!("{}/{total} {}", progress.done, progress.note),
+                None => format!("{} {}", progress.done, progress.note),
+            },
+            None => String::new(),
+        };
+        if let Some(last) = chunk.text.lines().rev().find(|line| !line.trim().is_empty()) {
+            text = format!("{text} {}", last.trim()).trim().to_owned();
+        }
+        if !text.is_empty() {
+            line.bar.set_message(shortened(&format!("{}: {text}", line.agent)));
+        }
+    }
+
+    /// Leaves the picture as it is and ends the spinning.
+    pub fn end(&self) {
+        for line in self.tasks.values().filter(|line| !line.bar.is_finished()) {
+            line.bar.abandon();
+        }
+    }
+
+    /// The root by its goal's word, children by their path below it.
+    fn name(&self, key: &Key) -> String {
+        match key.as_str().strip_prefix(self.root.as_str()) {
+            Some("") | None => "task".to_owned(),
+            Some(path) => path.trim_start_matches('.').to_owned(),
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {prefix:<12} {wide_msg}").expect("the template is a constant")
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(LINE_CHARS_MAX).collect()
+}
+
+/// What is told where nothing can be redrawn.
+fn worth_a_line(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Planned { .. }
+            | Event::JobStarted { .. }
+            | Event::AttemptFailed { .. }
+            | Event::InputRequired { .. }
+            | Event::Completed { .. }
+            | Event::Failed { .. }
+            | Event::Canceled { .. }
+            | Event::Rejected { .. }
+    )
+}
+
+/// An event in a few words.
+pub fn detail(event: &Event) -> String {
+    let why = |failure: &Failure| format!("{}: {}", failure.code, failure.message);
+    match event {
+        Event::Submitted { submission, .. } => submission.goal.clone(),
+        Event::Rejected { failure } | Event::Failed { failure, .. } => why(failure),
+        Event::AttemptFailed { attempt, failure } => format!("attempt {attempt} failed: {}", why(failure)),
+        Event::Planned { plan } => format!("{} steps", plan.steps.len()),
+        Event::ChildStarted { step, .. } => format!("step {step} may begin"),
+        Event::ChildSettled { step, state, .. } => format!("step {step} {}", word(*state)),
+        Event::Queued { attempt: 1, .. } => "waits for an agent".to_owned(),
+        Event::Queued { attempt, .. } => format!("attempt {attempt} waits for an agent"),
+        Event::JobIssued { agent, .. } => format!("given to {agent}"),
+        Event::JobStarted { worker, .. } => format!("{worker} works"),
+        Event::EffectRecorded { effect, step, .. } => format!("effect {effect}: {step:?}").to_lowercase(),
+        Event::BackoffStarted { attempt, until } => {
+            format!("attempt {attempt} follows at {}", until.to_rfc3339())
+        }
+        Event::InputRequired { prompt, .. } => format!("asks: {prompt}"),
+        Event::InputProvided { by, .. } => format!("answered by {by}"),
+        Event::CancelRequested { reason, .. } => format!("is to stop: {reason}"),
+        Event::Completed { artifacts, .. } => format!("completed with {} artifacts", artifacts.len()),
+        Event::Canceled { reason, .. } => format!("canceled: {reason}"),
+        Event::Retried { by, .. } => format!("tried again by {by}"),
+    }
+}
+
+/// A state's wire word.
+pub fn word(state: TaskState) -> &'static str {
+    state.into()
+}

@@ -1,0 +1,106 @@
+//! A connection to an installation: found by settings, or by the data directory.
+
+use std::time::Duration;
+
+use actors_host::Config;
+use actors_host::embedded::{self, Embedded};
+use bus_client::{Ask, Bus, Profile};
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, EntityAddress, Key, Reply, Revision};
+
+use crate::discovery::Discovery;
+use crate::failure::{Failure, exit};
+
+/// How long a command may wait for its partition: longer than a takeover.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection to an installation.
+#[derive(Debug)]
+pub struct Session {
+    /// The connection.
+    pub bus: Bus,
+    /// The settings, completed by what the running system says.
+    pub config: Config,
+    /// What the running system says; none when `nats.url` was set, or nothing runs.
+    pub discovery: Option<Discovery>,
+    server: Option<Server>,
+}
+
+/// A server that was started for this session alone. The handle keeps the store locked.
+#[derive(Debug)]
+struct Server {
+    child: tokio::process::Child,
+    _embedded: Embedded,
+}
+
+impl Session {
+    /// Connects: to `nats.url` where it is set, otherwise to what runs on the data directory.
+    pub async fn connect(config: &Config) -> Result<Self, Failure> {
+        let mut config = config.clone();
+        if config.nats.url.is_some() {
+            return Self::on(config, None, None).await;
+        }
+        let found = Discovery::find(&config.data_dir)?.ok_or_else(|| not_running(&config))?;
+        config.nats.url = Some(found.nats_url.clone());
+        config.nats.monitor_url.clone_from(&found.monitor_url);
+        config.nats.subject_prefix.clone_from(&found.subject_prefix);
+        config.nats.partitions = found.partitions.try_into().unwrap_or(config.nats.partitions);
+        config.nats.profile = found.profile.parse().unwrap_or(config.nats.profile);
+        Self::on(config, Some(found), None).await
+    }
+
+    /// Connects; where nothing runs on the data directory but its store is there, starts the
+    /// server alone, without partitions and agents, so that what happened can be read. Such a
+    /// session must be closed.
+    pub async fn open(config: &Config) -> Result<Self, Failure> {
+        let stored = config.data_dir.join("nats").join("store").is_dir();
+        if config.nats.url.is_some() || !stored || Discovery::find(&config.data_dir)?.is_some() {
+            return Self::connect(config).await;
+        }
+        let mut config = config.clone();
+        let program = config.nats_server.as_deref();
+        // Nothing new is acknowledged here, so the store's own durability does not matter.
+        let embedded = Embedded::new(program, &config.data_dir, Profile::Durable)?;
+        let (child, listening) = embedded.start((0, 0)).await?;
+        config.nats.url = Some(listening.nats_url);
+        config.nats.monitor_url = Some(listening.monitor_url);
+        Self::on(config, None, Some(Server { child, _embedded: embedded })).await
+    }
+
+    async fn on(config: Config, discovery: Option<Discovery>, server: Option<Server>) -> Result<Self, Failure> {
+        let bus = Bus::connect_only(&config.nats).await?;
+        Ok(Self { bus, config, discovery, server })
+    }
+
+    /// Whether a system runs, rather than a store that was opened to be read.
+    pub fn live(&self) -> bool {
+        self.server.is_none()
+    }
+
+    /// Stops what was started for this session.
+    pub async fn close(self) {
+        if let Some(server) = self.server {
+            embedded::stop(server.child).await;
+        }
+    }
+
+    /// Tells an entity something, and returns its revision afterwards and what it answered.
+    pub async fn ask<C: WireCommand>(
+        &self,
+        key: &Key,
+        command: &C,
+    ) -> Result<(Revision, serde_json::Value), Failure> {
+        let to = EntityAddress::new(C::KIND, key.clone());
+        let ask = Ask::new(to, Body::json(command)).caller("cli");
+        match self.bus.ask(&ask, PATIENCE).await? {
+            Reply::Accepted { revision, result, .. } => Ok((revision, result)),
+            Reply::Refused { refusal, .. } => Err(refusal.into()),
+        }
+    }
+}
+
+fn not_running(config: &Config) -> Failure {
+    Failure::new("not-running", format!("nothing runs on the data directory `{}`", config.data_dir.display()))
+        .next("start it with `orrery up`, name another `--data-dir`, or set `nats.url`")
+        .exit(exit::UNAVAILABLE)
+}
