@@ -1,12 +1,24 @@
 //! Content-addressed payloads: large prompts, outputs and artifacts.
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::object_store::{InfoErrorKind, ObjectStore};
 use bus_schemas::Hash;
+use bus_schemas::envelope::header;
+use bus_schemas::record::{BODY_INLINE_BYTES_MAX, CommitRecord};
 use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 
 use crate::bus::Bus;
 use crate::error::Error;
+
+/// What a message carries of a body, which the journal has stored if it is large.
+pub(crate) fn carried(body: &Bytes, headers: &mut HeaderMap) -> Bytes {
+    if body.len() <= BODY_INLINE_BYTES_MAX {
+        return body.clone();
+    }
+    headers.insert(header::BLOB, Hash::of(body).to_hex());
+    Bytes::new()
+}
 
 impl Bus {
     async fn blob_store(&self) -> Result<ObjectStore, Error> {
@@ -45,6 +57,26 @@ impl Bus {
             return Err(failed("the bytes have another hash".into()));
         }
         Ok(bytes.into())
+    }
+
+    /// Puts a record's detached bodies back into their places.
+    pub async fn attach_blobs(&self, record: &mut CommitRecord) -> Result<(), Error> {
+        for detached in std::mem::take(&mut record.detached) {
+            let body = self.get_blob(detached.hash).await?;
+            record.attach(&detached, body).map_err(|error| Error::call("reading a record", error))?;
+        }
+        Ok(())
+    }
+
+    /// A message's body: its own, or the blob that its header names.
+    pub(crate) async fn body(&self, headers: &HeaderMap, payload: Bytes) -> Result<Bytes, Error> {
+        match headers.get(header::BLOB).map(|value| Hash::from_hex(value.as_str())) {
+            None => Ok(payload),
+            Some(Some(hash)) => self.get_blob(hash).await,
+            Some(None) => {
+                Err(Error::call("reading a message", format!("malformed header `{}`", header::BLOB)))
+            }
+        }
     }
 
     /// Keeps bytes under a name of their own, replacing what was there: for partition snapshots,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use smol_str::SmolStr;
 
+use crate::blobs::carried;
 use crate::bus::Bus;
 use crate::error::Error;
 use crate::publish::{self, BATCH_MESSAGES_MAX, BatchMessage, PublishError};
@@ -168,7 +169,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
     headers.get(name).map(async_nats::HeaderValue::as_str)
 }
 
-fn decode(bus: &Bus, message: RawMessage) -> Result<StoredEvent, Error> {
+async fn decode(bus: Bus, mut message: RawMessage) -> Result<StoredEvent, Error> {
+    message.payload = bus.body(&message.headers, message.payload).await?;
     let doing = || format!("reading the event at {} on `{}`", message.sequence, message.subject);
     let missing = |name: &str| Error::call(doing(), format!("header `{name}` is missing or malformed"));
     let number = |name| text(&message.headers, name).and_then(|text| text.parse::<u64>().ok());
@@ -222,7 +224,7 @@ impl Bus {
             if query.subjects.is_empty() { vec![self.subjects().events(None)] } else { query.subjects };
         let messages = ordered(self, &self.topology().events(), subjects, query.from).await?;
         let bus = self.clone();
-        Ok(messages.and_then(move |message| futures::future::ready(decode(&bus, message))))
+        Ok(messages.and_then(move |message| decode(bus.clone(), message)).boxed())
     }
 
     /// An entity's events after `after`, up to the last one that exists now.
@@ -244,15 +246,13 @@ impl Bus {
             }
             Err(error) => return Err(failed(error.to_string())),
         };
-        let last = decode(
-            self,
-            RawMessage {
-                subject: last.subject.into_string(),
-                sequence: last.sequence,
-                headers: last.headers,
-                payload: last.payload,
-            },
-        )?;
+        let last = RawMessage {
+            subject: last.subject.into_string(),
+            sequence: last.sequence,
+            headers: last.headers,
+            payload: last.payload,
+        };
+        let last = decode(self.clone(), last).await?;
         if last.event.revision <= after {
             return Ok(Vec::new());
         }
@@ -345,7 +345,8 @@ impl Bus {
         if let Some(trace) = turn.command.trace {
             headers.insert(header::TRACEPARENT, trace.to_traceparent());
         }
-        BatchMessage { subject: self.subjects().event(entity), headers, payload: event.body.clone() }
+        let payload = carried(&event.body, &mut headers);
+        BatchMessage { subject: self.subjects().event(entity), headers, payload }
     }
 }
 

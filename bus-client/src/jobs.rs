@@ -11,6 +11,7 @@ use bus_schemas::{EntityAddress, Key, Kind, TraceContext, record};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use crate::blobs::carried;
 use crate::bus::Bus;
 use crate::error::Error;
 use crate::events::ordered;
@@ -56,6 +57,15 @@ impl Delivery {
     }
 }
 
+async fn delivery(bus: Bus, mut message: async_nats::jetstream::Message) -> Result<Delivery, Error> {
+    let delivered = message.info().map_or(1, |info| info.delivered);
+    let headers = message.message.headers.take().unwrap_or_default();
+    message.message.payload = bus.body(&headers, std::mem::take(&mut message.message.payload)).await?;
+    let job = serde_json::from_slice(&message.payload).map_err(|error| error.to_string());
+    let trace = headers.get(header::TRACEPARENT).and_then(|value| TraceContext::parse(value.as_str()));
+    Ok(Delivery { message, job, delivered, trace })
+}
+
 impl Bus {
     /// Puts a job into its agent's queue; a second time within the duplicate window is dropped.
     pub async fn publish_job(
@@ -69,7 +79,8 @@ impl Bus {
         if let Some(trace) = trace {
             headers.insert(header::TRACEPARENT, trace.to_traceparent());
         }
-        publish::acked(self, self.subjects().job(&job.agent), headers, job.body.clone()).await
+        let payload = carried(&job.body, &mut headers);
+        publish::acked(self, self.subjects().job(&job.agent), headers, payload).await
     }
 
     /// The jobs of an agent, at most `at_once` unfinished ones for this call. Workers of the same
@@ -99,18 +110,10 @@ impl Bus {
             .messages()
             .await
             .map_err(|error| failed(error.to_string()))?;
+        let bus = self.clone();
         Ok(messages
-            .map(move |message| {
-                let message = message.map_err(|error| Error::call(doing.clone(), error))?;
-                let delivered = message.info().map_or(1, |info| info.delivered);
-                let job = serde_json::from_slice(&message.payload).map_err(|error| error.to_string());
-                let trace = message
-                    .headers
-                    .as_ref()
-                    .and_then(|headers| headers.get(header::TRACEPARENT))
-                    .and_then(|value| TraceContext::parse(value.as_str()));
-                Ok(Delivery { message, job, delivered, trace })
-            })
+            .map_err(move |error| Error::call(doing.clone(), error))
+            .and_then(move |message| delivery(bus.clone(), message))
             .boxed())
     }
 

@@ -28,6 +28,8 @@ pub mod header {
     pub const HASH: &str = "Orrery-Hash";
     /// `<partition>.<log sequence>.<index>`: where in the log this event stands; the cursor of streams.
     pub const CURSOR: &str = "Orrery-Cursor";
+    /// The body lies in the blob store under this BLAKE3 hash; the message's own is empty.
+    pub const BLOB: &str = "Orrery-Blob";
     /// JetStream's message id.
     pub const MESSAGE_ID: &str = "Nats-Msg-Id";
     /// W3C trace context.

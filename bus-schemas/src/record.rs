@@ -13,6 +13,9 @@ use crate::ids::{CommandId, EntityAddress, Epoch, Hash, Key, PartitionId, Revisi
 
 /// The version that this program writes.
 pub const RECORD_VERSION: u16 = 1;
+/// A body of more bytes lies in the blob store: records, streams and takeovers stay small, and the
+/// same body in a command, an event and a job is kept once.
+pub const BODY_INLINE_BYTES_MAX: usize = 65_536;
 
 /// Everything a group of turns caused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +40,33 @@ pub struct CommitRecord {
     pub jobs_out: u64,
     /// The turns, in the order in which they were decided. None in a takeover record.
     pub turns: Vec<Turn>,
+    /// Bodies that lie in the blob store; in their places the record has empty ones.
+    #[serde(default)]
+    pub detached: Vec<Detached>,
+}
+
+/// A body above [`BODY_INLINE_BYTES_MAX`], kept in the blob store under its hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detached {
+    /// The turn's index in the record.
+    pub turn: u32,
+    /// Which body of the turn.
+    pub part: Part,
+    /// BLAKE3 of the body.
+    pub hash: Hash,
+}
+
+/// A place for a body in a turn; the number is an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// The command's.
+    Command,
+    /// An event's.
+    Event(u32),
+    /// A mail's.
+    Send(u32),
+    /// A job's.
+    Job(u32),
 }
 
 /// How far the durable inbox and each partition's mail have been applied.
@@ -175,9 +205,58 @@ pub enum Error {
     /// Written by a later program.
     #[error("the commit record has version {found}; this program knows versions up to {RECORD_VERSION}")]
     Version { found: u16 },
+    /// A body belongs into a place that the record does not have.
+    #[error("the commit record has no place for the blob {hash} in turn {turn}")]
+    Place { turn: u32, hash: Hash },
+}
+
+impl Turn {
+    /// The bodies that may be large, with their places.
+    fn bodies(&mut self) -> impl Iterator<Item = (Part, &mut Bytes)> {
+        let command = std::iter::once((Part::Command, &mut self.command.body.bytes));
+        let events = (0..).zip(&mut self.events).map(|(index, event)| (Part::Event(index), &mut event.body));
+        let sends =
+            (0..).zip(&mut self.sends).map(|(index, mail)| (Part::Send(index), &mut mail.command.body.bytes));
+        let jobs = (0..).zip(&mut self.jobs).map(|(index, job)| (Part::Job(index), &mut job.body));
+        command.chain(events).chain(sends).chain(jobs)
+    }
+    fn has_large_body(&self) -> bool {
+        let large = |bytes: &Bytes| bytes.len() > BODY_INLINE_BYTES_MAX;
+        large(&self.command.body.bytes)
+            || self.events.iter().any(|event| large(&event.body))
+            || self.sends.iter().any(|mail| large(&mail.command.body.bytes))
+            || self.jobs.iter().any(|job| large(&job.body))
+    }
 }
 
 impl CommitRecord {
+    /// The record as it goes into the log where bodies are too large for it, and those bodies;
+    /// none where all of them may stay.
+    pub fn detach(&self) -> Option<(Self, Vec<Bytes>)> {
+        if !self.turns.iter().any(Turn::has_large_body) {
+            return None;
+        }
+        let (mut record, mut blobs) = (self.clone(), Vec::new());
+        for (turn, content) in (0..).zip(&mut record.turns) {
+            for (part, body) in content.bodies().filter(|(_, body)| body.len() > BODY_INLINE_BYTES_MAX) {
+                let body = std::mem::take(body);
+                record.detached.push(Detached { turn, part, hash: Hash::of(&body) });
+                if !blobs.contains(&body) {
+                    blobs.push(body);
+                }
+            }
+        }
+        Some((record, blobs))
+    }
+    /// Puts a body back into its place.
+    pub fn attach(&mut self, detached: &Detached, body: Bytes) -> Result<(), Error> {
+        let Detached { turn, part, hash } = detached;
+        let turns = self.turns.get_mut(*turn as usize);
+        let place = turns.and_then(|turn| turn.bodies().find(|(place, _)| place == part));
+        let (_, place) = place.ok_or(Error::Place { turn: *turn, hash: *hash })?;
+        *place = body;
+        Ok(())
+    }
     /// The message's body.
     pub fn encode(&self) -> Vec<u8> {
         rmp_serde::to_vec(self).expect("a record holds nothing that MessagePack can not write")

@@ -4,7 +4,9 @@
 use bus_schemas::commands::task::{Command, Failure, Plan, PlanStep, Submit};
 use bus_schemas::ids::Epoch;
 use bus_schemas::jobs::{Artifact, EffectStep, FailureClass};
-use bus_schemas::record::{self, CommitRecord, Position, RECORD_VERSION, Source, TimerChange, Turn};
+use bus_schemas::record::{
+    self, BODY_INLINE_BYTES_MAX, CommitRecord, Position, RECORD_VERSION, Source, TimerChange, Turn,
+};
 use bus_schemas::subjects::{SubjectError, Subjects};
 use bus_schemas::views::task::TaskState;
 use bus_schemas::{
@@ -211,6 +213,7 @@ fn commit_record() -> impl Strategy<Value = CommitRecord> {
                 mail_out,
                 jobs_out: epoch,
                 turns,
+                detached: Vec::new(),
             }
         })
 }
@@ -359,6 +362,33 @@ proptest! {
         let grown = (version, "other", [1, 2, 3], (), (), (), (), (), (), (), "more", (1, 2));
         prop_assert!(is_named(&rmp_serde::to_vec(&grown).unwrap()), "more fields");
     }
+}
+
+/// Large bodies leave a record and come back into their places; a record without them stays as it is.
+#[test]
+fn large_bodies_are_detached_and_attached() {
+    proptest!(|(record in commit_record(), size in 0..3_usize)| {
+        let mut record = record;
+        prop_assert!(record.detach().is_none());
+        let body = bytes::Bytes::from(vec![b'x'; BODY_INLINE_BYTES_MAX + size]);
+        for turn in &mut record.turns {
+            turn.command.body.bytes = body.clone();
+            turn.events.iter_mut().for_each(|event| event.body = body.clone());
+            turn.jobs.iter_mut().for_each(|job| job.body = body.clone());
+            turn.sends.iter_mut().for_each(|mail| mail.command.body.bytes = body.clone());
+        }
+        let Some((slim, blobs)) = record.detach() else {
+            prop_assert!(size == 0 || record.turns.is_empty());
+            return Ok(());
+        };
+        prop_assert_eq!(blobs, [body.clone()]);
+        let mut read = CommitRecord::decode(&slim.encode()).unwrap();
+        for detached in std::mem::take(&mut read.detached) {
+            prop_assert_eq!(detached.hash, Hash::of(&body));
+            read.attach(&detached, body.clone()).unwrap();
+        }
+        prop_assert_eq!(read, record);
+    });
 }
 
 /// Known answers from Python's `blake3`: `docs/protocol.md` promises that others can compute them.

@@ -68,7 +68,9 @@ fn write(line: &str) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {
-            eprintln!("error[output-unwritable]: writing to stdout: {error}\n next: free disk space or choose another file");
+            eprintln!(
+                "error[output-unwritable]: writing to stdout: {error}\n next: free disk space or choose another file"
+            );
             std::process::exit(i32::from(crate::failure::exit::FILE));
         }
     }
@@ -83,8 +85,7 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
         }
     }
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> =
-            cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         padded.join("  ").trim_end().to_owned()
     };
     let mut lines = vec![line(&mut heading.iter().copied())];

@@ -67,7 +67,11 @@ impl Session {
         Self::on(config, None, Some(Server { child, _embedded: embedded })).await
     }
 
-    async fn on(config: Config, discovery: Option<Discovery>, server: Option<Server>) -> Result<Self, Failure> {
+    async fn on(
+        config: Config,
+        discovery: Option<Discovery>,
+        server: Option<Server>,
+    ) -> Result<Self, Failure> {
         let bus = Bus::connect_only(&config.nats).await?;
         Ok(Self { bus, config, discovery, server })
     }

@@ -72,7 +72,10 @@ class Agent:
         return done
 
     async def take(self, message):
-        job = json.loads(message.data)
+        data, blob = message.data, (message.headers or {}).get("Orrery-Blob")
+        if blob:  # a large body lies in the blob store
+            data = (await (await self.js.object_store(f"{self.prefix}_blobs")).get(blob)).data
+        job = json.loads(data)
         task, attempt = f"task.{job['task']['key']}", job["attempt"]
         start = {"type": "start-job", "attempt": attempt, "worker": self.worker}
         if (await self.ask(task, start, f"{job['id']}/start/{self.worker}"))["status"] == "accepted":

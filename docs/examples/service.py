@@ -29,7 +29,10 @@ async def main():
     # From the stream, not from the bare subject: nothing is missed, whenever this starts.
     events = await js.subscribe(f"{args.prefix}.evt.task.{args.id}", ordered_consumer=True)
     async for message in events.messages:
-        event = json.loads(message.data)
+        data, blob = message.data, message.headers.get("Orrery-Blob")
+        if blob:  # a large body lies in the blob store
+            data = (await (await js.object_store(f"{args.prefix}_blobs")).get(blob)).data
+        event = json.loads(data)
         print(message.headers["Orrery-Revision"], json.dumps(event), flush=True)
         if event["type"] in FINAL:
             break

@@ -83,9 +83,7 @@ impl StartError {
                 "see `nats/nats.log` in the data directory; with a port in use choose another `--nats-port`, or 0"
             }
             Self::DataDir { .. } => "choose another `--data-dir`, or mend its permissions",
-            Self::DataDirInUse { .. } => {
-                "stop that one with `orrery down`, or choose another `--data-dir`"
-            }
+            Self::DataDirInUse { .. } => "stop that one with `orrery down`, or choose another `--data-dir`",
             Self::Bus(error) => error.hint(),
             Self::Supervision { .. } => "start again; if it repeats, run with `-v` and report it",
             Self::NotReady { .. } => "another host may hold the partitions; `orrery doctor` shows who",

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use smol_str::SmolStr;
 
 use crate::decide::{self, Desk};
-use crate::fold::{CACHE_ENTITIES_MAX, Cache, Loaded};
+use crate::fold::{CACHE_ENTITIES_MAX, Cache, Cached, Loaded};
 use crate::inbox::{Item, Queue, busy_reply, refusal_reply};
 use crate::journal::{Commit, Committed, Group, InFlight};
 use crate::state::{Known, PartitionState};
@@ -79,15 +79,14 @@ pub struct Core {
     snapshot_wanted: bool,
 }
 
-/// Why a record can not follow.
+/// A record can not follow.
 #[derive(Debug, thiserror::Error)]
-pub enum RecoverError {
-    /// The record is not readable.
-    #[error("record {sequence} of partition {partition}")]
-    Unreadable { partition: PartitionId, sequence: LogSequence, source: record::Error },
-    /// The record before it is another one than it says.
-    #[error("record {sequence} of partition {partition} does not follow the one before it")]
-    Chain { partition: PartitionId, sequence: LogSequence },
+#[error("record {sequence} of partition {partition} does not follow the one before it")]
+pub struct RecoverError {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The record whose `previous` is not the hash of the one before it.
+    pub sequence: LogSequence,
 }
 
 impl Core {
@@ -117,17 +116,17 @@ impl Core {
     }
 
     /// Reads a record of the log at a takeover. Those that the snapshot covers only fill the memory
-    /// of recent ids.
-    pub fn recover(&mut self, sequence: LogSequence, bytes: &[u8]) -> Result<CommitRecord, RecoverError> {
+    /// of recent ids. `hash` is that of the record's bytes in the log.
+    pub fn recover(
+        &mut self,
+        sequence: LogSequence,
+        hash: Hash,
+        record: &CommitRecord,
+    ) -> Result<(), RecoverError> {
         let partition = self.settings.partition;
-        let record = CommitRecord::decode(bytes).map_err(|source| RecoverError::Unreadable {
-            partition,
-            sequence,
-            source,
-        })?;
         let covered = sequence <= self.state.last;
         if !covered && record.previous != self.state.previous {
-            return Err(RecoverError::Chain { partition, sequence });
+            return Err(RecoverError { partition, sequence });
         }
         for turn in &record.turns {
             if !covered {
@@ -138,9 +137,9 @@ impl Core {
         if covered {
             self.state.recent.note_record(sequence, record.turns.len());
         } else {
-            self.state.apply_record(sequence, Hash::of(bytes), &record);
+            self.state.apply_record(sequence, hash, record);
         }
-        Ok(record)
+        Ok(())
     }
 
     /// The record that fences the former owner. Append it before anything else.
@@ -366,9 +365,14 @@ impl Core {
             mail_out: self.state.outbox.received(),
             jobs_out: self.jobs_done.0,
             turns: group.turns,
+            detached: Vec::new(),
         };
-        let bytes = Bytes::from(record.encode());
-        let commit = Commit { partition: self.settings.partition, expected: self.state.last, bytes };
+        let (bytes, blobs) = match record.detach() {
+            None => (record.encode(), Vec::new()),
+            Some((slim, blobs)) => (slim.encode(), blobs),
+        };
+        let bytes = Bytes::from(bytes);
+        let commit = Commit { partition: self.settings.partition, expected: self.state.last, bytes, blobs };
         let hash = Hash::of(&commit.bytes);
         self.in_flight = Some(InFlight { record, hash, group: group.number, replies: group.replies });
         commit
@@ -464,6 +468,10 @@ impl Core {
     /// How many commands wait.
     pub fn waiting(&self) -> usize {
         self.queue.len()
+    }
+    /// The live entities, most recently used first.
+    pub fn entities(&self) -> impl Iterator<Item = (&EntityAddress, &Cached)> {
+        self.cache.iter()
     }
     /// How many entities are live.
     pub fn live(&self) -> usize {

@@ -46,11 +46,14 @@ pub struct Events {
 }
 
 /// An event that is not out yet.
-struct Leaving<'a> {
-    outgoing: OutgoingEvent<'a>,
-    /// What the mark says once this event is out: the record and how many of the next one's.
-    upto: LogSequence,
-    partial: u32,
+#[derive(Debug)]
+pub struct Leaving<'a> {
+    /// The event with its turn.
+    pub outgoing: OutgoingEvent<'a>,
+    /// The record that the mark names once this event is out.
+    pub upto: LogSequence,
+    /// How many events of the record after `upto` are out then.
+    pub partial: u32,
 }
 
 impl Events {
@@ -80,7 +83,7 @@ impl Events {
     pub async fn publish(&mut self, records: &[Arc<Committed>]) {
         let started = SystemTime::now();
         loop {
-            let leaving = self.leaving(records);
+            let leaving = leaving(self.partition, self.mark, records);
             let Some(batch) = leaving.chunks(EVENTS_PER_BATCH_MAX).next() else { break };
             let (upto, partial) = batch.last().map_or((LogSequence(0), 0), |last| (last.upto, last.partial));
             let outgoing: Vec<OutgoingEvent<'_>> =
@@ -119,30 +122,30 @@ impl Events {
         }
         tokio::time::sleep(RETRY_PAUSE).await;
     }
+}
 
-    /// The events of these records that the mark does not cover.
-    fn leaving<'a>(&self, records: &'a [Arc<Committed>]) -> Vec<Leaving<'a>> {
-        let mut leaving = Vec::new();
-        for committed in records.iter().filter(|committed| committed.sequence > self.mark.upto) {
-            let first = leaving.len();
-            let skip = if committed.sequence == self.mark.upto.next() { self.mark.partial } else { 0 };
-            for (index, (turn, event)) in (0_u32..).zip(events(&committed.record.turns)) {
-                if index < skip {
-                    continue;
-                }
-                let cursor = Cursor { partition: self.partition, record: committed.sequence, index };
-                leaving.push(Leaving {
-                    outgoing: OutgoingEvent { entity: &turn.entity, event, cursor, turn },
-                    upto: LogSequence(committed.sequence.0 - 1),
-                    partial: index + 1,
-                });
+/// The events of these records that the mark does not cover, in order.
+pub fn leaving(partition: PartitionId, mark: Mark, records: &[Arc<Committed>]) -> Vec<Leaving<'_>> {
+    let mut leaving = Vec::new();
+    for committed in records.iter().filter(|committed| committed.sequence > mark.upto) {
+        let first = leaving.len();
+        let skip = if committed.sequence == mark.upto.next() { mark.partial } else { 0 };
+        for (index, (turn, event)) in (0_u32..).zip(events(&committed.record.turns)) {
+            if index < skip {
+                continue;
             }
-            if let Some(last) = leaving[first..].last_mut() {
-                (last.upto, last.partial) = (committed.sequence, 0);
-            }
+            let cursor = Cursor { partition, record: committed.sequence, index };
+            leaving.push(Leaving {
+                outgoing: OutgoingEvent { entity: &turn.entity, event, cursor, turn },
+                upto: LogSequence(committed.sequence.0 - 1),
+                partial: index + 1,
+            });
         }
-        leaving
+        if let Some(last) = leaving[first..].last_mut() {
+            (last.upto, last.partial) = (committed.sequence, 0);
+        }
     }
+    leaving
 }
 
 /// The events of turns, in order, with their turns.

@@ -113,6 +113,10 @@ impl Cache {
         cached.snapshot = revision;
         Some(EntitySnapshot { revision, hash: instance.hash(), events, state: instance.state() })
     }
+    /// The live entities, most recently used first.
+    pub fn iter(&self) -> impl Iterator<Item = (&EntityAddress, &Cached)> {
+        self.entities.iter()
+    }
     /// How many are live.
     pub fn len(&self) -> usize {
         self.entities.len()
@@ -144,7 +148,7 @@ pub async fn load(
 }
 
 /// A live entity as the snapshot has it; a snapshot that can not be read only costs the longer way.
-fn restore(
+pub fn restore(
     registry: &Registry,
     entity: &EntityAddress,
     snapshot: Option<EntitySnapshot>,

@@ -64,6 +64,8 @@ pub struct Commit {
     pub expected: LogSequence,
     /// The encoded record.
     pub bytes: Bytes,
+    /// Bodies that are too large for a record: they are stored before it.
+    pub blobs: Vec<Bytes>,
 }
 
 /// A record that is in the log.
@@ -119,6 +121,12 @@ pub async fn append(bus: &Bus, commit: &Commit) -> Fate {
 /// Appends a record and does not return before its fate is known. Nothing else can be written in
 /// the meantime, so a full disk stops the partition instead of losing anything.
 pub async fn append_until_known(bus: Bus, commit: Commit) -> Fate {
+    for blob in &commit.blobs {
+        while let Err(error) = bus.put_blob(blob).await {
+            tracing::error!(partition = %commit.partition, %error, "a large body can not be stored; trying again");
+            tokio::time::sleep(AGAIN_PAUSE).await;
+        }
+    }
     loop {
         match append(&bus, &commit).await {
             Fate::Again(reason) => {

@@ -9,7 +9,7 @@ use bus_client::Bus;
 use bus_client::asks::Incoming;
 use bus_client::inbox::InboxEntry;
 use bus_client::mail::{Parcel, Receipt};
-use bus_schemas::record::Source;
+use bus_schemas::record::{Mail, Source};
 use bus_schemas::{CommandId, EntityAddress, LogSequence, PartitionId, Timestamp};
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::{BoxStream, FuturesUnordered};
@@ -349,7 +349,7 @@ impl Partition {
     /// Mail that was just committed goes out at once, and senders hear how far theirs is applied.
     async fn send_mail(&mut self, committed: &Committed) {
         let own = self.core.partition();
-        let mut parcels: BTreeMap<PartitionId, Parcel> = BTreeMap::new();
+        let mut mail_to: BTreeMap<PartitionId, Vec<Mail>> = BTreeMap::new();
         let mut senders: Vec<PartitionId> = Vec::new();
         for turn in &committed.record.turns {
             if let Source::Mail(from, _) = turn.source
@@ -359,18 +359,12 @@ impl Partition {
                 senders.push(from);
             }
             for mail in turn.sends.iter().filter(|mail| mail.partition != own) {
-                let empty = || Parcel { from: own, mail: Vec::new() };
                 self.mail_ready.insert(mail.partition, mail.number);
-                let parcel = parcels.entry(mail.partition).or_insert_with(empty);
-                parcel.mail.push(mail.clone());
-                if parcel.mail.len() == PARCEL_MAIL_MAX {
-                    let full = std::mem::replace(parcel, empty());
-                    self.bus.send_parcel(mail.partition, &full).await;
-                }
+                mail_to.entry(mail.partition).or_default().push(mail.clone());
             }
         }
-        for (to, parcel) in parcels.into_iter().filter(|(_, parcel)| !parcel.mail.is_empty()) {
-            self.bus.send_parcel(to, &parcel).await;
+        for (to, mail) in mail_to {
+            send_parcels(&self.bus, own, to, mail).await;
         }
         for from in senders {
             self.send_receipt(from, self.core.mail_committed(from)).await;
@@ -445,7 +439,7 @@ impl Partition {
             let Some(first) = mail.first().map(|mail| mail.number) else { continue };
             oldest.insert(to, first);
             if self.mail_oldest.get(&to) == Some(&first) {
-                self.bus.send_parcel(to, &Parcel { from: own, mail }).await;
+                send_parcels(&self.bus, own, to, mail).await;
             }
         }
         self.mail_oldest = oldest;
@@ -470,4 +464,23 @@ impl Partition {
         tracing::info!(partition = %self.core.partition(), "partition drained");
         Ok(())
     }
+}
+
+/// Sends mail in parcels that the server takes: what it refuses for its size would never arrive.
+async fn send_parcels(bus: &Bus, from: PartitionId, to: PartitionId, mail: Vec<Mail>) {
+    let bytes_max = bus.payload_bytes_max() / 2;
+    let mut parcel = Parcel { from, mail: Vec::new() };
+    let mut bytes = 0;
+    for mail in mail {
+        let next = mail.command.body.bytes.len();
+        let full = parcel.mail.len() == PARCEL_MAIL_MAX || bytes + next > bytes_max;
+        if full && !parcel.mail.is_empty() {
+            bus.send_parcel(to, &parcel).await;
+            parcel.mail.clear();
+            bytes = 0;
+        }
+        bytes += next;
+        parcel.mail.push(mail);
+    }
+    bus.send_parcel(to, &parcel).await;
 }

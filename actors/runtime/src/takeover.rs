@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use actors_core::Registry;
 use bus_client::{Bus, Error};
-use bus_schemas::{LogSequence, Timestamp};
+use bus_schemas::record::{self, CommitRecord};
+use bus_schemas::{Hash, LogSequence, Timestamp};
 use futures::TryStreamExt;
 
 use crate::core::{Core, RecoverError, Settings};
@@ -25,6 +26,9 @@ pub enum TakeoverError {
     /// The log is not what it should be. A human must look: `orrery verify`.
     #[error("reading the log")]
     Log(#[from] RecoverError),
+    /// A record is not readable.
+    #[error("reading record {sequence} of partition {partition}")]
+    Record { partition: u16, sequence: LogSequence, source: record::Error },
     /// Other hosts kept writing.
     #[error("partition {partition} was taken by another host: {reason}")]
     Lost { partition: u16, reason: String },
@@ -111,7 +115,11 @@ async fn read(
     let mut behind = Vec::new();
     let mut records = bus.records_after(partition, LogSequence(first - 1)).await.map_err(failed)?;
     while let Some(entry) = records.try_next().await.map_err(failed)? {
-        let record = core.recover(entry.sequence, &entry.record)?;
+        let unreadable =
+            |source| TakeoverError::Record { partition: partition.0, sequence: entry.sequence, source };
+        let mut record = CommitRecord::decode(&entry.record).map_err(unreadable)?;
+        bus.attach_blobs(&mut record).await.map_err(failed)?;
+        core.recover(entry.sequence, Hash::of(&entry.record), &record)?;
         if entry.sequence > mark.upto || entry.sequence > jobs_out {
             behind.push(Arc::new(Committed { sequence: entry.sequence, record, group: 0 }));
         }

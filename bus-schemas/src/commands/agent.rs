@@ -21,7 +21,8 @@ pub enum Command {
         /// The lanes it serves.
         #[serde(default = "default_lanes")]
         lanes: Vec<Key>,
-        /// How long it may be silent, in milliseconds.
+        /// How often it says that it is alive, in milliseconds. Silent for three times as long, it
+        /// is lost.
         #[serde(default = "default_heartbeat_ms")]
         heartbeat_ms: u64,
     },

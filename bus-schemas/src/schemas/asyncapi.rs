@@ -208,7 +208,17 @@ fn event_headers() -> Value {
     let required: Vec<&str> = of.iter().map(|(name, _)| *name).collect();
     let mut schema = headers(&of, &required);
     schema["properties"][header::TRACEPARENT] = trace();
+    schema["properties"][header::BLOB] = blob();
     schema
+}
+
+/// Why a message may be empty.
+fn blob() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^[0-9a-f]{64}$",
+        "description": "the body lies in the blob store under this hash, and the message's own is empty",
+    })
 }
 
 fn message(name: &str, summary: &str, headers: Option<Value>) -> Value {
@@ -248,6 +258,7 @@ fn messages(documents: &[Document]) -> Value {
             (header::MESSAGE_ID, text("the job's id")),
             (header::CONTENT_TYPE, json!({"type": "string", "const": "application/json"})),
             (header::TRACEPARENT, trace()),
+            (header::BLOB, blob()),
         ],
         &[header::MESSAGE_ID, header::CONTENT_TYPE],
     );

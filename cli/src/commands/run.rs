@@ -194,7 +194,9 @@ async fn follow(bus: &Bus, task: &EntityAddress, progress: &mut Progress) -> Res
         };
         let read = upcast::read::<Event>(&stored.event.event_type, stored.event.schema, &stored.event.body);
         let event = read.map_err(|error| {
-            Failure::of("event-unreadable", &error).next("use the version that the system runs").exit(exit::DATA)
+            Failure::of("event-unreadable", &error)
+                .next("use the version that the system runs")
+                .exit(exit::DATA)
         })?;
         progress.event(&stored, &event);
         if stored.entity != *task {

@@ -13,10 +13,12 @@ fn run_makes_a_report_and_what_it_prints_can_be_typed() {
     let done = orrery(&data_dir, &["--json", "run", "Report on this repository", "--repo", repo]).good();
     let outcome = done.line();
     assert_eq!(outcome["state"], "completed");
-    let names: Vec<_> = outcome["artifacts"].as_array().expect("a list").iter().map(|file| &file["name"]).collect();
+    let names: Vec<_> =
+        outcome["artifacts"].as_array().expect("a list").iter().map(|file| &file["name"]).collect();
     assert_eq!(names, ["report.html", "report.md"].as_slice(), "{outcome}");
     for file in outcome["artifacts"].as_array().expect("a list") {
-        let text = std::fs::read_to_string(file["path"].as_str().expect("a path")).expect("the file is there");
+        let text =
+            std::fs::read_to_string(file["path"].as_str().expect("a path")).expect("the file is there");
         assert!(text.contains("Cargo.toml"), "the manifest is reported on");
     }
     for command in outcome["next"].as_array().expect("a list") {

@@ -45,6 +45,9 @@ pub(super) fn assign(
 }
 
 /// From a worker: the work begins.
+///
+/// An attempt is done by one worker. Where that one was lost, its lease ends the attempt and the
+/// next one may be anybody's: so the attempt's number alone keeps a former worker out.
 pub(super) fn start(
     state: &State,
     attempt: u32,
@@ -52,8 +55,12 @@ pub(super) fn start(
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     check_current(state, attempt, context)?;
+    if let Some(other) = state.worker.as_ref().filter(|other| **other != worker) {
+        return Err(Refusal::new("attempt-taken", format!("attempt {attempt} is done by `{other}`"))
+            .hint("forget this delivery; if that worker is lost, another attempt follows"));
+    }
     let mut draft = Draft::of(state, context);
-    if state.worker.as_ref() != Some(&worker) {
+    if state.worker.is_none() {
         draft.emit(Event::JobStarted { attempt, worker, at: context.now });
     }
     draft.await_worker();

@@ -1,0 +1,199 @@
+//! JetStream in memory: logs, event stream, inbox, job queue, dead letters, snapshots.
+//!
+//! Only what the flow relies on: an append may expect the last sequence, a batch the last mark, ids
+//! are remembered for the duplicate window, a job that nobody renews is delivered again.
+
+use std::collections::BTreeMap;
+
+use bus_client::events::{Cursor, Mark};
+use bus_schemas::record::Event;
+use bus_schemas::topology::DUPLICATE_WINDOW_SECONDS;
+use bus_schemas::{Body, CommandId, EntityAddress, Key, LogSequence, PartitionId, Revision};
+use bytes::Bytes;
+use smol_str::SmolStr;
+
+/// How long JetStream remembers message ids, in milliseconds.
+const DUPLICATE_WINDOW_MS: u64 = DUPLICATE_WINDOW_SECONDS * 1_000;
+
+/// An event in the event stream.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// Its place in the stream; marks take places too.
+    pub stream_sequence: u64,
+    /// Where in the log it stands.
+    pub cursor: Cursor,
+    /// Whose event.
+    pub entity: EntityAddress,
+    /// The event.
+    pub event: Event,
+}
+
+/// A durable command.
+#[derive(Debug, Clone)]
+pub struct StoredCommand {
+    /// Its stream sequence.
+    pub sequence: u64,
+    /// The partition that reads it.
+    pub partition: PartitionId,
+    /// The subject that it was stored under.
+    pub subject: String,
+    /// Its id.
+    pub id: CommandId,
+    /// Its body.
+    pub body: Body,
+}
+
+/// A job in the work queue.
+#[derive(Debug, Clone)]
+pub struct StoredJob {
+    /// Its message id: the attempt.
+    pub id: SmolStr,
+    /// Whose queue.
+    pub agent: Key,
+    /// The job.
+    pub body: Bytes,
+    /// How often it was delivered.
+    pub delivered: u32,
+    /// When it may be delivered again; virtual milliseconds.
+    pub visible_at: u64,
+    /// Whether it left the queue.
+    pub finished: bool,
+}
+
+/// Everything that survives hosts.
+#[derive(Debug, Default)]
+pub struct Store {
+    logs: BTreeMap<PartitionId, Vec<Bytes>>,
+    /// How many places of the event stream are taken.
+    stream_length: u64,
+    marks: BTreeMap<PartitionId, Mark>,
+    events: BTreeMap<EntityAddress, Vec<StoredEvent>>,
+    /// The durable inbox, oldest first, without what was trimmed.
+    pub inbox: Vec<StoredCommand>,
+    inbox_last: u64,
+    inbox_ids: BTreeMap<CommandId, u64>,
+    /// The work queue, oldest first.
+    pub jobs: Vec<StoredJob>,
+    job_ids: BTreeMap<SmolStr, u64>,
+    /// Dead letters by entry.
+    pub dead: BTreeMap<SmolStr, Bytes>,
+    /// Snapshots of partitions and entities by name.
+    pub snapshots: BTreeMap<String, Bytes>,
+}
+
+impl Store {
+    /// Appends a record; the last sequence where that is not the expected one.
+    pub fn append(
+        &mut self,
+        partition: PartitionId,
+        expected: Option<LogSequence>,
+        bytes: Bytes,
+    ) -> Result<LogSequence, LogSequence> {
+        let log = self.logs.entry(partition).or_default();
+        let last = LogSequence(log.len() as u64);
+        if expected.is_some_and(|expected| expected != last) {
+            return Err(last);
+        }
+        log.push(bytes);
+        Ok(last.next())
+    }
+    /// The last record.
+    pub fn last_record(&self, partition: PartitionId) -> Option<(LogSequence, &Bytes)> {
+        let log = self.logs.get(&partition)?;
+        log.last().map(|bytes| (LogSequence(log.len() as u64), bytes))
+    }
+    /// The records from `first` on.
+    pub fn records_from(&self, partition: PartitionId, first: u64) -> Vec<(LogSequence, Bytes)> {
+        let log = self.logs.get(&partition).map_or(&[][..], Vec::as_slice);
+        let rows = log.iter().zip(1..).skip(first.saturating_sub(1) as usize);
+        rows.map(|(bytes, sequence)| (LogSequence(sequence), bytes.clone())).collect()
+    }
+    /// How far a partition's events are in the stream.
+    pub fn mark(&self, partition: PartitionId) -> Mark {
+        self.marks.get(&partition).copied().unwrap_or_default()
+    }
+    /// Stores a mark with the events that it covers, if `expected` is the last mark's place.
+    pub fn publish_events(
+        &mut self,
+        partition: PartitionId,
+        expected: Option<u64>,
+        (upto, partial): (LogSequence, u32),
+        events: Vec<(Cursor, EntityAddress, Event)>,
+    ) -> Result<Mark, Mark> {
+        let last = self.mark(partition);
+        if expected.is_some_and(|expected| expected != last.sequence) {
+            return Err(last);
+        }
+        self.stream_length += 1;
+        let mark = Mark { sequence: self.stream_length, upto, partial };
+        self.marks.insert(partition, mark);
+        for (cursor, entity, event) in events {
+            self.stream_length += 1;
+            let stored =
+                StoredEvent { stream_sequence: self.stream_length, cursor, entity: entity.clone(), event };
+            self.events.entry(entity).or_default().push(stored);
+        }
+        Ok(mark)
+    }
+    /// An entity's events after `after`, looked for from a place of the stream on, as
+    /// `Bus::history` finds them.
+    pub fn history(&self, entity: &EntityAddress, after: Revision, from: u64) -> Vec<Event> {
+        let Some(stored) = self.events.get(entity) else { return Vec::new() };
+        let Some(last) = stored.last() else { return Vec::new() };
+        if last.event.revision <= after {
+            return Vec::new();
+        }
+        if last.event.revision == after.next() {
+            return vec![last.event.clone()];
+        }
+        let found = stored.iter().filter(|stored| stored.stream_sequence >= from);
+        found.filter(|stored| stored.event.revision > after).map(|stored| stored.event.clone()).collect()
+    }
+    /// All entities that have events in the stream.
+    pub fn entities(&self) -> impl Iterator<Item = &EntityAddress> {
+        self.events.keys()
+    }
+    /// Stores a durable command; false when its id was seen within the duplicate window.
+    pub fn hand_over(
+        &mut self,
+        now: u64,
+        partition: PartitionId,
+        subject: String,
+        (id, body): (CommandId, Body),
+    ) -> bool {
+        if self.inbox_ids.get(&id).is_some_and(|at| now < at + DUPLICATE_WINDOW_MS) {
+            return false;
+        }
+        self.inbox_ids.insert(id, now);
+        self.inbox_last += 1;
+        self.inbox.push(StoredCommand { sequence: self.inbox_last, partition, subject, id, body });
+        true
+    }
+    /// Deletes the durable commands of a partition up to `upto`, and returns them.
+    pub fn trim(&mut self, partition: PartitionId, upto: u64) -> Vec<StoredCommand> {
+        let trimmed = |command: &StoredCommand| command.partition == partition && command.sequence <= upto;
+        let gone = self.inbox.iter().filter(|command| trimmed(command)).cloned().collect();
+        self.inbox.retain(|command| !trimmed(command));
+        gone
+    }
+    /// Puts a job into its queue; false when its id was seen within the duplicate window.
+    pub fn publish_job(&mut self, now: u64, id: &SmolStr, agent: &Key, body: &Bytes) -> bool {
+        if self.job_ids.get(id).is_some_and(|at| now < at + DUPLICATE_WINDOW_MS) {
+            return false;
+        }
+        self.job_ids.insert(id.clone(), now);
+        self.jobs.push(StoredJob {
+            id: id.clone(),
+            agent: agent.clone(),
+            body: body.clone(),
+            delivered: 0,
+            visible_at: now,
+            finished: false,
+        });
+        true
+    }
+    /// Whether a job was ever in its queue.
+    pub fn knows_job(&self, id: &SmolStr) -> bool {
+        self.job_ids.contains_key(id)
+    }
+}
