@@ -27,6 +27,9 @@ pub enum Error {
     /// A call to JetStream failed.
     #[error("{doing}: {reason}")]
     Call { doing: String, reason: String },
+    /// A message of the event stream is not an event.
+    #[error("reading the event at {sequence} on `{subject}`: {reason}")]
+    Event { sequence: u64, subject: String, reason: String },
     /// A blob is not there, or not what its name says.
     #[error("blob {hash}: {reason}")]
     Blob { hash: String, reason: String },
@@ -47,6 +50,7 @@ impl Error {
             Self::Installation { .. } => "installation-mismatch",
             Self::Setting { .. } => "bad-setting",
             Self::Call { .. } => "nats-call-failed",
+            Self::Event { .. } => "event-unreadable",
             Self::Blob { .. } => "blob-missing",
         }
     }
@@ -69,6 +73,9 @@ impl Error {
             Self::Installation { .. } => "use the installation's own setting, or another `subject_prefix`",
             Self::Setting { .. } => "correct the setting; `orrery config check` shows all of them",
             Self::Call { .. } => "`orrery doctor` shows the state of the server and of every stream",
+            Self::Event { .. } => {
+                "`orrery verify --all` finds what else is damaged; `orrery rebuild events` writes the stream again from the log"
+            }
             Self::Blob { .. } => "`orrery verify --all` finds what else is missing",
         }
     }

@@ -171,10 +171,14 @@ fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
 
 async fn decode(bus: Bus, mut message: RawMessage) -> Result<StoredEvent, Error> {
     message.payload = bus.body(&message.headers, message.payload).await?;
-    let doing = || format!("reading the event at {} on `{}`", message.sequence, message.subject);
-    let missing = |name: &str| Error::call(doing(), format!("header `{name}` is missing or malformed"));
+    let unreadable = |reason: String| Error::Event {
+        sequence: message.sequence,
+        subject: message.subject.clone(),
+        reason,
+    };
+    let missing = |name: &str| unreadable(format!("header `{name}` is missing or malformed"));
     let number = |name| text(&message.headers, name).and_then(|text| text.parse::<u64>().ok());
-    let entity = bus.subjects().entity(&message.subject).map_err(|error| Error::call(doing(), error))?;
+    let entity = bus.subjects().entity(&message.subject).map_err(|error| unreadable(error.to_string()))?;
     let event_type = text(&message.headers, header::CE_TYPE)
         .and_then(|name| name.rsplit('.').next())
         .ok_or_else(|| missing(header::CE_TYPE))?;

@@ -16,6 +16,9 @@ mod line;
 mod trace;
 mod work;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bus_schemas::Timestamp;
 use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::commands::task::Plan;
 use bus_schemas::jobs::Artifact;
@@ -54,4 +57,10 @@ impl Done {
     pub fn with(artifacts: Vec<Artifact>, result: Value) -> Self {
         Self { artifacts, result, plan: None }
     }
+}
+
+/// The time of this machine: only for what leaves the process, never for order.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -50,24 +50,12 @@ pub async fn open(
     let stored = bus.events(EventQuery { subjects, from }).await?;
     Ok(stored.map(move |event| match event {
         Ok(event) => Ok(Item::Event(Box::new(event))),
-        Err(error) => match place(&error) {
-            Some(message) if message.subject.starts_with(&marks) => Ok(Item::Mark(message.sequence)),
-            Some(message) => Ok(Item::Unreadable(message)),
-            None => Err(error),
-        },
+        Err(Error::Event { sequence, subject, .. }) if subject.starts_with(&marks) => {
+            Ok(Item::Mark(sequence))
+        }
+        Err(Error::Event { sequence, subject, reason }) => {
+            Ok(Item::Unreadable(Unreadable { sequence, subject, reason }))
+        }
+        Err(error) => Err(error),
     }))
-}
-
-/// The message that an error is about; none for an error of the connection.
-///
-/// The client names both in the text of what it was doing: `reading the event at 7 on `a.b`: …`.
-/// The integration test fails when that text changes.
-fn place(error: &Error) -> Option<Unreadable> {
-    let Error::Call { doing, reason } = error else { return None };
-    let (sequence, rest) = doing.strip_prefix("reading the event at ")?.split_once(" on `")?;
-    Some(Unreadable {
-        sequence: sequence.parse().ok()?,
-        subject: rest.trim_end_matches('`').to_owned(),
-        reason: reason.clone(),
-    })
 }

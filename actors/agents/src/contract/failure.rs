@@ -86,8 +86,8 @@ impl From<report::Error> for Failure {
     fn from(error: report::Error) -> Self {
         let class = match &error {
             report::Error::Canceled => FailureClass::Canceled,
-            // A repository that somebody else is packing, and memory that is short, get better by themselves.
-            report::Error::GitFailed { .. } | report::Error::Index { .. } => FailureClass::Transient,
+            // Memory that is short gets better by itself; a repository that git can not read does not.
+            report::Error::Index { .. } => FailureClass::Transient,
             _ => FailureClass::Permanent,
         };
         Self::new(class, error.code(), chain(&error)).hint(error.hint())

@@ -1,9 +1,7 @@
 //! `reviewer`: holds the findings against each other, and composes the report. Skills `review` and `report`.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use bus_schemas::Timestamp;
 use bus_schemas::commands::agent::AgentCard;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -87,7 +85,7 @@ async fn compose(work: &Work) -> Result<Done, Failure> {
         title: format!("Repository report: {name}"),
         goal: work.job.goal.clone(),
         repo: repo.display().to_string(),
-        generated_at: now().to_rfc3339(),
+        generated_at: crate::contract::now().to_rfc3339(),
         commit: inputs.history.head.clone(),
     };
     let result = json!({
@@ -102,9 +100,4 @@ async fn compose(work: &Work) -> Result<Done, Failure> {
         work.put_artifact(MARKDOWN, "text/markdown; charset=utf-8", Bytes::from(composed.markdown)).await?;
     let html = work.put_artifact(HTML, "text/html; charset=utf-8", Bytes::from(composed.html)).await?;
     Ok(Done::with(vec![markdown, html], result))
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,7 +1,7 @@
 //! One attempt at one job: begin, run, keep the lease, report.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bus_client::jobs::Delivery;
 use bus_schemas::commands::task::Command;
@@ -15,7 +15,7 @@ use tracing::{Instrument, Span};
 use super::jobs::{finish_delivery, return_delivery};
 use super::verdict::{End, Interruption, Report, report_of};
 use super::{Crew, STOP_GRACE};
-use crate::contract::{Line, Verdict, Work, chain, continue_trace};
+use crate::contract::{Line, Verdict, Work, chain, continue_trace, now};
 
 /// How long `start-job` may take: shorter than the time after which the queue delivers the job again.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -188,6 +188,5 @@ impl Attempt<'_> {
 
 /// From now to a time in milliseconds since 1970; zero when it has passed.
 fn until(milliseconds: u64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Duration::from_millis(milliseconds).saturating_sub(now)
+    Duration::from_millis(milliseconds.saturating_sub(now().0))
 }

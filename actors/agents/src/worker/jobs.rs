@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus_client::jobs::Delivery;
-use bus_schemas::Hash;
+use bus_client::{Ask, PublishError};
+use bus_schemas::commands::deadletter;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, TraceContext};
 use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -12,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Crew;
 use super::attempt;
-use crate::contract::chain;
+use crate::contract::{chain, now};
 
 /// Before the queue is tried again after an error: the server is restarting, or a consumer was removed.
 const QUEUE_PAUSE: Duration = Duration::from_secs(1);
@@ -108,13 +111,37 @@ async fn bury(crew: &Crew, delivery: &Delivery, reason: &str) {
     // The name is the content, so that a job that is buried twice lies there once.
     let entry = Hash::of(&payload).to_hex();
     tracing::error!(agent = %crew.card.name, entry, reason, "a job is a dead letter");
-    match crew.bus.publish_dead(DEAD_KIND, &entry, reason, payload).await {
+    let kept = match crew.bus.publish_dead(DEAD_KIND, &entry, reason, payload).await {
+        Ok(()) => record(crew, delivery, &entry, reason).await,
+        Err(error) => Err(error),
+    };
+    match kept {
         Ok(()) => finish_delivery(delivery).await,
         Err(error) => {
             tracing::warn!(agent = %crew.card.name, error = chain(&error), "keeping a dead letter; trying again later");
             return_delivery(delivery).await;
         }
     }
+}
+
+/// Tells the dead-letter entity, by way of its durable inbox: no partition needs to answer now.
+async fn record(crew: &Crew, delivery: &Delivery, entry: &str, reason: &str) -> Result<(), PublishError> {
+    let id = CommandId::from_text(entry);
+    let letter = deadletter::Entry {
+        class: "malformed-job".into(),
+        reason: reason.to_owned(),
+        kind: DEAD_KIND.to_owned(),
+        key: crew.card.name.to_string(),
+        command_id: id,
+        correlation: id,
+        traceparent: delivery.trace.map(TraceContext::to_traceparent),
+        attempts: u32::try_from(delivery.delivered).unwrap_or(u32::MAX),
+        at: now(),
+    };
+    let key = Key::parse(entry).expect("a hash in hexadecimal digits is a key");
+    let to = EntityAddress::new(deadletter::Command::KIND, key);
+    let command = Body::json(&deadletter::Command::Record(letter));
+    crew.bus.hand_over(&Ask::new(to, command).with_id(id).caller(crew.name.as_str())).await.map(drop)
 }
 
 /// Takes a job out of the queue. If that fails it comes again, and is then refused by its task.

@@ -1,0 +1,225 @@
+//! The named invariants, and the audit that reads every record as soon as it is in the log.
+//!
+//! | invariant | checked |
+//! | --- | --- |
+//! | `single_writer`, `hash_chain_continuous`, `positions_monotone` | at every record |
+//! | `no_double`, `inbox_in_order`, `mail_in_order_once`, `timers_fire_once` | at every turn |
+//! | `revisions_gap_free`, `commands_decide_alike`, `poison_only_when_told` | at every turn |
+//! | `attempt_counted_once`, `capacity_never_exceeded` | at every event |
+//! | `derived_stream_is_the_log` | at every batch, and at the end |
+//! | `reply_after_commit`, `same_id_same_answer` | at every answer |
+//! | `fold_equals_live`, `loads_are_current` | at every quiet commit, takeover and load, and at the end |
+//! | `inbox_trimmed_behind_the_log` | at every trim |
+//! | `no_loss`, `mail_arrives`, `jobs_reach_the_queue`, `dead_letters_are_kept`, `every_open_task_moves` | at the end |
+
+pub mod answers;
+pub mod end;
+pub mod log;
+pub mod state;
+pub mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use actors_core::{Instance, Registry};
+use actors_runtime::core::{Core, Settings};
+use bus_client::events::Cursor;
+use bus_schemas::ids::Epoch;
+use bus_schemas::record::{CommitRecord, Event, Job, Mail, Position, Turn};
+use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, LogSequence, PartitionId, Timestamp};
+use bytes::Bytes;
+use smol_str::SmolStr;
+
+use crate::coverage::Coverage;
+use crate::world::OwnerId;
+
+/// A broken promise.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    /// Which one.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub reason: String,
+}
+
+/// Nothing, or a broken promise.
+pub type Check = Result<(), Violation>;
+
+/// The answer of an invariant that does not hold.
+pub fn violated(invariant: &'static str, reason: impl Into<String>) -> Check {
+    Err(Violation { invariant, reason: reason.into() })
+}
+
+/// `Ok` where `holds`; the reason is only made where it does not.
+pub fn hold(holds: bool, invariant: &'static str, reason: impl FnOnce() -> String) -> Check {
+    if holds { Ok(()) } else { violated(invariant, reason()) }
+}
+
+/// What the logs say, kept independently of every owner.
+pub struct Audit {
+    registry: Arc<Registry>,
+    count: u16,
+    partitions: BTreeMap<PartitionId, PartitionAudit>,
+    /// Every entity, folded from the log alone.
+    entities: BTreeMap<EntityAddress, Box<dyn Instance>>,
+    /// For each command of each entity: where it was applied.
+    applied: BTreeMap<(EntityAddress, CommandId), (PartitionId, LogSequence)>,
+    /// The answers to asks and hand-overs that are in a log, with their bodies.
+    answers: BTreeMap<CommandId, (Bytes, Body)>,
+    /// Hand-overs that were sent on to another partition.
+    forwarded: BTreeSet<CommandId>,
+    tasks: BTreeMap<Key, work::TaskAudit>,
+    lanes: BTreeMap<Key, work::LaneAudit>,
+    /// Every job in a log.
+    jobs: BTreeMap<SmolStr, Job>,
+    /// The entries of all dead letters in the logs, with their payload.
+    dead: BTreeMap<SmolStr, Bytes>,
+}
+
+/// What one log says.
+struct PartitionAudit {
+    /// A core that has read every record from the first on: the fold from scratch.
+    shadow: Core,
+    last: LogSequence,
+    hash: Hash,
+    epoch: Epoch,
+    /// The owner that wrote the takeover record of the newest epoch.
+    writer: Option<OwnerId>,
+    position: Position,
+    inbox: u64,
+    applied_mail: BTreeMap<PartitionId, u64>,
+    sent: BTreeMap<PartitionId, Vec<Mail>>,
+    timers: BTreeMap<(EntityAddress, SmolStr), (Timestamp, Body)>,
+    events: Vec<(Cursor, EntityAddress, Event)>,
+    /// How many of `events` are in the stream.
+    published: usize,
+}
+
+impl Audit {
+    /// An audit of empty logs.
+    pub fn new(registry: &Arc<Registry>, count: u16) -> Self {
+        let partitions = (0..count).map(PartitionId).map(|id| {
+            let settings = Settings::new(id, count, "audit", usize::MAX);
+            (id, PartitionAudit::new(Core::new(settings, Arc::clone(registry), None)))
+        });
+        Self {
+            registry: Arc::clone(registry),
+            count,
+            partitions: partitions.collect(),
+            entities: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            forwarded: BTreeSet::new(),
+            tasks: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            dead: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a record that was just appended by `writer`, and checks everything it must keep.
+    pub fn appended(
+        &mut self,
+        writer: OwnerId,
+        partition: PartitionId,
+        sequence: LogSequence,
+        bytes: &Bytes,
+        coverage: &mut Coverage,
+    ) -> Check {
+        let Ok(record) = CommitRecord::decode(bytes) else {
+            return violated("hash_chain_continuous", format!("record {sequence} can not be read"));
+        };
+        self.single_writer(writer, partition, sequence, &record)?;
+        self.hash_chain_continuous(partition, sequence, &record)?;
+        self.positions_monotone(partition, &record)?;
+        for turn in &record.turns {
+            self.turn(partition, sequence, turn, coverage)?;
+        }
+        let hash = Hash::of(bytes);
+        let log = self.log_mut(partition);
+        (log.last, log.hash) = (sequence, hash);
+        if let Err(error) = log.shadow.recover(sequence, hash, &record) {
+            return violated("hash_chain_continuous", error.to_string());
+        }
+        Ok(())
+    }
+
+    fn turn(
+        &mut self,
+        partition: PartitionId,
+        sequence: LogSequence,
+        turn: &Turn,
+        coverage: &mut Coverage,
+    ) -> Check {
+        self.no_double(partition, sequence, turn, coverage)?;
+        self.inbox_in_order(partition, turn)?;
+        self.mail_in_order_once(partition, turn)?;
+        self.timers_fire_once(partition, turn)?;
+        self.poison_only_when_told(turn, coverage)?;
+        self.revisions_gap_free(partition, sequence, turn)?;
+        self.commands_decide_alike(partition, turn)?;
+        for job in &turn.jobs {
+            self.jobs.insert(job.id.clone(), job.clone());
+        }
+        if let Some(dead) = &turn.dead {
+            self.dead.insert(dead.entry.clone(), turn.command.body.bytes.clone());
+        }
+        for event in &turn.events {
+            match turn.entity.kind.as_str() {
+                "task" => self.attempt_counted_once(&turn.entity.key, event, coverage)?,
+                "broker" => self.capacity_never_exceeded(&turn.entity.key, event, coverage)?,
+                "schedule" if event.event_type == "fired" => {
+                    coverage.note(crate::coverage::Reached::ScheduleFired);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn log(&self, partition: PartitionId) -> &PartitionAudit {
+        self.partitions.get(&partition).expect("every partition has an audit")
+    }
+    fn log_mut(&mut self, partition: PartitionId) -> &mut PartitionAudit {
+        self.partitions.get_mut(&partition).expect("every partition has an audit")
+    }
+    /// Whether the entity's own partition is this one.
+    fn is_home(&self, partition: PartitionId, entity: &EntityAddress) -> bool {
+        entity.partition(self.count) == partition
+    }
+    /// The writer of the newest epoch.
+    pub fn writer(&self, partition: PartitionId) -> Option<OwnerId> {
+        self.log(partition).writer
+    }
+    /// The last record.
+    pub fn last(&self, partition: PartitionId) -> LogSequence {
+        self.log(partition).last
+    }
+    /// An entity's state as the log has it, as JSON.
+    pub fn state_of(&self, entity: &EntityAddress) -> Option<serde_json::Value> {
+        self.entities.get(entity).map(|instance| instance.state())
+    }
+    /// Every task in a log.
+    pub fn tasks(&self) -> impl Iterator<Item = &Key> {
+        self.tasks.keys()
+    }
+}
+
+impl PartitionAudit {
+    fn new(shadow: Core) -> Self {
+        Self {
+            shadow,
+            last: LogSequence(0),
+            hash: Hash::default(),
+            epoch: Epoch(0),
+            writer: None,
+            position: Position::default(),
+            inbox: 0,
+            applied_mail: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            events: Vec::new(),
+            published: 0,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Stage 1, lease, modelled: hosts that hold leases, die, freeze, come back, and have their own clocks.
+
+use bus_schemas::{PartitionId, Timestamp};
+
+use super::{Happening, HostId, OwnerId, Phase, World};
+use crate::coverage::Reached;
+
+/// How long a lease holds without renewal, in milliseconds.
+const LEASE_TTL_MS: u64 = 4_000;
+/// How often leases are renewed.
+const RENEWAL_MS: u64 = 1_000;
+/// How often in a calm world, where nothing is lost.
+const RENEWAL_CALM_MS: u64 = 3_000;
+/// How far a clock may be off, in milliseconds.
+const SKEW_MS_MAX: u64 = 4_000;
+
+/// A host.
+#[derive(Debug)]
+pub struct Host {
+    pub alive: bool,
+    /// It stands still until then.
+    pub frozen_until: u64,
+    /// How much its clock is ahead, shifted by [`SKEW_MS_MAX`].
+    skew: u64,
+}
+
+/// Who tries to run a partition.
+#[derive(Debug, Clone, Copy)]
+pub struct Lease {
+    pub host: HostId,
+    pub until: u64,
+}
+
+impl World {
+    pub(super) fn start_hosts(&mut self, count: usize) {
+        for id in 0..count {
+            let skew = self.random.below(2 * SKEW_MS_MAX);
+            self.hosts.push(Host { alive: true, frozen_until: 0, skew });
+            let first = self.random.between(1, 300);
+            self.soon(first, Happening::Leases(id));
+        }
+    }
+
+    /// What a host's clock shows.
+    pub(super) fn clock(&self, host: HostId) -> Timestamp {
+        let skew = self.hosts.get(host).map_or(SKEW_MS_MAX, |host| host.skew);
+        Timestamp(self.time + skew - SKEW_MS_MAX)
+    }
+    /// When the true time is at which a host's clock shows `at`.
+    pub(super) fn when(&self, host: HostId, at: Timestamp) -> u64 {
+        let skew = self.hosts.get(host).map_or(SKEW_MS_MAX, |host| host.skew);
+        at.0 + SKEW_MS_MAX - skew
+    }
+    /// Until when an owner's host stands still; none for an owner that is gone.
+    pub(super) fn frozen_until(&self, owner: OwnerId) -> Option<u64> {
+        let owner = self.owners.get(&owner)?;
+        self.hosts.get(owner.host).map(|host| host.frozen_until)
+    }
+
+    /// Kills a host with all its owners: what is on its way stays on its way.
+    pub(super) fn kill_host(&mut self, host: HostId) {
+        self.note(format_args!("host {host} dies"));
+        self.hosts[host].alive = false;
+        self.owners.retain(|_, owner| owner.host != host);
+        let away = self.random.between(200, 6_000);
+        self.soon(away, Happening::HostReturns(host));
+    }
+
+    pub(super) fn host_returns(&mut self, host: HostId) {
+        if !self.hosts[host].alive {
+            self.note(format_args!("host {host} is back"));
+            self.hosts[host].alive = true;
+            self.hosts[host].skew = self.random.below(2 * SKEW_MS_MAX);
+            // Its process is a new one: what it held, it starts again.
+            for (partition, lease) in self.leases.clone() {
+                if lease.host == host && lease.until > self.time {
+                    self.soon(1, Happening::TakeOver(host, partition));
+                }
+            }
+        }
+    }
+
+    /// Ends the loop of an owner as the fence or a drain does: its fan-out goes on.
+    pub(super) fn end_owner(&mut self, id: OwnerId) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        owner.phase = Phase::Ended;
+        let (host, partition) = (owner.host, owner.partition);
+        if self.leases.get(&partition).is_some_and(|lease| lease.host == host)
+            && !self.owners.values().any(|other| other.host == host && other.serves(partition))
+        {
+            self.leases.remove(&partition);
+        }
+    }
+
+    /// One turn of a host's placement: what may happen to hosts happens here as well.
+    pub(super) fn renew_leases(&mut self, host: HostId) {
+        let pause = if self.calm { RENEWAL_CALM_MS } else { RENEWAL_MS };
+        self.soon(pause, Happening::Leases(host));
+        self.host_faults(host);
+        if !self.hosts[host].alive || self.hosts[host].frozen_until > self.time {
+            return;
+        }
+        if self.fault(self.faults.renewal_lost, Reached::RenewalLost) {
+            return;
+        }
+        for partition in self.partitions() {
+            let lease = self.leases.get(&partition).copied();
+            let valid = lease.filter(|lease| lease.until > self.time);
+            let ours = lease.is_some_and(|lease| lease.host == host) && valid.is_some();
+            let running = self.owner_of(host, partition);
+            match (valid, running) {
+                (Some(_), None) if ours => self.acquire(host, partition),
+                (Some(_), Some(_)) if ours => self.extend(host, partition),
+                (None, Some(owner)) if lease.is_none_or(|lease| lease.host == host) => {
+                    let _ = owner;
+                    self.extend(host, partition);
+                }
+                (_, Some(owner)) => self.drain(owner),
+                (None, None) if self.random.chance(600) => self.acquire(host, partition),
+                _ => {}
+            }
+        }
+    }
+
+    fn host_faults(&mut self, host: HostId) {
+        if self.hosts[host].alive && self.fault(self.faults.host_dies, Reached::HostDied) {
+            self.kill_host(host);
+        }
+        if self.fault(self.faults.host_freezes, Reached::HostFroze) {
+            let until = self.time + self.random.between(500, 12_000);
+            self.note(format_args!("host {host} freezes for {} ms", until - self.time));
+            self.hosts[host].frozen_until = until;
+        }
+        if self.fault(self.faults.clock_set, Reached::ClockSet) {
+            self.hosts[host].skew = self.random.below(2 * SKEW_MS_MAX);
+            self.note(format_args!("host {host} sets its clock"));
+        }
+        if self.fault(self.faults.time_jumps, Reached::TimeJumped) {
+            let jump = self.random.between(1_000, 200_000);
+            self.note(format_args!("time jumps by {jump} ms"));
+            self.time += jump;
+        }
+        let owners: Vec<OwnerId> =
+            self.owners.values().filter(|owner| owner.host == host).map(|owner| owner.id).collect();
+        if let Some(owner) = self.random.pick(&owners).copied() {
+            if self.fault(self.faults.loop_dies, Reached::LoopDied) {
+                self.note(format_args!("owner {owner} dies"));
+                self.owners.remove(&owner);
+            } else if self.fault(self.faults.rebalances, Reached::Rebalanced) {
+                self.drain(owner);
+            }
+        }
+    }
+
+    fn owner_of(&self, host: HostId, partition: PartitionId) -> Option<OwnerId> {
+        let mut owners = self.owners.values();
+        owners.find(|owner| owner.host == host && owner.serves(partition)).map(|owner| owner.id)
+    }
+
+    fn extend(&mut self, host: HostId, partition: PartitionId) {
+        self.leases.insert(partition, Lease { host, until: self.time + LEASE_TTL_MS });
+    }
+
+    fn acquire(&mut self, host: HostId, partition: PartitionId) {
+        self.extend(host, partition);
+        self.soon(1, Happening::TakeOver(host, partition));
+    }
+
+    /// The host is told to give a partition away, in good order.
+    fn drain(&mut self, owner: OwnerId) {
+        if let Some(owner) = self.owners.get_mut(&owner)
+            && owner.phase == Phase::Serving
+        {
+            owner.phase = Phase::Draining;
+            let (id, partition) = (owner.id, owner.partition);
+            self.note(format_args!("owner {id} drains partition {partition}"));
+            self.wake(id);
+        }
+    }
+
+    /// Hosts return and stay.
+    pub(super) fn calm_hosts(&mut self) {
+        for host in 0..self.hosts.len() {
+            self.hosts[host].frozen_until = 0;
+            self.host_returns(host);
+        }
+    }
+}
