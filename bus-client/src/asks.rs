@@ -23,6 +23,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause: a partition moves to another host within seconds.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// What a content type is forwarded as that is neither JSON nor MessagePack.
+const UNSUPPORTED: &str = "application/octet-stream";
+
 /// A command with what travels beside it.
 #[derive(Debug, Clone)]
 pub struct Ask {
@@ -235,7 +238,11 @@ impl Bus {
             correlation: incoming.correlation,
             trace: incoming.trace,
         };
-        let (headers, payload) = (ask.headers(), ask.body.bytes);
+        let (mut headers, payload) = (ask.headers(), ask.body.bytes);
+        if incoming.content_type.is_none() {
+            // The partition refuses it under its own words.
+            headers.insert(header::CONTENT_TYPE, UNSUPPORTED);
+        }
         let sent = self.client().publish_with_reply_and_headers(subject, reply_to, headers, payload).await;
         if let Err(error) = sent {
             tracing::warn!(%error, "forwarding an ask");

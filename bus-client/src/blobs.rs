@@ -1,7 +1,7 @@
 //! Content-addressed payloads: large prompts, outputs and artifacts.
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::object_store::{InfoErrorKind, ObjectStore};
+use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, ObjectStore};
 use bus_schemas::Hash;
 use bus_schemas::envelope::header;
 use bus_schemas::record::{BODY_INLINE_BYTES_MAX, CommitRecord};
@@ -49,10 +49,16 @@ impl Bus {
     pub async fn get_blob(&self, hash: Hash) -> Result<Bytes, Error> {
         let name = hash.to_hex();
         let failed = |reason: String| Error::Blob { hash: name.clone(), reason };
-        let mut object =
-            self.blob_store().await?.get(&name).await.map_err(|error| failed(error.to_string()))?;
+        let calling = |error: String| Error::call(format!("reading blob {name}"), error);
+        let mut object = match self.blob_store().await?.get(&name).await {
+            Ok(object) => object,
+            Err(error) if error.kind() == GetErrorKind::NotFound => {
+                return Err(failed("it is not in the store".into()));
+            }
+            Err(error) => return Err(calling(error.to_string())),
+        };
         let mut bytes = Vec::with_capacity(object.info().size);
-        object.read_to_end(&mut bytes).await.map_err(|error| failed(error.to_string()))?;
+        object.read_to_end(&mut bytes).await.map_err(|error| calling(error.to_string()))?;
         if Hash::of(&bytes) != hash {
             return Err(failed("the bytes have another hash".into()));
         }
@@ -93,7 +99,7 @@ impl Bus {
         let store = self.blob_store().await?;
         let mut object = match store.get(name).await {
             Ok(object) => object,
-            Err(error) if error.kind() == async_nats::jetstream::object_store::GetErrorKind::NotFound => {
+            Err(error) if error.kind() == GetErrorKind::NotFound => {
                 return Ok(None);
             }
             Err(error) => return Err(failed(error.to_string())),

@@ -6,7 +6,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use bus_schemas::envelope::header;
-use bus_schemas::jobs::{Job, OutputChunk};
+use bus_schemas::jobs::{INLINE_BYTES_MAX, Job, OutputChunk};
 use bus_schemas::{EntityAddress, Key, Kind, TraceContext, record};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -125,7 +125,8 @@ impl Bus {
         }
     }
 
-    /// The output of a task and of everything below it, without end.
+    /// The output of a task and of everything below it, without end. Chunks that can not be read, or
+    /// hold more text than a chunk may, are left out.
     pub async fn output(
         &self,
         task: &Key,
@@ -136,7 +137,10 @@ impl Bus {
         Ok(messages
             .try_filter_map(move |message| {
                 let key = message.subject.strip_prefix(&prefix).and_then(|key| Key::parse(key).ok());
-                futures::future::ready(Ok(key.zip(serde_json::from_slice(&message.payload).ok())))
+                let chunk = serde_json::from_slice(&message.payload).ok();
+                // Readers see what is left out as a gap in the numbers.
+                let bounded = chunk.filter(|chunk: &OutputChunk| chunk.text.len() <= INLINE_BYTES_MAX);
+                futures::future::ready(Ok(key.zip(bounded)))
             })
             .boxed())
     }

@@ -11,8 +11,9 @@ pub fn incoming(headers: &HeaderMap) -> Option<TraceContext> {
     headers.get(header::TRACEPARENT)?.to_str().ok().and_then(TraceContext::parse)
 }
 
-/// Makes `span` a child of the caller's. Without an OpenTelemetry layer this does nothing.
+/// Makes `span` a child of the caller's, and names the trace in the lines that are logged within it.
 pub fn continue_from(span: &tracing::Span, caller: TraceContext) {
+    span.record("trace_id", tracing::field::display(TraceId::from_bytes(caller.trace_id)));
     let parent = SpanContext::new(
         TraceId::from_bytes(caller.trace_id),
         SpanId::from_bytes(caller.span_id),

@@ -2,6 +2,10 @@
 //!
 //! Every test has a server of its own, on a free port, in a directory of its own.
 
+pub mod agents;
+pub mod edge;
+pub mod raw;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

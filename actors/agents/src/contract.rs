@@ -30,7 +30,7 @@ pub use self::work::{ARTIFACT_BYTES_MAX, PROGRESS_PAUSE, Work};
 
 pub(crate) use self::failure::chain;
 pub(crate) use self::line::{Line, Verdict};
-pub(crate) use self::trace::continue_trace;
+pub(crate) use self::trace::{job_span, note_report};
 
 /// Somebody who can do jobs. One agent does many at once, so it keeps nothing between them.
 pub trait Agent: Send + Sync + 'static {

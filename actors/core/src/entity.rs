@@ -1,9 +1,9 @@
 //! What the author of an entity writes, and the context of one decision.
 
 use bus_schemas::wire::{WireCommand, WireEvent};
-use bus_schemas::{CommandId, EntityAddress, Refusal, Revision, Timestamp};
-use serde::Serialize;
+use bus_schemas::{CommandId, EntityAddress, Refusal, Revision, Timestamp, TraceContext};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::decision::Decision;
@@ -21,6 +21,10 @@ pub trait Entity: Send + Sync + 'static {
     /// What can happen to it.
     type Event: WireEvent;
 
+    /// Whether everything about one entity belongs to the request that began it, whoever's command
+    /// leads to it. False for entities that many requests share.
+    const KEEPS_ORIGIN: bool = false;
+
     /// What a command leads to, or why it is refused.
     fn decide(
         state: &Self::State,
@@ -30,6 +34,15 @@ pub trait Entity: Send + Sync + 'static {
 
     /// Applies an event. Total and infallible: the event has happened.
     fn fold(state: &mut Self::State, event: &Self::Event);
+}
+
+/// The request that began an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What everything caused by that request shares.
+    pub correlation: CommandId,
+    /// The trace that it belongs to, if there is one.
+    pub trace: Option<TraceContext>,
 }
 
 /// Everything from outside that a decision may use.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::decision::{Send, Timer};
-use crate::entity::{Context, Entity};
+use crate::entity::{Context, Entity, Origin};
 
 /// What one command led to, written out as the commit record holds it.
 #[derive(Debug, Clone, Default)]
@@ -35,11 +35,14 @@ pub enum TurnError {
     Malformed(String),
     /// The decision panicked.
     Poison(String),
+    /// Folding what was decided panicked: the state is lost, and the entity must not go on with it.
+    Broken(String),
 }
 
 /// A live entity.
 pub trait Instance: std::marker::Send {
-    /// Decides a command and folds what happened. After an error the state is as before.
+    /// Decides a command and folds what happened. After an error the state is as before, but for
+    /// [`TurnError::Broken`].
     fn turn(&mut self, body: &Body, context: &Context<'_>) -> Result<Turn, TurnError>;
     /// Folds a stored event.
     fn replay(&mut self, event: &record::Event) -> Result<(), upcast::Error>;
@@ -49,6 +52,10 @@ pub trait Instance: std::marker::Send {
     fn hash(&self) -> Hash;
     /// Its state as JSON, for snapshots and for people.
     fn state(&self) -> Value;
+    /// The request that began it, where its kind keeps that.
+    fn origin(&self) -> Option<Origin>;
+    /// Says which request began it; where that is known, or its kind does not keep it, nothing changes.
+    fn begin(&mut self, origin: Origin);
 }
 
 /// The live entity of one author's type.
@@ -56,14 +63,15 @@ pub(crate) struct Live<T: Entity> {
     state: T::State,
     revision: Revision,
     hash: Hash,
+    origin: Option<Origin>,
 }
 
 impl<T: Entity> Live<T> {
     pub(crate) fn new() -> Self {
-        Self { state: T::State::default(), revision: Revision(0), hash: Hash::default() }
+        Self { state: T::State::default(), revision: Revision(0), hash: Hash::default(), origin: None }
     }
     pub(crate) fn restore(revision: Revision, hash: Hash, state: Value) -> Result<Self, serde_json::Error> {
-        Ok(Self { state: serde_json::from_value(state)?, revision, hash })
+        Ok(Self { state: serde_json::from_value(state)?, revision, hash, origin: None })
     }
 }
 
@@ -78,7 +86,8 @@ impl<T: Entity> Instance for Live<T> {
             let body = serde_json::to_vec(event).map_err(|error| TurnError::Poison(error.to_string()))?;
             let (revision, event_type) = (self.revision.next(), event.event_type());
             let hash = self.hash.link(revision, event_type, T::Event::SCHEMA, &body);
-            T::fold(&mut self.state, event);
+            catch_unwind(AssertUnwindSafe(|| T::fold(&mut self.state, event)))
+                .map_err(|panic| TurnError::Broken(panic_text(&*panic)))?;
             (self.revision, self.hash) = (revision, hash);
             events.push(record::Event {
                 revision,
@@ -114,6 +123,16 @@ impl<T: Entity> Instance for Live<T> {
 
     fn state(&self) -> Value {
         serde_json::to_value(&self.state).expect("states have string keys")
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        self.origin
+    }
+
+    fn begin(&mut self, origin: Origin) {
+        if T::KEEPS_ORIGIN {
+            self.origin.get_or_insert(origin);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Logs and traces: structured lines on stderr, and OTLP where an endpoint is configured.
 
+mod json;
+
 use std::io::IsTerminal;
 
 use opentelemetry::global;
@@ -7,6 +9,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -56,7 +59,7 @@ pub fn init(config: &Config, logs: Logs) -> Guard {
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = if logs.json {
-        lines.json().flatten_event(true).with_current_span(true).boxed()
+        lines.fmt_fields(JsonFields::new()).event_format(json::Lines).boxed()
     } else {
         lines.with_ansi(ansi).compact().boxed()
     };

@@ -59,6 +59,7 @@ impl Entity for Task {
     type State = State;
     type Command = Command;
     type Event = Event;
+    const KEEPS_ORIGIN: bool = true;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)

@@ -1,6 +1,6 @@
 //! Stage 3, decide: one command, one entity, one turn. No I/O, no clock.
 
-use actors_core::{Context, TurnError};
+use actors_core::{Context, Origin, TurnError};
 use bus_schemas::commands::deadletter::{Command as DeadLetterCommand, Entry};
 use bus_schemas::envelope::code;
 use bus_schemas::record::{Command, DeadLetter, Job, Mail, Source, TimerChange, Turn};
@@ -8,7 +8,7 @@ use bus_schemas::{Body, CommandId, EntityAddress, Key, Kind, Refusal, Reply, Rev
 use bytes::Bytes;
 use smol_str::SmolStr;
 
-use crate::fold::Cached;
+use crate::fold::{Cached, Stopped};
 use crate::inbox::{Unreadable, refusal_reply};
 use crate::state::Outbox;
 
@@ -33,7 +33,7 @@ pub fn decide(
     cached: &mut Cached,
     to: EntityAddress,
     source: Source,
-    command: Command,
+    mut command: Command,
     desk: &Desk<'_>,
 ) -> Turn {
     let instance = match &mut cached.instance {
@@ -44,6 +44,9 @@ pub fn decide(
             return refused(to, source, command, refusal, Some(code::ENTITY_STOPPED), desk);
         }
     };
+    if let Some(origin) = instance.origin() {
+        crate::trace::keep_origin(&mut command, &source, origin);
+    }
     let context = Context {
         entity: &to,
         revision: instance.revision(),
@@ -55,6 +58,9 @@ pub fn decide(
     match instance.turn(&command.body, &context) {
         Ok(turn) => {
             let revision = instance.revision();
+            if !turn.events.is_empty() {
+                instance.begin(Origin { correlation: command.correlation, trace: command.trace });
+            }
             accepted(to, source, command, turn, revision, desk)
         }
         Err(TurnError::Refused(refusal)) => refused(to, source, command, refusal, None, desk),
@@ -65,6 +71,13 @@ pub fn decide(
         Err(TurnError::Poison(reason)) => {
             crate::metric::poisoned(&to.kind);
             let refusal = Refusal::new(code::POISON, format!("the decision panicked: {reason}"));
+            refused(to, source, command, refusal, Some(code::POISON), desk)
+        }
+        Err(TurnError::Broken(reason)) => {
+            crate::metric::poisoned(&to.kind);
+            let reason = format!("folding what was decided panicked: {reason}");
+            cached.instance = Err(Stopped { reason: reason.clone() });
+            let refusal = Refusal::new(code::POISON, reason);
             refused(to, source, command, refusal, Some(code::POISON), desk)
         }
     }

@@ -101,7 +101,7 @@ impl Events {
             }
         }
         for committed in records {
-            trace::record_stage("fanout", &committed.record.turns, started);
+            trace::fanned_out(self.bus.subjects(), &committed.record.turns, started);
         }
     }
 

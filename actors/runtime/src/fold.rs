@@ -6,9 +6,9 @@
 
 use std::num::NonZeroUsize;
 
-use actors_core::{Instance, Registry};
-use bus_client::Bus;
-use bus_schemas::{EntityAddress, Hash, Revision};
+use actors_core::{Instance, Origin, Registry};
+use bus_client::{Bus, StoredEvent};
+use bus_schemas::{EntityAddress, Hash, Revision, TraceContext};
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,9 @@ pub struct EntitySnapshot {
     pub events: u64,
     /// The state.
     pub state: serde_json::Value,
+    /// The request that began the entity, where its kind keeps that.
+    #[serde(default)]
+    pub origin: Option<Origin>,
 }
 
 /// The live entities of a partition.
@@ -111,7 +114,8 @@ impl Cache {
             return None;
         }
         cached.snapshot = revision;
-        Some(EntitySnapshot { revision, hash: instance.hash(), events, state: instance.state() })
+        let (hash, state, origin) = (instance.hash(), instance.state(), instance.origin());
+        Some(EntitySnapshot { revision, hash, events, state, origin })
     }
     /// The live entities, most recently used first.
     pub fn iter(&self) -> impl Iterator<Item = (&EntityAddress, &Cached)> {
@@ -142,9 +146,25 @@ pub async fn load(
 ) -> Result<Loaded, bus_client::Error> {
     let stored = bus.get_snapshot(&snapshot_name(entity)).await?;
     let snapshot = stored.and_then(|bytes| rmp_serde::from_slice::<EntitySnapshot>(&bytes).ok());
-    let (instance, from, revision) = restore(registry, entity, snapshot);
-    let history = bus.history(entity, revision, from).await?;
+    let (mut instance, from, revision) = restore(registry, entity, snapshot);
+    let history = match bus.history(entity, revision, from).await {
+        Ok(history) => history,
+        // Reading it again would give the same: only this entity must wait for a human.
+        Err(error @ (bus_client::Error::Event { .. } | bus_client::Error::Blob { .. })) => {
+            return Ok(Loaded { instance: Err(Stopped { reason: error.to_string() }), snapshot: revision });
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(origin) = history.first().and_then(origin) {
+        instance.begin(origin);
+    }
     Ok(Loaded { instance: replay(instance, history.iter().map(|stored| &stored.event)), snapshot: revision })
+}
+
+/// The request that began an entity, from its first event.
+fn origin(first: &StoredEvent) -> Option<Origin> {
+    let correlation = first.correlation.filter(|_| first.event.revision == Revision(1))?;
+    Some(Origin { correlation, trace: first.traceparent.as_deref().and_then(TraceContext::parse) })
 }
 
 /// A live entity as the snapshot has it; a snapshot that can not be read only costs the longer way.
@@ -154,9 +174,12 @@ pub fn restore(
     snapshot: Option<EntitySnapshot>,
 ) -> (Box<dyn Instance>, u64, Revision) {
     if let Some(snapshot) = snapshot
-        && let Some(Ok(instance)) =
+        && let Some(Ok(mut instance)) =
             registry.restore(&entity.kind, snapshot.revision, snapshot.hash, snapshot.state)
     {
+        if let Some(origin) = snapshot.origin {
+            instance.begin(origin);
+        }
         return (instance, snapshot.events + 1, snapshot.revision);
     }
     let fresh = registry.make(&entity.kind).expect("the inbox refuses kinds that the registry does not know");

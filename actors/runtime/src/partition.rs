@@ -332,7 +332,7 @@ impl Partition {
         self.metrics.group.record(committed.record.turns.len() as f64);
         self.metrics.turns.increment(committed.record.turns.len() as u64);
         self.applied = committed.record.position.inbox;
-        trace::record_stage("journal", &committed.record.turns, started_at);
+        trace::journaled(&self.bus.subjects().log(partition), &committed.record.turns, started_at);
         for (reply_to, payload) in self.core.take_answers() {
             self.bus.answer(reply_to, payload).await;
         }

@@ -1,12 +1,15 @@
 //! One trace from the first command to the last effect: spans of the stages.
 //!
 //! The context travels in message headers and in commit records. A command without one starts no
-//! trace, and costs nothing.
+//! trace, and costs nothing. Attributes of what leaves for NATS are those of OpenTelemetry's
+//! messaging conventions.
 
 use std::time::SystemTime;
 
+use actors_core::Origin;
 use bus_schemas::TraceContext;
-use bus_schemas::record::Turn;
+use bus_schemas::record::{Command, Source, Turn};
+use bus_schemas::subjects::Subjects;
 use opentelemetry::trace::{
     Span, SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState,
     Tracer,
@@ -28,14 +31,13 @@ fn remote(trace: TraceContext) -> Context {
 /// A span that ended just now, below `parent`; its context, for what it caused.
 pub fn stage(
     name: &'static str,
+    kind: SpanKind,
     parent: TraceContext,
     started: SystemTime,
     attributes: Vec<KeyValue>,
 ) -> TraceContext {
-    let builder = SpanBuilder::from_name(name)
-        .with_kind(SpanKind::Internal)
-        .with_start_time(started)
-        .with_attributes(attributes);
+    let builder =
+        SpanBuilder::from_name(name).with_kind(kind).with_start_time(started).with_attributes(attributes);
     let mut span = global::tracer("orrery").build_with_context(builder, &remote(parent));
     span.end();
     let context = span.span_context();
@@ -49,30 +51,123 @@ pub fn stage(
     }
 }
 
+/// Keeps a command for an entity in the trace and the correlation of the request that began it.
+///
+/// Somebody else's request may lead to it: the slot that one task frees is given to another one.
+/// A caller from outside keeps what it sent, since the request is its own.
+pub fn keep_origin(command: &mut Command, source: &Source, origin: Origin) {
+    let id = |trace: Option<TraceContext>| trace.map(|trace| trace.trace_id);
+    match source {
+        Source::Mail(..) | Source::Timer(_) => {
+            command.correlation = origin.correlation;
+            if id(command.trace) != id(origin.trace) {
+                command.trace = origin.trace;
+            }
+        }
+        Source::Ask | Source::Inbox(_) => command.trace = command.trace.or(origin.trace),
+    }
+}
+
 /// Notes the decision of a traced command, and makes it the cause of what the turn sends out.
 pub fn decided(turn: &mut Turn) {
     let Some(parent) = turn.command.trace else { return };
-    let decided = stage(
-        "decide",
-        parent,
-        SystemTime::now(),
-        vec![
-            KeyValue::new("actor", turn.entity.to_string()),
-            KeyValue::new("command_id", turn.command.id.to_string()),
-            KeyValue::new("events", i64::try_from(turn.events.len()).unwrap_or(i64::MAX)),
-        ],
-    );
+    let mut attributes = about(turn);
+    attributes.push(KeyValue::new("events", count(turn.events.len())));
+    if let Some(event) = turn.events.last() {
+        attributes.push(KeyValue::new("revision", i64::try_from(event.revision.0).unwrap_or(i64::MAX)));
+    }
+    if let Some(refusal) = &turn.refusal {
+        attributes.push(KeyValue::new("refusal", refusal.code.to_string()));
+    }
+    let decided = stage("decide", SpanKind::Internal, parent, SystemTime::now(), attributes);
     turn.command.trace = Some(decided);
     for mail in &mut turn.sends {
         mail.command.trace = Some(decided);
     }
 }
 
-/// Notes a stage for every traced turn of a record.
-pub fn record_stage(name: &'static str, turns: &[Turn], started: SystemTime) {
+/// Notes for every traced turn that its record went into the log, whose subject is given.
+pub fn journaled(log: &str, turns: &[Turn], started: SystemTime) {
     for turn in turns {
         if let Some(trace) = turn.command.trace {
-            stage(name, trace, started, vec![KeyValue::new("actor", turn.entity.to_string())]);
+            let mut attributes = about(turn);
+            attributes.extend(published(log.to_owned()));
+            stage("journal", SpanKind::Producer, trace, started, attributes);
         }
+    }
+}
+
+/// Notes for every traced turn with events that they went into the event stream.
+pub fn fanned_out(subjects: &Subjects, turns: &[Turn], started: SystemTime) {
+    for turn in turns.iter().filter(|turn| !turn.events.is_empty()) {
+        if let Some(trace) = turn.command.trace {
+            let mut attributes = about(turn);
+            attributes.extend(published(subjects.event(&turn.entity)));
+            attributes.push(KeyValue::new("messaging.batch.message_count", count(turn.events.len())));
+            stage("fanout", SpanKind::Producer, trace, started, attributes);
+        }
+    }
+}
+
+/// What every span says of its turn.
+fn about(turn: &Turn) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new("actor", turn.entity.to_string()),
+        KeyValue::new("command_id", turn.command.id.to_string()),
+        KeyValue::new("messaging.message.conversation_id", turn.command.correlation.to_string()),
+    ]
+}
+
+/// What the messaging conventions say of a message that was published.
+fn published(subject: String) -> [KeyValue; 4] {
+    [
+        KeyValue::new("messaging.system", "nats"),
+        KeyValue::new("messaging.operation.name", "publish"),
+        KeyValue::new("messaging.operation.type", "send"),
+        KeyValue::new("messaging.destination.name", subject),
+    ]
+}
+
+fn count(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_schemas::{Body, CommandId};
+
+    use super::*;
+
+    fn trace(number: u8) -> TraceContext {
+        TraceContext { trace_id: [number; 16], span_id: [number; 8], flags: 1 }
+    }
+
+    fn kept(source: &Source, sent: Option<TraceContext>) -> (bool, Option<TraceContext>) {
+        let (own, foreign) = (CommandId::from_text("own"), CommandId::from_text("foreign"));
+        let mut command = Command {
+            id: CommandId::from_text("id"),
+            body: Body::default(),
+            cause: None,
+            correlation: foreign,
+            trace: sent,
+            caller: None,
+        };
+        keep_origin(&mut command, source, Origin { correlation: own, trace: Some(trace(1)) });
+        (command.correlation == own, command.trace)
+    }
+
+    #[test]
+    fn what_another_request_leads_to_belongs_to_the_entitys_own() {
+        let mail = Source::Mail(bus_schemas::PartitionId(3), 1);
+        assert_eq!(kept(&mail, Some(trace(2))), (true, Some(trace(1))));
+        assert_eq!(kept(&Source::Timer("lease".into()), None), (true, Some(trace(1))));
+        let below = TraceContext { span_id: [9; 8], ..trace(1) };
+        assert_eq!(kept(&mail, Some(below)), (true, Some(below)), "the nearer cause stays");
+    }
+
+    #[test]
+    fn a_caller_from_outside_keeps_its_own_trace() {
+        assert_eq!(kept(&Source::Ask, Some(trace(2))), (false, Some(trace(2))));
+        assert_eq!(kept(&Source::Inbox(1), None), (false, Some(trace(1))));
     }
 }

@@ -42,6 +42,7 @@ pub async fn ask<C: WireCommand>(
         Some(id) => ask.with_id(id),
         None => ask,
     };
+    tracing::Span::current().record("correlation_id", tracing::field::display(ask.id));
     match edge.bus.ask(&ask, PATIENCE).await? {
         Reply::Accepted { revision, result, .. } => Ok(Accepted { revision, result }),
         Reply::Refused { refusal, .. } => Err(refusal.into()),

@@ -48,6 +48,8 @@ pub async fn around(State(edge): State<Arc<Edge>>, mut request: Request, next: N
         url.path = request.uri().path(),
         http.response.status_code = field::Empty,
         request_id = id.to_str().unwrap_or_default(),
+        correlation_id = field::Empty,
+        trace_id = field::Empty,
     );
     let caller = Caller { trace: trace::incoming(request.headers()) };
     if let Some(parent) = caller.trace {

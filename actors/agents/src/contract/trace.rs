@@ -1,15 +1,57 @@
-//! W3C trace context in and out of `tracing` spans.
+//! W3C trace context in and out of `tracing` spans, and the span of a job.
 //!
 //! Where no OpenTelemetry layer is installed spans have no context; then the one that came with the job is passed on,
 //! so that the chain of causes in the log stays whole.
 
 use bus_schemas::TraceContext;
+use bus_schemas::commands::task::Command;
+use bus_schemas::jobs::Job;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
-use tracing::Span;
+use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+/// The span of one job: below the decision that issued it, with the attributes of OpenTelemetry's conventions for
+/// agents and for messages. `queue` is the subject on which the job came.
+pub(crate) fn job_span(job: &Job, queue: &str, parent: Option<TraceContext>) -> Span {
+    let span = tracing::info_span!(
+        "effects",
+        otel.name = format!("invoke_agent {}", job.agent),
+        otel.kind = "consumer",
+        otel.status_code = field::Empty,
+        error.type = field::Empty,
+        gen_ai.operation.name = "invoke_agent",
+        gen_ai.agent.name = %job.agent,
+        gen_ai.conversation.id = %job.task.key.root(),
+        messaging.system = "nats",
+        messaging.operation.name = "process",
+        messaging.operation.type = "process",
+        messaging.destination.name = queue,
+        messaging.message.id = %job.id,
+        messaging.message.conversation_id = %job.correlation,
+        task = %job.task.key,
+        attempt = job.attempt,
+        skill = %job.skill,
+        correlation_id = %job.correlation,
+        // For log lines of processes that export no spans.
+        trace_id = field::Empty,
+    );
+    if let Some(parent) = parent {
+        span.record("trace_id", field::display(TraceId::from_bytes(parent.trace_id)));
+    }
+    continue_trace(&span, parent);
+    span
+}
+
+/// Notes on the current span how its attempt ended.
+pub(crate) fn note_report(report: &Command) {
+    if let Command::FailJob { code, .. } = report {
+        Span::current().record("otel.status_code", "ERROR");
+        Span::current().record("error.type", code.as_str());
+    }
+}
+
 /// Makes `span` a child of the span that sent the message.
-pub(crate) fn continue_trace(span: &Span, parent: Option<TraceContext>) {
+fn continue_trace(span: &Span, parent: Option<TraceContext>) {
     let Some(parent) = parent else { return };
     let context = SpanContext::new(
         TraceId::from_bytes(parent.trace_id),

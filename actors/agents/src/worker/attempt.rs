@@ -15,7 +15,7 @@ use tracing::{Instrument, Span};
 use super::jobs::{finish_delivery, return_delivery};
 use super::verdict::{End, Interruption, Report, report_of};
 use super::{Crew, STOP_GRACE};
-use crate::contract::{Line, Verdict, Work, chain, continue_trace, now};
+use crate::contract::{Line, Verdict, Work, chain, job_span, note_report, now};
 
 /// How long `start-job` may take: shorter than the time after which the queue delivers the job again.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -37,18 +37,7 @@ struct Attempt<'a> {
 
 /// Does one job, from its delivery to its end.
 pub(super) async fn attempt(crew: &Arc<Crew>, delivery: &Delivery, job: Job) {
-    let name = &crew.card.name;
-    let span = tracing::info_span!(
-        "effects",
-        otel.name = format!("invoke_agent {name}"),
-        gen_ai.operation.name = "invoke_agent",
-        gen_ai.agent.name = %name,
-        task = %job.task.key,
-        attempt = job.attempt,
-        agent = %name,
-        skill = %job.skill,
-    );
-    continue_trace(&span, delivery.trace);
+    let span = job_span(&job, &crew.bus.subjects().job(&crew.card.name), delivery.trace);
     let line = Line::new(crew.bus.clone(), crew.name.clone(), &job, delivery.trace);
     let leased_until = Mutex::new(Instant::now());
     Attempt { crew, delivery, job: &job, line, leased_until }.run().instrument(span).await;
@@ -82,7 +71,10 @@ impl Attempt<'_> {
         self.extend_lease();
         let (end, interruption) = self.work(events).await;
         match report_of(self.job, end, interruption) {
-            Some(report) => self.report(report.bounded(self.crew.bus.payload_bytes_max())).await,
+            Some(report) => {
+                note_report(&report.command);
+                self.report(report.bounded(self.crew.bus.payload_bytes_max())).await;
+            }
             None => return_delivery(self.delivery).await,
         }
     }

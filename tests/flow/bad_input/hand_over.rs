@@ -1,0 +1,128 @@
+//! What is handed over and can not be done: nobody waits for an answer, so it becomes a dead letter.
+
+use bus_client::{Bus, Profile};
+use bus_schemas::{CommandId, Revision};
+use bytes::Bytes;
+use system_tests::raw::{Raw, dead_letter, dead_payload};
+use system_tests::{Server, probe, until_revision};
+
+use super::{COMMAND_BYTES_MAX, TOUCH, bad_entities, events, goes_on, neighbour, touch_of};
+
+/// Asserts that a command lies among the dead letters, under its class and with its bytes.
+async fn is_dead(bus: &Bus, id: &str, class: &str, kind: &str, payload: &[u8]) {
+    let id = CommandId::from_text(id);
+    let letter = dead_letter(bus, id).await;
+    assert_eq!((letter.class.as_str(), letter.command_id), (class, id), "{}", letter.reason);
+    assert!(!letter.reason.is_empty());
+    let kept = dead_payload(bus, kind, &id.0.simple().to_string()).await;
+    assert!(kept == payload, "{} bytes are kept of {}", kept.len(), payload.len());
+}
+
+/// Goal: nothing that JetStream acknowledged is lost, however wrong it is. Method: each mistake once,
+/// between good commands; every one is found again by its id, with its class and its bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_done_becomes_a_dead_letter() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let (raw, bus) = (Raw::connect(&server).await, host.bus());
+    let msgpack = ("Content-Type", "application/msgpack");
+    let cases: [(&str, &str, &[(&str, &str)], Bytes, &str, &str); 9] = [
+        ("half", "probe.p", &[], r#"{"type":"#.into(), "malformed-command", "probe"),
+        ("empty", "probe.p", &[], Bytes::new(), "malformed-command", "probe"),
+        ("unknown", "probe.p", &[], r#"{"type":"fly"}"#.into(), "malformed-command", "probe"),
+        ("packed", "probe.p", &[msgpack], Bytes::from_static(b"\xc1"), "malformed-command", "probe"),
+        ("child", "probe.p.q", &[], "[]".into(), "malformed-command", "probe"),
+        ("kind", "unicorn.p", &[], TOUCH.into(), "unknown-kind", "unknown"),
+        (
+            "xml",
+            "probe.p",
+            &[("Content-Type", "text/xml")],
+            "<touch/>".into(),
+            "unsupported-content-type",
+            "unknown",
+        ),
+        ("large", "probe.p", &[], touch_of(COMMAND_BYTES_MAX + 1).into(), "too-large", "unknown"),
+        ("poison", "probe.p", &[], r#"{"type":"panic"}"#.into(), "poison", "probe"),
+    ];
+    for (revision, (name, entity, headers, body, _, _)) in (1..).zip(&cases) {
+        let headers = [&[("Orrery-Command-Id", *name)], *headers].concat();
+        raw.store(&format!("orrery.do.{entity}"), &headers, body.clone()).await.expect("it is stored");
+        raw.store("orrery.do.probe.p", &[], TOUCH).await.expect("it is stored");
+        until_revision(bus, &probe("p"), Revision(revision)).await;
+    }
+    for (name, _, _, body, class, kind) in &cases {
+        is_dead(bus, name, class, kind, body).await;
+    }
+    assert_eq!(events(bus, &probe("p")).await, vec!["touched"; cases.len()]);
+    goes_on(bus, "p", cases.len() as u64 + 1).await;
+    host.stop().await;
+}
+
+/// Goal: a subject that names no entity is kept with its payload, and opens no way to others. Method:
+/// each bad entity once; those that the server stores are dead letters, and the others were refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_subjects_become_dead_letters() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let (raw, bus) = (Raw::connect(&server).await, host.bus());
+    let mut kept = 0;
+    for (number, entity) in bad_entities().iter().enumerate() {
+        let id = format!("bad {number}");
+        let body = format!(r#"{{"type":"touch","note":"{number}"}}"#);
+        let headers = [("Orrery-Command-Id", id.as_str())];
+        if raw.store(&format!("orrery.do.{entity}"), &headers, body.clone()).await.is_some() {
+            is_dead(bus, &id, "bad-subject", "unknown", body.as_bytes()).await;
+            kept += 1;
+        }
+    }
+    assert!(kept >= 6, "only {kept} were stored");
+    for key in ["p", "a"] {
+        assert!(events(bus, &probe(key)).await.is_empty());
+        goes_on(bus, key, 1).await;
+    }
+    host.stop().await;
+}
+
+/// Goal: ids of handed-over commands. Method: the same id twice as JetStream sees it, the same id
+/// behind JetStream's back with the same and with another body, and no id at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_of_durable_commands() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let (raw, bus) = (Raw::connect(&server).await, host.bus());
+    let both = [("Nats-Msg-Id", "one")];
+    let first = raw.store("orrery.do.probe.p", &both, TOUCH).await;
+    assert_eq!(raw.store("orrery.do.probe.p", &both, TOUCH).await, first, "JetStream drops the repeat");
+    until_revision(bus, &probe("p"), Revision(1)).await;
+    let own = [("Orrery-Command-Id", "one")];
+    for body in [TOUCH, r#"{"type":"touch","note":"other"}"#] {
+        raw.store("orrery.do.probe.p", &own, body).await.expect("it is stored");
+    }
+    for _ in 0..2 {
+        raw.store("orrery.do.probe.p", &[], TOUCH).await.expect("it is stored");
+    }
+    until_revision(bus, &probe("p"), Revision(3)).await;
+    goes_on(bus, "p", 4).await;
+    host.stop().await;
+}
+
+/// Goal: a dead letter survives its host as everything does. Method: bad and good commands wait while
+/// no host is there; the host that comes deals with all of them in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_commands_wait_for_a_host_too() {
+    let server = Server::start(Profile::Fast).await;
+    let (raw, bus) = (Raw::connect(&server).await, server.bus().await);
+    let other = neighbour("p");
+    for number in 0..10 {
+        let id = format!("bad {number}");
+        raw.store("orrery.do.probe.p", &[("Orrery-Command-Id", &id)], "{").await.expect("it is stored");
+        raw.store(&format!("orrery.do.probe.{other}"), &[], TOUCH).await.expect("it is stored");
+    }
+    let host = server.host("a", false).await;
+    until_revision(&bus, &probe(&other), Revision(10)).await;
+    for number in 0..10 {
+        is_dead(&bus, &format!("bad {number}"), "malformed-command", "probe", b"{").await;
+    }
+    goes_on(&bus, "p", 1).await;
+    host.stop().await;
+}
