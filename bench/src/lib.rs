@@ -1,1 +1,27 @@
-//! The benchmarks of `orrery bench`.
+//! The benchmarks of `orrery bench`: how fast an installation is here, beside a bare loop on the same
+//! server in the same run.
+//!
+//! Absolute figures say as much about a machine as about a program. So Orrery and the bare loop
+//! (crate `bare-loop`: the protocol of the commit record and nothing besides) take turns in short
+//! slices on one server, driven by the same callers, and a report gives the ratio beside each figure.
+
+mod bench;
+mod error;
+mod report;
+
+mod callers;
+mod installation;
+mod machine;
+mod owner;
+mod slices;
+
+mod idle;
+mod replay;
+mod resume;
+mod task;
+mod turn;
+
+pub use bench::{Bench, Options, Progress, run};
+pub use error::Error;
+pub use owner::run as run_owner;
+pub use report::{Line, Report};

@@ -109,6 +109,8 @@ pub struct StreamState {
 pub(crate) struct RawMessage {
     pub subject: String,
     pub sequence: u64,
+    /// How many more there are now that the reader asked for.
+    pub pending: u64,
     pub headers: HeaderMap,
     pub payload: Bytes,
 }
@@ -120,6 +122,16 @@ pub(crate) async fn ordered(
     subjects: Vec<String>,
     start: u64,
 ) -> Result<impl Stream<Item = Result<RawMessage, Error>> + Send + Unpin + use<>, Error> {
+    Ok(open(bus, stream, subjects, start).await?.0)
+}
+
+/// As [`ordered`], with how many messages there are now.
+async fn open(
+    bus: &Bus,
+    stream: &str,
+    subjects: Vec<String>,
+    start: u64,
+) -> Result<(impl Stream<Item = Result<RawMessage, Error>> + Send + Unpin + use<>, u64), Error> {
     let doing = format!("reading stream `{stream}`");
     let handle = bus
         .jetstream()
@@ -136,20 +148,24 @@ pub(crate) async fn ordered(
         ..pull::OrderedConfig::default()
     };
     let consumer = handle.create_consumer(config).await.map_err(|error| Error::call(doing.clone(), error))?;
+    let pending = consumer.cached_info().num_pending;
     let messages = consumer.messages().await.map_err(|error| Error::call(doing.clone(), error))?;
-    Ok(messages
+    let messages = messages
         .map(move |message| {
             let message = message.map_err(|error| Error::call(doing.clone(), error))?;
-            let sequence = message.info().map_err(|error| Error::call(doing.clone(), error))?.stream_sequence;
+            let info = message.info().map_err(|error| Error::call(doing.clone(), error))?;
+            let (sequence, pending) = (info.stream_sequence, info.pending);
             let (message, _) = message.split();
             Ok(RawMessage {
                 subject: message.subject.into_string(),
                 sequence,
+                pending,
                 headers: message.headers.unwrap_or_default(),
                 payload: message.payload,
             })
         })
-        .boxed())
+        .boxed();
+    Ok((messages, pending))
 }
 
 /// How much of a stream there is.
@@ -231,6 +247,34 @@ impl Bus {
         Ok(messages.and_then(move |message| decode(bus.clone(), message)).boxed())
     }
 
+    /// Events in order that exist now; the stream ends behind them. A message that is no event is an
+    /// [`Error::Event`], and reading goes on behind it.
+    pub async fn events_until_now(
+        &self,
+        query: EventQuery,
+    ) -> Result<impl Stream<Item = Result<StoredEvent, Error>> + Send + Unpin + use<>, Error> {
+        let subjects =
+            if query.subjects.is_empty() { vec![self.subjects().events(None)] } else { query.subjects };
+        let (messages, pending) = open(self, &self.topology().events(), subjects, query.from).await?;
+        let bus = self.clone();
+        let reading = (pending > 0).then_some(messages);
+        let events = futures::stream::unfold(reading, move |messages| {
+            let bus = bus.clone();
+            async move {
+                let mut messages = messages?;
+                match messages.next().await? {
+                    Ok(message) => {
+                        let ended = message.pending == 0;
+                        let event = decode(bus, message).await;
+                        Some((event, (!ended).then_some(messages)))
+                    }
+                    Err(error) => Some((Err(error), None)),
+                }
+            }
+        });
+        Ok(events.boxed())
+    }
+
     /// An entity's events after `after`, up to the last one that exists now.
     pub async fn history(
         &self,
@@ -253,6 +297,7 @@ impl Bus {
         let last = RawMessage {
             subject: last.subject.into_string(),
             sequence: last.sequence,
+            pending: 0,
             headers: last.headers,
             payload: last.payload,
         };

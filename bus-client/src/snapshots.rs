@@ -32,6 +32,14 @@ impl Bus {
             Err(error) => Err(failed(error.to_string())),
         }
     }
+    /// The names of all snapshots.
+    pub async fn snapshot_names(&self) -> Result<Vec<String>, Error> {
+        let failed = |error: String| Error::call("listing snapshots", error);
+        let store = self.jetstream().get_key_value(self.topology().snapshots()).await;
+        let store = store.map_err(|error| failed(error.to_string()))?;
+        let keys = store.keys().await.map_err(|error| failed(error.to_string()))?;
+        keys.try_collect().await.map_err(|error| failed(error.to_string()))
+    }
     /// Deletes all snapshots.
     pub async fn drop_snapshots(&self) -> Result<(), Error> {
         let failed = |error: String| Error::call("deleting snapshots", error);

@@ -107,6 +107,17 @@ async fn stream(bus: &Bus, config: Config) -> Result<(), Error> {
         .map_err(|error| Error::call(format!("creating stream `{name}`"), error))
 }
 
+impl Bus {
+    /// Deletes every event and mark: they are derived from the logs, and the caller writes them again.
+    pub async fn clear_events(&self) -> Result<(), Error> {
+        let name = self.topology().events();
+        let failed = |error: String| Error::call(format!("emptying stream `{name}`"), error);
+        let stream =
+            self.jetstream().get_stream(&name).await.map_err(|error| failed(error.to_string()))?;
+        stream.purge().await.map(drop).map_err(|error| failed(error.to_string()))
+    }
+}
+
 async fn bucket(bus: &Bus, name: String, max_age: Duration) -> Result<kv::Store, Error> {
     if let Ok(store) = bus.jetstream().get_key_value(&name).await {
         return Ok(store);

@@ -233,6 +233,11 @@ impl Timestamp {
     pub fn plus_ms(self, milliseconds: u64) -> Self {
         Self(self.0.saturating_add(milliseconds))
     }
+    /// Reads RFC 3339; none for anything else and for times before 1970.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+        u64::try_from(time.timestamp_millis()).ok().map(Self)
+    }
     /// RFC 3339 in UTC with milliseconds, for headers and people.
     pub fn to_rfc3339(self) -> String {
         chrono::DateTime::from_timestamp_millis(i64::try_from(self.0).unwrap_or(i64::MAX))

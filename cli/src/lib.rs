@@ -1,10 +1,12 @@
 //! The command line: arguments, the connection to what runs, one module for each verb, and how
 //! results are printed.
 
+pub mod address;
 pub mod arguments;
 pub mod commands;
 pub mod discovery;
 pub mod failure;
+pub mod log;
 pub mod output;
 pub mod progress;
 pub mod session;

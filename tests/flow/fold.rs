@@ -68,16 +68,17 @@ async fn an_evicted_entity_comes_back_as_it_was() {
     }
     let first = probe(&probes[0]);
     until_revision(&bus, &first, Revision(150)).await;
-    let mut exchanged = snapshot(&bus, &first, 128).await;
+    let written = snapshot(&bus, &first, 128).await;
     let registry = actors_logic::registry();
     let loaded = fold::load(&bus, &registry, &first).await.unwrap();
-    assert_eq!(loaded.snapshot, exchanged.revision, "loading begins at the snapshot");
+    assert_eq!(loaded.snapshot, written.revision, "loading begins at the snapshot");
     let instance = loaded.instance.expect("a whole history");
     assert_eq!((instance.revision(), instance.state()["count"].as_u64()), (Revision(150), Some(150)));
     assert_eq!(counts(&bus, &first).await, (1..=150).collect::<Vec<_>>());
 
-    let behind = 150 - exchanged.revision.0;
-    exchanged.state["count"] = 1_000.into();
+    let state = serde_json::json!({ "count": 1_000 });
+    let (revision, hash) = (instance.revision(), instance.hash());
+    let exchanged = fold::EntitySnapshot { revision, hash, state, ..written };
     let bytes = rmp_serde::to_vec(&exchanged).unwrap();
     bus.put_snapshot(&fold::snapshot_name(&first), bytes.into()).await.unwrap();
     for key in &probes[1..] {
@@ -86,9 +87,36 @@ async fn an_evicted_entity_comes_back_as_it_was() {
     }
     accepted(&bus, &touch(&probes[0])).await;
     until_revision(&bus, &first, Revision(151)).await;
-    assert_eq!(counts(&bus, &first).await.last(), Some(&(1_000 + behind + 1)));
+    assert_eq!(counts(&bus, &first).await.last(), Some(&1_001));
     stop.cancel();
     running.await.unwrap();
+}
+
+/// Goal: an entity that is never quiet gets its snapshots too, else its history is read from the
+/// beginning for ever. Method: many callers at once; then load it beside the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_entity_gets_its_snapshots() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus().clone();
+    let callers = (0..8).map(|_| {
+        let bus = bus.clone();
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                accepted(&bus, &touch("p")).await;
+            }
+        })
+    });
+    for caller in futures::future::join_all(callers).await {
+        caller.unwrap();
+    }
+    until_revision(&bus, &probe("p"), Revision(400)).await;
+    let written = snapshot(&bus, &probe("p"), 3 * fold::SNAPSHOT_EVENTS).await;
+    let loaded = fold::load(&bus, &actors_logic::registry(), &probe("p")).await.unwrap();
+    assert_eq!(loaded.snapshot, written.revision);
+    let instance = loaded.instance.expect("a whole history");
+    assert_eq!((instance.revision(), instance.state()["count"].as_u64()), (Revision(400), Some(400)));
+    host.stop().await;
 }
 
 /// Goal: snapshots are a shortcut and nothing else. Method: touches and a known id; then hosts that

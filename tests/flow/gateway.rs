@@ -6,7 +6,7 @@ use std::path::Path;
 use reqwest::Method;
 use serde_json::{Value, json};
 use system_tests::agents::{GATE, Gate, Told, planned, small_repository, step};
-use system_tests::edge::{Edge, Sent, answer};
+use system_tests::edge::{self, Edge, Sent, answer};
 use system_tests::{Installation, accepted, command};
 
 use bus_client::Profile;
@@ -33,13 +33,16 @@ async fn a_repeated_submission_is_one_task() {
     let (status, conflict) = edge.submit("key-1", &other).await;
     assert_eq!((status, &conflict["code"]), (422, &"idempotency-key-reused".into()), "{conflict}");
     let elsewhere = Edge::start(installation.bus(), &read_model(home, "b")).await;
+    elsewhere.caught_up(installation.bus()).await;
     let (status, again) = elsewhere.submit("key-1", &body).await;
     assert_eq!((status, &again["id"]), (200, &first["id"]), "{again}");
     let (status, another) = edge.submit("key-2", &body).await;
     assert_eq!(status, 201);
     assert_ne!(another["id"], first["id"]);
     let id = first["id"].as_str().unwrap();
-    edge.until_state(id, "completed").await;
+    for id in [id, another["id"].as_str().unwrap()] {
+        edge.until_state(id, "completed").await;
+    }
     let (_, list) = edge.get("/v1/tasks?owner=ada").await;
     assert_eq!(list["tasks"].as_array().map(Vec::len), Some(2), "{list}");
     elsewhere.stop().await;
@@ -127,7 +130,12 @@ async fn cancel_reaches_children_and_running_jobs() {
     }
     let (_, open) = edge.get("/v1/tasks?state=working").await;
     assert_eq!(open["tasks"], json!([]));
-    let (status, problem) = edge.post("/v1/tasks/tree/cancel", &json!({})).await;
+    let (status, again) = edge.post("/v1/tasks/tree/cancel", &json!({})).await;
+    assert_eq!((status, &again["state"]), (200, &"canceled".into()), "a repeat changes nothing");
+    gate.open();
+    accepted(host.bus(), &command("done", &Command::Submit(planned(vec![step("it", GATE, &[])])))).await;
+    edge.until_state("done", "completed").await;
+    let (status, problem) = edge.post("/v1/tasks/done/cancel", &json!({})).await;
     assert_eq!((status, &problem["code"]), (409, &"task-final".into()), "{problem}");
     gate.stop().await;
     edge.stop().await;
@@ -187,8 +195,15 @@ async fn a_stream_survives_its_gateway() {
     let also_before = old.events(PATH, None, is_at_gate).await;
     old.stop().await;
     let cut = Edge::start(bus, &read_model(home, "cut")).await;
-    assert_eq!(cut.events(PATH, None, is_at_gate).await, before);
+    let (at_gate, mut reached) = tokio::sync::mpsc::unbounded_channel();
+    let url = cut.url.clone();
+    let reading = tokio::spawn(async move {
+        let tell = |sent: &Sent| is_at_gate(sent) && at_gate.send(()).is_err();
+        edge::events(&url, PATH, None, tell).await
+    });
+    reached.recv().await.expect("the reader comes to the gate");
     cut.abandon();
+    assert_eq!(reading.await.unwrap(), before, "the open stream ends where it was");
     gate.open();
 
     let last = before.last().and_then(|sent| sent.id.clone()).expect("events have ids");

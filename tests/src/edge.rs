@@ -88,29 +88,40 @@ impl Edge {
         &self,
         path: &str,
         last: Option<&str>,
-        mut enough: impl FnMut(&Sent) -> bool,
+        enough: impl FnMut(&Sent) -> bool,
     ) -> Vec<Sent> {
-        let mut request = self.request(Method::GET, path);
-        if let Some(last) = last {
-            request = request.header("Last-Event-ID", last);
-        }
-        let response = request.send().await.expect("an answer");
-        assert_eq!(response.status(), 200, "{}", response.text().await.unwrap_or_default());
-        let (mut bytes, mut text, mut sent) = (response.bytes_stream(), String::new(), Vec::new());
-        loop {
-            let chunk = tokio::time::timeout(PATIENCE, bytes.next()).await;
-            let Some(chunk) = chunk.expect("a stream goes on or ends") else { return sent };
-            // A gateway that is killed cuts the connection.
-            let Ok(chunk) = chunk else { return sent };
-            text.push_str(std::str::from_utf8(&chunk).expect("text"));
-            while let Some((block, rest)) = text.split_once("\n\n") {
-                if let Some(event) = parse(block) {
-                    sent.push(event);
-                }
-                text = rest.to_owned();
-                if sent.last().is_some_and(&mut enough) {
-                    return sent;
-                }
+        events(&self.url, path, last, enough).await
+    }
+}
+
+/// The events that a gateway sends after `last`, until `enough` says so or the stream ends.
+pub async fn events(
+    url: &str,
+    path: &str,
+    last: Option<&str>,
+    mut enough: impl FnMut(&Sent) -> bool,
+) -> Vec<Sent> {
+    let mut request = Client::new().get(format!("{url}{path}"));
+    if let Some(last) = last {
+        request = request.header("Last-Event-ID", last);
+    }
+    let response = request.send().await.expect("an answer");
+    assert_eq!(response.status(), 200, "{}", response.text().await.unwrap_or_default());
+    let (mut bytes, mut text, mut sent) = (response.bytes_stream(), String::new(), Vec::new());
+    loop {
+        let chunk = tokio::time::timeout(PATIENCE, bytes.next()).await;
+        let Some(chunk) = chunk.expect("a stream goes on or ends") else { return sent };
+        // A gateway that is killed cuts the connection.
+        let Ok(chunk) = chunk else { return sent };
+        text.push_str(std::str::from_utf8(&chunk).expect("text"));
+        while let Some((block, rest)) = text.split_once("\n\n") {
+            let event = parse(block);
+            text = rest.to_owned();
+            let Some(event) = event else { continue };
+            let is_enough = enough(&event);
+            sent.push(event);
+            if is_enough {
+                return sent;
             }
         }
     }

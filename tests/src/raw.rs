@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 
 use crate::{PATIENCE, Server, eventually};
 
+/// Headers as a test writes them.
+pub type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// A connection of an outsider.
 pub struct Raw {
     client: Client,
@@ -41,7 +44,7 @@ impl Answer {
     }
 }
 
-fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+fn headers(pairs: Headers<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
         headers.insert(*name, *value);
@@ -58,7 +61,7 @@ impl Raw {
     }
 
     /// Sends a request once and waits for what comes.
-    pub async fn request(&self, subject: &str, pairs: &[(&str, &str)], payload: impl Into<Bytes>) -> Answer {
+    pub async fn request(&self, subject: &str, pairs: Headers<'_>, payload: impl Into<Bytes>) -> Answer {
         let request = Request::new().headers(headers(pairs)).payload(payload.into()).timeout(Some(PATIENCE));
         match self.client.send_request(subject.to_owned(), request).await {
             Ok(message) => Answer::Reply(serde_json::from_slice(&message.payload).expect("a reply")),
@@ -69,12 +72,7 @@ impl Raw {
     }
 
     /// Publishes to a stream and waits until the server has it; none when it was not taken.
-    pub async fn store(
-        &self,
-        subject: &str,
-        pairs: &[(&str, &str)],
-        payload: impl Into<Bytes>,
-    ) -> Option<u64> {
+    pub async fn store(&self, subject: &str, pairs: Headers<'_>, payload: impl Into<Bytes>) -> Option<u64> {
         let context = jetstream::new(self.client.clone());
         let sent =
             context.publish_with_headers(subject.to_owned(), headers(pairs), payload.into()).await.ok()?;

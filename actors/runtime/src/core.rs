@@ -18,8 +18,8 @@ use bytes::Bytes;
 use smol_str::SmolStr;
 
 use crate::decide::{self, Desk};
-use crate::fold::{CACHE_ENTITIES_MAX, Cache, Cached, Loaded};
-use crate::inbox::{Item, Queue, busy_reply, refusal_reply};
+use crate::fold::{CACHE_ENTITIES_MAX, Cache, Cached, EntitySnapshot, Loaded};
+use crate::inbox::{Item, Queue, busy_reply, place_id, refusal_reply};
 use crate::journal::{Commit, Committed, Group, InFlight};
 use crate::state::{Known, PartitionState};
 
@@ -76,6 +76,8 @@ pub struct Core {
     queued_mail: BTreeMap<PartitionId, u64>,
     queued_timers: HashMap<(EntityAddress, SmolStr), Timestamp>,
     answers: Vec<(ReplyTo, Bytes)>,
+    /// Snapshots of entities by the group that must be committed before they are true.
+    snapshots: BTreeMap<u64, Vec<(EntityAddress, EntitySnapshot)>>,
     snapshot_wanted: bool,
 }
 
@@ -111,6 +113,7 @@ impl Core {
             queued_mail: BTreeMap::new(),
             queued_timers: HashMap::new(),
             answers: Vec::new(),
+            snapshots: BTreeMap::new(),
             snapshot_wanted: false,
         }
     }
@@ -272,6 +275,12 @@ impl Core {
             return;
         }
         let desk = Desk { outbox: &self.state.outbox, partitions: self.settings.partitions, now };
+        if let Source::Inbox(sequence) = source
+            && matches!(self.state.recent.look_up(command.id, &command.body), Known::Reused)
+        {
+            let turn = decide::reused(to, source, command, place_id(sequence), &desk);
+            return self.keep(turn, reply_to);
+        }
         let turn = match to {
             Err(unreadable) => decide::unreadable(unreadable, source, command, &desk),
             Ok(to) if to.partition(self.settings.partitions) != self.settings.partition => {
@@ -298,7 +307,8 @@ impl Core {
     ) -> bool {
         let (reply, group) = match self.state.recent.look_up(command.id, &command.body) {
             Known::New => return false,
-            Known::Stale if matches!(source, Source::Inbox(_)) => return false,
+            // Nobody waits for the answer, so it is decided: as new, or into a dead letter.
+            Known::Stale | Known::Reused if matches!(source, Source::Inbox(_)) => return false,
             Known::Answered { reply, group } => (reply.clone(), group),
             Known::Reused => {
                 let refusal = Refusal::new(code::ID_REUSED, "this command id was used with another body")
@@ -342,6 +352,10 @@ impl Core {
         self.state.remember(&turn, self.group.number);
         for mail in turn.sends.iter().filter(|mail| mail.partition == self.settings.partition) {
             self.queue.push_own(Item::from_mail(mail.partition, mail.clone()));
+        }
+        // Taken now: an entity that is always busy has no quiet moment.
+        if let Some(snapshot) = self.cache.snapshot(&turn.entity) {
+            self.snapshots.entry(self.group.number).or_default().push((turn.entity.clone(), snapshot));
         }
         self.group.push(turn, reply_to);
     }
@@ -433,13 +447,12 @@ impl Core {
         std::mem::take(&mut self.answers)
     }
 
-    /// A snapshot of an entity, if it is time for one.
-    pub fn entity_snapshot(
-        &mut self,
-        entity: &EntityAddress,
-        events: u64,
-    ) -> Option<crate::fold::EntitySnapshot> {
-        self.cache.snapshot(entity, self.fanned_out, events)
+    /// Snapshots of entities that are committed. `events` is any sequence of the event stream that
+    /// was seen before: what follows a snapshot is published later.
+    pub fn take_entity_snapshots(&mut self, events: u64) -> Vec<(EntityAddress, EntitySnapshot)> {
+        let open = self.snapshots.split_off(&(self.committed + 1));
+        let ready = std::mem::replace(&mut self.snapshots, open).into_values().flatten();
+        ready.map(|(entity, snapshot)| (entity, EntitySnapshot { events, ..snapshot })).collect()
     }
 
     /// Asks for a snapshot of the partition at the next quiet moment.

@@ -99,6 +99,21 @@ pub fn unknown_kind(to: EntityAddress, source: Source, command: Command, desk: &
     refused(to, source, command, refusal, Some(code::UNKNOWN_KIND), desk)
 }
 
+/// The turn of a durable command under an id that another command has. Nobody waits to be told, so it
+/// is kept under an id of its own.
+pub fn reused(
+    to: Result<EntityAddress, Unreadable>,
+    source: Source,
+    command: Command,
+    own: CommandId,
+    desk: &Desk<'_>,
+) -> Turn {
+    let message = format!("the command id `{}` was used with another body", command.id);
+    let refusal = Refusal::new(code::ID_REUSED, message);
+    let to = to.unwrap_or_else(|_| nowhere());
+    refused(to, source, Command { id: own, ..command }, refusal, Some(code::ID_REUSED), desk)
+}
+
 /// The turn that sends a command on to the partition where it belongs.
 pub fn forward(to: EntityAddress, source: Source, command: Command, desk: &Desk<'_>) -> Turn {
     let mail = Mail {

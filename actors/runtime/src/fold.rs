@@ -100,22 +100,18 @@ impl Cache {
             }
         }
     }
-    /// A snapshot of the entity, if it is time for one and its events are all out.
-    pub fn snapshot(
-        &mut self,
-        entity: &EntityAddress,
-        fanned_out: u64,
-        events: u64,
-    ) -> Option<EntitySnapshot> {
+    /// A snapshot of an entity as it was just decided, if it is time for one. It is true once that
+    /// turn is committed; the place in the event stream is for the caller to fill in.
+    pub fn snapshot(&mut self, entity: &EntityAddress) -> Option<EntitySnapshot> {
         let cached = self.entities.peek_mut(entity)?;
         let instance = cached.instance.as_ref().ok()?;
         let revision = instance.revision();
-        if cached.group > fanned_out || revision.0 < cached.snapshot.0 + SNAPSHOT_EVENTS {
+        if revision.0 < cached.snapshot.0 + SNAPSHOT_EVENTS {
             return None;
         }
         cached.snapshot = revision;
         let (hash, state, origin) = (instance.hash(), instance.state(), instance.origin());
-        Some(EntitySnapshot { revision, hash, events, state, origin })
+        Some(EntitySnapshot { revision, hash, events: 0, state, origin })
     }
     /// The live entities, most recently used first.
     pub fn iter(&self) -> impl Iterator<Item = (&EntityAddress, &Cached)> {

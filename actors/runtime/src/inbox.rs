@@ -104,6 +104,11 @@ impl Item {
     }
 }
 
+/// The id of a durable command that has none of its own: the same whenever it is read again.
+pub fn place_id(sequence: u64) -> CommandId {
+    CommandId::from_text(&format!("inbox {sequence}"))
+}
+
 /// An error with its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

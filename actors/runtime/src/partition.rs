@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use crate::core::{Core, Settings};
 use crate::fanout::{self, LAG_RECORDS_MAX, Progress};
-use crate::fold::{self, Loaded, SNAPSHOT_EVENTS};
-use crate::inbox::{Item, QUEUE_ITEMS_MAX};
+use crate::fold::{self, EntitySnapshot, Loaded};
+use crate::inbox::{Item, QUEUE_ITEMS_MAX, place_id};
 use crate::journal::{self, Committed, Fate};
 use crate::metric::PartitionMetrics;
 use crate::supervision::spawn;
@@ -93,6 +93,8 @@ struct Partition {
     jobs: Option<mpsc::UnboundedSender<Arc<Committed>>>,
     progress: mpsc::UnboundedReceiver<Progress>,
     last_snapshot: LogSequence,
+    /// The event stream's sequence when the fan-out was last heard of.
+    stream_sequence: u64,
     /// The durable inbox is applied and committed up to here, and trimmed up to there.
     applied: u64,
     trimmed: u64,
@@ -157,6 +159,7 @@ impl Partition {
             jobs: Some(jobs),
             progress,
             last_snapshot: core.state.last,
+            stream_sequence: 0,
             applied: core.state.inbox,
             trimmed: core.state.inbox,
             mail_ready: core.state.outbox.last_numbers(),
@@ -261,9 +264,7 @@ impl Partition {
     }
 
     fn offer_inbox(&mut self, entry: InboxEntry) {
-        // Without an id of its own a durable command is named by its place, so that reading it again
-        // after a takeover gives the same id.
-        let fresh = CommandId::from_text(&format!("inbox {}", entry.sequence));
+        let fresh = place_id(entry.sequence);
         let source = Source::Inbox(entry.sequence);
         self.core.offer(Item::from_incoming(self.bus.subjects(), source, entry.incoming, fresh));
     }
@@ -339,6 +340,9 @@ impl Partition {
         crash::point("after-reply");
         let committed = Arc::new(committed);
         self.send_mail(&committed).await;
+        for (entity, snapshot) in self.core.take_entity_snapshots(self.stream_sequence) {
+            self.write_entity_snapshot(&entity, snapshot);
+        }
         for sender in [&self.events, &self.jobs].into_iter().flatten() {
             // A closed channel means that the fan-out ended; the supervisor hears of that.
             let _ = sender.send(Arc::clone(&committed));
@@ -374,19 +378,14 @@ impl Partition {
     fn take_progress(&mut self, progress: Progress) {
         match progress {
             Progress::Events { upto, stream_sequence } => {
+                self.stream_sequence = stream_sequence;
                 self.core.fanned_out(upto.sequence);
-                for turn in &upto.record.turns {
-                    if turn.events.iter().any(|event| event.revision.0 % SNAPSHOT_EVENTS == 0) {
-                        self.snapshot_entity(&turn.entity, stream_sequence);
-                    }
-                }
             }
             Progress::Jobs { upto } => self.core.jobs_out(upto),
         }
     }
 
-    fn snapshot_entity(&mut self, entity: &EntityAddress, stream_sequence: u64) {
-        let Some(snapshot) = self.core.entity_snapshot(entity, stream_sequence) else { return };
+    fn write_entity_snapshot(&self, entity: &EntityAddress, snapshot: EntitySnapshot) {
         let (bus, name) = (self.bus.clone(), fold::snapshot_name(entity));
         spawn("fold snapshot", async move {
             let bytes = rmp_serde::to_vec(&snapshot).expect("a snapshot is plain data");

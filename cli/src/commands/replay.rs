@@ -1,15 +1,144 @@
-//! `orrery replay`: an entity's state after each event, or its decisions taken again.
+//! `orrery replay`: an entity's state after each event, or its recorded commands decided again.
 
-use crate::failure::Failure;
-use crate::output::Output;
+mod difference;
+mod redecide;
+
+use actors_core::Instance;
+use bus_client::StoredEvent;
+use bus_schemas::{Hash, Revision};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use self::difference::{Change, between};
+use crate::address;
+use crate::failure::{Failure, exit};
+use crate::output::{Output, Show};
 use crate::session::Session;
 
-/// Arguments of the verb.
+/// What to replay, and how.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// The entity: `<kind>/<key>`, such as `task/order-42`
+    #[arg(value_name = "ENTITY", required_unless_present = "all")]
+    entity: Option<String>,
+    /// The state at this revision instead of the last one
+    #[arg(long, value_name = "REVISION", conflicts_with = "redecide")]
+    at: Option<u64>,
+    /// Show every event, not only the last
+    #[arg(long, conflicts_with = "redecide")]
+    step: bool,
+    /// Show what each event changed instead of the whole state
+    #[arg(long, conflicts_with = "redecide")]
+    diff: bool,
+    /// Decide the recorded commands again and compare what they lead to, byte for byte
+    #[arg(long)]
+    redecide: bool,
+    /// With `--redecide`: every entity
+    #[arg(long, requires = "redecide", conflicts_with = "entity")]
+    all: bool,
+}
 
-/// Runs the verb.
+/// The state of an entity after one of its events.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Step {
+    /// The entity: `<kind>/<key>`.
+    pub entity: String,
+    /// The revision, from 1.
+    pub revision: u64,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// When, RFC 3339.
+    pub time: String,
+    /// The state after it; none with `--diff`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<Value>,
+    /// What it changed; none without `--diff`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Vec<Change>>,
+}
+
+impl Show for Step {
+    fn text(&self) -> String {
+        let mut text = format!("{}@{}  {}  {}", self.entity, self.revision, self.time, self.event_type);
+        for change in self.changes.iter().flatten() {
+            text.push_str(&format!("\n  {}", change.text()));
+        }
+        if let Some(state) = &self.state {
+            let state = serde_json::to_string_pretty(state).expect("a state has string keys");
+            text.push('\n');
+            text.push_str(&state);
+        }
+        text
+    }
+}
+
+/// Replays one entity, or decides again.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let _ = (session, arguments, output);
-    Err(Failure::new("not-written", "this verb is not written yet"))
+    let entity = arguments.entity.as_deref().map(address::entity).transpose()?;
+    if arguments.redecide {
+        return redecide::run(session, entity, output).await;
+    }
+    let entity = entity.expect("clap asks for an entity where nothing else is said");
+    let registry = actors_logic::registry();
+    let mut instance = registry.make(&entity.kind).ok_or_else(|| {
+        let known: Vec<_> = registry.kinds().map(ToString::to_string).collect();
+        Failure::new("unknown-kind", format!("no entity of kind `{}` exists", entity.kind))
+            .next(format!("the kinds are {}", known.join(", ")))
+            .exit(exit::USAGE)
+    })?;
+    let history = session.bus.history(&entity, Revision(0), 0).await?;
+    let last = arguments.at.unwrap_or(u64::MAX);
+    let found = history.last().map_or(0, |stored| stored.event.revision.0);
+    if found == 0 || (arguments.at.is_some() && !(1..=found).contains(&last)) {
+        let message = match found {
+            0 => format!("`{entity}` has no events"),
+            _ => format!("`{entity}` has revisions 1 to {found}, not {last}"),
+        };
+        let next = "`orrery events` shows what there is";
+        return Err(Failure::new("entity-not-found", message).next(next).exit(exit::NOT_FOUND));
+    }
+    let (mut hash, mut before) = (Hash::default(), Value::Null);
+    let shown = |stored: &StoredEvent| arguments.step || stored.event.revision.0 == last.min(found);
+    for stored in history.iter().take_while(|stored| stored.event.revision.0 <= last) {
+        hash = fold(&mut *instance, stored, hash)?;
+        if shown(stored) {
+            let after = instance.state();
+            output.show(&step(stored, &before, &after, &arguments));
+        }
+        if arguments.diff {
+            before = instance.state();
+        }
+    }
+    Ok(())
+}
+
+fn step(stored: &StoredEvent, before: &Value, after: &Value, arguments: &Arguments) -> Step {
+    Step {
+        entity: stored.entity.to_string(),
+        revision: stored.event.revision.0,
+        event_type: stored.event.event_type.to_string(),
+        time: stored.time.clone(),
+        state: (!arguments.diff).then(|| after.clone()),
+        changes: arguments.diff.then(|| between(before, after)),
+    }
+}
+
+/// Folds one event after checking that it is the next link of the chain.
+fn fold(instance: &mut dyn Instance, stored: &StoredEvent, before: Hash) -> Result<Hash, Failure> {
+    let event = &stored.event;
+    let linked = before.link(event.revision, &event.event_type, event.schema, &event.body);
+    if event.revision != instance.revision().next() || linked != event.hash {
+        return Err(Failure::new(
+            "chain-broken",
+            format!("event {} of `{}` does not follow the one before it", event.revision, stored.entity),
+        )
+        .next("`orrery verify --all` finds what else is damaged; the log may still have the event")
+        .exit(exit::DATA));
+    }
+    instance.replay(event).map_err(|error| {
+        Failure::of("event-unreadable", &error).next("use the version that wrote it").exit(exit::DATA)
+    })?;
+    Ok(linked)
 }

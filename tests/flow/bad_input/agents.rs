@@ -78,7 +78,11 @@ async fn reports_that_do_not_fit_are_refused() {
     let mut gate = Gate::start(bus);
     accepted(bus, &command("t", &submit(GATE))).await;
     gate.until("t", Told::Started).await;
-    let before = events(bus, &task("t")).await;
+    let before = eventually("the events of the start", || async {
+        let events = events(bus, &task("t")).await;
+        (events.last()? == "job-started").then_some(events)
+    })
+    .await;
     let artifact = |hash: &str| {
         format!(
             r#"{{"type":"complete-job","attempt":1,"artifacts":[{{"name":"a","media_type":"b","hash":"{hash}","bytes":1}}]}}"#

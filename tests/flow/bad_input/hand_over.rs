@@ -3,10 +3,13 @@
 use bus_client::{Bus, Profile};
 use bus_schemas::{CommandId, Revision};
 use bytes::Bytes;
-use system_tests::raw::{Raw, dead_letter, dead_payload};
-use system_tests::{Server, probe, until_revision};
+use system_tests::raw::{Headers, Raw, dead_letter, dead_payload};
+use system_tests::{Server, accepted, probe, until_revision};
 
 use super::{COMMAND_BYTES_MAX, TOUCH, bad_entities, events, goes_on, neighbour, touch_of};
+
+/// The id, the entity, the headers, the body, the dead letter's class, and the kind its bytes lie under.
+type Case<'a> = (&'a str, &'a str, Headers<'a>, Bytes, &'a str, &'a str);
 
 /// Asserts that a command lies among the dead letters, under its class and with its bytes.
 async fn is_dead(bus: &Bus, id: &str, class: &str, kind: &str, payload: &[u8]) {
@@ -26,7 +29,7 @@ async fn what_can_not_be_done_becomes_a_dead_letter() {
     let host = server.host("a", false).await;
     let (raw, bus) = (Raw::connect(&server).await, host.bus());
     let msgpack = ("Content-Type", "application/msgpack");
-    let cases: [(&str, &str, &[(&str, &str)], Bytes, &str, &str); 9] = [
+    let cases: [Case<'_>; 9] = [
         ("half", "probe.p", &[], r#"{"type":"#.into(), "malformed-command", "probe"),
         ("empty", "probe.p", &[], Bytes::new(), "malformed-command", "probe"),
         ("unknown", "probe.p", &[], r#"{"type":"fly"}"#.into(), "malformed-command", "probe"),
@@ -83,8 +86,8 @@ async fn bad_subjects_become_dead_letters() {
     host.stop().await;
 }
 
-/// Goal: ids of handed-over commands. Method: the same id twice as JetStream sees it, the same id
-/// behind JetStream's back with the same and with another body, and no id at all.
+/// Goal: an id is applied once, and what came under a used id is kept. Method: the same id twice as
+/// JetStream sees it, then behind its back with the same and with another body, and no id at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_of_durable_commands() {
     let server = Server::start(Profile::Fast).await;
@@ -95,14 +98,19 @@ async fn ids_of_durable_commands() {
     assert_eq!(raw.store("orrery.do.probe.p", &both, TOUCH).await, first, "JetStream drops the repeat");
     until_revision(bus, &probe("p"), Revision(1)).await;
     let own = [("Orrery-Command-Id", "one")];
-    for body in [TOUCH, r#"{"type":"touch","note":"other"}"#] {
-        raw.store("orrery.do.probe.p", &own, body).await.expect("it is stored");
-    }
+    raw.store("orrery.do.probe.p", &own, TOUCH).await.expect("it is stored");
+    let other = r#"{"type":"touch","note":"other"}"#;
+    let place = raw.store("orrery.do.probe.p", &own, other).await.expect("it is stored");
+    is_dead(bus, &format!("inbox {place}"), "command-id-reused", "probe", other.as_bytes()).await;
     for _ in 0..2 {
         raw.store("orrery.do.probe.p", &[], TOUCH).await.expect("it is stored");
     }
     until_revision(bus, &probe("p"), Revision(3)).await;
     goes_on(bus, "p", 4).await;
+    let first =
+        bus_client::Ask::new(probe("p"), bus_schemas::Body::json(&serde_json::json!({"type": "touch"})));
+    let repeated = first.with_id(CommandId::from_text("one"));
+    assert_eq!(accepted(bus, &repeated).await, Revision(1), "the id still has its first answer");
     host.stop().await;
 }
 

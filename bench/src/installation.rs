@@ -1,0 +1,146 @@
+//! A NATS server of the benchmark's own, and hosts on it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors_host::embedded::{self, Embedded, Listening};
+use actors_host::{Config, Running};
+use bare_loop::BareLoop;
+use bus_client::{Bus, NatsConfig};
+use bus_schemas::PartitionId;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::bench::Options;
+use crate::error::Error;
+
+/// How long the events of a slice may take to appear: they lag by some seconds of work at most.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
+/// How often it is looked whether all events are out.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// A running server.
+pub(crate) struct Installation {
+    directory: PathBuf,
+    _temporary: Option<TempDir>,
+    child: tokio::process::Child,
+    listening: Listening,
+    options: Options,
+}
+
+impl Installation {
+    /// Starts the server.
+    pub async fn start(options: &Options) -> Result<Self, Error> {
+        let making = Error::io("making a directory for the benchmark");
+        let (directory, temporary) = match &options.data_dir {
+            Some(directory) => (directory.clone(), None),
+            None => {
+                let temporary = tempfile::tempdir().map_err(making)?;
+                (temporary.path().to_path_buf(), Some(temporary))
+            }
+        };
+        let embedded = Embedded::new(options.nats_server.as_deref(), &directory, options.profile)?;
+        let (child, listening) = embedded.start((0, 0)).await?;
+        Ok(Self { directory, _temporary: temporary, child, listening, options: options.clone() })
+    }
+
+    /// How to connect to the server.
+    pub fn config(&self) -> NatsConfig {
+        NatsConfig {
+            url: Some(self.listening.nats_url.clone()),
+            monitor_url: Some(self.listening.monitor_url.clone()),
+            profile: self.options.profile,
+            ..NatsConfig::default()
+        }
+    }
+    /// Where a host of this name keeps its files.
+    pub fn host_directory(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+    /// The server's process, while it runs.
+    pub fn server_pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+    /// A connection that shares nothing with the host's.
+    pub async fn bus(&self) -> Result<Bus, Error> {
+        Ok(Bus::connect(&self.config()).await?)
+    }
+    /// A connection of the client library, for callers and for raw consumers.
+    pub async fn client(&self) -> Result<async_nats::Client, Error> {
+        async_nats::connect(&self.listening.nats_url)
+            .await
+            .map_err(|error| Error::answer("connecting the callers", error))
+    }
+    /// The server's version.
+    pub async fn server_version(&self) -> Result<String, Error> {
+        Ok(Bus::connect_only(&self.config()).await?.server_version())
+    }
+    /// Starts a host in this process that runs all partitions.
+    pub async fn host(&self, agents: bool) -> Result<Running, Error> {
+        let name = "bench";
+        let config = Config {
+            data_dir: self.host_directory(name),
+            nats: self.config(),
+            host_name: Some(name.to_owned()),
+            agents,
+            ..Config::default()
+        };
+        let running = actors_host::start(&config).await?;
+        running.ready().await?;
+        Ok(running)
+    }
+    /// Starts the bare loop in this process, with as many partitions.
+    pub async fn bare_loop(&self) -> Result<Arc<BareLoop>, Error> {
+        let config = self.config();
+        let started = BareLoop::start(&self.listening.nats_url, config.partitions.get()).await;
+        started.map(Arc::new).map_err(Error::BareLoop)
+    }
+    /// Stops the server in good order.
+    pub async fn stop(self) {
+        embedded::stop(self.child).await;
+    }
+}
+
+/// Stops the bare loop; an error that ended it is told.
+pub(crate) async fn stop_bare_loop(bare: Arc<BareLoop>) -> Result<(), Error> {
+    match Arc::into_inner(bare) {
+        Some(bare) => bare.stop().await.map_err(Error::BareLoop),
+        None => Err(Error::BareLoop(anyhow::anyhow!("a caller still holds it"))),
+    }
+}
+
+/// Waits until every event of every record that is now in the logs is in the event stream.
+pub(crate) async fn settle(bus: &Bus) -> Result<(), Error> {
+    let deadline = Instant::now() + SETTLE_DEADLINE;
+    for partition in bus.topology().all_partitions() {
+        let last = bus.state_of(&bus.topology().log(partition)).await?.last_sequence;
+        while !is_out(bus, partition, last).await? {
+            late(deadline)?;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the mark covers a record. A partition's first record, its takeover, has no event to mark.
+async fn is_out(bus: &Bus, partition: PartitionId, last: u64) -> Result<bool, Error> {
+    Ok(last <= 1 || bus.mark(partition).await?.upto.0 >= last)
+}
+
+/// As [`settle`], for the bare loop.
+pub(crate) async fn settle_bare_loop(bare: &BareLoop) -> Result<(), Error> {
+    let deadline = Instant::now() + SETTLE_DEADLINE;
+    while !bare.is_settled() {
+        late(deadline)?;
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+fn late(deadline: Instant) -> Result<(), Error> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    Err(Error::Late { what: "the events of a slice", seconds: SETTLE_DEADLINE.as_secs() })
+}

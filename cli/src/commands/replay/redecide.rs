@@ -1,0 +1,219 @@
+//! `orrery replay --redecide`: the recorded commands, decided again by this program on the state
+//! that the log had, and compared with what the log says that they led to.
+//!
+//! The runtime's own stage decides. What is compared: events byte for byte, refusals, replies, mail,
+//! timers, jobs and dead letters. What is not: span ids, which are drawn anew for each turn.
+
+use std::collections::{HashMap, HashSet};
+
+use actors_core::Registry;
+use actors_runtime::decide::{Desk, decide};
+use actors_runtime::fold::Cached;
+use actors_runtime::state::PartitionState;
+use bus_schemas::record::{Event, Turn};
+use bus_schemas::{EntityAddress, PartitionId, Revision};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::log::records;
+use crate::output::{Output, Show};
+use crate::session::Session;
+
+/// A command that leads to something else today.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Divergence {
+    /// The entity: `<kind>/<key>`.
+    pub entity: String,
+    /// Its revision before the command.
+    pub revision: u64,
+    /// The command: a UUID.
+    pub command: String,
+    /// Where in the log: `<partition>.<record>`.
+    pub place: String,
+    /// What differs: `events`, `refusal`, `sends`, `timers`, `jobs`, `reply` or `dead`.
+    pub what: String,
+    /// As it is in the log.
+    pub recorded: Value,
+    /// As it would be today.
+    pub decided: Value,
+}
+
+impl Show for Divergence {
+    fn text(&self) -> String {
+        let Self { entity, revision, command, place, what, recorded, decided } = self;
+        format!(
+            "{entity}@{revision}: {what} of command {command} (record {place})\n  recorded: {recorded}\n  today:    {decided}"
+        )
+    }
+}
+
+/// What was compared.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Summary {
+    /// Commands that were decided again.
+    pub commands: u64,
+    /// Commands of entities that had diverged before: not compared.
+    pub skipped: u64,
+    /// Entities that diverged.
+    pub diverged: u64,
+}
+
+impl Show for Summary {
+    fn text(&self) -> String {
+        match self.diverged {
+            0 => format!("{} commands decided again: all lead to the same", self.commands),
+            many => format!("{} commands decided again: {many} entities diverge", self.commands),
+        }
+    }
+}
+
+/// Decides the commands of one entity again, or of all.
+pub async fn run(session: &Session, only: Option<EntityAddress>, output: Output) -> Result<(), Failure> {
+    let topology = session.bus.topology();
+    let partitions: Vec<PartitionId> = match &only {
+        Some(entity) => vec![entity.partition(topology.partitions)],
+        None => topology.all_partitions().collect(),
+    };
+    let mut summary = Summary::default();
+    for partition in partitions {
+        let mut again = Again::new(partition, topology.partitions, only.as_ref());
+        let mut records = records(&session.bus, partition, output).await?;
+        while let Some(entry) = records.next().await? {
+            for turn in &entry.record.turns {
+                again.turn(entry.sequence.0, turn, output);
+            }
+            again.state.apply_record(entry.sequence, entry.hash, &entry.record);
+        }
+        summary.commands += again.summary.commands;
+        summary.skipped += again.summary.skipped;
+        summary.diverged += again.summary.diverged;
+    }
+    if summary.commands == 0
+        && let Some(entity) = only
+    {
+        return Err(Failure::new("entity-not-found", format!("the log has no commands for `{entity}`"))
+            .next("`orrery events` shows what there is")
+            .exit(crate::failure::exit::NOT_FOUND));
+    }
+    output.show(&summary);
+    match summary.diverged {
+        0 => Ok(()),
+        many => Err(Failure::new("decisions-diverge", format!("{many} entities decide otherwise today"))
+            .next("keep the version that wrote the log, or make the change one of a new event or schema version")),
+    }
+}
+
+/// One partition, decided again.
+struct Again<'a> {
+    registry: Registry,
+    partitions: u16,
+    only: Option<&'a EntityAddress>,
+    state: PartitionState,
+    live: HashMap<EntityAddress, Cached>,
+    diverged: HashSet<EntityAddress>,
+    summary: Summary,
+}
+
+impl<'a> Again<'a> {
+    fn new(partition: PartitionId, partitions: u16, only: Option<&'a EntityAddress>) -> Self {
+        Self {
+            registry: actors_logic::registry(),
+            partitions,
+            only,
+            state: PartitionState { partition, ..PartitionState::default() },
+            live: HashMap::new(),
+            diverged: HashSet::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    /// Decides one command again, and goes on from what the log says.
+    fn turn(&mut self, record: u64, turn: &Turn, output: Output) {
+        let wanted = self.only.is_none_or(|only| *only == turn.entity);
+        if wanted && self.was_decided(turn) {
+            if self.diverged.contains(&turn.entity) {
+                self.summary.skipped += 1;
+            } else {
+                self.decide(record, turn, output);
+            }
+        }
+        self.state.apply_turn(turn);
+    }
+
+    /// Whether an entity decided this, rather than the runtime that sent it on or could not read it.
+    fn was_decided(&self, turn: &Turn) -> bool {
+        let unreadable = turn.dead.as_ref().is_some_and(|dead| dead.subject.is_some());
+        let ours = turn.entity.partition(self.partitions) == self.state.partition;
+        let stopped = turn
+            .refusal
+            .as_ref()
+            .is_some_and(|refusal| refusal.code == bus_schemas::envelope::code::ENTITY_STOPPED);
+        ours && !unreadable && !stopped && self.registry.knows(&turn.entity.kind)
+    }
+
+    fn decide(&mut self, record: u64, turn: &Turn, output: Output) {
+        let registry = &self.registry;
+        let cached = self.live.entry(turn.entity.clone()).or_insert_with(|| Cached {
+            instance: Ok(registry.make(&turn.entity.kind).expect("the kind was looked up")),
+            group: 0,
+            snapshot: Revision(0),
+        });
+        let revision = cached.instance.as_ref().map_or(0, |instance| instance.revision().0);
+        let desk = Desk { outbox: &self.state.outbox, partitions: self.partitions, now: turn.at };
+        let again = decide(cached, turn.entity.clone(), turn.source.clone(), turn.command.clone(), &desk);
+        self.summary.commands += 1;
+        let Some((what, recorded, decided)) = difference(turn, &again) else { return };
+        output.show(&Divergence {
+            entity: turn.entity.to_string(),
+            revision,
+            command: turn.command.id.to_string(),
+            place: format!("{}.{record}", self.state.partition),
+            what: what.to_owned(),
+            recorded,
+            decided,
+        });
+        self.summary.diverged += 1;
+        self.diverged.insert(turn.entity.clone());
+        // The state is now another one than the log's: nothing after it could be compared.
+        self.live.remove(&turn.entity);
+    }
+}
+
+/// The first part in which two turns differ, in both versions.
+fn difference(recorded: &Turn, decided: &Turn) -> Option<(&'static str, Value, Value)> {
+    let text = |part: &dyn std::fmt::Debug| Value::String(format!("{part:?}"));
+    if recorded.events != decided.events {
+        return Some(("events", events(&recorded.events), events(&decided.events)));
+    }
+    if recorded.refusal != decided.refusal {
+        return Some(("refusal", text(&recorded.refusal), text(&decided.refusal)));
+    }
+    let sends = |turn: &Turn| {
+        let mut sends = turn.sends.clone();
+        sends.iter_mut().for_each(|mail| mail.command.trace = None);
+        sends
+    };
+    if sends(recorded) != sends(decided) {
+        return Some(("sends", text(&recorded.sends), text(&decided.sends)));
+    }
+    if recorded.timers != decided.timers {
+        return Some(("timers", text(&recorded.timers), text(&decided.timers)));
+    }
+    if recorded.jobs != decided.jobs {
+        return Some(("jobs", text(&recorded.jobs), text(&decided.jobs)));
+    }
+    if recorded.dead != decided.dead {
+        return Some(("dead", text(&recorded.dead), text(&decided.dead)));
+    }
+    (recorded.reply != decided.reply).then(|| ("reply", text(&recorded.reply), text(&decided.reply)))
+}
+
+fn events(events: &[Event]) -> Value {
+    let body = |event: &Event| {
+        serde_json::from_slice(&event.body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&event.body).into_owned()))
+    };
+    events.iter().map(body).collect()
+}
