@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod commands;
 pub mod discovery;
 pub mod failure;
+pub mod gateway;
 pub mod log;
 pub mod output;
 pub mod progress;

@@ -15,7 +15,7 @@ fn run_makes_a_report_and_what_it_prints_can_be_typed() {
     assert_eq!(outcome["state"], "completed");
     let names: Vec<_> =
         outcome["artifacts"].as_array().expect("a list").iter().map(|file| &file["name"]).collect();
-    assert_eq!(names, ["report.html", "report.md"].as_slice(), "{outcome}");
+    assert_eq!(names, ["report.md", "report.html"].as_slice(), "{outcome}");
     for file in outcome["artifacts"].as_array().expect("a list") {
         let text =
             std::fs::read_to_string(file["path"].as_str().expect("a path")).expect("the file is there");

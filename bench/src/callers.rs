@@ -1,0 +1,196 @@
+//! Callers: each asks, waits for the answer, and asks again.
+//!
+//! Orrery and the bare loop are asked by the same code over one connection that neither of them
+//! uses, so that what a caller costs is the same on both sides.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Request};
+use bare_loop::BareLoop;
+use bus_client::Bus;
+use bus_schemas::commands::probe::Command as Probe;
+use bus_schemas::envelope::header;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{EntityAddress, Key};
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::error::Error;
+
+/// A command has so many bytes.
+const COMMAND_BYTES: usize = 128;
+/// How every accepted answer begins, Orrery's and the bare loop's: looking at more would measure a
+/// JSON parser.
+const ACCEPTED: &[u8] = b"{\"status\":\"accepted\"";
+/// How long an answer may take before the benchmark is given up. There is no second try: a lost
+/// command would be a defect and not a slow one.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a number of callers did.
+pub(crate) struct Outcome {
+    /// How long each call took that began after the warm-up, in microseconds.
+    pub latencies: Vec<u64>,
+    /// When the warm-up was over.
+    pub began: Instant,
+}
+
+/// Lets `callers` of them do `act` again and again: first for `warm_up`, which is not counted, then
+/// for `duration`. Returns when the last of them has its answer.
+///
+/// Each call gets a number that no other call of `numbers` gets.
+pub(crate) async fn closed_loop<F, Fut>(
+    callers: usize,
+    (warm_up, duration): (Duration, Duration),
+    numbers: &Arc<AtomicU64>,
+    act: F,
+) -> Result<Outcome, Error>
+where
+    F: Fn(u64) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<(), Error>> + Send,
+{
+    let began = Instant::now() + warm_up;
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        let (numbers, act) = (Arc::clone(numbers), act.clone());
+        tasks.spawn(async move {
+            let mut latencies = Vec::new();
+            loop {
+                let started = Instant::now();
+                if started >= began + duration {
+                    return Ok::<_, Error>(latencies);
+                }
+                act(numbers.fetch_add(1, Ordering::Relaxed)).await?;
+                if started >= began {
+                    latencies.push(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+                }
+            }
+        });
+    }
+    let mut latencies = Vec::new();
+    while let Some(ended) = tasks.join_next().await {
+        latencies.extend(ended.map_err(|error| Error::answer("running a caller", error))??);
+    }
+    Ok(Outcome { latencies, began })
+}
+
+/// Who is asked.
+#[derive(Clone)]
+pub(crate) struct Target {
+    client: Client,
+    /// The subjects of all entities.
+    subjects: Arc<Vec<String>>,
+    /// The header that names the command.
+    id_header: &'static str,
+    payload: Bytes,
+}
+
+/// The address of a probe.
+pub(crate) fn probe(prefix: &str, number: u64) -> Result<EntityAddress, Error> {
+    let key = Key::parse(&format!("{prefix}-{number}")).map_err(|error| Error::answer("making a key", error));
+    Ok(EntityAddress::new(Probe::KIND, key?))
+}
+
+/// A command of [`COMMAND_BYTES`] bytes that makes one event.
+fn payload() -> Bytes {
+    let command = |length| serde_json::to_vec(&Probe::Touch { note: "x".repeat(length) });
+    let bare = command(0).expect("a command has string keys").len();
+    command(COMMAND_BYTES.saturating_sub(bare)).expect("a command has string keys").into()
+}
+
+impl Target {
+    /// `entities` probes of an installation, whose keys begin with `prefix`.
+    pub fn orrery(client: Client, bus: &Bus, prefix: &str, entities: u64) -> Result<Self, Error> {
+        let (subjects, partitions) = (bus.subjects(), bus.topology().partitions);
+        let asks = (0..entities).map(|number| {
+            probe(prefix, number).map(|entity| subjects.ask(entity.partition(partitions), &entity))
+        });
+        let subjects = Arc::new(asks.collect::<Result<_, _>>()?);
+        Ok(Self { client, subjects, id_header: header::COMMAND_ID, payload: payload() })
+    }
+
+    /// As many entities of the bare loop, under the same keys and in the same partitions.
+    pub fn bare_loop(client: Client, partitions: u16, prefix: &str, entities: u64) -> Result<Self, Error> {
+        let asks = (0..entities).map(|number| {
+            let entity = probe(prefix, number)?;
+            Ok(BareLoop::subject(entity.partition(partitions).0, entity.key.as_str()))
+        });
+        let subjects = Arc::new(asks.collect::<Result<_, Error>>()?);
+        Ok(Self { client, subjects, id_header: bare_loop::COMMAND_ID, payload: payload() })
+    }
+
+    /// Asks the entity that a number falls on, and waits for the answer.
+    pub async fn ask(self, number: u64) -> Result<(), Error> {
+        // A multiplicative hash: neighbours in time shall not be neighbours in a partition.
+        let index = (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % self.subjects.len() as u64;
+        self.touch(index as usize).await
+    }
+
+    /// Asks one entity, and waits for the answer.
+    pub async fn touch(&self, index: usize) -> Result<(), Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(self.id_header, Uuid::now_v7().to_string());
+        let subject = self.subjects[index].clone();
+        let request = Request::new().headers(headers).payload(self.payload.clone());
+        let request = request.timeout(Some(ANSWER_DEADLINE));
+        let answer = self
+            .client
+            .send_request(subject, request)
+            .await
+            .map_err(|error| Error::answer("waiting for an answer", error))?;
+        if answer.payload.starts_with(ACCEPTED) {
+            return Ok(());
+        }
+        Err(Error::answer("reading an answer", String::from_utf8_lossy(&answer.payload)))
+    }
+
+    /// Asks every entity of a range once, many at a time.
+    pub async fn touch_all(&self, entities: std::ops::Range<u64>, callers: usize) -> Result<(), Error> {
+        let next = Arc::new(AtomicU64::new(entities.start));
+        let mut tasks = JoinSet::new();
+        for _ in 0..callers {
+            let (target, next, end) = (self.clone(), Arc::clone(&next), entities.end);
+            tasks.spawn(async move {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= end {
+                        return Ok::<_, Error>(());
+                    }
+                    target.touch(number as usize).await?;
+                }
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(|error| Error::answer("running a caller", error))??;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_has_the_size_that_the_benchmark_promises() {
+        let bytes = payload();
+        assert_eq!(bytes.len(), COMMAND_BYTES);
+        assert!(matches!(serde_json::from_slice(&bytes).unwrap(), Probe::Touch { .. }));
+    }
+
+    #[tokio::test]
+    async fn what_began_in_the_warm_up_is_not_counted() {
+        let numbers = Arc::new(AtomicU64::new(0));
+        let times = (Duration::from_millis(50), Duration::from_millis(50));
+        let pause = |_| async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Ok(())
+        };
+        let outcome = closed_loop(2, times, &numbers, pause).await.unwrap();
+        let calls = numbers.load(Ordering::Relaxed) as usize;
+        assert!(!outcome.latencies.is_empty() && outcome.latencies.len() < calls);
+    }
+}

@@ -1,0 +1,78 @@
+//! idle: the memory that a host takes for entities which nobody uses any more.
+//!
+//! A host also remembers the last command ids of every partition with their answers. That memory is
+//! filled before anything is measured; otherwise the ids of the measuring commands would be counted
+//! as the entities' memory.
+
+use std::ffi::OsString;
+
+use actors_runtime::state::RECENT_IDS_MAX;
+
+use crate::bench::{Measured, Options};
+use crate::callers::Target;
+use crate::error::Error;
+use crate::installation::{Installation, settle};
+use crate::machine::resident_bytes;
+use crate::owner::Owner;
+use crate::report::{Line, round};
+
+/// After so many entities the memory is looked at. The last is twice what is asked for, to show
+/// whether it still grows.
+const LEVELS: [u64; 4] = [10_000, 50_000, 100_000, 200_000];
+/// Callers that touch the entities.
+const CALLERS: usize = 256;
+/// Entities that fill the memory of ids, by being touched again and again.
+const HOT: u64 = 1_000;
+/// Partitions get unequal shares of the commands; a tenth more fills all of them.
+const FILL: f64 = 1.1;
+
+/// Measures the memory of an owner in a process of its own.
+pub(crate) async fn run(
+    installation: &Installation,
+    options: &Options,
+    command: &[OsString],
+) -> Result<Measured, Error> {
+    let gone = || Error::answer("reading the memory of a process", "the process ended");
+    let (bus, client) = (installation.bus().await?, installation.client().await?);
+    let mut owner = Owner::start(command, installation, "bench-idle")?;
+    owner.ready().await?;
+    let hot = Target::orrery(client.clone(), &bus, "bench-hot", HOT)?;
+    let partitions = f64::from(bus.topology().partitions);
+    let touches = (RECENT_IDS_MAX as f64 * partitions * FILL) as u64;
+    options.say(&format!("idle: {touches} commands to fill the memory of command ids"));
+    for _ in 0..touches / HOT {
+        hot.touch_all(0..HOT, CALLERS).await?;
+    }
+    settle(&bus).await?;
+    let base = resident_bytes(owner.pid().ok_or_else(gone)?)?;
+    let mut results = vec![Line { entities: Some(0), rss_bytes: Some(base), ..Line::default() }];
+    let entities = LEVELS.into_iter().max().unwrap_or_default();
+    let target = Target::orrery(client, &bus, "bench-idle", entities)?;
+    let (mut touched, mut before) = (0, base);
+    for level in LEVELS {
+        target.touch_all(touched..level, CALLERS).await?;
+        settle(&bus).await?;
+        touched = level;
+        let resident = resident_bytes(owner.pid().ok_or_else(gone)?)?;
+        let bytes_per_entity = (resident as f64 - base as f64) / level as f64;
+        options.say(&format!(
+            "idle, {level} entities: {:.1} MB, {bytes_per_entity:.0} bytes each",
+            resident as f64 / 1e6
+        ));
+        results.push(Line {
+            entities: Some(level),
+            rss_bytes: Some(resident),
+            growth_bytes: Some(resident.cast_signed() - before.cast_signed()),
+            bytes_per_entity: Some(round(bytes_per_entity, 1)),
+            server_rss_bytes: Some(resident_bytes(installation.server_pid().ok_or_else(gone)?)?),
+            ..Line::default()
+        });
+        before = resident;
+    }
+    owner.stop().await?;
+    let notes = vec![
+        "the host keeps 8,192 live entities in each partition at most; entities above that are parked: they lie in the streams only",
+        "the NATS server keeps every subject in its memory: `server_rss_bytes` grows with the entities, the host's does not",
+    ];
+    Ok(Measured { results, unit: "entities", notes })
+}

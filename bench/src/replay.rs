@@ -1,0 +1,166 @@
+//! replay: events that are read back, decoded and folded, beside a raw consumer of the same stream.
+//!
+//! `events`: from the event stream, as an entity is loaded and a read model is built. `log`: from the
+//! commit records, as a takeover and a verification read them. Both check every entity's chain of
+//! hashes while they fold.
+
+use std::collections::HashMap;
+
+use actors_core::{Instance, Registry};
+use async_nats::jetstream::{self, consumer::pull::OrderedConfig};
+use bus_client::{Bus, EventQuery};
+use bus_schemas::record::{CommitRecord, Event};
+use bus_schemas::{EntityAddress, LogSequence};
+use futures::{StreamExt, TryStreamExt};
+use tokio::time::Instant;
+
+use crate::bench::{Measured, Options};
+use crate::callers::Target;
+use crate::error::Error;
+use crate::installation::{Installation, settle};
+use crate::report::{Line, median, round};
+use crate::slices::rate;
+
+/// Events in the streams for each second that a point may take: some seconds of reading in all.
+const EVENTS_PER_SECOND: u64 = 40_000;
+/// Entities that they belong to.
+const ENTITIES: u64 = 1_000;
+/// Callers that make them: enough for records of the size that a busy installation writes.
+const CALLERS: usize = 256;
+/// Readings of each sort, in turns.
+const ROUNDS: usize = 5;
+
+/// Reads both streams, raw and folding, in turns.
+pub(crate) async fn run(installation: &Installation, options: &Options) -> Result<Measured, Error> {
+    let running = installation.host(false).await?;
+    let (bus, client) = (installation.bus().await?, installation.client().await?);
+    let target = Target::orrery(client.clone(), &bus, "bench-replay", ENTITIES)?;
+    let wanted = options.seconds * EVENTS_PER_SECOND;
+    options.say(&format!("replay: writing {wanted} events"));
+    for _ in 0..wanted.div_ceil(ENTITIES) {
+        target.touch_all(0..ENTITIES, CALLERS).await?;
+    }
+    settle(&bus).await?;
+    // A host that renews leases and takes snapshots would read the same disk.
+    running.stop().await;
+    let context = jetstream::new(client);
+    let registry = actors_logic::registry();
+    let (mut events, mut log) = (Sides::default(), Sides::default());
+    for round in 0..ROUNDS {
+        let last = bus.events_state().await?.last_sequence;
+        let stream = bus.topology().events();
+        let started = Instant::now();
+        raw(&context, &stream, Some(bus.subjects().events(None)), wanted).await?;
+        events.raw.push(rate(wanted, started));
+        let started = Instant::now();
+        let folded = fold_events(&bus, &registry, wanted).await?;
+        events.folded.push(rate(folded, started));
+
+        let started = Instant::now();
+        for partition in bus.topology().all_partitions() {
+            let stream = bus.topology().log(partition);
+            let records = bus.state_of(&stream).await?.messages;
+            raw(&context, &stream, None, records).await?;
+        }
+        log.raw.push(rate(wanted, started));
+        let started = Instant::now();
+        let folded = fold_log(&bus, &registry).await?;
+        log.folded.push(rate(folded, started));
+        options.say(&format!("replay, round {round} of {ROUNDS}: {last} messages in the event stream"));
+    }
+    let results = vec![events.line("events"), log.line("log")];
+    let notes = vec![
+        "`events` reads one message an event; `log` reads one message a commit record, which holds many turns with their commands and answers, so a raw consumer has next to nothing to do for each event",
+        "both check the chain of hashes of every entity",
+    ];
+    Ok(Measured { results, unit: "events", notes })
+}
+
+/// Rates of one stream.
+#[derive(Default)]
+struct Sides {
+    folded: Vec<f64>,
+    raw: Vec<f64>,
+}
+
+impl Sides {
+    fn line(self, case: &'static str) -> Line {
+        let rounds = self.folded.len();
+        let of = |rates| median(rates).map(|rate| round(rate, 1));
+        let (per_s, baseline_per_s) = (of(self.folded), of(self.raw));
+        let line = Line { per_s, baseline_per_s, case: Some(case), samples: Some(rounds), ..Line::default() };
+        line.with_ratios()
+    }
+}
+
+/// Reads so many messages and looks at none of them.
+async fn raw(
+    context: &jetstream::Context,
+    stream: &str,
+    subject: Option<String>,
+    messages: u64,
+) -> Result<(), Error> {
+    let failed = |error: &dyn std::fmt::Display| Error::answer("reading a stream", error);
+    let stream = context.get_stream_no_info(stream).await.map_err(|error| failed(&error))?;
+    let config = OrderedConfig { filter_subjects: subject.into_iter().collect(), ..OrderedConfig::default() };
+    let consumer = stream.create_consumer(config).await.map_err(|error| failed(&error))?;
+    let mut stored = consumer.messages().await.map_err(|error| failed(&error))?.take(messages as usize);
+    while stored.try_next().await.map_err(|error| failed(&error))?.is_some() {}
+    Ok(())
+}
+
+/// The entities as far as they are folded; none while one of them is being folded.
+struct Entities<'a> {
+    registry: &'a Registry,
+    live: HashMap<EntityAddress, Option<Box<dyn Instance>>>,
+    events: u64,
+}
+
+impl<'a> Entities<'a> {
+    fn new(registry: &'a Registry) -> Self {
+        Self { registry, live: HashMap::new(), events: 0 }
+    }
+
+    fn fold(&mut self, entity: &EntityAddress, event: &Event) -> Result<(), Error> {
+        if !self.live.contains_key(entity) {
+            self.live.insert(entity.clone(), self.registry.make(&entity.kind));
+        }
+        let failed = |reason: &str| Error::answer("folding an event", format!("`{entity}`: {reason}"));
+        let live = self.live.get_mut(entity).ok_or_else(|| failed("it was not kept"))?;
+        let instance = live.take().ok_or_else(|| failed("its kind is unknown"))?;
+        let folded = actors_runtime::fold::replay(instance, [event]);
+        *live = Some(folded.map_err(|stopped| failed(&stopped.reason))?);
+        self.events += 1;
+        Ok(())
+    }
+}
+
+/// Folds the event stream; how many events there were.
+async fn fold_events(bus: &Bus, registry: &Registry, wanted: u64) -> Result<u64, Error> {
+    let mut entities = Entities::new(registry);
+    let mut events = bus.events(EventQuery::default()).await?;
+    while entities.events < wanted
+        && let Some(stored) = events.try_next().await?
+    {
+        entities.fold(&stored.entity, &stored.event)?;
+    }
+    Ok(entities.events)
+}
+
+/// Folds the logs; how many events there were.
+async fn fold_log(bus: &Bus, registry: &Registry) -> Result<u64, Error> {
+    let mut entities = Entities::new(registry);
+    for partition in bus.topology().all_partitions() {
+        let mut records = bus.records_after(partition, LogSequence(0)).await?;
+        while let Some(entry) = records.try_next().await? {
+            let record = CommitRecord::decode(&entry.record);
+            let record = record.map_err(|error| Error::answer("reading a record", error))?;
+            for turn in &record.turns {
+                for event in &turn.events {
+                    entities.fold(&turn.entity, event)?;
+                }
+            }
+        }
+    }
+    Ok(entities.events)
+}

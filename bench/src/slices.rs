@@ -1,0 +1,118 @@
+//! Slices: a point is measured in several short ones, Orrery and the bare loop in turns, so that
+//! whatever else the machine does hits both of them.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tokio::time::Instant;
+
+use crate::callers::Outcome;
+use crate::error::Error;
+use crate::report::{Line, median, round};
+
+/// Slices of one point and side. Odd, so that the median is one of them.
+const SLICES: u32 = 5;
+/// The part of a slice's time that callers run before it: connections, caches and the processors'
+/// clocks settle.
+const WARM_UP_SHARE: u32 = 4;
+/// Three digits of a time are more than a slice can promise.
+const DIGITS: u8 = 3;
+
+/// How the time of one point is divided: how many slices, and the warm-up and the length of each.
+pub(crate) fn plan(seconds: u64) -> (u32, (Duration, Duration)) {
+    let slice = Duration::from_secs(seconds) / SLICES;
+    (SLICES, (slice / WARM_UP_SHARE, slice))
+}
+
+/// The figures of one slice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slice {
+    pub per_s: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+}
+
+impl Slice {
+    /// What came of some callers, if all that they asked for was done by now: what is left over for
+    /// later has been asked for and not been done.
+    pub fn ended_now(outcome: &Outcome) -> Result<Self, Error> {
+        let seconds = outcome.began.elapsed().as_secs_f64();
+        Self::of(&outcome.latencies, seconds)
+    }
+
+    /// The figures of calls that took `seconds` in all.
+    pub fn of(latencies: &[u64], seconds: f64) -> Result<Self, Error> {
+        let histogram = histogram(latencies)?;
+        Ok(Self {
+            per_s: latencies.len() as f64 / seconds,
+            p50_us: histogram.value_at_quantile(0.5) as f64,
+            p99_us: histogram.value_at_quantile(0.99) as f64,
+        })
+    }
+}
+
+/// A histogram of times.
+fn histogram(times: &[u64]) -> Result<Histogram<u64>, Error> {
+    if times.is_empty() {
+        return Err(Error::answer("counting calls", "a slice ended without one; choose more seconds"));
+    }
+    let failed = |error: &dyn std::fmt::Display| Error::answer("counting calls", error);
+    let mut histogram = Histogram::<u64>::new(DIGITS).map_err(|error| failed(&error))?;
+    for time in times {
+        histogram.record(*time).map_err(|error| failed(&error))?;
+    }
+    Ok(histogram)
+}
+
+/// The line of some slices, and of the bare loop's where there are some.
+pub(crate) fn line(callers: usize, ours: &[Slice], bare: &[Slice]) -> Line {
+    let of = |slices: &[Slice], figure: fn(&Slice) -> f64| {
+        median(slices.iter().map(figure).collect()).map(|value| round(value, 1))
+    };
+    let line = Line {
+        callers: Some(callers),
+        per_s: of(ours, |slice| slice.per_s),
+        p50_us: of(ours, |slice| slice.p50_us),
+        p99_us: of(ours, |slice| slice.p99_us),
+        baseline_per_s: of(bare, |slice| slice.per_s),
+        baseline_p50_us: of(bare, |slice| slice.p50_us),
+        samples: Some(ours.len()),
+        ..Line::default()
+    };
+    line.with_ratios()
+}
+
+/// The line of some times that stand for themselves, such as takeovers.
+pub(crate) fn line_of_times(times: &[u64]) -> Result<Line, Error> {
+    let histogram = histogram(times)?;
+    Ok(Line {
+        p50_us: Some(histogram.value_at_quantile(0.5) as f64),
+        p99_us: Some(histogram.value_at_quantile(0.99) as f64),
+        max_us: Some(histogram.max() as f64),
+        samples: Some(times.len()),
+        ..Line::default()
+    })
+}
+
+/// How many a second something did since `started`.
+pub(crate) fn rate(count: u64, started: Instant) -> f64 {
+    count as f64 / started.elapsed().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_holds_medians_and_their_ratios() {
+        let slice = |per_s| Slice { per_s, p50_us: 1_000_000.0 / per_s, p99_us: 1.0 };
+        let line = line(4, &[slice(100.0), slice(500.0), slice(200.0)], &[slice(400.0)]);
+        assert_eq!((line.per_s, line.ratio_per_s), (Some(200.0), Some(0.5)));
+        assert_eq!((line.p50_us, line.ratio_p50), (Some(5_000.0), Some(2.0)));
+    }
+
+    #[test]
+    fn a_slice_without_a_call_is_an_error() {
+        assert!(Slice::of(&[], 1.0).is_err());
+    }
+}

@@ -1,0 +1,56 @@
+//! Reading from the gateway over HTTP: lists need the read model, which only a gateway has.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::failure::{Failure, exit};
+use crate::session::Session;
+
+/// The read model in a data directory: the database and what SQLite keeps beside it.
+pub const READ_MODEL_FILES: [&str; 3] =
+    ["read-model.sqlite", "read-model.sqlite-wal", "read-model.sqlite-shm"];
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The address of the gateway that serves this session.
+pub fn address(session: &Session) -> Result<String, Failure> {
+    let named = std::env::var("ORRERY_GATEWAY").ok();
+    named.or_else(|| session.discovery.as_ref().and_then(|found| found.http.clone())).ok_or_else(|| {
+        Failure::new("no-gateway", "no gateway is known, and lists come from its read model")
+            .next("start one with `orrery up`, or set ORRERY_GATEWAY to `http://host:port`")
+            .exit(exit::UNAVAILABLE)
+    })
+}
+
+/// Reads a JSON document, whatever the status.
+pub async fn get<T: DeserializeOwned>(base: &str, path: &str) -> Result<(StatusCode, T), Failure> {
+    let failed = |error: reqwest::Error| {
+        Failure::of("gateway-unreachable", &error)
+            .next("`orrery doctor` shows whether the gateway answers")
+            .exit(exit::UNAVAILABLE)
+    };
+    let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(failed)?;
+    let answer = client.get(format!("{base}{path}")).send().await.map_err(failed)?;
+    let status = answer.status();
+    Ok((status, answer.json().await.map_err(failed)?))
+}
+
+/// Reads a view; a problem document becomes a failure with its code.
+pub async fn view(session: &Session, path: &str) -> Result<Value, Failure> {
+    let (status, body): (_, Value) = get(&address(session)?, path).await?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    let text = |field: &str| body[field].as_str().map(str::to_owned);
+    let code = text("code").unwrap_or_else(|| "internal-error".to_owned());
+    let message = text("detail").or_else(|| text("title")).unwrap_or_else(|| status.to_string());
+    let failure = Failure { next: text("hint"), ..Failure::new(code, message) };
+    Err(failure.exit(match status {
+        StatusCode::NOT_FOUND => exit::NOT_FOUND,
+        status if status.is_client_error() => exit::USAGE,
+        _ => exit::UNAVAILABLE,
+    }))
+}
