@@ -1,9 +1,10 @@
 //! What a benchmark reports: one JSON object with one line for each number of callers or each case.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The outcome of one benchmark.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Report {
     /// Which one.
     pub bench: &'static str,
@@ -29,7 +30,7 @@ pub struct Report {
 ///
 /// Times are in microseconds. Each figure is the median of its slices; ratios are Orrery's figure
 /// divided by the bare loop's.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct Line {
     /// How many callers ask at the same time.
     pub callers: Option<usize>,

@@ -112,8 +112,7 @@ impl Bus {
     pub async fn clear_events(&self) -> Result<(), Error> {
         let name = self.topology().events();
         let failed = |error: String| Error::call(format!("emptying stream `{name}`"), error);
-        let stream =
-            self.jetstream().get_stream(&name).await.map_err(|error| failed(error.to_string()))?;
+        let stream = self.jetstream().get_stream(&name).await.map_err(|error| failed(error.to_string()))?;
         stream.purge().await.map(drop).map_err(|error| failed(error.to_string()))
     }
 }

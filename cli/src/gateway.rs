@@ -38,6 +38,29 @@ pub async fn get<T: DeserializeOwned>(base: &str, path: &str) -> Result<(StatusC
     Ok((status, answer.json().await.map_err(failed)?))
 }
 
+/// Reads a document into its type.
+pub fn read<T: DeserializeOwned>(body: Value) -> Result<T, Failure> {
+    serde_json::from_value(body).map_err(|error| {
+        Failure::of("malformed-answer", &error)
+            .next("the gateway is of another version than this program: use the same")
+            .exit(exit::UNAVAILABLE)
+    })
+}
+
+/// A query of what is given; values are percent-encoded (RFC 3986).
+pub fn query(parts: &[(&str, Option<String>)]) -> String {
+    let encoded = |value: &str| -> String {
+        let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        value
+            .bytes()
+            .map(|byte| if unreserved(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+            .collect()
+    };
+    let given =
+        parts.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_deref()?))));
+    given.collect::<Vec<_>>().join("&")
+}
+
 /// Reads a view; a problem document becomes a failure with its code.
 pub async fn view(session: &Session, path: &str) -> Result<Value, Failure> {
     let (status, body): (_, Value) = get(&address(session)?, path).await?;

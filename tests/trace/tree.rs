@@ -42,8 +42,12 @@ fn a_task_tree_is_one_trace() {
         settled(host.bus(), "tree").await;
         let trace = complete(|| telemetry.collector.trace(client), 3).await;
 
-        let jobs = [("tree.one", "no-op"), ("tree.count", "filesystem"), ("tree.two", "no-op")];
-        for (task, agent) in jobs {
+        let jobs = [
+            ("tree.one", "no-op", None),
+            ("tree.count", "filesystem", Some("invoke_agent no-op")),
+            ("tree.two", "no-op", Some("invoke_agent filesystem")),
+        ];
+        for (task, agent, cause) in jobs {
             let spans = trace.named(&format!("invoke_agent {agent}"));
             let span = spans.into_iter().find(|span| attribute(span, "task") == task).expect("a span a job");
             assert_eq!(span.kind(), SpanKind::Consumer);
@@ -61,7 +65,11 @@ fn a_task_tree_is_one_trace() {
                 assert_eq!(attribute(span, key), value, "{key} of {task}");
             }
             let chain = trace.chain(span).expect("a whole trace");
-            assert!(chain.len() >= 3 && chain[0] == "decide", "{task} is below {chain:?}");
+            assert_eq!(chain[0], "decide", "{task} was issued by a decision");
+            assert!(
+                cause.is_none_or(|job| chain.iter().any(|name| name == job)),
+                "{task} is below {chain:?}"
+            );
         }
         let decided = trace.named("decide");
         let first =

@@ -1,14 +1,132 @@
 //! `orrery bench`: how fast it is here, beside a bare loop on the same server.
 
-use crate::failure::Failure;
-use crate::output::Output;
+use std::ffi::OsString;
+use std::sync::Arc;
 
-/// Arguments of the verb.
+use actors_host::Config;
+use bus_client::Profile;
+use clap::ValueEnum;
+use orrery_bench::{Bench, Line, Options, Report};
+
+use crate::failure::{Failure, chain, exit};
+use crate::output::{Output, Show, table};
+
+/// What to measure, and how.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// Which benchmark
+    #[arg(value_enum)]
+    which: Which,
+    /// What an acknowledgement means: `durable` or `fast`
+    #[arg(long, default_value = "durable")]
+    profile: Profile,
+    /// How long each point is measured, in seconds, for Orrery and for the bare loop each
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Numbers of callers, instead of the benchmark's own
+    #[arg(long, value_delimiter = ',', value_name = "N,…")]
+    callers: Option<Vec<usize>>,
+    /// For `owner` only: what the benchmark tells the process that it kills
+    #[arg(hide = true)]
+    settings: Option<String>,
+}
 
-/// Runs the verb.
-pub async fn run(config: &actors_host::Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let _ = (config, arguments, output);
-    Err(Failure::new("not-written", "this verb is not written yet"))
+/// A benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// One command, one event, one answer
+    Turn,
+    /// A task of three steps, each done by the no-op agent
+    Task,
+    /// Reading everything back and folding it
+    Replay,
+    /// From the death of an owner to the next answer
+    Resume,
+    /// The memory of entities that nobody uses
+    Idle,
+    /// The bare loop alone
+    Baseline,
+    /// A host for the benchmarks that kill one
+    #[value(hide = true)]
+    Owner,
+}
+
+impl Show for Report {
+    fn text(&self) -> String {
+        let Self { bench, profile, fsync, server_version, cores, unit, load, .. } = self;
+        let head = format!(
+            "{bench}: profile {profile}, fsync {fsync}, nats-server {server_version}, {cores} cores, load {} → {}\nper_s counts {unit}",
+            load[0], load[1]
+        );
+        let rows: Vec<Vec<String>> = self.results.iter().map(row).collect();
+        let heading = [
+            "CALLERS",
+            "CASE",
+            "PER_S",
+            "P50_US",
+            "P99_US",
+            "BARE_PER_S",
+            "BARE_P50_US",
+            "RATIO",
+            "RATIO_P50",
+        ];
+        let mut lines = vec![head, table(&heading, &rows)];
+        for line in self.results.iter().filter(|line| line.entities.is_some()) {
+            let (entities, each) = (line.entities.unwrap_or(0), line.bytes_per_entity.unwrap_or(0.0));
+            let rss = line.rss_bytes.unwrap_or(0);
+            lines.push(format!("{entities} entities: {rss} bytes resident, {each} for each"));
+        }
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
+        lines.join("\n")
+    }
+}
+
+fn row(line: &Line) -> Vec<String> {
+    let figure = |figure: Option<f64>| figure.map(|figure| figure.to_string()).unwrap_or_default();
+    vec![
+        line.callers.map(|callers| callers.to_string()).unwrap_or_default(),
+        line.case.unwrap_or_default().to_owned(),
+        figure(line.per_s),
+        figure(line.p50_us),
+        figure(line.p99_us),
+        figure(line.baseline_per_s),
+        figure(line.baseline_p50_us),
+        figure(line.ratio_per_s),
+        figure(line.ratio_p50),
+    ]
+}
+
+/// Measures, on a server of its own.
+pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let program = std::env::current_exe().map_err(|error| Failure::of("bench-failed", &error))?;
+    let owner_command = vec![program.into_os_string(), OsString::from("bench"), OsString::from("owner")];
+    let bench = match arguments.which {
+        Which::Turn => Bench::Turn,
+        Which::Task => Bench::Task,
+        Which::Replay => Bench::Replay,
+        Which::Resume => Bench::Resume { owner_command },
+        Which::Idle => Bench::Idle { owner_command },
+        Which::Baseline => Bench::Baseline,
+        Which::Owner => {
+            let settings = arguments.settings.unwrap_or_default();
+            return orrery_bench::run_owner(&settings).await.map_err(|error| failed(&error));
+        }
+    };
+    let options = Options {
+        profile: arguments.profile,
+        seconds: arguments.seconds,
+        callers: arguments.callers,
+        nats_server: config.nats_server.clone(),
+        progress: Some(Arc::new(move |line: &str| output.say(line))),
+        ..Options::default()
+    };
+    let report = orrery_bench::run(bench, options).await.map_err(|error| failed(&error))?;
+    output.show(&report);
+    Ok(())
+}
+
+fn failed(error: &orrery_bench::Error) -> Failure {
+    Failure::new("bench-failed", chain(error))
+        .next("`orrery doctor` checks what the benchmarks need; a busy machine can also be the reason")
+        .exit(exit::SOFTWARE)
 }

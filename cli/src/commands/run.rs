@@ -6,16 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use actors_host::Config;
-use bus_client::{Ask, Bus, EventQuery};
+use bus_client::{Ask, Bus};
 use bus_schemas::commands::task::{Command, Failure as TaskFailure, Submit};
-use bus_schemas::events::task::Event;
 use bus_schemas::jobs::Artifact;
 use bus_schemas::views::task::TaskState;
-use bus_schemas::{Body, EntityAddress, Key, Kind, Reply, upcast};
-use futures::{StreamExt, TryStreamExt};
+use bus_schemas::{Body, EntityAddress, Key, Kind, Reply};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::commands::task::watch::{End, follow};
 use crate::commands::up::{System, interrupted};
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
@@ -171,50 +170,6 @@ async fn cancel(bus: &Bus, task: &EntityAddress) -> Result<(), Failure> {
         Reply::Accepted { .. } => Ok(()),
         Reply::Refused { refusal, .. } => Err(refusal.into()),
     }
-}
-
-enum End {
-    Completed(Vec<Artifact>),
-    Failed(TaskFailure),
-    Canceled(String),
-}
-
-/// Shows the tree's events and output until the root has ended.
-async fn follow(bus: &Bus, task: &EntityAddress, progress: &mut Progress) -> Result<End, Failure> {
-    let query = EventQuery { subjects: bus.subjects().event_tree(task).to_vec(), from: 0 };
-    let mut events = bus.events(query).await?;
-    let mut pieces = bus.output(&task.key).await?;
-    loop {
-        let stored = tokio::select! {
-            stored = events.try_next() => stored?.ok_or_else(stream_ended)?,
-            Some(Ok((key, chunk))) = pieces.next() => {
-                progress.output(&key, &chunk);
-                continue;
-            }
-        };
-        let read = upcast::read::<Event>(&stored.event.event_type, stored.event.schema, &stored.event.body);
-        let event = read.map_err(|error| {
-            Failure::of("event-unreadable", &error)
-                .next("use the version that the system runs")
-                .exit(exit::DATA)
-        })?;
-        progress.event(&stored, &event);
-        if stored.entity != *task {
-            continue;
-        }
-        match event {
-            Event::Completed { artifacts, .. } => return Ok(End::Completed(artifacts)),
-            Event::Failed { failure, .. } | Event::Rejected { failure } => return Ok(End::Failed(failure)),
-            Event::Canceled { reason, .. } => return Ok(End::Canceled(reason)),
-            _ => {}
-        }
-    }
-}
-
-fn stream_ended() -> Failure {
-    Failure::new("nats-unreachable", "the stream of events ended before the task")
-        .next("the task goes on where the system runs; `orrery task watch` shows it")
-        .exit(exit::UNAVAILABLE)
 }
 
 /// Writes the reports, or all artifacts of a task that made no report.

@@ -7,9 +7,13 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use bus_schemas::Key;
 use bytes::Bytes;
+use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::problem::{Problem, code};
+
+/// What is read of a body at most: enough for a mistake, and not enough to keep us busy with an attack.
+const THROWN_AWAY_BYTES_MAX: usize = 8 * super::BODY_BYTES_MAX;
 
 /// A JSON body of a strict schema.
 pub struct Json<T>(pub T);
@@ -42,9 +46,27 @@ fn too_large() -> Problem {
         .hint("store large inputs elsewhere and send their address")
 }
 
+/// Reads a body as a whole. Too large a body is read on for a while and thrown away: a client that is
+/// still sending would otherwise see its connection end instead of our answer.
+async fn whole(body: Body) -> Result<Bytes, Problem> {
+    let (mut chunks, mut bytes, mut length) = (body.into_data_stream(), Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| Problem::new(code::MALFORMED_JSON, error.to_string()))?;
+        length += chunk.len();
+        if length <= super::BODY_BYTES_MAX {
+            bytes.extend_from_slice(&chunk);
+        } else if length > THROWN_AWAY_BYTES_MAX {
+            break;
+        }
+    }
+    if length > super::BODY_BYTES_MAX { Err(too_large()) } else { Ok(bytes.into()) }
+}
+
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts, Body::from(whole(body).await?));
         match axum::Json::<T>::from_request(request, state).await {
             Ok(axum::Json(value)) => Ok(Self(value)),
             Err(rejection) => Err(rejected(&rejection)),
@@ -56,11 +78,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
     type Rejection = Problem;
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let head = Request::from_parts(parts.clone(), body);
-        let bytes = Bytes::from_request(head, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-            _ => Problem::new(code::MALFORMED_JSON, rejection.body_text()),
-        })?;
+        let bytes = whole(body).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }

@@ -79,6 +79,15 @@ async fn bad_subjects_become_dead_letters() {
         }
     }
     assert!(kept >= 6, "only {kept} were stored");
+    let inbox = bus.topology().inbox();
+    let before = bus.state_of(&inbox).await.unwrap().last_sequence;
+    for subject in
+        ["orrery.do.", "orrery.do..p", "orrery.do.probe.", "orrery.do.probe..p", "orrery.do.probe.p q r"]
+    {
+        let said = raw.protocol(&format!("PUB {subject} inbox {}\r\n{TOUCH}\r\n", TOUCH.len())).await;
+        assert!(!said.contains("\"seq\""), "`{subject}` was acknowledged: {said}");
+    }
+    assert_eq!(bus.state_of(&inbox).await.unwrap().last_sequence, before, "none was stored");
     for key in ["p", "a"] {
         assert!(events(bus, &probe(key)).await.is_empty());
         goes_on(bus, key, 1).await;

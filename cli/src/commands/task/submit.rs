@@ -1,0 +1,96 @@
+//! `orrery task submit`: gives a task with everything that can be said about it.
+
+use std::path::PathBuf;
+
+use bus_schemas::commands::task::{Command, Plan, Submit};
+use bus_schemas::{Key, Timestamp};
+use serde_json::Value;
+
+use super::{Told, watch};
+use crate::failure::{Failure, exit};
+use crate::output::Output;
+use crate::session::Session;
+
+/// The task.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// What is wanted, in words
+    goal: String,
+    /// The task's id: the same again is the same task [default: a UUIDv7]
+    #[arg(long)]
+    id: Option<String>,
+    /// The skill that the agent needs
+    #[arg(long, default_value = "plan")]
+    skill: String,
+    /// Whose work it is: fairness is between owners
+    #[arg(long, default_value = "anonymous")]
+    owner: String,
+    /// 0 (last) to 9 (first)
+    #[arg(long, default_value_t = 5)]
+    priority: u8,
+    /// The broker's lane
+    #[arg(long, default_value = "default")]
+    lane: String,
+    /// When it must be done (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    deadline: Option<Timestamp>,
+    /// How often it is tried, 1 to 100
+    #[arg(long, default_value_t = 3)]
+    attempts: u32,
+    /// What the agent needs to know beside the goal: JSON
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    input: Option<Value>,
+    /// A plan made by you: a file with JSON `{"steps": […]}`
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// Follow it to its end
+    #[arg(long)]
+    wait: bool,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(text).ok_or_else(|| "not an RFC 3339 time".to_owned())
+}
+
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// Gives it.
+pub(super) async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let id = arguments.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    let wait = arguments.wait;
+    let submit = submission(arguments)?;
+    let (revision, _) = session.ask(&Key::parse(&id)?, &Command::Submit(submit)).await?;
+    if wait {
+        output.say(&format!("task {id}"));
+        return watch::to_its_end(session, &id, output).await;
+    }
+    output.show(&Told { task: id, revision: revision.0 });
+    Ok(())
+}
+
+fn submission(arguments: Arguments) -> Result<Submit, Failure> {
+    let plan = arguments.plan.map(read_plan).transpose()?;
+    Ok(Submit {
+        owner: arguments.owner.into(),
+        priority: arguments.priority,
+        lane: Key::parse(&arguments.lane)?,
+        skill: arguments.skill.into(),
+        input: arguments.input.unwrap_or_default(),
+        plan,
+        deadline: arguments.deadline,
+        attempts_max: arguments.attempts,
+        ..Submit::new(arguments.goal)
+    })
+}
+
+fn read_plan(path: PathBuf) -> Result<Plan, Failure> {
+    let failed = |reason: String, exit| {
+        Failure::new("invalid-plan", format!("reading `{}`: {reason}", path.display()))
+            .next("a plan is JSON: `{\"steps\": [{\"step\": …, \"goal\": …, \"skill\": …, \"after\": […]}]}`")
+            .exit(exit)
+    };
+    let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string(), exit::NOT_FOUND))?;
+    serde_json::from_str(&text).map_err(|error| failed(error.to_string(), exit::DATA))
+}
