@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use async_nats::{HeaderMap, Request};
+use async_nats::{HeaderMap, HeaderName, Request};
 use bus_schemas::envelope::{code, header};
 use bus_schemas::{Body, CommandId, ContentType, EntityAddress, Refusal, Reply, TraceContext};
 use bytes::Bytes;
@@ -126,8 +126,9 @@ impl Incoming {
         headers: Option<&HeaderMap>,
         payload: Bytes,
     ) -> Self {
-        let text =
-            |name: &'static str| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+        // A name that is known beforehand is neither checked nor copied.
+        let value = |name| headers.and_then(|headers| headers.get(HeaderName::from_static(name)));
+        let text = |name| value(name).map(|value| value.as_str());
         Self {
             subject,
             reply_to,

@@ -1,12 +1,13 @@
 //! The event stream: written by the fan-out, read by everybody.
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::{HeaderMap, HeaderName};
 use bus_schemas::envelope::header;
-use bus_schemas::{CommandId, EntityAddress, Hash, LogSequence, PartitionId, Revision, record};
+use bus_schemas::{CommandId, EntityAddress, Hash, LogSequence, PartitionId, Revision, Timestamp, record};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use smol_str::SmolStr;
+use uuid::Uuid;
 
 use crate::blobs::carried;
 use crate::bus::Bus;
@@ -182,7 +183,8 @@ pub(crate) async fn stream_state(bus: &Bus, name: &str) -> Result<StreamState, E
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
-    headers.get(name).map(async_nats::HeaderValue::as_str)
+    // A name that is known beforehand is neither checked nor copied.
+    headers.get(HeaderName::from_static(name)).map(async_nats::HeaderValue::as_str)
 }
 
 async fn decode(bus: Bus, mut message: RawMessage) -> Result<StoredEvent, Error> {
@@ -359,43 +361,63 @@ impl Bus {
     ) -> Result<Mark, PublishError> {
         let mut headers = HeaderMap::new();
         headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, mark.sequence.to_string());
-        let mut messages = Vec::with_capacity(events.len() + 1);
-        messages.push(BatchMessage {
-            subject: self.subjects().mark(partition),
-            headers,
-            payload: format!("{upto}.{partial}").into(),
-        });
-        messages.extend(events.iter().map(|event| self.outgoing(event)));
-        let behind = messages.len() as u64 - 1;
+        let (subject, payload) = (self.subjects().mark(partition), format!("{upto}.{partial}").into());
+        let behind = events.len() as u64;
         let last = if behind == 0 {
-            let only = messages.remove(0);
-            publish::acked(self, only.subject, only.headers, only.payload).await?
+            publish::acked(self, subject, headers, payload).await?
         } else {
-            publish::batch(self, &format!("{partition}-{}-{upto}.{partial}", mark.sequence), messages).await?
+            let first = BatchMessage { subject, headers, payload };
+            let mut times = Times::default();
+            let rest = events.iter().map(|event| self.outgoing(event, &mut times));
+            let id = format!("{partition}-{}-{upto}.{partial}", mark.sequence);
+            publish::batch(self, &id, events.len() + 1, std::iter::once(first).chain(rest)).await?
         };
         // Messages of one batch stand one behind the other.
         Ok(Mark { sequence: last - behind, upto, partial })
     }
 
-    fn outgoing(&self, outgoing: &OutgoingEvent<'_>) -> BatchMessage {
+    fn outgoing(&self, outgoing: &OutgoingEvent<'_>, times: &mut Times) -> BatchMessage {
         let OutgoingEvent { entity, event, cursor, turn } = outgoing;
+        let (kind, key, revision) = (entity.kind.as_str(), entity.key.as_str(), event.revision.0.to_string());
         let mut headers = HeaderMap::new();
-        headers.insert(header::CE_SPECVERSION, "1.0");
-        headers.insert(header::CE_ID, format!("{entity}/{}", event.revision));
-        headers.insert(header::CE_TYPE, format!("orrery.{}.{}", entity.kind, event.event_type));
-        headers.insert(header::CE_SOURCE, format!("/{entity}"));
-        headers.insert(header::CE_TIME, turn.at.to_rfc3339());
-        headers.insert(header::REVISION, event.revision.to_string());
-        headers.insert(header::SCHEMA, event.schema.to_string());
-        headers.insert(header::HASH, event.hash.to_hex());
-        headers.insert(header::CURSOR, cursor.to_string());
-        headers.insert(header::CAUSE, turn.command.id.to_string());
-        headers.insert(header::CORRELATION, turn.command.correlation.to_string());
+        let mut put = |name, value: String| headers.insert(HeaderName::from_static(name), value);
+        put(header::CE_SPECVERSION, "1.0".to_owned());
+        put(header::CE_ID, [kind, "/", key, "/", revision.as_str()].concat());
+        put(header::CE_TYPE, ["orrery.", kind, ".", event.event_type.as_str()].concat());
+        put(header::CE_SOURCE, ["/", kind, "/", key].concat());
+        put(header::CE_TIME, times.text(turn.at).to_owned());
+        put(header::REVISION, revision);
+        put(header::SCHEMA, event.schema.to_string());
+        put(header::HASH, event.hash.to_hex());
+        put(header::CURSOR, cursor.to_string());
+        put(header::CAUSE, id_text(turn.command.id));
+        put(header::CORRELATION, id_text(turn.command.correlation));
         if let Some(trace) = turn.command.trace {
-            headers.insert(header::TRACEPARENT, trace.to_traceparent());
+            put(header::TRACEPARENT, trace.to_traceparent());
         }
         let payload = carried(&event.body, &mut headers);
         BatchMessage { subject: self.subjects().event(entity), headers, payload }
+    }
+}
+
+/// An id as a header has it.
+fn id_text(id: CommandId) -> String {
+    id.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned()
+}
+
+/// The time of the last event as text: the turns of a group share it.
+#[derive(Debug, Default)]
+struct Times {
+    last: Timestamp,
+    text: String,
+}
+
+impl Times {
+    fn text(&mut self, at: Timestamp) -> &str {
+        if self.text.is_empty() || self.last != at {
+            (self.last, self.text) = (at, at.to_rfc3339());
+        }
+        &self.text
     }
 }
 

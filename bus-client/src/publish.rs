@@ -80,13 +80,17 @@ pub(crate) struct BatchMessage {
     pub payload: Bytes,
 }
 
-/// Publishes all of `messages` or none, and returns the last sequence.
+/// Publishes all `count` of `messages` or none, and returns the last sequence.
 ///
 /// At most [`BATCH_MESSAGES_MAX`] messages. Every message but the last is sent without waiting:
 /// the server answers the commit for all of them.
-pub(crate) async fn batch(bus: &Bus, id: &str, messages: Vec<BatchMessage>) -> Result<u64, PublishError> {
-    let count = messages.len();
-    for (index, mut message) in messages.into_iter().enumerate() {
+pub(crate) async fn batch(
+    bus: &Bus,
+    id: &str,
+    count: usize,
+    messages: impl Iterator<Item = BatchMessage>,
+) -> Result<u64, PublishError> {
+    for (index, mut message) in messages.enumerate() {
         message.headers.insert(async_nats::header::NATS_BATCH_ID, id);
         message.headers.insert(async_nats::header::NATS_BATCH_SEQUENCE, (index + 1).to_string());
         if index + 1 == count {

@@ -197,7 +197,7 @@ pub async fn stop(mut child: Child) {
 }
 
 /// The program: as configured, or of the right version on the PATH, or as `make tools` left it.
-fn find(configured: Option<&Path>) -> Result<PathBuf, StartError> {
+pub fn find(configured: Option<&Path>) -> Result<PathBuf, StartError> {
     if let Some(program) = configured {
         return match version(program) {
             Some(version) if version == NATS_VERSION => Ok(program.to_path_buf()),

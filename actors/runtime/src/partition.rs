@@ -258,7 +258,8 @@ impl Partition {
     }
 
     fn offer_ask(&mut self, incoming: Incoming) {
-        let fresh = CommandId(Uuid::now_v7());
+        // Randomness costs a call to the system, so an id is made only where the sender gave none.
+        let fresh = incoming.id.unwrap_or_else(|| CommandId(Uuid::now_v7()));
         let item = Item::from_incoming(self.bus.subjects(), Source::Ask, incoming, fresh);
         self.core.offer(item);
     }

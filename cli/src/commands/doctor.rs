@@ -1,14 +1,96 @@
 //! `orrery doctor`: what could be wrong here, each with a verdict and a fix.
+//!
+//! Looks at the machine, then at the server, then at the system; what depends on something that
+//! failed is left out, since its failure would say nothing new. Changes nothing.
+
+mod machine;
+mod system;
+
+use actors_host::Config;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, Show};
+use crate::session::Session;
 
-/// Arguments of the verb.
+/// Nothing but the settings.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {}
 
-/// Runs the verb.
-pub async fn run(config: &actors_host::Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let _ = (config, arguments, output);
-    Err(Failure::new("not-written", "this verb is not written yet"))
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It works, and somebody should look.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+/// One check.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Check {
+    /// What was looked at.
+    pub check: String,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was found.
+    pub detail: String,
+    /// What to do; none where all is well.
+    pub fix: Option<String>,
+}
+
+impl Check {
+    fn ok(check: &str, detail: impl Into<String>) -> Self {
+        Self { check: check.to_owned(), verdict: Verdict::Ok, detail: detail.into(), fix: None }
+    }
+    fn warn(check: &str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warn, fix: Some(fix.into()), ..Self::ok(check, detail) }
+    }
+    fn fail(check: &str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Fail, fix: Some(fix.into()), ..Self::ok(check, detail) }
+    }
+    /// A failure as a check: its message, its code and its next step.
+    fn of(check: &str, failure: Failure) -> Self {
+        let fix = failure.next.unwrap_or_else(|| format!("see docs/errors/{}.md", failure.code));
+        Self::fail(check, format!("{} ({})", failure.message, failure.code), fix)
+    }
+}
+
+impl Show for Check {
+    fn text(&self) -> String {
+        let verdict = match self.verdict {
+            Verdict::Ok => "ok  ",
+            Verdict::Warn => "WARN",
+            Verdict::Fail => "FAIL",
+        };
+        let line = format!("{verdict}  {:<12} {}", self.check, self.detail);
+        match &self.fix {
+            Some(fix) => format!("{line}\n      {:<12} fix: {fix}", ""),
+            None => line,
+        }
+    }
+}
+
+/// Checks everything; fails when a check fails.
+pub async fn run(config: &Config, _: Arguments, output: Output) -> Result<(), Failure> {
+    let mut failed = 0;
+    let mut tell = |check: Check| {
+        failed += u32::from(check.verdict == Verdict::Fail);
+        output.show(&check);
+    };
+    tell(Check::ok("settings", "valid"));
+    machine::checks(config).await.into_iter().for_each(&mut tell);
+    match Session::connect(config).await {
+        Err(failure) => tell(Check::of("system", failure)),
+        Ok(session) => system::checks(&session).await.into_iter().for_each(&mut tell),
+    }
+    match failed {
+        0 => Ok(()),
+        many => Err(Failure::new("checks-failed", format!("{many} checks failed"))
+            .next("the fixes stand beside them")),
+    }
 }

@@ -1,0 +1,75 @@
+//! What this machine must offer before anything runs.
+
+use std::path::Path;
+
+use actors_host::Config;
+use actors_host::embedded;
+
+use super::Check;
+use crate::failure::Failure;
+
+/// Below this many KiB free, a few large artifacts fill the disk.
+const FREE_KIB_LOW: u64 = 1024 * 1024;
+/// Below this many KiB free, the server may stop taking writes at any moment.
+const FREE_KIB_NONE: u64 = 100 * 1024;
+/// The embedded server holds a file open for each block of each stream, and one for each connection.
+const OPEN_FILES_LOW: u64 = 4_096;
+
+/// The checks, in order.
+pub async fn checks(config: &Config) -> Vec<Check> {
+    let mut checks = vec![data_dir(&config.data_dir), disk(&config.data_dir).await, open_files()];
+    if config.nats.url.is_none() {
+        checks.push(match embedded::find(config.nats_server.as_deref()) {
+            Ok(program) => {
+                Check::ok("nats-server", format!("{} {}", program.display(), embedded::NATS_VERSION))
+            }
+            Err(error) => Check::of("nats-server", Failure::from(error)),
+        });
+    }
+    checks
+}
+
+fn data_dir(path: &Path) -> Check {
+    let probe = path.join(format!(".doctor-{}", std::process::id()));
+    let written = std::fs::create_dir_all(path)
+        .and_then(|()| std::fs::write(&probe, b"x"))
+        .and_then(|()| std::fs::remove_file(&probe));
+    match written {
+        Ok(()) => Check::ok("data-dir", format!("`{}` can be written", path.display())),
+        Err(error) => {
+            let fix = "choose another `--data-dir`, or mend its permissions";
+            Check::fail("data-dir", format!("`{}`: {error}", path.display()), fix)
+        }
+    }
+}
+
+/// Asks `df`, whose output POSIX fixes: the standard library can not tell.
+async fn disk(path: &Path) -> Check {
+    let output = tokio::process::Command::new("df").arg("-Pk").arg(path).output().await;
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let line = text.lines().nth(1).unwrap_or_default();
+    let Some(free) = line.split_whitespace().nth(3).and_then(|free| free.parse::<u64>().ok()) else {
+        return Check::warn("disk", "`df` does not tell how much is free", "look yourself: `df -h`");
+    };
+    let detail = format!("{} MiB free", free / 1024);
+    let fix = "free space, or move the data directory to another disk";
+    match free {
+        ..FREE_KIB_NONE => Check::fail("disk", detail, fix),
+        ..FREE_KIB_LOW => Check::warn("disk", detail, fix),
+        _ => Check::ok("disk", detail),
+    }
+}
+
+fn open_files() -> Check {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find(|line| line.starts_with("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().nth(3)).unwrap_or("unlimited");
+    match soft.parse::<u64>() {
+        Ok(limit) if limit < OPEN_FILES_LOW => Check::warn(
+            "open-files",
+            format!("at most {limit} in one process"),
+            format!("`ulimit -n {OPEN_FILES_LOW}` before `orrery up`"),
+        ),
+        _ => Check::ok("open-files", format!("at most {soft} in one process")),
+    }
+}

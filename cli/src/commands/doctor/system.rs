@@ -1,0 +1,218 @@
+//! What the server and the system on it must be like.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bus_client::{Ask, Bus};
+use bus_schemas::{Body, ContentType, EntityAddress, Key, Kind, PartitionId, Timestamp};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use serde_json::Value;
+
+use super::Check;
+use crate::commands::agents::Agents;
+use crate::failure::Failure;
+use crate::gateway::{get, read, view};
+use crate::session::Session;
+
+/// How long a partition may take to answer: longer than a flush on a busy disk.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
+/// Clocks that differ by more make timers and deadlines visibly wrong.
+const SKEW_MS_WARN: u64 = 1_000;
+/// Clocks that differ by more make them useless.
+const SKEW_MS_FAIL: u64 = 60_000;
+/// Durable commands that wait: more than a takeover leaves behind.
+const BACKLOG_WARN: u64 = 10_000;
+/// Events that are committed and not out: more than some seconds of work.
+const LAG_WARN: u64 = 10_000;
+
+/// The checks, in order.
+pub async fn checks(session: &Session) -> Vec<Check> {
+    let bus = &session.bus;
+    let mut checks = vec![server(session).await];
+    checks.extend(clock(session).await);
+    match streams(bus).await {
+        Ok(found) => checks.extend(found),
+        Err(error) => {
+            checks.push(Check::of("streams", error.into()));
+            return checks;
+        }
+    }
+    checks.push(owners(bus).await);
+    checks.push(answers(bus).await);
+    checks.push(lag(bus).await.unwrap_or_else(|error| Check::of("fanout", error)));
+    checks.extend(edge(session).await);
+    checks
+}
+
+/// Version, JetStream, and whether an acknowledgement means what the profile says.
+async fn server(session: &Session) -> Check {
+    let (bus, profile) = (&session.bus, session.bus.profile());
+    match bus_client::server::check(bus, &session.config.nats).await {
+        Ok(()) => {
+            let version = bus.server_version();
+            Check::ok(
+                "server",
+                format!("{version} at {}, profile {profile} (fsync {})", bus.url(), profile.fsync()),
+            )
+        }
+        Err(error) => Check::of("server", Failure::from(error)),
+    }
+}
+
+/// The server's clock beside this machine's; none where its monitoring is not known.
+async fn clock(session: &Session) -> Option<Check> {
+    let monitor = session.config.nats.monitor_url.as_deref()?.split(',').next()?.trim_end_matches('/');
+    let varz: Value = get(monitor, "/varz").await.ok()?.1;
+    let theirs = Timestamp::parse_rfc3339(varz["now"].as_str()?)?;
+    let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let skew = u64::try_from(ours).unwrap_or(u64::MAX).abs_diff(theirs.0);
+    let (detail, fix) = (format!("the server's differs by {skew} ms"), "run NTP on both machines");
+    Some(match skew {
+        ..SKEW_MS_WARN => Check::ok("clock", detail),
+        ..SKEW_MS_FAIL => Check::warn("clock", detail, fix),
+        _ => Check::fail("clock", detail, fix),
+    })
+}
+
+/// Whether every stream and bucket is there, and what waits in them.
+async fn streams(bus: &Bus) -> Result<Vec<Check>, bus_client::Error> {
+    let topology = bus.topology();
+    let mut names: Vec<String> = topology.all_partitions().map(|partition| topology.log(partition)).collect();
+    names.extend([topology.events(), topology.inbox(), topology.jobs(), topology.output(), topology.dead()]);
+    names.extend(
+        [topology.leases(), topology.settings(), topology.snapshots()].map(|name| format!("KV_{name}")),
+    );
+    names.push(format!("OBJ_{}", topology.blobs()));
+    let mut states = BTreeMap::new();
+    for name in names {
+        states.insert(name.clone(), bus.state_of(&name).await?);
+    }
+    let bytes: u64 = states.values().map(|state| state.bytes).sum();
+    let mut checks = vec![Check::ok("streams", format!("{} of them, {} MiB", states.len(), bytes >> 20))];
+    let messages = |name: String| states.get(&name).map_or(0, |state| state.messages);
+    let (waiting, dead) = (messages(topology.inbox()), messages(topology.dead()));
+    checks.push(match waiting {
+        ..BACKLOG_WARN => Check::ok("inbox", format!("{waiting} durable commands wait")),
+        _ => Check::warn(
+            "inbox",
+            format!("{waiting} durable commands wait"),
+            "start more hosts, or find what blocks a partition",
+        ),
+    });
+    checks.push(match dead {
+        0 => Check::ok("dead", "no dead letters"),
+        _ => Check::warn("dead", format!("{dead} dead letters"), "`orrery dead list` shows them"),
+    });
+    Ok(checks)
+}
+
+/// Whether every partition has an owner.
+async fn owners(bus: &Bus) -> Check {
+    let leases = match bus.leases().await {
+        Ok(leases) => leases,
+        Err(error) => return Check::of("lease", error.into()),
+    };
+    let mut hosts: BTreeMap<&str, usize> = leases.hosts.iter().map(|host| (host.as_str(), 0)).collect();
+    leases.holders.values().for_each(|holder| *hosts.entry(holder).or_default() += 1);
+    let orphans: Vec<String> = bus
+        .topology()
+        .all_partitions()
+        .filter(|partition| !leases.holders.contains_key(partition))
+        .map(|partition| partition.to_string())
+        .collect();
+    let held: Vec<String> = hosts.iter().map(|(host, count)| format!("{host}: {count}")).collect();
+    if orphans.is_empty() {
+        return Check::ok("lease", format!("{} partitions: {}", leases.holders.len(), held.join(", ")));
+    }
+    let fix = "start a host (`orrery up`); after a host was killed this takes 4 seconds";
+    Check::fail("lease", format!("nobody owns partitions {}", orphans.join(", ")), fix)
+}
+
+/// Whether every partition answers. An ask that can not be read is answered and leaves no trace.
+async fn answers(bus: &Bus) -> Check {
+    let started = std::time::Instant::now();
+    let asked = bus.topology().all_partitions().map(|partition| async move {
+        let body = Body { content_type: ContentType::Json, bytes: Bytes::from_static(b"{}") };
+        let to = EntityAddress::new(Kind::from_static("probe"), key_in(partition, bus.topology().partitions));
+        let answer = bus.ask(&Ask::new(to, body).caller("doctor"), ANSWER_PATIENCE).await;
+        answer.is_err().then(|| partition.to_string())
+    });
+    let silent: Vec<String> = futures::future::join_all(asked).await.into_iter().flatten().collect();
+    if silent.is_empty() {
+        let slowest = started.elapsed().as_millis();
+        return Check::ok("partitions", format!("all answer, the slowest within {slowest} ms"));
+    }
+    let fix = "the owner's log says what keeps it; restarting that host is safe";
+    Check::fail("partitions", format!("no answer from {}", silent.join(", ")), fix)
+}
+
+/// Some key that lies in a partition.
+fn key_in(partition: PartitionId, partitions: u16) -> Key {
+    let key = |number: u32| Key::parse(&format!("doctor-{number}")).expect("letters and digits");
+    let lies = |key: &Key| {
+        EntityAddress::new(Kind::from_static("probe"), key.clone()).partition(partitions) == partition
+    };
+    (0..).map(key).find(lies).expect("the hash reaches every partition")
+}
+
+/// Events that are committed and not in the stream.
+async fn lag(bus: &Bus) -> Result<Check, Failure> {
+    let mut behind = 0;
+    for partition in bus.topology().all_partitions() {
+        let mark = bus.mark(partition).await?;
+        let mut records = bus.records_after(partition, mark.upto).await?;
+        while let Some(entry) = records.try_next().await? {
+            let record = bus_schemas::record::CommitRecord::decode(&entry.record)
+                .map_err(|error| Failure::of("record-unreadable", &error))?;
+            behind += record.turns.iter().map(|turn| turn.events.len() as u64).sum::<u64>();
+            if behind > LAG_WARN {
+                let fix = "the event stream takes no writes, or hosts are down; see their logs";
+                return Ok(Check::warn("fanout", format!("more than {LAG_WARN} events are not out"), fix));
+            }
+        }
+    }
+    Ok(Check::ok("fanout", format!("{behind} events are not out yet")))
+}
+
+/// Agents and the gateway; without a gateway nobody knows about agents.
+async fn edge(session: &Session) -> Vec<Check> {
+    let Ok(base) = crate::gateway::address(session) else {
+        let fix = "start one with `orrery up`, or set ORRERY_GATEWAY to `http://host:port`";
+        return vec![Check::warn("gateway", "none is known", fix)];
+    };
+    let ready: Value = match get(&base, "/ready").await {
+        Ok((_, ready)) => ready,
+        Err(failure) => return vec![Check::of("gateway", failure)],
+    };
+    let projection = &ready["projection"];
+    let detail = format!("{base}, {} messages behind", projection["lag"]);
+    let mut checks = vec![match projection["caught_up"] == true {
+        true => Check::ok("gateway", detail),
+        false => Check::warn("gateway", detail, "it reads on; `orrery rebuild views` begins anew"),
+    }];
+    if projection["unreadable"].as_u64().unwrap_or(0) > 0 {
+        let detail = format!("{} events could not be read", projection["unreadable"]);
+        checks.push(Check::fail("projections", detail, "`orrery verify --all` names them"));
+    }
+    let agents = view(session, "/v1/agents").await.and_then(read::<Agents>);
+    checks.push(match agents {
+        Err(failure) => Check::of("agents", failure),
+        Ok(agents) => {
+            let lost = |worker: &&crate::commands::agents::Worker| worker.lost_at.is_some();
+            let workers: Vec<_> = agents.agents.iter().flat_map(|agent| &agent.workers).collect();
+            let silent = workers.iter().filter(|worker| lost(worker)).count();
+            let detail = format!("{} with {} workers", agents.agents.len(), workers.len() - silent);
+            match (workers.len() - silent, silent) {
+                (0, _) => Check::warn("agents", detail, "start agents: `orrery up`, or your own"),
+                (_, 0) => Check::ok("agents", detail),
+                _ => Check::warn(
+                    "agents",
+                    format!("{detail}, {silent} lost"),
+                    "`orrery agents NAME` shows which",
+                ),
+            }
+        }
+    });
+    checks
+}
