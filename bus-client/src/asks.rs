@@ -16,8 +16,12 @@ use crate::bus::Bus;
 use crate::error::Error;
 use crate::publish::{self, PublishError};
 
-/// How long one attempt waits before the same command is sent again under its own id.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the first attempt waits before the same command is sent again under its own id; doubles
+/// up to [`ATTEMPT_TIMEOUT_MAX`]. A command that was on its way to a host as it died is never
+/// answered, so this bounds what such a caller notices; a repeat of one that only waits costs a look.
+const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// The longest wait of one attempt: callers of a busy partition shall not make it busier.
+const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 /// The first pause before the next attempt; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause: a partition moves to another host within seconds.
@@ -148,13 +152,13 @@ impl Bus {
     pub async fn ask(&self, ask: &Ask, patience: Duration) -> Result<Reply, AskError> {
         let subject = self.subjects().ask(ask.to.partition(self.topology().partitions), &ask.to);
         let (started, headers) = (Instant::now(), ask.headers());
-        let mut pause = PAUSE_MIN;
+        let (mut pause, mut attempt_timeout) = (PAUSE_MIN, ATTEMPT_TIMEOUT_MIN);
         loop {
             let left = patience.saturating_sub(started.elapsed());
             let request = Request::new()
                 .payload(ask.body.bytes.clone())
                 .headers(headers.clone())
-                .timeout(Some(left.min(ATTEMPT_TIMEOUT).max(Duration::from_millis(1))));
+                .timeout(Some(left.min(attempt_timeout).max(Duration::from_millis(1))));
             let reason = match self.client().send_request(subject.clone(), request).await {
                 Ok(message) => match self.read_reply(ask, &message.payload)? {
                     Answer::Final(reply) => return Ok(reply),
@@ -166,7 +170,10 @@ impl Bus {
                 Err(error) if error.kind() == RequestErrorKind::NoResponders => {
                     "no host owns the partition".into()
                 }
-                Err(error) => error.to_string(),
+                Err(error) => {
+                    attempt_timeout = (attempt_timeout * 2).min(ATTEMPT_TIMEOUT_MAX);
+                    error.to_string()
+                }
             };
             if started.elapsed() + pause >= patience {
                 return Err(AskError::Unanswered { to: ask.to.clone(), waited: started.elapsed(), reason });

@@ -9,6 +9,7 @@ pub mod error;
 mod publish;
 
 pub mod bus;
+pub mod inspect;
 pub mod server;
 pub mod streams;
 

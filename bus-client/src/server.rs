@@ -19,6 +19,8 @@ const MONITOR_PORT: u16 = 8222;
 struct Jsz {
     #[serde(default)]
     config: Option<JszConfig>,
+    #[serde(default)]
+    storage: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -27,6 +29,30 @@ struct JszConfig {
     sync_always: bool,
     #[serde(default)]
     sync_interval: u64,
+    #[serde(default)]
+    max_storage: i64,
+}
+
+/// How much of its storage a server has used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// The server's monitoring.
+    pub monitor: String,
+    /// Bytes in use by JetStream.
+    pub used_bytes: u64,
+    /// Bytes that JetStream takes at most, where there is a limit; then it refuses writes.
+    pub bytes_max: Option<u64>,
+}
+
+/// The storage of every server whose monitoring is configured.
+pub async fn storage(config: &NatsConfig) -> Result<Vec<Storage>, Error> {
+    let mut all = Vec::new();
+    for monitor in monitors(config) {
+        let (settings, used_bytes) = read(&monitor).await?;
+        let bytes_max = u64::try_from(settings.max_storage).ok().filter(|limit| *limit > 0);
+        all.push(Storage { monitor, used_bytes, bytes_max });
+    }
+    Ok(all)
 }
 
 /// Refuses a server that is too old, has no JetStream, or is looser than the profile.
@@ -42,7 +68,7 @@ pub async fn check(bus: &Bus, config: &NatsConfig) -> Result<(), Error> {
         return Ok(());
     }
     for monitor in monitors(config) {
-        let settings = read(&monitor).await?;
+        let (settings, _) = read(&monitor).await?;
         if !settings.sync_always {
             let found = format!("every {:?}", Duration::from_nanos(settings.sync_interval));
             return Err(Error::LazySync { profile: bus.profile().as_str(), monitor, found });
@@ -71,7 +97,8 @@ fn monitors(config: &NatsConfig) -> Vec<String> {
         .collect()
 }
 
-async fn read(monitor: &str) -> Result<JszConfig, Error> {
+/// JetStream's settings, and the bytes that it has stored.
+async fn read(monitor: &str) -> Result<(JszConfig, u64), Error> {
     let failed = |reason: String| Error::Monitor { monitor: monitor.to_owned(), reason };
     let client = reqwest::Client::builder()
         .timeout(MONITOR_TIMEOUT)
@@ -85,5 +112,6 @@ async fn read(monitor: &str) -> Result<JszConfig, Error> {
         .and_then(reqwest::Response::error_for_status)
         .map_err(|error| failed(error.to_string()))?;
     let jsz: Jsz = answer.json().await.map_err(|error| failed(error.to_string()))?;
-    jsz.config.ok_or_else(|| failed("JetStream is off".into()))
+    let settings = jsz.config.ok_or_else(|| failed("JetStream is off".into()))?;
+    Ok((settings, jsz.storage))
 }

@@ -27,22 +27,32 @@ pub struct Installation {
 
 /// Makes what is missing. Changes nothing that exists.
 pub(crate) async fn ensure(bus: &Bus) -> Result<(), Error> {
-    let topology = bus.topology();
     fix_settings(bus).await?;
-    for partition in topology.all_partitions() {
-        let log = Config {
-            name: topology.log(partition),
-            subjects: vec![topology.subjects.log(partition)],
-            description: Some("commit records: the truth".into()),
-            deny_delete: true,
-            deny_purge: true,
-            ..base(bus)
-        };
-        stream(bus, log).await?;
+    for config in configs(bus) {
+        stream(bus, config).await?;
     }
+    buckets(bus).await
+}
+
+/// The streams as they are made: the logs first.
+pub(crate) fn configs(bus: &Bus) -> Vec<Config> {
+    let topology = bus.topology();
+    let logs = topology.all_partitions().map(|partition| Config {
+        name: topology.log(partition),
+        subjects: vec![topology.subjects.log(partition)],
+        description: Some("commit records: the truth".into()),
+        deny_delete: true,
+        deny_purge: true,
+        ..base(bus)
+    });
+    logs.chain(derived(bus)).collect()
+}
+
+fn derived(bus: &Bus) -> [Config; 5] {
+    let topology = bus.topology();
     let (source, destination) = topology.subjects.hand_over_transform(topology.partitions);
     let window = Duration::from_secs(DUPLICATE_WINDOW_SECONDS);
-    let configs = [
+    [
         Config {
             name: topology.events(),
             subjects: vec![topology.subjects.events(None), topology.subjects.marks()],
@@ -81,11 +91,7 @@ pub(crate) async fn ensure(bus: &Bus) -> Result<(), Error> {
             description: Some("dead letters with their payload".into()),
             ..base(bus)
         },
-    ];
-    for config in configs {
-        stream(bus, config).await?;
-    }
-    buckets(bus).await
+    ]
 }
 
 fn base(bus: &Bus) -> Config {
@@ -108,6 +114,13 @@ async fn stream(bus: &Bus, config: Config) -> Result<(), Error> {
 }
 
 impl Bus {
+    /// Whether the installation's fixed settings are those of this connection.
+    pub async fn check_installation(&self) -> Result<(), Error> {
+        let store = self.jetstream().get_key_value(self.topology().settings()).await;
+        let store = store.map_err(|error| Error::call("opening the installation's settings", error))?;
+        hold_against(&stored_settings(&store).await?, &wanted(self))
+    }
+
     /// Deletes every event and mark: they are derived from the logs, and the caller writes them again.
     pub async fn clear_events(&self) -> Result<(), Error> {
         let name = self.topology().events();
@@ -156,21 +169,32 @@ async fn buckets(bus: &Bus) -> Result<(), Error> {
         .map_err(|error| Error::call(format!("creating object store `{name}`"), error))
 }
 
+fn wanted(bus: &Bus) -> Installation {
+    Installation { format: 1, partitions: bus.topology().partitions }
+}
+
 /// Writes the fixed settings of a new installation, or holds ours against those of the existing one.
 async fn fix_settings(bus: &Bus) -> Result<(), Error> {
     let topology = bus.topology();
     let store = bucket(bus, topology.settings(), Duration::ZERO).await?;
-    let wanted = Installation { format: 1, partitions: topology.partitions };
+    let wanted = wanted(bus);
     let bytes = serde_json::to_vec(&wanted).expect("two numbers");
     // Two hosts may start at once: the second create is refused, and then the first one's counts.
     if store.create("installation", bytes.into()).await.is_ok() {
         return Ok(());
     }
+    let found = stored_settings(&store).await?;
+    hold_against(&found, &wanted)
+}
+
+async fn stored_settings(store: &kv::Store) -> Result<Installation, Error> {
     let doing = "reading the installation's settings";
     let entry = store.get("installation").await.map_err(|error| Error::call(doing, error))?;
-    let found: Installation = entry
-        .ok_or_else(|| Error::call(doing, "they are gone"))
-        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| Error::call(doing, error)))?;
+    let bytes = entry.ok_or_else(|| Error::call(doing, "they are gone"))?;
+    serde_json::from_slice(&bytes).map_err(|error| Error::call(doing, error))
+}
+
+fn hold_against(found: &Installation, wanted: &Installation) -> Result<(), Error> {
     if found.format != wanted.format {
         let (found, wanted) = (found.format.to_string(), wanted.format.to_string());
         return Err(Error::Installation { what: "format", found, wanted });

@@ -10,4 +10,5 @@ pub mod gateway;
 pub mod log;
 pub mod output;
 pub mod progress;
+pub mod schema;
 pub mod session;

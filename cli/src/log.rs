@@ -42,17 +42,25 @@ pub async fn records(bus: &Bus, partition: PartitionId, output: Output) -> Resul
 }
 
 impl Records {
-    /// The next record; none behind the last one.
+    /// The next record as it lies in the log; none behind the last one.
+    pub async fn next_stored(&mut self) -> Result<Option<LogEntry>, Failure> {
+        let entry = self.entries.try_next().await?;
+        match entry {
+            Some(_) => self.bar.inc(1),
+            None => self.bar.finish_and_clear(),
+        }
+        Ok(entry)
+    }
+
+    /// The next record; none behind the last one. One that can not be read is a failure.
     pub async fn next(&mut self) -> Result<Option<Entry>, Failure> {
-        let Some(entry) = self.entries.try_next().await? else {
-            self.bar.finish_and_clear();
-            return Ok(None);
-        };
-        self.bar.inc(1);
+        let Some(entry) = self.next_stored().await? else { return Ok(None) };
         let (sequence, partition) = (entry.sequence, self.partition);
         let mut record = CommitRecord::decode(&entry.record).map_err(|error| {
             Failure::of("record-unreadable", &error)
-                .next(format!("record {sequence} of partition {partition} is damaged, or of a later version"))
+                .next(format!(
+                    "record {sequence} of partition {partition} is damaged, or of a later version; `orrery verify` finds what else is"
+                ))
                 .exit(exit::DATA)
         })?;
         self.bus.attach_blobs(&mut record).await?;

@@ -23,14 +23,14 @@ use std::sync::Arc;
 
 use actors_core::{Instance, Registry};
 use actors_runtime::core::{Core, Settings};
-use bus_client::events::Cursor;
 use bus_schemas::ids::Epoch;
-use bus_schemas::record::{CommitRecord, Event, Job, Mail, Position, Turn};
+use bus_schemas::record::{CommitRecord, Job, Mail, Position, Turn};
 use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, LogSequence, PartitionId, Timestamp};
 use bytes::Bytes;
 use smol_str::SmolStr;
 
 use crate::coverage::Coverage;
+use crate::store::OutgoingEvent;
 use crate::world::OwnerId;
 
 /// A broken promise.
@@ -90,7 +90,7 @@ struct PartitionAudit {
     applied_mail: BTreeMap<PartitionId, u64>,
     sent: BTreeMap<PartitionId, Vec<Mail>>,
     timers: BTreeMap<(EntityAddress, SmolStr), (Timestamp, Body)>,
-    events: Vec<(Cursor, EntityAddress, Event)>,
+    events: Vec<OutgoingEvent>,
     /// How many of `events` are in the stream.
     published: usize,
 }

@@ -15,17 +15,28 @@ use smol_str::SmolStr;
 /// How long JetStream remembers message ids, in milliseconds.
 const DUPLICATE_WINDOW_MS: u64 = DUPLICATE_WINDOW_SECONDS * 1_000;
 
-/// An event in the event stream.
-#[derive(Debug, Clone)]
-pub struct StoredEvent {
-    /// Its place in the stream; marks take places too.
-    pub stream_sequence: u64,
+/// An event on its way into the event stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutgoingEvent {
     /// Where in the log it stands.
     pub cursor: Cursor,
     /// Whose event.
     pub entity: EntityAddress,
     /// The event.
     pub event: Event,
+    /// What everything caused by one request shares.
+    pub correlation: CommandId,
+}
+
+/// An event in the event stream.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// Its place in the stream; marks take places too.
+    pub stream_sequence: u64,
+    /// The event.
+    pub event: Event,
+    /// What everything caused by one request shares.
+    pub correlation: CommandId,
 }
 
 /// A durable command.
@@ -46,8 +57,6 @@ pub struct StoredCommand {
 /// A job in the work queue.
 #[derive(Debug, Clone)]
 pub struct StoredJob {
-    /// Its message id: the attempt.
-    pub id: SmolStr,
     /// Whose queue.
     pub agent: Key,
     /// The job.
@@ -118,7 +127,7 @@ impl Store {
         partition: PartitionId,
         expected: Option<u64>,
         (upto, partial): (LogSequence, u32),
-        events: Vec<(Cursor, EntityAddress, Event)>,
+        events: Vec<OutgoingEvent>,
     ) -> Result<Mark, Mark> {
         let last = self.mark(partition);
         if expected.is_some_and(|expected| expected != last.sequence) {
@@ -127,31 +136,26 @@ impl Store {
         self.stream_length += 1;
         let mark = Mark { sequence: self.stream_length, upto, partial };
         self.marks.insert(partition, mark);
-        for (cursor, entity, event) in events {
+        for OutgoingEvent { entity, event, correlation, .. } in events {
             self.stream_length += 1;
-            let stored =
-                StoredEvent { stream_sequence: self.stream_length, cursor, entity: entity.clone(), event };
+            let stored = StoredEvent { stream_sequence: self.stream_length, event, correlation };
             self.events.entry(entity).or_default().push(stored);
         }
         Ok(mark)
     }
     /// An entity's events after `after`, looked for from a place of the stream on, as
     /// `Bus::history` finds them.
-    pub fn history(&self, entity: &EntityAddress, after: Revision, from: u64) -> Vec<Event> {
+    pub fn history(&self, entity: &EntityAddress, after: Revision, from: u64) -> Vec<StoredEvent> {
         let Some(stored) = self.events.get(entity) else { return Vec::new() };
         let Some(last) = stored.last() else { return Vec::new() };
         if last.event.revision <= after {
             return Vec::new();
         }
         if last.event.revision == after.next() {
-            return vec![last.event.clone()];
+            return vec![last.clone()];
         }
         let found = stored.iter().filter(|stored| stored.stream_sequence >= from);
-        found.filter(|stored| stored.event.revision > after).map(|stored| stored.event.clone()).collect()
-    }
-    /// All entities that have events in the stream.
-    pub fn entities(&self) -> impl Iterator<Item = &EntityAddress> {
-        self.events.keys()
+        found.filter(|stored| stored.event.revision > after).cloned().collect()
     }
     /// Stores a durable command; false when its id was seen within the duplicate window.
     pub fn hand_over(
@@ -183,7 +187,6 @@ impl Store {
         }
         self.job_ids.insert(id.clone(), now);
         self.jobs.push(StoredJob {
-            id: id.clone(),
             agent: agent.clone(),
             body: body.clone(),
             delivered: 0,

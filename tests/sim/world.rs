@@ -95,10 +95,24 @@ pub enum Happening {
     Tick(OwnerId),
     /// A host tries to take a partition over.
     TakeOver(HostId, PartitionId),
-    AppendArrives { owner: OwnerId, round: u64, commit: Commit },
-    AppendAnswered { owner: OwnerId, round: u64, answer: AppendAnswer },
-    AppendAgain { owner: OwnerId, round: u64 },
-    ReadEndOfLog { owner: OwnerId, round: u64 },
+    AppendArrives {
+        owner: OwnerId,
+        round: u64,
+        commit: Commit,
+    },
+    AppendAnswered {
+        owner: OwnerId,
+        round: u64,
+        answer: AppendAnswer,
+    },
+    AppendAgain {
+        owner: OwnerId,
+        round: u64,
+    },
+    ReadEndOfLog {
+        owner: OwnerId,
+        round: u64,
+    },
     Load(OwnerId, EntityAddress),
     Loaded(OwnerId, EntityAddress, Loaded),
     PublishEvents(OwnerId),
@@ -119,11 +133,20 @@ pub enum Happening {
     WorkerLooks(WorkerId),
     WorkerBeats(WorkerId),
     WorkerReturns(WorkerId),
-    WorkRenews { worker: WorkerId, job: usize, life: u32 },
-    WorkEnds { worker: WorkerId, job: usize, life: u32 },
+    WorkRenews {
+        worker: WorkerId,
+        job: usize,
+        life: u32,
+    },
+    WorkEnds {
+        worker: WorkerId,
+        job: usize,
+        life: u32,
+    },
 }
 
 /// What came of a run.
+#[derive(Debug)]
 pub struct Outcome {
     /// What was reached.
     pub coverage: Coverage,
@@ -131,6 +154,8 @@ pub struct Outcome {
     pub trace_hash: u64,
     /// How many steps it took.
     pub steps: u64,
+    /// How many records the logs hold at the end.
+    pub records: u64,
 }
 
 /// A run that broke a promise.
@@ -175,7 +200,11 @@ pub fn run(seed: u64, registry: &Arc<Registry>, defect: Option<Defect>) -> Resul
     let mut world = World::new(seed, registry, defect);
     let mut step = 0;
     match world.live(&mut step) {
-        Ok(()) => Ok(Outcome { coverage: world.coverage, trace_hash: world.trace.hash(), steps: step }),
+        Ok(()) => {
+            let records = world.partitions().map(|partition| world.audit.last(partition).0).sum();
+            let trace_hash = world.trace.hash();
+            Ok(Outcome { coverage: world.coverage, trace_hash, steps: step, records })
+        }
         Err(violation) => Err(Box::new(Failure { seed, step, violation, trace: world.trace.last() })),
     }
 }
@@ -190,7 +219,7 @@ impl World {
             batch_events_max: random.between(1, 6) as usize,
             snapshot_records: random.between(3, 40),
             flood: random.chance(100) || defect == Some(Defect::SnapshotClaimsMore),
-            wild_steps: random.between(300, 900),
+            wild_steps: random.between(300, 2_000),
         };
         let faults = Faults::drawn(&mut random);
         let mut world = Self {
@@ -260,7 +289,9 @@ impl World {
             Happening::Stages(owner) => self.stages(owner)?,
             Happening::Tick(owner) => self.tick(owner)?,
             Happening::TakeOver(host, partition) => self.take_over(host, partition)?,
-            Happening::AppendArrives { owner, round, commit } => self.append_arrives(owner, round, &commit)?,
+            Happening::AppendArrives { owner, round, commit } => {
+                self.append_arrives(owner, round, &commit)?
+            }
             Happening::AppendAnswered { owner, round, answer } => {
                 self.append_answered(owner, round, answer)?
             }
@@ -332,23 +363,23 @@ impl World {
         self.calm = true;
         self.calm_hosts();
         self.calm_workers();
-        self.calm_clients();
     }
 
     /// What keeps the world from resting, if anything does.
     pub fn unrest(&self) -> Option<String> {
         for partition in self.partitions() {
-            let serving: Vec<&Owner> =
-                self.owners.values().filter(|owner| owner.serves(partition)).collect();
+            let serving: Vec<&Owner> = self.owners.values().filter(|owner| owner.serves(partition)).collect();
             let [owner] = serving[..] else {
                 return Some(format!("partition {partition} has {} owners", serving.len()));
             };
             if !owner.rests() {
                 return Some(format!("partition {partition} is at work"));
             }
-            if let Some(command) = self.store.inbox.iter().find(|command| {
-                command.partition == partition && command.sequence > owner.core.state.inbox
-            }) {
+            if let Some(command) =
+                self.store.inbox.iter().find(|command| {
+                    command.partition == partition && command.sequence > owner.core.state.inbox
+                })
+            {
                 return Some(format!("inbox {} waits", command.sequence));
             }
         }

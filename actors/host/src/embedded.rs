@@ -225,5 +225,5 @@ fn version(program: &Path) -> Option<String> {
     }
     let output = std::process::Command::new(program).arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    text.trim().rsplit(['v', ' ']).next().map(str::to_owned)
+    text.trim().strip_prefix("nats-server: v").map(str::to_owned)
 }

@@ -300,7 +300,10 @@ impl Partition {
         let (bus, registry) = (self.bus.clone(), Arc::clone(&self.registry));
         self.loads.push(
             async move {
-                tokio::time::sleep(pause).await;
+                // The timer's wheel turns once a millisecond, also for a pause of nothing.
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
                 let loaded = fold::load(&bus, &registry, &entity).await;
                 (entity, loaded)
             }

@@ -149,7 +149,7 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     let events = session.bus.events(query).await?;
     tokio::select! {
         ended = print(events, &arguments, output) => ended,
-        () = interrupted() => Ok(()),
+        () = interrupted() => Err(Failure::new("interrupted", "events go on").exit(exit::INTERRUPTED)),
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::verify::{audit, whole};
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
 use crate::gateway::{READ_MODEL_FILES, get};
@@ -22,6 +23,9 @@ use crate::session::Session;
 
 /// Records that are published at once.
 const RECORDS_PER_ROUND_MAX: usize = 64;
+/// How long the records of one round may take: a round is some hundred milliseconds of work, and a
+/// server that takes no writes would otherwise be asked for ever.
+const ROUND_PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked whether a read model is complete.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -63,36 +67,54 @@ impl Show for Rebuilt {
 
 /// Writes it again.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    idle(session).await?;
+    no_gateway(session)?;
     let (mut written, mut read) = (None, None);
     if let What::Events = arguments.what {
+        no_host(session).await?;
         let (records, events) = rebuild_events(session, output).await?;
         (written, read) = (Some(events), Some(records));
+        output.say("verifying what was written");
+        whole(&audit(session, None, output).await?)?;
     }
     let applied = rebuild_views(session).await?;
     output.show(&Rebuilt { records: read, events: written, applied });
     Ok(())
 }
 
-/// Refuses while anybody writes events or reads them into this directory's model.
-async fn idle(session: &Session) -> Result<(), Failure> {
+/// Refuses while a gateway reads into this directory's model.
+fn no_gateway(session: &Session) -> Result<(), Failure> {
+    match Discovery::find(&session.config.data_dir)? {
+        Some(found) => Err(still_running(&format!("process {} runs on the data directory", found.pid))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses while anybody writes events.
+async fn no_host(session: &Session) -> Result<(), Failure> {
     let leases = session.bus.leases().await?;
-    let gateway = Discovery::find(&session.config.data_dir)?;
-    let who = match (leases.hosts.first().or_else(|| leases.holders.values().next()), gateway) {
-        (Some(host), _) => format!("host `{host}` runs"),
-        (None, Some(found)) => format!("process {} runs on the data directory", found.pid),
-        (None, None) => return Ok(()),
-    };
-    Err(Failure::new("still-running", format!("{who}, and what it writes would mix with what is written again"))
+    match leases.hosts.first().or_else(|| leases.holders.values().next()) {
+        Some(host) => Err(still_running(&format!("host `{host}` runs"))),
+        None => Ok(()),
+    }
+}
+
+fn still_running(who: &str) -> Failure {
+    let message = format!("{who}, and what it writes would mix with what is written again");
+    Failure::new("still-running", message)
         .next("stop every host and this directory's gateway (`orrery down`); a host that was killed is forgotten after 4 seconds")
-        .exit(exit::UNAVAILABLE))
+        .exit(exit::UNAVAILABLE)
 }
 
 async fn rebuild_events(session: &Session, output: Output) -> Result<(u64, u64), Failure> {
     let bus = &session.bus;
-    bus.clear_events().await?;
-    // They name places in the event stream, and those are others now.
+    // A log that can not be read must not cost the stream that was made of it.
+    for partition in bus.topology().all_partitions() {
+        let mut records = records(bus, partition, output).await?;
+        while records.next().await?.is_some() {}
+    }
+    // They name places in the event stream, and those are others soon.
     bus.drop_snapshots().await?;
+    bus.clear_events().await?;
     let (mut read, mut written) = (0, 0);
     for partition in bus.topology().all_partitions() {
         let mut events = Events::new(bus.clone(), partition, bus.mark(partition).await?);
@@ -108,7 +130,7 @@ async fn rebuild_events(session: &Session, output: Output) -> Result<(u64, u64),
                 round.push(Arc::new(committed));
             }
             if round.len() == RECORDS_PER_ROUND_MAX || (ended && !round.is_empty()) {
-                events.publish(&round).await;
+                publish(&mut events, &round).await?;
                 round.clear();
             }
             if ended {
@@ -117,6 +139,14 @@ async fn rebuild_events(session: &Session, output: Output) -> Result<(u64, u64),
         }
     }
     Ok((read, written))
+}
+
+async fn publish(events: &mut Events, round: &[Arc<Committed>]) -> Result<(), Failure> {
+    tokio::time::timeout(ROUND_PATIENCE, events.publish(round)).await.map_err(|_| {
+        Failure::new("nats-call-failed", format!("the event stream took no writes for {ROUND_PATIENCE:?}"))
+            .next("`orrery doctor` shows what the server lacks; rebuilding again is safe")
+            .exit(exit::UNAVAILABLE)
+    })
 }
 
 /// Removes the read model, and lets a gateway that nobody else can find build it again.

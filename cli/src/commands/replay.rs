@@ -1,11 +1,12 @@
 //! `orrery replay`: an entity's state after each event, or its recorded commands decided again.
 
 mod difference;
-mod redecide;
+pub mod redecide;
 
 use actors_core::Instance;
-use bus_client::StoredEvent;
-use bus_schemas::{Hash, Revision};
+use bus_client::{EventQuery, StoredEvent};
+use bus_schemas::{EntityAddress, Hash};
+use futures::{Stream, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -88,30 +89,59 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
             .next(format!("the kinds are {}", known.join(", ")))
             .exit(exit::USAGE)
     })?;
-    let history = session.bus.history(&entity, Revision(0), 0).await?;
-    let last = arguments.at.unwrap_or(u64::MAX);
-    let found = history.last().map_or(0, |stored| stored.event.revision.0);
-    if found == 0 || (arguments.at.is_some() && !(1..=found).contains(&last)) {
-        let message = match found {
-            0 => format!("`{entity}` has no events"),
-            _ => format!("`{entity}` has revisions 1 to {found}, not {last}"),
-        };
-        let next = "`orrery events` shows what there is";
-        return Err(Failure::new("entity-not-found", message).next(next).exit(exit::NOT_FOUND));
-    }
-    let (mut hash, mut before) = (Hash::default(), Value::Null);
-    let shown = |stored: &StoredEvent| arguments.step || stored.event.revision.0 == last.min(found);
-    for stored in history.iter().take_while(|stored| stored.event.revision.0 <= last) {
-        hash = fold(&mut *instance, stored, hash)?;
-        if shown(stored) {
-            let after = instance.state();
-            output.show(&step(stored, &before, &after, &arguments));
+    let mut events = events_of(session, &entity).await?;
+    let (mut hash, mut before, mut last) = (Hash::default(), Value::Null, None);
+    let upto = arguments.at.unwrap_or(u64::MAX);
+    while let Some(stored) = events.try_next().await.map_err(unreadable)? {
+        if stored.event.revision.0 > upto {
+            break;
         }
-        if arguments.diff {
+        // Nothing was there before the first event.
+        if arguments.diff && last.is_some() {
             before = instance.state();
         }
+        hash = fold(&mut *instance, &stored, hash)?;
+        if arguments.step {
+            output.show(&step(&stored, &before, &instance.state(), &arguments));
+        }
+        last = Some(stored);
+    }
+    let last = last.ok_or_else(|| {
+        missing(match arguments.at {
+            Some(at) => format!("`{entity}` has no events up to revision {at}"),
+            None => format!("`{entity}` has no events"),
+        })
+    })?;
+    let found = last.event.revision.0;
+    if arguments.at.is_some_and(|at| at > found) {
+        return Err(missing(format!("`{entity}` has revisions 1 to {found}, not {upto}")));
+    }
+    if !arguments.step {
+        output.show(&step(&last, &before, &instance.state(), &arguments));
     }
     Ok(())
+}
+
+/// The events of an entity that exist now.
+async fn events_of(
+    session: &Session,
+    entity: &EntityAddress,
+) -> Result<impl Stream<Item = Result<StoredEvent, bus_client::Error>> + Unpin + use<>, Failure> {
+    let query = EventQuery { subjects: vec![session.bus.subjects().event(entity)], from: 0 };
+    Ok(session.bus.events_until_now(query).await?)
+}
+
+/// Damage is no outage: the exit code tells one from the other.
+fn unreadable(error: bus_client::Error) -> Failure {
+    let damaged = matches!(error, bus_client::Error::Event { .. } | bus_client::Error::Blob { .. });
+    let failure = Failure::from(error);
+    if damaged { failure.exit(exit::DATA) } else { failure }
+}
+
+fn missing(message: String) -> Failure {
+    Failure::new("entity-not-found", message)
+        .next("`orrery events` shows what there is")
+        .exit(exit::NOT_FOUND)
 }
 
 fn step(stored: &StoredEvent, before: &Value, after: &Value, arguments: &Arguments) -> Step {

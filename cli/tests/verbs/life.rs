@@ -1,5 +1,6 @@
 //! `up`, `down`, `run`, `config`, `completions`: the life of a system.
 
+use crate::schema::check;
 use crate::world::{World, orrery, repository};
 
 /// The first thing anybody does: one command makes a report, and the commands that it prints work
@@ -12,6 +13,7 @@ fn run_makes_a_report_and_what_it_prints_can_be_typed() {
     let repo = repo.to_str().expect("UTF-8");
     let done = orrery(&data_dir, &["--json", "run", "Report on this repository", "--repo", repo]).good();
     let outcome = done.line();
+    check("run", &outcome);
     assert_eq!(outcome["state"], "completed");
     let names: Vec<_> =
         outcome["artifacts"].as_array().expect("a list").iter().map(|file| &file["name"]).collect();
@@ -32,6 +34,7 @@ fn run_makes_a_report_and_what_it_prints_can_be_typed() {
 #[test]
 fn one_system_on_one_data_directory() {
     let world = World::start();
+    check("up", &world.banner);
     let repo = repository(world.data_dir());
     let repo = repo.to_str().expect("UTF-8");
     for field in ["http", "nats_url", "monitor_url", "profile", "fsync"] {

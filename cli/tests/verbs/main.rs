@@ -1,4 +1,9 @@
 //! The command line as people and programs use it: the real binary, against a real system.
 
+mod damage;
+mod doctor;
+mod history;
 mod life;
+mod schema;
+mod task;
 mod world;

@@ -1,14 +1,15 @@
 //! What every record and every turn in a log must keep.
 
-use actors_core::{Context, TurnError};
+use actors_core::{Context, Origin, TurnError};
 use actors_runtime::decide::timer_command_id;
 use bus_client::events::Cursor;
 use bus_schemas::envelope::code;
 use bus_schemas::record::{CommitRecord, Event, Source, TimerChange, Turn};
-use bus_schemas::{EntityAddress, LogSequence, PartitionId, Revision};
+use bus_schemas::{LogSequence, PartitionId};
 
 use super::{Audit, Check, hold, violated};
 use crate::coverage::{Coverage, Reached};
+use crate::store::OutgoingEvent;
 use crate::world::OwnerId;
 
 impl Audit {
@@ -197,22 +198,20 @@ impl Audit {
                 format!("revision {} of `{}` follows {revision}", event.revision, turn.entity)
             })?;
             (revision, hash) = (event.revision, event.hash);
-            self.note_event(partition, record, &turn.entity, event);
+            self.note_event(partition, record, turn, event);
         }
         Ok(())
     }
 
-    fn note_event(
-        &mut self,
-        partition: PartitionId,
-        record: LogSequence,
-        entity: &EntityAddress,
-        event: &Event,
-    ) {
+    fn note_event(&mut self, partition: PartitionId, record: LogSequence, turn: &Turn, event: &Event) {
         let log = self.log_mut(partition);
-        let before = log.events.iter().rev().take_while(|(cursor, ..)| cursor.record == record).count();
-        let cursor = Cursor { partition, record, index: before as u32 };
-        log.events.push((cursor, entity.clone(), event.clone()));
+        let before = log.events.iter().rev().take_while(|known| known.cursor.record == record).count();
+        log.events.push(OutgoingEvent {
+            cursor: Cursor { partition, record, index: before as u32 },
+            entity: turn.entity.clone(),
+            event: event.clone(),
+            correlation: turn.command.correlation,
+        });
     }
 
     /// Deciding a recorded command again gives what the record says: events, mail, timers and jobs,
@@ -235,6 +234,10 @@ impl Audit {
         };
         let alike = match instance.turn(&turn.command.body, &context) {
             Ok(again) => {
+                if !again.events.is_empty() {
+                    let (correlation, trace) = (turn.command.correlation, turn.command.trace);
+                    instance.begin(Origin { correlation, trace });
+                }
                 let sends = turn.sends.iter().map(|mail| (&mail.to, &mail.command.body));
                 let timers = turn.timers.iter().map(|timer| format!("{timer:?}"));
                 turn.refusal.is_none()
@@ -244,16 +247,11 @@ impl Audit {
                     && again.jobs.iter().map(|job| &job.id).eq(turn.jobs.iter().map(|job| &job.id))
             }
             Err(TurnError::Refused(refusal)) => turn.refusal == Some(refusal),
-            Err(TurnError::Malformed(_) | TurnError::Poison(_)) => turn.dead.is_some(),
+            Err(TurnError::Malformed(_) | TurnError::Poison(_) | TurnError::Broken(_)) => turn.dead.is_some(),
         };
         let revision = turn.events.last().map_or(instance.revision(), |event| event.revision);
         hold(alike && revision == instance.revision(), "commands_decide_alike", || {
             format!("deciding {} of `{}` again leads to something else", turn.command.id, turn.entity)
         })
-    }
-
-    /// The revision of an entity as the log has it.
-    pub fn revision(&self, entity: &EntityAddress) -> Revision {
-        self.entities.get(entity).map_or(Revision(0), |instance| instance.revision())
     }
 }

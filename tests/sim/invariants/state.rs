@@ -4,12 +4,11 @@ use actors_core::Instance;
 use actors_runtime::core::Core;
 use actors_runtime::fold::{self, Loaded};
 use actors_runtime::state::PartitionState;
-use bus_client::events::Cursor;
 use bus_schemas::record::Event;
 use bus_schemas::{EntityAddress, LogSequence, PartitionId};
 
 use super::{Audit, Check, hold, violated};
-use crate::store::StoredCommand;
+use crate::store::{OutgoingEvent, StoredCommand};
 
 impl Audit {
     /// The live state of an owner without open turns is the fold of its log from the first record on,
@@ -27,15 +26,13 @@ impl Audit {
     }
 
     /// Live entities without open turns are what the log makes of them.
-    pub fn entities_equal_log<'a>(
-        &self,
-        core: &Core,
-        only: impl Fn(&EntityAddress) -> bool + 'a,
-    ) -> Check {
+    pub fn entities_equal_log<'a>(&self, core: &Core, only: impl Fn(&EntityAddress) -> bool + 'a) -> Check {
         for (entity, cached) in core.entities().filter(|(entity, _)| only(entity)) {
             match &cached.instance {
                 Ok(instance) => self.entity_equals_log("fold_equals_live", entity, &**instance)?,
-                Err(stopped) => return violated("fold_equals_live", format!("`{entity}`: {}", stopped.reason)),
+                Err(stopped) => {
+                    return violated("fold_equals_live", format!("`{entity}`: {}", stopped.reason));
+                }
             }
         }
         Ok(())
@@ -45,8 +42,9 @@ impl Audit {
         let Some(known) = self.entities.get(entity) else {
             return hold(live.revision().0 == 0, name, || format!("`{entity}` is not in the log"));
         };
-        let same =
-            known.revision() == live.revision() && known.hash() == live.hash() && known.state() == live.state();
+        let same = known.revision() == live.revision()
+            && known.hash() == live.hash()
+            && known.state() == live.state();
         hold(same, name, || {
             format!(
                 "`{entity}` is at revision {} in the log, {} live\n  log:  {}\n  live: {}",
@@ -69,20 +67,16 @@ impl Audit {
 
     /// The event stream holds each partition's events in the log's order, without gap or duplicate, and
     /// never one that is not in the log.
-    pub fn derived_stream_is_the_log(
-        &mut self,
-        partition: PartitionId,
-        batch: &[(Cursor, EntityAddress, Event)],
-    ) -> Check {
+    pub fn derived_stream_is_the_log(&mut self, partition: PartitionId, batch: &[OutgoingEvent]) -> Check {
         let log = self.log_mut(partition);
         for stored in batch {
             let expected = log.events.get(log.published);
             hold(expected == Some(stored), "derived_stream_is_the_log", || {
                 format!(
                     "partition {partition} published {} of `{}`; the next in the log is {:?}",
-                    stored.0,
-                    stored.1,
-                    expected.map(|(cursor, entity, _)| format!("{cursor} of `{entity}`"))
+                    stored.cursor,
+                    stored.entity,
+                    expected.map(|next| format!("{} of `{}`", next.cursor, next.entity))
                 )
             })?;
             log.published += 1;
@@ -113,14 +107,16 @@ impl Audit {
     /// Every entity, folded from its events in the log alone with `replay`, is what deciding made of it.
     pub fn fold_from_scratch(&self) -> Check {
         let mut events = std::collections::BTreeMap::<&EntityAddress, Vec<&Event>>::new();
-        for (_, entity, event) in self.partitions.values().flat_map(|log| &log.events) {
+        for OutgoingEvent { entity, event, .. } in self.partitions.values().flat_map(|log| &log.events) {
             events.entry(entity).or_default().push(event);
         }
         for (entity, events) in events {
             let fresh = self.registry.make(&entity.kind).expect("only known kinds have events");
             match fold::replay(fresh, events) {
                 Ok(instance) => self.entity_equals_log("fold_equals_live", entity, &*instance)?,
-                Err(stopped) => return violated("fold_equals_live", format!("`{entity}`: {}", stopped.reason)),
+                Err(stopped) => {
+                    return violated("fold_equals_live", format!("`{entity}`: {}", stopped.reason));
+                }
             }
         }
         Ok(())

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bus_schemas::Key;
 use bus_schemas::events::{broker, task};
 use bus_schemas::record::Event;
-use bus_schemas::Key;
 use bus_schemas::wire::WireEvent;
 
 use super::{Audit, Check, hold, violated};
@@ -38,7 +38,12 @@ fn read<T: WireEvent>(event: &Event) -> Result<T, super::Violation> {
 impl Audit {
     /// An attempt is issued once, ends once, and attempts only count up: a result that comes twice,
     /// late, or from two workers is counted once.
-    pub(super) fn attempt_counted_once(&mut self, task: &Key, event: &Event, coverage: &mut Coverage) -> Check {
+    pub(super) fn attempt_counted_once(
+        &mut self,
+        task: &Key,
+        event: &Event,
+        coverage: &mut Coverage,
+    ) -> Check {
         let event = read::<task::Event>(event)?;
         self.tasks.entry(task.clone()).or_default().event(task, &event, coverage)
     }

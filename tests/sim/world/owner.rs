@@ -71,6 +71,8 @@ pub struct Owner {
     pub mail_ready: BTreeMap<PartitionId, u64>,
     pub mail_oldest: BTreeMap<PartitionId, u64>,
     pub last_snapshot: LogSequence,
+    /// The event stream's sequence when the fan-out was last heard of.
+    pub stream_sequence: u64,
     /// Whether the stages are on the agenda already.
     pub awake: bool,
     /// When the agenda looks at the timers next.

@@ -21,6 +21,10 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 const SKEW_MS_WARN: u64 = 1_000;
 /// Clocks that differ by more make them useless.
 const SKEW_MS_FAIL: u64 = 60_000;
+/// Above this, JetStream's storage is full within days where it grew within weeks.
+const STORAGE_PERCENT_WARN: u64 = 80;
+/// Above this, writes may be refused at any moment.
+const STORAGE_PERCENT_FAIL: u64 = 95;
 /// Durable commands that wait: more than a takeover leaves behind.
 const BACKLOG_WARN: u64 = 10_000;
 /// Events that are committed and not out: more than some seconds of work.
@@ -31,6 +35,11 @@ pub async fn checks(session: &Session) -> Vec<Check> {
     let bus = &session.bus;
     let mut checks = vec![server(session).await];
     checks.extend(clock(session).await);
+    checks.extend(storage(session).await);
+    if let Err(error) = bus.check_installation().await {
+        checks.push(Check::of("installation", error.into()));
+    }
+    checks.extend(settings(bus).await);
     match streams(bus).await {
         Ok(found) => checks.extend(found),
         Err(error) => {
@@ -73,6 +82,46 @@ async fn clock(session: &Session) -> Option<Check> {
         ..SKEW_MS_FAIL => Check::warn("clock", detail, fix),
         _ => Check::fail("clock", detail, fix),
     })
+}
+
+/// How full JetStream's storage is; none where monitoring is not known: the server check says so.
+async fn storage(session: &Session) -> Vec<Check> {
+    let found = bus_client::server::storage(&session.config.nats).await.unwrap_or_default();
+    let check = |server: bus_client::server::Storage| {
+        let used = server.used_bytes;
+        let Some(most) = server.bytes_max else {
+            return Check::ok("storage", format!("{} MiB used, without a limit", used >> 20));
+        };
+        let detail = format!("{} of {} MiB used", used >> 20, most >> 20);
+        let fix = "raise `max_file_store` on the server, or give it a larger disk";
+        match used.saturating_mul(100) / most {
+            STORAGE_PERCENT_FAIL.. => Check::fail("storage", detail, fix),
+            STORAGE_PERCENT_WARN.. => Check::warn("storage", detail, fix),
+            _ => Check::ok("storage", detail),
+        }
+    };
+    found.into_iter().map(check).collect()
+}
+
+/// Whether streams and buckets have the settings that the promises rest on.
+async fn settings(bus: &Bus) -> Vec<Check> {
+    let deviations = match bus.deviations().await {
+        Ok(deviations) => deviations,
+        Err(error) => return vec![Check::of("topology", error.into())],
+    };
+    if deviations.is_empty() {
+        return vec![Check::ok("topology", "every stream and bucket is as it was made")];
+    }
+    let check = |deviation: bus_client::inspect::Deviation| {
+        let bus_client::inspect::Deviation { stream, setting, found, wanted, grave } = deviation;
+        let detail = format!("{stream}: {setting} is {found}, not {wanted}");
+        let fix = match setting {
+            "stream" => "`orrery up` makes what is missing; what it held is gone".to_owned(),
+            _ => format!("set it back: `nats stream edit {stream}`"),
+        };
+        if grave { Check::fail("topology", detail, fix) } else { Check::warn("topology", detail, fix) }
+    };
+    deviations.into_iter().map(check).collect()
 }
 
 /// Whether every stream and bucket is there, and what waits in them.

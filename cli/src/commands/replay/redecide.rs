@@ -1,8 +1,9 @@
 //! `orrery replay --redecide`: the recorded commands, decided again by this program on the state
 //! that the log had, and compared with what the log says that they led to.
 //!
-//! The runtime's own stage decides. What is compared: events byte for byte, refusals, replies, mail,
-//! timers, jobs and dead letters. What is not: span ids, which are drawn anew for each turn.
+//! The runtime's own stage decides; everything it needs stands in the record. What is compared:
+//! events byte for byte, refusals, replies, mail, timers, jobs and dead letters. What is not: span
+//! ids, which are drawn anew for each turn.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,8 +11,9 @@ use actors_core::Registry;
 use actors_runtime::decide::{Desk, decide};
 use actors_runtime::fold::Cached;
 use actors_runtime::state::PartitionState;
-use bus_schemas::record::{Event, Turn};
-use bus_schemas::{EntityAddress, PartitionId, Revision};
+use bus_schemas::envelope::code;
+use bus_schemas::record::{Event, Mail, Turn};
+use bus_schemas::{Body, EntityAddress, PartitionId, Revision};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -54,7 +56,7 @@ impl Show for Divergence {
 pub struct Summary {
     /// Commands that were decided again.
     pub commands: u64,
-    /// Commands of entities that had diverged before: not compared.
+    /// Commands that were not compared: the state of their entity was no longer the log's.
     pub skipped: u64,
     /// Entities that diverged.
     pub diverged: u64,
@@ -62,10 +64,15 @@ pub struct Summary {
 
 impl Show for Summary {
     fn text(&self) -> String {
-        match self.diverged {
-            0 => format!("{} commands decided again: all lead to the same", self.commands),
-            many => format!("{} commands decided again: {many} entities diverge", self.commands),
-        }
+        let verdict = match self.diverged {
+            0 => "all lead to the same".to_owned(),
+            many => format!("{many} entities diverge"),
+        };
+        let skipped = match self.skipped {
+            0 => String::new(),
+            many => format!("; {many} more could not be compared"),
+        };
+        format!("{} commands decided again: {verdict}{skipped}", self.commands)
     }
 }
 
@@ -112,7 +119,10 @@ struct Again<'a> {
     only: Option<&'a EntityAddress>,
     state: PartitionState,
     live: HashMap<EntityAddress, Cached>,
+    /// Entities with a divergence.
     diverged: HashSet<EntityAddress>,
+    /// Entities whose state is no longer the log's.
+    lost: HashSet<EntityAddress>,
     summary: Summary,
 }
 
@@ -125,6 +135,7 @@ impl<'a> Again<'a> {
             state: PartitionState { partition, ..PartitionState::default() },
             live: HashMap::new(),
             diverged: HashSet::new(),
+            lost: HashSet::new(),
             summary: Summary::default(),
         }
     }
@@ -133,7 +144,7 @@ impl<'a> Again<'a> {
     fn turn(&mut self, record: u64, turn: &Turn, output: Output) {
         let wanted = self.only.is_none_or(|only| *only == turn.entity);
         if wanted && self.was_decided(turn) {
-            if self.diverged.contains(&turn.entity) {
+            if self.lost.contains(&turn.entity) {
                 self.summary.skipped += 1;
             } else {
                 self.decide(record, turn, output);
@@ -146,11 +157,9 @@ impl<'a> Again<'a> {
     fn was_decided(&self, turn: &Turn) -> bool {
         let unreadable = turn.dead.as_ref().is_some_and(|dead| dead.subject.is_some());
         let ours = turn.entity.partition(self.partitions) == self.state.partition;
-        let stopped = turn
-            .refusal
-            .as_ref()
-            .is_some_and(|refusal| refusal.code == bus_schemas::envelope::code::ENTITY_STOPPED);
-        ours && !unreadable && !stopped && self.registry.knows(&turn.entity.kind)
+        let runtimes = [code::ENTITY_STOPPED, code::ID_REUSED];
+        let refused = turn.refusal.as_ref().is_some_and(|refusal| runtimes.contains(&refusal.code.as_str()));
+        ours && !unreadable && !refused && self.registry.knows(&turn.entity.kind)
     }
 
     fn decide(&mut self, record: u64, turn: &Turn, output: Output) {
@@ -164,6 +173,12 @@ impl<'a> Again<'a> {
         let desk = Desk { outbox: &self.state.outbox, partitions: self.partitions, now: turn.at };
         let again = decide(cached, turn.entity.clone(), turn.source.clone(), turn.command.clone(), &desk);
         self.summary.commands += 1;
+        // An entity that broke is loaded again when its host next has to; what it said until then
+        // can not be told from the log.
+        if cached.instance.is_err() || turn.events != again.events {
+            self.lost.insert(turn.entity.clone());
+            self.live.remove(&turn.entity);
+        }
         let Some((what, recorded, decided)) = difference(turn, &again) else { return };
         output.show(&Divergence {
             entity: turn.entity.to_string(),
@@ -174,10 +189,7 @@ impl<'a> Again<'a> {
             recorded,
             decided,
         });
-        self.summary.diverged += 1;
-        self.diverged.insert(turn.entity.clone());
-        // The state is now another one than the log's: nothing after it could be compared.
-        self.live.remove(&turn.entity);
+        self.summary.diverged += u64::from(self.diverged.insert(turn.entity.clone()));
     }
 }
 
@@ -190,11 +202,6 @@ fn difference(recorded: &Turn, decided: &Turn) -> Option<(&'static str, Value, V
     if recorded.refusal != decided.refusal {
         return Some(("refusal", text(&recorded.refusal), text(&decided.refusal)));
     }
-    let sends = |turn: &Turn| {
-        let mut sends = turn.sends.clone();
-        sends.iter_mut().for_each(|mail| mail.command.trace = None);
-        sends
-    };
     if sends(recorded) != sends(decided) {
         return Some(("sends", text(&recorded.sends), text(&decided.sends)));
     }
@@ -210,10 +217,79 @@ fn difference(recorded: &Turn, decided: &Turn) -> Option<(&'static str, Value, V
     (recorded.reply != decided.reply).then(|| ("reply", text(&recorded.reply), text(&decided.reply)))
 }
 
+/// The mail of a turn without span ids. The note about a dead letter has one in its body: that of the
+/// span before the turn's own, and the record has only the turn's.
+fn sends(turn: &Turn) -> Vec<Mail> {
+    let mut sends = turn.sends.clone();
+    for mail in &mut sends {
+        mail.command.trace = None;
+        if turn.dead.is_some()
+            && let Ok(mut note) = serde_json::from_slice::<Value>(&mail.command.body.bytes)
+            && let Some(fields) = note.as_object_mut()
+        {
+            fields.remove("traceparent");
+            mail.command.body = Body::json(&note);
+        }
+    }
+    sends
+}
+
 fn events(events: &[Event]) -> Value {
     let body = |event: &Event| {
         serde_json::from_slice(&event.body)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&event.body).into_owned()))
     };
     events.iter().map(body).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_schemas::commands::probe::Command as Probe;
+    use bus_schemas::record::{Command, Source};
+    use bus_schemas::{CommandId, Key, Kind, Timestamp};
+    use bytes::Bytes;
+
+    use super::*;
+
+    /// What a new probe makes of being touched, as its log has it.
+    fn touched(times: u64) -> Vec<Turn> {
+        let entity = EntityAddress::new(Kind::from_static("probe"), Key::parse("p").expect("a key"));
+        let instance = actors_logic::registry().make(&entity.kind).expect("the kind exists");
+        let mut cached = Cached { instance: Ok(instance), group: 0, snapshot: Revision(0) };
+        let state = PartitionState::default();
+        let desk = Desk { outbox: &state.outbox, partitions: 1, now: Timestamp(1) };
+        let touch = |number: u64| Command {
+            id: CommandId::from_text(&number.to_string()),
+            body: Body::json(&Probe::Touch { note: String::new() }),
+            cause: None,
+            correlation: CommandId::from_text("request"),
+            trace: None,
+            caller: None,
+        };
+        (0..times)
+            .map(|number| decide(&mut cached, entity.clone(), Source::Ask, touch(number), &desk))
+            .collect()
+    }
+
+    fn again(turns: &[Turn]) -> (u64, u64, u64) {
+        let mut again = Again::new(PartitionId(0), 1, None);
+        turns.iter().for_each(|turn| again.turn(1, turn, Output::new(true)));
+        let Summary { commands, skipped, diverged } = again.summary;
+        (commands, skipped, diverged)
+    }
+
+    #[test]
+    fn what_leads_to_other_events_diverges_once_and_is_followed_no_further() {
+        assert_eq!(again(&touched(3)), (3, 0, 0));
+        let mut turns = touched(3);
+        turns[1].events[0].body = Bytes::from_static(b"{}");
+        assert_eq!(again(&turns), (2, 1, 1));
+    }
+
+    #[test]
+    fn what_leads_to_another_reply_diverges_and_is_followed() {
+        let mut turns = touched(3);
+        turns[1].reply = Bytes::from_static(b"{}");
+        assert_eq!(again(&turns), (3, 0, 1));
+    }
 }

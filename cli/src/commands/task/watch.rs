@@ -1,5 +1,7 @@
 //! `orrery task watch`: follows a task and everything below it to its end.
 
+use std::time::Duration;
+
 use bus_client::{Bus, EventQuery};
 use bus_schemas::commands::task::Failure as TaskFailure;
 use bus_schemas::events::task::Event;
@@ -14,6 +16,11 @@ use crate::failure::{Failure, exit};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::session::Session;
+
+/// How long a task that was just acknowledged may take to appear in the event stream.
+const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked for.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How a task ended.
 #[derive(Debug)]
@@ -70,8 +77,12 @@ fn stream_ended() -> Failure {
 /// Follows a task, and fails as it fails.
 pub(super) async fn run(session: &Session, id: &str, output: Output) -> Result<(), Failure> {
     let task = address::task(id)?;
-    let history = session.bus.history(&task, Revision(0), 0).await?;
-    if history.is_empty() {
+    let visible = tokio::time::Instant::now() + VISIBLE_PATIENCE;
+    while session.bus.history(&task, Revision(0), 0).await?.is_empty() {
+        if tokio::time::Instant::now() < visible {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        }
         return Err(Failure::new("task-not-found", format!("there is no task {id}"))
             .next("`orrery task list` shows what there is")
             .exit(exit::NOT_FOUND));

@@ -1,0 +1,414 @@
+//! The audit: everything that derives from the logs is held against them.
+//!
+//! Four passes: the marks (how far the event stream must be), the snapshots, the event stream, the
+//! logs. Hash chains cover content, so an entity whose last revision and hash agree agrees in every
+//! event, and memory holds one link of each entity. What is written meanwhile lies behind the marks
+//! and is not asked for.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use actors_runtime::fold::EntitySnapshot;
+use actors_runtime::state::PartitionState;
+use actors_runtime::takeover;
+use bus_client::events::Cursor;
+use bus_client::log::LogEntry;
+use bus_client::{EventQuery, StoredEvent};
+use bus_schemas::record::{CommitRecord, Event, Source};
+use bus_schemas::{EntityAddress, Hash, LogSequence, PartitionId, Revision};
+use futures::StreamExt;
+
+use super::{Finding, Summary};
+use crate::address;
+use crate::failure::{Failure, chain};
+use crate::log::records;
+use crate::output::Output;
+use crate::session::Session;
+
+/// Findings that are printed one by one; the rest is counted.
+const FINDINGS_SHOWN_MAX: u64 = 20;
+
+/// Looks at everything, or at one entity, and prints findings.
+pub async fn audit(
+    session: &Session,
+    only: Option<&EntityAddress>,
+    output: Output,
+) -> Result<Summary, Failure> {
+    let bus = &session.bus;
+    let mut audit = Audit { output, ..Audit::new() };
+    let partitions: Vec<PartitionId> = match only {
+        Some(entity) => vec![entity.partition(bus.topology().partitions)],
+        None => bus.topology().all_partitions().collect(),
+    };
+    for partition in &partitions {
+        let mark = bus.mark(*partition).await?;
+        audit.marks.insert(*partition, (mark.upto, mark.partial));
+    }
+    // What a snapshot has is in the log before it, so the snapshots are read first.
+    if only.is_none() {
+        audit.read_snapshots(session, &partitions).await?;
+    }
+    audit.read_stream(session, only).await?;
+    for partition in partitions {
+        audit.read_log(session, partition, only).await?;
+    }
+    audit.compare();
+    audit.summary.entities = audit.logged.len() as u64;
+    Ok(audit.summary)
+}
+
+/// The last link of an entity's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Link {
+    revision: Revision,
+    hash: Hash,
+}
+
+impl Link {
+    /// Goes on with an event, and says why it does not follow.
+    fn follow(&mut self, event: &Event) -> Option<(&'static str, String)> {
+        let (expected, linked) = (
+            self.revision.next(),
+            self.hash.link(event.revision, &event.event_type, event.schema, &event.body),
+        );
+        let former = std::mem::replace(self, Self { revision: event.revision, hash: event.hash });
+        if event.revision != expected {
+            return Some(("revision-gap", format!("revision {} after {}", event.revision, former.revision)));
+        }
+        (linked != event.hash).then(|| {
+            ("chain-broken", format!("the hash of revision {} is not that of its content", event.revision))
+        })
+    }
+}
+
+struct Audit {
+    output: Output,
+    registry: actors_core::Registry,
+    marks: BTreeMap<PartitionId, (LogSequence, u32)>,
+    streamed: HashMap<EntityAddress, Link>,
+    /// Entities whose last link in the stream the log has too.
+    met: HashSet<EntityAddress>,
+    logged: HashMap<EntityAddress, Link>,
+    /// Snapshots of entities that the log has not met yet, with their place in the event stream.
+    snapshots: BTreeMap<EntityAddress, (Link, u64)>,
+    /// Snapshots of partitions that the log has not met yet: the last record, and its hash.
+    partitions: BTreeMap<PartitionId, (LogSequence, Hash)>,
+    summary: Summary,
+}
+
+impl Audit {
+    fn new() -> Self {
+        Self {
+            output: Output::new(false),
+            registry: actors_logic::registry(),
+            marks: BTreeMap::new(),
+            streamed: HashMap::new(),
+            met: HashSet::new(),
+            logged: HashMap::new(),
+            snapshots: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            summary: Summary::default(),
+        }
+    }
+
+    fn find(&mut self, finding: &str, place: impl ToString, detail: impl ToString) {
+        self.summary.findings += 1;
+        if self.summary.findings <= FINDINGS_SHOWN_MAX {
+            let (place, detail) = (place.to_string(), detail.to_string());
+            self.output.show(&Finding { finding: finding.to_owned(), place, detail });
+        }
+    }
+
+    /// The event stream: each entity's chain, and each partition's order.
+    async fn read_stream(&mut self, session: &Session, only: Option<&EntityAddress>) -> Result<(), Failure> {
+        let subjects = only.map(|entity| session.bus.subjects().event(entity)).into_iter().collect();
+        let mut events = session.bus.events_until_now(EventQuery { subjects, from: 0 }).await?;
+        let mut cursors: HashMap<PartitionId, Cursor> = HashMap::new();
+        while let Some(stored) = events.next().await {
+            let stored = match stored {
+                Ok(stored) => stored,
+                Err(error @ bus_client::Error::Event { .. }) => {
+                    self.find("event-unreadable", session.bus.topology().events(), error);
+                    continue;
+                }
+                Err(error @ bus_client::Error::Blob { .. }) => {
+                    self.find("blob-missing", session.bus.topology().events(), error);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.summary.events_in_stream += 1;
+            self.check_place(&stored);
+            let link = self.streamed.entry(stored.entity.clone()).or_default();
+            if let Some((finding, detail)) = link.follow(&stored.event) {
+                self.find(finding, &stored.entity, format!("event stream: {detail}"));
+            }
+            let former = cursors.insert(stored.cursor.partition, stored.cursor);
+            if former.is_some_and(|former| former >= stored.cursor) {
+                self.find("order-broken", &stored.entity, format!("cursor {} comes too late", stored.cursor));
+            }
+        }
+        Ok(())
+    }
+
+    /// A host that loads an entity from its snapshot reads only what stands behind the snapshot's
+    /// place: an event before it would be missed.
+    fn check_place(&mut self, stored: &StoredEvent) {
+        if let Some((link, place)) = self.snapshots.get(&stored.entity)
+            && stored.event.revision > link.revision
+            && stored.stream_sequence <= *place
+        {
+            let (revision, at) = (stored.event.revision, stored.stream_sequence);
+            let detail = format!(
+                "it says that later events stand behind {place}, and revision {revision} stands at {at}"
+            );
+            self.find("snapshot-differs", &stored.entity, detail);
+        }
+    }
+
+    async fn read_snapshots(&mut self, session: &Session, partitions: &[PartitionId]) -> Result<(), Failure> {
+        for name in session.bus.snapshot_names().await? {
+            let Some((kind, key)) = name.strip_prefix("entity.").and_then(|rest| rest.split_once('.')) else {
+                continue;
+            };
+            let Some(bytes) = session.bus.get_snapshot(&name).await? else { continue };
+            let entity = address::entity(&format!("{kind}/{key}"))?;
+            self.summary.snapshots += 1;
+            match rmp_serde::from_slice::<EntitySnapshot>(&bytes) {
+                Ok(snapshot) => {
+                    let link = Link { revision: snapshot.revision, hash: snapshot.hash };
+                    self.snapshots.insert(entity, (link, snapshot.events));
+                }
+                Err(error) => self.find("snapshot-differs", &entity, format!("it can not be read: {error}")),
+            }
+        }
+        for partition in partitions {
+            let Some(bytes) = session.bus.get_named(&takeover::snapshot_name(*partition)).await? else {
+                continue;
+            };
+            self.summary.snapshots += 1;
+            match rmp_serde::from_slice::<PartitionState>(&bytes) {
+                Ok(state) => {
+                    self.partitions.insert(*partition, (state.last, state.previous));
+                }
+                Err(error) => {
+                    let place = format!("snapshot of partition {partition}");
+                    self.find("snapshot-differs", place, format!("it can not be read: {error}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_log(
+        &mut self,
+        session: &Session,
+        partition: PartitionId,
+        only: Option<&EntityAddress>,
+    ) -> Result<(), Failure> {
+        let mut records = records(&session.bus, partition, self.output).await?;
+        let mut former = Former::default();
+        while let Some(LogEntry { sequence, record: bytes }) = records.next_stored().await? {
+            self.summary.records += 1;
+            let hash = Hash::of(&bytes);
+            match CommitRecord::decode(&bytes) {
+                Ok(mut record) => {
+                    self.check_record(&former, sequence, &record);
+                    let attached = self.attach(session, sequence, &mut record).await?;
+                    self.check_turns(sequence, &record, only, attached);
+                    self.check_mail(&mut former, sequence, &record);
+                    former.epoch = record.epoch.0;
+                    former.inbox = record.position.inbox;
+                }
+                Err(error) => {
+                    let place = place(partition, sequence);
+                    self.find("record-unreadable", place, chain(&error));
+                    // What it sent and took is not known: counting begins anew behind it.
+                    former = Former { partial: true, epoch: former.epoch, ..Former::default() };
+                }
+            }
+            if let Some((last, previous)) = self.partitions.get(&partition).copied()
+                && last == sequence
+            {
+                self.partitions.remove(&partition);
+                if previous != hash {
+                    let place = format!("snapshot of partition {partition}");
+                    self.find("snapshot-differs", place, format!("record {sequence} has another hash"));
+                }
+            }
+            (former.sequence, former.hash) = (sequence, hash);
+        }
+        let mark = self.marks.get(&partition).map_or(LogSequence(0), |(upto, _)| *upto);
+        if mark > former.sequence {
+            let detail = format!("the mark says record {mark}, and the log ends at {}", former.sequence);
+            self.find("mark-ahead", format!("partition {partition}"), detail);
+        }
+        Ok(())
+    }
+
+    /// Puts large bodies into their places; whether all of them are there.
+    async fn attach(
+        &mut self,
+        session: &Session,
+        sequence: LogSequence,
+        record: &mut CommitRecord,
+    ) -> Result<bool, Failure> {
+        match session.bus.attach_blobs(record).await {
+            Ok(()) => Ok(true),
+            Err(error @ bus_client::Error::Blob { .. }) => {
+                self.find("blob-missing", place(record.partition, sequence), error);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The events of a record. Where bodies are missing, their hashes are taken for what they say.
+    fn check_turns(
+        &mut self,
+        sequence: LogSequence,
+        record: &CommitRecord,
+        only: Option<&EntityAddress>,
+        attached: bool,
+    ) {
+        let events = record.turns.iter().flat_map(|turn| turn.events.iter().map(move |event| (turn, event)));
+        for (index, (turn, event)) in (0_u32..).zip(events) {
+            if only.is_some_and(|only| *only != turn.entity) {
+                continue;
+            }
+            let place = Cursor { partition: record.partition, record: sequence, index };
+            if attached {
+                self.check_event(place, &turn.entity, event);
+            } else {
+                let link = Link { revision: event.revision, hash: event.hash };
+                self.logged.insert(turn.entity.clone(), link);
+                self.check_streamed(place, &turn.entity, link);
+            }
+        }
+    }
+
+    /// Mail is numbered without gaps, and applied in that order; the place in the inbox only grows.
+    fn check_mail(&mut self, former: &mut Former, sequence: LogSequence, record: &CommitRecord) {
+        let partial = former.partial;
+        let follows = |last: Option<u64>, number: u64| match last {
+            Some(last) => number == last + 1,
+            None => partial || number == 1,
+        };
+        for turn in &record.turns {
+            if let Source::Mail(from, number) = &turn.source
+                && let last = former.taken.insert(*from, *number)
+                && !follows(last, *number)
+            {
+                let detail = format!("mail {number} of partition {from} after {}", last.unwrap_or_default());
+                self.find("mail-gap", place(record.partition, sequence), detail);
+            }
+            for mail in &turn.sends {
+                let last = former.mail.insert(mail.partition, mail.number);
+                if !follows(last, mail.number) {
+                    let (number, to) = (mail.number, mail.partition);
+                    let detail =
+                        format!("mail {number} for partition {to} after {}", last.unwrap_or_default());
+                    self.find("mail-gap", place(record.partition, sequence), detail);
+                }
+            }
+        }
+        if record.position.inbox < former.inbox {
+            let detail = format!("inbox position {} after {}", record.position.inbox, former.inbox);
+            self.find("position-fell", place(record.partition, sequence), detail);
+        }
+    }
+
+    fn check_record(&mut self, former: &Former, sequence: LogSequence, record: &CommitRecord) {
+        let place = place(record.partition, sequence);
+        if sequence != former.sequence.next() {
+            self.find("log-gap", &place, format!("it comes after record {}", former.sequence));
+        }
+        if record.previous != former.hash {
+            self.find("log-chain-broken", &place, "its `previous` is not the hash of the record before it");
+        }
+        if record.epoch.0 < former.epoch {
+            self.find("epoch-fell", &place, format!("epoch {} after {}", record.epoch, former.epoch));
+        }
+    }
+
+    fn check_event(&mut self, place: Cursor, entity: &EntityAddress, event: &Event) {
+        let link = self.logged.entry(entity.clone()).or_default();
+        let broken = link.follow(event);
+        let now = *link;
+        if let Some((finding, detail)) = broken {
+            self.find(finding, entity, format!("log: {detail}"));
+        }
+        match self.registry.make(&entity.kind).map(|mut scratch| scratch.replay(event)) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => self.find("event-unreadable", entity, chain(&error)),
+            None => self.find("event-unreadable", entity, "this program does not know the kind"),
+        }
+        self.check_streamed(place, entity, now);
+    }
+
+    /// Whether the snapshot and the event stream say of this revision what the log says.
+    fn check_streamed(&mut self, place: Cursor, entity: &EntityAddress, now: Link) {
+        self.summary.events_in_log += 1;
+        if let Some((snapshot, _)) = self.snapshots.get(entity).copied()
+            && snapshot.revision == now.revision
+        {
+            self.snapshots.remove(entity);
+            if snapshot.hash != now.hash {
+                let detail = format!("it has another hash at revision {}", now.revision);
+                self.find("snapshot-differs", entity, detail);
+            }
+        }
+        let streamed = self.streamed.get(entity).copied().unwrap_or_default();
+        if streamed.revision == now.revision {
+            if streamed.hash != now.hash {
+                let detail = format!("revision {} has another hash in the event stream", now.revision);
+                self.find("event-differs", entity, detail);
+            }
+            self.met.insert(entity.clone());
+        }
+        let (upto, partial) = self.marks.get(&place.partition).copied().unwrap_or_default();
+        let due = place.record <= upto || (place.record == upto.next() && place.index < partial);
+        if due && streamed.revision < now.revision {
+            let detail = format!("revision {} is not in the event stream", now.revision);
+            self.find("event-missing", entity, detail);
+        }
+    }
+
+    /// What the stream and the snapshots have, and the log has not.
+    fn compare(&mut self) {
+        let mut extra: Vec<_> = self
+            .streamed
+            .iter()
+            .filter(|(entity, _)| !self.met.contains(*entity))
+            .map(|(entity, link)| (entity.clone(), link.revision))
+            .collect();
+        extra.sort();
+        for (entity, revision) in extra {
+            self.find("event-extra", entity, format!("the log has no revision {revision}"));
+        }
+        for (entity, (link, _)) in std::mem::take(&mut self.snapshots) {
+            self.find("snapshot-differs", entity, format!("the log has no revision {}", link.revision));
+        }
+        for (partition, (last, _)) in std::mem::take(&mut self.partitions) {
+            let place = format!("snapshot of partition {partition}");
+            self.find("snapshot-differs", place, format!("the log has no record {last}"));
+        }
+    }
+}
+
+fn place(partition: PartitionId, sequence: LogSequence) -> String {
+    format!("partition {partition} record {sequence}")
+}
+
+/// What the record before said.
+#[derive(Default)]
+struct Former {
+    sequence: LogSequence,
+    hash: Hash,
+    epoch: u64,
+    inbox: u64,
+    /// The last mail sent to each partition, and taken from each.
+    mail: HashMap<PartitionId, u64>,
+    taken: HashMap<PartitionId, u64>,
+    /// Whether a record before could not be read, so that the counts above may begin anywhere.
+    partial: bool,
+}

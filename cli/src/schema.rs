@@ -1,0 +1,73 @@
+//! The JSON Schema (2020-12) of everything that `--json` prints: one document, a definition for
+//! each output. `docs/cli.md` says which verb prints which.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Value, json};
+
+use crate::commands::replay::{Step, redecide};
+use crate::commands::{agents, config, dead, doctor, down, events, rebuild, run, schedules, task, verify};
+use crate::discovery::Discovery;
+use crate::failure::Failure;
+use crate::progress::Change;
+
+/// The document, as it is checked in at `cli/schema.json`.
+pub fn document() -> Value {
+    let mut schemas = Schemas { generator: SchemaSettings::draft2020_12().into_generator() };
+    schemas.add::<Failure>("failure");
+    schemas.add::<Discovery>("up");
+    schemas.add::<down::Stopped>("down");
+    schemas.add::<run::Outcome>("run");
+    schemas.add::<Change>("change");
+    schemas.add::<task::Page>("task-list");
+    schemas.add::<task::Tree>("task-show");
+    schemas.add::<task::Told>("task-told");
+    schemas.add::<events::Line>("event");
+    schemas.add::<Step>("replay-step");
+    schemas.add::<redecide::Divergence>("divergence");
+    schemas.add::<redecide::Summary>("redecided");
+    schemas.add::<verify::Finding>("finding");
+    schemas.add::<verify::Summary>("verified");
+    schemas.add::<rebuild::Rebuilt>("rebuilt");
+    schemas.add::<agents::Agents>("agents");
+    schemas.add::<agents::Agent>("agent");
+    schemas.add::<schedules::Schedules>("schedules");
+    schemas.add::<schedules::Told>("schedule-told");
+    schemas.add::<dead::Page>("dead-list");
+    schemas.add::<dead::Whole>("dead-show");
+    schemas.add::<doctor::Check>("check");
+    schemas.add::<orrery_bench::Report>("bench");
+    schemas.add::<config::Settings>("config-show");
+    schemas.add::<config::Checked>("config-check");
+    schemas.finish()
+}
+
+struct Schemas {
+    generator: SchemaGenerator,
+}
+
+impl Schemas {
+    /// Adds an output under a name of its own: types of two verbs may be called the same.
+    fn add<T: JsonSchema>(&mut self, name: &str) {
+        let schema = self.generator.root_schema_for::<T>().to_value();
+        let mut schema = schema;
+        if let Value::Object(fields) = &mut schema {
+            fields.remove("$schema");
+            // Definitions go beside the others; they have the names of their types.
+            let inner = fields.remove("$defs");
+            if let Some(Value::Object(inner)) = inner {
+                self.generator.definitions_mut().extend(inner);
+            }
+        }
+        self.generator.definitions_mut().insert(name.to_owned(), schema);
+    }
+
+    fn finish(mut self) -> Value {
+        let definitions = self.generator.take_definitions(true);
+        json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "What orrery prints with --json: one object a line",
+            "$defs": definitions,
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! Damage that no program of ours does: it is named, what it can not touch stays, and what derives
+//! from the log comes back.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::world::{Ended, World, eventually, orrery, program};
+
+/// The Python with nats-py that `make tools` obtained, with a connection `nc` and its JetStream `js`.
+fn python(nats_url: &str, script: &str) {
+    let found = std::env::var_os("ORRERY_PYTHON").map(std::path::PathBuf::from);
+    let python =
+        found.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin/python"));
+    let indented: String = script.trim().lines().map(|line| format!("    {line}\n")).collect();
+    let whole = format!(
+        "import asyncio, sys, nats\nasync def main():\n    nc = await nats.connect(sys.argv[1])\n    \
+         js = nc.jetstream()\n{indented}    await nc.drain()\nasyncio.run(main())\n"
+    );
+    let done = Command::new(python).args(["-c", &whole, nats_url]).status().expect("run `make tools` first");
+    assert!(done.success(), "the script runs: {whole}");
+}
+
+/// The server alone, on the store of a system that is down: opened by somebody who follows its events.
+struct Opened {
+    follower: Child,
+    nats_url: String,
+}
+
+impl Opened {
+    fn new(data_dir: &Path) -> Self {
+        let follower = Command::new(program())
+            .arg("--data-dir")
+            .arg(data_dir)
+            .args(["events", "--follow"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the binary runs");
+        let ports: Value = eventually("the server", || {
+            let files = std::fs::read_dir(data_dir.join("nats")).ok()?;
+            let file =
+                files.flatten().find(|file| file.path().extension().is_some_and(|end| end == "ports"))?;
+            serde_json::from_str(&std::fs::read_to_string(file.path()).ok()?).ok()
+        });
+        Self { follower, nats_url: ports["nats"][0].as_str().expect("an address").to_owned() }
+    }
+    /// Ctrl-C: the follower ends as one that was interrupted, and takes its server with it.
+    fn close(mut self) {
+        let pid = self.follower.id().to_string();
+        let told = Command::new("kill").args(["-INT", &pid]).status().expect("`kill` is everywhere");
+        assert!(told.success());
+        let ended = self.follower.wait().expect("it was our child");
+        assert_eq!(ended.code(), Some(130), "it was interrupted");
+    }
+}
+
+/// Does something to the store of a system that is down.
+fn tamper(data_dir: &Path, script: &str) {
+    let opened = Opened::new(data_dir);
+    python(&opened.nats_url, script);
+    opened.close();
+}
+
+/// A system that has done a task with a large input, and is down again.
+fn past() -> tempfile::TempDir {
+    let world = World::start();
+    let input = format!("{{\"text\": \"{}\"}}", "x".repeat(100_000));
+    let submit = ["task", "submit", "x", "--id", "one", "--skill", "noop", "--wait", "--input", &input];
+    world.orrery(&submit).good();
+    world.stop()
+}
+
+/// The findings of a verification that has some.
+fn findings(data_dir: &Path) -> Vec<(String, String)> {
+    let text = |line: &Value, field: &str| line[field].as_str().unwrap_or_default().to_owned();
+    let lines = orrery(data_dir, &["verify", "--json"]).failed("verification-failed", 1).lines();
+    let found = lines.iter().filter(|line| line["finding"].is_string());
+    found.map(|line| (text(line, "finding"), text(line, "place"))).collect()
+}
+
+fn names(found: &[(String, String)]) -> Vec<&str> {
+    found.iter().map(|(finding, _)| finding.as_str()).collect()
+}
+
+/// Goal: a log that can not be read is named with its place, and costs nothing else: the verification
+/// goes on, and rebuilding refuses before it deletes anything. Method: a record that is none.
+#[test]
+fn a_damaged_log_is_named_and_the_event_stream_stays() {
+    let past = past();
+    let before = orrery(past.path(), &["events", "--json"]).good().lines();
+    tamper(past.path(), r#"await js.publish("orrery.log.3", b"rubbish")"#);
+    let found = findings(past.path());
+    assert_eq!(names(&found), ["record-unreadable"], "{found:?}");
+    assert!(found[0].1.starts_with("partition 3 record "), "{found:?}");
+    orrery(past.path(), &["rebuild", "events"]).failed("record-unreadable", 65);
+    let after = orrery(past.path(), &["events", "--json"]).good().lines();
+    assert_eq!(before, after);
+}
+
+/// Goal: what lies beside the logs is held against them too. Method: a snapshot of nothing, a snapshot
+/// of an entity that never was, and a store without its large bodies.
+#[test]
+fn snapshots_and_blobs_are_held_against_the_log() {
+    let past = past();
+    tamper(
+        past.path(),
+        r#"
+kv = await js.key_value("orrery_snapshots")
+await kv.put("entity.task.one", b"\xc1")
+await kv.put("entity.task.never", b"\x95\x07\xc4\x20" + bytes(32) + b"\x01\xc0\xc0")
+"#,
+    );
+    let found = findings(past.path());
+    let places: Vec<&str> = found.iter().map(|(_, place)| place.as_str()).collect();
+    assert_eq!(names(&found), ["snapshot-differs"; 2], "{found:?}");
+    assert!(places.contains(&"task/one") && places.contains(&"task/never"), "{found:?}");
+    orrery(past.path(), &["rebuild", "events"]).good();
+    orrery(past.path(), &["verify"]).good();
+
+    tamper(
+        past.path(),
+        r#"
+blobs = await js.object_store("orrery_blobs")
+for entry in await blobs.list():
+    await blobs.delete(entry.name)
+"#,
+    );
+    let found = findings(past.path());
+    assert!(!found.is_empty() && names(&found).iter().all(|finding| *finding == "blob-missing"), "{found:?}");
+    orrery(past.path(), &["replay", "task/one"]).failed("blob-missing", 65);
+}
+
+/// Goal: a rebuild that was interrupted needs no second one. Method: the event stream as it is right
+/// after it was cleared; the next host completes it from its logs before it serves.
+#[test]
+fn a_host_completes_what_a_rebuild_began() {
+    let past = past();
+    let before = orrery(past.path(), &["verify", "--json"]).good().line();
+    tamper(past.path(), r#"await js.purge_stream("ORRERY_EVENTS")"#);
+    let cleared = orrery(past.path(), &["verify", "--json"]).good().line();
+    assert_eq!(cleared["events_in_stream"], 0, "nothing is due without marks: {cleared}");
+    let world = World::start_in(past);
+    let after = world.orrery(&["verify", "--json"]).good().line();
+    assert!(after["events_in_stream"].as_u64() >= before["events_in_stream"].as_u64(), "{after}");
+    assert_eq!(world.orrery(&["replay", "task/one", "--json"]).good().line()["revision"], 5);
+    world.orrery(&["task", "submit", "x", "--id", "two", "--skill", "noop", "--wait"]).good();
+}
+
+/// Goal: deciding again is silent about what no entity decided, and about what failed then and fails
+/// now. Method: durable commands that are poison, malformed, for nobody, or under a used id; traced.
+#[test]
+fn what_could_not_be_done_is_decided_again_alike() {
+    let world = World::start();
+    python(
+        world.address("nats_url"),
+        r#"
+trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+async def give(entity, body, id):
+    await js.publish("orrery.do." + entity, body, headers={"Orrery-Command-Id": id, **trace})
+await give("probe.p", b'{"type":"touch"}', "first")
+await give("probe.p", b'{"type":"touch","note":"another"}', "first")
+await give("probe.p", b'{"type":"panic"}', "poison")
+await give("probe.p", b'{"type":"fly"}', "malformed")
+await give("probe.p.q", b'{"type":"forward","to":"elsewhere"}', "path")
+await give("unicorn.p", b"{}", "nobody")
+await give("probe.p", b'{"type":"touch"}', "last")
+"#,
+    );
+    let dead = || world.orrery(&["dead", "list", "--json"]).good().line();
+    eventually("the dead letters", || {
+        let entries = dead()["dead"].as_array().map_or(0, Vec::len);
+        (entries == 4).then_some(())
+    });
+    eventually("the last touch", || {
+        let ended = world.orrery(&["replay", "probe/p", "--at", "2"]);
+        (ended.status == 0).then_some(())
+    });
+    let again = world.orrery(&["replay", "--redecide", "--all", "--json"]).good().line();
+    assert!(again["diverged"] == 0 && again["skipped"] == 0, "{again}");
+    world.orrery(&["verify"]).good();
+}
+
+/// Goal: settings that the promises rest on are looked after. Method: a stream less, and a limit that
+/// would take dead letters away.
+#[test]
+fn the_doctor_names_streams_that_are_not_as_they_were_made() {
+    let world = World::start();
+    let well = topology(&world.orrery(&["doctor", "--json"]).good());
+    assert_eq!(well.iter().map(|check| &check["verdict"]).collect::<Vec<_>>(), ["ok"]);
+    python(
+        world.address("nats_url"),
+        r#"
+await js.delete_stream("ORRERY_OUTPUT")
+config = (await js.stream_info("ORRERY_DEAD")).config
+config.max_bytes = 1_000_000
+await js.update_stream(config)
+"#,
+    );
+    let ill = topology(&world.orrery(&["doctor", "--json"]).failed("checks-failed", 1));
+    let about = |stream: &str, setting: &str| {
+        ill.iter().any(|check| {
+            let detail = check["detail"].as_str().unwrap_or_default();
+            check["verdict"] == "fail" && detail.starts_with(&format!("{stream}: {setting} "))
+        })
+    };
+    assert!(about("ORRERY_OUTPUT", "stream") && about("ORRERY_DEAD", "max_bytes"), "{ill:?}");
+}
+
+fn topology(ended: &Ended) -> Vec<Value> {
+    ended.lines().into_iter().filter(|line| line["check"] == "topology").collect()
+}

@@ -1,0 +1,51 @@
+//! `doctor`: each check with a verdict and a fix, whether the system runs or not.
+
+use serde_json::Value;
+
+use crate::schema::check;
+use crate::world::{World, orrery};
+
+fn verdicts(lines: &[Value]) -> Vec<(&str, &str)> {
+    lines
+        .iter()
+        .map(|line| (line["check"].as_str().unwrap_or(""), line["verdict"].as_str().unwrap_or("")))
+        .collect()
+}
+
+/// A system that runs is well, from the disk to the agents.
+#[test]
+fn a_running_system_is_well() {
+    let world = World::start();
+    let lines = world.orrery(&["doctor", "--json"]).good().lines();
+    lines.iter().for_each(|line| check("check", line));
+    let verdicts = verdicts(&lines);
+    for name in ["settings", "data-dir", "nats-server", "server", "streams", "lease", "partitions", "fanout"]
+    {
+        assert!(verdicts.contains(&(name, "ok")), "{name} in {verdicts:?}");
+    }
+}
+
+/// Where nothing runs, that is what is wrong, with what to do.
+#[test]
+fn where_nothing_runs_the_doctor_says_so() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let ended = orrery(directory.path(), &["doctor", "--json"]).failed("checks-failed", 1);
+    let lines = ended.lines();
+    let system = lines.iter().find(|line| line["check"] == "system").expect("a check");
+    assert_eq!(system["verdict"], "fail");
+    assert!(system["fix"].as_str().unwrap_or("").contains("orrery up"), "{system}");
+    assert!(verdicts(&lines).contains(&("nats-server", "ok")), "the rest is still looked at");
+}
+
+/// A program that is no nats-server is named before anything starts.
+#[test]
+fn a_wrong_server_is_named() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("orrery.toml");
+    std::fs::write(&file, "nats_server = \"/bin/true\"\n").expect("a file");
+    let file = file.to_str().expect("UTF-8");
+    let lines = orrery(directory.path(), &["--config", file, "doctor", "--json"]).lines();
+    assert!(verdicts(&lines).contains(&("nats-server", "fail")), "{lines:?}");
+    orrery(directory.path(), &["--config", file, "up", "--http", "127.0.0.1:0"])
+        .failed("nats-server-missing", 69);
+}

@@ -1,0 +1,140 @@
+//! Mutation checks: with a defect in the model, the invariant that is there for it must notice.
+
+use bus_schemas::Key;
+use bus_schemas::commands::task::Failure;
+use bus_schemas::events::{broker, task};
+use bus_schemas::jobs::FailureClass;
+
+use crate::coverage::Coverage;
+use crate::faults::Defect;
+use crate::invariants::work::{LaneAudit, TaskAudit};
+use crate::registry;
+use crate::world::run;
+
+/// Seeds that a defect may need to show.
+const SEEDS_MAX: u64 = 200;
+
+/// Asserts that some seed reports `invariant`, with the defect in the model.
+fn is_noticed(defect: Defect, invariant: &str) {
+    let registry = registry();
+    let mut others = Vec::new();
+    for seed in 0..SEEDS_MAX {
+        match run(seed, &registry, Some(defect)) {
+            Err(failure) if failure.violation.invariant == invariant => return,
+            Err(failure) => others.push(failure.violation.invariant),
+            Ok(_) => {}
+        }
+    }
+    panic!("{defect:?} was not noticed by `{invariant}` in {SEEDS_MAX} seeds, but by {others:?}");
+}
+
+#[test]
+fn a_log_that_ignores_expectations_is_noticed() {
+    is_noticed(Defect::LogIgnoresExpectation, "single_writer");
+    is_noticed(Defect::LogIgnoresExpectation, "hash_chain_continuous");
+}
+
+#[test]
+fn replies_before_the_commit_are_noticed() {
+    is_noticed(Defect::RepliesBeforeCommit, "reply_after_commit");
+}
+
+#[test]
+fn a_conflict_taken_for_success_is_noticed() {
+    is_noticed(Defect::ConflictTakenForSuccess, "reply_after_commit");
+}
+
+#[test]
+fn a_mark_that_moves_ahead_is_noticed() {
+    is_noticed(Defect::MarkMovesAhead, "derived_stream_is_the_log");
+}
+
+#[test]
+fn a_stream_that_ignores_the_mark_is_noticed() {
+    is_noticed(Defect::StreamIgnoresMark, "derived_stream_is_the_log");
+}
+
+#[test]
+fn mail_that_is_applied_again_is_noticed() {
+    is_noticed(Defect::TakeoverForgetsMail, "positions_monotone");
+}
+
+#[test]
+fn ids_that_are_forgotten_are_noticed() {
+    is_noticed(Defect::TakeoverForgetsIds, "no_double");
+}
+
+#[test]
+fn a_snapshot_without_timers_is_noticed() {
+    is_noticed(Defect::SnapshotLosesTimers, "fold_equals_live");
+}
+
+#[test]
+fn a_snapshot_that_claims_more_is_noticed() {
+    is_noticed(Defect::SnapshotClaimsMore, "loads_are_current");
+}
+
+#[test]
+fn an_inbox_that_is_trimmed_early_is_noticed() {
+    is_noticed(Defect::InboxTrimmedEarly, "inbox_trimmed_behind_the_log");
+}
+
+#[test]
+fn jobs_counted_out_early_are_noticed() {
+    is_noticed(Defect::JobsCountedOutEarly, "jobs_reach_the_queue");
+}
+
+#[test]
+fn a_receipt_before_the_commit_is_noticed() {
+    is_noticed(Defect::ReceiptBeforeCommit, "mail_arrives");
+}
+
+fn key(text: &str) -> Key {
+    Key::parse(text).expect("a constant")
+}
+
+/// Entities can not be made wrong by the model, so what counts their events is shown wrong events.
+#[test]
+fn an_attempt_that_ends_twice_is_noticed() {
+    let mut audit = TaskAudit::default();
+    let mut tell = |event| audit.event(&key("t"), &event, &mut Coverage::default());
+    let failure =
+        Failure { class: FailureClass::Transient, code: "x".into(), message: "x".into(), hint: None };
+    let at = Default::default();
+    tell(task::Event::Queued { attempt: 1, at }).expect("the first attempt");
+    tell(task::Event::JobIssued { attempt: 1, agent: key("a"), at }).expect("issued once");
+    tell(task::Event::AttemptFailed { attempt: 1, failure: failure.clone() }).expect("ends once");
+    let noticed = [
+        tell(task::Event::AttemptFailed { attempt: 1, failure }),
+        tell(task::Event::JobIssued { attempt: 1, agent: key("a"), at }),
+        tell(task::Event::Queued { attempt: 1, at }),
+    ];
+    for check in noticed {
+        assert_eq!(check.expect_err("counted twice").invariant, "attempt_counted_once");
+    }
+}
+
+#[test]
+fn an_agent_above_its_capacity_is_noticed() {
+    let enqueued = |task: &str| broker::Event::Enqueued {
+        task: key(task),
+        attempt: 1,
+        skill: "code".into(),
+        priority: 5,
+        owner: "owner".into(),
+        since: Default::default(),
+    };
+    let assigned = |task: &str| broker::Event::Assigned { task: key(task), attempt: 1, agent: key("a") };
+    for (capacity, concurrent) in [(1, None), (5, Some(1))] {
+        let mut audit = LaneAudit::default();
+        let mut tell = |event| audit.event(&key("default"), &event, &mut Coverage::default());
+        tell(broker::Event::AgentOffered { agent: key("a"), skills: Vec::new(), capacity })
+            .expect("an offer");
+        tell(broker::Event::CapSet { concurrent }).expect("a cap");
+        tell(enqueued("t")).expect("one waits");
+        tell(enqueued("u")).expect("another waits");
+        tell(assigned("t")).expect("there is room for one");
+        let noticed = tell(assigned("u")).expect_err("there is no room for another");
+        assert_eq!(noticed.invariant, "capacity_never_exceeded");
+    }
+}

@@ -1,0 +1,215 @@
+//! Stage 6, fanout, modelled after `fanout.rs`: the real `leaving` says which events go, the batches and
+//! their fates are the model's.
+
+use actors_runtime::fanout;
+use actors_runtime::journal::Committed;
+use bus_schemas::LogSequence;
+use bytes::Bytes;
+use smol_str::SmolStr;
+
+use super::{Happening, OwnerId, Phase, World};
+use crate::coverage::Reached;
+use crate::faults::Defect;
+use crate::invariants::Check;
+use crate::store::OutgoingEvent;
+
+/// Records that are taken into one round.
+const RECORDS_PER_ROUND_MAX: usize = 4;
+/// The pause before a refused or unanswered publish is tried again.
+const RETRY_MS: u64 = 100;
+
+/// One thing of a record that leaves beside its events.
+enum Leaving {
+    Job(bus_schemas::record::Job),
+    Dead(SmolStr, Bytes),
+}
+
+impl World {
+    /// Starts what stands still of an owner's fan-out.
+    pub(super) fn start_fanout(&mut self, id: OwnerId) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        let events = !owner.events.busy && !owner.events.queue.is_empty();
+        let jobs = !owner.jobs.busy && !owner.jobs.queue.is_empty();
+        if events {
+            let count = owner.events.queue.len().min(RECORDS_PER_ROUND_MAX);
+            // A takeover publishes everything behind the mark at once.
+            let count = if owner.phase == Phase::Completing { owner.events.queue.len() } else { count };
+            owner.events.round = owner.events.queue.drain(..count).collect();
+            owner.events.busy = true;
+        }
+        owner.jobs.busy |= jobs;
+        if events {
+            let way = self.latency();
+            self.soon(way, Happening::PublishEvents(id));
+        }
+        if jobs {
+            let way = self.latency();
+            self.soon(way, Happening::PublishJobs(id));
+        }
+    }
+
+    /// The next batch of the round under way, or the end of the round.
+    pub(super) fn publish_events(&mut self, id: OwnerId) -> Check {
+        let Some(owner) = self.owners.get(&id) else { return Ok(()) };
+        let (partition, mark) = (owner.partition, owner.events.mark);
+        let leaving = fanout::leaving(partition, mark, &owner.events.round);
+        let Some(batch) = leaving.chunks(self.shape.batch_events_max).next() else {
+            self.end_round(id);
+            return Ok(());
+        };
+        let (mut upto, partial) = batch.last().map_or((LogSequence(0), 0), |last| (last.upto, last.partial));
+        let events: Vec<OutgoingEvent> = batch
+            .iter()
+            .map(|leaving| OutgoingEvent {
+                cursor: leaving.outgoing.cursor,
+                entity: leaving.outgoing.entity.clone(),
+                event: leaving.outgoing.event.clone(),
+                correlation: leaving.outgoing.turn.command.correlation,
+            })
+            .collect();
+        if self.defect == Some(Defect::MarkMovesAhead) {
+            upto = upto.next();
+        }
+        if owner.phase == Phase::Ended {
+            self.coverage.note(Reached::ZombieFannedOut);
+        }
+        if partial > 0 {
+            self.coverage.note(Reached::PartialMark);
+        }
+        if self.dies_at(id, "before-events") {
+            return Ok(());
+        }
+        if self.fault(self.faults.batch_lost, Reached::BatchLost) {
+            self.soon(10 * RETRY_MS, Happening::LookAtMark(id));
+            return Ok(());
+        }
+        let checked = (self.defect != Some(Defect::StreamIgnoresMark)).then_some(mark.sequence);
+        let published = self.store.publish_events(partition, checked, (upto, partial), events.clone());
+        if published.is_ok() {
+            self.note(format_args!(
+                "{} events of partition {partition} up to {upto}.{partial}",
+                events.len()
+            ));
+            self.audit.derived_stream_is_the_log(partition, &events)?;
+        }
+        if self.dies_at(id, "after-events") {
+            return Ok(());
+        }
+        let way = self.latency();
+        match published {
+            Ok(_) if self.fault(self.faults.batch_answer_lost, Reached::BatchAnswerLost) => {
+                self.soon(10 * RETRY_MS, Happening::LookAtMark(id));
+            }
+            Ok(mark) => {
+                if let Some(owner) = self.owners.get_mut(&id) {
+                    owner.events.stream_sequence = mark.sequence + events.len() as u64;
+                    owner.events.mark = mark;
+                }
+                self.soon(way, Happening::PublishEvents(id));
+            }
+            Err(_) => {
+                self.coverage.note(Reached::BatchConflict);
+                self.soon(way, Happening::LookAtMark(id));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a refusal or a lost answer: the stream's own mark says what is there.
+    pub(super) fn look_at_mark(&mut self, id: OwnerId) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        let mark = self.store.mark(owner.partition);
+        let pause = if mark == owner.events.mark { RETRY_MS } else { 1 };
+        owner.events.mark = mark;
+        owner.events.stream_sequence = owner.events.stream_sequence.max(mark.sequence);
+        self.soon(pause, Happening::PublishEvents(id));
+    }
+
+    fn end_round(&mut self, id: OwnerId) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        let upto = owner.events.round.last().map(|committed| committed.sequence);
+        owner.events.round.clear();
+        owner.events.busy = false;
+        if owner.is_running()
+            && let Some(upto) = upto
+        {
+            owner.stream_sequence = owner.events.stream_sequence;
+            let before = owner.core.live();
+            owner.core.fanned_out(upto);
+            if owner.core.live() < before {
+                self.coverage.note(Reached::Passivated);
+            }
+        }
+        self.start_fanout(id);
+        self.complete(id);
+        self.wake(id);
+    }
+
+    /// The next job or dead letter of the first record that waits, or the end of that record.
+    pub(super) fn publish_jobs(&mut self, id: OwnerId) -> Check {
+        let Some(owner) = self.owners.get(&id) else { return Ok(()) };
+        let Some(committed) = owner.jobs.queue.front() else { return Ok(()) };
+        let Some(next) = leaving_of(committed).into_iter().nth(owner.jobs.done) else {
+            self.end_jobs_of_record(id);
+            return Ok(());
+        };
+        if self.dies_at(id, "before-jobs") {
+            return Ok(());
+        }
+        if self.fault(self.faults.job_lost, Reached::JobLost) {
+            self.soon(10 * RETRY_MS, Happening::PublishJobs(id));
+            return Ok(());
+        }
+        match next {
+            Leaving::Job(job) => {
+                let stored = self.store.publish_job(self.time, &job.id, &job.agent, &job.body);
+                self.note(format_args!("job {} for {} is stored: {stored}", job.id, job.agent));
+                if !stored {
+                    self.coverage.note(Reached::DuplicateJobDropped);
+                }
+            }
+            Leaving::Dead(entry, payload) => {
+                self.note(format_args!("dead letter {entry} is stored"));
+                self.store.dead.entry(entry).or_insert(payload);
+            }
+        }
+        if self.dies_at(id, "after-jobs") {
+            return Ok(());
+        }
+        let pause = if self.fault(self.faults.job_answer_lost, Reached::JobAnswerLost) {
+            10 * RETRY_MS
+        } else {
+            if let Some(owner) = self.owners.get_mut(&id) {
+                owner.jobs.done += 1;
+            }
+            self.latency()
+        };
+        self.soon(pause, Happening::PublishJobs(id));
+        Ok(())
+    }
+
+    fn end_jobs_of_record(&mut self, id: OwnerId) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        owner.jobs.done = 0;
+        owner.jobs.busy = false;
+        if let Some(committed) = owner.jobs.queue.pop_front()
+            && owner.is_running()
+        {
+            owner.core.jobs_out(committed.sequence);
+        }
+        self.start_fanout(id);
+        self.complete(id);
+    }
+}
+
+/// The jobs and dead letters of a record, in order.
+fn leaving_of(committed: &Committed) -> Vec<Leaving> {
+    let mut leaving = Vec::new();
+    for turn in &committed.record.turns {
+        leaving.extend(turn.jobs.iter().cloned().map(Leaving::Job));
+        if let Some(dead) = &turn.dead {
+            leaving.push(Leaving::Dead(dead.entry.clone(), turn.command.body.bytes.clone()));
+        }
+    }
+    leaving
+}

@@ -1,0 +1,118 @@
+//! Mail between partitions, modelled after `partition.rs`: what is committed goes out at once, what has
+//! no receipt goes out again, and the network loses, repeats and delays both.
+
+use std::collections::BTreeMap;
+
+use actors_runtime::inbox::Item;
+use actors_runtime::journal::Committed;
+use bus_client::mail::{Parcel, Receipt};
+use bus_schemas::PartitionId;
+use bus_schemas::record::{Mail, Source};
+
+use super::{Happening, Message, OwnerId, World};
+use crate::coverage::Reached;
+use crate::faults::Defect;
+
+/// Mail in one parcel: fewer than in the product, so that one commit needs several.
+const PARCEL_MAIL_MAX: usize = 3;
+
+impl World {
+    /// What was just committed goes out, and its senders hear how far their mail is applied.
+    pub(super) fn send_mail(&mut self, id: OwnerId, committed: &Committed) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        let own = owner.partition;
+        let mut mail_to: BTreeMap<PartitionId, Vec<Mail>> = BTreeMap::new();
+        let mut senders: Vec<PartitionId> = Vec::new();
+        for turn in &committed.record.turns {
+            if let Source::Mail(from, _) = turn.source
+                && from != own
+                && !senders.contains(&from)
+            {
+                senders.push(from);
+            }
+            for mail in turn.sends.iter().filter(|mail| mail.partition != own) {
+                owner.mail_ready.insert(mail.partition, mail.number);
+                mail_to.entry(mail.partition).or_default().push(mail.clone());
+            }
+        }
+        let receipts: Vec<(PartitionId, u64)> =
+            senders.into_iter().map(|from| (from, owner.core.mail_committed(from))).collect();
+        for (to, mail) in mail_to {
+            self.send_parcels(own, to, &mail);
+            // A host that dies here has sent the mail of some receivers and not of others.
+            if self.dies_at(id, "between parcels") {
+                return;
+            }
+        }
+        for (from, upto) in receipts {
+            self.send_receipt(own, from, upto);
+        }
+    }
+
+    fn send_parcels(&mut self, from: PartitionId, to: PartitionId, mail: &[Mail]) {
+        for part in mail.chunks(PARCEL_MAIL_MAX) {
+            let numbers = part.first().map(|mail| mail.number)..=part.last().map(|mail| mail.number);
+            self.note(format_args!("parcel {numbers:?} from {from} to {to}"));
+            let parcel = Parcel { from, mail: part.to_vec() };
+            if self.fault(self.faults.mail_twice, Reached::MailTwice) {
+                let way = self.random.between(1, 1_500);
+                self.soon(way, Happening::Arrives(to, Message::Parcel(parcel.clone())));
+            }
+            self.send(to, Message::Parcel(parcel));
+        }
+    }
+
+    fn send_receipt(&mut self, from: PartitionId, to: PartitionId, upto: u64) {
+        self.send(to, Message::Receipt(Receipt { from, upto }));
+    }
+
+    fn send(&mut self, to: PartitionId, message: Message) {
+        if self.fault(self.faults.mail_lost, Reached::MailLost) {
+            return;
+        }
+        let late = self.fault(self.faults.mail_late, Reached::MailLate);
+        let way = if late { self.random.between(20, 2_500) } else { self.latency() };
+        self.soon(way, Happening::Arrives(to, message));
+    }
+
+    /// A parcel reaches an owner, as `Partition::take_parcel` has it.
+    pub(super) fn take_parcel(&mut self, id: OwnerId, parcel: Parcel) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        let own = owner.partition;
+        let committed = owner.core.mail_committed(parcel.from);
+        let last = parcel.mail.last().map_or(0, |mail| mail.number);
+        if last <= committed {
+            self.coverage.note(Reached::MailRefusedAsKnown);
+            return self.send_receipt(own, parcel.from, committed);
+        }
+        for mail in parcel.mail {
+            owner.core.offer(Item::from_mail(parcel.from, mail));
+        }
+        if self.defect == Some(Defect::ReceiptBeforeCommit) {
+            self.send_receipt(own, parcel.from, last);
+        }
+    }
+
+    /// Mail that had no receipt at the last tick either.
+    pub(super) fn send_mail_again(&mut self, id: OwnerId) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        let own = owner.partition;
+        let outbox = &owner.core.state.outbox;
+        let (mut oldest, mut again) = (BTreeMap::new(), Vec::new());
+        for to in outbox.receivers().filter(|to| *to != own) {
+            let ready = owner.mail_ready.get(&to).copied().unwrap_or_default();
+            let mail = outbox.waiting(to, 2 * PARCEL_MAIL_MAX).take_while(|mail| mail.number <= ready);
+            let mail: Vec<_> = mail.cloned().collect();
+            let Some(first) = mail.first().map(|mail| mail.number) else { continue };
+            oldest.insert(to, first);
+            if owner.mail_oldest.get(&to) == Some(&first) {
+                again.push((to, mail));
+            }
+        }
+        owner.mail_oldest = oldest;
+        for (to, mail) in again {
+            self.coverage.note(Reached::MailSentAgain);
+            self.send_parcels(own, to, &mail);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The loop of one owner, modelled after `partition.rs` call by call: stages, messages, ticks, commits.
+
+use std::sync::Arc;
+
+use actors_runtime::inbox::{Item, QUEUE_ITEMS_MAX, place_id};
+use actors_runtime::takeover;
+use bus_client::asks::Incoming;
+use bus_schemas::LogSequence;
+use bus_schemas::record::Source;
+use bytes::Bytes;
+
+use super::{Happening, Message, Owner, OwnerId, PartitionId, Phase, World};
+use crate::coverage::Reached;
+use crate::faults::Defect;
+use crate::invariants::Check;
+
+/// Between two ticks of an owner.
+const TICK_MS: u64 = 500;
+/// Between two ticks in a calm world, where hardly anything needs them.
+const TICK_CALM_MS: u64 = 1_500;
+/// Between two looks at the inbox.
+const POLL_MS: u64 = 120;
+/// Durable commands that are read at once.
+const POLL_MAX: usize = 6;
+
+impl World {
+    /// Lets an owner run its stages soon.
+    pub(super) fn wake(&mut self, id: OwnerId) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        if !owner.awake && owner.is_running() {
+            owner.awake = true;
+            let pause = self.random.below(3);
+            self.soon(pause, Happening::Stages(id));
+        }
+    }
+
+    /// The stages in order, as `Partition::stages` has them.
+    pub(super) fn stages(&mut self, id: OwnerId) -> Check {
+        let Some(mut owner) = self.owners.remove(&id) else { return Ok(()) };
+        owner.awake = false;
+        if !owner.is_running() {
+            self.owners.insert(id, owner);
+            return Ok(());
+        }
+        let now = self.clock(owner.host);
+        if owner.phase != Phase::Draining {
+            owner.core.fire(now);
+        }
+        owner.core.decide_waiting(now);
+        for entity in owner.core.missing() {
+            if !owner.loading.contains(&entity) {
+                owner.loading.push(entity.clone());
+                let way = self.latency();
+                self.soon(way, Happening::Load(id, entity));
+            }
+        }
+        let commit = owner.core.close_group(now);
+        let answers = owner.core.take_answers();
+        let snapshot = owner.core.take_snapshot();
+        if let Some(snapshot) = snapshot {
+            owner.last_snapshot = owner.core.state.last;
+            self.store_snapshot(takeover::snapshot_name(owner.partition), self.partition_snapshot(snapshot));
+        }
+        self.look_at_timers(&mut owner);
+        let more = owner.core.waiting() > 0 && commit.is_none() && !owner.core.is_committing();
+        let (partition, waiting) = (owner.partition, owner.loading.is_empty());
+        if let Some(commit) = &commit {
+            owner.commit = Some(commit.clone());
+        }
+        self.owners.insert(id, owner);
+        if self.dies_at(id, "after-decide") {
+            return Ok(());
+        }
+        if commit.is_some() {
+            self.note(format_args!("owner {id} closes a group of partition {partition}"));
+            self.send_append(id)?;
+        } else if more && waiting {
+            self.wake(id);
+        }
+        for (reply_to, payload) in answers {
+            self.answer(reply_to.as_str(), payload)?;
+        }
+        self.end_when_drained(id)
+    }
+
+    /// Puts the next look at the timers on the agenda, as the loop's sleep does.
+    fn look_at_timers(&mut self, owner: &mut Owner) {
+        if owner.phase == Phase::Draining {
+            return;
+        }
+        let Some(due) = owner.core.next_due() else { return };
+        let at = self.when(owner.host, due).max(self.time + 1);
+        if owner.due_at.is_none_or(|known| known > at || known <= self.time) {
+            owner.due_at = Some(at);
+            self.at(at, Happening::Stages(owner.id));
+        }
+    }
+
+    /// A drained owner leaves a snapshot behind, as `Partition::end` does.
+    fn end_when_drained(&mut self, id: OwnerId) -> Check {
+        let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
+        let drained = owner.phase == Phase::Draining && owner.core.is_idle() && owner.core.fanout_lag() == 0;
+        if !drained {
+            return Ok(());
+        }
+        owner.core.want_snapshot();
+        let (name, snapshot) = (takeover::snapshot_name(owner.partition), owner.core.take_snapshot());
+        self.check_live(id, None)?;
+        if let Some(snapshot) = snapshot {
+            self.store_snapshot(name, self.partition_snapshot(snapshot));
+        }
+        self.coverage.note(Reached::Drained);
+        self.note(format_args!("owner {id} has drained"));
+        self.end_owner(id);
+        Ok(())
+    }
+
+    /// A snapshot on its way: lost, late, or stored.
+    pub(super) fn store_snapshot(&mut self, name: String, bytes: Bytes) {
+        if self.fault(self.faults.snapshot_lost, Reached::SnapshotLost) {
+            return;
+        }
+        let late = self.fault(self.faults.snapshot_late, Reached::SnapshotLate);
+        let way = if late { self.random.between(500, 20_000) } else { self.latency() };
+        self.soon(way, Happening::SnapshotArrives(name, bytes));
+    }
+
+    fn partition_snapshot(&self, bytes: Vec<u8>) -> Bytes {
+        if self.defect != Some(Defect::SnapshotLosesTimers) {
+            return bytes.into();
+        }
+        let state = rmp_serde::from_slice::<actors_runtime::state::PartitionState>(&bytes);
+        let mut state = state.expect("an owner wrote it");
+        state.timers = Default::default();
+        rmp_serde::to_vec(&state).expect("plain data").into()
+    }
+
+    /// Mail without receipt is sent again; the inbox is trimmed; a snapshot is wanted.
+    pub(super) fn tick(&mut self, id: OwnerId) -> Check {
+        let Some(owner) = self.owners.get(&id) else { return Ok(()) };
+        if !owner.is_running() {
+            return Ok(());
+        }
+        self.soon(if self.calm { TICK_CALM_MS } else { TICK_MS }, Happening::Tick(id));
+        self.send_mail_again(id);
+        let early = self.defect == Some(Defect::InboxTrimmedEarly);
+        let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
+        let upto = if early { owner.inbox_read } else { owner.applied };
+        let partition = owner.partition;
+        if self.audit.records_after(partition, owner.last_snapshot) >= self.shape.snapshot_records {
+            owner.core.want_snapshot();
+        }
+        if upto > owner.trimmed {
+            owner.trimmed = upto;
+            let gone = self.store.trim(partition, upto);
+            self.audit.inbox_trimmed_behind_the_log(&gone)?;
+        }
+        self.wake(id);
+        Ok(())
+    }
+
+    /// Reads durable commands, as the loop's subscription to the inbox does.
+    pub(super) fn poll_inbox(&mut self, id: OwnerId) {
+        let Some(mut owner) = self.owners.remove(&id) else { return };
+        if owner.phase == Phase::Serving {
+            self.soon(if self.calm { 4 * POLL_MS } else { POLL_MS }, Happening::PollInbox(id));
+            if self.fault(self.faults.inbox_again, Reached::InboxAgain) {
+                owner.inbox_read = owner.core.state.inbox.min(owner.inbox_read).saturating_sub(3);
+            }
+            let after = owner.inbox_read;
+            let mine = |sequence: u64, partition| partition == owner.partition && sequence > after;
+            let rows = self.store.inbox.iter().filter(|command| mine(command.sequence, command.partition));
+            let commands: Vec<_> = rows.take(POLL_MAX).cloned().collect();
+            for command in commands {
+                if owner.core.waiting() >= QUEUE_ITEMS_MAX {
+                    break;
+                }
+                owner.inbox_read = command.sequence;
+                let incoming = Incoming {
+                    subject: command.subject,
+                    reply_to: None,
+                    id: Some(command.id),
+                    content_type: Some(command.body.content_type),
+                    caller: None,
+                    correlation: None,
+                    trace: None,
+                    payload: command.body.bytes,
+                };
+                let source = Source::Inbox(command.sequence);
+                let fresh = place_id(command.sequence);
+                owner.core.offer(Item::from_incoming(&self.subjects, source, incoming, fresh));
+            }
+        }
+        self.owners.insert(id, owner);
+        self.wake(id);
+    }
+
+    /// A message reaches everybody who is subscribed: also a former owner that does not know it.
+    pub(super) fn arrives(&mut self, partition: PartitionId, message: &Message) -> Check {
+        let owners: Vec<OwnerId> =
+            self.owners.values().filter(|owner| owner.listens(partition)).map(|owner| owner.id).collect();
+        if owners.len() > 1 {
+            self.coverage.note(Reached::TwoOwners);
+        }
+        for id in owners {
+            match self.frozen_until(id) {
+                Some(until) if until > self.time => {
+                    self.at(until, Happening::Delivered(id, message.clone()));
+                }
+                _ => self.deliver(id, message.clone())?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A message reaches one owner.
+    pub(super) fn deliver(&mut self, id: OwnerId, message: Message) -> Check {
+        match message {
+            Message::Ask(call) => {
+                let incoming = self.callers.incoming(call, &self.subjects, self.shape.partitions);
+                let fresh = self.random.command_id(self.time);
+                let item = Item::from_incoming(&self.subjects, Source::Ask, incoming, fresh);
+                if let Some(owner) = self.owners.get_mut(&id) {
+                    owner.core.offer(item);
+                }
+            }
+            Message::Parcel(parcel) => self.take_parcel(id, parcel),
+            Message::Receipt(receipt) => {
+                if let Some(owner) = self.owners.get_mut(&id) {
+                    owner.core.receipt(receipt.from, receipt.upto);
+                }
+            }
+        }
+        self.wake(id);
+        Ok(())
+    }
+
+    /// A record is in the log: answers, mail, snapshots, fan-out, as `Partition::take_fate` has them.
+    pub(super) fn committed(&mut self, id: OwnerId, sequence: LogSequence) -> Check {
+        let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
+        let Some(committed) = owner.core.committed(sequence) else { return Ok(()) };
+        owner.applied = committed.record.position.inbox;
+        let answers = owner.core.take_answers();
+        let committed = Arc::new(committed);
+        for (reply_to, payload) in answers {
+            self.answer(reply_to.as_str(), payload)?;
+        }
+        self.check_live(id, Some(&committed.record))?;
+        if self.dies_at(id, "after-reply") {
+            return Ok(());
+        }
+        self.send_mail(id, &committed);
+        self.write_entity_snapshots(id);
+        let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
+        owner.events.queue.push_back(Arc::clone(&committed));
+        owner.jobs.queue.push_back(committed);
+        if self.defect == Some(Defect::JobsCountedOutEarly) {
+            owner.core.jobs_out(sequence);
+        }
+        self.start_fanout(id);
+        self.wake(id);
+        Ok(())
+    }
+
+    /// An owner without open turns, which is the newest one, knows what the log says.
+    fn check_live(&mut self, id: OwnerId, record: Option<&bus_schemas::record::CommitRecord>) -> Check {
+        let Some(owner) = self.owners.get(&id) else { return Ok(()) };
+        let newest = self.audit.writer(owner.partition) == Some(id);
+        if !newest || !owner.core.is_idle() {
+            return Ok(());
+        }
+        self.audit.fold_equals_live(&owner.core)?;
+        self.audit.entities_equal_log(&owner.core, |entity| {
+            record.is_none_or(|record| record.turns.iter().any(|turn| turn.entity == *entity))
+        })
+    }
+
+    /// All live entities of an owner are what the log says.
+    pub fn check_all_live(&mut self) -> Check {
+        let owners: Vec<OwnerId> = self.owners.keys().copied().collect();
+        owners.into_iter().try_for_each(|id| self.check_live(id, None))
+    }
+}

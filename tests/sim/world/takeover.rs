@@ -1,0 +1,182 @@
+//! Takeover, modelled after `takeover.rs` call by call: read snapshot, mark and log, fence, complete
+//! the fan-out of the predecessors, serve.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actors_runtime::core::{Core, Settings};
+use actors_runtime::journal::Committed;
+use actors_runtime::state::PartitionState;
+use actors_runtime::takeover;
+use bus_schemas::record::CommitRecord;
+use bus_schemas::{Hash, LogSequence, PartitionId};
+
+use super::owner::{EventsFanout, JobsFanout};
+use super::{Happening, HostId, Owner, OwnerId, Phase, World};
+use crate::coverage::Reached;
+use crate::faults::Defect;
+use crate::invariants::{Check, violated};
+
+/// Former owners that may win against us before we give up.
+const TRIES_MAX: usize = 8;
+
+impl World {
+    /// A host begins to run a partition.
+    pub(super) fn take_over(&mut self, host: HostId, partition: PartitionId) -> Check {
+        let runs = self.owners.values().any(|owner| owner.host == host && owner.serves(partition));
+        let held = self.leases.get(&partition).is_some_and(|lease| lease.host == host);
+        if runs || !held || !self.hosts[host].alive {
+            return Ok(());
+        }
+        if self.hosts[host].frozen_until > self.time {
+            self.at(self.hosts[host].frozen_until, Happening::TakeOver(host, partition));
+            return Ok(());
+        }
+        self.owners_made += 1;
+        self.read_and_fence(self.owners_made, host, partition, 0)
+    }
+
+    /// Another host wrote between our reading and our fence.
+    pub(super) fn take_over_again(&mut self, id: OwnerId) -> Check {
+        let Some(owner) = self.owners.remove(&id) else { return Ok(()) };
+        self.coverage.note(Reached::TakeoverContested);
+        if owner.tries + 1 >= TRIES_MAX {
+            return Ok(());
+        }
+        self.read_and_fence(id, owner.host, owner.partition, owner.tries + 1)
+    }
+
+    fn read_and_fence(&mut self, id: OwnerId, host: HostId, partition: PartitionId, tries: usize) -> Check {
+        let (mut core, behind) = self.read(host, partition)?;
+        match self.defect {
+            Some(Defect::TakeoverForgetsMail) => core.state.mail.clear(),
+            Some(Defect::TakeoverForgetsIds) => core.state.recent = Default::default(),
+            _ => {}
+        }
+        let commit = core.take_over(self.clock(host));
+        let mark = self.store.mark(partition);
+        self.note(format_args!(
+            "owner {id} on host {host} takes partition {partition} over after record {}, {} behind",
+            commit.expected,
+            behind.len()
+        ));
+        let owner = Owner {
+            id,
+            host,
+            partition,
+            phase: Phase::Taking,
+            commit: Some(commit),
+            round: 1_000 * tries as u64,
+            tries,
+            behind,
+            loading: Vec::new(),
+            events: EventsFanout { mark, stream_sequence: mark.sequence, ..EventsFanout::default() },
+            jobs: JobsFanout::default(),
+            inbox_read: 0,
+            applied: core.state.inbox,
+            trimmed: core.state.inbox,
+            mail_ready: BTreeMap::new(),
+            mail_oldest: BTreeMap::new(),
+            last_snapshot: core.state.last,
+            stream_sequence: 0,
+            awake: false,
+            due_at: None,
+            core,
+        };
+        self.owners.insert(id, owner);
+        self.send_append(id)
+    }
+
+    /// The partition as its last record left it, and the records whose fan-out may not be complete.
+    fn read(
+        &mut self,
+        host: HostId,
+        partition: PartitionId,
+    ) -> Result<(Core, Vec<Arc<Committed>>), crate::invariants::Violation> {
+        let last = self.end_of_log(partition);
+        let stored = self.store.snapshots.get(&takeover::snapshot_name(partition));
+        let snapshot = stored
+            .and_then(|bytes| rmp_serde::from_slice::<PartitionState>(bytes).ok())
+            .filter(|state| state.last <= last);
+        let mark = self.store.mark(partition);
+        let mut settings = Settings::new(
+            partition,
+            self.shape.partitions,
+            &format!("host-{host}"),
+            self.shape.record_bytes_max,
+        );
+        settings.cache_entities_max = self.shape.cache_entities_max;
+        if snapshot.as_ref().is_some_and(|snapshot| snapshot.last.0 > 0) {
+            self.coverage.note(Reached::TakeoverFromSnapshot);
+        }
+        let mut core = Core::new(settings, Arc::clone(&self.registry), snapshot);
+        let needed =
+            [core.state.last.0 + 1, core.state.recent_from.0, mark.upto.0 + 1, core.state.jobs_out.0 + 1];
+        let first = needed.into_iter().min().unwrap_or(1).max(1);
+        let jobs_out = core.state.jobs_out;
+        let mut behind = Vec::new();
+        for (sequence, bytes) in self.store.records_from(partition, first) {
+            let record = CommitRecord::decode(&bytes).expect("the audit has read it");
+            if let Err(error) = core.recover(sequence, Hash::of(&bytes), &record) {
+                violated("hash_chain_continuous", error.to_string())?;
+            }
+            if sequence > mark.upto || sequence > jobs_out {
+                behind.push(Arc::new(Committed { sequence, record, group: 0 }));
+            }
+        }
+        behind.retain(|committed| committed.sequence > mark.upto || committed.sequence > core.state.jobs_out);
+        if core.state.last == self.audit.last(partition) {
+            self.audit.fold_equals_live(&core)?;
+        }
+        Ok((core, behind))
+    }
+
+    /// The fence is in the log: now the fan-out of what came before.
+    pub(super) fn took_over(&mut self, id: OwnerId, sequence: LogSequence) -> Check {
+        self.coverage.note(Reached::Takeover);
+        let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
+        owner.phase = Phase::Completing;
+        owner.core.committed(sequence);
+        let behind = std::mem::take(&mut owner.behind);
+        if !behind.is_empty() {
+            self.coverage.note(Reached::TakeoverCompletedFanout);
+        }
+        owner.events.queue.extend(behind.iter().cloned());
+        owner.behind = behind;
+        self.note(format_args!("owner {id} has fenced with record {sequence}"));
+        if self.dies_at(id, "after-takeover") {
+            return Ok(());
+        }
+        self.start_fanout(id);
+        self.complete(id);
+        Ok(())
+    }
+
+    /// Goes on with a takeover when a part of the fan-out is done: events, then jobs, then service.
+    pub(super) fn complete(&mut self, id: OwnerId) {
+        let Some(owner) = self.owners.get_mut(&id).filter(|owner| owner.phase == Phase::Completing) else {
+            return;
+        };
+        if owner.events.busy || !owner.events.queue.is_empty() || owner.jobs.busy {
+            return;
+        }
+        let jobs_out = owner.core.state.jobs_out;
+        let behind = std::mem::take(&mut owner.behind);
+        owner.jobs.queue.extend(behind.into_iter().filter(|committed| committed.sequence > jobs_out));
+        if !owner.jobs.queue.is_empty() {
+            return self.start_fanout(id);
+        }
+        let last = owner.core.state.last;
+        owner.core.fanned_out(last);
+        owner.core.jobs_out(last);
+        owner.phase = Phase::Serving;
+        owner.inbox_read = owner.core.state.inbox;
+        owner.mail_ready = owner.core.state.outbox.last_numbers();
+        owner.last_snapshot = last;
+        let partition = owner.partition;
+        self.note(format_args!("owner {id} serves partition {partition}"));
+        self.soon(1, Happening::Tick(id));
+        self.soon(1, Happening::PollInbox(id));
+        self.wake(id);
+    }
+}

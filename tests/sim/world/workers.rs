@@ -1,0 +1,351 @@
+//! Stage 7, effects, modelled: workers of two agents take jobs, renew, report, report twice, fall
+//! silent and die. They speak to tasks as the real worker does: start, renew, effects, one report.
+
+use std::collections::BTreeMap;
+
+use bus_schemas::commands::agent::{self, AgentCard, Skill};
+use bus_schemas::commands::task;
+use bus_schemas::jobs::{EffectStep, FailureClass, Job};
+use bus_schemas::{Body, CommandId, Key, Reply};
+use serde_json::json;
+use smol_str::{SmolStr, format_smolstr};
+
+use super::clients::{LANES, address, key};
+use super::{Happening, WorkerId, World};
+use crate::coverage::Reached;
+
+/// How long a delivered job stays with its worker without renewal: `bus_client::jobs::ACK_WAIT`.
+const ACK_WAIT_MS: u64 = 30_000;
+/// Between two renewals.
+const RENEW_MS: u64 = 10_000;
+/// Between two heartbeats.
+const BEAT_MS: u64 = 9_000;
+/// How long a worker may be silent.
+const HEARTBEAT_MS: u64 = 10_000;
+
+/// A worker.
+#[derive(Debug)]
+pub struct Worker {
+    agent: Key,
+    name: SmolStr,
+    skills: Vec<SmolStr>,
+    capacity: u32,
+    alive: bool,
+    registered: bool,
+    /// How often it was started: what an earlier life left behind is not its own.
+    life: u32,
+    running: BTreeMap<usize, Job>,
+}
+
+/// What a caller does with an answer.
+#[derive(Debug, Clone, Default)]
+pub enum Next {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A worker heard whether it is known.
+    Joined { worker: WorkerId, life: u32 },
+    /// A worker heard whether it may begin.
+    Started { worker: WorkerId, job: usize, life: u32 },
+    /// A worker heard whether it may go on.
+    Renewed { worker: WorkerId, job: usize, life: u32 },
+    /// A worker heard whether a step of an effect is in the ledger.
+    Effect { worker: WorkerId, job: usize, life: u32, step: EffectStep },
+    /// A worker heard whether its report was taken; a result that is not is reported as a failure.
+    Reported { worker: WorkerId, job: usize, life: u32, result: bool },
+}
+
+impl Next {
+    fn worker(&self) -> Option<(WorkerId, u32)> {
+        match self {
+            Self::Nothing => None,
+            Self::Joined { worker, life }
+            | Self::Started { worker, life, .. }
+            | Self::Renewed { worker, life, .. }
+            | Self::Effect { worker, life, .. }
+            | Self::Reported { worker, life, .. } => Some((*worker, *life)),
+        }
+    }
+}
+
+impl World {
+    pub(super) fn start_workers(&mut self) {
+        for (agent, skills) in [("alpha", vec!["code"]), ("omega", vec!["plan", "code"])] {
+            for number in 0..self.random.between(1, 2) {
+                self.workers.push(Worker {
+                    agent: key(agent),
+                    name: format_smolstr!("{agent}-{number}"),
+                    skills: skills.iter().copied().map(SmolStr::new).collect(),
+                    capacity: self.random.between(1, 2) as u32,
+                    alive: true,
+                    registered: false,
+                    life: 0,
+                    running: BTreeMap::new(),
+                });
+                let worker = self.workers.len() - 1;
+                self.soon(1, Happening::WorkerBeats(worker));
+                self.soon(500, Happening::WorkerLooks(worker));
+            }
+        }
+    }
+
+    /// A worker says that it is there; one that is not known registers.
+    pub(super) fn worker_beats(&mut self, id: WorkerId) {
+        self.soon(BEAT_MS, Happening::WorkerBeats(id));
+        self.say_hello(id);
+    }
+
+    fn say_hello(&mut self, id: WorkerId) {
+        let worker = &self.workers[id];
+        if !worker.alive {
+            return;
+        }
+        let skill = |id: &SmolStr| Skill {
+            id: id.clone(),
+            name: id.to_string(),
+            description: String::new(),
+            tags: Vec::new(),
+        };
+        let command = if worker.registered {
+            agent::Command::Heartbeat { worker: worker.name.clone(), running: worker.running.len() as u32 }
+        } else {
+            agent::Command::Register {
+                worker: worker.name.clone(),
+                card: AgentCard {
+                    name: worker.agent.clone(),
+                    description: "a simulated agent".to_owned(),
+                    version: "1".to_owned(),
+                    skills: worker.skills.iter().map(skill).collect(),
+                },
+                capacity: worker.capacity,
+                lanes: LANES.map(key).to_vec(),
+                heartbeat_ms: HEARTBEAT_MS,
+            }
+        };
+        let (agent, life) = (worker.agent.clone(), worker.life);
+        self.ask(address(&command, agent), Body::json(&command), Next::Joined { worker: id, life });
+    }
+
+    /// A worker takes the next job of its agent, if it has room.
+    pub(super) fn worker_looks(&mut self, id: WorkerId) {
+        let pause = self.random.between(100, 900);
+        self.soon(if self.calm { 2 * pause } else { pause }, Happening::WorkerLooks(id));
+        let worker = &mut self.workers[id];
+        if !worker.alive || !worker.registered || worker.running.len() >= worker.capacity as usize {
+            return;
+        }
+        let time = self.time;
+        let ready = |job: &crate::store::StoredJob| !job.finished && job.visible_at <= time;
+        let next = (0..).zip(&mut self.store.jobs).find(|(_, job)| job.agent == worker.agent && ready(job));
+        let Some((index, stored)) = next else { return };
+        stored.delivered += 1;
+        stored.visible_at = time + ACK_WAIT_MS;
+        let delivered = stored.delivered;
+        let job: Job = serde_json::from_slice(&stored.body).expect("a task wrote it");
+        let start = task::Command::StartJob { attempt: job.attempt, worker: worker.name.to_string() };
+        let purpose = format!("start/{}", worker.name);
+        let next = Next::Started { worker: id, job: index, life: worker.life };
+        let text = format!("worker {} takes {} ({delivered})", worker.name, job.id);
+        worker.running.insert(index, job.clone());
+        self.note(text);
+        if delivered > 1 {
+            self.coverage.note(Reached::JobDeliveredAgain);
+        }
+        self.report_as(&job, &start, job_id(&job).derive(&purpose, delivered), next);
+    }
+
+    fn report_as(&mut self, job: &Job, command: &task::Command, id: CommandId, next: Next) {
+        self.ask_as(id, job.task.clone(), Body::json(command), next);
+    }
+
+    fn finish(&mut self, worker: WorkerId, job: usize) {
+        self.workers[worker].running.remove(&job);
+        self.store.jobs[job].finished = true;
+    }
+
+    /// A worker hears an answer, or that there is none.
+    pub(super) fn worker_hears(&mut self, next: Next, reply: Option<&Reply>) {
+        let Some((worker, life)) = next.worker() else { return };
+        if self.workers[worker].life != life {
+            return;
+        }
+        let accepted = matches!(reply, Some(Reply::Accepted { .. }));
+        match next {
+            Next::Nothing => {}
+            Next::Joined { worker, .. } => {
+                let known = std::mem::replace(&mut self.workers[worker].registered, accepted);
+                if known && !accepted && reply.is_some() {
+                    self.say_hello(worker);
+                }
+            }
+            Next::Started { worker, job, life } => match reply {
+                Some(Reply::Accepted { .. }) => self.begin_work(worker, job, life),
+                Some(Reply::Refused { .. }) => {
+                    self.coverage.note(Reached::StartRefused);
+                    self.finish(worker, job);
+                }
+                None => {
+                    self.workers[worker].running.remove(&job);
+                    self.store.jobs[job].visible_at = self.time;
+                }
+            },
+            Next::Renewed { worker, job, .. } => {
+                if matches!(reply, Some(Reply::Refused { .. })) {
+                    self.finish(worker, job);
+                }
+            }
+            Next::Effect { worker, job, life, step } => {
+                if accepted {
+                    self.next_effect(worker, job, life, step);
+                } else {
+                    self.report(worker, job, life);
+                }
+            }
+            Next::Reported { worker, job, life, result } => {
+                if let Some(known) = self.workers[worker].running.get(&job).cloned()
+                    && result
+                    && matches!(reply, Some(Reply::Refused { .. }))
+                {
+                    let failed = failure(&known, FailureClass::Permanent, "result-not-taken");
+                    let next = Next::Reported { worker, job, life, result: false };
+                    return self.report_as(&known, &failed, job_id(&known).derive("fail", 1), next);
+                }
+                self.finish(worker, job);
+            }
+        }
+    }
+
+    fn begin_work(&mut self, worker: WorkerId, job: usize, life: u32) {
+        let silent = self.fault(self.faults.worker_silent, Reached::WorkerSilent);
+        let effort = match self.random.below(10) {
+            _ if silent => self.random.between(45_000, 70_000),
+            0 => self.random.between(12_000, 25_000),
+            _ => self.random.between(50, 4_000),
+        };
+        if !silent {
+            self.soon(RENEW_MS, Happening::WorkRenews { worker, job, life });
+        }
+        self.soon(effort, Happening::WorkEnds { worker, job, life });
+    }
+
+    fn work(&self, worker: WorkerId, job: usize, life: u32) -> Option<Job> {
+        let known = &self.workers[worker];
+        if known.life == life { known.running.get(&job).cloned() } else { None }
+    }
+
+    /// A worker is still at it.
+    pub(super) fn work_renews(&mut self, worker: WorkerId, index: usize, life: u32) {
+        let Some(job) = self.work(worker, index, life) else { return };
+        self.store.jobs[index].visible_at = self.time + ACK_WAIT_MS;
+        let renew = task::Command::RenewLease { attempt: job.attempt };
+        let id = self.random.command_id(self.time);
+        self.report_as(&job, &renew, id, Next::Renewed { worker, job: index, life });
+        self.soon(RENEW_MS, Happening::WorkRenews { worker, job: index, life });
+    }
+
+    /// A worker comes to the end of its work, or to its own.
+    pub(super) fn work_ends(&mut self, worker: WorkerId, job: usize, life: u32) {
+        let Some(known) = self.work(worker, job, life) else { return };
+        if self.fault(self.faults.worker_dies, Reached::WorkerDied) {
+            return self.worker_dies(worker);
+        }
+        if known.skill != "plan" && self.random.chance(200) {
+            return self.record_effect(worker, job, life, EffectStep::Intended);
+        }
+        self.report(worker, job, life);
+    }
+
+    fn record_effect(&mut self, worker: WorkerId, index: usize, life: u32, step: EffectStep) {
+        let Some(job) = self.work(worker, index, life) else { return };
+        let effect = format!("effect-{}", job.attempt);
+        let command =
+            task::Command::RecordEffect { attempt: job.attempt, effect, step, detail: String::new() };
+        let id = job_id(&job).derive("effect", step as u32);
+        self.report_as(&job, &command, id, Next::Effect { worker, job: index, life, step });
+    }
+
+    fn next_effect(&mut self, worker: WorkerId, job: usize, life: u32, step: EffectStep) {
+        match step {
+            EffectStep::Intended => self.record_effect(worker, job, life, EffectStep::Started),
+            EffectStep::Started if self.random.chance(800) => {
+                self.record_effect(worker, job, life, EffectStep::Completed);
+            }
+            _ => self.report(worker, job, life),
+        }
+    }
+
+    /// One report, and perhaps the same once more under another id.
+    fn report(&mut self, worker: WorkerId, index: usize, life: u32) {
+        let Some(job) = self.work(worker, index, life) else { return };
+        let attempt = job.attempt;
+        let (purpose, command) = match self.random.below(100) {
+            0..15 => ("fail", failure(&job, FailureClass::Transient, "try-again")),
+            15..22 => ("fail", failure(&job, FailureClass::Permanent, "never")),
+            22..32 => {
+                let prompt = "which one?".to_owned();
+                ("require-input", task::Command::RequireInput { attempt, prompt, authorization: false })
+            }
+            _ => {
+                let plan = (job.skill == "plan").then(|| self.plan());
+                let result = json!({"by": self.workers[worker].name});
+                ("complete", task::Command::CompleteJob { attempt, artifacts: Vec::new(), result, plan })
+            }
+        };
+        let result = purpose != "fail";
+        let text = format!("worker {} reports {purpose} of {}", self.workers[worker].name, job.id);
+        self.note(text);
+        let next = Next::Reported { worker, job: index, life, result };
+        self.report_as(&job, &command, job_id(&job).derive(purpose, 0), next);
+        if self.fault(self.faults.reports_twice, Reached::ReportedTwice) {
+            let id = self.random.command_id(self.time);
+            self.report_as(&job, &command, id, Next::Nothing);
+        }
+    }
+
+    fn worker_dies(&mut self, id: WorkerId) {
+        let worker = &mut self.workers[id];
+        worker.alive = false;
+        worker.registered = false;
+        worker.life += 1;
+        worker.running.clear();
+        let text = format!("worker {} dies", worker.name);
+        let leave = agent::Command::Deregister { worker: worker.name.clone(), reason: "stopping".to_owned() };
+        let agent = worker.agent.clone();
+        self.note(text);
+        self.abandon(|next| next.worker().is_some_and(|(worker, _)| worker == id));
+        if self.random.chance(300) {
+            self.tell(agent, &leave);
+        }
+        let away = self.random.between(500, 45_000);
+        self.soon(away, Happening::WorkerReturns(id));
+    }
+
+    pub(super) fn worker_returns(&mut self, id: WorkerId) {
+        if !self.workers[id].alive {
+            self.workers[id].alive = true;
+            self.say_hello(id);
+        }
+    }
+
+    /// Every worker is there and stays.
+    pub(super) fn calm_workers(&mut self) {
+        for worker in 0..self.workers.len() {
+            self.worker_returns(worker);
+        }
+    }
+}
+
+/// The id from which those of an attempt's reports are derived.
+fn job_id(job: &Job) -> CommandId {
+    CommandId::from_text(&job.id)
+}
+
+fn failure(job: &Job, class: FailureClass, code: &str) -> task::Command {
+    task::Command::FailJob {
+        attempt: job.attempt,
+        class,
+        code: code.to_owned(),
+        message: "the simulated work failed".to_owned(),
+        hint: None,
+    }
+}
