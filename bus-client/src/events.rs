@@ -187,7 +187,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
     headers.get(HeaderName::from_static(name)).map(async_nats::HeaderValue::as_str)
 }
 
-async fn decode(bus: Bus, mut message: RawMessage) -> Result<StoredEvent, Error> {
+pub(crate) async fn decode(bus: Bus, mut message: RawMessage) -> Result<StoredEvent, Error> {
     message.payload = bus.body(&message.headers, message.payload).await?;
     let unreadable = |reason: String| Error::Event {
         sequence: message.sequence,
@@ -275,53 +275,6 @@ impl Bus {
             }
         });
         Ok(events.boxed())
-    }
-
-    /// An entity's events after `after`, up to the last one that exists now.
-    pub async fn history(
-        &self,
-        entity: &EntityAddress,
-        after: Revision,
-        from: u64,
-    ) -> Result<Vec<StoredEvent>, Error> {
-        let subject = self.subjects().event(entity);
-        let stream = self.topology().events();
-        let failed = |error: String| Error::call(format!("reading the events of `{entity}`"), error);
-        let handle =
-            self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
-        let last = match handle.direct_get_last_for_subject(subject.as_str()).await {
-            Ok(message) => message,
-            Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => {
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(failed(error.to_string())),
-        };
-        let last = RawMessage {
-            subject: last.subject.into_string(),
-            sequence: last.sequence,
-            pending: 0,
-            headers: last.headers,
-            payload: last.payload,
-        };
-        let last = decode(self.clone(), last).await?;
-        if last.event.revision <= after {
-            return Ok(Vec::new());
-        }
-        if last.event.revision == after.next() {
-            return Ok(vec![last]);
-        }
-        let mut events = Vec::new();
-        let mut stored = self.events(EventQuery { subjects: vec![subject], from }).await?;
-        while let Some(event) = stored.try_next().await? {
-            let ended = event.event.revision >= last.event.revision;
-            if event.event.revision > after {
-                events.push(event);
-            }
-            if ended {
-                break;
-            }
-        }
-        Ok(events)
     }
 
     /// Up to which log sequence a partition's events are in the stream, and the sequence of the

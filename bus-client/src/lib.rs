@@ -16,6 +16,7 @@ pub mod streams;
 pub mod asks;
 pub mod blobs;
 pub mod events;
+pub mod history;
 pub mod inbox;
 pub mod jobs;
 pub mod leases;

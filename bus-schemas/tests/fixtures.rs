@@ -1,6 +1,8 @@
 //! Every command and every event has a fixture that is read, written again without change, and
 //! valid by its schema. `fixtures/README.md` says why none of them is ever changed.
 
+#![expect(clippy::disallowed_methods, reason = "the crate is pure; this test reads its checked-in files")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -2,6 +2,8 @@
 //!
 //! After a change of a type: `UPDATE_SCHEMAS=1 cargo test -p bus-schemas --test schemas`.
 
+#![expect(clippy::disallowed_methods, reason = "the crate is pure; this test reads its checked-in files")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

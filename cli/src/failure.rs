@@ -110,12 +110,9 @@ impl From<gateway::Error> for Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self {
-            code: refusal.code.to_string(),
-            message: refusal.message,
-            next: refusal.hint,
-            exit: exit::DATA,
-        }
+        let missing = refusal.code.ends_with("-not-found");
+        let exit = if missing { exit::NOT_FOUND } else { exit::DATA };
+        Self { code: refusal.code.to_string(), message: refusal.message, next: refusal.hint, exit }
     }
 }
 

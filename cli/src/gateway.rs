@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The address of the gateway that serves this session.
 pub fn address(session: &Session) -> Result<String, Failure> {
     let named = std::env::var("ORRERY_GATEWAY").ok();
-    named.or_else(|| session.discovery.as_ref().and_then(|found| found.http.clone())).ok_or_else(|| {
+    let known = named.or_else(|| session.discovery.as_ref().and_then(|found| found.http.clone()));
+    known.map(|address| address.trim_end_matches('/').to_owned()).ok_or_else(|| {
         Failure::new("no-gateway", "no gateway is known, and lists come from its read model")
             .next("start one with `orrery up`, or set ORRERY_GATEWAY to `http://host:port`")
             .exit(exit::UNAVAILABLE)

@@ -39,10 +39,14 @@ impl Output {
     pub fn show(self, value: &impl Show) {
         if self.json {
             let line = serde_json::to_string(value).expect("output types have string keys");
-            write(&line);
+            write((line + "\n").as_bytes());
         } else {
-            write(&value.text());
+            write((value.text() + "\n").as_bytes());
         }
+    }
+    /// Prints bytes as they are: the content of something, whatever form is asked for.
+    pub fn bytes(self, bytes: &[u8]) {
+        write(bytes);
     }
     /// Says something to the person who waits; programs do not get it.
     pub fn say(self, line: &str) {
@@ -61,10 +65,10 @@ impl Output {
     }
 }
 
-/// Writes one line to stdout.
-fn write(line: &str) {
+/// Writes to stdout.
+fn write(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
-    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {

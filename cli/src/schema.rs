@@ -22,6 +22,7 @@ pub fn document() -> Value {
     schemas.add::<task::Page>("task-list");
     schemas.add::<task::Tree>("task-show");
     schemas.add::<task::Told>("task-told");
+    schemas.add::<task::Written>("task-artifact");
     schemas.add::<events::Line>("event");
     schemas.add::<Step>("replay-step");
     schemas.add::<redecide::Divergence>("divergence");
@@ -32,6 +33,7 @@ pub fn document() -> Value {
     schemas.add::<agents::Agents>("agents");
     schemas.add::<agents::Agent>("agent");
     schemas.add::<schedules::Schedules>("schedules");
+    schemas.add::<schedules::Schedule>("schedule");
     schemas.add::<schedules::Told>("schedule-told");
     schemas.add::<dead::Page>("dead-list");
     schemas.add::<dead::Whole>("dead-show");
@@ -49,8 +51,9 @@ struct Schemas {
 impl Schemas {
     /// Adds an output under a name of its own: types of two verbs may be called the same.
     fn add<T: JsonSchema>(&mut self, name: &str) {
-        let schema = self.generator.root_schema_for::<T>().to_value();
-        let mut schema = schema;
+        let mut schema = self.generator.root_schema_for::<T>().to_value();
+        // A type that holds itself refers to its own root, which is a definition here.
+        point_at(&mut schema, name);
         if let Value::Object(fields) = &mut schema {
             fields.remove("$schema");
             // Definitions go beside the others; they have the names of their types.
@@ -63,11 +66,39 @@ impl Schemas {
     }
 
     fn finish(mut self) -> Value {
-        let definitions = self.generator.take_definitions(true);
+        let mut definitions = self.generator.take_definitions(true);
+        definitions.insert("error".to_owned(), error());
         json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": "What orrery prints with --json: one object a line",
             "$defs": definitions,
         })
     }
+}
+
+/// Turns references to the whole document into references to the definition `name`.
+fn point_at(schema: &mut Value, name: &str) {
+    match schema {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if key == "$ref" && value == "#" {
+                    *value = json!(format!("#/$defs/{name}"));
+                } else {
+                    point_at(value, name);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| point_at(item, name)),
+        _ => {}
+    }
+}
+
+/// The line on stderr of a command that failed; see `Output::fail`.
+fn error() -> Value {
+    json!({
+        "description": "Printed to stderr by a command that failed, one a line.",
+        "properties": { "error": { "$ref": "#/$defs/failure" } },
+        "required": ["error"],
+        "type": "object",
+    })
 }

@@ -1,1 +1,10 @@
-//! To be written.
+//! Kills hosts and servers at every step, and looks at what is left: nothing acknowledged is lost,
+//! nothing is done twice, and a former owner writes nothing.
+
+mod bad_log;
+mod bad_servers;
+mod check;
+mod kill_nine;
+mod points;
+mod process;
+mod zombie;

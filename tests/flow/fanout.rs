@@ -1,8 +1,9 @@
 //! fanout: derived streams are complete and exact, also after a takeover.
 
 use bus_client::Profile;
+use bus_schemas::commands::probe::Command;
 use bus_schemas::{Hash, Revision};
-use system_tests::{Server, accepted, probe, touch, until_revision};
+use system_tests::{Server, accepted, command, eventually, probe, touch, until_revision};
 
 /// Goal: every event appears once, in order, chained. Method: many touches at once, then read.
 #[tokio::test(flavor = "multi_thread")]
@@ -31,5 +32,25 @@ async fn every_event_appears_once_and_in_order() {
         hash = hash.link(event.revision, &event.event_type, event.schema, &event.body);
         assert_eq!(event.hash, hash);
     }
+    host.stop().await;
+}
+
+/// Goal: a takeover reads little, also where commands lead to no events for a long time. Method: many
+/// timers, each its own record; the mark must follow.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mark_follows_records_without_events() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let partition = probe("p").partition(8);
+    for _ in 0..1_200 {
+        accepted(host.bus(), &command("p", &Command::TouchLater { after_ms: 3_600_000 })).await;
+    }
+    eventually("the mark to follow", || async {
+        let mark = host.bus().mark(partition).await.ok()?;
+        (mark.upto.0 > 1_000).then_some(())
+    })
+    .await;
+    accepted(host.bus(), &touch("p")).await;
+    until_revision(host.bus(), &probe("p"), Revision(1)).await;
     host.stop().await;
 }

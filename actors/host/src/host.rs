@@ -116,7 +116,8 @@ pub struct Running {
     root: Supervisor,
     edges: Vec<Supervisor>,
     serving: watch::Receiver<usize>,
-    host: bool,
+    /// The name under which this process holds partitions; none when it runs no host.
+    host: Option<String>,
     stopping: CancellationToken,
 }
 
@@ -165,7 +166,8 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         partitions: nats.partitions.get(),
         server_version: bus.server_version(),
     };
-    Ok(Running { bus, addresses, root, edges, serving, host: config.host, stopping })
+    let host = config.host.then(|| host_name(config));
+    Ok(Running { bus, addresses, root, edges, serving, host, stopping })
 }
 
 /// The host's name: the same for every process on one data directory, so that a process that was
@@ -283,21 +285,21 @@ impl Running {
         let started = tokio::time::Instant::now();
         let mut serving = self.serving.clone();
         loop {
-            let held = match self.bus.leases().await {
-                Ok(leases) => leases.holders.len(),
-                Err(_) => 0,
-            };
-            let here = *serving.borrow();
-            let all_held = held >= partitions;
-            let ours_up = !self.host || here >= partitions || (all_held && here > 0);
-            if all_held && ours_up {
+            let leases = self.bus.leases().await.unwrap_or_default();
+            let (held, here) = (leases.holders.len(), *serving.borrow());
+            // A lease comes before the takeover: what this host holds it must serve too.
+            let ours = self.host.as_ref().map_or(0, |host| {
+                let held_here = leases.holders.values().filter(|holder| *holder == host).count();
+                held_here.max(1)
+            });
+            let missing = partitions.saturating_sub(held) + ours.saturating_sub(here);
+            if missing == 0 {
                 return Ok(());
             }
             if started.elapsed() > READY_DEADLINE {
                 let failure = self.edges.iter().find_map(|edge| edge.failures().borrow().clone());
                 let reason = failure
                     .map_or_else(|| "no worker failed".into(), |f| format!("{}: {}", f.worker, f.reason));
-                let missing = partitions.saturating_sub(held.min(here.max(held)));
                 return Err(StartError::NotReady { missing, waited: started.elapsed(), reason });
             }
             // Changes here wake at once; those of other hosts are looked for.

@@ -256,8 +256,13 @@ impl Core {
     fn take(&mut self, item: Item, now: Timestamp) {
         let Item { source, reply_to, to, command } = item;
         if let (Source::Timer(name), Ok(entity)) = (&source, &to) {
-            let at = self.queued_timers.remove(&(entity.clone(), name.clone()));
-            if !at.is_some_and(|at| self.state.timers.is_set(entity, name, at)) {
+            let key = (entity.clone(), name.clone());
+            let queued = self.queued_timers.get(&key).copied();
+            // One that was set anew while this one waited is queued itself, and must not be taken off.
+            let ours = queued.filter(|at| command.id == decide::timer_command_id(entity, name, *at));
+            let Some(at) = ours else { return };
+            self.queued_timers.remove(&key);
+            if !self.state.timers.is_set(entity, name, at, &command.body) {
                 return;
             }
         }
@@ -276,7 +281,7 @@ impl Core {
         }
         let desk = Desk { outbox: &self.state.outbox, partitions: self.settings.partitions, now };
         if let Source::Inbox(sequence) = source
-            && matches!(self.state.recent.look_up(command.id, &command.body), Known::Reused)
+            && matches!(self.state.recent.look_up(command.id, &command.body), Known::Reused { .. })
         {
             let turn = decide::reused(to, source, command, place_id(sequence), &desk);
             return self.keep(turn, reply_to);
@@ -308,12 +313,12 @@ impl Core {
         let (reply, group) = match self.state.recent.look_up(command.id, &command.body) {
             Known::New => return false,
             // Nobody waits for the answer, so it is decided: as new, or into a dead letter.
-            Known::Stale | Known::Reused if matches!(source, Source::Inbox(_)) => return false,
+            Known::Stale | Known::Reused { .. } if matches!(source, Source::Inbox(_)) => return false,
             Known::Answered { reply, group } => (reply.clone(), group),
-            Known::Reused => {
+            Known::Reused { group } => {
                 let refusal = Refusal::new(code::ID_REUSED, "this command id was used with another body")
                     .hint("use a fresh id for a new command");
-                (refusal_reply(command.id, refusal), 0)
+                (refusal_reply(command.id, refusal), group)
             }
             Known::Stale => {
                 let refusal = Refusal::new(

@@ -21,6 +21,8 @@ use crate::{crash, trace};
 pub const LAG_RECORDS_MAX: usize = 1_024;
 /// Records that are taken into one round.
 const RECORDS_PER_ROUND_MAX: usize = 64;
+/// Records without events that the mark may lie behind: some milliseconds of reading at a takeover.
+const MARK_LAG_RECORDS_MAX: u64 = 1_024;
 /// The pause before a refused or unanswered publish is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The dead-letter stream's token for what never named a kind that we know.
@@ -100,8 +102,24 @@ impl Events {
                 Err(error) => self.look_again(&error).await,
             }
         }
+        self.keep_up(records).await;
         for committed in records {
             trace::fanned_out(self.bus.subjects(), &committed.record.turns, started);
+        }
+    }
+
+    /// Moves the mark over records without events, such as heartbeats: a takeover reads everything
+    /// behind the mark.
+    async fn keep_up(&mut self, records: &[Arc<Committed>]) {
+        let Some(last) = records.last().map(|committed| committed.sequence) else { return };
+        while last.0 > self.mark.upto.0 + MARK_LAG_RECORDS_MAX {
+            match self.bus.publish_events(self.partition, self.mark, last, 0, &[]).await {
+                Ok(mark) => {
+                    self.stream_sequence = self.stream_sequence.max(mark.sequence);
+                    self.mark = mark;
+                }
+                Err(error) => self.look_again(&error).await,
+            }
         }
     }
 

@@ -191,6 +191,11 @@ impl Partition {
     /// The stages in order: inbox, decide, journal; fold and fanout follow the commit.
     async fn stages(&mut self) {
         let now = now();
+        // Before anything is decided: a partition with callers waiting has no other moment without turns.
+        if let Some(snapshot) = self.core.take_snapshot() {
+            self.last_snapshot = self.core.state.last;
+            self.write_snapshot(snapshot);
+        }
         if !self.draining {
             self.core.fire(now);
         }
@@ -205,10 +210,6 @@ impl Partition {
         }
         for (reply_to, payload) in self.core.take_answers() {
             self.bus.answer(reply_to, payload).await;
-        }
-        if let Some(snapshot) = self.core.take_snapshot() {
-            self.last_snapshot = self.core.state.last;
-            self.write_snapshot(snapshot);
         }
     }
 

@@ -182,9 +182,9 @@ impl Timers {
         })
         .collect()
     }
-    /// Whether this timer is still set for this time.
-    pub fn is_set(&self, entity: &EntityAddress, name: &SmolStr, at: Timestamp) -> bool {
-        self.at.get(&(entity.clone(), name.clone())) == Some(&at)
+    /// Whether this timer is still set for this time, and with this command.
+    pub fn is_set(&self, entity: &EntityAddress, name: &SmolStr, at: Timestamp, body: &Body) -> bool {
+        self.due.get(&(at, entity.clone(), name.clone())).is_some_and(|(known, _)| known == body)
     }
     /// How many are set.
     pub fn len(&self) -> usize {
@@ -293,8 +293,8 @@ pub enum Known<'a> {
     New,
     /// It was applied, and this was the answer; it is true once `group` is committed.
     Answered { reply: &'a Bytes, group: u64 },
-    /// It was used with another body.
-    Reused,
+    /// It was used with another body; that is true once `group` is committed.
+    Reused { group: u64 },
     /// It is older than what is remembered.
     Stale,
 }
@@ -310,7 +310,7 @@ impl Recent {
     pub fn look_up(&self, id: CommandId, body: &Body) -> Known<'_> {
         if let Some(answered) = self.answers.get(&id) {
             if answered.fingerprint != fingerprint(body) {
-                return Known::Reused;
+                return Known::Reused { group: answered.group };
             }
             return Known::Answered { reply: &answered.reply, group: answered.group };
         }

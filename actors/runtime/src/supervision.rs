@@ -24,7 +24,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// trouble. `what` names it for whoever looks at the tasks of a process.
 pub fn spawn<F: Future<Output = ()> + Send + 'static>(what: &'static str, future: F) {
     tracing::trace!(what, "task spawned");
-    #[allow(clippy::disallowed_methods, reason = "the one place where tasks are spawned")]
+    #[expect(clippy::disallowed_methods, reason = "the one place where tasks are spawned")]
     tokio::spawn(future);
 }
 

@@ -1,20 +1,42 @@
 //! `orrery agents`: who can do what, and whether they live.
 
+use std::collections::BTreeMap;
+
 use bus_schemas::commands::agent::AgentCard;
+use bus_schemas::views::task::TaskState;
 use bus_schemas::{Key, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
-use crate::gateway::{read, view};
+use crate::commands::task::{Page, one_line};
+use crate::failure::{Failure, exit};
+use crate::gateway::{query, read, view};
 use crate::output::{Output, Show, table};
+use crate::progress::word;
 use crate::session::Session;
 
-/// Which agents.
+/// The most tasks a page has.
+const PAGE: &str = "200";
+/// Pages of working tasks that are counted: enough for a thousand jobs at once, and no more than a
+/// glance may cost.
+const PAGES_MAX: usize = 5;
+
+/// Which agents; without a verb they are listed.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Only this one, with its card and its workers
-    name: Option<String>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List them
+    List,
+    /// Show one with its card and its workers
+    Show {
+        /// The agent
+        name: String,
+    },
 }
 
 /// All agents.
@@ -33,6 +55,9 @@ pub struct Agent {
     pub card: AgentCard,
     /// Jobs that its living workers do at once.
     pub capacity: u32,
+    /// Jobs that it has now; none when more tasks are under way than are counted.
+    #[serde(default)]
+    pub running: Option<u32>,
     /// Its workers.
     pub workers: Vec<Worker>,
     /// When it last changed: milliseconds since 1970.
@@ -50,7 +75,7 @@ pub struct Worker {
     pub capacity: u32,
     /// The lanes that it serves.
     pub lanes: Vec<Key>,
-    /// How often it says that it is alive, in milliseconds.
+    /// How often it says that it is alive, in milliseconds; silent for three times as long, it is lost.
     pub heartbeat_ms: u64,
     /// When it joined: milliseconds since 1970.
     pub registered_at: Timestamp,
@@ -58,40 +83,61 @@ pub struct Worker {
     pub lost_at: Option<Timestamp>,
 }
 
-impl Show for Agents {
-    fn text(&self) -> String {
-        let rows: Vec<Vec<String>> = self.agents.iter().map(row).collect();
-        table(&["AGENT", "SKILLS", "WORKERS", "CAPACITY", "STATE"], &rows)
+impl Agent {
+    /// Whether a living worker takes jobs of a skill in a lane.
+    pub fn serves(&self, skill: &str, lane: &Key) -> bool {
+        let skilled = self.card.skills.iter().any(|known| known.id == skill);
+        skilled && self.living().any(|worker| worker.lanes.contains(lane))
+    }
+    fn living(&self) -> impl Iterator<Item = &Worker> {
+        self.workers.iter().filter(|worker| worker.lost_at.is_none())
+    }
+    fn state(&self) -> &'static str {
+        match (self.living().count(), self.workers.len()) {
+            (0, 0) => "left",
+            (0, _) => "lost",
+            _ => "alive",
+        }
+    }
+    fn load(&self) -> String {
+        let running = self.running.map_or_else(|| "?".to_owned(), |running| running.to_string());
+        format!("{running}/{}", self.capacity)
     }
 }
 
-fn row(agent: &Agent) -> Vec<String> {
-    let skills: Vec<&str> = agent.card.skills.iter().map(|skill| skill.id.as_str()).collect();
-    let living = agent.workers.iter().filter(|worker| worker.lost_at.is_none()).count();
-    let state = match (living, agent.workers.len()) {
-        (0, 0) => "left",
-        (0, _) => "lost",
-        _ => "alive",
-    };
-    vec![
-        agent.name.to_string(),
-        skills.join(", "),
-        living.to_string(),
-        agent.capacity.to_string(),
-        state.into(),
-    ]
+impl Show for Agents {
+    fn text(&self) -> String {
+        if self.agents.is_empty() {
+            return "no agents".to_owned();
+        }
+        let row = |agent: &Agent| {
+            let skills: Vec<&str> = agent.card.skills.iter().map(|skill| skill.id.as_str()).collect();
+            let (state, living) = (agent.state().to_owned(), agent.living().count().to_string());
+            vec![agent.name.to_string(), skills.join(", "), state, living, agent.load()]
+        };
+        let rows: Vec<Vec<String>> = self.agents.iter().map(row).collect();
+        table(&["AGENT", "SKILLS", "STATE", "WORKERS", "RUNNING"], &rows)
+    }
 }
 
 impl Show for Agent {
     fn text(&self) -> String {
-        let mut lines = vec![format!("agent {}: {}", self.name, self.card.description)];
+        let mut lines = vec![
+            format!("agent {}: {}", self.name, one_line(&self.card.description)),
+            format!(
+                "  state   {}, version {}, {} jobs running",
+                self.state(),
+                self.card.version,
+                self.load()
+            ),
+        ];
         for skill in &self.card.skills {
-            lines.push(format!("  skill   {}: {}", skill.id, skill.description));
+            lines.push(format!("  skill   {}: {}", skill.id, one_line(&skill.description)));
         }
         for worker in &self.workers {
             let lanes: Vec<_> = worker.lanes.iter().map(ToString::to_string).collect();
             let state = match worker.lost_at {
-                None => format!("alive, every {} ms", worker.heartbeat_ms),
+                None => format!("alive, heartbeat every {} s", worker.heartbeat_ms as f64 / 1000.0),
                 Some(at) => format!("lost at {}", at.to_rfc3339()),
             };
             let (name, capacity) = (&worker.worker, worker.capacity);
@@ -103,16 +149,39 @@ impl Show for Agent {
 
 /// Prints them.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let all: Agents = read(view(session, "/v1/agents").await?)?;
-    let Some(name) = arguments.name else {
+    let mut all: Agents = read(view(session, "/v1/agents").await?)?;
+    let running = running(session).await?;
+    for agent in &mut all.agents {
+        agent.running = running.as_ref().map(|running| running.get(&agent.name).copied().unwrap_or(0));
+    }
+    let Verb::Show { name } = arguments.verb.unwrap_or(Verb::List) else {
         output.show(&all);
         return Ok(());
     };
     let found = all.agents.into_iter().find(|agent| agent.name.as_str() == name).ok_or_else(|| {
         Failure::new("agent-not-found", format!("no agent is called `{name}`"))
             .next("`orrery agents` lists all of them")
-            .exit(crate::failure::exit::NOT_FOUND)
+            .exit(exit::NOT_FOUND)
     })?;
     output.show(&found);
     Ok(())
+}
+
+/// Jobs by agent; none when there are more working tasks than [`PAGES_MAX`] pages hold.
+async fn running(session: &Session) -> Result<Option<BTreeMap<Key, u32>>, Failure> {
+    let mut running = BTreeMap::new();
+    let mut cursor = None;
+    for _ in 0..PAGES_MAX {
+        let working = ("state", Some(word(TaskState::Working).to_owned()));
+        let query = query(&[working, ("limit", Some(PAGE.to_owned())), ("cursor", cursor)]);
+        let page: Page = read(view(session, &format!("/v1/tasks?{query}")).await?)?;
+        for agent in page.tasks.into_iter().filter_map(|task| task.agent) {
+            *running.entry(agent).or_insert(0) += 1;
+        }
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(Some(running));
+        }
+    }
+    Ok(None)
 }

@@ -8,6 +8,7 @@ use bus_client::Profile;
 use clap::ValueEnum;
 use orrery_bench::{Bench, Line, Options, Report};
 
+use crate::commands::up::interrupted;
 use crate::failure::{Failure, chain, exit};
 use crate::output::{Output, Show, table};
 
@@ -20,8 +21,8 @@ pub struct Arguments {
     /// What an acknowledgement means: `durable` or `fast`
     #[arg(long, default_value = "durable")]
     profile: Profile,
-    /// How long each point is measured, in seconds, for Orrery and for the bare loop each
-    #[arg(long, default_value_t = 5)]
+    /// How long each point is measured, in seconds, for Orrery and for the bare loop each, 1 to 3600
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
     /// Numbers of callers, instead of the benchmark's own
     #[arg(long, value_delimiter = ',', value_name = "N,…")]
@@ -120,12 +121,22 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
         progress: Some(Arc::new(move |line: &str| output.say(line))),
         ..Options::default()
     };
-    let report = orrery_bench::run(bench, options).await.map_err(|error| failed(&error))?;
+    // An interruption drops what was started: the server and the owners end with it.
+    let report = tokio::select! {
+        report = orrery_bench::run(bench, options) => report.map_err(|error| failed(&error))?,
+        () = interrupted() => {
+            return Err(Failure::new("interrupted", "nothing was measured to its end").exit(exit::INTERRUPTED));
+        }
+    };
     output.show(&report);
     Ok(())
 }
 
 fn failed(error: &orrery_bench::Error) -> Failure {
+    if matches!(error, orrery_bench::Error::Option { .. }) {
+        let failure = Failure::new("bad-option", chain(error)).exit(exit::USAGE);
+        return failure.next("`orrery bench --help` says what each option can be");
+    }
     Failure::new("bench-failed", chain(error))
         .next("`orrery doctor` checks what the benchmarks need; a busy machine can also be the reason")
         .exit(exit::SOFTWARE)

@@ -1,40 +1,55 @@
 //! `orrery dead`: what could not be done, and why.
 
-use bus_schemas::{Key, Timestamp};
+use bus_schemas::{Key, Kind, Timestamp};
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::commands::task::one_line;
+use crate::failure::{Failure, exit};
 use crate::gateway::{query, read, view};
 use crate::output::{Output, Show, table};
 use crate::session::Session;
 
-/// What to show.
+/// Rows of a page when nothing else is asked for.
+const ROWS: u32 = 50;
+/// Where payloads lie that never named a kind that the host knew.
+const UNKNOWN_KIND: &str = "unknown";
+
+/// What to show; without a verb they are listed.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// List dead letters, newest first
-    List {
-        /// Of this class: `poison`, `malformed-command`, `unknown-kind`, `job-failed` …
-        #[arg(long)]
-        class: Option<String>,
-        /// Rows at most, 1 to 200
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-        limit: u32,
-        /// `next_cursor` of the page before
-        #[arg(long)]
-        cursor: Option<String>,
-    },
+    List(List),
     /// Show one with its payload
     Show {
         /// The entry
         entry: String,
+        /// Write the payload alone to stdout, byte for byte
+        #[arg(long)]
+        payload: bool,
     },
+}
+
+/// Which dead letters.
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Of this class: `poison`, `malformed-command`, `unknown-kind`, `job-failed` …
+    #[arg(long)]
+    class: Option<String>,
+    /// Rows at most, 1 to 200
+    #[arg(long, default_value_t = ROWS, value_parser = clap::value_parser!(u32).range(1..=200))]
+    limit: u32,
+    /// `next_cursor` of the page before
+    #[arg(long)]
+    cursor: Option<String>,
 }
 
 /// A page of dead letters.
@@ -79,6 +94,9 @@ pub struct Whole {
     pub letter: Letter,
     /// The bytes; none when the stream of dead letters no longer has them.
     pub payload: Option<Payload>,
+    /// The payload as JSON, where it is JSON or MessagePack.
+    #[serde(default)]
+    pub decoded: Option<Value>,
 }
 
 /// The bytes of what could not be done.
@@ -98,8 +116,8 @@ impl Show for Page {
             return "no dead letters".to_owned();
         }
         let row = |letter: &Letter| {
-            let reason = letter.reason.lines().next().unwrap_or_default().chars().take(80).collect();
-            let meant_for = format!("{}/{}", letter.kind, letter.key);
+            let reason = one_line(&letter.reason).chars().take(80).collect();
+            let meant_for = one_line(&format!("{}/{}", letter.kind, letter.key));
             vec![letter.entry.to_string(), letter.class.clone(), meant_for, letter.at.to_rfc3339(), reason]
         };
         let rows: Vec<Vec<String>> = self.dead.iter().map(row).collect();
@@ -117,8 +135,8 @@ impl Show for Whole {
         let mut lines = vec![
             format!("dead letter {}", letter.entry),
             format!("  class     {} after {} attempts", letter.class, letter.attempts),
-            format!("  reason    {}", letter.reason),
-            format!("  for       {}/{}", letter.kind, letter.key),
+            format!("  reason    {}", one_line(&letter.reason)),
+            format!("  for       {}/{}", one_line(&letter.kind), one_line(&letter.key)),
             format!("  at        {}", letter.at.to_rfc3339()),
             format!("  command   {}", letter.command_id),
             format!("  request   {}", letter.correlation),
@@ -127,8 +145,12 @@ impl Show for Whole {
         match &self.payload {
             None => lines.push("  payload   none is kept".to_owned()),
             Some(payload) => {
-                lines.push(format!("  payload   {} bytes, {}:", payload.bytes, payload.encoding));
-                lines.push(payload.content.clone());
+                let (form, content) = match &self.decoded {
+                    Some(decoded) => ("as JSON", format!("{decoded:#}")),
+                    None => (payload.encoding.as_str(), payload.content.escape_debug().to_string()),
+                };
+                lines.push(format!("  payload   {} bytes, {form}:", payload.bytes));
+                lines.push(content);
             }
         }
         lines.join("\n")
@@ -137,15 +159,67 @@ impl Show for Whole {
 
 /// Prints them.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    match arguments.verb {
-        Verb::List { class, limit, cursor } => {
+    let list = Verb::List(List { class: None, limit: ROWS, cursor: None });
+    match arguments.verb.unwrap_or(list) {
+        Verb::List(List { class, limit, cursor }) => {
             let query = query(&[("class", class), ("limit", Some(limit.to_string())), ("cursor", cursor)]);
             output.show(&read::<Page>(view(session, &format!("/v1/dead?{query}")).await?)?);
         }
-        Verb::Show { entry } => {
+        Verb::Show { entry, payload } => {
             let entry = Key::parse(&entry)?;
-            output.show(&read::<Whole>(view(session, &format!("/v1/dead/{entry}")).await?)?);
+            let mut whole: Whole = read(view(session, &format!("/v1/dead/{entry}")).await?)?;
+            let bytes = bytes(session, &whole.letter).await?;
+            if payload {
+                output.bytes(&bytes.ok_or_else(|| gone(&entry))?);
+                return Ok(());
+            }
+            whole.decoded = bytes.as_deref().and_then(decoded);
+            output.show(&whole);
         }
     }
     Ok(())
+}
+
+/// The payload as it came. The gateway's form of it is text, so the bytes come from the bus.
+async fn bytes(session: &Session, letter: &Letter) -> Result<Option<Bytes>, Failure> {
+    let known = Kind::parse(&letter.kind).is_ok().then_some(letter.kind.as_str());
+    for kind in known.into_iter().chain([UNKNOWN_KIND]) {
+        if let Some(bytes) = session.bus.dead_payload(kind, letter.entry.as_str()).await? {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+fn gone(entry: &Key) -> Failure {
+    Failure::new("payload-gone", format!("no payload is kept of dead letter `{entry}`"))
+        .next("`orrery dead show` without `--payload` tells what is known")
+        .exit(exit::NOT_FOUND)
+}
+
+/// JSON, or MessagePack that holds a structure to its last byte: nearly any byte is a MessagePack
+/// number, and so would be any text.
+fn decoded(bytes: &[u8]) -> Option<Value> {
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Some(value);
+    }
+    let mut rest = bytes;
+    let value: Value = rmp_serde::from_read(&mut rest).ok()?;
+    (rest.is_empty() && (value.is_object() || value.is_array())).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn payloads_are_decoded_when_they_are_something() {
+        let body = json!({"type": "touch", "note": "x"});
+        let packed = rmp_serde::to_vec(&body).unwrap();
+        assert_eq!(super::decoded(&packed), Some(body.clone()));
+        assert_eq!(super::decoded(body.to_string().as_bytes()), Some(body));
+        for neither in [&b"hello"[..], b"\x05", b"\xff\xfe", b"{", &[&packed[..], b"more"].concat()] {
+            assert_eq!(super::decoded(neither), None, "{neither:?}");
+        }
+    }
 }

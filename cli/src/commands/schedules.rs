@@ -5,9 +5,11 @@ use bus_schemas::commands::task::Submit;
 use bus_schemas::{Key, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::commands::task::one_line;
+use crate::commands::task::submit::{Options, time};
+use crate::commands::task::watch::{LOOK, VISIBLE_PATIENCE};
+use crate::failure::{Failure, exit};
 use crate::gateway::{read, view};
 use crate::output::{Output, Show, table};
 use crate::session::Session;
@@ -23,6 +25,11 @@ pub struct Arguments {
 enum Verb {
     /// List them
     List,
+    /// Show one with the task that it submits
+    Show {
+        /// The schedule
+        name: String,
+    },
     /// Make one, or replace it
     Add(Box<Add>),
     /// Let it not fire until resumed
@@ -59,23 +66,8 @@ struct Add {
     /// By a cron expression of five or six fields, in UTC
     #[arg(long, value_name = "EXPRESSION")]
     cron: Option<String>,
-    /// The skill that the agent needs
-    #[arg(long, default_value = "plan")]
-    skill: String,
-    /// Whose work it is
-    #[arg(long, default_value = "anonymous")]
-    owner: String,
-    /// What the agent needs to know beside the goal: JSON
-    #[arg(long, value_name = "JSON", value_parser = json)]
-    input: Option<Value>,
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse_rfc3339(text).ok_or_else(|| "not an RFC 3339 time".to_owned())
-}
-
-fn json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    #[command(flatten)]
+    options: Options,
 }
 
 /// Milliseconds.
@@ -132,20 +124,48 @@ impl Show for Schedules {
 }
 
 fn row(schedule: &Schedule) -> Vec<String> {
-    let when = match &schedule.recurrence {
-        Recurrence::Once { at } => format!("at {}", at.to_rfc3339()),
-        Recurrence::Every { every_ms } => format!("every {} s", *every_ms as f64 / 1000.0),
-        Recurrence::Cron { expression } => format!("cron {expression}"),
-    };
-    let state = match (schedule.deleted, schedule.paused, schedule.next) {
-        (true, ..) => "removed",
-        (_, true, _) => "paused",
-        (_, _, None) => "over",
-        _ => "active",
-    };
+    let (when, state) = (schedule.when(), schedule.state().to_owned());
     let next = schedule.next.map(Timestamp::to_rfc3339).unwrap_or_default();
-    let goal = schedule.task.goal.chars().take(60).collect();
-    vec![schedule.name.to_string(), when, state.into(), next, schedule.fired.to_string(), goal]
+    let goal = one_line(&schedule.task.goal).chars().take(60).collect();
+    vec![schedule.name.to_string(), when, state, next, schedule.fired.to_string(), goal]
+}
+
+impl Schedule {
+    fn when(&self) -> String {
+        match &self.recurrence {
+            Recurrence::Once { at } => format!("at {}", at.to_rfc3339()),
+            Recurrence::Every { every_ms } => format!("every {} s", *every_ms as f64 / 1000.0),
+            Recurrence::Cron { expression } => format!("cron {expression}"),
+        }
+    }
+    fn state(&self) -> &'static str {
+        match (self.deleted, self.paused, self.next) {
+            (true, ..) => "removed",
+            (_, true, _) => "paused",
+            (_, _, None) => "over",
+            _ => "active",
+        }
+    }
+}
+
+impl Show for Schedule {
+    fn text(&self) -> String {
+        let task = &self.task;
+        let mut lines = vec![
+            format!("schedule {}: {}", self.name, self.when()),
+            format!("  state     {}, fired {} times", self.state(), self.fired),
+        ];
+        lines.extend(self.next.iter().map(|next| format!("  next      {}", next.to_rfc3339())));
+        lines.extend(self.last_task.iter().map(|task| format!("  last task {task}")));
+        lines.push(format!("  goal      {}", one_line(&task.goal)));
+        lines.push(format!("  skill     {}, up to {} attempts", task.skill, task.attempts_max));
+        lines.push(format!("  owner     {}, priority {}, lane {}", task.owner, task.priority, task.lane));
+        if !task.input.is_null() {
+            lines.push(format!("  input     {}", task.input));
+        }
+        lines.extend(task.plan.iter().map(|plan| format!("  plan      {} steps", plan.steps.len())));
+        lines.join("\n")
+    }
 }
 
 /// What came of a command.
@@ -170,7 +190,11 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
             output.show(&read::<Schedules>(view(session, "/v1/schedules").await?)?);
             return Ok(());
         }
-        Verb::Add(add) => (add.name.clone(), create(*add)),
+        Verb::Show { name } => {
+            output.show(&one(session, &name).await?);
+            return Ok(());
+        }
+        Verb::Add(add) => (add.name.clone(), create(*add)?),
         Verb::Pause { name } => (name, Command::Pause),
         Verb::Resume { name } => (name, Command::Resume),
         Verb::Remove { name } => (name, Command::Delete),
@@ -180,19 +204,30 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     Ok(())
 }
 
-fn create(add: Add) -> Command {
+/// A schedule. One that was just made may take a moment to appear in the read model.
+async fn one(session: &Session, name: &str) -> Result<Schedule, Failure> {
+    let deadline = tokio::time::Instant::now() + VISIBLE_PATIENCE;
+    loop {
+        let all: Schedules = read(view(session, "/v1/schedules").await?)?;
+        if let Some(found) = all.schedules.into_iter().find(|schedule| schedule.name.as_str() == name) {
+            return Ok(found);
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(Failure::new("schedule-not-found", format!("there is no schedule `{name}`"))
+                .next("`orrery schedules` shows what there is")
+                .exit(exit::NOT_FOUND));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn create(add: Add) -> Result<Command, Failure> {
     let recurrence = match (add.at, add.every, add.cron) {
         (Some(at), ..) => Recurrence::Once { at },
         (_, Some(every_ms), _) => Recurrence::Every { every_ms },
         (_, _, cron) => Recurrence::Cron { expression: cron.expect("clap asks for one of the three") },
     };
-    let task = Submit {
-        skill: add.skill.into(),
-        owner: add.owner.into(),
-        input: add.input.unwrap_or_default(),
-        ..Submit::new(add.goal)
-    };
-    Command::Create { recurrence, task }
+    Ok(Command::Create { recurrence, task: add.options.submission(add.goal)? })
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! `orrery task`: the tasks that exist, one of them, and what can be done to it.
 
-mod submit;
+mod show;
+pub(super) mod submit;
 pub mod watch;
 
-use std::io::Write;
+use std::path::PathBuf;
 
 use bus_schemas::Key;
 use bus_schemas::commands::task::Command;
@@ -11,6 +12,8 @@ use bus_schemas::views::task::{Task, TaskState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use show::Tree;
 
 use crate::failure::{Failure, exit};
 use crate::gateway::{query, read, view};
@@ -68,16 +71,16 @@ enum Verb {
         /// The artifact's name
         name: String,
         /// The file; stdout when not given
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<std::path::PathBuf>,
+        #[arg(long = "output", short, value_name = "FILE")]
+        file: Option<PathBuf>,
     },
 }
 
 /// Which tasks.
 #[derive(Debug, clap::Args)]
 struct List {
-    /// In this state, such as `working`
-    #[arg(long)]
+    /// In this state
+    #[arg(long, value_parser = state_parser())]
     state: Option<TaskState>,
     /// Of this owner
     #[arg(long)]
@@ -121,69 +124,14 @@ impl Show for Page {
 
 fn row(task: &Task) -> Vec<String> {
     let agent = task.agent.as_ref().map(ToString::to_string).unwrap_or_default();
-    let goal = task.goal.lines().next().unwrap_or_default().chars().take(60).collect();
+    let goal = one_line(&task.goal).chars().take(60).collect();
     let updated = task.updated_at.to_rfc3339();
     vec![task.id.to_string(), word(task.state).to_owned(), task.owner.to_string(), agent, updated, goal]
 }
 
-/// A task with everything below it.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Tree {
-    /// The task.
-    pub task: Task,
-    /// Its children with theirs, in the order of the plan.
-    pub children: Vec<Tree>,
-}
-
-impl Show for Tree {
-    fn text(&self) -> String {
-        let task = &self.task;
-        let mut lines = vec![format!("task {}", task.id), format!("  goal      {}", task.goal)];
-        lines.push(format!("  state     {}", word(task.state)));
-        lines.push(format!("  owner     {}, priority {}, lane {}", task.owner, task.priority, task.lane));
-        lines.push(format!("  submitted {}", task.submitted_at.to_rfc3339()));
-        lines.push(format!("  updated   {} (revision {})", task.updated_at.to_rfc3339(), task.revision));
-        if let Some(deadline) = task.deadline {
-            lines.push(format!("  deadline  {}", deadline.to_rfc3339()));
-        }
-        if task.attempt > 0 {
-            let agent = task.agent.as_ref().map(|agent| format!(" by {agent}")).unwrap_or_default();
-            lines.push(format!("  attempt   {}{agent}", task.attempt));
-        }
-        if let Some(question) = &task.question {
-            lines.push(format!("  question  {question}"));
-            lines.push(format!("  answer it with `orrery task input {} ANSWER`", task.id));
-        }
-        if let Some(failure) = &task.failure {
-            lines.push(format!("  failure   {}: {}", failure.code, failure.message));
-            lines.extend(failure.hint.iter().map(|hint| format!("  next      {hint}")));
-        }
-        if !task.result.is_null() {
-            lines.push(format!("  result    {}", task.result));
-        }
-        for artifact in &task.artifacts {
-            lines.push(format!("  artifact  {} ({} bytes)", artifact.name, artifact.bytes));
-        }
-        self.children.iter().for_each(|child| child.line(1, &mut lines));
-        lines.join("\n")
-    }
-}
-
-impl Tree {
-    fn line(&self, depth: usize, lines: &mut Vec<String>) {
-        let task = &self.task;
-        let step = task.id.as_str().rsplit('.').next().unwrap_or_default();
-        let took = task.updated_at.0.saturating_sub(task.submitted_at.0);
-        let agent = task.agent.as_ref().map(ToString::to_string).unwrap_or_default();
-        let state = word(task.state);
-        let seconds = took as f64 / 1000.0;
-        lines.push(format!(
-            "{:indent$}{step:<14} {state:<12} {seconds:>8.1} s  {agent}",
-            "",
-            indent = depth * 2
-        ));
-        self.children.iter().for_each(|child| child.line(depth + 1, lines));
-    }
+/// Text that others wrote, without what could move the cursor or break a table.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 /// What came of a command.
@@ -201,6 +149,25 @@ impl Show for Told {
     }
 }
 
+/// An artifact that was written to a file.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Written {
+    /// The task.
+    pub task: String,
+    /// The artifact's name.
+    pub artifact: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+impl Show for Written {
+    fn text(&self) -> String {
+        format!("{} bytes in {}", self.bytes, self.path.display())
+    }
+}
+
 /// Does it.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
     let by = || std::env::var("USER").unwrap_or_else(|_| "cli".to_owned());
@@ -209,7 +176,7 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
             let page: Page = read(view(session, &format!("/v1/tasks?{}", list.query())).await?)?;
             output.show(&page);
         }
-        Verb::Show { id } => output.show(&tree(session, &Key::parse(&id)?).await?),
+        Verb::Show { id } => output.show(&show::tree(session, &Key::parse(&id)?).await?),
         Verb::Watch { id } => return watch::run(session, &id, output).await,
         Verb::Submit(arguments) => return submit::run(session, *arguments, output).await,
         Verb::Cancel { id, reason } => {
@@ -220,7 +187,7 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
             let answer = serde_json::from_str(&answer).unwrap_or(Value::String(answer));
             tell(session, &id, &Command::ProvideInput { answer, by: by() }, output).await?;
         }
-        Verb::Artifact { id, name, output } => artifact(session, &id, &name, output).await?,
+        Verb::Artifact { id, name, file } => artifact(session, &id, &name, file, output).await?,
     }
     Ok(())
 }
@@ -246,29 +213,14 @@ async fn tell(session: &Session, id: &str, command: &Command, output: Output) ->
     Ok(())
 }
 
-async fn show(session: &Session, key: &Key) -> Result<Task, Failure> {
-    read(view(session, &format!("/v1/tasks/{key}")).await?)
-}
-
-/// Reads a tree from its root down; plans lie at most eight deep.
-fn tree<'a>(session: &'a Session, key: &'a Key) -> futures::future::BoxFuture<'a, Result<Tree, Failure>> {
-    Box::pin(async move {
-        let task = show(session, key).await?;
-        let mut children = Vec::new();
-        for child in &task.children {
-            children.push(tree(session, child).await?);
-        }
-        Ok(Tree { task, children })
-    })
-}
-
 async fn artifact(
     session: &Session,
     id: &str,
     name: &str,
-    file: Option<std::path::PathBuf>,
+    file: Option<PathBuf>,
+    output: Output,
 ) -> Result<(), Failure> {
-    let task = show(session, &Key::parse(id)?).await?;
+    let task = show::one(session, &Key::parse(id)?).await?;
     let found = task.artifacts.iter().find(|artifact| artifact.name == name).ok_or_else(|| {
         let names: Vec<&str> = task.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
         let next = match names.is_empty() {
@@ -280,11 +232,31 @@ async fn artifact(
             .exit(exit::NOT_FOUND)
     })?;
     let bytes = session.bus.get_blob(found.hash).await?;
-    let written = match &file {
-        Some(path) => std::fs::write(path, &bytes),
-        None => std::io::stdout().lock().write_all(&bytes),
+    let Some(path) = file else {
+        output.bytes(&bytes);
+        return Ok(());
     };
-    written.map_err(|error| {
-        Failure::of("output-unwritable", &error).next("choose another `--output`").exit(exit::FILE)
-    })
+    std::fs::write(&path, &bytes).map_err(|error| {
+        Failure::new("output-unwritable", format!("writing `{}`: {error}", path.display()))
+            .next("choose another `--output`")
+            .exit(exit::FILE)
+    })?;
+    output.show(&Written { task: id.to_owned(), artifact: name.to_owned(), path, bytes: found.bytes });
+    Ok(())
+}
+
+/// The states by their wire words, so that help and completions name them.
+fn state_parser() -> impl clap::builder::TypedValueParser<Value = TaskState> {
+    use clap::builder::{PossibleValuesParser, TypedValueParser};
+    let states = [
+        TaskState::Submitted,
+        TaskState::Working,
+        TaskState::InputRequired,
+        TaskState::AuthRequired,
+        TaskState::Completed,
+        TaskState::Failed,
+        TaskState::Canceled,
+        TaskState::Rejected,
+    ];
+    PossibleValuesParser::new(states.map(word)).try_map(|text| text.parse::<TaskState>())
 }

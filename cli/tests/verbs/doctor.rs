@@ -29,8 +29,10 @@ fn a_running_system_is_well() {
 #[test]
 fn where_nothing_runs_the_doctor_says_so() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let ended = orrery(directory.path(), &["doctor", "--json"]).failed("checks-failed", 1);
-    let lines = ended.lines();
+    let nowhere = directory.path().join("nowhere");
+    let lines = orrery(&nowhere, &["doctor", "--json"]).failed("checks-failed", 1).lines();
+    assert!(!nowhere.exists(), "looking makes nothing");
+    assert!(verdicts(&lines).contains(&("data-dir", "ok")), "it can be made: {lines:?}");
     let system = lines.iter().find(|line| line["check"] == "system").expect("a check");
     assert_eq!(system["verdict"], "fail");
     assert!(system["fix"].as_str().unwrap_or("").contains("orrery up"), "{system}");

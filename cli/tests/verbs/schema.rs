@@ -30,3 +30,34 @@ fn the_checked_in_schema_is_fresh() {
         "`cli/schema.json` is stale: ORRERY_UPDATE_GENERATED=1 cargo test -p orrery schema"
     );
 }
+
+/// Goal: whoever reads the map finds each output, and no name there leads nowhere. Method: the names
+/// in the last column of its table against the definitions.
+#[test]
+fn the_map_names_every_output() {
+    let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
+    let map = std::fs::read_to_string(map).expect("the map");
+    let rows = map.lines().filter(|line| line.starts_with("| `"));
+    let mut named = std::collections::BTreeSet::new();
+    for row in rows.clone() {
+        let last = row.trim_end_matches([' ', '|']).rsplit(" | ").next().expect("a column");
+        named.extend(
+            last.split('`').skip(1).step_by(2).filter(|word| !word.contains("--") && *word != "task watch"),
+        );
+    }
+    let document = orrery_cli::schema::document();
+    let definitions = document["$defs"].as_object().expect("definitions");
+    for name in &named {
+        assert!(definitions.contains_key(*name), "`{name}` is in the map and not in the schema");
+    }
+    // The types that outputs are made of begin with a capital; failures are described below the table.
+    let outputs = definitions.keys().filter(|name| name.starts_with(|letter: char| letter.is_lowercase()));
+    for output in outputs.filter(|name| !["error", "failure"].contains(&name.as_str())) {
+        assert!(named.contains(output.as_str()), "`{output}` is in the schema and not in the map");
+    }
+    let help = crate::world::orrery(Path::new("."), &["--help"]).good().stdout;
+    for row in rows {
+        let verb = row.split('`').nth(1).expect("a verb").split(' ').next().expect("a word");
+        assert!(help.contains(&format!("\n  {verb} ")), "`{verb}` is in the map and not in the help");
+    }
+}

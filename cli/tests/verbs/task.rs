@@ -1,94 +1,218 @@
-//! `task`, `agents`, `schedules`, `dead`: what there is, and what can be done to it.
+//! `task`: what there is to do, how far it is, and what can be done to it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::bus::Client;
 use crate::schema::check;
-use crate::world::{World, eventually};
+use crate::world::{World, eventually, orrery, program, repository};
+
+/// The task, as soon as the read model shows what is wanted.
+fn shown(world: &World, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    eventually(what, || {
+        let tree = world.orrery(&["task", "show", id, "--json"]).good().line();
+        wanted(&tree).then_some(tree)
+    })
+}
+
+fn plan(world: &World, steps: &str) -> String {
+    let path = world.data_dir().join("plan.json");
+    std::fs::write(&path, steps).expect("a file");
+    path.to_str().expect("UTF-8").to_owned()
+}
 
 /// A task from its submission to its end, through every verb.
 #[test]
 fn a_task_is_submitted_watched_listed_and_shown() {
     let world = World::start();
-    let plan = world.data_dir().join("plan.json");
-    let steps = r#"{"steps": [{"step": "a", "goal": "nothing", "skill": "noop"},
-                              {"step": "b", "goal": "nothing", "skill": "noop", "after": ["a"]}]}"#;
-    std::fs::write(&plan, steps).expect("a file");
-    let plan = plan.to_str().expect("UTF-8");
-    let submit =
-        ["task", "submit", "two steps", "--id", "two", "--plan", plan, "--owner", "ada", "--wait", "--json"];
+    let plan = plan(
+        &world,
+        r#"{"steps": [{"step": "z", "goal": "nothing", "skill": "noop"},
+                      {"step": "b", "goal": "nothing", "skill": "noop", "after": ["z"]}]}"#,
+    );
+    let submit = [
+        "task",
+        "submit",
+        "two\nsteps",
+        "--id",
+        "two",
+        "--plan",
+        &plan,
+        "--owner",
+        "ada",
+        "--wait",
+        "--json",
+    ];
     let lines = world.orrery(&submit).good().lines();
     let (last, changes) = lines.split_last().expect("lines");
     check("task-told", last);
     changes.iter().for_each(|change| check("change", change));
     assert!(changes.iter().any(|change| change["task"] == "two.b" && change["event"] == "completed"));
-    let tree = eventually("the end in the read model", || {
-        let tree = world.orrery(&["task", "show", "two", "--json"]).good().line();
-        (tree["task"]["state"] == "completed").then_some(tree)
-    });
+    let tree = shown(&world, "two", "the end", |tree| tree["task"]["state"] == "completed");
     check("task-show", &tree);
     let steps: Vec<&Value> =
         tree["children"].as_array().expect("a list").iter().map(|child| &child["task"]["id"]).collect();
-    assert_eq!(steps, ["two.a", "two.b"].as_slice());
+    assert_eq!(steps, ["two.z", "two.b"].as_slice(), "in the order in which they began");
+    assert!(tree["waits_for"].is_null() && tree["seconds"].as_f64().expect("a number") > 0.0, "{tree}");
     let page = world.orrery(&["task", "list", "--owner", "ada", "--json"]).good().line();
     check("task-list", &page);
     assert_eq!(page["tasks"].as_array().expect("a list").len(), 1, "children are not listed: {page}");
-    let all = world.orrery(&["task", "list", "--all", "--json"]).good().line();
-    assert_eq!(all["tasks"].as_array().expect("a list").len(), 3);
+    let below = world.orrery(&["task", "list", "--parent", "two", "--json"]).good().line();
+    assert_eq!(below["tasks"].as_array().expect("a list").len(), 2);
+    let first = world.orrery(&["task", "list", "--all", "--limit", "2", "--json"]).good().line();
+    let cursor = first["next_cursor"].as_str().expect("there is more");
+    let rest = world.orrery(&["task", "list", "--all", "--cursor", cursor, "--json"]).good().line();
+    assert_eq!(rest["tasks"].as_array().expect("a list").len(), 1, "{first} then {rest}");
+    assert!(rest["next_cursor"].is_null());
     let text = world.orrery(&["task", "list"]).good().stdout;
-    assert!(text.contains("TASK") && text.contains("two steps"), "{text}");
+    assert!(text.starts_with("TASK ") && text.contains("two steps"), "a goal stays on its line: {text}");
+    let text = world.orrery(&["task", "show", "two"]).good().stdout;
+    assert!(text.contains("state     completed") && text.contains("\n  z "), "{text}");
     world.orrery(&["task", "watch", "two"]).good();
 }
 
-/// What waits can be canceled and retried, and what is wrong is said with a code.
+/// What a task waits for is said: an agent that there is not, a step, an answer.
 #[test]
-fn a_task_is_canceled_and_mistakes_are_named() {
+fn what_a_task_waits_for_is_said() {
+    let world = World::start();
+    let steps = r#"{"steps": [{"step": "ask", "goal": "what is it?", "skill": "oracle"}]}"#;
+    let submit = ["task", "submit", "know", "--id", "k", "--plan", &plan(&world, steps)];
+    world.orrery(&submit).good();
+    let waits = |tree: &Value| tree["waits_for"].as_str().unwrap_or_default().to_owned();
+    let tree = shown(&world, "k", "the child", |tree| waits(tree) == "step ask");
+    check("task-show", &tree);
+    let for_nobody = |tree: &Value| waits(&tree["children"][0]).contains("skill oracle");
+    let tree = shown(&world, "k", "the queued child", for_nobody);
+    assert!(waits(&tree["children"][0]).ends_with("no living agent has it"), "{tree}");
+
+    let client = Client::connect(&world);
+    client.oracle();
+    client.begin("k.ask");
+    shown(&world, "k.ask", "the work", |tree| waits(tree) == "worker delphi to end");
+    let oracle = world.orrery(&["agents", "show", "oracle", "--json"]).good().line();
+    assert_eq!((&oracle["running"], &oracle["capacity"]), (&1.into(), &3.into()), "{oracle}");
+    client.question("k.ask", "of whom?");
+    shown(&world, "k.ask", "the question", |tree| waits(tree) == "an answer");
+    let text = world.orrery(&["task", "show", "k.ask"]).good().stdout;
+    assert!(text.contains("of whom?") && text.contains("orrery task input k.ask"), "{text}");
+    let asking = world.orrery(&["task", "list", "--state", "input-required", "--all", "--json"]).good();
+    assert_eq!(asking.line()["tasks"][0]["id"], "k.ask");
+    check("task-told", &world.orrery(&["task", "input", "k.ask", "me", "--json"]).good().line());
+    shown(&world, "k.ask", "the answer", |tree| tree["task"]["question"].is_null());
+    world.orrery(&["task", "input", "k.ask", "me"]).failed("no-question", 65);
+}
+
+/// Ctrl-C ends the watching and not the task.
+#[test]
+fn watching_is_interrupted_and_the_task_goes_on() {
+    let world = World::start();
+    world.orrery(&["task", "submit", "waits for ever", "--id", "w", "--skill", "nobody-has-this"]).good();
+    let mut watching = Command::new(program())
+        .arg("--data-dir")
+        .arg(world.data_dir())
+        .args(["--json", "task", "watch", "w"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut stdout = BufReader::new(watching.stdout.take().expect("it was piped"));
+    let mut first = String::new();
+    stdout.read_line(&mut first).expect("a line");
+    assert!(first.contains("submitted"), "{first}");
+    let interrupt = Command::new("kill").args(["-INT", &watching.id().to_string()]).status();
+    assert!(interrupt.expect("kill runs").success());
+    let ended = watching.wait_with_output().expect("it was our child");
+    assert_eq!(ended.status.code(), Some(130));
+    let line: Value = serde_json::from_slice(&ended.stderr).expect("one line of JSON");
+    check("error", &line);
+    assert_eq!(line["error"]["code"], "interrupted");
+    shown(&world, "w", "the task", |tree| tree["task"]["state"] == "submitted");
+}
+
+/// What an agent made comes out byte for byte, to a file or to stdout.
+#[test]
+fn an_artifact_is_written() {
+    let world = World::start();
+    let repo = repository(world.data_dir());
+    let input = serde_json::json!({ "repo": repo }).to_string();
+    world.orrery(&["task", "submit", "Report", "--id", "r", "--input", &input, "--wait"]).good();
+    shown(&world, "r", "the end", |tree| tree["task"]["state"] == "completed");
+    let path = world.data_dir().join("out.md");
+    let file = path.to_str().expect("UTF-8");
+    let written = world.orrery(&["task", "artifact", "r", "report.md", "--output", file, "--json"]).good();
+    check("task-artifact", &written.line());
+    let text = std::fs::read_to_string(&path).expect("the file");
+    assert_eq!(written.line()["bytes"], text.len());
+    assert_eq!(world.orrery(&["task", "artifact", "r", "report.md"]).good().stdout, text);
+    let other = world.orrery(&["task", "artifact", "r", "other"]).failed("artifact-not-found", 66);
+    assert!(other.stderr.contains("report.md"), "what there is is said: {other:?}");
+    let nowhere = ["task", "artifact", "r", "report.md", "--output", "/no/such/place/report.md"];
+    world.orrery(&nowhere).failed("output-unwritable", 73);
+}
+
+/// What waits can be canceled, what failed can be tried again, and mistakes are said with a code.
+#[test]
+fn tasks_are_canceled_and_retried_and_mistakes_are_named() {
     let world = World::start();
     world.orrery(&["task", "submit", "waits for ever", "--id", "w", "--skill", "nobody-has-this"]).good();
     check("task-told", &world.orrery(&["task", "cancel", "w", "--reason", "bored", "--json"]).good().line());
-    world.orrery(&["task", "watch", "w"]).failed("task-canceled", 1);
+    let canceled = world.orrery(&["task", "watch", "w"]).failed("task-canceled", 1);
+    assert!(canceled.stderr.contains("bored"), "{canceled:?}");
+    let lost = ["task", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#];
+    let failed = world.orrery(&[&lost[..], &["--wait"]].concat());
+    assert_eq!(failed.status, 1, "{failed:?}");
+    check("task-told", &world.orrery(&["task", "retry", "lost", "--json"]).good().line());
     world.orrery(&["task", "input", "w", "42"]).failed("no-question", 65);
-    world.orrery(&["task", "watch", "nobody"]).failed("task-not-found", 66);
-    world.orrery(&["task", "show", "nobody"]).failed("task-not-found", 66);
-    world.orrery(&["task", "show", "a b"]).failed("invalid-key", 64);
+    for verb in ["cancel", "retry", "watch", "show"] {
+        world.orrery(&["task", verb, "nobody"]).failed("task-not-found", 66);
+        world.orrery(&["task", verb, "a b"]).failed("invalid-key", 64);
+    }
+    world.orrery(&["task", "input", "nobody", "x"]).failed("task-not-found", 66);
     world.orrery(&["task", "artifact", "w", "report.md"]).failed("artifact-not-found", 66);
     world.orrery(&["task", "submit", "x", "--plan", "/no/such/file"]).failed("invalid-plan", 66);
+    let plan = plan(&world, r#"{"steps": 7}"#);
+    world.orrery(&["task", "submit", "x", "--plan", &plan]).failed("invalid-plan", 65);
     world.orrery(&["task", "submit", "", "--id", "empty"]).failed("invalid-goal", 65);
-    assert_eq!(world.orrery(&["task", "submit", "x", "--deadline", "tomorrow"]).status, 64);
+    let wrong = [["--deadline", "tomorrow"], ["--priority", "10"], ["--attempts", "0"], ["--input", "{"]];
+    for wrong in wrong {
+        assert_eq!(world.orrery(&[&["task", "submit", "x"], &wrong[..]].concat()).status, 64, "{wrong:?}");
+    }
     assert_eq!(world.orrery(&["task", "list", "--limit", "1000"]).status, 64);
+    let unknown = world.orrery(&["task", "list", "--state", "asleep"]);
+    assert!(unknown.status == 64 && unknown.stderr.contains("input-required"), "{unknown:?}");
     world.orrery(&["task", "list", "--cursor", "rubbish"]).failed("invalid-cursor", 64);
 }
 
-/// Agents, schedules and dead letters, as text and as JSON.
+/// Where nothing runs, or no gateway is known, each verb says so, and what needs none works.
 #[test]
-fn agents_schedules_and_dead_letters_are_shown() {
+fn without_a_system_or_a_gateway_it_is_said() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for verb in [&["task", "list"][..], &["task", "cancel", "x"], &["schedules"], &["agents"], &["dead"]] {
+        let ended = orrery(directory.path(), &[verb, &["--json"]].concat()).failed("not-running", 69);
+        check("error", &serde_json::from_str(&ended.stderr).expect("one line of JSON"));
+    }
     let world = World::start();
-    let agents = eventually("the shipped agents", || {
-        let agents = world.orrery(&["agents", "--json"]).good().line();
-        (agents["agents"].as_array().expect("a list").len() == 6).then_some(agents)
-    });
-    check("agents", &agents);
-    check("agent", &world.orrery(&["agents", "git", "--json"]).good().line());
-    world.orrery(&["agents", "nobody"]).failed("agent-not-found", 66);
-    let add = ["schedules", "add", "often", "nothing", "--skill", "noop", "--every", "1s", "--json"];
-    check("schedule-told", &world.orrery(&add).good().line());
-    let fired = eventually("the schedule to fire", || {
-        let list = world.orrery(&["schedules", "--json"]).good().line();
-        (list["schedules"][0]["fired"].as_u64().unwrap_or(0) > 0).then_some(list)
-    });
-    check("schedules", &fired);
-    world.orrery(&["schedules", "remove", "often"]).good();
-    world.orrery(&["schedules", "add", "bad", "x", "--cron", "rubbish"]).failed("invalid-recurrence", 65);
-    assert!(world.orrery(&["dead", "list"]).good().stdout.contains("no dead letters"));
-    // No agent has ever heard of this place: the orchestrator says so, for good.
-    world
-        .orrery(&["task", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#])
-        .good();
-    let page = eventually("the dead letter", || {
-        let page = world.orrery(&["dead", "list", "--json"]).good().line();
-        (!page["dead"].as_array().expect("a list").is_empty()).then_some(page)
-    });
-    check("dead-list", &page);
-    let entry = page["dead"][0]["entry"].as_str().expect("a key");
-    check("dead-show", &world.orrery(&["dead", "show", entry, "--json"]).good().line());
-    world.orrery(&["dead", "show", "nothing"]).failed("dead-letter-not-found", 66);
+    let elsewhere = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let output = Command::new(program())
+            .arg("--data-dir")
+            .arg(Path::new("/nowhere"))
+            .args(arguments)
+            .env("ORRERY__NATS__URL", world.address("nats_url"))
+            .envs(variables.iter().copied())
+            .output()
+            .expect("the binary runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (status, stderr) = elsewhere(&["task", "submit", "x", "--id", "x", "--skill", "noop", "--wait"], &[]);
+    assert_eq!(status, Some(0), "{stderr}");
+    let (status, stderr) = elsewhere(&["task", "list"], &[]);
+    assert!(status == Some(69) && stderr.contains("error[no-gateway]"), "{stderr}");
+    let gateway = format!("{}/", world.address("http"));
+    let (status, stderr) = elsewhere(&["task", "list"], &[("ORRERY_GATEWAY", &gateway)]);
+    assert_eq!(status, Some(0), "{stderr}");
+    let (status, stderr) = elsewhere(&["task", "list"], &[("ORRERY_GATEWAY", "http://127.0.0.1:1")]);
+    assert!(status == Some(69) && stderr.contains("error[gateway-unreachable]"), "{stderr}");
 }

@@ -1,6 +1,6 @@
 //! What this machine must offer before anything runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use actors_host::Config;
 use actors_host::embedded;
@@ -29,13 +29,15 @@ pub async fn checks(config: &Config) -> Vec<Check> {
     checks
 }
 
+/// Whether the directory can be written, or made where it is missing: looking must not make it.
 fn data_dir(path: &Path) -> Check {
-    let probe = path.join(format!(".doctor-{}", std::process::id()));
-    let written = std::fs::create_dir_all(path)
-        .and_then(|()| std::fs::write(&probe, b"x"))
-        .and_then(|()| std::fs::remove_file(&probe));
+    let written = present(path).and_then(|there| {
+        let probe = there.join(format!(".doctor-{}", std::process::id()));
+        std::fs::write(&probe, b"x").and_then(|()| std::fs::remove_file(&probe))
+    });
     match written {
-        Ok(()) => Check::ok("data-dir", format!("`{}` can be written", path.display())),
+        Ok(()) if path.exists() => Check::ok("data-dir", format!("`{}` can be written", path.display())),
+        Ok(()) => Check::ok("data-dir", format!("`{}` can be made", path.display())),
         Err(error) => {
             let fix = "choose another `--data-dir`, or mend its permissions";
             Check::fail("data-dir", format!("`{}`: {error}", path.display()), fix)
@@ -43,9 +45,17 @@ fn data_dir(path: &Path) -> Check {
     }
 }
 
+/// The path, or the nearest above it that exists.
+fn present(path: &Path) -> std::io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let there = path.ancestors().find(|above| above.exists()).unwrap_or(&path);
+    Ok(there.to_owned())
+}
+
 /// Asks `df`, whose output POSIX fixes: the standard library can not tell.
 async fn disk(path: &Path) -> Check {
-    let output = tokio::process::Command::new("df").arg("-Pk").arg(path).output().await;
+    let there = present(path).unwrap_or_else(|_| path.to_owned());
+    let output = tokio::process::Command::new("df").arg("-Pk").arg(there).output().await;
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let line = text.lines().nth(1).unwrap_or_default();
     let Some(free) = line.split_whitespace().nth(3).and_then(|free| free.parse::<u64>().ok()) else {
@@ -55,7 +65,7 @@ async fn disk(path: &Path) -> Check {
     let fix = "free space, or move the data directory to another disk";
     match free {
         ..FREE_KIB_NONE => Check::fail("disk", detail, fix),
-        ..FREE_KIB_LOW => Check::warn("disk", detail, fix),
+        FREE_KIB_NONE..FREE_KIB_LOW => Check::warn("disk", detail, fix),
         _ => Check::ok("disk", detail),
     }
 }

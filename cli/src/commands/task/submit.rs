@@ -19,6 +19,19 @@ pub struct Arguments {
     /// The task's id: the same again is the same task [default: a UUIDv7]
     #[arg(long)]
     id: Option<String>,
+    /// When it must be done (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    deadline: Option<Timestamp>,
+    #[command(flatten)]
+    options: Options,
+    /// Follow it to its end
+    #[arg(long)]
+    wait: bool,
+}
+
+/// What can be said about a task beside its goal: also about one that a schedule submits.
+#[derive(Debug, clap::Args)]
+pub(in crate::commands) struct Options {
     /// The skill that the agent needs
     #[arg(long, default_value = "plan")]
     skill: String,
@@ -26,16 +39,13 @@ pub struct Arguments {
     #[arg(long, default_value = "anonymous")]
     owner: String,
     /// 0 (last) to 9 (first)
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=9))]
     priority: u8,
     /// The broker's lane
     #[arg(long, default_value = "default")]
     lane: String,
-    /// When it must be done (RFC 3339)
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    deadline: Option<Timestamp>,
     /// How often it is tried, 1 to 100
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     attempts: u32,
     /// What the agent needs to know beside the goal: JSON
     #[arg(long, value_name = "JSON", value_parser = json)]
@@ -43,13 +53,12 @@ pub struct Arguments {
     /// A plan made by you: a file with JSON `{"steps": […]}`
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
-    /// Follow it to its end
-    #[arg(long)]
-    wait: bool,
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse_rfc3339(text).ok_or_else(|| "not an RFC 3339 time".to_owned())
+/// Reads a time from the command line.
+pub(in crate::commands) fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(text)
+        .ok_or_else(|| "not an RFC 3339 time, such as `2026-01-31T08:00:00Z`".to_owned())
 }
 
 fn json(text: &str) -> Result<Value, String> {
@@ -58,11 +67,10 @@ fn json(text: &str) -> Result<Value, String> {
 
 /// Gives it.
 pub(super) async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let id = arguments.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    let wait = arguments.wait;
-    let submit = submission(arguments)?;
+    let id = arguments.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+    let submit = Submit { deadline: arguments.deadline, ..arguments.options.submission(arguments.goal)? };
     let (revision, _) = session.ask(&Key::parse(&id)?, &Command::Submit(submit)).await?;
-    if wait {
+    if arguments.wait {
         output.say(&format!("task {id}"));
         return watch::to_its_end(session, &id, output).await;
     }
@@ -70,19 +78,20 @@ pub(super) async fn run(session: &Session, arguments: Arguments, output: Output)
     Ok(())
 }
 
-fn submission(arguments: Arguments) -> Result<Submit, Failure> {
-    let plan = arguments.plan.map(read_plan).transpose()?;
-    Ok(Submit {
-        owner: arguments.owner.into(),
-        priority: arguments.priority,
-        lane: Key::parse(&arguments.lane)?,
-        skill: arguments.skill.into(),
-        input: arguments.input.unwrap_or_default(),
-        plan,
-        deadline: arguments.deadline,
-        attempts_max: arguments.attempts,
-        ..Submit::new(arguments.goal)
-    })
+impl Options {
+    /// The submission of a goal. Fails on a lane that is no key and on a plan that can not be read.
+    pub(in crate::commands) fn submission(self, goal: String) -> Result<Submit, Failure> {
+        Ok(Submit {
+            owner: self.owner.into(),
+            priority: self.priority,
+            lane: Key::parse(&self.lane)?,
+            skill: self.skill.into(),
+            input: self.input.unwrap_or_default(),
+            plan: self.plan.map(read_plan).transpose()?,
+            attempts_max: self.attempts,
+            ..Submit::new(goal)
+        })
+    }
 }
 
 fn read_plan(path: PathBuf) -> Result<Plan, Failure> {

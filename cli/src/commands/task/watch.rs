@@ -17,10 +17,10 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::session::Session;
 
-/// How long a task that was just acknowledged may take to appear in the event stream.
-const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long what was just acknowledged may take to appear in the event stream and in the views.
+pub(in crate::commands) const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked for.
-const LOOK: Duration = Duration::from_millis(50);
+pub(in crate::commands) const LOOK: Duration = Duration::from_millis(50);
 
 /// How a task ended.
 #[derive(Debug)]

@@ -154,6 +154,7 @@ fn serve_all(given: Given<Broker>) {
 
 /// A long queue must not make each decision long: 10,000 attempts of 500 owners, one agent.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it measures how long decisions take; none sees the clock")]
 fn ten_thousand_waiting_attempts_are_served_in_time() {
     const TASKS: usize = 10_000;
     let begun = Instant::now();

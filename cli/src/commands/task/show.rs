@@ -1,0 +1,193 @@
+//! `orrery task show`: a task with everything below it, and what it waits for.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use bus_schemas::events::task::Event;
+use bus_schemas::views::task::{Task, TaskState};
+use bus_schemas::{EntityAddress, Key, Kind, Revision, upcast};
+use futures::future::BoxFuture;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Page, one_line};
+use crate::commands::agents::{self, Agents};
+use crate::failure::Failure;
+use crate::gateway::{query, read, view};
+use crate::output::Show;
+use crate::progress::word;
+use crate::session::Session;
+
+/// A task with everything below it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Tree {
+    /// The task.
+    pub task: Task,
+    /// What must happen next, for people; none when it has ended.
+    pub waits_for: Option<String>,
+    /// From its submission to its last change, or until now when it has not ended, in seconds.
+    pub seconds: f64,
+    /// Its children with theirs, in the order in which they were started.
+    pub children: Vec<Tree>,
+}
+
+impl Show for Tree {
+    fn text(&self) -> String {
+        let task = &self.task;
+        let mut lines = vec![format!("task {}", task.id), format!("  goal      {}", one_line(&task.goal))];
+        lines.push(format!("  state     {} after {:.1} s", word(task.state), self.seconds));
+        lines.push(format!("  owner     {}, priority {}, lane {}", task.owner, task.priority, task.lane));
+        lines.push(format!("  submitted {}", task.submitted_at.to_rfc3339()));
+        lines.push(format!("  updated   {} (revision {})", task.updated_at.to_rfc3339(), task.revision));
+        lines.extend(task.deadline.iter().map(|deadline| format!("  deadline  {}", deadline.to_rfc3339())));
+        if task.attempt > 0 {
+            let agent = task.agent.as_ref().map(|agent| format!(" by {agent}")).unwrap_or_default();
+            lines.push(format!("  attempt   {}{agent}", task.attempt));
+        }
+        lines.extend(self.waits_for.iter().map(|waits_for| format!("  waits for {waits_for}")));
+        if let Some(question) = &task.question {
+            lines.push(format!("  question  {}", one_line(question)));
+            lines.push(format!("  answer it with `orrery task input {} ANSWER`", task.id));
+        }
+        if let Some(failure) = &task.failure {
+            lines.push(format!("  failure   {}: {}", failure.code, one_line(&failure.message)));
+            lines.extend(failure.hint.iter().map(|hint| format!("  next      {}", one_line(hint))));
+        }
+        if !task.result.is_null() {
+            lines.push(format!("  result    {}", task.result));
+        }
+        for artifact in &task.artifacts {
+            lines.push(format!("  artifact  {} ({} bytes)", one_line(&artifact.name), artifact.bytes));
+        }
+        self.children.iter().for_each(|child| child.line(1, &mut lines));
+        lines.join("\n")
+    }
+}
+
+impl Tree {
+    fn line(&self, depth: usize, lines: &mut Vec<String>) {
+        let (task, seconds, indent) = (&self.task, self.seconds, depth * 2);
+        let (step, state) = (step(&task.id), word(task.state));
+        let more = match (&self.waits_for, &task.failure, &task.agent) {
+            (Some(waits_for), ..) => format!("waits for {waits_for}"),
+            (None, Some(failure), _) => format!("{}: {}", failure.code, one_line(&failure.message)),
+            (None, None, Some(agent)) => agent.to_string(),
+            (None, None, None) => String::new(),
+        };
+        let line = format!("{:indent$}{step:<14} {state:<14} {seconds:>8.1} s  {more}", "");
+        lines.push(line.trim_end().to_owned());
+        self.children.iter().for_each(|child| child.line(depth + 1, lines));
+    }
+}
+
+/// The last part of a child's key.
+fn step(key: &Key) -> &str {
+    key.as_str().rsplit('.').next().unwrap_or_default()
+}
+
+/// Reads a tree.
+pub(super) async fn tree(session: &Session, key: &Key) -> Result<Tree, Failure> {
+    let task = one(session, key).await?;
+    let agents = match task.state.is_final() {
+        true => None,
+        false => Some(read(view(session, "/v1/agents").await?)?),
+    };
+    Reader { session, agents }.tree(task).await
+}
+
+/// Reads a task alone.
+pub(super) async fn one(session: &Session, key: &Key) -> Result<Task, Failure> {
+    read(view(session, &format!("/v1/tasks/{key}")).await?)
+}
+
+struct Reader<'a> {
+    session: &'a Session,
+    /// Read where somebody may wait for one of them.
+    agents: Option<Agents>,
+}
+
+impl Reader<'_> {
+    /// From the root down; plans lie at most eight deep.
+    fn tree(&self, task: Task) -> BoxFuture<'_, Result<Tree, Failure>> {
+        Box::pin(async move {
+            let mut children = Vec::new();
+            for child in self.children(&task).await? {
+                children.push(self.tree(child).await?);
+            }
+            let waits_for = self.waits_for(&task, &children).await?;
+            Ok(Tree { seconds: seconds(&task), task, waits_for, children })
+        })
+    }
+
+    /// The children in the order of their beginning. One that the list does not have yet, since
+    /// it has just begun, is asked for by its key: then the gateway waits for it.
+    async fn children(&self, task: &Task) -> Result<Vec<Task>, Failure> {
+        if task.children.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut listed: BTreeMap<Key, Task> = BTreeMap::new();
+        let mut cursor = None;
+        loop {
+            let parent = Some(task.id.to_string());
+            let query = query(&[("parent", parent), ("limit", Some("200".to_owned())), ("cursor", cursor)]);
+            let page: Page = read(view(self.session, &format!("/v1/tasks?{query}")).await?)?;
+            listed.extend(page.tasks.into_iter().map(|child| (child.id.clone(), child)));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let mut children = Vec::new();
+        for key in &task.children {
+            children.push(match listed.remove(key) {
+                Some(child) => child,
+                None => one(self.session, key).await?,
+            });
+        }
+        Ok(children)
+    }
+
+    /// What a task waits for: its children, an answer, or what its last event says.
+    async fn waits_for(&self, task: &Task, children: &[Tree]) -> Result<Option<String>, Failure> {
+        if task.state.is_final() {
+            return Ok(None);
+        }
+        let open = children.iter().filter(|child| !child.task.state.is_final());
+        let open: Vec<String> = open.map(|child| format!("step {}", step(&child.task.id))).collect();
+        if !open.is_empty() {
+            return Ok(Some(open.join(", ")));
+        }
+        if matches!(task.state, TaskState::InputRequired | TaskState::AuthRequired) {
+            return Ok(Some("an answer".to_owned()));
+        }
+        let entity = EntityAddress::new(Kind::from_static("task"), task.id.clone());
+        let before = Revision(task.revision.0.saturating_sub(1));
+        let Some(last) = self.session.bus.history(&entity, before, 0).await?.pop() else { return Ok(None) };
+        let body = upcast::read::<Event>(&last.event.event_type, last.event.schema, &last.event.body);
+        Ok(match body {
+            Ok(Event::Queued { .. }) => Some(self.for_an_agent(task)),
+            Ok(Event::BackoffStarted { attempt, until }) => {
+                Some(format!("attempt {attempt}, which begins at {}", until.to_rfc3339()))
+            }
+            Ok(Event::JobIssued { agent, .. }) => Some(format!("agent {agent} to begin")),
+            Ok(Event::JobStarted { worker, .. }) => Some(format!("worker {worker} to end")),
+            Ok(Event::CancelRequested { .. }) => Some("its work to stop".to_owned()),
+            // What else can be last is followed at once, or is of a later version.
+            _ => None,
+        })
+    }
+
+    fn for_an_agent(&self, task: &Task) -> String {
+        let agents = self.agents.as_ref().map_or(&[][..], |agents| &agents.agents);
+        let can = |agent: &agents::Agent| agent.serves(&task.skill, &task.lane);
+        let nobody = if agents.iter().any(can) { "" } else { "; no living agent has it" };
+        format!("an agent with the skill {} in lane {}{nobody}", task.skill, task.lane)
+    }
+}
+
+fn seconds(task: &Task) -> f64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now = u64::try_from(now).unwrap_or(u64::MAX);
+    let until = if task.state.is_final() { task.updated_at.0 } else { now };
+    until.saturating_sub(task.submitted_at.0) as f64 / 1000.0
+}

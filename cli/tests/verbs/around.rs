@@ -1,0 +1,108 @@
+//! `agents`, `schedules`, `dead`: who works, what starts by itself, and what could not be done.
+
+use crate::bus::Client;
+use crate::schema::check;
+use crate::world::{World, eventually};
+
+/// Agents are listed with what they can do, and shown one by one.
+#[test]
+fn agents_are_shown() {
+    let world = World::start();
+    let agents = eventually("the shipped agents", || {
+        let agents = world.orrery(&["agents", "--json"]).good().line();
+        (agents["agents"].as_array().expect("a list").len() == 6).then_some(agents)
+    });
+    check("agents", &agents);
+    for agent in agents["agents"].as_array().expect("a list") {
+        assert_eq!(agent["running"], 0, "nothing was given to anybody: {agent}");
+    }
+    let text = world.orrery(&["agents", "list"]).good().stdout;
+    assert!(text.starts_with("AGENT ") && text.contains("alive") && text.contains("noop"), "{text}");
+    check("agent", &world.orrery(&["agents", "show", "git", "--json"]).good().line());
+    let text = world.orrery(&["agents", "show", "no-op"]).good().stdout;
+    assert!(text.contains("skill   noop") && text.contains("heartbeat every"), "{text}");
+    world.orrery(&["agents", "show", "nobody"]).failed("agent-not-found", 66);
+}
+
+/// A schedule from its making to its removal, through every verb.
+#[test]
+fn a_schedule_fires_is_paused_and_removed() {
+    let world = World::start();
+    let add = [
+        "schedules",
+        "add",
+        "often",
+        "nothing",
+        "--skill",
+        "noop",
+        "--owner",
+        "ada",
+        "--priority",
+        "7",
+        "--every",
+        "1s",
+        "--json",
+    ];
+    check("schedule-told", &world.orrery(&add).good().line());
+    let fired = eventually("the schedule to fire", || {
+        let one = world.orrery(&["schedules", "show", "often", "--json"]).good().line();
+        (one["fired"].as_u64().unwrap_or(0) > 0).then_some(one)
+    });
+    check("schedule", &fired);
+    let task = fired["last_task"].as_str().expect("a key");
+    let task = world.orrery(&["task", "show", task, "--json"]).good().line();
+    assert_eq!((&task["task"]["owner"], &task["task"]["priority"]), (&"ada".into(), &7.into()), "{task}");
+    check("schedules", &world.orrery(&["schedules", "--json"]).good().line());
+    world.orrery(&["schedules", "pause", "often"]).good();
+    eventually("the pause in the list", || {
+        world.orrery(&["schedules"]).good().stdout.contains("paused").then_some(())
+    });
+    world.orrery(&["schedules", "resume", "often"]).good();
+    let text = world.orrery(&["schedules", "show", "often"]).good().stdout;
+    assert!(text.contains("every 1 s") && text.contains("skill     noop"), "{text}");
+    world.orrery(&["schedules", "remove", "often"]).good();
+    eventually("the removal in the list", || {
+        world.orrery(&["schedules"]).good().stdout.contains("no schedules").then_some(())
+    });
+    for verb in ["show", "pause", "resume"] {
+        world.orrery(&["schedules", verb, "often"]).failed("schedule-not-found", 66);
+    }
+    world.orrery(&["schedules", "add", "bad", "x", "--cron", "rubbish"]).failed("invalid-recurrence", 65);
+    assert_eq!(world.orrery(&["schedules", "add", "bad", "x"]).status, 64, "it must say when");
+    assert_eq!(world.orrery(&["schedules", "add", "bad", "x", "--every", "2w"]).status, 64);
+}
+
+/// What could not be done is listed with its reason, and its bytes come out as they went in.
+#[test]
+fn dead_letters_are_shown_with_their_payload() {
+    let world = World::start();
+    assert!(world.orrery(&["dead"]).good().stdout.contains("no dead letters"));
+    Client::connect(&world).poison();
+    let page = eventually("the dead letter", || {
+        let page = world.orrery(&["dead", "list", "--class", "poison", "--json"]).good().line();
+        (!page["dead"].as_array().expect("a list").is_empty()).then_some(page)
+    });
+    check("dead-list", &page);
+    let entry = page["dead"][0]["entry"].as_str().expect("a key");
+    let whole = world.orrery(&["dead", "show", entry, "--json"]).good().line();
+    check("dead-show", &whole);
+    assert_eq!((&whole["decoded"]["type"], &whole["key"]), (&"panic".into(), &"p".into()), "{whole}");
+    let text = world.orrery(&["dead", "show", entry]).good().stdout;
+    assert!(text.contains("probe/p") && text.contains("\"panic\""), "{text}");
+    let bytes = world.orrery(&["dead", "show", entry, "--payload"]).good().stdout;
+    assert_eq!(bytes, r#"{"type":"panic"}"#);
+    assert!(world.orrery(&["dead"]).good().stdout.contains(entry));
+
+    // A task that failed for good is one without a payload: everything about it is in its events.
+    world
+        .orrery(&["task", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#])
+        .good();
+    let page = eventually("the failed task", || {
+        let page = world.orrery(&["dead", "list", "--class", "job-failed", "--json"]).good().line();
+        (!page["dead"].as_array().expect("a list").is_empty()).then_some(page)
+    });
+    let entry = page["dead"][0]["entry"].as_str().expect("a key");
+    check("dead-show", &world.orrery(&["dead", "show", entry, "--json"]).good().line());
+    world.orrery(&["dead", "show", entry, "--payload"]).failed("payload-gone", 66);
+    world.orrery(&["dead", "show", "nothing"]).failed("dead-letter-not-found", 66);
+}

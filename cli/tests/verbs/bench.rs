@@ -1,0 +1,30 @@
+//! `bench`: it measures without a system, and says what it measured.
+
+use crate::schema::check;
+use crate::world::orrery;
+
+/// A short measurement gives figures for Orrery and for the bare loop, as JSON.
+#[test]
+fn a_turn_is_measured_beside_the_bare_loop() {
+    let nowhere = tempfile::tempdir().expect("a temporary directory");
+    let bench = ["bench", "turn", "--seconds", "1", "--callers", "1,4", "--profile", "fast", "--json"];
+    let report = orrery(nowhere.path(), &bench).good().line();
+    check("bench", &report);
+    let lines = report["results"].as_array().expect("a list");
+    assert_eq!(lines.len(), 2, "{report}");
+    for line in lines {
+        let above_zero = |figure: &str| line[figure].as_f64().unwrap_or(0.0) > 0.0;
+        assert!(["per_s", "p50_us", "baseline_per_s", "ratio_per_s"].into_iter().all(above_zero), "{line}");
+    }
+}
+
+/// What can not be measured is refused before anything is started.
+#[test]
+fn what_can_not_be_measured_is_refused() {
+    let nowhere = tempfile::tempdir().expect("a temporary directory");
+    orrery(nowhere.path(), &["bench", "turn", "--callers", "0"]).failed("bad-option", 64);
+    orrery(nowhere.path(), &["bench", "turn", "--profile", "replicated"]).failed("bad-option", 64);
+    for wrong in [&["bench"][..], &["bench", "everything"], &["bench", "turn", "--seconds", "0"]] {
+        assert_eq!(orrery(nowhere.path(), wrong).status, 64, "{wrong:?}");
+    }
+}

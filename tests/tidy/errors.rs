@@ -1,0 +1,272 @@
+//! Error codes and their pages: every code that a person may meet is explained in `docs/errors/`, or,
+//! for refusals of entities, in the table of `docs/protocol.md`; and nothing is explained that is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::files::{self, File, Findings};
+
+/// Codes that still owe a page. Write one and take the line out; never add one.
+const OWED: &[&str] = &[
+    "agent-panicked",
+    "artifact-malformed",
+    "artifact-missing",
+    "artifact-not-stored",
+    "artifact-too-large",
+    "artifact-unreadable",
+    "bad-subject",
+    "busy",
+    "canceled",
+    "command-id-reused",
+    "command-id-stale",
+    "deadline-exceeded",
+    "effect-interrupted",
+    "effect-unrecorded",
+    "entity-stopped",
+    "git-failed",
+    "git-missing",
+    "goal-not-plannable",
+    "grammar-failed",
+    "index-failed",
+    "invalid-input",
+    "ledger-unreachable",
+    "malformed-command",
+    "not-a-folder",
+    "not-a-repository",
+    "not-owner",
+    "path-missing",
+    "poison",
+    "render-failed",
+    "repository-without-commits",
+    "result-too-large",
+    "too-large",
+    "unknown-skill",
+    "unsupported-content-type",
+    "worker-stopping",
+];
+
+/// The headings of a page, in their order.
+const HEADINGS: [&str; 2] = ["## Why", "## What to do"];
+
+/// Where a code is given: the file and the line.
+type Codes = BTreeMap<String, (String, usize)>;
+
+/// Words of lower-case letters and digits, joined by `-`.
+fn is_code(text: &str) -> bool {
+    let word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    text.split('-').all(word)
+}
+
+/// The strings in quotes in a piece of code that may be codes, with where they begin.
+fn quoted(code: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    let parts = code.split('"').enumerate().map(move |(index, part)| {
+        let begins = at;
+        at += part.len() + 1;
+        (index, begins, part)
+    });
+    parts.filter(|(index, _, part)| index % 2 == 1 && is_code(part)).map(|(_, begins, part)| (begins, part))
+}
+
+/// The blocks of code that open with a text, up to the brace at the opening line's indentation.
+fn blocks<'a>(file: &'a File, opening: &str) -> Vec<(usize, &'a str)> {
+    let starts = file.text.match_indices(opening).map(|(at, _)| at);
+    let blocks = starts.map(|at| {
+        let line = file.text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let indentation = file.text[line..].chars().take_while(|each| *each == ' ').count();
+        let close = format!("\n{}}}", " ".repeat(indentation));
+        let end = file.text[at..].find(&close).map_or(file.text.len(), |length| at + length);
+        (at, &file.text[at..end])
+    });
+    blocks.collect()
+}
+
+/// The codes that are the first text argument of a call.
+fn first_arguments<'a>(file: &'a File, call: &str) -> Vec<(usize, &'a str)> {
+    let calls = file.text.match_indices(call).map(|(at, _)| at + call.len());
+    let arguments = calls.filter_map(|at| {
+        let rest = &file.text[at..];
+        let argument = rest.trim_start();
+        // `Failure::new(class, "code", …)` names its class first.
+        let argument = match argument.split_once(',') {
+            Some((class, after)) if class.starts_with("FailureClass::") => after.trim_start(),
+            _ => argument,
+        };
+        let (code, _) = argument.strip_prefix('"')?.split_once('"')?;
+        is_code(code).then_some((at, code))
+    });
+    arguments.collect()
+}
+
+/// The program's own text: without its tests.
+fn program(file: &File) -> Option<File> {
+    if file.is_test() || !file.path.contains("/src/") {
+        return None;
+    }
+    let text = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+    Some(File::specimen(&file.path, text))
+}
+
+fn note(codes: &mut Codes, file: &File, found: Vec<(usize, &str)>) {
+    for (at, code) in found {
+        codes.entry(code.to_owned()).or_insert_with(|| (file.path.clone(), file.line_at(at)));
+    }
+}
+
+/// The codes of one file that owe a page.
+fn with_page(file: &File, codes: &mut Codes) {
+    for opening in ["fn code(&self) -> &'static str {", "pub mod code {"] {
+        for (at, block) in blocks(file, opening) {
+            note(codes, file, quoted(block).map(|(inside, code)| (at + inside, code)).collect());
+        }
+    }
+    let (calls, arms): (&[&str], bool) = match &file.path {
+        path if path.starts_with("cli/") => {
+            (&["Failure::new(", "Failure::of(", "Self::of("], path.ends_with("failure.rs"))
+        }
+        path if path.starts_with("actors/agents/") => {
+            (&["Failure::new(", "Failure::permanent(", "Failure::transient(", "Failure::ambiguous("], false)
+        }
+        _ => (&[], false),
+    };
+    for call in calls {
+        note(codes, file, first_arguments(file, call));
+    }
+    if arms {
+        note(codes, file, first_arguments(file, "=>"));
+    }
+}
+
+fn all_with_page() -> Codes {
+    let mut codes = Codes::new();
+    for file in files::with("rs").filter_map(program) {
+        with_page(&file, &mut codes);
+    }
+    codes
+}
+
+/// The codes that entities refuse with.
+fn of_entities() -> Codes {
+    let mut codes = Codes::new();
+    for file in files::with("rs").filter(|file| file.path.starts_with("actors/logic/")).filter_map(program) {
+        note(&mut codes, &file, first_arguments(&file, "Refusal::new("));
+    }
+    codes
+}
+
+fn pages() -> impl Iterator<Item = (&'static str, &'static File)> {
+    files::with("md").filter_map(|file| {
+        let name = file.path.strip_prefix("docs/errors/")?.strip_suffix(".md")?;
+        (name != "README").then_some((name, file))
+    })
+}
+
+#[test]
+fn every_error_code_has_a_page() {
+    let codes = all_with_page();
+    let pages: BTreeSet<&str> = pages().map(|(code, _)| code).collect();
+    let mut findings = Findings::default();
+    for (code, (path, line)) in &codes {
+        if !pages.contains(code.as_str()) && !OWED.contains(&code.as_str()) {
+            let fix = format!("write docs/errors/{code}.md as the pages beside it");
+            findings.add(path, *line, format!("the code `{code}` has no page"), fix);
+        }
+    }
+    for code in OWED.iter().filter(|code| pages.contains(*code) || !codes.contains_key(**code)) {
+        let wrong = format!("`{code}` is owed no more");
+        findings.add("tests/tidy/errors.rs", 0, wrong, "take it out of `OWED`");
+    }
+    findings.assert_none();
+
+    // One of each sort: without them the search above would find nothing and be content.
+    for known in ["nats-lazy-sync", "busy", "too-many-streams", "not-running", "no-answer", "unknown-skill"] {
+        assert!(codes.contains_key(known), "`{known}` is given by the program and was not found");
+    }
+}
+
+#[test]
+fn every_page_is_about_a_code_that_exists() {
+    let mut given: BTreeSet<String> = all_with_page().into_keys().collect();
+    given.extend(of_entities().into_keys());
+    let mut findings = Findings::default();
+    for (code, file) in pages().filter(|(code, _)| !given.contains(*code)) {
+        let fix = "delete the page, or give the code";
+        findings.add(&file.path, 1, format!("the program gives no code `{code}`"), fix);
+    }
+    findings.assert_none();
+}
+
+/// What is not as on every page.
+fn shape(code: &str, file: &File) -> Vec<(usize, String)> {
+    let mut wrong = Vec::new();
+    if file.text.lines().next() != Some(&format!("# {code}")) {
+        wrong.push((1, format!("the title is not `# {code}`")));
+    }
+    let headings: Vec<(usize, &str)> = file.lines().filter(|(_, line)| line.starts_with("##")).collect();
+    let texts: Vec<&str> = headings.iter().map(|(_, line)| *line).collect();
+    if texts != HEADINGS {
+        wrong.push((
+            headings.first().map_or(1, |(line, _)| *line),
+            format!("the headings are not {HEADINGS:?}"),
+        ));
+    }
+    let status = file.lines().find(|(_, line)| line.starts_with("HTTP status: "));
+    if status.is_none() {
+        wrong.push((1, "no line `HTTP status: …`".into()));
+    }
+    for (number, _) in headings {
+        let mut below = file.text.lines().skip(number).take_while(|line| !line.starts_with('#'));
+        if below.all(|line| line.trim().is_empty()) {
+            wrong.push((number, "nothing below the heading".into()));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_page_has_the_same_shape() {
+    let mut findings = Findings::default();
+    for (code, file) in pages() {
+        for (line, wrong) in shape(code, file) {
+            findings.add(&file.path, line, wrong, "write it as docs/errors/not-running.md");
+        }
+    }
+    findings.assert_none();
+    assert_eq!(
+        shape("b", &File::specimen("docs/errors/b.md", "# a\n\n## Why\n\n## What to do\n\nX.\n")).len(),
+        3
+    );
+}
+
+#[test]
+fn the_protocol_lists_every_refusal_of_entities() {
+    let file = files::at("docs/protocol.md");
+    let rows = file.lines().skip_while(|(_, line)| *line != "## Refusals").skip(1);
+    let rows =
+        rows.take_while(|(_, line)| !line.starts_with("## ")).filter(|(_, line)| line.starts_with("| `"));
+    let mut listed: BTreeMap<&str, usize> = BTreeMap::new();
+    for (number, row) in rows {
+        let cell = row.split('|').nth(1).unwrap_or_default();
+        listed.extend(cell.split('`').skip(1).step_by(2).map(|code| (code, number)));
+    }
+    let mut findings = Findings::default();
+    for (code, (path, line)) in of_entities() {
+        if !listed.contains_key(code.as_str()) {
+            let fix = "add a row to the table of refusals in docs/protocol.md";
+            findings.add(&path, line, format!("`{code}` is not in the protocol"), fix);
+        }
+    }
+    let literal = |code: &str| {
+        let folders = ["bus-schemas/src/", "actors/logic/src/", "actors/runtime/src/"];
+        let sources =
+            files::with("rs").filter(|each| folders.iter().any(|folder| each.path.starts_with(folder)));
+        sources.filter_map(program).any(|each| each.text.contains(&format!("\"{code}\"")))
+    };
+    for (code, number) in listed.iter().filter(|(code, _)| !literal(code)) {
+        let fix = "take it out of the table";
+        findings.add(&file.path, *number, format!("nothing refuses with `{code}`"), fix);
+    }
+    findings.assert_none();
+    assert!(listed.len() > 30, "the table of refusals is not where it was: {} codes", listed.len());
+}
