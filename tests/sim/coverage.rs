@@ -77,7 +77,8 @@ reached! {
     ScheduleFired,
     Poisoned,
     Forwarded,
-    CapReached,
+    CapacityFull,
+    BodyDetached,
 }
 
 /// How often each was reached.

@@ -76,11 +76,11 @@ impl Faults {
             append_late: often(60),
             append_refused: often(80),
             dies_at_point: often(12),
-            host_dies: often(25),
-            loop_dies: often(25),
+            host_dies: often(60),
+            loop_dies: often(60),
             host_freezes: often(60),
             renewal_lost: often(300),
-            rebalances: often(30),
+            rebalances: often(60),
             clock_set: often(60),
             time_jumps: often(8),
             ask_lost: often(150),
@@ -92,14 +92,14 @@ impl Faults {
             batch_answer_lost: often(150),
             job_lost: often(150),
             job_answer_lost: often(150),
-            snapshot_lost: often(300),
-            snapshot_late: often(300),
+            snapshot_lost: often(400),
+            snapshot_late: often(400),
             load_fails: often(100),
             inbox_again: often(150),
             hand_over_unheard: often(250),
-            worker_dies: often(40),
+            worker_dies: often(250),
             reports_twice: often(250),
-            worker_silent: often(150),
+            worker_silent: often(250),
         }
     }
 }
@@ -124,12 +124,16 @@ pub enum Defect {
     TakeoverForgetsIds,
     /// A partition's snapshot holds no timers.
     SnapshotLosesTimers,
+    /// The loop looks for the quiet moment of a snapshot only after it has decided what waits.
+    SnapshotAfterDeciding,
     /// An entity's snapshot claims that the events up to now are in it, and holds an older state.
     SnapshotClaimsMore,
     /// The inbox is trimmed up to what was read.
     InboxTrimmedEarly,
     /// Jobs count as out before they are.
     JobsCountedOutEarly,
+    /// The network gives a parcel that arrives again new numbers.
+    ParcelsRenumbered,
     /// A receiver confirms mail that is only queued.
     ReceiptBeforeCommit,
 }

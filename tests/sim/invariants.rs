@@ -9,6 +9,7 @@
 //! | `derived_stream_is_the_log` | at every batch, and at the end |
 //! | `reply_after_commit`, `same_id_same_answer` | at every answer |
 //! | `fold_equals_live`, `loads_are_current` | at every quiet commit, takeover and load, and at the end |
+//! | `snapshots_are_taken` | at every commit |
 //! | `inbox_trimmed_behind_the_log` | at every trim |
 //! | `no_loss`, `mail_arrives`, `jobs_reach_the_queue`, `dead_letters_are_kept`, `every_open_task_moves` | at the end |
 
@@ -24,13 +25,13 @@ use std::sync::Arc;
 use actors_core::{Instance, Registry};
 use actors_runtime::core::{Core, Settings};
 use bus_schemas::ids::Epoch;
-use bus_schemas::record::{CommitRecord, Job, Mail, Position, Turn};
+use bus_schemas::record::{Job, Mail, Position, Turn};
 use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, LogSequence, PartitionId, Timestamp};
 use bytes::Bytes;
 use smol_str::SmolStr;
 
-use crate::coverage::Coverage;
-use crate::store::OutgoingEvent;
+use crate::coverage::{Coverage, Reached};
+use crate::store::{OutgoingEvent, Store};
 use crate::world::OwnerId;
 
 /// A broken promise.
@@ -68,6 +69,10 @@ pub struct Audit {
     answers: BTreeMap<CommandId, (Bytes, Body)>,
     /// Hand-overs that were sent on to another partition.
     forwarded: BTreeSet<CommandId>,
+    /// The ids of timers that fired.
+    fired: BTreeSet<CommandId>,
+    /// What was sent by timers that were set for the same moment again.
+    repeated: BTreeSet<CommandId>,
     tasks: BTreeMap<Key, work::TaskAudit>,
     lanes: BTreeMap<Key, work::LaneAudit>,
     /// Every job in a log.
@@ -110,6 +115,8 @@ impl Audit {
             applied: BTreeMap::new(),
             answers: BTreeMap::new(),
             forwarded: BTreeSet::new(),
+            fired: BTreeSet::new(),
+            repeated: BTreeSet::new(),
             tasks: BTreeMap::new(),
             lanes: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -123,12 +130,16 @@ impl Audit {
         writer: OwnerId,
         partition: PartitionId,
         sequence: LogSequence,
-        bytes: &Bytes,
+        (bytes, store): (&Bytes, &Store),
         coverage: &mut Coverage,
     ) -> Check {
-        let Ok(record) = CommitRecord::decode(bytes) else {
-            return violated("hash_chain_continuous", format!("record {sequence} can not be read"));
+        let record = match store.read_record(bytes) {
+            Ok(record) => record,
+            Err(error) => return violated("hash_chain_continuous", format!("record {sequence}: {error}")),
         };
+        if !record.detached.is_empty() {
+            coverage.note(Reached::BodyDetached);
+        }
         self.single_writer(writer, partition, sequence, &record)?;
         self.hash_chain_continuous(partition, sequence, &record)?;
         self.positions_monotone(partition, &record)?;
@@ -169,7 +180,7 @@ impl Audit {
                 "task" => self.attempt_counted_once(&turn.entity.key, event, coverage)?,
                 "broker" => self.capacity_never_exceeded(&turn.entity.key, event, coverage)?,
                 "schedule" if event.event_type == "fired" => {
-                    coverage.note(crate::coverage::Reached::ScheduleFired);
+                    coverage.note(Reached::ScheduleFired);
                 }
                 _ => {}
             }

@@ -14,13 +14,14 @@
 //! A run has a wild time with faults of every kind, and a calm one in which everything must come to
 //! rest. The invariants in `invariants.rs` are checked at every record, event, answer, load and trim.
 //!
-//! `ORRERY_SIM_SEED=<n>` runs one seed; `ORRERY_SIM_RUNS=<n>` says how many runs the large test makes.
+//! `ORRERY_SIM_SEED=<n>` runs one seed, and `ORRERY_SIM_TRACE=1` prints all of it; `ORRERY_SIM_RUNS=<n>` says how many runs the large test makes.
 
 mod coverage;
 mod faults;
 mod invariants;
 mod mutations;
 mod random;
+mod regressions;
 mod store;
 mod trace;
 mod world;

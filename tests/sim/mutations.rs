@@ -56,6 +56,7 @@ fn a_stream_that_ignores_the_mark_is_noticed() {
 
 #[test]
 fn mail_that_is_applied_again_is_noticed() {
+    is_noticed(Defect::ParcelsRenumbered, "mail_in_order_once");
     is_noticed(Defect::TakeoverForgetsMail, "positions_monotone");
 }
 
@@ -67,6 +68,11 @@ fn ids_that_are_forgotten_are_noticed() {
 #[test]
 fn a_snapshot_without_timers_is_noticed() {
     is_noticed(Defect::SnapshotLosesTimers, "fold_equals_live");
+}
+
+#[test]
+fn a_snapshot_that_never_finds_its_moment_is_noticed() {
+    is_noticed(Defect::SnapshotAfterDeciding, "snapshots_are_taken");
 }
 
 #[test]

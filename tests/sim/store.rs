@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use bus_client::events::{Cursor, Mark};
-use bus_schemas::record::Event;
+use bus_schemas::record::{CommitRecord, Event};
 use bus_schemas::topology::DUPLICATE_WINDOW_SECONDS;
-use bus_schemas::{Body, CommandId, EntityAddress, Key, LogSequence, PartitionId, Revision};
+use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, LogSequence, PartitionId, Revision};
 use bytes::Bytes;
 use smol_str::SmolStr;
 
@@ -86,6 +86,8 @@ pub struct Store {
     job_ids: BTreeMap<SmolStr, u64>,
     /// Dead letters by entry.
     pub dead: BTreeMap<SmolStr, Bytes>,
+    /// Bodies that are too large for a record.
+    blobs: BTreeMap<Hash, Bytes>,
     /// Snapshots of partitions and entities by name.
     pub snapshots: BTreeMap<String, Bytes>,
 }
@@ -105,6 +107,19 @@ impl Store {
         }
         log.push(bytes);
         Ok(last.next())
+    }
+    /// Keeps a body beside the log.
+    pub fn put_blob(&mut self, bytes: &Bytes) {
+        self.blobs.insert(Hash::of(bytes), bytes.clone());
+    }
+    /// Reads a record, with the bodies that are kept beside the log in their places.
+    pub fn read_record(&self, bytes: &[u8]) -> Result<CommitRecord, String> {
+        let mut record = CommitRecord::decode(bytes).map_err(|error| error.to_string())?;
+        for detached in record.detached.clone() {
+            let body = self.blobs.get(&detached.hash).ok_or_else(|| format!("no blob {}", detached.hash))?;
+            record.attach(&detached, body.clone()).map_err(|error| error.to_string())?;
+        }
+        Ok(record)
     }
     /// The last record.
     pub fn last_record(&self, partition: PartitionId) -> Option<(LogSequence, &Bytes)> {

@@ -10,12 +10,21 @@ const LINES_KEPT: usize = 30;
 pub struct Trace {
     lines: VecDeque<String>,
     fingerprint: Fingerprint,
+    /// Whether every line is printed at once.
+    aloud: bool,
 }
 
 impl Trace {
+    /// An empty trace; with `ORRERY_SIM_TRACE` every line is printed too.
+    pub fn new() -> Self {
+        Self { aloud: std::env::var_os("ORRERY_SIM_TRACE").is_some(), ..Self::default() }
+    }
     /// Adds a line.
     pub fn line(&mut self, text: String) {
         self.fingerprint.add(text.as_bytes());
+        if self.aloud {
+            println!("{text}");
+        }
         if self.lines.len() == LINES_KEPT {
             self.lines.pop_front();
         }

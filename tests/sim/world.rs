@@ -219,7 +219,7 @@ impl World {
             batch_events_max: random.between(1, 6) as usize,
             snapshot_records: random.between(3, 40),
             flood: random.chance(100) || defect == Some(Defect::SnapshotClaimsMore),
-            wild_steps: random.between(300, 2_000),
+            wild_steps: random.between(500, 3_000),
         };
         let faults = Faults::drawn(&mut random);
         let mut world = Self {
@@ -243,7 +243,7 @@ impl World {
             workers: Vec::new(),
             clients: clients::Clients::default(),
             coverage: Coverage::default(),
-            trace: Trace::default(),
+            trace: Trace::new(),
         };
         world.start_hosts(HOSTS);
         world.start_workers();

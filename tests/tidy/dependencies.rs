@@ -8,39 +8,10 @@ use crate::files::{self, File, Findings};
 use crate::graph::{Crate, crates, root_manifest};
 
 /// Dependencies that no source names, with the reason why they stay.
-const UNNAMED: &[(&str, &str, &str)] = &[
-    ("actors-agents", "actors-core", AHEAD),
-    ("actors-agents", "blake3", AHEAD),
-    ("actors-agents", "streaming-iterator", AHEAD),
-    ("actors-core", "blake3", AHEAD),
-    ("actors-core", "thiserror", AHEAD),
-    ("actors-core", "uuid", AHEAD),
-    ("actors-host", "actors-core", AHEAD),
-    ("actors-host", "metrics", AHEAD),
-    ("actors-host", "uuid", AHEAD),
-    ("actors-runtime", "proptest", AHEAD),
-    ("orrery-bench", "actors-agents", AHEAD),
-    ("orrery-bench", "rmp-serde", AHEAD),
-    ("orrery-bench", "tokio-util", AHEAD),
-    ("orrery-bench", "tracing", AHEAD),
-    ("bus-schemas", "serde_bytes", AHEAD),
-    ("orrery", "actors-agents", AHEAD),
-    ("orrery", "anyhow", AHEAD),
-    ("orrery", "hdrhistogram", AHEAD),
-    ("gateway", "smol_str", AHEAD),
-    ("system-tests", "serde", AHEAD),
-    ("system-tests", "anyhow", AHEAD),
-    ("system-tests", "jsonschema", AHEAD),
-    ("system-tests", "proptest", AHEAD),
-    ("system-tests", "hdrhistogram", AHEAD),
-    ("bare-loop", "hdrhistogram", AHEAD),
-];
-
-/// Declared before the code was written: use it, or take it out, and then take the line out above.
-const AHEAD: &str = "declared ahead of the code that uses it";
+const UNNAMED: &[(&str, &str, &str)] = &[];
 
 /// What is declared at the root and used by nobody, with the reason why it stays.
-const UNUSED_AT_ROOT: &[(&str, &str)] = &[("tower-http", AHEAD)];
+const UNUSED_AT_ROOT: &[(&str, &str)] = &[];
 
 /// Whether a Rust text names a crate: as the first part of a path, in a `use`, or in quotes as the
 /// attributes of serde do.

@@ -13,17 +13,13 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("actors-core", &["bus-schemas"]),
     ("actors-logic", &["actors-core", "bus-schemas"]),
     ("actors-runtime", &["actors-core", "bus-client", "bus-schemas"]),
-    ("actors-agents", &["actors-core", "bus-client", "bus-schemas"]),
-    (
-        "actors-host",
-        &["actors-agents", "actors-core", "actors-logic", "actors-runtime", "bus-client", "bus-schemas"],
-    ),
+    ("actors-agents", &["bus-client", "bus-schemas"]),
+    ("actors-host", &["actors-agents", "actors-logic", "actors-runtime", "bus-client", "bus-schemas"]),
     ("gateway", &["bus-client", "bus-schemas"]),
     ("bare-loop", &[]),
     (
         "orrery-bench",
         &[
-            "actors-agents",
             "actors-core",
             "actors-host",
             "actors-logic",
@@ -36,7 +32,6 @@ const EDGES: [(&str, &[&str]); 12] = [
     (
         "orrery",
         &[
-            "actors-agents",
             "actors-core",
             "actors-host",
             "actors-logic",

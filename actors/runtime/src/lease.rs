@@ -25,13 +25,33 @@ const RENEWAL: Duration = Duration::from_secs(1);
 /// The largest group in bytes, whatever the server would take: larger ones only make callers wait.
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
-/// What a host holds.
+/// A partition that a host holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
-    /// Ours, and running.
-    Running(Lease),
-    /// On its way out: draining, then released.
-    Draining(Lease),
+struct Held {
+    lease: Lease,
+    /// Which run is ours: one before it may still be ending, and its end must not end this one.
+    run: u64,
+    /// On its way out: it drains, then it is released.
+    draining: bool,
+}
+
+/// Runs that have ended.
+type Ended = Arc<Mutex<Vec<(PartitionId, u64)>>>;
+
+/// One run of a partition with all its restarts. Whoever can start it again has it, so it goes
+/// when nobody can, however that came about.
+struct Run {
+    partition: PartitionId,
+    number: u64,
+    ended: Ended,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Ok(mut ended) = self.ended.lock() {
+            ended.push((self.partition, self.number));
+        }
+    }
 }
 
 /// Keeps leases and runs the partitions that they are for.
@@ -41,7 +61,9 @@ pub struct Placement {
     host: String,
     supervisor: Supervisor,
     held: BTreeMap<PartitionId, Held>,
-    ended: Arc<Mutex<Vec<PartitionId>>>,
+    /// How many runs were started.
+    runs: u64,
+    ended: Ended,
     serving: Arc<watch::Sender<usize>>,
 }
 
@@ -59,8 +81,8 @@ impl Placement {
         supervisor: Supervisor,
         serving: Arc<watch::Sender<usize>>,
     ) -> Self {
-        let (held, ended) = (BTreeMap::new(), Arc::default());
-        Self { bus, registry, host: host.to_owned(), supervisor, held, ended, serving }
+        let (held, ended) = (BTreeMap::new(), Ended::default());
+        Self { bus, registry, host: host.to_owned(), supervisor, held, runs: 0, ended, serving }
     }
 
     /// Keeps leases until `stop`; then drains and releases all of them.
@@ -82,14 +104,12 @@ impl Placement {
     }
 
     async fn turn(&mut self) -> Result<(), Error> {
-        self.release_ended().await?;
+        self.release_ended().await;
         self.bus.renew_host(&self.host).await?;
         for (partition, held) in self.held.clone() {
-            let (Held::Running(lease) | Held::Draining(lease)) = held;
-            match self.bus.renew(lease, &self.host).await? {
+            match self.bus.renew(held.lease, &self.host).await? {
                 Some(lease) => {
-                    let renewed = if held == Held::Running(lease) { held } else { again(held, lease) };
-                    self.held.insert(partition, renewed);
+                    self.held.insert(partition, Held { lease, ..held });
                 }
                 None => {
                     tracing::warn!(%partition, "the lease is lost; stopping the partition");
@@ -106,20 +126,16 @@ impl Placement {
     async fn balance(&mut self, leases: &Leases) -> Result<(), Error> {
         let partitions = self.bus.topology().partitions;
         let quota = quota(partitions, leases.hosts.len());
-        let running: Vec<PartitionId> = self
-            .held
-            .iter()
-            .filter(|(_, held)| matches!(held, Held::Running(_)))
-            .map(|(id, _)| *id)
-            .collect();
-        for partition in running.iter().skip(quota) {
-            if let Some(Held::Running(lease)) = self.held.get(partition).copied() {
-                tracing::info!(%partition, "draining a partition for another host");
-                self.held.insert(*partition, Held::Draining(lease));
-                self.supervisor.stop(&name(*partition));
+        let mut count = 0;
+        for (partition, held) in self.held.iter_mut().filter(|(_, held)| !held.draining) {
+            if count < quota {
+                count += 1;
+                continue;
             }
+            tracing::info!(%partition, "draining a partition for another host");
+            held.draining = true;
+            self.supervisor.stop(&name(*partition));
         }
-        let mut count = running.len().min(quota);
         for partition in self.bus.topology().all_partitions() {
             let ours = self.held.contains_key(&partition);
             let free = leases.holders.get(&partition).is_none_or(|holder| *holder == self.host);
@@ -127,7 +143,8 @@ impl Placement {
                 continue;
             }
             if let Some(lease) = self.bus.acquire(partition, &self.host).await? {
-                self.held.insert(partition, Held::Running(lease));
+                self.runs += 1;
+                self.held.insert(partition, Held { lease, run: self.runs, draining: false });
                 self.start(partition);
                 count += 1;
             }
@@ -138,10 +155,11 @@ impl Placement {
     fn start(&self, id: PartitionId) {
         let settings = Settings::new(id, self.bus.topology().partitions, &self.host, self.record_bytes_max());
         let (bus, registry) = (self.bus.clone(), Arc::clone(&self.registry));
-        let (ended, serving) = (Arc::clone(&self.ended), Arc::clone(&self.serving));
+        let run = Arc::new(Run { partition: id, number: self.runs, ended: Arc::clone(&self.ended) });
+        let serving = Arc::clone(&self.serving);
         let work = move |stop: CancellationToken| {
             let (bus, registry, settings) = (bus.clone(), Arc::clone(&registry), settings.clone());
-            let (ended, serving) = (Arc::clone(&ended), Arc::clone(&serving));
+            let (run, serving) = (Arc::clone(&run), Arc::clone(&serving));
             let future: futures::future::BoxFuture<'static, Result<(), String>> = Box::pin(async move {
                 let up = Up { serving: Arc::clone(&serving), counted: Arc::default() };
                 let counted = Arc::clone(&up.counted);
@@ -150,18 +168,15 @@ impl Placement {
                     serving.send_modify(|count| *count += 1);
                 });
                 let result = result.await;
-                drop(up);
+                drop((up, run));
                 match result {
-                    Ok(()) => {}
+                    Ok(()) => Ok(()),
                     Err(PartitionError::Lost { partition, reason }) => {
                         tracing::warn!(%partition, reason, "another host has the partition");
+                        Ok(())
                     }
-                    Err(error) => return Err(chain(&error)),
+                    Err(error) => Err(chain(&error)),
                 }
-                if let Ok(mut ended) = ended.lock() {
-                    ended.push(id);
-                }
-                Ok(())
             });
             future
         };
@@ -174,15 +189,17 @@ impl Placement {
         share.clamp(COMMAND_BYTES_MAX, RECORD_BYTES_MAX)
     }
 
-    async fn release_ended(&mut self) -> Result<(), Error> {
+    async fn release_ended(&mut self) {
         let ended = self.ended.lock().map(|mut ended| std::mem::take(&mut *ended)).unwrap_or_default();
-        for partition in ended {
-            if let Some(Held::Running(lease) | Held::Draining(lease)) = self.held.remove(&partition) {
-                self.supervisor.stop(&name(partition));
-                self.bus.release(lease).await?;
+        for (partition, run) in ended {
+            if self.held.get(&partition).is_none_or(|held| held.run != run) {
+                continue;
+            }
+            let Some(held) = self.held.remove(&partition) else { continue };
+            if let Err(error) = self.bus.release(held.lease).await {
+                tracing::warn!(%partition, %error, "releasing a lease; it runs out by itself");
             }
         }
-        Ok(())
     }
 
     /// Drains every partition, then leaves the list of hosts.
@@ -193,7 +210,7 @@ impl Placement {
         let mut tick = tokio::time::interval(DRAIN_LOOK);
         while !self.held.is_empty() {
             tick.tick().await;
-            self.release_ended().await?;
+            self.release_ended().await;
         }
         self.bus.release_host(&self.host).await
     }
@@ -213,13 +230,6 @@ impl Drop for Up {
         if self.counted.load(std::sync::atomic::Ordering::SeqCst) {
             self.serving.send_modify(|count| *count = count.saturating_sub(1));
         }
-    }
-}
-
-fn again(held: Held, lease: Lease) -> Held {
-    match held {
-        Held::Running(_) => Held::Running(lease),
-        Held::Draining(_) => Held::Draining(lease),
     }
 }
 

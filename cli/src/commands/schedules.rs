@@ -2,15 +2,14 @@
 
 use bus_schemas::commands::schedule::{Command, Recurrence};
 use bus_schemas::commands::task::Submit;
-use bus_schemas::{Key, Timestamp};
+use bus_schemas::{Key, Revision, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::task::one_line;
 use crate::commands::task::submit::{Options, time};
-use crate::commands::task::watch::{LOOK, VISIBLE_PATIENCE};
 use crate::failure::{Failure, exit};
-use crate::gateway::{read, view};
+use crate::gateway::{read, until_shown, view};
 use crate::output::{Output, Show, table};
 use crate::session::Session;
 
@@ -111,6 +110,8 @@ pub struct Schedule {
     pub fired: u64,
     /// The task that it submitted last.
     pub last_task: Option<Key>,
+    /// How many events it has.
+    pub revision: Revision,
 }
 
 impl Show for Schedules {
@@ -199,26 +200,30 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
         Verb::Resume { name } => (name, Command::Resume),
         Verb::Remove { name } => (name, Command::Delete),
     };
+    let removed = command == Command::Delete;
     let (revision, _) = session.ask(&Key::parse(&name)?, &command).await?;
+    until_shown(session, async || {
+        Ok(match find(session, &name).await? {
+            Some(schedule) => !removed && schedule.revision >= revision,
+            None => removed,
+        })
+    })
+    .await;
     output.show(&Told { schedule: name, revision: revision.0 });
     Ok(())
 }
 
-/// A schedule. One that was just made may take a moment to appear in the read model.
+async fn find(session: &Session, name: &str) -> Result<Option<Schedule>, Failure> {
+    let all: Schedules = read(view(session, "/v1/schedules").await?)?;
+    Ok(all.schedules.into_iter().find(|schedule| schedule.name.as_str() == name))
+}
+
 async fn one(session: &Session, name: &str) -> Result<Schedule, Failure> {
-    let deadline = tokio::time::Instant::now() + VISIBLE_PATIENCE;
-    loop {
-        let all: Schedules = read(view(session, "/v1/schedules").await?)?;
-        if let Some(found) = all.schedules.into_iter().find(|schedule| schedule.name.as_str() == name) {
-            return Ok(found);
-        }
-        if tokio::time::Instant::now() > deadline {
-            return Err(Failure::new("schedule-not-found", format!("there is no schedule `{name}`"))
-                .next("`orrery schedules` shows what there is")
-                .exit(exit::NOT_FOUND));
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+    find(session, name).await?.ok_or_else(|| {
+        Failure::new("schedule-not-found", format!("there is no schedule `{name}`"))
+            .next("`orrery schedules` shows what there is")
+            .exit(exit::NOT_FOUND)
+    })
 }
 
 fn create(add: Add) -> Result<Command, Failure> {

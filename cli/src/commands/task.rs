@@ -208,7 +208,9 @@ impl List {
 }
 
 async fn tell(session: &Session, id: &str, command: &Command, output: Output) -> Result<(), Failure> {
-    let (revision, _) = session.ask(&Key::parse(id)?, command).await?;
+    let key = Key::parse(id)?;
+    let (revision, _) = session.ask(&key, command).await?;
+    show::until_shown_at(session, &key, revision).await;
     output.show(&Told { task: id.to_owned(), revision: revision.0 });
     Ok(())
 }

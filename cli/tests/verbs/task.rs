@@ -159,6 +159,8 @@ fn tasks_are_canceled_and_retried_and_mistakes_are_named() {
     let world = World::start();
     world.orrery(&["task", "submit", "waits for ever", "--id", "w", "--skill", "nobody-has-this"]).good();
     check("task-told", &world.orrery(&["task", "cancel", "w", "--reason", "bored", "--json"]).good().line());
+    let shown = world.orrery(&["task", "show", "w", "--json"]).good().line();
+    assert_eq!(shown["task"]["state"], "canceled", "what was acknowledged is shown");
     let canceled = world.orrery(&["task", "watch", "w"]).failed("task-canceled", 1);
     assert!(canceled.stderr.contains("bored"), "{canceled:?}");
     let lost = ["task", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#];
@@ -170,6 +172,8 @@ fn tasks_are_canceled_and_retried_and_mistakes_are_named() {
         world.orrery(&["task", verb, "nobody"]).failed("task-not-found", 66);
         world.orrery(&["task", verb, "a b"]).failed("invalid-key", 64);
     }
+    let unknown = world.orrery(&["task", "show", "nobody"]);
+    assert!(unknown.stderr.contains("orrery task list"), "the next step is a command: {unknown:?}");
     world.orrery(&["task", "input", "nobody", "x"]).failed("task-not-found", 66);
     world.orrery(&["task", "artifact", "w", "report.md"]).failed("artifact-not-found", 66);
     world.orrery(&["task", "submit", "x", "--plan", "/no/such/file"]).failed("invalid-plan", 66);

@@ -6,13 +6,12 @@ use bus_schemas::{CommandId, Reply};
 use super::{Audit, Check, hold, violated};
 
 /// Refusals that the runtime gives without a decision: nothing is committed with them.
-const UNCOMMITTED: [&str; 9] = [
+const UNCOMMITTED: [&str; 8] = [
     code::MALFORMED,
     code::UNKNOWN_KIND,
     code::CONTENT_TYPE,
     code::TOO_LARGE,
     code::BAD_SUBJECT,
-    code::ID_REUSED,
     code::BUSY,
     code::NOT_OWNER,
     code::ENTITY_STOPPED,
@@ -28,6 +27,12 @@ impl Audit {
         let id = match &reply {
             Reply::Accepted { command_id, .. } => *command_id,
             Reply::Refused { refusal, .. } if UNCOMMITTED.contains(&refusal.code.as_str()) => return Ok(()),
+            // True only when the other command, which the id belongs to, is in the log.
+            Reply::Refused { command_id, refusal } if refusal.code == code::ID_REUSED => {
+                return hold(self.has_answered(*command_id), "reply_after_commit", || {
+                    format!("{command_id} is called used, and is not in the log")
+                });
+            }
             Reply::Refused { command_id, .. } => *command_id,
         };
         let committed = self.answers.get(&id).is_some_and(|(reply, _)| reply == payload);

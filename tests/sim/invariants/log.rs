@@ -69,8 +69,9 @@ impl Audit {
         Ok(())
     }
 
-    /// A command id is applied at most once by an entity. Timers have an invariant of their own: a
-    /// timer that is set again for the same moment has the same id and is meant to fire again.
+    /// A command id is applied at most once by an entity. A timer that is set again for the same moment
+    /// has the same id and is meant to fire again, and so has what it sends: for these `timers_fire_once`
+    /// and `mail_in_order_once` say the same.
     pub(super) fn no_double(
         &mut self,
         partition: PartitionId,
@@ -83,7 +84,12 @@ impl Audit {
             let answer = (turn.reply.clone(), turn.command.body.clone());
             self.answers.entry(id).or_insert(answer);
         }
-        if matches!(turn.source, Source::Timer(_)) {
+        let is_timer = matches!(turn.source, Source::Timer(_));
+        if (is_timer && !self.fired.insert(id)) || self.repeated.contains(&id) {
+            self.repeated.extend(turn.sends.iter().map(|mail| mail.command.id));
+            return Ok(());
+        }
+        if is_timer {
             return Ok(());
         }
         let unreadable = turn.dead.as_ref().is_some_and(|dead| dead.subject.is_some());

@@ -158,7 +158,7 @@ impl LaneAudit {
         hold(self.running.len() < cap, NAME, || format!("lane `{lane}` runs more than its cap {cap}"))?;
         self.running.insert(task.clone(), (attempt, agent.clone()));
         if self.running.len() == cap || busy + 1 == capacity {
-            coverage.note(Reached::CapReached);
+            coverage.note(Reached::CapacityFull);
         }
         Ok(())
     }

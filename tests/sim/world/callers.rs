@@ -33,7 +33,7 @@ const HAND_OVER_AGAIN_MS: u64 = 2_000;
 pub enum Expected {
     /// Any answer, always the same.
     Same,
-    /// A refusal, because its id belongs to another command.
+    /// A refusal, because its id belongs to another command, or because of what it says.
     Reused,
     /// The word that it asked the wrong partition.
     NotOwner,
@@ -76,12 +76,11 @@ pub struct Callers {
 
 impl Callers {
     /// A call as it reaches a host.
-    pub fn incoming(&self, call: CallId, subjects: &Subjects, _partitions: u16) -> Incoming {
-        let call_id = call;
-        let call = &self.calls[call];
+    pub fn incoming(&self, id: CallId, subjects: &Subjects) -> Incoming {
+        let call = &self.calls[id];
         Incoming {
             subject: subjects.ask(call.partition, &call.to),
-            reply_to: Some(ReplyTo::from(call_id.to_string())),
+            reply_to: Some(ReplyTo::from(id.to_string())),
             id: Some(call.id),
             content_type: Some(ContentType::Json),
             caller: None,
@@ -246,16 +245,22 @@ impl World {
             return Ok(());
         }
         match call.expected {
-            Expected::Reused => hold(refused == Some(code::ID_REUSED), "same_id_same_answer", || {
-                format!("{} belongs to another command, and got {reply:?}", call.id)
-            })?,
+            // A former owner that does not know the id yet may refuse the body itself: nothing was done.
+            Expected::Reused => {
+                let known = matches!(refused, Some(code::ID_REUSED | code::MALFORMED));
+                hold(known, "same_id_same_answer", || {
+                    format!("{} belongs to another command, and got {reply:?}", call.id)
+                })?;
+            }
             Expected::NotOwner => hold(refused == Some(code::NOT_OWNER), "single_writer", || {
                 format!("`{}` was asked in a foreign partition, and answered {reply:?}", call.to)
             })?,
             Expected::Same => {}
         }
         if let Some(first) = &call.answer {
-            answers::same_id_same_answer(first, &payload)?;
+            if call.expected == Expected::Same {
+                answers::same_id_same_answer(first, &payload)?;
+            }
             self.coverage.note(Reached::DuplicateAnswered);
             return Ok(());
         }
@@ -292,7 +297,10 @@ impl World {
         let handed = &self.callers.handed[index];
         let command = (handed.id, handed.body.clone());
         let stored = self.store.hand_over(self.time, handed.partition, handed.subject.clone(), command);
-        if !stored {
+        if stored {
+            let partition = self.callers.handed[index].partition;
+            self.inbox_grew(partition);
+        } else {
             self.coverage.note(Reached::DuplicateHandOverDropped);
         }
         if self.fault(self.faults.hand_over_unheard, Reached::HandOverUnheard) {

@@ -4,6 +4,7 @@
 use bus_schemas::commands::schedule::Recurrence;
 use bus_schemas::commands::task::{Plan, PlanStep, Submit};
 use bus_schemas::commands::{broker, probe, schedule, task};
+use bus_schemas::record::BODY_INLINE_BYTES_MAX;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, ContentType, EntityAddress, Key, Kind, Timestamp};
 use serde_json::json;
@@ -16,6 +17,8 @@ use super::{Happening, World};
 const PROBES: u64 = 8;
 /// Touches of the one probe that needs snapshots: more than `fold::SNAPSHOT_EVENTS`.
 const FLOOD: u64 = 150;
+/// A body that has no place in a record.
+const LARGE_BYTES: usize = BODY_INLINE_BYTES_MAX + 1_000;
 /// Tasks of one run: enough to compete for workers, few enough to end.
 const TASKS_MAX: usize = 12;
 /// The schedules.
@@ -49,7 +52,8 @@ impl World {
         if self.calm {
             return self.calm_clients();
         }
-        let pause = self.random.between(1, 60);
+        let busy = self.random.chance(700);
+        let pause = if busy { self.random.between(1, 60) } else { self.random.between(200, 2_000) };
         self.soon(pause, Happening::ClientActs);
         if self.shape.flood && self.clients.flooded < FLOOD {
             for _ in 0..self.random.between(1, 12) {
@@ -83,7 +87,11 @@ impl World {
     fn touch(&mut self) {
         let to = self.probe_key();
         let command = match self.random.below(10) {
-            0..5 => probe::Command::Touch { note: "x".repeat(self.random.below(300) as usize) },
+            0..5 => {
+                let bytes =
+                    if self.random.chance(15) { LARGE_BYTES } else { self.random.below(300) as usize };
+                probe::Command::Touch { note: "x".repeat(bytes) }
+            }
             5..8 => probe::Command::Forward { to: self.probe_key() },
             _ => probe::Command::TouchLater { after_ms: self.random.below(4_000) },
         };
@@ -97,6 +105,9 @@ impl World {
         submit.lane = key(LANES[self.random.below(2) as usize]);
         submit.skill = if self.random.chance(250) { "plan".into() } else { "code".into() };
         submit.attempts_max = self.random.between(1, 3) as u32;
+        if self.random.chance(30) {
+            submit.input = json!("x".repeat(LARGE_BYTES));
+        }
         if self.random.chance(150) {
             submit.deadline = Some(Timestamp(self.time + self.random.between(8_000, 90_000)));
         }

@@ -106,16 +106,13 @@ impl World {
         for partition in self.partitions() {
             let lease = self.leases.get(&partition).copied();
             let valid = lease.filter(|lease| lease.until > self.time);
-            let ours = lease.is_some_and(|lease| lease.host == host) && valid.is_some();
+            let ours = lease.is_none_or(|lease| lease.host == host);
             let running = self.owner_of(host, partition);
             match (valid, running) {
-                (Some(_), None) if ours => self.acquire(host, partition),
-                (Some(_), Some(_)) if ours => self.extend(host, partition),
-                (None, Some(owner)) if lease.is_none_or(|lease| lease.host == host) => {
-                    let _ = owner;
-                    self.extend(host, partition);
-                }
+                // A lease that ran out is renewed as well, as long as nobody else took it.
+                (_, Some(_)) if ours => self.extend(host, partition),
                 (_, Some(owner)) => self.drain(owner),
+                (Some(_), None) if ours => self.acquire(host, partition),
                 (None, None) if self.random.chance(600) => self.acquire(host, partition),
                 _ => {}
             }

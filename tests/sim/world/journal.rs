@@ -2,7 +2,7 @@
 //! the end of the log says is judged by the real [`journal::judge`].
 
 use actors_runtime::journal::{self, Commit, Fate};
-use bus_schemas::LogSequence;
+use bus_schemas::{Hash, LogSequence};
 
 use super::{AppendAnswer, Happening, OwnerId, Phase, World};
 use crate::coverage::Reached;
@@ -11,6 +11,8 @@ use crate::invariants::Check;
 
 /// How long an answer is waited for, in milliseconds.
 const TIMEOUT_MS: u64 = 1_000;
+/// How much of a command is shown in the trace.
+const BODY_SHOWN_BYTES: usize = 60;
 /// The pause before an append is tried again, in milliseconds.
 const AGAIN_MS: u64 = journal::AGAIN_PAUSE.as_millis() as u64;
 
@@ -24,6 +26,10 @@ impl World {
         let Some(commit) = owner.commit.clone() else { return Ok(()) };
         owner.round += 1;
         let round = owner.round;
+        // They are stored before the record, as `journal::append_until_known` does.
+        for blob in &commit.blobs {
+            self.store.put_blob(blob);
+        }
         if self.defect == Some(Defect::RepliesBeforeCommit) {
             self.reply_early(id, &commit)?;
         }
@@ -55,12 +61,9 @@ impl World {
         let checked = (self.defect != Some(Defect::LogIgnoresExpectation)).then_some(expected);
         let answer = match self.store.append(partition, checked, commit.bytes.clone()) {
             Ok(sequence) => {
-                self.note(format_args!(
-                    "log {partition}: record {sequence} by owner {id}, {} bytes, {}",
-                    commit.bytes.len(),
-                    bus_schemas::Hash::of(&commit.bytes)
-                ));
-                self.audit.appended(id, partition, sequence, &commit.bytes, &mut self.coverage)?;
+                self.note_record(id, sequence, commit);
+                let written = (&commit.bytes, &self.store);
+                self.audit.appended(id, partition, sequence, written, &mut self.coverage)?;
                 AppendAnswer::Written(sequence)
             }
             Err(last) => {
@@ -83,6 +86,25 @@ impl World {
         let way = self.latency();
         self.soon(way, Happening::AppendAnswered { owner: id, round, answer });
         Ok(())
+    }
+
+    /// A record in words, with its hash: two runs of one seed must write the same bytes.
+    fn note_record(&mut self, id: OwnerId, sequence: LogSequence, commit: &Commit) {
+        let hash = Hash::of(&commit.bytes).to_hex();
+        self.note(format_args!("log {}: record {sequence} by owner {id}, {}", commit.partition, &hash[..12]));
+        for turn in self.store.read_record(&commit.bytes).into_iter().flat_map(|record| record.turns) {
+            let body = &turn.command.body.bytes;
+            let body = String::from_utf8_lossy(&body[..body.len().min(BODY_SHOWN_BYTES)]).into_owned();
+            let events: Vec<&str> = turn.events.iter().map(|event| event.event_type.as_str()).collect();
+            let refused = turn.refusal.as_ref().map_or("", |refusal| refusal.code.as_str());
+            self.note(format_args!(
+                "  {:?} {} `{}` {body} -> {} {refused}",
+                turn.source,
+                turn.command.id,
+                turn.entity,
+                events.join(" ")
+            ));
+        }
     }
 
     /// The owner hears of its append, or has waited long enough.
@@ -157,7 +179,7 @@ impl World {
 
     /// A defect: callers hear of a record that is only on its way.
     fn reply_early(&mut self, id: OwnerId, commit: &Commit) -> Check {
-        let record = bus_schemas::record::CommitRecord::decode(&commit.bytes).expect("an owner wrote it");
+        let record = self.store.read_record(&commit.bytes).expect("an owner wrote it");
         for turn in record.turns {
             self.note(format_args!("owner {id} answers {} early", turn.command.id));
             if let Some(call) = self.callers.call_of(turn.command.id) {

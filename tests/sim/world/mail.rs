@@ -83,6 +83,12 @@ impl World {
         let last = parcel.mail.last().map_or(0, |mail| mail.number);
         if last <= committed {
             self.coverage.note(Reached::MailRefusedAsKnown);
+            if self.defect == Some(Defect::ParcelsRenumbered) {
+                for (mail, number) in parcel.mail.into_iter().zip(committed + 1..) {
+                    owner.core.offer(Item::from_mail(parcel.from, Mail { number, ..mail }));
+                }
+                return;
+            }
             return self.send_receipt(own, parcel.from, committed);
         }
         for mail in parcel.mail {

@@ -71,6 +71,8 @@ pub struct Owner {
     pub mail_ready: BTreeMap<PartitionId, u64>,
     pub mail_oldest: BTreeMap<PartitionId, u64>,
     pub last_snapshot: LogSequence,
+    /// Records that were committed since a snapshot was wanted.
+    pub commits_wanted: Option<u32>,
     /// The event stream's sequence when the fan-out was last heard of.
     pub stream_sequence: u64,
     /// Whether the stages are on the agenda already.

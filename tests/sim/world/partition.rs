@@ -12,14 +12,12 @@ use bytes::Bytes;
 use super::{Happening, Message, Owner, OwnerId, PartitionId, Phase, World};
 use crate::coverage::Reached;
 use crate::faults::Defect;
-use crate::invariants::Check;
+use crate::invariants::{Check, hold};
 
 /// Between two ticks of an owner.
 const TICK_MS: u64 = 500;
 /// Between two ticks in a calm world, where hardly anything needs them.
 const TICK_CALM_MS: u64 = 1_500;
-/// Between two looks at the inbox.
-const POLL_MS: u64 = 120;
 /// Durable commands that are read at once.
 const POLL_MAX: usize = 6;
 
@@ -42,24 +40,19 @@ impl World {
             self.owners.insert(id, owner);
             return Ok(());
         }
+        if self.defect != Some(Defect::SnapshotAfterDeciding) {
+            self.take_snapshot(&mut owner);
+        }
         let now = self.clock(owner.host);
         if owner.phase != Phase::Draining {
             owner.core.fire(now);
         }
         owner.core.decide_waiting(now);
-        for entity in owner.core.missing() {
-            if !owner.loading.contains(&entity) {
-                owner.loading.push(entity.clone());
-                let way = self.latency();
-                self.soon(way, Happening::Load(id, entity));
-            }
-        }
+        self.load_missing(&mut owner);
         let commit = owner.core.close_group(now);
         let answers = owner.core.take_answers();
-        let snapshot = owner.core.take_snapshot();
-        if let Some(snapshot) = snapshot {
-            owner.last_snapshot = owner.core.state.last;
-            self.store_snapshot(takeover::snapshot_name(owner.partition), self.partition_snapshot(snapshot));
+        if self.defect == Some(Defect::SnapshotAfterDeciding) {
+            self.take_snapshot(&mut owner);
         }
         self.look_at_timers(&mut owner);
         let more = owner.core.waiting() > 0 && commit.is_none() && !owner.core.is_committing();
@@ -81,6 +74,24 @@ impl World {
             self.answer(reply_to.as_str(), payload)?;
         }
         self.end_when_drained(id)
+    }
+
+    fn load_missing(&mut self, owner: &mut Owner) {
+        for entity in owner.core.missing() {
+            if !owner.loading.contains(&entity) {
+                owner.loading.push(entity.clone());
+                let way = self.latency();
+                self.soon(way, Happening::Load(owner.id, entity));
+            }
+        }
+    }
+
+    /// Stores the snapshot that was wanted, if nothing is decided and not committed.
+    fn take_snapshot(&mut self, owner: &mut Owner) {
+        let Some(snapshot) = owner.core.take_snapshot() else { return };
+        owner.last_snapshot = owner.core.state.last;
+        owner.commits_wanted = None;
+        self.store_snapshot(takeover::snapshot_name(owner.partition), self.partition_snapshot(snapshot));
     }
 
     /// Puts the next look at the timers on the agenda, as the loop's sleep does.
@@ -143,12 +154,14 @@ impl World {
         }
         self.soon(if self.calm { TICK_CALM_MS } else { TICK_MS }, Happening::Tick(id));
         self.send_mail_again(id);
+        self.poll_inbox(id);
         let early = self.defect == Some(Defect::InboxTrimmedEarly);
         let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
         let upto = if early { owner.inbox_read } else { owner.applied };
         let partition = owner.partition;
         if self.audit.records_after(partition, owner.last_snapshot) >= self.shape.snapshot_records {
             owner.core.want_snapshot();
+            owner.commits_wanted.get_or_insert(0);
         }
         if upto > owner.trimmed {
             owner.trimmed = upto;
@@ -163,7 +176,6 @@ impl World {
     pub(super) fn poll_inbox(&mut self, id: OwnerId) {
         let Some(mut owner) = self.owners.remove(&id) else { return };
         if owner.phase == Phase::Serving {
-            self.soon(if self.calm { 4 * POLL_MS } else { POLL_MS }, Happening::PollInbox(id));
             if self.fault(self.faults.inbox_again, Reached::InboxAgain) {
                 owner.inbox_read = owner.core.state.inbox.min(owner.inbox_read).saturating_sub(3);
             }
@@ -171,6 +183,9 @@ impl World {
             let mine = |sequence: u64, partition| partition == owner.partition && sequence > after;
             let rows = self.store.inbox.iter().filter(|command| mine(command.sequence, command.partition));
             let commands: Vec<_> = rows.take(POLL_MAX).cloned().collect();
+            if commands.len() == POLL_MAX {
+                self.soon(1, Happening::PollInbox(id));
+            }
             for command in commands {
                 if owner.core.waiting() >= QUEUE_ITEMS_MAX {
                     break;
@@ -195,6 +210,16 @@ impl World {
         self.wake(id);
     }
 
+    /// A durable command is stored: whoever reads the inbox of its partition hears of it.
+    pub(super) fn inbox_grew(&mut self, partition: PartitionId) {
+        let owners: Vec<OwnerId> =
+            self.owners.values().filter(|owner| owner.listens(partition)).map(|owner| owner.id).collect();
+        for id in owners {
+            let way = self.latency();
+            self.soon(way, Happening::PollInbox(id));
+        }
+    }
+
     /// A message reaches everybody who is subscribed: also a former owner that does not know it.
     pub(super) fn arrives(&mut self, partition: PartitionId, message: &Message) -> Check {
         let owners: Vec<OwnerId> =
@@ -217,7 +242,7 @@ impl World {
     pub(super) fn deliver(&mut self, id: OwnerId, message: Message) -> Check {
         match message {
             Message::Ask(call) => {
-                let incoming = self.callers.incoming(call, &self.subjects, self.shape.partitions);
+                let incoming = self.callers.incoming(call, &self.subjects);
                 let fresh = self.random.command_id(self.time);
                 let item = Item::from_incoming(&self.subjects, Source::Ask, incoming, fresh);
                 if let Some(owner) = self.owners.get_mut(&id) {
@@ -240,6 +265,10 @@ impl World {
         let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
         let Some(committed) = owner.core.committed(sequence) else { return Ok(()) };
         owner.applied = committed.record.position.inbox;
+        if let Some(commits) = &mut owner.commits_wanted {
+            *commits += 1;
+            snapshots_are_taken(*commits)?;
+        }
         let answers = owner.core.take_answers();
         let committed = Arc::new(committed);
         for (reply_to, payload) in answers {
@@ -280,4 +309,12 @@ impl World {
         let owners: Vec<OwnerId> = self.owners.keys().copied().collect();
         owners.into_iter().try_for_each(|id| self.check_live(id, None))
     }
+}
+
+/// A wanted snapshot is taken once what is decided is committed, however many commands wait: at the
+/// latest the record in flight and the group behind it come first.
+fn snapshots_are_taken(commits: u32) -> Check {
+    hold(commits <= 2, "snapshots_are_taken", || {
+        format!("{commits} records were committed since a snapshot was wanted")
+    })
 }

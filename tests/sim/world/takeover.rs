@@ -8,7 +8,6 @@ use actors_runtime::core::{Core, Settings};
 use actors_runtime::journal::Committed;
 use actors_runtime::state::PartitionState;
 use actors_runtime::takeover;
-use bus_schemas::record::CommitRecord;
 use bus_schemas::{Hash, LogSequence, PartitionId};
 
 use super::owner::{EventsFanout, JobsFanout};
@@ -78,6 +77,7 @@ impl World {
             mail_ready: BTreeMap::new(),
             mail_oldest: BTreeMap::new(),
             last_snapshot: core.state.last,
+            commits_wanted: None,
             stream_sequence: 0,
             awake: false,
             due_at: None,
@@ -116,7 +116,7 @@ impl World {
         let jobs_out = core.state.jobs_out;
         let mut behind = Vec::new();
         for (sequence, bytes) in self.store.records_from(partition, first) {
-            let record = CommitRecord::decode(&bytes).expect("the audit has read it");
+            let record = self.store.read_record(&bytes).expect("the audit has read it");
             if let Err(error) = core.recover(sequence, Hash::of(&bytes), &record) {
                 violated("hash_chain_continuous", error.to_string())?;
             }

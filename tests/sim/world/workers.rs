@@ -128,7 +128,7 @@ impl World {
 
     /// A worker takes the next job of its agent, if it has room.
     pub(super) fn worker_looks(&mut self, id: WorkerId) {
-        let pause = self.random.between(100, 900);
+        let pause = self.random.between(200, 1_500);
         self.soon(if self.calm { 2 * pause } else { pause }, Happening::WorkerLooks(id));
         let worker = &mut self.workers[id];
         if !worker.alive || !worker.registered || worker.running.len() >= worker.capacity as usize {

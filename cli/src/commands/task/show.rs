@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{Page, one_line};
 use crate::commands::agents::{self, Agents};
 use crate::failure::Failure;
-use crate::gateway::{query, read, view};
+use crate::gateway::{query, read, until_shown, view};
 use crate::output::Show;
 use crate::progress::word;
 use crate::session::Session;
@@ -98,6 +98,11 @@ pub(super) async fn tree(session: &Session, key: &Key) -> Result<Tree, Failure> 
 /// Reads a task alone.
 pub(super) async fn one(session: &Session, key: &Key) -> Result<Task, Failure> {
     read(view(session, &format!("/v1/tasks/{key}")).await?)
+}
+
+/// Waits until the task is shown as of a revision.
+pub(super) async fn until_shown_at(session: &Session, key: &Key, revision: Revision) {
+    until_shown(session, async || Ok(one(session, key).await?.revision >= revision)).await;
 }
 
 struct Reader<'a> {

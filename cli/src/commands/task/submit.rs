@@ -6,7 +6,7 @@ use bus_schemas::commands::task::{Command, Plan, Submit};
 use bus_schemas::{Key, Timestamp};
 use serde_json::Value;
 
-use super::{Told, watch};
+use super::{Told, show, watch};
 use crate::failure::{Failure, exit};
 use crate::output::Output;
 use crate::session::Session;
@@ -69,11 +69,13 @@ fn json(text: &str) -> Result<Value, String> {
 pub(super) async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
     let id = arguments.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
     let submit = Submit { deadline: arguments.deadline, ..arguments.options.submission(arguments.goal)? };
-    let (revision, _) = session.ask(&Key::parse(&id)?, &Command::Submit(submit)).await?;
+    let key = Key::parse(&id)?;
+    let (revision, _) = session.ask(&key, &Command::Submit(submit)).await?;
     if arguments.wait {
         output.say(&format!("task {id}"));
         return watch::to_its_end(session, &id, output).await;
     }
+    show::until_shown_at(session, &key, revision).await;
     output.show(&Told { task: id, revision: revision.0 });
     Ok(())
 }

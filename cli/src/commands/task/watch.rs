@@ -1,7 +1,5 @@
 //! `orrery task watch`: follows a task and everything below it to its end.
 
-use std::time::Duration;
-
 use bus_client::{Bus, EventQuery};
 use bus_schemas::commands::task::Failure as TaskFailure;
 use bus_schemas::events::task::Event;
@@ -13,14 +11,10 @@ use super::Told;
 use crate::address;
 use crate::commands::up::interrupted;
 use crate::failure::{Failure, exit};
+use crate::gateway::{LOOK, VISIBLE_PATIENCE};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::session::Session;
-
-/// How long what was just acknowledged may take to appear in the event stream and in the views.
-pub(in crate::commands) const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is looked for.
-pub(in crate::commands) const LOOK: Duration = Duration::from_millis(50);
 
 /// How a task ended.
 #[derive(Debug)]
