@@ -1,5 +1,8 @@
-//! Runs one benchmark and prints its report: `cargo run --release -p orrery-bench --example bench --
-//! turn --profile fast --seconds 5 --callers 1,64`.
+//! Runs one benchmark and prints its report, or all of them as the tables of `docs/benchmarks.md`:
+//! `cargo run --release -p orrery-bench --example bench -- turn --profile fast --callers 1,64`,
+//! `cargo run --release -p orrery-bench --example bench -- tables`.
+
+mod tables;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -13,7 +16,8 @@ const OWNER: &str = "--owner";
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let verb = arguments.next().context("which one: turn, task, replay, resume, idle or baseline?")?;
+    let verb =
+        arguments.next().context("which one: turn, task, replay, resume, idle, baseline or tables?")?;
     if verb == OWNER {
         return Ok(run_owner(&arguments.next().context("an owner needs its settings")?).await?);
     }
@@ -35,6 +39,7 @@ async fn main() -> anyhow::Result<()> {
     let program = std::env::current_exe().context("finding this program")?;
     let owner_command = vec![program.into_os_string(), OsString::from(OWNER)];
     let bench = match verb.as_str() {
+        "tables" => return tables::print(&options, &owner_command).await,
         "turn" => Bench::Turn,
         "task" => Bench::Task,
         "replay" => Bench::Replay,
