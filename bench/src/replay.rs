@@ -10,8 +10,9 @@ use actors_core::{Instance, Registry};
 use async_nats::jetstream::{self, consumer::pull::OrderedConfig};
 use bus_client::{Bus, EventQuery};
 use bus_schemas::record::{CommitRecord, Event};
-use bus_schemas::{EntityAddress, LogSequence};
+use bus_schemas::{EntityAddress, LogSequence, PartitionId};
 use futures::{StreamExt, TryStreamExt};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::bench::{Measured, Options};
@@ -57,20 +58,16 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
         events.folded.push(rate(folded, started));
 
         let started = Instant::now();
-        for partition in bus.topology().all_partitions() {
-            let stream = bus.topology().log(partition);
-            let records = bus.state_of(&stream).await?.messages;
-            raw(&context, &stream, None, records).await?;
-        }
+        raw_log(&bus, &context).await?;
         log.raw.push(rate(wanted, started));
         let started = Instant::now();
-        let folded = fold_log(&bus, &registry).await?;
+        let folded = fold_log(&bus).await?;
         log.folded.push(rate(folded, started));
         options.say(&format!("replay, round {round} of {ROUNDS}: {last} messages in the event stream"));
     }
     let results = vec![events.line("events"), log.line("log")];
     let notes = vec![
-        "`events` reads one message an event; `log` reads one message a commit record, which holds many turns with their commands and answers, so a raw consumer has next to nothing to do for each event",
+        "`events` reads one message an event; `log` reads one message a commit record, all partitions at once; a record holds many turns with their commands and answers, so a raw consumer has next to nothing to do for each event",
         "both check the chain of hashes of every entity",
     ];
     Ok(Measured { results, unit: "events", notes })
@@ -147,18 +144,45 @@ async fn fold_events(bus: &Bus, registry: &Registry, wanted: u64) -> Result<u64,
     Ok(entities.events)
 }
 
-/// Folds the logs; how many events there were.
-async fn fold_log(bus: &Bus, registry: &Registry) -> Result<u64, Error> {
-    let mut entities = Entities::new(registry);
+/// Reads all logs and looks at no record, all partitions at the same time.
+async fn raw_log(bus: &Bus, context: &jetstream::Context) -> Result<(), Error> {
+    let mut tasks = JoinSet::new();
     for partition in bus.topology().all_partitions() {
-        let mut records = bus.records_after(partition, LogSequence(0)).await?;
-        while let Some(entry) = records.try_next().await? {
-            let record = CommitRecord::decode(&entry.record);
-            let record = record.map_err(|error| Error::answer("reading a record", error))?;
-            for turn in &record.turns {
-                for event in &turn.events {
-                    entities.fold(&turn.entity, event)?;
-                }
+        let stream = bus.topology().log(partition);
+        let records = bus.state_of(&stream).await?.messages;
+        let context = context.clone();
+        tasks.spawn(async move { raw(&context, &stream, None, records).await });
+    }
+    while let Some(read) = tasks.join_next().await {
+        read.map_err(|error| Error::answer("reading a stream", error))??;
+    }
+    Ok(())
+}
+
+/// Folds the logs, all partitions at the same time as hosts do; how many events there were.
+async fn fold_log(bus: &Bus) -> Result<u64, Error> {
+    let mut tasks = JoinSet::new();
+    for partition in bus.topology().all_partitions() {
+        let bus = bus.clone();
+        tasks.spawn(async move { fold_partition(&bus, partition).await });
+    }
+    let mut events = 0;
+    while let Some(folded) = tasks.join_next().await {
+        events += folded.map_err(|error| Error::answer("folding a log", error))??;
+    }
+    Ok(events)
+}
+
+async fn fold_partition(bus: &Bus, partition: PartitionId) -> Result<u64, Error> {
+    let registry = actors_logic::registry();
+    let mut entities = Entities::new(&registry);
+    let mut records = bus.records_after(partition, LogSequence(0)).await?;
+    while let Some(entry) = records.try_next().await? {
+        let record = CommitRecord::decode(&entry.record);
+        let record = record.map_err(|error| Error::answer("reading a record", error))?;
+        for turn in &record.turns {
+            for event in &turn.events {
+                entities.fold(&turn.entity, event)?;
             }
         }
     }

@@ -1,35 +1,51 @@
-//! A host in a process of its own, so that a test can kill it: settings from the environment, one
-//! line when every partition answers, and the end at SIGTERM.
+//! A host in a process of its own, so that a test can kill it: settings from the environment, logs on
+//! stderr, one line when every partition answers, and the end at SIGTERM.
 
-use actors_host::Config;
+use actors_host::telemetry::{self, Logs};
+use actors_host::{Config, Running, StartError};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// The process ends with this when it can not start.
+const NOT_STARTED: i32 = 69;
+/// The process ends with this when its supervision gave up.
+const GAVE_UP: i32 = 70;
 
 #[tokio::main]
 async fn main() {
     let config = Config::load(None, std::env::vars()).expect("the test's settings");
+    let _logs = telemetry::init(&config, Logs::default());
     let running = match actors_host::start(&config).await {
         Ok(running) => running,
         Err(error) => {
-            eprintln!("error[{}]: {error}", error.code());
-            std::process::exit(69);
+            println!("{}", outcome(Err(error)));
+            std::process::exit(NOT_STARTED);
         }
     };
     let mut terminate = signal(SignalKind::terminate()).expect("a fresh process can listen to signals");
-    let ready = async {
-        // It goes on where a partition can not be taken over: the test looks at what answers.
-        match running.ready().await {
-            Ok(()) => println!("ready"),
-            Err(error) => println!("error[{}]: {error}", error.code()),
-        }
-        std::future::pending::<()>().await;
-    };
     tokio::select! {
         reason = running.failed() => {
             eprintln!("gave up: {reason}");
-            std::process::exit(70);
+            std::process::exit(GAVE_UP);
         }
         _ = terminate.recv() => {}
-        () = ready => {}
+        () = announce(&running) => {}
     }
     running.stop().await;
+}
+
+/// Says once that it is ready, or why not, and goes on where a partition can not be taken over: the
+/// test looks at what answers.
+async fn announce(running: &Running) {
+    println!("{}", outcome(running.ready().await));
+    std::future::pending::<()>().await;
+}
+
+fn outcome(started: Result<(), StartError>) -> serde_json::Value {
+    match started {
+        Ok(()) => serde_json::json!({ "ready": true }),
+        Err(error) => {
+            let error = (error.code(), error.to_string());
+            serde_json::json!({ "ready": false, "code": error.0, "message": error.1 })
+        }
+    }
 }

@@ -4,7 +4,10 @@
 mod bad_log;
 mod bad_servers;
 mod check;
+mod full;
 mod kill_nine;
+mod own_server;
 mod points;
 mod process;
+mod two_hosts;
 mod zombie;

@@ -1,0 +1,103 @@
+//! Partitions move between hosts while callers go on: a host joins, leaves in good order, and dies.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bus_client::{Bus, Profile};
+use bus_schemas::Revision;
+use system_tests::{Server, accepted, eventually, touch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::check::whole;
+use crate::process::Process;
+
+/// Callers with an entity each: about three in every partition.
+const CALLERS: usize = 24;
+
+/// Callers that touch one entity each, one touch after the other.
+struct Callers {
+    tasks: Vec<JoinHandle<u64>>,
+    end: CancellationToken,
+    /// Touches that were answered, of all callers.
+    answered: Arc<AtomicU64>,
+}
+
+impl Callers {
+    async fn start(server: &Server) -> Self {
+        let (end, answered) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
+        let mut tasks = Vec::new();
+        for index in 0..CALLERS {
+            let (bus, end, answered) = (server.bus().await, end.clone(), Arc::clone(&answered));
+            tasks.push(tokio::spawn(async move {
+                let mut touched = 0;
+                while !end.is_cancelled() {
+                    touched += 1;
+                    // Nobody else touches it: a touch that was lost or done twice would show.
+                    assert_eq!(accepted(&bus, &touch(&format!("p{index}"))).await, Revision(touched));
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+                touched
+            }));
+        }
+        Self { tasks, end, answered }
+    }
+
+    /// Waits until every caller may have been answered some times since now.
+    async fn go_on(&self) {
+        let before = self.answered.load(Ordering::Relaxed);
+        eventually("the callers to go on", || async {
+            (self.answered.load(Ordering::Relaxed) >= before + 10 * CALLERS as u64).then_some(())
+        })
+        .await;
+    }
+
+    /// Ends them; how often each entity was touched.
+    async fn end(self) -> Vec<u64> {
+        self.end.cancel();
+        let mut touched = Vec::new();
+        for task in self.tasks {
+            touched.push(task.await.expect("every touch was answered once"));
+        }
+        touched
+    }
+}
+
+async fn until_shared(bus: &Bus, wanted: &[(&str, usize)]) {
+    eventually(&format!("the share {wanted:?}"), || async {
+        let leases = bus.leases().await.ok()?;
+        let share = |host: &str| leases.holders.values().filter(|holder| *holder == host).count();
+        wanted.iter().all(|(host, count)| share(host) == *count).then_some(())
+    })
+    .await;
+}
+
+/// Goal: partitions balance, move and are taken over, and no caller notices. Method: callers that
+/// count along while a host joins, drains at SIGTERM, joins again, and the other is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_go_on_while_partitions_move() {
+    let server = Server::start(Profile::Fast).await;
+    let mut first = Process::start(&server, "first", false).await;
+    let bus = server.bus().await;
+    let callers = Callers::start(&server).await;
+    let mut second = Process::start(&server, "second", false).await;
+    until_shared(&bus, &[("first", 4), ("second", 4)]).await;
+    callers.go_on().await;
+    first.signal("TERM").await;
+    assert!(first.ended().await.success(), "it ends in good order: {}", first.log());
+    assert!(first.log().contains("partition drained"), "it drained: {}", first.log());
+    until_shared(&bus, &[("first", 0), ("second", 8)]).await;
+    callers.go_on().await;
+    first.restart().await;
+    until_shared(&bus, &[("first", 4), ("second", 4)]).await;
+    callers.go_on().await;
+    second.kill().await;
+    until_shared(&bus, &[("first", 8), ("second", 0)]).await;
+    callers.go_on().await;
+    let touched = callers.end().await;
+    let logged = whole(&bus).await;
+    logged.assert_fenced();
+    for (index, touched) in touched.into_iter().enumerate() {
+        assert_eq!(logged.events[&format!("probe/p{index}")].len() as u64, touched);
+    }
+}
