@@ -162,9 +162,9 @@ impl Audit {
         turn: &Turn,
         coverage: &mut Coverage,
     ) -> Check {
+        self.mail_in_order_once(partition, turn)?;
         self.no_double(partition, sequence, turn, coverage)?;
         self.inbox_in_order(partition, turn)?;
-        self.mail_in_order_once(partition, turn)?;
         self.timers_fire_once(partition, turn)?;
         self.poison_only_when_told(turn, coverage)?;
         self.revisions_gap_free(partition, sequence, turn)?;
