@@ -51,7 +51,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
         let last = bus.events_state().await?.last_sequence;
         let stream = bus.topology().events();
         let started = Instant::now();
-        raw(&context, &stream, Some(bus.subjects().events(None)), wanted).await?;
+        raw(&context, &stream, last).await?;
         events.raw.push(rate(wanted, started));
         let started = Instant::now();
         let folded = fold_events(&bus, &registry, wanted).await?;
@@ -91,16 +91,10 @@ impl Sides {
 }
 
 /// Reads so many messages and looks at none of them.
-async fn raw(
-    context: &jetstream::Context,
-    stream: &str,
-    subject: Option<String>,
-    messages: u64,
-) -> Result<(), Error> {
+async fn raw(context: &jetstream::Context, stream: &str, messages: u64) -> Result<(), Error> {
     let failed = |error: &dyn std::fmt::Display| Error::answer("reading a stream", error);
     let stream = context.get_stream_no_info(stream).await.map_err(|error| failed(&error))?;
-    let config = OrderedConfig { filter_subjects: subject.into_iter().collect(), ..OrderedConfig::default() };
-    let consumer = stream.create_consumer(config).await.map_err(|error| failed(&error))?;
+    let consumer = stream.create_consumer(OrderedConfig::default()).await.map_err(|error| failed(&error))?;
     let mut stored = consumer.messages().await.map_err(|error| failed(&error))?.take(messages as usize);
     while stored.try_next().await.map_err(|error| failed(&error))?.is_some() {}
     Ok(())
@@ -151,7 +145,7 @@ async fn raw_log(bus: &Bus, context: &jetstream::Context) -> Result<(), Error> {
         let stream = bus.topology().log(partition);
         let records = bus.state_of(&stream).await?.messages;
         let context = context.clone();
-        tasks.spawn(async move { raw(&context, &stream, None, records).await });
+        tasks.spawn(async move { raw(&context, &stream, records).await });
     }
     while let Some(read) = tasks.join_next().await {
         read.map_err(|error| Error::answer("reading a stream", error))??;

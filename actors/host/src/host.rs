@@ -18,9 +18,11 @@ use crate::embedded::{self, Embedded, Listening};
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a start may take until every partition answers.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
-/// Failures that one branch bears: a server restart makes every partition of a host fail at once,
-/// more than that within a minute is no accident.
+/// Failures that one branch bears: more than that within a minute is no accident.
 const BRANCH: Intensity = Intensity { failures: 64, within: Duration::from_secs(60) };
+/// Failures within a minute that are borne for each partition. One that always fails does so about
+/// seventeen times: a few damaged logs must not take the others down, all of them at once must.
+const PARTITION_FAILURES: usize = 12;
 /// Failures that the root bears.
 const ROOT: Intensity = Intensity { failures: 5, within: Duration::from_secs(60) };
 
@@ -151,7 +153,9 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         edges.push(agents);
     }
     if config.host {
-        let partitions = root.below("partitions", BRANCH).await.map_err(supervision)?;
+        let failures = PARTITION_FAILURES * usize::from(config.nats.partitions.get());
+        let intensity = Intensity { failures, ..BRANCH };
+        let partitions = root.below("partitions", intensity).await.map_err(supervision)?;
         let placements = root.below("lease", BRANCH).await.map_err(supervision)?;
         placements.start(placement(&bus, config, &partitions, Arc::new(serving_sender)));
         placements.start(forwarder(&bus));

@@ -127,6 +127,8 @@ struct Running {
     child: Child,
     actor: Option<ActorId>,
     stop: CancellationToken,
+    /// When it was started last.
+    since: Instant,
     pause: Duration,
 }
 
@@ -155,6 +157,7 @@ impl SupervisorState {
         let work = (running.child.work)(running.stop.clone());
         let (actor, _) = Actor::spawn_linked(None, Worker, work, myself.get_cell()).await?;
         running.actor = Some(actor.get_id());
+        running.since = Instant::now();
         Ok(())
     }
 
@@ -177,6 +180,10 @@ impl SupervisorState {
             self.children.remove(&name);
             self.finish_shutdown(myself);
             return Ok(());
+        }
+        // Who ran well for so long fails for a new reason.
+        if running.since.elapsed() > self.intensity.within {
+            running.pause = PAUSE_MIN;
         }
         let pause = running.pause;
         running.pause = (pause * 2).min(PAUSE_MAX);
@@ -251,7 +258,8 @@ impl Actor for SupervisorActor {
             SupervisorMessage::Start(child) => {
                 let name = child.name.clone();
                 let stop = CancellationToken::new();
-                state.children.insert(name.clone(), Running { child, actor: None, stop, pause: PAUSE_MIN });
+                let running = Running { child, actor: None, stop, since: Instant::now(), pause: PAUSE_MIN };
+                state.children.insert(name.clone(), running);
                 state.start(&myself, &name).await
             }
             SupervisorMessage::Again(name) => state.start(&myself, &name).await,
