@@ -80,7 +80,9 @@ impl Bus {
             None => Ok(payload),
             Some(Some(hash)) => self.get_blob(hash).await,
             Some(None) => {
-                Err(Error::call("reading a message", format!("malformed header `{}`", header::BLOB)))
+                let hash = headers.get(header::BLOB).map(|value| value.as_str().to_owned());
+                let reason = format!("the header `{}` holds no hash", header::BLOB);
+                Err(Error::Blob { hash: hash.unwrap_or_default(), reason })
             }
         }
     }

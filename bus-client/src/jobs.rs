@@ -60,8 +60,15 @@ impl Delivery {
 async fn delivery(bus: Bus, mut message: async_nats::jetstream::Message) -> Result<Delivery, Error> {
     let delivered = message.info().map_or(1, |info| info.delivered);
     let headers = message.message.headers.take().unwrap_or_default();
-    message.message.payload = bus.body(&headers, std::mem::take(&mut message.message.payload)).await?;
-    let job = serde_json::from_slice(&message.payload).map_err(|error| error.to_string());
+    let job = match bus.body(&headers, message.payload.clone()).await {
+        Ok(body) => {
+            message.message.payload = body;
+            serde_json::from_slice(&message.payload).map_err(|error| error.to_string())
+        }
+        // A body that is gone does not come back: the worker buries the job.
+        Err(error @ Error::Blob { .. }) => Err(error.to_string()),
+        Err(error) => return Err(error),
+    };
     let trace = headers.get(header::TRACEPARENT).and_then(|value| TraceContext::parse(value.as_str()));
     Ok(Delivery { message, job, delivered, trace })
 }

@@ -127,6 +127,9 @@ async fn an_unreadable_job_becomes_a_dead_letter() {
         let kept = stage.bus.dead_payload("job", &Hash::of(&body).to_hex()).await.expect("the stream");
         assert_eq!(kept, Some(body));
     }
+    // Nobody stored this one's blob, so it can not be read either.
+    stage.host.give_bytes("x/4", &key(AGENT), Bytes::from(vec![b'x'; 70_000]), None).await;
+    stage.no_jobs_left().await;
     let told = stage.bus.state_of(&stage.bus.topology().inbox()).await.expect("the inbox");
     assert_eq!(told.messages, 3, "the dead-letter entities are told");
     stage.host.give(&job("t1"), None).await;
