@@ -1,5 +1,7 @@
 //! The event stream: written by the fan-out, read by everybody.
 
+use std::collections::HashSet;
+
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::{HeaderMap, HeaderName};
 use bus_schemas::envelope::header;
@@ -242,11 +244,16 @@ impl Bus {
         &self,
         query: EventQuery,
     ) -> Result<impl Stream<Item = Result<StoredEvent, Error>> + Send + Unpin + use<>, Error> {
-        let subjects =
-            if query.subjects.is_empty() { vec![self.subjects().events(None)] } else { query.subjects };
-        let messages = ordered(self, &self.topology().events(), subjects, query.from).await?;
+        // Without a filter the server reads twice as fast; then the marks are left out here.
+        let marks: HashSet<String> = match query.subjects.is_empty() {
+            true => self.topology().all_partitions().map(|id| self.subjects().mark(id)).collect(),
+            false => HashSet::new(),
+        };
+        let messages = ordered(self, &self.topology().events(), query.subjects, query.from).await?;
+        let events = messages
+            .try_filter(move |message| futures::future::ready(!marks.contains(message.subject.as_str())));
         let bus = self.clone();
-        Ok(messages.and_then(move |message| decode(bus.clone(), message)).boxed())
+        Ok(events.and_then(move |message| decode(bus.clone(), message)).boxed())
     }
 
     /// Events in order that exist now; the stream ends behind them. A message that is no event is an
