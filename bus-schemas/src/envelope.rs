@@ -235,6 +235,9 @@ pub enum Reply {
         entity: EntityAddress,
         /// Its revision after the command.
         revision: Revision,
+        /// How many events the command led to; 0 when everything was so already.
+        #[serde(default)]
+        events: u32,
         /// What the entity answers, if anything.
         #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
         result: serde_json::Value,

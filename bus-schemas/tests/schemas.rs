@@ -1,6 +1,6 @@
 //! The checked-in schemas are those that the types give, and they keep to their specifications.
 //!
-//! After a change of a type: `UPDATE_SCHEMAS=1 cargo test -p bus-schemas --test schemas`.
+//! After a change of a type: `ORRERY_UPDATE_GENERATED=1 cargo test -p bus-schemas --test schemas`.
 
 #![expect(clippy::disallowed_methods, reason = "the crate is pure; this test reads its checked-in files")]
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use bus_schemas::schemas::{asyncapi, documents};
 use serde_json::Value;
 
-const COMMAND: &str = "UPDATE_SCHEMAS=1 cargo test -p bus-schemas --test schemas";
+const COMMAND: &str = "ORRERY_UPDATE_GENERATED=1 cargo test -p bus-schemas --test schemas";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
@@ -50,7 +50,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn checked_in_schemas_are_those_of_the_types() {
-    let update = std::env::var_os("UPDATE_SCHEMAS").is_some();
+    let update = std::env::var_os("ORRERY_UPDATE_GENERATED").is_some();
     for (path, schema) in generated() {
         let file = folder().join(&path);
         if update {

@@ -45,7 +45,6 @@ pub struct Edge {
     /// Whether only this machine can reach us: then only its own names are good for a `Host`.
     loopback: bool,
     streams: Arc<Semaphore>,
-    submissions: tasks::Recent,
 }
 
 impl Edge {
@@ -57,7 +56,6 @@ impl Edge {
             stop,
             loopback: address.ip().is_loopback(),
             streams: Arc::new(Semaphore::new(events::STREAMS_MAX)),
-            submissions: tasks::Recent::default(),
         }
     }
 }

@@ -18,7 +18,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 use crate::config::Config;
 
 /// What is logged when `ORRERY_LOG` says nothing: our lifecycle, and others' trouble.
-const DEFAULT_FILTER: &str = "warn,actors_host=info,actors_runtime=info,gateway=info,orrery=info";
+const DEFAULT_FILTER: &str =
+    "warn,actors_host=info,actors_runtime=info,actors_agents=info,gateway=info,orrery=info";
 
 /// Sends what is left when it is dropped.
 #[derive(Debug, Default)]

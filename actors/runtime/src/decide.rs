@@ -162,6 +162,7 @@ fn accepted(
                 command_id: command.id,
                 entity: entity.clone(),
                 revision,
+                events: decided.events.len() as u32,
                 result: decided.reply,
             };
             serde_json::to_vec(&reply).expect("a reply has string keys").into()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bus_client::Ask;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, CommandId, EntityAddress, Key, Reply, Revision};
+use bus_schemas::{Body, EntityAddress, Key, Reply, Revision};
 use serde_json::Value;
 
 use super::Edge;
@@ -23,28 +23,25 @@ pub const CALLER: &str = "rest";
 pub struct Accepted {
     /// Its revision after the command.
     pub revision: Revision,
+    /// How many events the command led to.
+    pub events: u32,
     /// What it says, if anything.
     pub result: Value,
 }
 
-/// Sends a command under `id`, or a fresh one.
+/// Sends a command under a fresh id.
 pub async fn ask<C: WireCommand>(
     edge: &Edge,
     caller: Caller,
     key: Key,
     command: &C,
-    id: Option<CommandId>,
 ) -> Result<Accepted, Problem> {
     let ask = Ask::new(EntityAddress::new(C::KIND, key), Body::json(command))
         .caller(CALLER)
         .traced(trace::outgoing(caller.trace));
-    let ask = match id {
-        Some(id) => ask.with_id(id),
-        None => ask,
-    };
     tracing::Span::current().record("correlation_id", tracing::field::display(ask.id));
     match edge.bus.ask(&ask, PATIENCE).await? {
-        Reply::Accepted { revision, result, .. } => Ok(Accepted { revision, result }),
+        Reply::Accepted { revision, events, result, .. } => Ok(Accepted { revision, events, result }),
         Reply::Refused { refusal, .. } => Err(refusal.into()),
     }
 }

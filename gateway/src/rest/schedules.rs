@@ -143,7 +143,7 @@ pub async fn delete(
     Extension(caller): Extension<Caller>,
     Id(name): Id,
 ) -> Result<StatusCode, Problem> {
-    let accepted = ask(&edge, caller, name.clone(), &Command::Delete, None).await?;
+    let accepted = ask(&edge, caller, name.clone(), &Command::Delete).await?;
     // The entity takes a second deletion, and one of nothing at all.
     if accepted.revision > Revision(0) {
         at(&edge, &name, accepted.revision).await?;
@@ -174,7 +174,7 @@ pub async fn resume(
 }
 
 async fn change(edge: &Edge, caller: Caller, name: &Key, command: Command) -> Result<Schedule, Problem> {
-    let accepted = ask(edge, caller, name.clone(), &command, None).await?;
+    let accepted = ask(edge, caller, name.clone(), &command).await?;
     let schedule = at(edge, name, accepted.revision).await?;
     if schedule.deleted {
         let detail = format!("there is no schedule `{name}`");

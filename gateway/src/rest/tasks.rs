@@ -22,7 +22,7 @@ use crate::projections::TaskFilter;
 
 pub use dto::NewPlan;
 use dto::{CancelTask, ProvideInput, RetryTask, State as TaskStateName, TaskPage, TaskView};
-pub use submit::{__path_create, Recent, create};
+pub use submit::{__path_create, create};
 
 /// How long a request waits for the read model to show what was just acknowledged.
 pub const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
@@ -141,7 +141,7 @@ async fn change(
     id: Key,
     command: Command,
 ) -> Result<axum::Json<TaskView>, Problem> {
-    let accepted = ask(edge, caller, id.clone(), &command, None).await?;
+    let accepted = ask(edge, caller, id.clone(), &command).await?;
     Ok(axum::Json(answered(edge, &id, accepted).await?.into()))
 }
 

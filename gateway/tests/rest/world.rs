@@ -42,6 +42,7 @@ pub struct Log {
     heads: HashMap<EntityAddress, (Revision, Hash)>,
     records: u64,
     answered: HashMap<CommandId, (Body, Reply)>,
+    submitted: HashMap<EntityAddress, Body>,
     /// The traces of the asks that came.
     pub traces: Vec<Option<TraceContext>>,
 }
@@ -158,15 +159,20 @@ impl Log {
             return Reply::Refused { command_id: id, refusal };
         }
         let known = self.heads.get(&to).map_or(0, |(revision, _)| revision.0);
-        let decided = decide(&to, known, &body);
+        let repeated = self.submitted.get(&to).is_some_and(|first| *first == body);
+        let decided = if repeated { Ok(None) } else { decide(&to, known, &body) };
+        if known == 0 {
+            self.submitted.insert(to.clone(), body.clone());
+        }
         let reply = match decided {
             Err(refusal) => Reply::Refused { command_id: id, refusal },
             Ok(event) => {
+                let events = u32::from(event.is_some());
                 if let Some(event) = event {
                     self.publish(bus, vec![(to.clone(), event)]).await;
                 }
                 let revision = self.heads.get(&to).map_or(Revision(0), |(revision, _)| *revision);
-                Reply::Accepted { command_id: id, entity: to, revision, result: Value::Null }
+                Reply::Accepted { command_id: id, entity: to, revision, events, result: Value::Null }
             }
         };
         self.answered.insert(id, (body, reply.clone()));

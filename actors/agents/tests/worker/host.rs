@@ -183,6 +183,7 @@ fn reply(told: &Told, answer: Answer) -> Option<Reply> {
             command_id,
             entity: told.to.clone(),
             revision: Revision(1),
+            events: 1,
             result: Value::Null,
         }),
         Answer::Refuse(code) => {

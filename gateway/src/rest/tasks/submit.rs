@@ -1,14 +1,12 @@
 //! Submitting a task, once for each `Idempotency-Key`.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bus_schemas::commands::task::{Command, Submit};
-use bus_schemas::envelope::code as refusal;
 use bus_schemas::views::task::Task;
 use bus_schemas::{CommandId, Key, Revision, Timestamp};
 use uuid::Uuid;
@@ -22,35 +20,8 @@ use crate::rest::problem::{Problem, ProblemView, code};
 
 /// The longest `Idempotency-Key`.
 const KEY_BYTES_MAX: usize = 128;
-/// Submissions with a key that this gateway remembers, to tell a repeat from the first before the
-/// read model shows it. Some seconds of them; beyond that the read model knows.
-const RECENT_MAX: usize = 4_096;
 /// The entity's own word for a second submission with other words.
 const TASK_EXISTS: &str = "task-exists";
-
-/// The tasks that were lately submitted with a key.
-#[derive(Debug, Default)]
-pub struct Recent {
-    tasks: Mutex<VecDeque<CommandId>>,
-}
-
-impl Recent {
-    fn contains(&self, id: CommandId) -> bool {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
-    }
-    /// Notes a task; false when it was noted before.
-    fn note(&self, id: CommandId) -> bool {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        if tasks.contains(&id) {
-            return false;
-        }
-        if tasks.len() == RECENT_MAX {
-            tasks.pop_front();
-        }
-        tasks.push_back(id);
-        true
-    }
-}
 
 /// Submits a task.
 #[utoipa::path(post, path = "/v1/tasks", operation_id = "submitTask", tag = "tasks", request_body = NewTask,
@@ -71,14 +42,14 @@ pub async fn create(
     let Some(key) = idempotency_key(&headers)? else {
         let id = CommandId(Uuid::now_v7());
         let (key, command) = (task_key(id)?, Command::Submit(submission));
-        let accepted = ask(&edge, caller, key.clone(), &command, None).await?;
+        let accepted = ask(&edge, caller, key.clone(), &command).await?;
         return Ok(response(StatusCode::CREATED, answered(&edge, &key, accepted).await?));
     };
     let id = CommandId::from_text(&format!("idempotency/{}/{key}", submission.owner));
     once(&edge, caller, id, submission, relative.is_some()).await
 }
 
-/// Submits under an id that follows from the key: the entity answers a repeat with the same task.
+/// Submits the task whose id follows from the key: the entity knows whether it is a repeat.
 ///
 /// A deadline is given relative to the request, so a repeat would have another one: it takes over
 /// the first one's.
@@ -90,45 +61,26 @@ async fn once(
     relative: bool,
 ) -> Result<Response, Problem> {
     let key = task_key(id)?;
-    let mut known = if edge.submissions.contains(id) {
-        find_at(edge, &key, Revision(1)).await?
-    } else {
-        edge.projections.reader.task(&key).await?
-    };
     loop {
-        if let Some(task) = &known
-            && relative
-            && task.deadline.is_some()
-        {
-            submission.deadline = task.deadline;
-        }
+        // A fresh id, so that a repeat is decided anew instead of getting the first answer.
         let command = Command::Submit(submission.clone());
-        match ask(edge, caller, key.clone(), &command, Some(id.derive("submit", 0))).await {
+        match ask(edge, caller, key.clone(), &command).await {
             Ok(accepted) => {
-                let fresh = edge.submissions.note(id) && known.is_none();
-                let status = if fresh { StatusCode::CREATED } else { StatusCode::OK };
-                let answer = answered(edge, &key, accepted).await?;
-                let task = known.filter(|task| task.revision > answer.revision).unwrap_or(answer);
-                return Ok(response(status, task));
+                let status = if accepted.events > 0 { StatusCode::CREATED } else { StatusCode::OK };
+                return Ok(response(status, answered(edge, &key, accepted).await?));
             }
-            Err(problem) if problem.code != refusal::ID_REUSED && problem.code != TASK_EXISTS => {
-                return Err(problem);
-            }
-            Err(_) if relative && known.is_none() => {
-                // Another gateway took the first one a moment ago; its deadline shows soon.
-                known = find_at(edge, &key, Revision(1)).await?;
-                if known.is_none() {
-                    return Err(super::behind(edge));
-                }
-            }
-            Err(_) => {
-                return Err(Problem::new(
-                    code::IDEMPOTENCY_KEY_REUSED,
-                    format!("this `Idempotency-Key` was used for task `{key}` with another body"),
-                )
-                .hint("use a fresh key for another task"));
-            }
+            Err(problem) if problem.code != TASK_EXISTS => return Err(problem),
+            Err(_) => {}
         }
+        let known = find_at(edge, &key, Revision(1)).await?.ok_or_else(|| super::behind(edge))?;
+        if !relative || known.deadline.is_none() || known.deadline == submission.deadline {
+            return Err(Problem::new(
+                code::IDEMPOTENCY_KEY_REUSED,
+                format!("this `Idempotency-Key` was used for task `{key}` with another body"),
+            )
+            .hint("use a fresh key for another task"));
+        }
+        submission.deadline = known.deadline;
     }
 }
 
@@ -198,13 +150,5 @@ mod tests {
             headers.insert("idempotency-key", bad.parse().unwrap());
             assert_eq!(idempotency_key(&headers).unwrap_err().code, "invalid-idempotency-key", "{bad:?}");
         }
-    }
-
-    #[test]
-    fn the_recent_submissions_are_bounded() {
-        let recent = Recent::default();
-        let ids: Vec<CommandId> = (0..=RECENT_MAX).map(|n| CommandId::from_text(&n.to_string())).collect();
-        assert!(ids.iter().all(|id| recent.note(*id)));
-        assert!(!recent.contains(ids[0]) && recent.contains(ids[1]) && !recent.note(ids[RECENT_MAX]));
     }
 }
