@@ -9,7 +9,7 @@ help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
 run: build  ## make a report on a repository: make run REPO=/some/repo GOAL="…"
-	target/debug/orrery --data-dir "$(DATA)" run "$(GOAL)" --repo "$(REPO)" --embedded
+	target/debug/orrery --data-dir "$(DATA)" run "$(GOAL)" --repo "$(REPO)"
 
 up: build  ## start the system and leave it running
 	target/debug/orrery --data-dir "$(DATA)" up

@@ -7,6 +7,7 @@ mod damage;
 mod doctor;
 mod history;
 mod life;
+mod recipes;
 mod schema;
 mod task;
 mod world;
