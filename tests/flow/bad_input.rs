@@ -43,6 +43,11 @@ fn touch_of(bytes: usize) -> String {
     format!(r#"{{"type":"touch","note":"{}"}}"#, "x".repeat(bytes - around))
 }
 
+/// Lists in lists.
+fn nested(levels: usize) -> String {
+    format!("{}{}", "[".repeat(levels), "]".repeat(levels))
+}
+
 /// The partition of a probe goes on: a good command is applied, and is the `revision`th.
 async fn goes_on(bus: &bus_client::Bus, key: &str, revision: u64) {
     assert_eq!(accepted(bus, &touch(key)).await, Revision(revision), "`{key}` goes on");

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use actors_runtime::core::Settings;
 use actors_runtime::{fold, partition, takeover};
 use bus_client::{Bus, Profile};
-use bus_schemas::{EntityAddress, Hash, PartitionId, Revision};
+use bus_schemas::commands::task;
+use bus_schemas::{EntityAddress, Hash, PartitionId, Reply, Revision};
+use serde_json::json;
 use system_tests::raw::{Raw, dead_letter};
-use system_tests::{Server, accepted, eventually, probe, refused, touch, until_revision};
+use system_tests::{PATIENCE, Server, accepted, command, eventually, probe, refused, touch, until_revision};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -191,6 +193,37 @@ async fn unreadable_history_stops_its_own_entity_only() {
         let letter = dead_letter(&bus, command.id).await;
         assert_eq!((letter.class.as_str(), letter.key.as_str()), ("entity-stopped", key));
         assert!(letter.reason.contains(reason), "{key}: {}", letter.reason);
+    }
+    host.stop().await;
+}
+
+/// Goal: what was folded is what was decided, to the last bit and at every depth that is accepted.
+/// Method: numbers with many digits and the deepest input; another host reads the task and is told
+/// the same again.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_and_nesting_survive_their_host() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let numbers: Vec<f64> = (1..500).map(|n| f64::from(n).sqrt() * 10f64.powi(n % 40 - 20)).collect();
+    // The command itself is the first of 64 levels.
+    let deep = (0..62).fold(json!([]), |inner, _| json!([inner]));
+    let mut submission = task::Submit::new("keep this");
+    submission.input = json!({ "numbers": numbers });
+    let mut nested = submission.clone();
+    nested.input = deep;
+    let submit =
+        |key: &str, submission: &task::Submit| command(key, &task::Command::Submit(submission.clone()));
+    for (key, submission) in [("numbers", &submission), ("nested", &nested)] {
+        accepted(host.bus(), &submit(key, submission)).await;
+    }
+    let mut deeper = nested.clone();
+    deeper.input = json!([nested.input]);
+    assert_eq!(refused(host.bus(), &submit("deeper", &deeper)).await, "malformed-command");
+    host.stop().await;
+    let host = server.host("b", false).await;
+    for (key, submission) in [("numbers", &submission), ("nested", &nested)] {
+        let again = host.bus().ask(&submit(key, submission), PATIENCE).await.expect("an answer");
+        assert!(matches!(again, Reply::Accepted { events: 0, .. }), "{key}: {again:?}");
     }
     host.stop().await;
 }

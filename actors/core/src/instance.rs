@@ -77,7 +77,8 @@ impl<T: Entity> Live<T> {
 
 impl<T: Entity> Instance for Live<T> {
     fn turn(&mut self, body: &Body, context: &Context<'_>) -> Result<Turn, TurnError> {
-        let command: T::Command = body.read().map_err(|error| TurnError::Malformed(error.to_string()))?;
+        let read = body.check().and_then(|()| body.read::<T::Command>());
+        let command = read.map_err(|error| TurnError::Malformed(error.to_string()))?;
         let decided = catch_unwind(AssertUnwindSafe(|| T::decide(&self.state, command, context)));
         let decision = decided.map_err(|panic| TurnError::Poison(panic_text(&*panic)))?;
         let decision = decision.map_err(TurnError::Refused)?;

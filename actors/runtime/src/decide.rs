@@ -86,7 +86,9 @@ pub fn decide(
 /// The turn of a message that no entity can be asked about.
 pub fn unreadable(unreadable: Unreadable, source: Source, command: Command, desk: &Desk<'_>) -> Turn {
     let class = code_of(&unreadable.refusal);
-    let mut turn = refused(nowhere(), source, command, unreadable.refusal, Some(class), desk);
+    let about = unreadable.entity.unwrap_or_else(nowhere);
+    let mut turn = refused(nowhere(), source, command, unreadable.refusal, None, desk);
+    bury(&mut turn, &about, class, desk);
     if let Some(dead) = &mut turn.dead {
         dead.subject = Some(unreadable.subject);
     }
@@ -228,7 +230,15 @@ fn refused(
 ) -> Turn {
     let reply = refusal_reply(command.id, refusal.clone());
     let mut turn = Turn { reply, refusal: Some(refusal), ..empty(entity, source, command, desk.now) };
-    let Some(class) = class else { return turn };
+    if let Some(class) = class {
+        let about = turn.entity.clone();
+        bury(&mut turn, &about, class, desk);
+    }
+    turn
+}
+
+/// Makes a dead letter of a turn's command, which was meant for `about`.
+fn bury(turn: &mut Turn, about: &EntityAddress, class: &'static str, desk: &Desk<'_>) {
     let reason = turn.refusal.as_ref().map(|refusal| refusal.message.clone()).unwrap_or_default();
     let entry = turn.command.id.0.simple().to_string();
     turn.dead = Some(DeadLetter {
@@ -237,13 +247,13 @@ fn refused(
         reason: reason.clone(),
         subject: None,
     });
-    // A dead letter about a dead letter could go on for ever.
+    // A dead letter about a dead letter could go on for ever: that one has no entity.
     if turn.entity.kind.as_str() != "deadletter" || turn.entity == nowhere() {
         let record = DeadLetterCommand::Record(Entry {
             class: SmolStr::new_static(class),
             reason,
-            kind: turn.entity.kind.to_string(),
-            key: turn.entity.key.to_string(),
+            kind: about.kind.to_string(),
+            key: about.key.to_string(),
             command_id: turn.command.id,
             correlation: turn.command.correlation,
             traceparent: turn.command.trace.map(|trace| trace.to_traceparent()),
@@ -252,9 +262,9 @@ fn refused(
         });
         let key = Key::parse(&entry).expect("32 hexadecimal digits are a key");
         let to = EntityAddress::new(Kind::from_static("deadletter"), key);
-        turn.sends.push(mail(desk, &[], &turn.command, 0, to, Body::json(&record)));
+        let mail = mail(desk, &[], &turn.command, 0, to, Body::json(&record));
+        turn.sends.push(mail);
     }
-    turn
 }
 
 /// The id of the command that a timer sends: the same at every takeover.

@@ -38,6 +38,8 @@ pub struct Item {
 pub struct Unreadable {
     /// Where it came in.
     pub subject: SmolStr,
+    /// For whom, where the subject says so.
+    pub entity: Option<EntityAddress>,
     /// Why.
     pub refusal: Refusal,
 }
@@ -50,29 +52,21 @@ impl Item {
         incoming: Incoming,
         fresh: CommandId,
     ) -> Self {
-        let unreadable = |refusal| Unreadable { subject: SmolStr::new(&incoming.subject), refusal };
         let id = incoming.id.unwrap_or(fresh);
+        let content_type = incoming.content_type;
+        let body = Body { content_type: content_type.unwrap_or_default(), bytes: incoming.payload };
+        let unreadable =
+            |entity, refusal| Unreadable { subject: SmolStr::new(&incoming.subject), entity, refusal };
         let to = match subjects.entity(&incoming.subject) {
-            Err(error) => Err(unreadable(Refusal::new(code::BAD_SUBJECT, chain(&error)))),
-            Ok(_) if incoming.content_type.is_none() => Err(unreadable(
-                Refusal::new(code::CONTENT_TYPE, "the content type is neither JSON nor MessagePack")
-                    .hint("send `Content-Type: application/json` or `application/msgpack`"),
-            )),
-            Ok(_) if incoming.payload.len() > COMMAND_BYTES_MAX => Err(unreadable(
-                Refusal::new(
-                    code::TOO_LARGE,
-                    format!(
-                        "the command has {} bytes, at most {COMMAND_BYTES_MAX} are taken",
-                        incoming.payload.len()
-                    ),
-                )
-                .hint("store large content as a blob and send its hash"),
-            )),
-            Ok(entity) => Ok(entity),
+            Err(error) => Err(unreadable(None, Refusal::new(code::BAD_SUBJECT, chain(&error)))),
+            Ok(entity) => match check(content_type.is_some(), &body) {
+                Err(refusal) => Err(unreadable(Some(entity), refusal)),
+                Ok(()) => Ok(entity),
+            },
         };
         let command = record::Command {
             id,
-            body: Body { content_type: incoming.content_type.unwrap_or_default(), bytes: incoming.payload },
+            body,
             cause: None,
             correlation: incoming.correlation.unwrap_or(id),
             trace: incoming.trace,
@@ -102,6 +96,22 @@ impl Item {
         let command = record::Command { id, body, cause: None, correlation: id, trace, caller: None };
         Self { source: record::Source::Timer(name), reply_to: None, to: Ok(entity), command }
     }
+}
+
+/// What can be said of a command's body without reading it.
+fn check(typed: bool, body: &Body) -> Result<(), Refusal> {
+    if !typed {
+        let refusal = Refusal::new(code::CONTENT_TYPE, "the content type is neither JSON nor MessagePack");
+        return Err(refusal.hint("send `Content-Type: application/json` or `application/msgpack`"));
+    }
+    let length = body.bytes.len();
+    if length > COMMAND_BYTES_MAX {
+        let message = format!("the command has {length} bytes, at most {COMMAND_BYTES_MAX} are taken");
+        return Err(
+            Refusal::new(code::TOO_LARGE, message).hint("store large content as a blob and send its hash")
+        );
+    }
+    Ok(())
 }
 
 /// The id of a durable command that has none of its own: the same whenever it is read again.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use system_tests::raw::{Answer, Headers, Raw};
 use system_tests::{Server, eventually, probe, until_revision};
 
-use super::{COMMAND_BYTES_MAX, TOUCH, bad_entities, events, goes_on, touch_of};
+use super::{COMMAND_BYTES_MAX, TOUCH, bad_entities, events, goes_on, nested, touch_of};
 
 /// What is wrong, the headers, the body, and the code of the refusal.
 type Case<'a> = (&'a str, Headers<'a>, Bytes, &'a str);
@@ -37,7 +37,8 @@ async fn bodies_that_are_no_command_are_refused() {
     let json = ("Content-Type", "application/json");
     let msgpack = ("Content-Type", "application/msgpack");
     let packed = rmp_serde::to_vec_named(&serde_json::json!({"type": "touch", "note": 7})).unwrap();
-    let cases: [Case<'_>; 14] = [
+    let nan = [b"\x81\xa5input\xcb".as_slice(), &f64::NAN.to_be_bytes()].concat();
+    let cases: [Case<'_>; 17] = [
         ("nothing", &[], Bytes::new(), "malformed-command"),
         ("half of JSON", &[json], r#"{"type":"#.into(), "malformed-command"),
         ("two values", &[json], r#"{"type":"touch"} {}"#.into(), "malformed-command"),
@@ -49,6 +50,14 @@ async fn bodies_that_are_no_command_are_refused() {
             "malformed-command",
         ),
         ("deep JSON", &[json], "[".repeat(100_000).into(), "malformed-command"),
+        ("JSON one level too deep", &[json], nested(65).into(), "malformed-command"),
+        (
+            "MessagePack one level too deep",
+            &[msgpack],
+            [vec![0x91; 65], vec![0xc0]].concat().into(),
+            "malformed-command",
+        ),
+        ("no number", &[msgpack], nan.into(), "malformed-command"),
         ("unknown command", &[json], r#"{"type":"fly"}"#.into(), "malformed-command"),
         ("unknown field", &[json], r#"{"type":"touch","extra":1}"#.into(), "malformed-command"),
         (

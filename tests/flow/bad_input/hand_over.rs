@@ -53,8 +53,10 @@ async fn what_can_not_be_done_becomes_a_dead_letter() {
         raw.store("orrery.do.probe.p", &[], TOUCH).await.expect("it is stored");
         until_revision(bus, &probe("p"), Revision(revision)).await;
     }
-    for (name, _, _, body, class, kind) in &cases {
+    for (name, entity, _, body, class, kind) in &cases {
         is_dead(bus, name, class, kind, body).await;
+        let letter = dead_letter(bus, CommandId::from_text(name)).await;
+        assert_eq!(format!("{}.{}", letter.kind, letter.key), *entity, "{name}: whom it was meant for");
     }
     assert_eq!(events(bus, &probe("p")).await, vec!["touched"; cases.len()]);
     goes_on(bus, "p", cases.len() as u64 + 1).await;
