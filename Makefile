@@ -50,8 +50,8 @@ bench: .tools/nats-server  ## every benchmark in both profiles, with optimisatio
 	for profile in durable fast; do for which in turn task replay resume idle; do \
 	  target/release/orrery bench $$which --profile $$profile || exit 1; done; done
 
-soak: tools  ## two minutes of random kills, and a hundred thousand simulated runs
-	ORRERY_CRASH_SECONDS=120 cargo test -p system-tests --test crash kill_nine -- --nocapture
+soak: tools  ## ten minutes of random kills, and a hundred thousand simulated runs
+	ORRERY_CRASH_SECONDS=600 cargo test -p system-tests --test crash kill_nine -- --nocapture
 	ORRERY_SIM_RUNS=100000 cargo test -p system-tests --test sim -- --nocapture
 
 clean:  ## remove what was built and obtained

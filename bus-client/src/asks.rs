@@ -95,7 +95,7 @@ impl Ask {
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nobody answered in time. The command may have been applied: ask again under the same id.
-    #[error("no answer from `{to}` within {waited:?}: {reason}")]
+    #[error("no answer from `{to}` within {:.1} s: {reason}", .waited.as_secs_f64())]
     Unanswered { to: EntityAddress, waited: Duration, reason: String },
     /// The answer is not a reply.
     #[error("reading the answer of `{to}`")]
@@ -187,9 +187,7 @@ impl Bus {
         let reply = serde_json::from_slice(payload)
             .map_err(|source| AskError::Malformed { to: ask.to.clone(), source })?;
         Ok(match reply {
-            Reply::Refused { refusal, .. }
-                if refusal.code == code::BUSY || refusal.code == code::NOT_OWNER =>
-            {
+            Reply::Refused { refusal, .. } if refusal.code == code::BUSY => {
                 let wait = Duration::from_millis(refusal.retry_after_ms.unwrap_or(0)).min(PAUSE_MAX);
                 Answer::Later(refusal, wait)
             }

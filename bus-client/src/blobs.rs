@@ -1,7 +1,9 @@
 //! Content-addressed payloads: large prompts, outputs and artifacts.
 
+use std::time::Duration;
+
 use async_nats::HeaderMap;
-use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, ObjectStore};
+use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, Object, ObjectStore};
 use bus_schemas::Hash;
 use bus_schemas::envelope::header;
 use bus_schemas::record::{BODY_INLINE_BYTES_MAX, CommitRecord};
@@ -10,6 +12,12 @@ use tokio::io::AsyncReadExt;
 
 use crate::bus::Bus;
 use crate::error::Error;
+
+/// How long the next piece of an object may take. A server on a busy disk answers within tens of
+/// milliseconds; while servers choose a leader the read is begun again.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often an object is read that is replaced meanwhile: more than two writers are never at it.
+const READS_MAX: usize = 3;
 
 /// What a message carries of a body, which the journal has stored if it is large.
 pub(crate) fn carried(body: &Bytes, headers: &mut HeaderMap) -> Bytes {
@@ -57,8 +65,7 @@ impl Bus {
             }
             Err(error) => return Err(calling(error.to_string())),
         };
-        let mut bytes = Vec::with_capacity(object.info().size);
-        object.read_to_end(&mut bytes).await.map_err(|error| calling(error.to_string()))?;
+        let bytes = read_whole(&mut object).await.map_err(calling)?;
         if Hash::of(&bytes) != hash {
             return Err(failed("the bytes have another hash".into()));
         }
@@ -95,19 +102,37 @@ impl Bus {
         put.map(drop).map_err(|error| Error::call(format!("storing object `{name}`"), error))
     }
 
-    /// Reads what [`Bus::put_named`] kept.
+    /// Reads what [`Bus::put_named`] kept. An [`Error::Blob`] means that it is there and pieces of it
+    /// are missing.
     pub async fn get_named(&self, name: &str) -> Result<Option<Bytes>, Error> {
         let failed = |reason: String| Error::call(format!("reading object `{name}`"), reason);
         let store = self.blob_store().await?;
-        let mut object = match store.get(name).await {
-            Ok(object) => object,
-            Err(error) if error.kind() == GetErrorKind::NotFound => {
-                return Ok(None);
+        let mut reason = String::new();
+        for _ in 0..READS_MAX {
+            let mut object = match store.get(name).await {
+                Ok(object) => object,
+                Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(failed(error.to_string())),
+            };
+            match read_whole(&mut object).await {
+                Ok(bytes) => return Ok(Some(bytes.into())),
+                Err(error) => reason = error,
             }
-            Err(error) => return Err(failed(error.to_string())),
-        };
-        let mut bytes = Vec::with_capacity(object.info().size);
-        object.read_to_end(&mut bytes).await.map_err(|error| failed(error.to_string()))?;
-        Ok(Some(bytes.into()))
+        }
+        Err(Error::Blob { hash: name.to_owned(), reason })
+    }
+}
+
+/// Reads an object to its end. The pieces of one that is replaced meanwhile are gone, and the client
+/// would wait for them for ever.
+async fn read_whole(object: &mut Object) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(object.info().size);
+    loop {
+        match tokio::time::timeout(PIECE_TIMEOUT, object.read_buf(&mut bytes)).await {
+            Ok(Ok(0)) => return Ok(bytes),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err(format!("nothing came for {PIECE_TIMEOUT:?} after {} bytes", bytes.len())),
+        }
     }
 }

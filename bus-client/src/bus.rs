@@ -7,13 +7,17 @@ use async_nats::jetstream;
 use bus_schemas::subjects::Subjects;
 use bus_schemas::topology::Topology;
 
-use crate::config::{NatsConfig, Profile};
+use crate::config::{NatsConfig, Profile, redacted_url};
 use crate::error::Error;
 use crate::server;
 
 /// How long a call to the server may take. A server under `always` on a busy disk answers within
 /// tens of milliseconds; ten seconds without an answer means it is gone.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a connection is asked whether it still stands; after two questions without an answer
+/// another server is tried. A machine without power or network ends no connection by itself, and the
+/// client's own minute would keep a host away from a sound majority for three of them.
+const PING_INTERVAL: Duration = Duration::from_secs(3);
 /// Messages that a subscription holds before NATS counts its owner as slow; asks are bounded by
 /// the inbox long before.
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
@@ -58,10 +62,11 @@ impl Bus {
         let client = async_nats::ConnectOptions::new()
             .name("orrery")
             .request_timeout(Some(CALL_TIMEOUT))
+            .ping_interval(PING_INTERVAL)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .connect(servers)
             .await
-            .map_err(|error| Error::Connect { url: url.clone(), reason: error.to_string() })?;
+            .map_err(|error| Error::Connect { url: redacted_url(&url), reason: error.to_string() })?;
         let jetstream = jetstream::context::ContextBuilder::new().timeout(CALL_TIMEOUT).build(client.clone());
         let topology = Topology { subjects, partitions: config.partitions.get() };
         Ok(Self { inner: Arc::new(Inner { client, jetstream, topology, profile: config.profile, url }) })
@@ -99,6 +104,17 @@ impl Bus {
     pub async fn flush(&self) {
         if let Err(error) = self.inner.client.flush().await {
             tracing::warn!(%error, "flushing the connection");
+        }
+    }
+    /// Leaves the server for another one, where several are configured: a server that has lost the
+    /// others keeps its clients and can do nothing for them. Subscriptions move along.
+    pub async fn change_server(&self) {
+        if !self.inner.url.contains(',') {
+            return;
+        }
+        tracing::warn!("the server does nothing for us; trying another one");
+        if let Err(error) = self.inner.client.force_reconnect().await {
+            tracing::warn!(%error, "changing the server");
         }
     }
     /// A fresh connection to the same server, for somebody who must not share the socket.

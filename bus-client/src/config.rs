@@ -61,7 +61,7 @@ impl fmt::Display for Profile {
 }
 
 /// Settings of the connection to NATS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsConfig {
     /// `nats://host:port`, several separated by commas. None: the embedded server. Default: none.
@@ -87,4 +87,36 @@ impl Default for NatsConfig {
             partitions: NonZeroU16::new(PARTITIONS_DEFAULT).expect("eight is not zero"),
         }
     }
+}
+
+impl fmt::Debug for NatsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsConfig")
+            .field("url", &self.url.as_deref().map(redacted_url))
+            .field("monitor_url", &self.monitor_url.as_deref().map(redacted_url))
+            .field("profile", &self.profile)
+            .field("subject_prefix", &self.subject_prefix)
+            .field("partitions", &self.partitions)
+            .finish()
+    }
+}
+
+/// URLs, separated by commas, without what may be secret: what stands before `@`, and the query.
+pub fn redacted_url(urls: &str) -> String {
+    let hide = |url: &str| {
+        let (scheme, rest) = match url.split_once("://") {
+            Some((scheme, rest)) => (format!("{scheme}://"), rest),
+            None => (String::new(), url),
+        };
+        let rest = match rest.rsplit_once('@') {
+            Some((_, host)) => format!("***@{host}"),
+            None => rest.to_owned(),
+        };
+        let rest = match rest.split_once('?') {
+            Some((path, _)) => format!("{path}?***"),
+            None => rest,
+        };
+        scheme + &rest
+    };
+    urls.split(',').map(hide).collect::<Vec<_>>().join(",")
 }

@@ -21,7 +21,12 @@ use crate::publish::{self, PublishError};
 pub const ACK_WAIT: Duration = Duration::from_secs(30);
 
 /// The events after which a running job is no longer wanted.
-const ENDINGS: [&str; 3] = ["orrery.task.canceled", "orrery.task.cancel-requested", "orrery.task.failed"];
+const ENDINGS: [&str; 4] = [
+    "orrery.task.canceled",
+    "orrery.task.cancel-requested",
+    "orrery.task.failed",
+    "orrery.task.attempt-withdrawn",
+];
 
 /// A job as it was delivered.
 #[derive(Debug)]

@@ -14,21 +14,27 @@ pub mod server;
 pub mod streams;
 
 pub mod asks;
+pub mod backup;
 pub mod blobs;
 pub mod events;
+pub mod halts;
 pub mod history;
 pub mod inbox;
 pub mod jobs;
+pub mod latest;
 pub mod leases;
 pub mod log;
 pub mod mail;
 pub mod snapshots;
+pub mod trim;
+pub mod watch;
 
 pub use asks::{Ask, AskError};
 pub use bus::Bus;
-pub use config::{NatsConfig, Profile};
+pub use config::{NatsConfig, Profile, redacted_url};
 pub use error::Error;
 pub use events::{EventQuery, StoredEvent};
+pub use halts::HaltWatch;
 pub use publish::PublishError;
 
 /// Where the answer to an ask goes.

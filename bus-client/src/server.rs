@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::bus::Bus;
-use crate::config::{NatsConfig, Profile};
+use crate::config::{NatsConfig, Profile, redacted_url};
 use crate::error::Error;
 
 /// The oldest server that has what we use and that we test with.
@@ -62,19 +62,34 @@ pub async fn check(bus: &Bus, config: &NatsConfig) -> Result<(), Error> {
         return Err(Error::TooOld { found, needed: VERSION_NEEDED });
     }
     if !bus.client().server_info().jetstream {
-        return Err(Error::NoJetStream { url: bus.url().to_owned() });
+        return Err(Error::NoJetStream { url: redacted_url(bus.url()) });
     }
     if bus.profile() == Profile::Fast {
         return Ok(());
     }
-    for monitor in monitors(config) {
-        let (settings, _) = read(&monitor).await?;
-        if !settings.sync_always {
-            let found = format!("every {:?}", Duration::from_nanos(settings.sync_interval));
-            return Err(Error::LazySync { profile: bus.profile().as_str(), monitor, found });
+    let monitors = monitors(config);
+    // A host must be able to start while a minority of a cluster is down; what is acknowledged then is
+    // on the disks of the others.
+    let needed = if bus.profile() == Profile::Replicated { monitors.len() / 2 + 1 } else { monitors.len() };
+    let mut sound = 0;
+    let mut unchecked = None;
+    for monitor in monitors {
+        match read(&monitor).await {
+            Ok((settings, _)) if settings.sync_always => sound += 1,
+            Ok((settings, _)) => {
+                let found = format!("every {:?}", Duration::from_nanos(settings.sync_interval));
+                return Err(Error::LazySync { profile: bus.profile().as_str(), monitor, found });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a server is not checked");
+                unchecked = Some(error);
+            }
         }
     }
-    Ok(())
+    match unchecked {
+        Some(error) if sound < needed => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn parse(version: &str) -> Vec<u64> {

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{kv, object_store};
 use bus_schemas::topology::{DUPLICATE_WINDOW_SECONDS, OUTPUT_TTL_SECONDS};
 use serde::{Deserialize, Serialize};
 
 use crate::bus::Bus;
+use crate::config::redacted_url;
 use crate::error::Error;
 
 /// A lease is lost after this long without renewal. Longer than a garbage pause or a slow disk,
@@ -105,12 +108,16 @@ fn base(bus: &Bus) -> Config {
 }
 
 async fn stream(bus: &Bus, config: Config) -> Result<(), Error> {
-    let name = config.name.clone();
-    bus.jetstream()
-        .get_or_create_stream(config)
-        .await
-        .map(drop)
-        .map_err(|error| Error::call(format!("creating stream `{name}`"), error))
+    let (name, wanted) = (config.name.clone(), config.num_replicas);
+    let stream = bus.jetstream().get_or_create_stream(config).await;
+    let stream = stream.map_err(|error| Error::call(format!("creating stream `{name}`"), error))?;
+    let found = stream.cached_info().config.num_replicas;
+    if found < wanted {
+        // Made under a looser profile: an acknowledgement would mean less than this one says.
+        let (found, wanted) = (found.to_string(), wanted.to_string());
+        return Err(Error::Installation { what: "copies of each stream:", found, wanted });
+    }
+    Ok(())
 }
 
 impl Bus {
@@ -119,6 +126,25 @@ impl Bus {
         let store = self.jetstream().get_key_value(self.topology().settings()).await;
         let store = store.map_err(|error| Error::call("opening the installation's settings", error))?;
         hold_against(&stored_settings(&store).await?, &wanted(self))
+    }
+
+    /// Whether there is an installation under this connection's prefix.
+    pub async fn is_installed(&self) -> Result<bool, Error> {
+        if !self.client().server_info().jetstream {
+            return Err(Error::NoJetStream { url: redacted_url(self.url()) });
+        }
+        let name = format!("KV_{}", self.topology().settings());
+        match self.jetstream().get_stream(&name).await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(answer)
+                    if answer.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                {
+                    Ok(false)
+                }
+                _ => Err(Error::call("looking for the installation", error)),
+            },
+        }
     }
 
     /// Deletes every event and mark: they are derived from the logs, and the caller writes them again.

@@ -1,8 +1,13 @@
 //! Every command, one file per kind. Imperative names; the wire name is in `type`.
 
 pub mod agent;
+pub mod breaker;
 pub mod broker;
+pub mod campaign;
+pub mod config;
 pub mod deadletter;
+pub mod halt;
+pub mod healer;
 pub mod probe;
 pub mod schedule;
 pub mod task;

@@ -309,8 +309,10 @@ pub mod code {
     pub const POISON: &str = "poison";
     /// The entity stopped at an event that this version does not know.
     pub const ENTITY_STOPPED: &str = "entity-stopped";
-    /// This host no longer owns the partition.
-    pub const NOT_OWNER: &str = "not-owner";
+    /// The entity takes no commands until somebody releases it.
+    pub const ENTITY_QUARANTINED: &str = "entity-quarantined";
+    /// The partition asked is not the one in which the entity lives: the asker's hash is wrong.
+    pub const WRONG_PARTITION: &str = "wrong-partition";
 }
 
 /// The answer to an ask, sent after the commit.

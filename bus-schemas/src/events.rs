@@ -4,8 +4,13 @@
 //! schema version, write an upcaster in [`crate::upcast`].
 
 pub mod agent;
+pub mod breaker;
 pub mod broker;
+pub mod campaign;
+pub mod config;
 pub mod deadletter;
+pub mod halt;
+pub mod healer;
 pub mod probe;
 pub mod schedule;
 pub mod task;

@@ -83,6 +83,11 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// Whether it is `top` or below it.
+    pub fn is_within(&self, top: &Self) -> bool {
+        let rest = self.0.strip_prefix(top.0.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
     /// The first token: what decides the partition.
     pub fn root(&self) -> &str {
         self.0.split('.').next().unwrap_or(&self.0)
@@ -228,6 +233,10 @@ number!(
 );
 
 impl Timestamp {
+    /// Whether it was left out where it was written.
+    pub fn is_zero(&self) -> bool {
+        self.0 == 0
+    }
     /// This time and `milliseconds` more.
     #[must_use]
     pub fn plus_ms(self, milliseconds: u64) -> Self {

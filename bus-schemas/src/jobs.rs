@@ -28,6 +28,9 @@ pub struct Job {
     pub agent: Key,
     /// The skill that is needed.
     pub skill: SmolStr,
+    /// The lane that gave it.
+    #[serde(default = "crate::commands::task::default_lane")]
+    pub lane: Key,
     /// What is wanted.
     pub goal: String,
     /// What the agent needs to know beside the goal.

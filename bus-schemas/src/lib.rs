@@ -9,12 +9,15 @@ pub mod subjects;
 pub mod topology;
 
 pub mod envelope;
+pub mod payload;
 pub mod record;
 pub mod wire;
 
 pub mod commands;
 pub mod events;
+pub mod halts;
 pub mod jobs;
+pub mod settings;
 pub mod views;
 
 pub mod upcast;

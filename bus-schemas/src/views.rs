@@ -1,3 +1,4 @@
 //! What readers see: nouns, one file per kind.
 
+pub mod lane;
 pub mod task;

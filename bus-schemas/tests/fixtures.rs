@@ -98,8 +98,13 @@ fn check_commands<C: WireCommand>() {
 #[test]
 fn every_event_has_fixtures_that_stay_readable() {
     check_events::<events::agent::Event>();
+    check_events::<events::breaker::Event>();
     check_events::<events::broker::Event>();
+    check_events::<events::campaign::Event>();
+    check_events::<events::config::Event>();
+    check_events::<events::halt::Event>();
     check_events::<events::deadletter::Event>();
+    check_events::<events::healer::Event>();
     check_events::<events::probe::Event>();
     check_events::<events::schedule::Event>();
     check_events::<events::task::Event>();
@@ -108,8 +113,13 @@ fn every_event_has_fixtures_that_stay_readable() {
 #[test]
 fn every_command_has_a_fixture_that_reads_the_same_in_both_encodings() {
     check_commands::<commands::agent::Command>();
+    check_commands::<commands::breaker::Command>();
     check_commands::<commands::broker::Command>();
+    check_commands::<commands::campaign::Command>();
+    check_commands::<commands::config::Command>();
+    check_commands::<commands::halt::Command>();
     check_commands::<commands::deadletter::Command>();
+    check_commands::<commands::healer::Command>();
     check_commands::<commands::probe::Command>();
     check_commands::<commands::schedule::Command>();
     check_commands::<commands::task::Command>();

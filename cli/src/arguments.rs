@@ -50,12 +50,22 @@ pub enum Verb {
     Verify(commands::verify::Arguments),
     /// Write derived streams or read models again from the log.
     Rebuild(commands::rebuild::Arguments),
+    /// Write everything into a directory, while the system runs or while it is down.
+    Backup(commands::backup::Arguments),
+    /// Bring a backup into an installation that has nothing yet, and verify it.
+    Restore(commands::restore::Arguments),
+    /// Move the events of task trees that ended long ago into files.
+    Archive(commands::archive::Arguments),
     /// Show who can do what, and whether they live.
     Agents(commands::agents::Arguments),
     /// Show what starts by itself, and when.
     Schedules(commands::schedules::Arguments),
     /// Show what could not be done, and why.
     Dead(commands::dead::Arguments),
+    /// Show what may be called and what may not; open or close it by hand.
+    Breakers(commands::breakers::Arguments),
+    /// Show what the system did to keep itself well, and why.
+    Heal(commands::heal::Arguments),
     /// Check everything here; each check with a verdict and a fix.
     Doctor(commands::doctor::Arguments),
     /// Measure, beside a bare loop on the same server.

@@ -7,13 +7,20 @@ pub mod up;
 pub mod task;
 
 pub mod agents;
+pub mod breakers;
 pub mod dead;
+pub mod heal;
 pub mod schedules;
+pub mod settings;
 
 pub mod events;
 pub mod rebuild;
 pub mod replay;
 pub mod verify;
+
+pub mod archive;
+pub mod backup;
+pub mod restore;
 
 pub mod bench;
 pub mod completions;

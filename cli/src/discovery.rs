@@ -1,6 +1,8 @@
 //! How one process finds another on the same data directory: `orrery.json`, there while the
 //! system runs.
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use actors_host::Addresses;
@@ -17,6 +19,10 @@ const FILE: &str = "orrery.json";
 pub struct Discovery {
     /// The process that runs it.
     pub pid: u32,
+    /// When that process began, in clock ticks since the machine did: after a crash the number alone
+    /// may be another process's.
+    #[serde(default)]
+    pub began: Option<u64>,
     /// `http://host:port` of the gateway; none where this process serves none.
     pub http: Option<String>,
     /// `nats://host:port`.
@@ -42,6 +48,7 @@ impl Discovery {
     pub fn new(addresses: &Addresses, http: Option<String>, data_dir: &Path) -> Self {
         Self {
             pid: std::process::id(),
+            began: began(std::process::id()),
             http,
             nats_url: addresses.nats_url.clone(),
             monitor_url: addresses.monitor_url.clone(),
@@ -62,16 +69,38 @@ impl Discovery {
             Err(error) => return Err(unusable(&path, &error)),
         };
         let found: Self = serde_json::from_str(&text).map_err(|error| unusable(&path, &error))?;
-        Ok(alive(found.pid).then_some(found))
+        Ok(found.alive().then_some(found))
     }
-    /// Writes the file, whole or not at all.
+    /// Whether the process is there, the very one, and not a zombie that nobody has waited for.
+    pub fn alive(&self) -> bool {
+        let status = status(self.pid).unwrap_or_default();
+        let runs = status.first().is_some_and(|state| !["Z", "X"].contains(&state.as_str()));
+        runs && (self.began.is_none() || self.began == began(self.pid))
+    }
+    /// Whether this is a part of the installation under `prefix` on the servers of `nats_url`.
+    pub fn is_of(&self, nats_url: &str, prefix: &str) -> bool {
+        let ours = servers(&self.nats_url);
+        self.subject_prefix == prefix && servers(nats_url).iter().any(|server| ours.contains(server))
+    }
+    /// Writes the file, whole or not at all. It may hold credentials, so nobody else may read it.
     pub fn write(&self) -> Result<(), Failure> {
         let path = self.data_dir.join(FILE);
         let half = self.data_dir.join(format!("{FILE}.{}", self.pid));
         let text = serde_json::to_string_pretty(self).expect("addresses are strings and numbers");
-        std::fs::write(&half, text + "\n")
-            .and_then(|()| std::fs::rename(&half, &path))
-            .map_err(|error| unusable(&path, &error))
+        let mut options = std::fs::OpenOptions::new();
+        options.create(true).write(true).truncate(true).mode(0o600);
+        let written = options.open(&half).and_then(|mut file| file.write_all((text + "\n").as_bytes()));
+        written.and_then(|()| std::fs::rename(&half, &path)).map_err(|error| unusable(&path, &error))
+    }
+    /// Removes what a killed process left behind: a file that names no live one.
+    pub fn forget(data_dir: &Path) {
+        let path = data_dir.join(FILE);
+        if path.exists()
+            && matches!(Self::find(data_dir), Ok(None))
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::warn!(%error, "removing `{FILE}`");
+        }
     }
     /// Removes the file, if it is still this process's.
     pub fn remove(&self) {
@@ -84,16 +113,73 @@ impl Discovery {
     }
 }
 
-/// Whether a process exists and is not a zombie that nobody has waited for.
-pub fn alive(pid: u32) -> bool {
-    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X'])),
-        Err(_) => false,
-    }
+/// The hosts and ports of a list of URLs, without schemes and credentials.
+fn servers(urls: &str) -> Vec<String> {
+    let server = |url: &str| {
+        let rest = url.trim().split("://").last().unwrap_or_default();
+        let host = rest.rsplit('@').next().unwrap_or(rest).trim_end_matches('/');
+        let host = host.replacen("localhost", "127.0.0.1", 1);
+        if host.rsplit(']').next().unwrap_or(&host).contains(':') { host } else { format!("{host}:4222") }
+    };
+    urls.split(',').map(server).collect()
+}
+
+/// What `/proc` says about a process behind its name: its state, and so on.
+fn status(pid: u32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses, and may hold some itself.
+    let (_, fields) = stat.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// When a process began: the 22nd field, and the 20th behind the name.
+fn began(pid: u32) -> Option<u64> {
+    status(pid)?.get(19)?.parse().ok()
 }
 
 fn unusable(path: &Path, error: &dyn std::error::Error) -> Failure {
     Failure::new("data-dir-unusable", format!("using `{}`: {error}", path.display()))
         .next("mend the file's permissions, or remove it and start again with `orrery up`")
         .exit(exit::FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: after a crash nobody takes a stranger for the system, least of all `down`. Method: a file
+    /// that names this process, once as it is, and once as one that began at another time.
+    #[test]
+    fn a_process_that_took_the_number_over_is_not_the_system() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let addresses = Addresses {
+            nats_url: "nats://127.0.0.1:1".to_owned(),
+            monitor_url: None,
+            profile: bus_client::Profile::Durable,
+            subject_prefix: "orrery".to_owned(),
+            partitions: 8,
+            server_version: "2.15.1".to_owned(),
+        };
+        let mut discovery = Discovery::new(&addresses, None, directory.path());
+        discovery.write().expect("it can be written");
+        assert_eq!(Discovery::find(directory.path()), Ok(Some(discovery.clone())));
+        discovery.began = discovery.began.map(|ticks| ticks + 1);
+        discovery.write().expect("it can be written");
+        assert_eq!(Discovery::find(directory.path()), Ok(None));
+        Discovery::forget(directory.path());
+        assert!(!directory.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn servers_are_the_same_however_they_are_written() {
+        for (one, other) in [
+            ("nats://127.0.0.1:4222", "nats://localhost"),
+            ("nats://user:word@a:4222,b:4223", "tls://b:4223/"),
+            ("[::1]", "nats://[::1]:4222"),
+        ] {
+            let (one, other) = (super::servers(one), super::servers(other));
+            assert!(one.iter().any(|server| other.contains(server)), "{one:?} and {other:?}");
+        }
+        assert_ne!(super::servers("nats://a:1"), super::servers("nats://a:2"));
+    }
 }

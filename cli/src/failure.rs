@@ -80,7 +80,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 impl From<bus_client::Error> for Failure {
     fn from(error: bus_client::Error) -> Self {
-        Self::of(error.code(), &error).next(error.hint()).exit(exit::UNAVAILABLE)
+        let status = match &error {
+            bus_client::Error::Setting { .. } => exit::USAGE,
+            _ => exit::UNAVAILABLE,
+        };
+        Self::of(error.code(), &error).next(error.hint()).exit(status)
     }
 }
 
@@ -98,7 +102,14 @@ impl From<bus_client::AskError> for Failure {
 
 impl From<actors_host::StartError> for Failure {
     fn from(error: actors_host::StartError) -> Self {
-        Self::of(error.code(), &error).next(error.hint()).exit(exit::UNAVAILABLE)
+        let status = match error {
+            actors_host::StartError::Config(_) => exit::USAGE,
+            actors_host::StartError::DataDir { .. } => exit::FILE,
+            actors_host::StartError::Interrupted => exit::INTERRUPTED,
+            actors_host::StartError::Bus(error) => return error.into(),
+            _ => exit::UNAVAILABLE,
+        };
+        Self::of(error.code(), &error).next(error.hint()).exit(status)
     }
 }
 
@@ -110,9 +121,12 @@ impl From<gateway::Error> for Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        let missing = refusal.code.ends_with("-not-found");
+        let missing = refusal.code.ends_with("-not-found") || refusal.code == "unknown-config";
         let exit = if missing { exit::NOT_FOUND } else { exit::DATA };
-        Self { code: refusal.code.to_string(), message: refusal.message, next: refusal.hint, exit }
+        let page =
+            || format!("`docs/errors/{0}.md`, or `/errors/{0}` of a gateway, says what to do", refusal.code);
+        let next = Some(refusal.hint.unwrap_or_else(page));
+        Self { code: refusal.code.to_string(), message: refusal.message, next, exit }
     }
 }
 

@@ -17,9 +17,10 @@ pub const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked for.
 pub const LOOK: Duration = Duration::from_millis(20);
 /// What the gateway tells its own clients to do next, and how it is done here.
-const HINTS: [(&str, &str); 3] = [
+const HINTS: [(&str, &str); 4] = [
     ("`GET /v1/tasks`", "`orrery task list`"),
-    ("`GET /v1/dead`", "`orrery dead list`"),
+    ("`GET /v1/dead-letters`", "`orrery dead list`"),
+    ("`GET /v1/redrives`", "`orrery dead campaigns`"),
     ("`/ready`", "`orrery doctor`"),
 ];
 /// How long an answer may take.

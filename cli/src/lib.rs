@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod arguments;
+pub mod called;
 pub mod commands;
 pub mod discovery;
 pub mod failure;
@@ -12,3 +13,4 @@ pub mod output;
 pub mod progress;
 pub mod schema;
 pub mod session;
+pub mod usage;

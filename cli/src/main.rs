@@ -1,40 +1,57 @@
 //! The `orrery` binary: reads arguments and settings, runs one verb, and ends with its exit code.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use actors_host::Config;
 use actors_host::telemetry::{self, Logs};
-use clap::Parser;
 use orrery_cli::arguments::{Arguments, Verb};
 use orrery_cli::commands;
 use orrery_cli::failure::{Failure, exit};
 use orrery_cli::output::Output;
 use orrery_cli::session::Session;
+use orrery_cli::usage::{self, Stop};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::try_parse().unwrap_or_else(|error| {
-        let help = !error.use_stderr();
-        // Nothing can be done when even this can not be printed.
-        let _ = error.print();
-        std::process::exit(if help { 0 } else { i32::from(exit::USAGE) });
-    });
-    let output = Output::new(arguments.json);
-    let mut config = match Config::load(arguments.config.as_deref(), std::env::vars()) {
-        Ok(config) => config,
-        Err(mistakes) => {
-            commands::config::failures(&mistakes).iter().for_each(|failure| output.fail(failure));
-            return ExitCode::from(exit::USAGE);
+    let arguments = match usage::read(std::env::args_os().collect()) {
+        Ok(arguments) => arguments,
+        Err(Stop::Help(text)) => {
+            // Nothing can be done when even this can not be printed.
+            let _ = text.print();
+            return ExitCode::SUCCESS;
         }
+        Err(Stop::Wrong { failure, json }) => return ended(Err(failure), Output::new(json)),
     };
+    let output = Output::new(arguments.json);
+    let (mut config, mistakes) = Config::read(arguments.config.as_deref(), std::env::vars());
     if let Some(data_dir) = &arguments.data_dir {
         config.data_dir.clone_from(data_dir);
+    }
+    if !mistakes.is_empty() {
+        if let Verb::Config(verb) = &arguments.verb
+            && verb.shows()
+        {
+            commands::config::run(&config, verb, output);
+        }
+        return ended(commands::config::refuse(&mistakes, output), output);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("a process can start threads");
     let guard = telemetry::init(&config, logs(&config, &arguments));
-    let result = runtime.block_on(run(config, arguments.verb, output));
+    actors_host::panics::install(&config);
+    let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(config, arguments.verb, output))));
     runtime.shutdown_background();
     drop(guard);
+    // What panicked and where was logged, and the log names the report.
+    let fault = |_| {
+        Err(Failure::new("internal-error", "the program met a fault of its own and stopped")
+            .next("report it with the crash report that the log names")
+            .exit(exit::SOFTWARE))
+    };
+    ended(result.unwrap_or_else(fault), output)
+}
+
+fn ended(result: Result<(), Failure>, output: Output) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -61,8 +78,20 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Dead(arguments) => {
             live(&config, async |session| commands::dead::run(session, arguments, output).await).await
         }
+        Verb::Breakers(arguments) => {
+            live(&config, async |session| commands::breakers::run(session, arguments, output).await).await
+        }
+        Verb::Heal(arguments) if arguments.reads() => {
+            stored(&config, async |session| commands::heal::run(session, arguments, output).await).await
+        }
+        Verb::Heal(arguments) => {
+            live(&config, async |session| commands::heal::run(session, arguments, output).await).await
+        }
         Verb::Events(arguments) => {
             stored(&config, async |session| commands::events::run(session, arguments, output).await).await
+        }
+        Verb::Replay(arguments) if arguments.against().is_some() => {
+            commands::replay::against::check(&config, arguments, output).await
         }
         Verb::Replay(arguments) => {
             stored(&config, async |session| commands::replay::run(session, arguments, output).await).await
@@ -73,12 +102,24 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Rebuild(arguments) => {
             stored(&config, async |session| commands::rebuild::run(session, arguments, output).await).await
         }
+        Verb::Backup(arguments) => {
+            stored(&config, async |session| commands::backup::run(session, arguments, output).await).await
+        }
+        Verb::Restore(arguments) => commands::restore::run(&config, arguments, output).await,
+        Verb::Archive(arguments) => {
+            stored(&config, async |session| commands::archive::run(session, arguments, output).await).await
+        }
         Verb::Doctor(arguments) => commands::doctor::run(&config, arguments, output).await,
         Verb::Bench(arguments) => commands::bench::run(&config, arguments, output).await,
-        Verb::Config(arguments) => {
-            commands::config::run(&config, &arguments, output);
-            Ok(())
-        }
+        Verb::Config(arguments) => match arguments.live() {
+            Some(verb) => {
+                live(&config, async |session| commands::settings::run(session, verb, output).await).await
+            }
+            None => {
+                commands::config::run(&config, &arguments, output);
+                Ok(())
+            }
+        },
         Verb::Completions(arguments) => {
             commands::completions::run(&arguments);
             Ok(())
@@ -100,7 +141,19 @@ async fn stored(
     verb: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let session = Session::open(config).await?;
-    let result = verb(&session).await;
+    let result = if session.live() {
+        verb(&session).await
+    } else {
+        // The server that was started for this session would outlive an interrupted process.
+        tokio::select! {
+            result = verb(&session) => result,
+            () = commands::up::interrupted() => {
+                Err(Failure::new("interrupted", "it was interrupted before its end")
+                    .next("the same command again starts anew, and is safe")
+                    .exit(exit::INTERRUPTED))
+            }
+        }
+    };
     session.close().await;
     result
 }

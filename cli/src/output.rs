@@ -8,6 +8,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::called;
 use crate::failure::Failure;
 
 /// Something that can be printed both ways.
@@ -56,6 +57,8 @@ impl Output {
     }
     /// Prints a failure to stderr.
     pub fn fail(self, failure: &Failure) {
+        let next = failure.next.as_deref().map(called::advice);
+        let failure = &Failure { next, ..failure.clone() };
         if self.json {
             let line = serde_json::json!({ "error": failure });
             eprintln!("{line}");

@@ -3,14 +3,14 @@
 //! On a terminal the lines are redrawn; otherwise each change of state is a line of its own.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bus_client::StoredEvent;
-use bus_schemas::Key;
 use bus_schemas::commands::task::Failure;
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::OutputChunk;
 use bus_schemas::views::task::TaskState;
+use bus_schemas::{Key, Timestamp};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -27,7 +27,7 @@ const LINE_CHARS_MAX: usize = 100;
 pub struct Change {
     /// The task.
     pub task: String,
-    /// What happened: the event's type.
+    /// What happened: the event's type, or `waits` when nothing has happened for a while.
     pub event: String,
     /// What it means, for people.
     pub detail: String,
@@ -111,6 +111,22 @@ impl Progress {
         }
     }
 
+    /// Tells what a task waits for that has stood still for a while.
+    pub fn waits(&mut self, key: &Key, what: &str) {
+        let detail = format!("waits for {what}");
+        if self.every_change {
+            let (task, event) = (key.to_string(), "waits".to_owned());
+            let at = now().to_rfc3339();
+            let change = Change { task, event, detail: detail.clone(), at };
+            self.lines.suspend(|| self.output.show(&change));
+        } else if !self.output.watched() {
+            self.output.say(&format!("{}: {detail}", self.name(key)));
+        }
+        if let Some(line) = self.tasks.get(key) {
+            line.bar.set_message(shortened(&detail));
+        }
+    }
+
     /// Takes in a piece of an agent's output.
     pub fn output(&mut self, key: &Key, chunk: &OutputChunk) {
         let Some(line) = self.tasks.get(key).filter(|line| !line.bar.is_finished()) else { return };
@@ -145,6 +161,11 @@ impl Progress {
     }
 }
 
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 fn style() -> ProgressStyle {
     ProgressStyle::with_template("{spinner} {prefix:<12} {wide_msg}").expect("the template is a constant")
 }
@@ -175,6 +196,9 @@ pub fn detail(event: &Event) -> String {
         Event::Submitted { submission, .. } => submission.goal.clone(),
         Event::Rejected { failure } | Event::Failed { failure, .. } => why(failure),
         Event::AttemptFailed { attempt, failure } => format!("attempt {attempt} failed: {}", why(failure)),
+        Event::AttemptWithdrawn { attempt, reason } => {
+            reasoned(&format!("attempt {attempt} was taken back"), reason)
+        }
         Event::Planned { plan } => format!("{} steps", plan.steps.len()),
         Event::ChildStarted { step, .. } => format!("step {step} may begin"),
         Event::ChildSettled { step, state, .. } => format!("step {step} {}", word(*state)),
@@ -188,11 +212,16 @@ pub fn detail(event: &Event) -> String {
         }
         Event::InputRequired { prompt, .. } => format!("asks: {prompt}"),
         Event::InputProvided { by, .. } => format!("answered by {by}"),
-        Event::CancelRequested { reason, .. } => format!("is to stop: {reason}"),
+        Event::CancelRequested { reason, .. } => reasoned("is to stop", reason),
         Event::Completed { artifacts, .. } => format!("completed with {} artifacts", artifacts.len()),
-        Event::Canceled { reason, .. } => format!("canceled: {reason}"),
+        Event::Canceled { reason, .. } => reasoned("canceled", reason),
         Event::Retried { by, .. } => format!("tried again by {by}"),
     }
+}
+
+/// What happened and why, where a reason was given.
+pub fn reasoned(what: &str, reason: &str) -> String {
+    if reason.is_empty() { what.to_owned() } else { format!("{what}: {reason}") }
 }
 
 /// A state's wire word.

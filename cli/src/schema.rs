@@ -6,7 +6,10 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::commands::replay::{Step, redecide};
-use crate::commands::{agents, config, dead, doctor, down, events, rebuild, run, schedules, task, verify};
+use crate::commands::{
+    agents, archive, backup, breakers, config, dead, doctor, down, events, heal, rebuild, restore, run,
+    schedules, settings, task, verify,
+};
 use crate::discovery::Discovery;
 use crate::failure::Failure;
 use crate::progress::Change;
@@ -30,6 +33,9 @@ pub fn document() -> Value {
     schemas.add::<verify::Finding>("finding");
     schemas.add::<verify::Summary>("verified");
     schemas.add::<rebuild::Rebuilt>("rebuilt");
+    schemas.add::<backup::Written>("backup");
+    schemas.add::<restore::Restored>("restored");
+    schemas.add::<archive::Archived>("archived");
     schemas.add::<agents::Agents>("agents");
     schemas.add::<agents::Agent>("agent");
     schemas.add::<schedules::Schedules>("schedules");
@@ -37,10 +43,23 @@ pub fn document() -> Value {
     schemas.add::<schedules::Told>("schedule-told");
     schemas.add::<dead::Page>("dead-list");
     schemas.add::<dead::Whole>("dead-show");
+    schemas.add::<dead::Told>("dead-told");
+    schemas.add::<dead::Campaign>("dead-campaign");
+    schemas.add::<dead::Campaigns>("dead-campaigns");
+    schemas.add::<breakers::Breakers>("breakers");
+    schemas.add::<breakers::Breaker>("breaker");
+    schemas.add::<breakers::Told>("breaker-told");
+    schemas.add::<heal::Line>("heal-act");
+    schemas.add::<heal::Released>("heal-released");
     schemas.add::<doctor::Check>("check");
     schemas.add::<orrery_bench::Report>("bench");
     schemas.add::<config::Settings>("config-show");
     schemas.add::<config::Checked>("config-check");
+    schemas.add::<settings::Shown>("config-get");
+    schemas.add::<settings::Told>("config-told");
+    schemas.add::<settings::Changes>("config-history");
+    schemas.add::<settings::Compared>("config-diff");
+    schemas.add::<settings::Versions>("config-versions");
     schemas.finish()
 }
 

@@ -13,6 +13,10 @@ use crate::failure::{Failure, exit};
 
 /// How long a command may wait for its partition: longer than a takeover.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a missing host is waited for: as long as a restart in good order takes.
+const HOST_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is looked for.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A connection to an installation.
 #[derive(Debug)]
@@ -21,7 +25,8 @@ pub struct Session {
     pub bus: Bus,
     /// The settings, completed by what the running system says.
     pub config: Config,
-    /// What the running system says; none when `nats.url` was set, or nothing runs.
+    /// What the system that runs on the data directory says; none when nothing runs there, or
+    /// something that has nothing to do with the `nats.url` that was set.
     pub discovery: Option<Discovery>,
     server: Option<Server>,
 }
@@ -37,8 +42,11 @@ impl Session {
     /// Connects: to `nats.url` where it is set, otherwise to what runs on the data directory.
     pub async fn connect(config: &Config) -> Result<Self, Failure> {
         let mut config = config.clone();
-        if config.nats.url.is_some() {
-            return Self::on(config, None, None).await;
+        if let Some(url) = &config.nats.url {
+            // Its gateway is of use when what runs here is a part of the same system.
+            let found = Discovery::find(&config.data_dir).ok().flatten();
+            let same = |found: &Discovery| found.is_of(url, &config.nats.subject_prefix);
+            return Self::on(config.clone(), found.filter(same)).await;
         }
         let found = Discovery::find(&config.data_dir)?.ok_or_else(|| not_running(&config))?;
         config.nats.url = Some(found.nats_url.clone());
@@ -46,7 +54,7 @@ impl Session {
         config.nats.subject_prefix.clone_from(&found.subject_prefix);
         config.nats.partitions = found.partitions.try_into().unwrap_or(config.nats.partitions);
         config.nats.profile = found.profile.parse().unwrap_or(config.nats.profile);
-        Self::on(config, Some(found), None).await
+        Self::on(config, Some(found)).await
     }
 
     /// Connects; where nothing runs on the data directory but its store is there, starts the
@@ -55,7 +63,9 @@ impl Session {
     pub async fn open(config: &Config) -> Result<Self, Failure> {
         let stored = config.data_dir.join("nats").join("store").is_dir();
         if config.nats.url.is_some() || !stored || Discovery::find(&config.data_dir)?.is_some() {
-            return Self::connect(config).await;
+            let session = Self::connect(config).await?;
+            session.expect_installation().await?;
+            return Ok(session);
         }
         let mut config = config.clone();
         let program = config.nats_server.as_deref();
@@ -64,16 +74,21 @@ impl Session {
         let (child, listening) = embedded.start((0, 0)).await?;
         config.nats.url = Some(listening.nats_url);
         config.nats.monitor_url = Some(listening.monitor_url);
-        Self::on(config, None, Some(Server { child, _embedded: embedded })).await
+        match Bus::connect_only(&config.nats).await {
+            Ok(bus) => {
+                let server = Some(Server { child, _embedded: embedded });
+                Ok(Self { bus, config, discovery: None, server })
+            }
+            Err(error) => {
+                embedded::stop(child).await;
+                Err(error.into())
+            }
+        }
     }
 
-    async fn on(
-        config: Config,
-        discovery: Option<Discovery>,
-        server: Option<Server>,
-    ) -> Result<Self, Failure> {
+    async fn on(config: Config, discovery: Option<Discovery>) -> Result<Self, Failure> {
         let bus = Bus::connect_only(&config.nats).await?;
-        Ok(Self { bus, config, discovery, server })
+        Ok(Self { bus, config, discovery, server: None })
     }
 
     /// Whether a system runs, rather than a store that was opened to be read.
@@ -88,12 +103,52 @@ impl Session {
         }
     }
 
+    /// Refuses where there is no installation: what reads it would fail for reasons that say less.
+    async fn expect_installation(&self) -> Result<(), Failure> {
+        if self.bus.is_installed().await? {
+            return Ok(());
+        }
+        let prefix = &self.config.nats.subject_prefix;
+        let url = bus_client::redacted_url(self.bus.url());
+        Err(Failure::new(
+            "no-installation",
+            format!("no installation under the prefix `{prefix}` at `{url}`"),
+        )
+        .next("correct `nats.subject_prefix` or `nats.url`; `orrery up` makes a new installation")
+        .exit(exit::UNAVAILABLE))
+    }
+
+    /// Refuses where no host is registered: nobody would answer. One that is just being started
+    /// again is waited for.
+    pub async fn expect_host(&self) -> Result<(), Failure> {
+        let deadline = tokio::time::Instant::now() + HOST_PATIENCE;
+        loop {
+            if self.bus.is_installed().await? {
+                let leases = self.bus.leases().await?;
+                // A host that was killed is followed within a lease time; its partitions tell of it.
+                if !leases.hosts.is_empty() || !leases.holders.is_empty() {
+                    return Ok(());
+                }
+            }
+            if tokio::time::Instant::now() > deadline {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        let prefix = &self.config.nats.subject_prefix;
+        let url = bus_client::redacted_url(self.bus.url());
+        Err(Failure::new("no-host", format!("no host is registered at `{url}` under the prefix `{prefix}`"))
+            .next("start one with `orrery up`; if one runs, correct `nats.url` or `nats.subject_prefix`")
+            .exit(exit::UNAVAILABLE))
+    }
+
     /// Tells an entity something, and returns its revision afterwards and what it answered.
     pub async fn ask<C: WireCommand>(
         &self,
         key: &Key,
         command: &C,
     ) -> Result<(Revision, serde_json::Value), Failure> {
+        self.expect_host().await?;
         let to = EntityAddress::new(C::KIND, key.clone());
         let ask = Ask::new(to, Body::json(command)).caller("cli");
         match self.bus.ask(&ask, PATIENCE).await? {

@@ -3,16 +3,17 @@
 pip install nats-py blake3        # without blake3 the result is in the answer only, not in a blob
 python agent.py --nats nats://127.0.0.1:4222 --name wordsmith
 """
-import argparse, asyncio, json, os, signal, uuid
+import argparse, asyncio, json, os, signal, sys, uuid
 import nats
-from nats.errors import NoRespondersError, TimeoutError
+from nats.errors import Error, NoRespondersError, TimeoutError
 from nats.js.api import AckPolicy, ConsumerConfig
 try:
     from blake3 import blake3
 except ImportError:
     blake3 = None
 HEARTBEAT_S, ACK_WAIT_S = 5.0, 30.0
-LATER = ("busy", "not-owner")  # refusals that ask for another try under the same id
+RECONNECTS_MAX, RECONNECT_WAIT_S = 10, 0.5  # a server that restarts is back within seconds
+LATER = ("busy",)  # refusals that ask for another try under the same id
 
 class Agent:
     def __init__(self, nc, prefix, name):
@@ -88,7 +89,7 @@ class Agent:
                 report |= {"class": "canceled", "message": "the work was stopped"}
             except Exception as error:
                 report |= {"class": "transient", "message": repr(error)}
-            renewals.cancel()
+            await end(renewals)
             await self.ask(task, report, f"{job['id']}/report/{self.worker}")
         # Reported, or refused because nobody waits for this attempt: either way the delivery is done.
         await message.ack_sync()
@@ -96,6 +97,13 @@ class Agent:
     async def run(self, stop):
         await self.register()
         heartbeats = asyncio.create_task(self.heartbeats())
+        try:
+            await self.take_jobs(stop)
+        finally:
+            await end(heartbeats)
+        await asyncio.wait_for(self.ask(f"agent.{self.name}", {"type": "deregister", "worker": self.worker}), 10)
+
+    async def take_jobs(self, stop):
         jobs = await self.js.pull_subscribe(
             f"{self.prefix}.job.{self.name}", durable="agent-" + self.name.replace(".", "_"),
             stream=f"{self.prefix.upper().replace('-', '_')}_JOBS",
@@ -107,8 +115,17 @@ class Agent:
                     await self.take(message)
             except TimeoutError:
                 pass  # no job
-        heartbeats.cancel()
-        await asyncio.wait_for(self.ask(f"agent.{self.name}", {"type": "deregister", "worker": self.worker}), 10)
+            except Error:
+                if self.nc.is_closed:
+                    raise
+                await asyncio.sleep(RECONNECT_WAIT_S)  # the client connects again by itself
+
+async def end(task):
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+async def no_trouble(error):
+    """The client tells of every try to connect again; what counts is whether one succeeds."""
 
 async def main():
     parser = argparse.ArgumentParser()
@@ -116,8 +133,12 @@ async def main():
         parser.add_argument(option, default=default)
     args, stop = parser.parse_args(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    nc = await nats.connect(args.nats)
-    await Agent(nc, args.prefix, args.name).run(stop)
-    await nc.close()
+    try:
+        nc = await nats.connect(args.nats, error_cb=no_trouble, max_reconnect_attempts=RECONNECTS_MAX,
+                                reconnect_time_wait=RECONNECT_WAIT_S)
+        await Agent(nc, args.prefix, args.name).run(stop)
+        await nc.close()
+    except (Error, OSError) as error:
+        sys.exit(f"agent {args.name} ends: the server at {args.nats} does not answer ({error})")
 
 asyncio.run(main())

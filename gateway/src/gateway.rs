@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::gather;
 use crate::projections::{self, Projections};
 use crate::rest::{self, Edge};
 
@@ -89,14 +90,16 @@ pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<
     let closing = CancellationToken::new();
     let (projections, follower) =
         Projections::start(bus.clone(), config.data_dir.join(READ_MODEL), closing.clone()).await?;
+    let gatherer = tokio::spawn(gather::run(bus.clone(), projections.clone(), closing.clone()));
     let router = rest::router(Arc::new(Edge::new(bus, projections, stop.clone(), address)));
     tracing::info!(%address, "the gateway listens");
     let task = tokio::spawn(async move {
         let _close = closing.clone().drop_guard();
         let served = listen(listener, router, stop).await;
         closing.cancel();
+        let gathered = gatherer.await.map_err(|error| Error::Server(error.to_string()));
         let followed = follower.await.map_err(|error| Error::Server(error.to_string()));
-        served.and(followed)
+        served.and(gathered).and(followed)
     });
     Ok(Gateway { address, task })
 }

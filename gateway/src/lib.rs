@@ -10,6 +10,8 @@ mod trace;
 mod projections;
 mod rest;
 
+mod gather;
+
 mod gateway;
 
 pub use gateway::{Config, Error, Gateway, serve};

@@ -8,6 +8,7 @@
 //! silence.
 
 pub mod agent;
+pub mod campaign;
 pub mod dead_letter;
 pub mod schedule;
 pub mod task;
@@ -28,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use follow::chain;
-pub use read::{Place, Reader, TaskFilter};
+pub use read::{DeadLetterFilter, Order, Place, Reader, TaskFilter};
 
 /// Why the read model can not be opened, read or written.
 #[derive(Debug, thiserror::Error)]

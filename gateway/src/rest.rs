@@ -12,9 +12,12 @@ mod layer;
 
 mod agents;
 mod artifacts;
+mod config;
 mod dead;
 mod events;
 mod operations;
+mod pages;
+mod recent;
 mod schedules;
 mod tasks;
 
@@ -32,6 +35,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::projections::Projections;
+use dead::redrives;
 use problem::{Problem, code};
 
 /// The largest body that a request may have: what one NATS message holds by default.
@@ -45,6 +49,8 @@ pub struct Edge {
     /// Whether only this machine can reach us: then only its own names are good for a `Host`.
     loopback: bool,
     streams: Arc<Semaphore>,
+    /// Tasks that were changed through this gateway a moment ago.
+    recent: recent::Recent,
 }
 
 impl Edge {
@@ -56,6 +62,7 @@ impl Edge {
             stop,
             loopback: address.ip().is_loopback(),
             streams: Arc::new(Semaphore::new(events::STREAMS_MAX)),
+            recent: recent::Recent::default(),
         }
     }
 }
@@ -75,9 +82,22 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/schedules/{name}", put(schedules::create).delete(schedules::delete))
         .route("/v1/schedules/{name}/pause", post(schedules::pause))
         .route("/v1/schedules/{name}/resume", post(schedules::resume))
-        .route("/v1/dead", get(dead::list))
-        .route("/v1/dead/{entry}", get(dead::show))
+        .route("/v1/dead-letters", get(dead::list))
+        .route("/v1/dead-letters/{id}", get(dead::show))
+        .route("/v1/dead-letters/{id}/payload", put(dead::edit))
+        .route("/v1/dead-letters/{id}/redrive", post(dead::redrive))
+        .route("/v1/dead-letters/{id}/drop", post(dead::give_up))
+        .route("/v1/redrives", get(redrives::list).post(redrives::create))
+        .route("/v1/redrives/{id}", get(redrives::show))
+        .route("/v1/redrives/{id}/pause", post(redrives::pause))
+        .route("/v1/redrives/{id}/resume", post(redrives::resume))
+        .route("/v1/redrives/{id}/cancel", post(redrives::cancel))
+        .route("/v1/config/{name}", get(config::show).put(config::put))
+        .route("/v1/config/{name}/activate", post(config::activate))
+        .route("/v1/config/{name}/rollback", post(config::rollback))
+        .route("/v1/config/{name}/history", get(config::history))
         .route("/v1/openapi.json", get(operations::openapi))
+        .route("/errors/{code}", get(pages::show))
         .route("/health", get(operations::health))
         .route("/ready", get(operations::ready))
         .route("/metrics", get(operations::metrics))

@@ -160,6 +160,30 @@ async fn a_python_agent_stops_work_that_is_no_longer_wanted() {
     installation.stop().await;
 }
 
+/// An agent whose server goes away says so in one line and ends with a failure, for whoever restarts it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_agent_ends_in_good_order_without_its_server() {
+    let installation = Installation::start().await;
+    let mut child = Command::new(system_tests::python())
+        .arg("-u")
+        .arg(example("agent.py"))
+        .args(["--nats", installation.nats_url(), "--name", "orphan"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("Python starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let ready = timeout(PATIENCE, lines.next_line()).await.expect("it says something").expect("in UTF-8");
+    assert_eq!(ready.as_deref(), Some("agent orphan takes jobs"));
+    installation.stop().await;
+    let ended =
+        timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").expect("it was our child");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!((ended.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.starts_with("agent orphan ends: "), "{said}");
+}
+
 /// Our partition of a key is the server's `{{partition(n,1)}}`, so that a stream's transform and a
 /// client route alike.
 #[tokio::test(flavor = "multi_thread")]

@@ -76,8 +76,8 @@ async fn what_is_in_use_is_named() {
         ..Config::default()
     };
     let error = actors_host::start(&config).await.expect_err("the port is taken");
-    assert_eq!(error.code(), "nats-server-failed", "{error}");
-    assert!(error.to_string().contains("address already in use"), "{error}");
+    assert_eq!(error.code(), "nats-port-in-use", "{error}");
+    assert!(error.to_string().contains(&config.nats_port.to_string()), "{error}");
     let _holder = Embedded::new(Some(&program()), directory.path(), Profile::Fast).expect("nobody uses it");
     let error = actors_host::start(&config).await.expect_err("the directory is taken");
     assert_eq!(error.code(), "data-dir-in-use", "{error}");

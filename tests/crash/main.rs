@@ -3,11 +3,11 @@
 
 mod bad_log;
 mod bad_servers;
-mod check;
 mod full;
 mod kill_nine;
-mod own_server;
 mod points;
-mod process;
+mod replies;
 mod two_hosts;
 mod zombie;
+
+use system_tests::{check, own_server, process};

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use bus_client::{Bus, Profile};
-use bus_schemas::Revision;
-use system_tests::{Server, accepted, eventually, touch};
+use bus_client::Profile;
+use system_tests::{Server, touch_all, until_held};
 use tokio::time::Instant;
 
 use crate::check::whole;
@@ -15,21 +14,6 @@ const KEYS: u64 = 16;
 /// Longer than six renewals of a lease: each would show another takeover.
 const SIX_RENEWALS: Duration = Duration::from_secs(7);
 
-async fn touch_all(bus: &Bus, revision: u64) {
-    for key in 0..KEYS {
-        assert_eq!(accepted(bus, &touch(&format!("p{key}"))).await, Revision(revision));
-    }
-}
-
-async fn until_held(bus: &Bus, host: &str, partitions: usize) {
-    eventually(&format!("`{host}` to hold {partitions} partitions"), || async {
-        let leases = bus.leases().await.ok()?;
-        let held = leases.holders.values().filter(|holder| *holder == host).count();
-        (held == partitions).then_some(())
-    })
-    .await;
-}
-
 /// Goal: a zombie writes nothing and the system goes on. Method: SIGSTOP the only host, let another
 /// take everything over, SIGCONT the first, and look at who wrote what.
 #[tokio::test(flavor = "multi_thread")]
@@ -37,15 +21,15 @@ async fn a_frozen_owner_writes_nothing_when_it_wakes() {
     let server = Server::start(Profile::Durable).await;
     let first = Process::start(&server, "first", false).await;
     let bus = server.bus().await;
-    touch_all(&bus, 1).await;
+    touch_all(&bus, KEYS, 1).await;
     first.signal("STOP").await;
     let _second = Process::start(&server, "second", false).await;
     until_held(&bus, "second", 8).await;
-    touch_all(&bus, 2).await;
+    touch_all(&bus, KEYS, 2).await;
     first.signal("CONT").await;
     // It comes back by a takeover, and then both answer, each for what it rightly owns.
     until_held(&bus, "first", 4).await;
-    touch_all(&bus, 3).await;
+    touch_all(&bus, KEYS, 3).await;
     let logged = whole(&bus).await;
     logged.assert_fenced();
     assert!(logged.handed_on() >= 12, "eight partitions moved, and four came back");
@@ -59,7 +43,7 @@ async fn a_frozen_owner_that_nobody_replaced_settles() {
     let server = Server::start(Profile::Durable).await;
     let only = Process::start(&server, "only", false).await;
     let bus = server.bus().await;
-    touch_all(&bus, 1).await;
+    touch_all(&bus, KEYS, 1).await;
     only.signal("STOP").await;
     until_held(&bus, "only", 0).await;
     only.signal("CONT").await;
@@ -67,7 +51,7 @@ async fn a_frozen_owner_that_nobody_replaced_settles() {
     let (mut round, since) = (1, Instant::now());
     while since.elapsed() < SIX_RENEWALS {
         round += 1;
-        touch_all(&bus, round).await;
+        touch_all(&bus, KEYS, round).await;
     }
     let logged = whole(&bus).await;
     let often: Vec<_> = logged.written.iter().filter(|written| written.epoch > 2).collect();

@@ -75,7 +75,7 @@ async fn a_view_is_what_the_log_says() {
             assert_eq!(shown, log, "{key}");
         }
     }
-    for path in ["/v1/tasks", "/v1/agents", "/v1/dead", "/v1/schedules"] {
+    for path in ["/v1/tasks", "/v1/agents", "/v1/dead-letters", "/v1/redrives", "/v1/schedules"] {
         assert_eq!(followed.get(path).await, built.get(path).await, "{path}");
     }
     for edge in [followed, built] {

@@ -136,4 +136,22 @@ pub enum Defect {
     ParcelsRenumbered,
     /// A receiver confirms mail that is only queued.
     ReceiptBeforeCommit,
+    /// The inbox acknowledges a hand-over that it does not store.
+    HandOversNotStored,
+    /// An owner refuses an id that it knows, instead of giving the first answer.
+    RepeatsRefused,
+    /// An entity is loaded without its last event.
+    LoadsLoseAnEvent,
+    /// An entity is loaded at its revision, and with the state of one that nothing happened to.
+    LoadsLoseState,
+    /// An entity whose history is sound is taken for one that can not be read.
+    LoadsStopEntities,
+    /// A record holds durable commands in another order than the inbox.
+    RecordsReorderInbox,
+    /// A timer stays set when it has fired.
+    FiredTimersStay,
+    /// No owner ever hears that a timer is due.
+    TimersNeverFire,
+    /// The stream of dead letters acknowledges one that it does not store.
+    DeadLettersNotStored,
 }

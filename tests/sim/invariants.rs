@@ -11,7 +11,7 @@
 //! | `fold_equals_live`, `loads_are_current` | at every quiet commit, takeover and load, and at the end |
 //! | `snapshots_are_taken` | at every commit |
 //! | `inbox_trimmed_behind_the_log` | at every trim |
-//! | `no_loss`, `mail_arrives`, `jobs_reach_the_queue`, `dead_letters_are_kept`, `every_open_task_moves` | at the end |
+//! | `no_loss`, `mail_arrives`, `jobs_reach_the_queue`, `dead_letters_are_kept`, `dead_letters_are_conserved`, `every_open_task_moves` | at the end |
 
 pub mod answers;
 pub mod end;
@@ -209,6 +209,11 @@ impl Audit {
     /// An entity's state as the log has it, as JSON.
     pub fn state_of(&self, entity: &EntityAddress) -> Option<serde_json::Value> {
         self.entities.get(entity).map(|instance| instance.state())
+    }
+    /// Every dead letter in a log.
+    pub fn letters(&self) -> impl Iterator<Item = &Key> {
+        let letters = self.entities.keys().filter(|entity| entity.kind.as_str() == "deadletter");
+        letters.map(|entity| &entity.key)
     }
     /// Every task in a log.
     pub fn tasks(&self) -> impl Iterator<Item = &Key> {

@@ -9,18 +9,18 @@ use crate::coverage::Coverage;
 use crate::faults::Defect;
 use crate::invariants::work::{LaneAudit, TaskAudit};
 use crate::registry;
-use crate::world::run;
+use crate::world::{self, run};
 
 /// Seeds that a defect may need to show.
 const SEEDS_MAX: u64 = 200;
 
-/// Asserts that some seed reports `invariant`, with the defect in the model.
-fn is_noticed(defect: Defect, invariant: &str) {
+/// Asserts that some seed reports `invariant`, with the defect in the model; what it reports.
+fn is_noticed(defect: Defect, invariant: &str) -> Box<world::Failure> {
     let registry = registry();
     let mut others = Vec::new();
     for seed in 0..SEEDS_MAX {
         match run(seed, &registry, Some(defect)) {
-            Err(failure) if failure.violation.invariant == invariant => return,
+            Err(failure) if failure.violation.invariant == invariant => return failure,
             Err(failure) => others.push(failure.violation.invariant),
             Ok(_) => {}
         }
@@ -95,6 +95,52 @@ fn a_receipt_before_the_commit_is_noticed() {
     is_noticed(Defect::ReceiptBeforeCommit, "mail_arrives");
 }
 
+#[test]
+fn a_hand_over_that_is_not_stored_is_noticed() {
+    is_noticed(Defect::HandOversNotStored, "no_loss");
+}
+
+#[test]
+fn a_second_answer_to_one_id_is_noticed() {
+    is_noticed(Defect::RepeatsRefused, "same_id_same_answer");
+}
+
+#[test]
+fn an_event_that_a_load_leaves_out_is_noticed() {
+    is_noticed(Defect::LoadsLoseAnEvent, "revisions_gap_free");
+}
+
+#[test]
+fn a_decision_from_another_state_is_noticed() {
+    is_noticed(Defect::LoadsLoseState, "commands_decide_alike");
+}
+
+#[test]
+fn a_sound_entity_that_stops_is_noticed() {
+    is_noticed(Defect::LoadsStopEntities, "poison_only_when_told");
+}
+
+#[test]
+fn durable_commands_in_another_order_are_noticed() {
+    is_noticed(Defect::RecordsReorderInbox, "inbox_in_order");
+}
+
+#[test]
+fn a_timer_that_fires_again_is_noticed() {
+    is_noticed(Defect::FiredTimersStay, "timers_fire_once");
+}
+
+#[test]
+fn a_dead_letter_that_is_not_stored_is_noticed() {
+    is_noticed(Defect::DeadLettersNotStored, "dead_letters_are_kept");
+}
+
+#[test]
+fn a_task_that_nobody_wakes_is_noticed() {
+    let failure = is_noticed(Defect::TimersNeverFire, "every_open_task_moves");
+    assert!(failure.violation.reason.contains("the task"), "{}", failure.violation.reason);
+}
+
 fn key(text: &str) -> Key {
     Key::parse(text).expect("a constant")
 }
@@ -130,12 +176,22 @@ fn an_agent_above_its_capacity_is_noticed() {
         owner: "owner".into(),
         since: Default::default(),
     };
-    let assigned = |task: &str| broker::Event::Assigned { task: key(task), attempt: 1, agent: key("a") };
+    let assigned = |task: &str| broker::Event::Assigned {
+        task: key(task),
+        attempt: 1,
+        agent: key("a"),
+        at: Default::default(),
+    };
     for (capacity, concurrent) in [(1, None), (5, Some(1))] {
         let mut audit = LaneAudit::default();
         let mut tell = |event| audit.event(&key("default"), &event, &mut Coverage::default());
-        tell(broker::Event::AgentOffered { agent: key("a"), skills: Vec::new(), capacity })
-            .expect("an offer");
+        tell(broker::Event::AgentOffered {
+            agent: key("a"),
+            skills: Vec::new(),
+            capacity,
+            dependencies: Vec::new(),
+        })
+        .expect("an offer");
         tell(broker::Event::CapSet { concurrent }).expect("a cap");
         tell(enqueued("t")).expect("one waits");
         tell(enqueued("u")).expect("another waits");

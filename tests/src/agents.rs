@@ -49,7 +49,13 @@ impl Agent for Keeper {
         let skill =
             Skill { id: GATE.into(), name: "Gate".into(), description: String::new(), tags: Vec::new() };
         let name = Key::parse(GATE).expect("a constant");
-        AgentCard { name, description: "waits".into(), version: "1".into(), skills: vec![skill] }
+        AgentCard {
+            name,
+            description: "waits".into(),
+            version: "1".into(),
+            skills: vec![skill],
+            dependencies: vec![],
+        }
     }
 
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {

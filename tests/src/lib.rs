@@ -3,7 +3,11 @@
 //! Every test has a server of its own, on a free port, in a directory of its own.
 
 pub mod agents;
+pub mod check;
 pub mod edge;
+pub mod load;
+pub mod own_server;
+pub mod process;
 pub mod raw;
 
 use std::path::{Path, PathBuf};
@@ -151,6 +155,23 @@ pub async fn accepted(bus: &Bus, ask: &Ask) -> Revision {
         Reply::Accepted { revision, .. } => revision,
         Reply::Refused { refusal, .. } => panic!("refused with `{}`: {}", refusal.code, refusal.message),
     }
+}
+
+/// Touches the probes `p0` to `p<keys>`, and expects that each of them comes to `revision`.
+pub async fn touch_all(bus: &Bus, keys: u64, revision: u64) {
+    for key in 0..keys {
+        assert_eq!(accepted(bus, &touch(&format!("p{key}"))).await, Revision(revision));
+    }
+}
+
+/// Waits until a host holds the leases of so many partitions.
+pub async fn until_held(bus: &Bus, host: &str, partitions: usize) {
+    eventually(&format!("`{host}` to hold {partitions} partitions"), || async {
+        let leases = bus.leases().await.ok()?;
+        let held = leases.holders.values().filter(|holder| *holder == host).count();
+        (held == partitions).then_some(())
+    })
+    .await;
 }
 
 /// Asks, and expects a refusal; its code.

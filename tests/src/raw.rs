@@ -122,7 +122,8 @@ pub async fn dead_letter(bus: &Bus, id: CommandId) -> Entry {
     eventually(&format!("the dead letter {id}"), || async {
         let events = bus.history(&letter, Revision(0), 0).await.ok()?;
         let event = &events.first()?.event;
-        let Event::Recorded { entry } = upcast::read(&event.event_type, event.schema, &event.body).ok()?;
+        let recorded = upcast::read(&event.event_type, event.schema, &event.body).ok()?;
+        let Event::Recorded { entry } = recorded else { return None };
         Some(entry)
     })
     .await

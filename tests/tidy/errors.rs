@@ -1,5 +1,5 @@
-//! Error codes and their pages: every code that a person may meet is explained in `docs/errors/`, or,
-//! for refusals of entities, in the table of `docs/protocol.md`; and nothing is explained that is gone.
+//! Error codes and their pages: every code that a person may meet is explained in `docs/errors/`, refusals
+//! of entities also in the table of `docs/protocol.md`; and nothing is explained that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,7 +125,8 @@ fn pages() -> impl Iterator<Item = (&'static str, &'static File)> {
 
 #[test]
 fn every_error_code_has_a_page() {
-    let codes = all_with_page();
+    let mut codes = all_with_page();
+    codes.extend(of_entities());
     let pages: BTreeSet<&str> = pages().map(|(code, _)| code).collect();
     let mut findings = Findings::default();
     for (code, (path, line)) in &codes {
@@ -137,7 +138,15 @@ fn every_error_code_has_a_page() {
     findings.assert_none();
 
     // One of each sort: without them the search above would find nothing and be content.
-    for known in ["nats-lazy-sync", "busy", "too-many-streams", "not-running", "no-answer", "unknown-skill"] {
+    for known in [
+        "nats-lazy-sync",
+        "busy",
+        "too-many-streams",
+        "not-running",
+        "no-answer",
+        "unknown-skill",
+        "task-final",
+    ] {
         assert!(codes.contains_key(known), "`{known}` is given by the program and was not found");
     }
 }
@@ -213,6 +222,11 @@ fn the_protocol_lists_every_refusal_of_entities() {
             let fix = "add a row to the table of refusals in docs/protocol.md";
             findings.add(&path, line, format!("`{code}` is not in the protocol"), fix);
         }
+    }
+    let pages: BTreeSet<&str> = pages().map(|(code, _)| code).collect();
+    for (code, number) in listed.iter().filter(|(code, _)| !pages.contains(*code)) {
+        let fix = format!("write docs/errors/{code}.md as the pages beside it");
+        findings.add(&file.path, *number, format!("the refusal `{code}` has no page"), fix);
     }
     let literal = |code: &str| {
         let folders = ["bus-schemas/src/", "actors/logic/src/", "actors/runtime/src/"];

@@ -18,4 +18,5 @@ mod prose;
 
 mod errors;
 mod flow;
+mod simulation;
 mod topology;

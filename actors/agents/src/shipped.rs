@@ -19,6 +19,7 @@ pub mod reviewer;
 pub mod no_op;
 
 mod card;
+mod goal;
 mod repository;
 mod step;
 

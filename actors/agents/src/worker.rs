@@ -19,18 +19,23 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bus_client::Bus;
-use bus_schemas::Refusal;
+use bus_client::halts::HaltFollower;
+use bus_client::{Bus, HaltWatch};
 use bus_schemas::commands::agent::AgentCard;
+use bus_schemas::{Key, Refusal};
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::Agent;
+use crate::breaker::Breakers;
+use crate::contract::{Agent, chain};
 
 /// How long running jobs may go on after the worker was told to stop. Most end by themselves; the rest is given back.
 pub const DRAIN: Duration = Duration::from_secs(15);
 /// How long an agent has to return after its work was canceled; then it is dropped.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Before halts are read again after an error.
+const HALTS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a worker ended although nobody stopped it.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +74,19 @@ impl Worker {
     ///
     /// A bus that does not answer is waited for without end: the worker can do nothing better.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
+        let card = self.agent.card();
+        let read = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            read = halts(&self.bus) => read,
+        };
+        let (halts, follower) = read;
         let crew = Arc::new(Crew {
-            card: self.agent.card(),
+            halts,
+            breakers: Breakers::new(self.bus.clone(), self.name.clone()),
+            // A name that is too long for a breaker has none.
+            breaker: Key::parse(&format!("agent.{}", card.name)).ok(),
+            card,
             bus: self.bus,
             agent: self.agent,
             name: self.name,
@@ -83,20 +99,48 @@ impl Worker {
             () = stop.cancelled() => return Ok(()),
             joined = presence::join(&crew) => joined?,
         }
-        let halt = stop.child_token();
-        let taking = jobs::take(&crew, &halt, self.drain);
-        tokio::pin!(taking);
-        let ended = tokio::select! {
-            () = &mut taking => Ok(()),
-            error = presence::keep(&crew) => Err(error),
+        // It ends behind the last job, so that what came of that one is told too.
+        let worked = CancellationToken::new();
+        let ended = async {
+            let ended = work(&crew, &stop, self.drain).await;
+            worked.cancel();
+            ended
         };
-        if ended.is_err() {
-            halt.cancel();
-            taking.await;
-        }
+        let done = async { tokio::join!(crew.breakers.run(worked.clone()), ended).1 };
+        let ended = tokio::select! {
+            ended = done => ended,
+            never = follower.run() => match never {},
+        };
         presence::leave(&crew).await;
         ended
     }
+}
+
+/// Reads what stands still: a worker that does not know must not begin anything.
+async fn halts(bus: &Bus) -> (HaltWatch, HaltFollower) {
+    loop {
+        match bus.halts().await {
+            Ok(read) => return read,
+            Err(error) => tracing::warn!(error = chain(&error), "reading halts; trying again"),
+        }
+        tokio::time::sleep(HALTS_PAUSE).await;
+    }
+}
+
+/// Does jobs until `stop`, or until the agent's entity takes this worker no longer.
+async fn work(crew: &Arc<Crew>, stop: &CancellationToken, drain: Duration) -> Result<(), WorkerError> {
+    let halt = stop.child_token();
+    let taking = jobs::take(crew, &halt, drain);
+    tokio::pin!(taking);
+    let ended = tokio::select! {
+        () = &mut taking => Ok(()),
+        error = presence::keep(crew) => Err(error),
+    };
+    if ended.is_err() {
+        halt.cancel();
+        taking.await;
+    }
+    ended
 }
 
 /// What all attempts of one worker share.
@@ -108,8 +152,14 @@ struct Crew {
     capacity: usize,
     /// Fires when running jobs have had their time to end.
     drained: CancellationToken,
+    /// What stands still.
+    halts: HaltWatch,
     /// The jobs being done here, so that a second delivery of one is left alone.
     held: Mutex<HashSet<SmolStr>>,
+    /// Whether what jobs depend on may be called.
+    breakers: Breakers,
+    /// The breaker of the agent itself: how its jobs end.
+    breaker: Option<Key>,
 }
 
 impl Crew {
@@ -117,6 +167,11 @@ impl Crew {
     fn hold(self: &Arc<Self>, job: &SmolStr) -> Option<Hold> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(job.clone()).then(|| Hold { crew: self.clone(), job: job.clone() })
+    }
+    /// Whether something that the agent says it depends on may not be called, so that its lane waits
+    /// for it. Looks again, so that a breaker that closed unheard stops the work once and not twice.
+    async fn is_held_back(&self) -> bool {
+        self.breakers.look_at_open(&self.card.dependencies).await
     }
     /// How many jobs are being done.
     fn running(&self) -> u32 {

@@ -344,6 +344,60 @@ fn documentation_answers_with_exact_citations() {
     assert_eq!((goal.heading.as_str(), goal.start_line, goal.end_line), ("Sensors", 14, 14));
 }
 
+/// A newcomer is led to the README and not to the pages that happen to have the word in their name, and a question that
+/// the documentation does not speak about gets no answer rather than a wrong one.
+#[test]
+fn documentation_is_quoted_from_where_newcomers_are_meant_to_read() {
+    let repository = Repository::new();
+    let readme = "# Tool\n\nKeeps bees.\n\n## Two commands\n\nWith Rust at hand:\n\n```sh\nmake run    # builds it\n\
+                  make test   # every test\n```\n\n## Use it\n\n```sh\ntool bees\n```\n";
+    let settings = "# The command line\n\nEverything.\n\nSettings come from defaults, then the file, then the \
+                    environment.\n";
+    repository.write("README.md", readme).write("docs/cli.md", settings);
+    for code in
+        ["installation-mismatch", "test-failed", "config-missing", "use-after-free", "http-port-in-use"]
+    {
+        let page = format!(
+            "# {code}\n\nThe installation is used by a test.\n\n## What to do\n\nBuild and install it.\n"
+        );
+        repository.write(&format!("docs/errors/{code}.md"), page);
+    }
+    repository.commit(ADA, "2024-01-01T00:00:00Z");
+    let found = docs(&repository.path, "Report on this repository", &Watch::silent()).unwrap();
+    assert_eq!(found.goal, None, "nothing was asked that a passage could answer");
+    let places = |id: &str| {
+        let answer = found.answers.iter().find(|answer| answer.id == id).unwrap();
+        answer.passages.iter().map(|one| format!("{}:{}", one.file, one.heading)).collect::<Vec<_>>()
+    };
+    assert_eq!(places("install"), ["README.md:Two commands"]);
+    assert_eq!(places("usage")[0], "README.md:Use it");
+    assert_eq!(places("configuration"), ["docs/cli.md:The command line"]);
+    assert_eq!(places("testing"), ["README.md:Two commands"]);
+    assert!(found.answers.iter().flat_map(|answer| &answer.passages).all(|one| !one.file.contains("errors")));
+
+    let goal = |goal: &str| docs(&repository.path, goal, &Watch::silent()).unwrap().goal;
+    assert_eq!(goal("What does this project do?").unwrap().passages[0].text, "Keeps bees.");
+    assert_eq!(goal("How do I install it?").unwrap().passages[0].heading, "Two commands");
+    assert_eq!(goal("What is the weather in Paris?"), None);
+    let inputs = repository.inputs("Report on this repository");
+    let text = compose(&inputs, &repository.review(&inputs), &meta(&inputs)).unwrap().markdown;
+    assert!(!text.contains("to your goal"), "no section without an answer");
+}
+
+/// The last half year, week by week, with the quiet weeks; what was before is one number.
+#[test]
+fn the_markdown_shows_the_activity_by_week() {
+    let repository = project();
+    repository.commit(BOB, "2025-01-01T10:00:00Z").commit(BOB, "2025-01-02T10:00:00Z");
+    let inputs = repository.inputs("");
+    let text = compose(&inputs, &repository.review(&inputs), &meta(&inputs)).unwrap().markdown;
+    let (_, weeks) = text.split_once("### Activity by week").unwrap();
+    let rows: Vec<&str> = weeks.lines().filter(|line| line.starts_with("| 20")).collect();
+    assert_eq!(rows.len(), 26);
+    assert!(rows[25].starts_with("| 2024-12-30 | 2 | █") && rows[24] == "| 2024-12-23 | 0 |  |", "{rows:?}");
+    assert!(weeks.contains("And 3 commits before them."), "{weeks}");
+}
+
 #[test]
 fn every_way_a_repository_can_be_wrong_has_its_own_code_and_hint() {
     let repository = Repository::new();
@@ -541,7 +595,7 @@ fn the_markdown_escapes_pipes_and_markup_in_its_tables() {
         assert_eq!(row.replace("\\|", "").matches('|').count(), columns);
     }
     assert!(text.contains("| web/&lt;b&gt; \\| x.css | 5 B |"));
-    assert!(text.contains("```text\nThe barometer is read every minute over I2C.\n```"));
+    assert!(text.contains("```text\nThe barometer is read every minute over I2C.\n```"), "{text}");
 }
 
 #[test]

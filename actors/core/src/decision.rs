@@ -6,6 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 use smol_str::SmolStr;
 
+use crate::entity::Origin;
+
 /// Everything that a command leads to. All of it is committed at once, or none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision<E> {
@@ -28,6 +30,18 @@ pub struct Send {
     pub to: EntityAddress,
     /// The command.
     pub body: Body,
+    /// The request that it belongs to; none for that of the command that is decided.
+    pub origin: Option<Origin>,
+    /// Whether the sender, a dead letter, is told by `settle-redrive` what came of it. Then a refusal
+    /// makes no dead letter of its own.
+    pub settles: bool,
+}
+
+impl Send {
+    /// A command that belongs to the request that is decided, and of which nothing more is heard.
+    pub fn new(to: EntityAddress, body: Body) -> Self {
+        Self { to, body, origin: None, settles: false }
+    }
 }
 
 /// A change of a timer. Timers belong to an entity and have names; they come back as commands.
@@ -69,7 +83,7 @@ impl<E> Decision<E> {
     /// Adds a command for another entity.
     #[must_use]
     pub fn send<C: WireCommand>(mut self, key: Key, command: &C) -> Self {
-        self.sends.push(Send { to: EntityAddress::new(C::KIND, key), body: Body::json(command) });
+        self.sends.push(Send::new(EntityAddress::new(C::KIND, key), Body::json(command)));
         self
     }
     /// Sets a timer that sends `command` to this entity.

@@ -1,5 +1,6 @@
 //! What the author of an entity writes, and the context of one decision.
 
+use bus_schemas::halts::Halts;
 use bus_schemas::wire::{WireCommand, WireEvent};
 use bus_schemas::{CommandId, EntityAddress, Refusal, Revision, Timestamp, TraceContext};
 use serde::de::DeserializeOwned;
@@ -24,6 +25,15 @@ pub trait Entity: Send + Sync + 'static {
     /// Whether everything about one entity belongs to the request that began it, whoever's command
     /// leads to it. False for entities that many requests share.
     const KEEPS_ORIGIN: bool = false;
+
+    /// Whether its timers wait while everything is halted: those that lead to work do.
+    const RESTS_UNDER_HALT: bool = false;
+
+    /// Refuses a command from a caller that begins work which a halt covers. Asked before the command
+    /// is decided, and not part of the decision: nothing of it is in the log.
+    fn admit(_command: &Self::Command, _halts: &Halts, _entity: &EntityAddress) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     /// What a command leads to, or why it is refused.
     fn decide(

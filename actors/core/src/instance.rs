@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bus_schemas::halts::Halts;
 use bus_schemas::wire::WireEvent;
-use bus_schemas::{Body, Hash, Refusal, Revision, jobs, record, upcast};
+use bus_schemas::{Body, EntityAddress, Hash, Refusal, Revision, jobs, record, upcast};
 use bytes::Bytes;
 use serde_json::Value;
 use smol_str::SmolStr;
@@ -44,6 +45,8 @@ pub trait Instance: std::marker::Send {
     /// Decides a command and folds what happened. After an error the state is as before, but for
     /// [`TurnError::Broken`].
     fn turn(&mut self, body: &Body, context: &Context<'_>) -> Result<Turn, TurnError>;
+    /// Refuses a command that begins work which a halt covers.
+    fn admit(&self, body: &Body, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal>;
     /// Folds a stored event.
     fn replay(&mut self, event: &record::Event) -> Result<(), upcast::Error>;
     /// Its revision.
@@ -105,6 +108,11 @@ impl<T: Entity> Instance for Live<T> {
             jobs: decision.jobs,
             reply: decision.reply,
         })
+    }
+
+    fn admit(&self, body: &Body, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal> {
+        // What can not be read is refused when it is decided.
+        body.read::<T::Command>().map_or(Ok(()), |command| T::admit(&command, halts, entity))
     }
 
     fn replay(&mut self, event: &record::Event) -> Result<(), upcast::Error> {

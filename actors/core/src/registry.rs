@@ -20,6 +20,7 @@ type Restore = fn(Revision, Hash, Value) -> Result<Box<dyn Instance>, serde_json
 
 struct Makers {
     new: fn() -> Box<dyn Instance>,
+    rests_under_halt: bool,
     restore: Restore,
 }
 
@@ -29,6 +30,7 @@ impl Registry {
     pub fn with<T: Entity>(mut self) -> Self {
         let makers = Makers {
             new: || Box::new(Live::<T>::new()),
+            rests_under_halt: T::RESTS_UNDER_HALT,
             restore: |revision, hash, state| Ok(Box::new(Live::<T>::restore(revision, hash, state)?)),
         };
         self.kinds.insert(T::Command::KIND, makers);
@@ -37,6 +39,10 @@ impl Registry {
     /// Whether the kind is known.
     pub fn knows(&self, kind: &Kind) -> bool {
         self.kinds.contains_key(kind)
+    }
+    /// Whether the timers of this kind wait while everything is halted.
+    pub fn rests_under_halt(&self, kind: &Kind) -> bool {
+        self.kinds.get(kind).is_some_and(|makers| makers.rests_under_halt)
     }
     /// An entity to which nothing has happened yet.
     pub fn make(&self, kind: &Kind) -> Option<Box<dyn Instance>> {

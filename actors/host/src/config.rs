@@ -1,18 +1,22 @@
 //! The configuration of a process: defaults, then a TOML file, then `ORRERY__SECTION__KEY`.
 //!
-//! All of it is read and checked before any socket opens.
+//! All of it is read and checked before any socket opens. `docs/configuration.md` is the page for
+//! people; a test holds it against the type.
 
+mod read;
+mod secrets;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use bus_client::NatsConfig;
 use serde::{Deserialize, Serialize};
 
-/// The environment's prefix; `__` separates sections.
-const ENV_PREFIX: &str = "ORRERY__";
-
 /// Settings of a process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where everything of this installation that is a file lies. Default: `.orrery`.
@@ -34,6 +38,19 @@ pub struct Config {
     pub agents: bool,
     /// Whether this process runs partitions. Default: true.
     pub host: bool,
+    /// What happens when something could not be done.
+    pub dead_letters: DeadLetters,
+    /// Whether secrets may be placeholders such as `changeme`. Default: false.
+    pub development: bool,
+}
+
+/// What happens when something could not be done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadLetters {
+    /// Where each dead letter is told of, as a POST of JSON: `https://host/path` or
+    /// `http://host/path`. Default: nowhere.
+    pub webhook: Option<String>,
 }
 
 impl Default for Config {
@@ -48,6 +65,8 @@ impl Default for Config {
             host_name: None,
             agents: true,
             host: true,
+            dead_letters: DeadLetters::default(),
+            development: false,
         }
     }
 }
@@ -65,131 +84,111 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    fn new(setting: impl Into<String>, reason: impl std::fmt::Display) -> Self {
-        let hint = "`orrery config show` prints every setting with its value".to_owned();
-        Self { setting: setting.into(), reason: reason.to_string(), hint }
+    fn new(setting: impl Into<String>, reason: impl fmt::Display) -> Self {
+        let hint = "`orrery config show` prints every setting; docs/configuration.md says what each can be";
+        Self { setting: setting.into(), reason: reason.to_string(), hint: hint.to_owned() }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Config {}", self.redacted())
     }
 }
 
 impl Config {
-    /// Reads a file, if one is given, and the environment.
+    /// Reads a file, if one is given, and the environment. Every mistake is told.
     pub fn load(
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, Vec<ConfigError>> {
-        let one = |error| vec![error];
-        let mut table = toml::Table::new();
-        if let Some(file) = file {
-            let name = file.display().to_string();
-            let text = std::fs::read_to_string(file).map_err(|error| one(ConfigError::new(&name, error)))?;
-            table = text
-                .parse()
-                .map_err(|error: toml::de::Error| one(ConfigError::new(&name, error.message())))?;
-        }
-        for (name, value) in env {
-            if let Some(path) = name.strip_prefix(ENV_PREFIX) {
-                set(&mut table, &path.to_ascii_lowercase(), &value)
-                    .map_err(|error| one(ConfigError::new(&name, error)))?;
-            }
-        }
-        let config: Self = toml::Value::Table(table)
-            .try_into()
-            .map_err(|error: toml::de::Error| one(ConfigError::new("configuration", error.message())))?;
-        let mistakes = config.mistakes();
+        let (config, mistakes) = Self::read(file, env);
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    /// Reads what can be read: a setting that is no good keeps its default, and is among the
+    /// mistakes under its key.
+    pub fn read(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> (Self, Vec<ConfigError>) {
+        let (config, origins, mut mistakes) = read::settings(file, env);
+        for mut mistake in config.mistakes() {
+            if let Some(origin) = origins.get(&mistake.setting) {
+                mistake.reason = format!("{} (from {origin})", mistake.reason);
+            }
+            mistakes.push(mistake);
+        }
+        (config, mistakes)
     }
 
     /// What serde can not check, all of it at once.
     pub fn mistakes(&self) -> Vec<ConfigError> {
         let mut mistakes = Vec::new();
+        let mut told = |setting: &str, reason: &dyn fmt::Display| {
+            mistakes.push(ConfigError::new(setting, reason));
+        };
+        if self.data_dir.as_os_str().is_empty() {
+            told("data_dir", &"is empty");
+        }
         if let Err(error) = bus_schemas::subjects::Subjects::new(&self.nats.subject_prefix) {
-            mistakes.push(ConfigError::new("nats.subject_prefix", error));
+            told("nats.subject_prefix", &error);
         }
         if self.nats.partitions.get() > bus_schemas::topology::PARTITIONS_MAX {
-            let most = bus_schemas::topology::PARTITIONS_MAX;
-            mistakes.push(ConfigError::new("nats.partitions", format!("at most {most}")));
+            told("nats.partitions", &format!("at most {}", bus_schemas::topology::PARTITIONS_MAX));
         }
         if self.nats.url.is_none() && self.nats.profile == bus_client::Profile::Replicated {
             let reason = "the embedded server is a single one; `replicated` needs `nats.url` of a cluster";
-            mistakes.push(ConfigError::new("nats.profile", reason));
+            told("nats.profile", &reason);
         }
         if let Some(name) = &self.host_name
             && let Err(error) = bus_schemas::Key::parse(name)
         {
-            mistakes.push(ConfigError::new("host_name", error));
+            told("host_name", &error);
+        }
+        for (setting, urls, schemes) in [
+            ("nats.url", &self.nats.url, &["nats", "tls", "ws", "wss"][..]),
+            ("nats.monitor_url", &self.nats.monitor_url, &["http", "https"]),
+            ("otlp_endpoint", &self.otlp_endpoint, &["http", "https"]),
+        ] {
+            if let Some(reason) = urls.as_deref().and_then(|urls| wrong_url(urls, schemes)) {
+                told(setting, &reason);
+            }
+        }
+        if let Some(Err(error)) = self.dead_letters.webhook.as_deref().map(crate::webhook::check) {
+            told("dead_letters.webhook", &error);
+        }
+        if !self.development {
+            mistakes.extend(secrets::placeholders(&self.plain()));
         }
         mistakes
     }
 
-    /// The settings for people: credentials in URLs are hidden.
+    /// The settings for people: secrets, and credentials in URLs, are hidden. What is not set is
+    /// null.
     pub fn redacted(&self) -> serde_json::Value {
-        let mut shown = self.clone();
-        shown.nats.url = shown.nats.url.map(|url| redact(&url));
-        shown.otlp_endpoint = shown.otlp_endpoint.map(|url| redact(&url));
-        serde_json::to_value(shown).unwrap_or_default()
+        let mut shown = self.plain();
+        secrets::hide(&mut shown);
+        shown
+    }
+
+    /// The secrets among the settings, so that they can be kept out of what is written elsewhere.
+    pub fn secrets(&self) -> Vec<String> {
+        secrets::found(&self.plain())
+    }
+
+    fn plain(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("settings are text, numbers and flags")
     }
 }
 
-/// Hides what stands before `@` in a URL.
-fn redact(url: &str) -> String {
-    let hide = |url: &str| match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
-        _ => url.to_owned(),
+/// Why a list of URLs can not be used; none when it can.
+fn wrong_url(urls: &str, schemes: &[&str]) -> Option<String> {
+    let wrong = |url: &str| {
+        let (scheme, rest) = url.split_once("://").unwrap_or((schemes.first()?, url));
+        let known = schemes.contains(&scheme);
+        let wanted = || format!("`{}` is not `{}://host:port`", bus_client::redacted_url(url), schemes[0]);
+        (!known || rest.is_empty()).then(wanted)
     };
-    url.split(',').map(hide).collect::<Vec<_>>().join(",")
-}
-
-/// Sets `a__b` in nested tables; numbers and booleans are recognised.
-fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
-    let Some((section, rest)) = path.split_once("__") else {
-        let literal = value.parse::<i64>().map(toml::Value::Integer);
-        let literal = literal.or_else(|_| value.parse::<bool>().map(toml::Value::Boolean));
-        table.insert(path.to_owned(), literal.unwrap_or_else(|_| toml::Value::String(value.to_owned())));
-        return Ok(());
-    };
-    let inner = table.entry(section.to_owned()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-    match inner {
-        toml::Value::Table(inner) => set(inner, rest, value),
-        _ => Err(format!("`{section}` is not a section")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn env(pairs: &[(&str, &str)]) -> std::vec::IntoIter<(String, String)> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect::<Vec<_>>()
-            .into_iter()
-    }
-
-    #[test]
-    fn the_environment_wins_over_the_file_and_unknown_settings_are_errors() {
-        let dir = std::env::temp_dir().join(format!("orrery-config-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let file = dir.join("orrery.toml");
-        std::fs::write(&file, "nats_port = 4333\n[nats]\nprofile = \"fast\"\n").unwrap();
-        let config =
-            Config::load(Some(&file), env(&[("ORRERY__NATS_PORT", "4444"), ("OTHER", "x")])).unwrap();
-        assert_eq!((config.nats_port, config.nats.profile), (4444, bus_client::Profile::Fast));
-        let unknown = Config::load(None, env(&[("ORRERY__NATS__COLOUR", "red")])).unwrap_err();
-        assert!(unknown[0].reason.contains("colour"), "{unknown:?}");
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
-
-    #[test]
-    fn every_mistake_is_listed_and_secrets_are_not_shown() {
-        let mistakes = Config::load(
-            None,
-            env(&[("ORRERY__NATS__SUBJECT_PREFIX", "a.b"), ("ORRERY__NATS__PARTITIONS", "500")]),
-        )
-        .unwrap_err();
-        assert_eq!(mistakes.len(), 2, "{mistakes:?}");
-        let config =
-            Config::load(None, env(&[("ORRERY__NATS__URL", "nats://user:hunter2@host:4222")])).unwrap();
-        assert!(!config.redacted().to_string().contains("hunter2"));
-    }
+    urls.split(',').map(str::trim).find_map(wrong)
 }

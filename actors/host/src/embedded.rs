@@ -21,6 +21,13 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a server gets to end in good order.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Lines of the server's log in an error message: its complaints come in pairs at most.
+const LAST_WORDS: usize = 3;
+/// Where the server's files lie in the data directory.
+const DIRECTORY: &str = "nats";
+/// The file in [`DIRECTORY`] in which the server writes its process id.
+const PID_FILE: &str = "nats.pid";
+
 /// Where a running server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listening {
@@ -51,25 +58,23 @@ struct PortsFile {
 impl Embedded {
     /// Finds the program and prepares the directory.
     pub fn new(program: Option<&Path>, data_dir: &Path, profile: Profile) -> Result<Self, StartError> {
-        let directory = data_dir.join("nats");
-        let made = std::fs::create_dir_all(&directory).and_then(|()| directory.canonicalize());
+        let unusable = |source| StartError::DataDir { path: data_dir.to_path_buf(), source };
+        let directory = data_dir.join(DIRECTORY);
         let directory =
-            made.map_err(|source| StartError::DataDir { path: data_dir.to_path_buf(), source })?;
+            std::fs::create_dir_all(&directory).and_then(|()| directory.canonicalize()).map_err(unusable)?;
         let program = find(program)?;
-        let lock = lock(&directory).map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => StartError::DataDirInUse { path: data_dir.to_path_buf() },
-            std::fs::TryLockError::Error(source) => {
-                StartError::DataDir { path: data_dir.to_path_buf(), source }
-            }
-        })?;
+        let lock = lock(&directory, data_dir)?;
         Ok(Self { program, directory, profile, _lock: Arc::new(lock) })
     }
 
     /// Starts the server and waits until it listens. `ports` are those of NATS and of its
     /// monitoring; 0 picks free ones.
     pub async fn start(&self, ports: (u16, u16)) -> Result<(Child, Listening), StartError> {
-        self.stop_former().await;
+        stop_former(&self.directory).await;
         let failed = |reason: String| StartError::Embedded { reason };
+        for port in [ports.0, ports.1] {
+            free(port)?;
+        }
         let io = |error: std::io::Error| failed(error.to_string());
         for entry in std::fs::read_dir(&self.directory).map_err(io)?.flatten() {
             if entry.path().extension().is_some_and(|extension| extension == "ports") {
@@ -89,21 +94,40 @@ impl Embedded {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| failed(format!("`{}`: {error}", self.program.display())))?;
+        match self.until_it_listens(&mut child).await {
+            Ok(listening) => Ok((child, listening)),
+            Err(error) => {
+                // It may have ended by itself; what matters is that it is gone.
+                let _ = child.kill().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn until_it_listens(&self, child: &mut Child) -> Result<Listening, StartError> {
         let deadline = Instant::now() + START_DEADLINE;
         loop {
             if let Some(listening) = self.listening(child.id()) {
-                return Ok((child, listening));
+                return Ok(listening);
             }
-            if let Some(status) = child.try_wait().map_err(io)? {
-                return Err(failed(format!("it ended with {status}: {}", self.last_words())));
+            let ended =
+                child.try_wait().map_err(|error| StartError::Embedded { reason: error.to_string() })?;
+            if let Some(status) = ended {
+                return Err(self.failed(&format!("it ended with {status}")));
             }
             if Instant::now() > deadline {
-                return Err(failed(format!(
-                    "it does not listen after {START_DEADLINE:?}: {}",
-                    self.last_words()
-                )));
+                return Err(self.failed(&format!("it does not listen after {START_DEADLINE:?}")));
             }
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Why the server did not start, as its log tells it.
+    fn failed(&self, what: &str) -> StartError {
+        let log = std::fs::read_to_string(self.directory.join("nats.log")).unwrap_or_default();
+        match taken(&log) {
+            Some(address) => StartError::PortInUse { address },
+            None => StartError::Embedded { reason: format!("{what}: {}", last_words(&log)) },
         }
     }
 
@@ -115,13 +139,6 @@ impl Embedded {
             nats_url: ports.nats.into_iter().next()?,
             monitor_url: ports.monitoring.into_iter().next()?,
         })
-    }
-
-    /// The end of the server's log, for an error message.
-    fn last_words(&self) -> String {
-        let text = std::fs::read_to_string(self.directory.join("nats.log")).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().rev().take(5).collect();
-        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
 
     fn config(&self, (nats, monitor): (u16, u16)) -> String {
@@ -144,27 +161,81 @@ impl Embedded {
     }
 
     fn pid_file(&self) -> PathBuf {
-        self.directory.join("nats.pid")
-    }
-
-    /// A process that was killed leaves its server behind; it holds the store and must go first.
-    async fn stop_former(&self) {
-        let Ok(text) = std::fs::read_to_string(self.pid_file()) else { return };
-        let Ok(pid) = text.trim().parse::<u32>() else { return };
-        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let ours = self.directory.join("nats.conf").display().to_string();
-        if !String::from_utf8_lossy(&command).contains(&ours) {
-            return;
-        }
-        tracing::warn!(pid, "stopping the server that a former process left behind");
-        terminate(pid).await;
+        self.directory.join(PID_FILE)
     }
 }
 
-fn lock(directory: &Path) -> Result<std::fs::File, std::fs::TryLockError> {
-    let file = std::fs::File::create(directory.join("lock")).map_err(std::fs::TryLockError::Error)?;
-    file.try_lock()?;
-    Ok(file)
+/// Stops the server that a killed process left behind on a data directory, and says which process it
+/// was. None where none is left; an error where a live process uses the store.
+pub async fn reap(data_dir: &Path) -> Result<Option<u32>, StartError> {
+    let directory = data_dir.join(DIRECTORY);
+    let directory = match directory.canonicalize() {
+        Ok(directory) => directory,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StartError::DataDir { path: data_dir.to_path_buf(), source }),
+    };
+    let _lock = lock(&directory, data_dir)?;
+    Ok(stop_former(&directory).await)
+}
+
+/// A process that was killed leaves its server behind; it holds the store and must go first.
+async fn stop_former(directory: &Path) -> Option<u32> {
+    let text = std::fs::read_to_string(directory.join(PID_FILE)).ok()?;
+    let pid = text.trim().parse::<u32>().ok()?;
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let ours = directory.join("nats.conf").display().to_string();
+    if !String::from_utf8_lossy(&command).contains(&ours) {
+        return None;
+    }
+    tracing::warn!(pid, "stopping the server that a former process left behind");
+    terminate(pid).await;
+    Some(pid)
+}
+
+/// Takes the store for this process.
+fn lock(directory: &Path, data_dir: &Path) -> Result<std::fs::File, StartError> {
+    let unusable = |source| StartError::DataDir { path: data_dir.to_path_buf(), source };
+    let file = std::fs::File::create(directory.join("lock")).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(StartError::DataDirInUse { path: data_dir.to_path_buf() })
+        }
+        Err(std::fs::TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
+/// Refuses a port that another program holds, before a server is started only to say so. Between
+/// this look and the server's own somebody may take it; then the server's log tells.
+fn free(port: u16) -> Result<(), StartError> {
+    if port == 0 {
+        return Ok(());
+    }
+    let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, port));
+    match std::net::TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(StartError::PortInUse { address: address.to_string() })
+        }
+        Err(error) => Err(StartError::Embedded { reason: format!("listening on `{address}`: {error}") }),
+    }
+}
+
+/// The address that the server could not have, from its log.
+fn taken(log: &str) -> Option<String> {
+    let line = log.lines().find(|line| line.contains("address already in use"))?;
+    let (_, after) = line.split_once("listen tcp ")?;
+    Some(after.split(": ").next().unwrap_or(after).to_owned())
+}
+
+/// What the server complained of, or the end of its log where it complained of nothing.
+fn last_words(log: &str) -> String {
+    let complaint = |line: &&str| line.contains("[FTL]") || line.contains("[ERR]");
+    let mut lines: Vec<&str> = log.lines().rev().filter(complaint).take(LAST_WORDS).collect();
+    if lines.is_empty() {
+        lines = log.lines().rev().take(LAST_WORDS).collect();
+    }
+    lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
 }
 
 /// Tells a process to end and waits until it has; after the deadline it is killed.
@@ -199,31 +270,65 @@ pub async fn stop(mut child: Child) {
 /// The program: as configured, or of the right version on the PATH, or as `make tools` left it.
 pub fn find(configured: Option<&Path>) -> Result<PathBuf, StartError> {
     if let Some(program) = configured {
-        return match version(program) {
-            Some(version) if version == NATS_VERSION => Ok(program.to_path_buf()),
-            Some(found) => Err(StartError::ServerVersion { program: program.to_path_buf(), found }),
-            None => Err(StartError::ServerMissing { looked: vec![program.to_path_buf()] }),
-        };
+        return named(program, "the setting `nats_server`");
     }
-    let mut candidates: Vec<PathBuf> =
-        std::env::var_os("ORRERY_NATS_SERVER").map(PathBuf::from).into_iter().collect();
+    if let Some(program) = std::env::var_os("ORRERY_NATS_SERVER") {
+        return named(Path::new(&program), "`ORRERY_NATS_SERVER`");
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    candidates.extend(std::env::split_paths(&path).map(|directory| directory.join("nats-server")));
+    let mut candidates: Vec<PathBuf> =
+        std::env::split_paths(&path).map(|directory| directory.join("nats-server")).collect();
     candidates.push(PathBuf::from(".tools/nats-server"));
     if let Ok(executable) = std::env::current_exe() {
-        let above = executable.ancestors().map(|directory| directory.join(".tools/nats-server"));
-        candidates.extend(above);
+        candidates.extend(executable.ancestors().map(|directory| directory.join(".tools/nats-server")));
     }
-    let found =
-        candidates.iter().find(|program| version(program).is_some_and(|version| version == NATS_VERSION));
-    found.cloned().ok_or(StartError::ServerMissing { looked: candidates })
+    let mut seen = Vec::new();
+    for program in candidates.into_iter().filter(|program| program.is_file()) {
+        match version(&program) {
+            Ok(version) if version == NATS_VERSION => return Ok(program),
+            Ok(version) => seen.push(format!("`{}` is version {version}", program.display())),
+            Err(reason) => seen.push(format!("`{}`: {reason}", program.display())),
+        }
+    }
+    if seen.is_empty() {
+        seen.push("neither on the PATH nor in `.tools`".to_owned());
+    }
+    Err(StartError::ServerMissing { seen: seen.join(", ") })
 }
 
-fn version(program: &Path) -> Option<String> {
-    if !program.is_file() {
-        return None;
+/// The program that somebody named: that one or none.
+fn named(program: &Path, named_by: &'static str) -> Result<PathBuf, StartError> {
+    let program = program.to_path_buf();
+    match version(&program) {
+        Ok(version) if version == NATS_VERSION => Ok(program),
+        Ok(found) => Err(StartError::ServerVersion { program, found }),
+        Err(reason) => Err(StartError::ServerUnusable { named_by, program, reason }),
     }
-    let output = std::process::Command::new(program).arg("--version").output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    text.trim().strip_prefix("nats-server: v").map(str::to_owned)
+}
+
+/// What a program says when it is asked for its version, or why it is no `nats-server`.
+fn version(program: &Path) -> Result<String, String> {
+    let metadata = std::fs::metadata(program).map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    let asked = std::process::Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    let output = asked.map_err(|error| format!("it can not be run: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match text.trim().strip_prefix("nats-server: v") {
+        Some(version) => Ok(version.to_owned()),
+        None => Err(format!("`--version` names none ({})", output.status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_log_tells_which_address_is_taken_and_otherwise_what_was_wrong() {
+        let log = "[1] [INF] Starting\n[1] [FTL] Error listening on port: 127.0.0.1:4222, \"listen tcp 127.0.0.1:4222: bind: address already in use\"\n";
+        assert_eq!(super::taken(log).as_deref(), Some("127.0.0.1:4222"));
+        let log = "[1] [FTL] no space left\n[1] [INF] Restored 7 messages\n";
+        assert_eq!((super::taken(log), super::last_words(log)), (None, "[1] [FTL] no space left".to_owned()));
+        assert_eq!(super::last_words("[1] [INF] Starting"), "[1] [INF] Starting");
+    }
 }

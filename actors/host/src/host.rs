@@ -4,15 +4,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors_runtime::bounds::Bounds;
 use actors_runtime::lease::{Placement, chain};
-use actors_runtime::supervision::{Child, Intensity, Restart, Supervisor, Work};
-use bus_client::{Bus, Profile};
+use actors_runtime::quarantine::Quarantine;
+use actors_runtime::supervision::{Child, Intensity, Report, Restart, Supervisor, Work};
+use bus_client::halts::HaltFollower;
+use bus_client::{Bus, HaltWatch, NatsConfig, Profile};
+use bus_schemas::Key;
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigError};
 use crate::embedded::{self, Embedded, Listening};
+use crate::healer::{self, Healer};
+use crate::webhook::Webhook;
 
 /// How long stopping may take in all, before what still runs is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -30,14 +36,20 @@ const ROOT: Intensity = Intensity { failures: 5, within: Duration::from_secs(60)
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration is no good.
-    #[error("reading the configuration")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
-    /// No program to start.
-    #[error("no nats-server {NATS} was found", NATS = embedded::NATS_VERSION)]
-    ServerMissing { looked: Vec<PathBuf> },
+    /// No program to start; `seen` says what was there instead.
+    #[error("no nats-server {NATS} was found: {seen}", NATS = embedded::NATS_VERSION)]
+    ServerMissing { seen: String },
+    /// What was set as the program is none.
+    #[error("{named_by} is `{program}`, and that is no nats-server: {reason}")]
+    ServerUnusable { named_by: &'static str, program: PathBuf, reason: String },
     /// The configured program is another version.
     #[error("`{program}` is version {found}, not {NATS}", NATS = embedded::NATS_VERSION)]
     ServerVersion { program: PathBuf, found: String },
+    /// Another program listens where the embedded server shall.
+    #[error("the embedded nats-server can not listen on `{address}`: another program does")]
+    PortInUse { address: String },
     /// The embedded server did not start.
     #[error("starting the embedded nats-server: {reason}")]
     Embedded { reason: String },
@@ -50,11 +62,14 @@ pub enum StartError {
     /// NATS can not be used.
     #[error("using NATS")]
     Bus(#[from] bus_client::Error),
+    /// Somebody wanted the start to end.
+    #[error("the start was interrupted")]
+    Interrupted,
     /// The supervision tree did not start.
     #[error("starting the supervision tree: {reason}")]
     Supervision { reason: String },
     /// Partitions do not answer.
-    #[error("{missing} partitions do not answer after {waited:?}: {reason}")]
+    #[error("{missing} partitions do not answer after {:.0} s: {reason}", .waited.as_secs_f64())]
     NotReady { missing: usize, waited: Duration, reason: String },
 }
 
@@ -63,12 +78,14 @@ impl StartError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Config(_) => "bad-setting",
-            Self::ServerMissing { .. } => "nats-server-missing",
+            Self::ServerMissing { .. } | Self::ServerUnusable { .. } => "nats-server-missing",
             Self::ServerVersion { .. } => "nats-server-version",
+            Self::PortInUse { .. } => "nats-port-in-use",
             Self::Embedded { .. } => "nats-server-failed",
             Self::DataDir { .. } => "data-dir-unusable",
             Self::DataDirInUse { .. } => "data-dir-in-use",
             Self::Bus(error) => error.code(),
+            Self::Interrupted => "interrupted",
             Self::Supervision { .. } => "supervision-failed",
             Self::NotReady { .. } => "not-ready",
         }
@@ -80,13 +97,18 @@ impl StartError {
             Self::ServerMissing { .. } => {
                 "run `make tools`, or set `nats_server` to the program, or `nats.url` to a running server"
             }
-            Self::ServerVersion { .. } => "set `nats_server` to version 2.15.1, or remove the setting",
-            Self::Embedded { .. } => {
-                "see `nats/nats.log` in the data directory; with a port in use choose another `--nats-port`, or 0"
+            Self::ServerUnusable { .. } => {
+                "set it to a `nats-server` program of version 2.15.1, or remove the setting"
             }
+            Self::ServerVersion { .. } => "set `nats_server` to version 2.15.1, or remove the setting",
+            Self::PortInUse { .. } => {
+                "choose another `--nats-port`, or 0 for a free one; a system that runs there is stopped by `orrery down` with its data directory"
+            }
+            Self::Embedded { .. } => "see `nats/nats.log` in the data directory",
             Self::DataDir { .. } => "choose another `--data-dir`, or mend its permissions",
             Self::DataDirInUse { .. } => "stop that one with `orrery down`, or choose another `--data-dir`",
             Self::Bus(error) => error.hint(),
+            Self::Interrupted => "the same command again starts anew",
             Self::Supervision { .. } => "start again; if it repeats, run with `-v` and report it",
             Self::NotReady { .. } => "another host may hold the partitions; `orrery doctor` shows who",
         }
@@ -123,45 +145,110 @@ pub struct Running {
     stopping: CancellationToken,
 }
 
+/// What was started so far, in the order in which it is stopped; the servers last.
+#[derive(Debug, Default)]
+struct Branches {
+    edges: Vec<Supervisor>,
+    servers: Option<Supervisor>,
+}
+
 /// Starts the embedded server where no URL is given, connects, and starts partitions and agents.
+/// A start that fails leaves nothing running.
 pub async fn start(config: &Config) -> Result<Running, StartError> {
+    start_unless(config, std::future::pending()).await
+}
+
+/// As [`start`], and gives up when `interrupted` resolves first.
+pub async fn start_unless(
+    config: &Config,
+    interrupted: impl Future<Output = ()>,
+) -> Result<Running, StartError> {
     if let Some(mistake) = config.mistakes().into_iter().next() {
         return Err(mistake.into());
     }
     std::fs::create_dir_all(&config.data_dir)
         .map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
-    let supervision = |error: ractor::SpawnErr| StartError::Supervision { reason: error.to_string() };
-    let root = Supervisor::root("orrery", ROOT).await.map_err(supervision)?;
+    let (told, reports) = tokio::sync::mpsc::channel(healer::REPORTS_MAX);
+    let root = Supervisor::root_reporting("orrery", ROOT, told).await.map_err(supervision)?;
+    let mut branches = Branches::default();
+    let started = tokio::select! {
+        started = start_below(config, &root, reports, &mut branches) => started,
+        () = interrupted => Err(StartError::Interrupted),
+    };
+    match started {
+        Ok((bus, addresses, serving)) => {
+            let host = config.host.then(|| host_name(config));
+            let Branches { mut edges, servers } = branches;
+            edges.extend(servers);
+            let stopping = CancellationToken::new();
+            Ok(Running { bus, addresses, root, edges, serving, host, stopping })
+        }
+        Err(error) => {
+            // The server is a process of its own: it would outlive this one.
+            stop_all(&root, branches.edges.iter().chain(&branches.servers)).await;
+            Err(error)
+        }
+    }
+}
+
+fn supervision(error: ractor::SpawnErr) -> StartError {
+    StartError::Supervision { reason: error.to_string() }
+}
+
+/// Everything that can fail once there is a root to stop it.
+async fn start_below(
+    config: &Config,
+    root: &Supervisor,
+    reports: tokio::sync::mpsc::Receiver<Report>,
+    branches: &mut Branches,
+) -> Result<(Bus, Addresses, watch::Receiver<usize>), StartError> {
     let mut nats = config.nats.clone();
-    let stopping = CancellationToken::new();
-    let mut servers = None;
     if nats.url.is_none() {
         let branch = root.below("server", BRANCH).await.map_err(supervision)?;
+        branches.servers = Some(branch.clone());
         let listening = start_server(config, &branch).await?;
         nats.url = Some(listening.nats_url);
         nats.monitor_url = Some(listening.monitor_url);
-        servers = Some(branch);
     }
     let bus = Bus::connect(&nats).await?;
     let (serving_sender, serving) = watch::channel(0);
-    let mut edges = Vec::new();
+    crate::panics::serving(serving.clone());
+    let bounds = Bounds::default();
+    if config.agents || config.host {
+        let settings = root.below("settings", BRANCH).await.map_err(supervision)?;
+        branches.edges.push(settings.clone());
+        settings.start(crate::live::child(&bus, &host_name(config), &bounds));
+    }
     if config.agents {
         let agents = root.below("agents", BRANCH).await.map_err(supervision)?;
+        branches.edges.push(agents.clone());
         for (agent, capacity) in actors_agents::catalog::shipped() {
             agents.start(worker(&bus, agent, capacity, &host_name(config)));
         }
-        edges.push(agents);
     }
+    let quarantine = Quarantine::default();
     if config.host {
+        // Before any partition is served: what was kept apart stays so.
+        healer::load_quarantine(&bus, &quarantine).await?;
         let failures = PARTITION_FAILURES * usize::from(config.nats.partitions.get());
         let intensity = Intensity { failures, ..BRANCH };
-        let partitions = root.below("partitions", intensity).await.map_err(supervision)?;
         let placements = root.below("lease", BRANCH).await.map_err(supervision)?;
-        placements.start(placement(&bus, config, &partitions, Arc::new(serving_sender)));
+        branches.edges.push(placements.clone());
+        let partitions = root.below("partitions", intensity).await.map_err(supervision)?;
+        branches.edges.push(partitions.clone());
+        let (halts, follower) = bus.halts().await?;
+        placements.start(following(follower));
+        let kept = (&bounds, &quarantine, &halts);
+        placements.start(placement(&bus, config, &partitions, Arc::new(serving_sender), kept));
         placements.start(forwarder(&bus));
-        edges.extend([placements, partitions]);
+        if let Some(url) = &config.dead_letters.webhook {
+            placements.start(webhook(&bus, url));
+        }
     }
-    edges.extend(servers);
+    // Stopped behind the partitions, so that it can tell of their end.
+    let healers = root.below("healer", BRANCH).await.map_err(supervision)?;
+    branches.edges.push(healers.clone());
+    healers.start(healer(&bus, &nats, config, quarantine, reports));
     let addresses = Addresses {
         nats_url: bus.url().to_owned(),
         monitor_url: nats.monitor_url.clone(),
@@ -170,8 +257,15 @@ pub async fn start(config: &Config) -> Result<Running, StartError> {
         partitions: nats.partitions.get(),
         server_version: bus.server_version(),
     };
-    let host = config.host.then(|| host_name(config));
-    Ok(Running { bus, addresses, root, edges, serving, host, stopping })
+    Ok((bus, addresses, serving))
+}
+
+/// Stops branch after branch, and then what is left.
+async fn stop_all(root: &Supervisor, branches: impl Iterator<Item = &Supervisor>) {
+    for branch in branches {
+        branch.shutdown(STOP_DEADLINE).await;
+    }
+    root.shutdown(STOP_DEADLINE).await;
 }
 
 /// The host's name: the same for every process on one data directory, so that a process that was
@@ -209,6 +303,25 @@ async fn start_server(config: &Config, branch: &Supervisor) -> Result<Listening,
     Ok(listening)
 }
 
+fn healer(
+    bus: &Bus,
+    nats: &NatsConfig,
+    config: &Config,
+    quarantine: Quarantine,
+    reports: tokio::sync::mpsc::Receiver<Report>,
+) -> Child {
+    let healer = Healer {
+        bus: bus.clone(),
+        nats: nats.clone(),
+        host: Key::parse(&host_name(config)).expect("the name of a host is checked"),
+        data_dir: config.data_dir.clone(),
+        is_host: config.host,
+        quarantine,
+        reports: Arc::new(tokio::sync::Mutex::new(reports)),
+    };
+    healer.child()
+}
+
 fn worker(bus: &Bus, agent: Arc<dyn actors_agents::Agent>, capacity: usize, host: &str) -> Child {
     let agent_name = agent.card().name.to_string();
     let (bus, name) = (bus.clone(), format!("{host}-{agent_name}"));
@@ -224,9 +337,11 @@ fn placement(
     config: &Config,
     partitions: &Supervisor,
     serving: Arc<watch::Sender<usize>>,
+    (bounds, quarantine, halts): (&Bounds, &Quarantine, &HaltWatch),
 ) -> Child {
     let registry = Arc::new(actors_logic::registry());
     let (bus, host, partitions) = (bus.clone(), host_name(config), partitions.clone());
+    let (bounds, quarantine, halts) = (bounds.clone(), quarantine.clone(), halts.clone());
     let work: Work = Arc::new(move |stop| {
         let placement = Placement::new(
             bus.clone(),
@@ -235,9 +350,37 @@ fn placement(
             partitions.clone(),
             Arc::clone(&serving),
         );
+        let placement = placement.bounds(bounds.clone()).quarantine(quarantine.clone()).halts(halts.clone());
         Box::pin(async move { placement.run(stop).await.map_err(|error| chain(&error)) })
     });
     Child { name: "placement".into(), restart: Restart::Always, work }
+}
+
+/// Keeps what stands still known to the partitions.
+fn following(follower: HaltFollower) -> Child {
+    let work: Work = Arc::new(move |stop| {
+        let follower = follower.clone();
+        Box::pin(async move {
+            tokio::select! {
+                never = follower.run() => match never {},
+                () = stop.cancelled() => Ok(()),
+            }
+        })
+    });
+    Child { name: "halts".into(), restart: Restart::Always, work }
+}
+
+/// Tells of dead letters; the hosts share it.
+fn webhook(bus: &Bus, url: &str) -> Child {
+    let (bus, url) = (bus.clone(), url.to_owned());
+    let work: Work = Arc::new(move |stop| {
+        let webhook = Webhook::new(bus.clone(), &url);
+        Box::pin(async move {
+            let webhook = webhook.map_err(|error| chain(&error))?;
+            webhook.run(stop).await.map_err(|error| chain(&error))
+        })
+    });
+    Child { name: "dead-letter-webhook".into(), restart: Restart::Always, work }
 }
 
 /// Sends asks on that came without a partition; the hosts share them.
@@ -322,9 +465,6 @@ impl Running {
     /// Stops in good order: agents first, then partitions, the server last.
     pub async fn stop(self) {
         self.stopping.cancel();
-        for edge in &self.edges {
-            edge.shutdown(STOP_DEADLINE).await;
-        }
-        self.root.shutdown(STOP_DEADLINE).await;
+        stop_all(&self.root, self.edges.iter()).await;
     }
 }

@@ -4,8 +4,12 @@
 
 pub mod config;
 pub mod embedded;
+pub mod healer;
 pub mod host;
+mod live;
+pub mod panics;
 pub mod telemetry;
+mod webhook;
 
 pub use config::{Config, ConfigError};
-pub use host::{Addresses, Running, StartError, start};
+pub use host::{Addresses, Running, StartError, start, start_unless};

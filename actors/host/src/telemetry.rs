@@ -1,8 +1,10 @@
 //! Logs and traces: structured lines on stderr, and OTLP where an endpoint is configured.
 
 mod json;
+pub(crate) mod recent;
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use opentelemetry::global;
 use opentelemetry::trace::TracerProvider;
@@ -13,7 +15,7 @@ use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{EnvFilter, Layer, reload};
 
 use crate::config::Config;
 
@@ -49,10 +51,38 @@ pub struct Logs {
     pub filter: Option<&'static str>,
 }
 
+/// How to change what is logged.
+struct Reload {
+    /// What the process was started with.
+    started_with: &'static str,
+    /// Whether the environment said it, and so nobody else does.
+    fixed: bool,
+    set: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
+}
+
+/// Set by the first [`init`] of the process.
+static RELOAD: OnceLock<Reload> = OnceLock::new();
+
+/// Logs by these directives from now on; none for those with which the process was started. Where
+/// `ORRERY_LOG` is set, or somebody else installed the subscriber, nothing changes. The error says why
+/// the directives can not be used.
+pub(crate) fn log_by(directives: Option<&str>) -> Result<(), String> {
+    let started_with = RELOAD.get().map_or(DEFAULT_FILTER, |reload| reload.started_with);
+    let filter = EnvFilter::try_new(directives.unwrap_or(started_with)).map_err(|error| error.to_string())?;
+    match RELOAD.get().filter(|reload| !reload.fixed) {
+        Some(reload) => (reload.set)(filter).map_err(|error| error.to_string()),
+        None => Ok(()),
+    }
+}
+
 /// Installs logging and tracing for the process. A second call changes nothing.
 pub fn init(config: &Config, logs: Logs) -> Guard {
-    let filter = EnvFilter::try_from_env("ORRERY_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(logs.filter.unwrap_or(DEFAULT_FILTER)));
+    let started_with = logs.filter.unwrap_or(DEFAULT_FILTER);
+    let (filter, fixed) = match EnvFilter::try_from_env("ORRERY_LOG") {
+        Ok(filter) => (filter, true),
+        Err(_) => (EnvFilter::new(started_with), false),
+    };
+    let (filter, handle) = reload::Layer::new(filter);
     let ansi = logs.file.is_none() && std::io::stderr().is_terminal();
     let writer = match logs.file {
         Some(file) => BoxMakeWriter::new(std::sync::Arc::new(file)),
@@ -71,8 +101,15 @@ pub fn init(config: &Config, logs: Logs) -> Guard {
             .with_tracer(provider.tracer("orrery"))
             .with_filter(EnvFilter::new("info,h2=off,hyper=off,reqwest=off"))
     });
+    let recent = recent::Recent.with_filter(EnvFilter::new("info,h2=off,hyper=off,reqwest=off"));
     // Somebody else may have installed a subscriber: a test, or an embedding program.
-    let _ = tracing_subscriber::registry().with(traces).with(lines.with_filter(filter)).try_init();
+    let installed =
+        tracing_subscriber::registry().with(traces).with(recent).with(lines.with_filter(filter)).try_init();
+    if installed.is_ok() {
+        let set = Box::new(move |filter| handle.reload(filter));
+        // Only one subscriber can be installed, so this is the first and only one.
+        let _ = RELOAD.set(Reload { started_with, fixed, set });
+    }
     Guard { provider }
 }
 

@@ -11,6 +11,8 @@
 //! | `register` | `worker-registered` if anything is new; the timer `heartbeat-<worker>`; offers |
 //! | `heartbeat` | the timer is set anew; refused for a worker that is not known |
 //! | `deregister` | `worker-deregistered`, offers with what remains |
+//! | `hold` | `held` if it is new; its lanes are told, now and when it serves another one |
+//! | `ease` | `eased`, and its lanes are told |
 //! | `miss-heartbeat` | `worker-lost`, offers with what remains |
 
 mod decide;

@@ -19,11 +19,14 @@
 //! | `offer-agent` | `agent-offered` if it is new, `assigned`… |
 //! | `set-cap` | `cap-set` if it is new, `assigned`… |
 
+mod bounds;
 mod decide;
+mod explain;
 mod queue;
 mod state;
 #[cfg(test)]
 mod tests;
+mod valve;
 
 use actors_core::{Context, Decision, Entity, Refusal};
 use bus_schemas::commands::broker::Command;

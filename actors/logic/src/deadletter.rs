@@ -1,10 +1,26 @@
 //! `deadletter`: what could not be done, why, and where it came from. The key is the entry.
 //!
-//! States: nothing yet, recorded. Invariant: an entry, once recorded, never changes.
+//! ```text
+//! waiting ──(redrive)──→ redriving ──(done)──→ redriven
+//!   ▲  │                     │  │                 │
+//!   │  └──(drop)──→ dropped ◀┘  │          (fails again)
+//!   └──────(fails again)────────┴─────────────────┘
+//! ```
+//!
+//! Invariants:
+//! - The entry as it was recorded never changes; an edit stands beside it.
+//! - Every entry is in one of the four states: what came in is what waits, is redriven or is dropped.
+//! - What fails again is the same entry, never another one.
+//! - One payload is redriven at most [`REDRIVES_MAX`] times.
+//! - A redrive sends at most one command, under the correlation and the trace of the original.
 //!
 //! | command | leads to |
 //! | --- | --- |
-//! | `record` | `recorded`; the same again nothing; another one is refused: `entry-exists` |
+//! | `record` | `recorded`; the same again nothing; a failed task that fails again `returned`; another entry is refused: `entry-exists` |
+//! | `edit` | `edited` |
+//! | `redrive` | `redrive-started` and the command; of a failed task `retry` of its root |
+//! | `settle-redrive` | `redriven` or `returned`, and the campaign is told |
+//! | `drop` | `dropped` |
 
 mod decide;
 mod state;
@@ -15,7 +31,8 @@ use actors_core::{Context, Decision, Entity, Refusal};
 use bus_schemas::commands::deadletter::Command;
 use bus_schemas::events::deadletter::Event;
 
-pub use state::State;
+pub use decide::{REDRIVES_MAX, TASK_CALLER};
+pub use state::{State, Status};
 
 /// The kind `deadletter`.
 #[derive(Debug)]

@@ -10,6 +10,12 @@ pub mod task;
 pub mod agent;
 pub mod broker;
 
+pub mod breaker;
+pub mod halt;
+pub mod healer;
+
+pub mod campaign;
+pub mod config;
 pub mod deadletter;
 pub mod probe;
 pub mod schedule;
@@ -20,7 +26,12 @@ pub fn registry() -> actors_core::Registry {
         .with::<task::Task>()
         .with::<agent::Agent>()
         .with::<broker::Broker>()
+        .with::<breaker::Breaker>()
+        .with::<healer::Healer>()
+        .with::<halt::Halt>()
         .with::<deadletter::DeadLetter>()
+        .with::<campaign::Campaign>()
+        .with::<config::Config>()
         .with::<schedule::Schedule>()
         .with::<probe::Probe>()
 }

@@ -15,7 +15,7 @@
 //! | `delete` | `deleted`, no timer |
 
 mod decide;
-mod recurrence;
+pub(crate) mod recurrence;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -34,6 +34,7 @@ impl Entity for Schedule {
     type State = State;
     type Command = Command;
     type Event = Event;
+    const RESTS_UNDER_HALT: bool = true;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)

@@ -43,8 +43,10 @@ mod view;
 mod tests;
 
 use actors_core::{Context, Decision, Entity, Refusal};
+use bus_schemas::EntityAddress;
 use bus_schemas::commands::task::Command;
 use bus_schemas::events::task::Event;
+use bus_schemas::halts::{Halts, Subject};
 
 pub use state::{Child, Effect, Phase, State};
 pub use view::view;
@@ -60,6 +62,19 @@ impl Entity for Task {
     type Command = Command;
     type Event = Event;
     const KEEPS_ORIGIN: bool = true;
+    const RESTS_UNDER_HALT: bool = true;
+
+    fn admit(command: &Command, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal> {
+        let Command::Submit(submission) = command else { return Ok(()) };
+        let subject = Subject { lane: &submission.lane, agent: None, task: &entity.key };
+        match halts.covering(subject) {
+            None => Ok(()),
+            Some((_, standing)) => {
+                Err(Refusal::new("halted", format!("new work is halted: {}", standing.reason))
+                    .hint("`orrery halts` shows since when; submit it again once the halt is lifted"))
+            }
+        }
+    }
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)

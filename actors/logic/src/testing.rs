@@ -19,5 +19,5 @@ pub(crate) fn key(text: &str) -> Key {
 
 /// What sending `command` to `to` looks like in a decision.
 pub(crate) fn sent<C: WireCommand>(to: &str, command: &C) -> Send {
-    Send { to: address(to), body: Body::json(command) }
+    Send::new(address(to), Body::json(command))
 }

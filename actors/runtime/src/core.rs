@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use actors_core::Registry;
-use bus_client::ReplyTo;
+use bus_client::{HaltWatch, ReplyTo};
 use bus_schemas::ids::Epoch;
 use bus_schemas::record::{CommitRecord, Mail, RECORD_VERSION, Source, Turn};
 use bus_schemas::{
@@ -17,10 +17,12 @@ use bus_schemas::{
 use bytes::Bytes;
 use smol_str::SmolStr;
 
+use crate::bounds::Bounds;
 use crate::decide::{self, Desk};
 use crate::fold::{CACHE_ENTITIES_MAX, Cache, Cached, EntitySnapshot, Loaded};
 use crate::inbox::{Item, Queue, busy_reply, place_id, refusal_reply};
 use crate::journal::{Commit, Committed, Group, InFlight};
+use crate::quarantine::Quarantine;
 use crate::state::{Known, PartitionState};
 
 /// Entities of waiting commands that are loaded at once: enough to hide the round trips of a cold
@@ -44,13 +46,30 @@ pub struct Settings {
     pub record_bytes_max: usize,
     /// Live entities that it keeps.
     pub cache_entities_max: usize,
+    /// The entities that take no commands.
+    pub quarantine: Quarantine,
+    /// What stands still.
+    pub halts: HaltWatch,
+    /// What may change while it runs.
+    pub bounds: Bounds,
 }
 
 impl Settings {
     /// Settings with the default bounds.
     pub fn new(partition: PartitionId, partitions: u16, host: &str, record_bytes_max: usize) -> Self {
         let host = SmolStr::new(host);
-        Self { partition, partitions, host, record_bytes_max, cache_entities_max: CACHE_ENTITIES_MAX }
+        let (cache_entities_max, quarantine) = (CACHE_ENTITIES_MAX, Quarantine::default());
+        let bounds = Bounds::default();
+        Self {
+            partition,
+            partitions,
+            host,
+            record_bytes_max,
+            cache_entities_max,
+            quarantine,
+            halts: HaltWatch::none(),
+            bounds,
+        }
     }
 }
 
@@ -75,6 +94,8 @@ pub struct Core {
     queued_inbox: u64,
     queued_mail: BTreeMap<PartitionId, u64>,
     queued_timers: HashMap<(EntityAddress, SmolStr), Timestamp>,
+    /// Whether a halt stood when timers were looked at last.
+    timers_rest: bool,
     answers: Vec<(ReplyTo, Bytes)>,
     /// Snapshots of entities by the group that must be committed before they are true.
     snapshots: BTreeMap<u64, Vec<(EntityAddress, EntitySnapshot)>>,
@@ -112,6 +133,7 @@ impl Core {
             queued_inbox: 0,
             queued_mail: BTreeMap::new(),
             queued_timers: HashMap::new(),
+            timers_rest: false,
             answers: Vec::new(),
             snapshots: BTreeMap::new(),
             snapshot_wanted: false,
@@ -162,7 +184,7 @@ impl Core {
     /// Takes a message in. A caller for whom there is no room is told so.
     pub fn offer(&mut self, item: Item) {
         match &item.source {
-            Source::Ask if !self.queue.has_room() => {
+            Source::Ask if !self.queue.has_room(self.settings.bounds.queue_items()) => {
                 if let Some(reply_to) = item.reply_to {
                     self.answers.push((reply_to, busy_reply(item.command.id)));
                 }
@@ -185,7 +207,10 @@ impl Core {
 
     /// Queues the timers that are due.
     pub fn fire(&mut self, now: Timestamp) {
-        for timer in self.state.timers.due(now, TIMERS_TAKEN_MAX) {
+        let halted = self.settings.halts.read(|halts| halts.all().is_some());
+        let rests = |entity: &EntityAddress| halted && self.registry.rests_under_halt(&entity.kind);
+        self.timers_rest = halted;
+        for timer in self.state.timers.due(now, TIMERS_TAKEN_MAX, |entity| !rests(entity)) {
             let key = (timer.entity.clone(), timer.name.clone());
             if self.queued_timers.get(&key) == Some(&timer.at) {
                 continue;
@@ -196,9 +221,10 @@ impl Core {
         }
     }
 
-    /// When the loop must look at the timers again: none while all that are due are queued already.
+    /// When the loop must look at the timers again: none while all that are due are queued already,
+    /// and none under a halt, when the next tick is soon enough for those that do not wait.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.state.timers.next().filter(|_| self.queued_timers.is_empty())
+        self.state.timers.next().filter(|_| self.queued_timers.is_empty() && !self.timers_rest)
     }
 
     /// The entities that the next commands need and that are not live.
@@ -274,8 +300,16 @@ impl Core {
         if let (Source::Ask, Ok(entity)) = (&source, &to)
             && !self.is_ours(entity)
         {
-            let refusal = Refusal::new(code::NOT_OWNER, format!("`{entity}` lives in another partition"))
-                .hint("compute the partition from the key's first token, or ask on `request`");
+            let home = entity.partition(self.settings.partitions);
+            let refusal = Refusal::new(code::WRONG_PARTITION, format!("`{entity}` lives in partition {home}"))
+                .hint("compute the partition from the key's first token, or ask on `request`; asking again here does not help");
+            self.answers.extend(reply_to.map(|reply_to| (reply_to, refusal_reply(command.id, refusal))));
+            return;
+        }
+        if source == Source::Ask
+            && let Ok(entity) = &to
+            && let Some(refusal) = self.halted(entity, &command)
+        {
             self.answers.extend(reply_to.map(|reply_to| (reply_to, refusal_reply(command.id, refusal))));
             return;
         }
@@ -291,6 +325,7 @@ impl Core {
             Ok(to) if to.partition(self.settings.partitions) != self.settings.partition => {
                 decide::forward(to, source, command, &desk)
             }
+            Ok(to) if self.settings.quarantine.holds(&to) => decide::quarantined(to, source, command, &desk),
             Ok(to) => match self.cache.get(&to) {
                 None => decide::unknown_kind(to, source, command, &desk),
                 Some(cached) => {
@@ -300,6 +335,15 @@ impl Core {
             },
         };
         self.keep(turn, reply_to);
+    }
+
+    /// Why a command from a caller must not begin its work now.
+    fn halted(&self, entity: &EntityAddress, command: &record::Command) -> Option<Refusal> {
+        self.settings.halts.read(|halts| {
+            // Nearly always none stands.
+            let instance = if halts.is_empty() { return None } else { self.cache.look(entity)? };
+            instance.admit(&command.body, halts, entity).err()
+        })
     }
 
     /// Answers a command that was applied before. An id from an ask that is too old to be known is
@@ -418,6 +462,9 @@ impl Core {
             self.fanned_out = self.fanned_out.max(group);
         }
         self.leaving = rest;
+        if let Some(entities) = self.settings.bounds.cache_entities() {
+            self.cache.keep(entities);
+        }
         self.cache.passivate(self.fanned_out);
     }
 
@@ -482,6 +529,10 @@ impl Core {
     /// Whether a record is in flight.
     pub fn is_committing(&self) -> bool {
         self.in_flight.is_some()
+    }
+    /// Whether another command from outside may be taken in.
+    pub fn has_room(&self) -> bool {
+        self.queue.len() < self.settings.bounds.queue_items()
     }
     /// How many commands wait.
     pub fn waiting(&self) -> usize {

@@ -1,42 +1,104 @@
 //! Crash points: named places where a test kills the process, to see what recovery makes of it.
 //!
 //! They are compiled in with the feature `crash-points` only. `ORRERY_CRASH_AT=<name>:<n>` aborts
-//! the process when the `n`th execution passes the place.
+//! the process when the `n`th execution passes the place. With `ORRERY_CRASH_AT=<name>:<n>:<ms>` the
+//! place stands still for so many milliseconds before, while everything else goes on: what was said
+//! too early is heard.
+//!
+//! The worker has points of its own, in `actors-agents`.
 
 /// All places, in the order of the flow.
-pub const POINTS: [&str; 9] = [
+pub const POINTS: [&str; 24] = [
+    "after-acquire",
+    "before-renewal",
+    "after-renewal",
     "after-takeover",
     "after-decide",
     "before-append",
     "after-append",
     "after-reply",
+    "before-parcel",
+    "before-receipt",
+    "after-receipt",
+    "before-entity-snapshot",
+    "after-entity-snapshot",
     "before-events",
     "after-events",
     "before-jobs",
     "after-jobs",
+    "before-trim",
+    "after-trim",
+    "before-snapshot",
+    "after-snapshot",
+    "before-last-snapshot",
+    "before-release",
+    "after-release",
 ];
 
-/// Aborts the process if a test asked for it here.
 #[cfg(feature = "crash-points")]
-pub fn point(name: &str) {
+mod wanted {
+    //! What the test asked for, read once.
+
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static PASSED: AtomicU64 = AtomicU64::new(0);
-    let wanted = WANTED.get_or_init(|| {
-        let text = std::env::var("ORRERY_CRASH_AT").ok()?;
-        let (name, count) = text.split_once(':')?;
-        Some((name.to_owned(), count.parse().ok()?))
-    });
-    if let Some((place, count)) = wanted
-        && place == name
-        && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *count
-    {
-        std::process::abort();
+    use std::time::Duration;
+
+    /// Records between two snapshots of a partition in a process that is to die: few enough that the
+    /// script of a test passes the places around a snapshot.
+    const SNAPSHOT_RECORDS: u64 = 8;
+
+    /// Where the process is to die.
+    struct Wanted {
+        place: String,
+        pass: u64,
+        /// How long the place stands still before.
+        stands: Duration,
+    }
+
+    fn wanted() -> Option<&'static Wanted> {
+        static WANTED: OnceLock<Option<Wanted>> = OnceLock::new();
+        let read = || {
+            let text = std::env::var("ORRERY_CRASH_AT").ok()?;
+            let mut parts = text.split(':');
+            let (place, pass) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
+            let stands = parts.next().map_or(Some(0), |part| part.parse().ok())?;
+            Some(Wanted { place, pass, stands: Duration::from_millis(stands) })
+        };
+        WANTED.get_or_init(read).as_ref()
+    }
+
+    /// Aborts the process if a test asked for it here.
+    pub fn point(name: &str) {
+        static PASSED: AtomicU64 = AtomicU64::new(0);
+        if let Some(wanted) = wanted()
+            && wanted.place == name
+            && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == wanted.pass
+        {
+            if !wanted.stands.is_zero() {
+                // The other tasks of this thread move to another one.
+                tokio::task::block_in_place(|| std::thread::sleep(wanted.stands));
+            }
+            std::process::abort();
+        }
+    }
+
+    /// Records between two snapshots of a partition: as usual, or few where the process is to die.
+    pub fn snapshot_records(usual: u64) -> u64 {
+        if wanted().is_some() { SNAPSHOT_RECORDS } else { usual }
     }
 }
+
+#[cfg(feature = "crash-points")]
+pub use wanted::{point, snapshot_records};
 
 /// Nothing: crash points are for tests.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub fn point(_: &str) {}
+
+/// As usual: crash points are for tests.
+#[cfg(not(feature = "crash-points"))]
+#[inline]
+pub fn snapshot_records(usual: u64) -> u64 {
+    usual
+}

@@ -1,10 +1,13 @@
 //! Stage 3, decide: one command, one entity, one turn. No I/O, no clock.
 
+use actors_core::decision::Send;
 use actors_core::{Context, Origin, TurnError};
-use bus_schemas::commands::deadletter::{Command as DeadLetterCommand, Entry};
+use bus_schemas::commands::deadletter::{Command as DeadLetterCommand, Entry, Outcome, class};
 use bus_schemas::envelope::code;
+use bus_schemas::payload::Payload;
 use bus_schemas::record::{Command, DeadLetter, Job, Mail, Source, TimerChange, Turn};
-use bus_schemas::{Body, CommandId, EntityAddress, Key, Kind, Refusal, Reply, Revision, Timestamp};
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, CommandId, EntityAddress, Key, Refusal, Reply, Revision, Timestamp};
 use bytes::Bytes;
 use smol_str::SmolStr;
 
@@ -14,7 +17,7 @@ use crate::state::Outbox;
 
 /// The entity named in the turn of a message whose subject names none.
 fn nowhere() -> EntityAddress {
-    EntityAddress::new(Kind::from_static("deadletter"), Key::parse("unreadable").expect("a constant"))
+    EntityAddress::new(DeadLetterCommand::KIND, Key::parse("unreadable").expect("a constant"))
 }
 
 /// What a turn needs beside the entity.
@@ -55,7 +58,10 @@ pub fn decide(
         correlation: command.correlation,
         caller: command.caller.as_ref(),
     };
-    match instance.turn(&command.body, &context) {
+    let deciding = crate::deciding::begin(&to, &command);
+    let turn = instance.turn(&command.body, &context);
+    drop(deciding);
+    match turn {
         Ok(turn) => {
             let revision = instance.revision();
             if !turn.events.is_empty() {
@@ -87,11 +93,8 @@ pub fn decide(
 pub fn unreadable(unreadable: Unreadable, source: Source, command: Command, desk: &Desk<'_>) -> Turn {
     let class = code_of(&unreadable.refusal);
     let about = unreadable.entity.unwrap_or_else(nowhere);
-    let mut turn = refused(nowhere(), source, command, unreadable.refusal, None, desk);
-    bury(&mut turn, &about, class, desk);
-    if let Some(dead) = &mut turn.dead {
-        dead.subject = Some(unreadable.subject);
-    }
+    let mut turn = refusing(nowhere(), source, command, unreadable.refusal, desk);
+    bury(&mut turn, &about, class, Some(unreadable.subject), desk);
     turn
 }
 
@@ -99,6 +102,13 @@ pub fn unreadable(unreadable: Unreadable, source: Source, command: Command, desk
 pub fn unknown_kind(to: EntityAddress, source: Source, command: Command, desk: &Desk<'_>) -> Turn {
     let refusal = Refusal::new(code::UNKNOWN_KIND, format!("no entity of kind `{}` exists here", to.kind));
     refused(to, source, command, refusal, Some(code::UNKNOWN_KIND), desk)
+}
+
+/// The turn of a command for an entity that is kept apart.
+pub fn quarantined(to: EntityAddress, source: Source, command: Command, desk: &Desk<'_>) -> Turn {
+    let refusal = Refusal::new(code::ENTITY_QUARANTINED, format!("`{to}` is quarantined"))
+        .hint(format!("`orrery heal log` says why; `orrery heal release {to}` lets it take commands"));
+    refused(to, source, command, refusal, Some(code::ENTITY_QUARANTINED), desk)
 }
 
 /// The turn of a durable command under an id that another command has. Nobody waits to be told, so it
@@ -173,7 +183,11 @@ fn accepted(
     };
     let mut sends = Vec::with_capacity(decided.sends.len());
     for (index, send) in decided.sends.into_iter().enumerate() {
-        sends.push(mail(desk, &sends, &command, index as u32, send.to, send.body));
+        sends.push(sent(desk, &sends, &entity, &command, index as u32, send));
+    }
+    if let Some(letter) = settled(&source, &command) {
+        let mail = settle(desk, &sends, letter, &command, Outcome::Accepted);
+        sends.push(mail);
     }
     let timers = decided.timers.into_iter().map(|timer| match timer {
         actors_core::decision::Timer::Set { name, at, body } => TimerChange::Set { name, at, body },
@@ -192,6 +206,48 @@ fn accepted(
         reply,
         ..empty(entity, source, command, desk.now)
     }
+}
+
+/// Mail of an entity: under the request that it says, and with its name where it wants to hear what
+/// came of it. Mail has no other caller, so the name is proof that the dead letter sent it.
+fn sent(
+    desk: &Desk<'_>,
+    before: &[Mail],
+    entity: &EntityAddress,
+    cause: &Command,
+    index: u32,
+    send: Send,
+) -> Mail {
+    let mut mail = mail(desk, before, cause, index, send.to, send.body);
+    if let Some(origin) = send.origin {
+        mail.command.correlation = origin.correlation;
+        mail.command.trace = origin.trace.or(cause.trace);
+    }
+    if send.settles && entity.kind == DeadLetterCommand::KIND {
+        mail.command.caller = Some(SmolStr::new(entity.to_string()));
+    }
+    mail
+}
+
+/// The dead letter that waits to hear what came of this command.
+fn settled(source: &Source, command: &Command) -> Option<EntityAddress> {
+    let Source::Mail(..) = source else { return None };
+    // What outsiders send on has a caller of their choice, and no cause.
+    command.cause?;
+    let letter: EntityAddress = command.caller.as_ref()?.parse().ok()?;
+    (letter.kind == DeadLetterCommand::KIND).then_some(letter)
+}
+
+/// Tells a dead letter what came of its redrive, whose id is that of the command that caused it.
+fn settle(
+    desk: &Desk<'_>,
+    before: &[Mail],
+    letter: EntityAddress,
+    command: &Command,
+    outcome: Outcome,
+) -> Mail {
+    let told = DeadLetterCommand::SettleRedrive { redrive: command.cause, outcome };
+    mail(desk, before, command, u32::MAX, letter, Body::json(&told))
 }
 
 /// Mail with the next free number; several of one turn to one receiver count on.
@@ -228,42 +284,88 @@ fn refused(
     class: Option<&'static str>,
     desk: &Desk<'_>,
 ) -> Turn {
-    let reply = refusal_reply(command.id, refusal.clone());
-    let mut turn = Turn { reply, refusal: Some(refusal), ..empty(entity, source, command, desk.now) };
-    if let Some(class) = class {
+    let mut turn = refusing(entity, source, command, refusal, desk);
+    let class = class.or(is_handed_over(&turn).then_some(class::REFUSED));
+    if let Some(letter) = settled(&turn.source, &turn.command) {
+        let (code, message) = turn.refusal.clone().map(|refusal| (refusal.code, refusal.message)).unzip();
+        let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
+        let told = settle(desk, &[], letter, &turn.command, Outcome::Refused { code, message });
+        turn.sends.push(told);
+    } else if let Some(class) = class {
         let about = turn.entity.clone();
-        bury(&mut turn, &about, class, desk);
+        bury(&mut turn, &about, class, None, desk);
     }
     turn
 }
 
+/// Whether the sender has left, so that what is refused must be kept for others to see. What was sent
+/// on from another partition is mail that nothing in the system caused.
+fn is_handed_over(turn: &Turn) -> bool {
+    match turn.source {
+        Source::Inbox(_) => true,
+        Source::Mail(..) => turn.command.cause.is_none(),
+        Source::Ask | Source::Timer(_) => false,
+    }
+}
+
+/// The turn of a command that leads to nothing, and the answer that says so.
+fn refusing(
+    entity: EntityAddress,
+    source: Source,
+    command: Command,
+    refusal: Refusal,
+    desk: &Desk<'_>,
+) -> Turn {
+    let reply = refusal_reply(command.id, refusal.clone());
+    Turn { reply, refusal: Some(refusal), ..empty(entity, source, command, desk.now) }
+}
+
 /// Makes a dead letter of a turn's command, which was meant for `about`.
-fn bury(turn: &mut Turn, about: &EntityAddress, class: &'static str, desk: &Desk<'_>) {
-    let reason = turn.refusal.as_ref().map(|refusal| refusal.message.clone()).unwrap_or_default();
+fn bury(
+    turn: &mut Turn,
+    about: &EntityAddress,
+    class: &'static str,
+    subject: Option<SmolStr>,
+    desk: &Desk<'_>,
+) {
+    let refusal = turn.refusal.clone();
+    let (code, message, hint) =
+        refusal.map(|refusal| (refusal.code, refusal.message, refusal.hint)).unwrap_or_default();
+    let reason = if class == class::REFUSED { format!("{code}: {message}") } else { message };
     let entry = turn.command.id.0.simple().to_string();
     turn.dead = Some(DeadLetter {
         entry: SmolStr::new(&entry),
         class: SmolStr::new_static(class),
         reason: reason.clone(),
-        subject: None,
+        subject: subject.clone(),
     });
     // A dead letter about a dead letter could go on for ever: that one has no entity.
-    if turn.entity.kind.as_str() != "deadletter" || turn.entity == nowhere() {
+    if turn.entity.kind != DeadLetterCommand::KIND || turn.entity == nowhere() {
+        let (command, to) = (&turn.command, (about.kind.as_str(), about.key.as_str()));
         let record = DeadLetterCommand::Record(Entry {
-            class: SmolStr::new_static(class),
-            reason,
-            kind: about.kind.to_string(),
-            key: about.key.to_string(),
-            command_id: turn.command.id,
-            correlation: turn.command.correlation,
-            traceparent: turn.command.trace.map(|trace| trace.to_traceparent()),
-            attempts: 1,
-            at: desk.now,
+            traceparent: command.trace.map(|trace| trace.to_traceparent()),
+            hint,
+            source: Some(SmolStr::new_static(word(&turn.source))),
+            subject: subject.map(Into::into),
+            caller: command.caller.clone(),
+            cause: command.cause,
+            payload: Payload::of(&command.body),
+            ..Entry::new(class, reason, to, (command.id, command.correlation), desk.now)
         });
         let key = Key::parse(&entry).expect("32 hexadecimal digits are a key");
-        let to = EntityAddress::new(Kind::from_static("deadletter"), key);
+        let to = EntityAddress::new(DeadLetterCommand::KIND, key);
         let mail = mail(desk, &[], &turn.command, 0, to, Body::json(&record));
         turn.sends.push(mail);
+    }
+}
+
+/// How a command came, in a word.
+fn word(source: &Source) -> &'static str {
+    match source {
+        Source::Ask => "ask",
+        Source::Inbox(_) => "inbox",
+        Source::Mail(..) => "mail",
+        Source::Timer(_) => "timer",
     }
 }
 

@@ -81,6 +81,10 @@ impl Cache {
     pub fn holds(&self, entity: &EntityAddress) -> bool {
         self.entities.contains(entity)
     }
+    /// A live entity that goes on, looked at without being used.
+    pub fn look(&self, entity: &EntityAddress) -> Option<&dyn Instance> {
+        self.entities.peek(entity)?.instance.as_deref().ok()
+    }
     /// An entity, now the most recently used.
     pub fn get(&mut self, entity: &EntityAddress) -> Option<&mut Cached> {
         self.entities.get_mut(entity)
@@ -89,6 +93,10 @@ impl Cache {
     pub fn insert(&mut self, entity: EntityAddress, loaded: Loaded) {
         let cached = Cached { instance: loaded.instance, group: 0, snapshot: loaded.snapshot };
         self.entities.put(entity, cached);
+    }
+    /// Changes how many entities are kept.
+    pub fn keep(&mut self, bound: usize) {
+        self.bound = NonZeroUsize::new(bound).unwrap_or(NonZeroUsize::MIN);
     }
     /// Lets the least recently used entities go until the bound holds. One whose events are not out
     /// yet stays: its history could not be read back.

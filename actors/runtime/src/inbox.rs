@@ -58,7 +58,7 @@ impl Item {
         let unreadable =
             |entity, refusal| Unreadable { subject: SmolStr::new(&incoming.subject), entity, refusal };
         let to = match subjects.entity(&incoming.subject) {
-            Err(error) => Err(unreadable(None, Refusal::new(code::BAD_SUBJECT, chain(&error)))),
+            Err(error) => Err(unreadable(None, Refusal::new(code::BAD_SUBJECT, crate::lease::chain(&error)))),
             Ok(entity) => match check(content_type.is_some(), &body) {
                 Err(refusal) => Err(unreadable(Some(entity), refusal)),
                 Ok(()) => Ok(entity),
@@ -119,18 +119,6 @@ pub fn place_id(sequence: u64) -> CommandId {
     CommandId::from_text(&format!("inbox {sequence}"))
 }
 
-/// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
 /// The answer to a command that is refused before it is decided.
 pub fn refusal_reply(id: CommandId, refusal: Refusal) -> Bytes {
     let reply = Reply::Refused { command_id: id, refusal };
@@ -155,8 +143,8 @@ pub struct Queue {
 impl Queue {
     /// Whether a command from outside has room. Mail and timers always have: they are bounded by the
     /// commands that caused them, and refusing them could make two partitions wait for each other.
-    pub fn has_room(&self) -> bool {
-        self.outside.len() < QUEUE_ITEMS_MAX
+    pub fn has_room(&self, bound: usize) -> bool {
+        self.outside.len() < bound
     }
     /// Appends a command.
     pub fn push(&mut self, item: Item) {

@@ -8,20 +8,26 @@ use std::time::Duration;
 
 use actors_core::Registry;
 use bus_client::leases::{Lease, Leases};
-use bus_client::{Bus, Error};
+use bus_client::streams::LEASE_TTL;
+use bus_client::{Bus, Error, HaltWatch};
 use bus_schemas::PartitionId;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::bounds::Bounds;
 use crate::core::Settings;
+use crate::crash;
 use crate::inbox::COMMAND_BYTES_MAX;
 use crate::journal::GROUP_BYTES_SHARE;
 use crate::partition::{self, Error as PartitionError};
+use crate::quarantine::Quarantine;
 use crate::supervision::{Child, Restart, Supervisor};
 
 /// How often leases are renewed: four times in a lease's life, so that three renewals may be lost.
 const RENEWAL: Duration = Duration::from_secs(1);
+/// Turns without an answer before another server is tried.
+const FAILED_TURNS: u32 = 2;
 /// The largest group in bytes, whatever the server would take: larger ones only make callers wait.
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
@@ -65,6 +71,9 @@ pub struct Placement {
     runs: u64,
     ended: Ended,
     serving: Arc<watch::Sender<usize>>,
+    quarantine: Quarantine,
+    halts: HaltWatch,
+    bounds: Bounds,
 }
 
 /// How many partitions each of `hosts` runs at most.
@@ -82,13 +91,37 @@ impl Placement {
         serving: Arc<watch::Sender<usize>>,
     ) -> Self {
         let (held, ended) = (BTreeMap::new(), Ended::default());
-        Self { bus, registry, host: host.to_owned(), supervisor, held, runs: 0, ended, serving }
+        let (host, quarantine, bounds) = (host.to_owned(), Quarantine::default(), Bounds::default());
+        let halts = HaltWatch::none();
+        Self { bus, registry, host, supervisor, held, runs: 0, ended, serving, quarantine, halts, bounds }
+    }
+
+    /// Holds partitions to these bounds, whatever they become.
+    #[must_use]
+    pub fn bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    /// What stands still: callers that begin such work are refused, and timers that lead to it wait.
+    #[must_use]
+    pub fn halts(mut self, halts: HaltWatch) -> Self {
+        self.halts = halts;
+        self
+    }
+
+    /// Keeps these entities from commands.
+    #[must_use]
+    pub fn quarantine(mut self, quarantine: Quarantine) -> Self {
+        self.quarantine = quarantine;
+        self
     }
 
     /// Keeps leases until `stop`; then drains and releases all of them.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         let mut tick = tokio::time::interval(RENEWAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut renewed, mut failed) = (Instant::now(), 0);
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -96,8 +129,20 @@ impl Placement {
             }
             // A server that does not answer for a moment is no reason to drop partitions: the
             // leases run out by themselves, and the fence holds in any case.
-            if let Err(error) = self.turn().await {
-                tracing::warn!(%error, "renewing leases");
+            match self.turn().await {
+                Ok(()) => (renewed, failed) = (Instant::now(), 0),
+                Err(error) => {
+                    tracing::warn!(%error, "renewing leases");
+                    failed += 1;
+                }
+            }
+            // One turn may fail while the servers choose a leader. After more the leases have run out,
+            // and another server may know of a majority.
+            if failed >= FAILED_TURNS && renewed.elapsed() > LEASE_TTL {
+                self.bus.change_server().await;
+                (renewed, failed) = (Instant::now(), 0);
+                // What is sent at once would still go to the server that is left, and be lost.
+                tick.reset();
             }
         }
         self.drain().await
@@ -107,7 +152,10 @@ impl Placement {
         self.release_ended().await;
         self.bus.renew_host(&self.host).await?;
         for (partition, held) in self.held.clone() {
-            match self.bus.renew(held.lease, &self.host).await? {
+            crash::point("before-renewal");
+            let renewed = self.bus.renew(held.lease, &self.host).await?;
+            crash::point("after-renewal");
+            match renewed {
                 Some(lease) => {
                     self.held.insert(partition, Held { lease, ..held });
                 }
@@ -143,6 +191,7 @@ impl Placement {
                 continue;
             }
             if let Some(lease) = self.bus.acquire(partition, &self.host).await? {
+                crash::point("after-acquire");
                 self.runs += 1;
                 self.held.insert(partition, Held { lease, run: self.runs, draining: false });
                 self.start(partition);
@@ -153,7 +202,12 @@ impl Placement {
     }
 
     fn start(&self, id: PartitionId) {
-        let settings = Settings::new(id, self.bus.topology().partitions, &self.host, self.record_bytes_max());
+        let settings = Settings {
+            quarantine: self.quarantine.clone(),
+            halts: self.halts.clone(),
+            bounds: self.bounds.clone(),
+            ..Settings::new(id, self.bus.topology().partitions, &self.host, self.record_bytes_max())
+        };
         let (bus, registry) = (self.bus.clone(), Arc::clone(&self.registry));
         let run = Arc::new(Run { partition: id, number: self.runs, ended: Arc::clone(&self.ended) });
         let serving = Arc::clone(&self.serving);
@@ -196,9 +250,11 @@ impl Placement {
                 continue;
             }
             let Some(held) = self.held.remove(&partition) else { continue };
+            crash::point("before-release");
             if let Err(error) = self.bus.release(held.lease).await {
                 tracing::warn!(%partition, %error, "releasing a lease; it runs out by itself");
             }
+            crash::point("after-release");
         }
     }
 
@@ -237,12 +293,15 @@ fn name(partition: PartitionId) -> String {
     format!("partition-{partition}")
 }
 
-/// An error with its causes in one line.
+/// An error with its causes in one line. Some errors say their cause themselves: it is not said twice.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
         source = cause.source();
     }
     text

@@ -10,11 +10,14 @@ pub mod supervision;
 pub mod lease;
 pub mod partition;
 
+pub mod bounds;
 pub mod core;
 pub mod inbox;
 
 pub mod decide;
+pub mod deciding;
 pub mod journal;
+pub mod quarantine;
 
 pub mod fold;
 

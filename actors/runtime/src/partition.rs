@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::core::{Core, Settings};
 use crate::fanout::{self, LAG_RECORDS_MAX, Progress};
 use crate::fold::{self, EntitySnapshot, Loaded};
-use crate::inbox::{Item, QUEUE_ITEMS_MAX, place_id};
+use crate::inbox::{Item, place_id};
 use crate::journal::{self, Committed, Fate};
 use crate::metric::PartitionMetrics;
 use crate::supervision::spawn;
@@ -181,7 +181,7 @@ impl Partition {
             let Some(Some(incoming)) = self.asks.next().now_or_never() else { break };
             self.offer_ask(incoming);
         }
-        while self.core.waiting() < QUEUE_ITEMS_MAX
+        while self.core.has_room()
             && let Some(Some(Ok(entry))) = self.inbox.next().now_or_never()
         {
             self.offer_inbox(entry);
@@ -215,7 +215,7 @@ impl Partition {
 
     /// Waits for the next thing that can wake the loop.
     async fn wait(&mut self, tick: &mut tokio::time::Interval, stop: &CancellationToken) -> Wake {
-        let has_room = self.core.waiting() < QUEUE_ITEMS_MAX;
+        let has_room = self.core.has_room();
         let due = self
             .core
             .next_due()
@@ -373,10 +373,13 @@ impl Partition {
             }
         }
         for (to, mail) in mail_to {
+            crash::point("before-parcel");
             send_parcels(&self.bus, own, to, mail).await;
         }
         for from in senders {
+            crash::point("before-receipt");
             self.send_receipt(from, self.core.mail_committed(from)).await;
+            crash::point("after-receipt");
         }
     }
 
@@ -394,18 +397,22 @@ impl Partition {
         let (bus, name) = (self.bus.clone(), fold::snapshot_name(entity));
         spawn("fold snapshot", async move {
             let bytes = rmp_serde::to_vec(&snapshot).expect("a snapshot is plain data");
+            crash::point("before-entity-snapshot");
             if let Err(error) = bus.put_snapshot(&name, bytes.into()).await {
                 tracing::warn!(%error, "writing a snapshot; the next one will do");
             }
+            crash::point("after-entity-snapshot");
         });
     }
 
     fn write_snapshot(&self, bytes: Vec<u8>) {
         let (bus, name) = (self.bus.clone(), takeover::snapshot_name(self.core.partition()));
         spawn("partition snapshot", async move {
+            crash::point("before-snapshot");
             if let Err(error) = bus.put_named(&name, &bytes).await {
                 tracing::warn!(%error, "writing a partition's snapshot; the next one will do");
             }
+            crash::point("after-snapshot");
         });
     }
 
@@ -416,12 +423,14 @@ impl Partition {
             self.trimmed = self.applied;
             let (bus, own, applied) = (self.bus.clone(), self.core.partition(), self.applied);
             spawn("inbox trim", async move {
+                crash::point("before-trim");
                 if let Err(error) = bus.trim_inbox(own, applied).await {
                     tracing::warn!(%error, "trimming the inbox; the next trim will do");
                 }
+                crash::point("after-trim");
             });
         }
-        if self.core.state.last.0 >= self.last_snapshot.0 + SNAPSHOT_RECORDS {
+        if self.core.state.last.0 >= self.last_snapshot.0 + crash::snapshot_records(SNAPSHOT_RECORDS) {
             self.core.want_snapshot();
         }
         self.metrics.queue.set(self.core.waiting() as f64);
@@ -458,6 +467,7 @@ impl Partition {
         self.core.want_snapshot();
         if let Some(snapshot) = self.core.take_snapshot() {
             let name = takeover::snapshot_name(self.core.partition());
+            crash::point("before-last-snapshot");
             if let Err(error) = self.bus.put_named(&name, &snapshot).await {
                 tracing::warn!(%error, "writing the last snapshot; the takeover will read more of the log");
             }

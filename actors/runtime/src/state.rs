@@ -170,9 +170,10 @@ impl Timers {
     pub fn next(&self) -> Option<Timestamp> {
         self.due.keys().next().map(|(at, ..)| *at)
     }
-    /// The timers that are due, earliest first, at most `bound`.
-    pub fn due(&self, now: Timestamp, bound: usize) -> Vec<Timer> {
-        let rows = self.due.iter().take_while(|((at, ..), _)| *at <= now).take(bound);
+    /// The timers that are due and `wanted`, earliest first, at most `bound`.
+    pub fn due(&self, now: Timestamp, bound: usize, wanted: impl Fn(&EntityAddress) -> bool) -> Vec<Timer> {
+        let due = self.due.iter().take_while(|((at, ..), _)| *at <= now);
+        let rows = due.filter(|((_, entity, _), _)| wanted(entity)).take(bound);
         rows.map(|((at, entity, name), (body, trace))| Timer {
             entity: entity.clone(),
             name: name.clone(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +74,25 @@ pub struct Failure {
     /// Why.
     pub reason: String,
 }
+
+/// What a supervisor did about a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// `<supervisor>/<worker>`.
+    pub worker: String,
+    /// Why it failed.
+    pub reason: String,
+    /// Failures of all workers of this supervisor within its window, with this one.
+    pub failures: usize,
+    /// The window.
+    pub within: Duration,
+    /// How long until it is started again; none when the supervisor gave up and its own one decides.
+    pub pause: Option<Duration>,
+}
+
+/// Where supervisors report. A report for which there is no room is dropped: what fails so often is
+/// told by its failures in any case.
+pub type Reports = mpsc::Sender<Report>;
 
 /// The actor of one worker.
 struct Worker;
@@ -138,6 +157,7 @@ struct SupervisorState {
     children: HashMap<String, Running>,
     failures: VecDeque<Instant>,
     reports: watch::Sender<Option<Failure>>,
+    told: Option<Reports>,
     shutdown: Vec<oneshot::Sender<()>>,
     stopping: bool,
 }
@@ -188,7 +208,7 @@ impl SupervisorState {
         let pause = running.pause;
         running.pause = (pause * 2).min(PAUSE_MAX);
         if let Some(reason) = failure {
-            self.failed(&name, reason)?;
+            self.failed(&name, reason, pause)?;
         }
         let (again, myself) = (name, myself.clone());
         spawn("supervision pause", async move {
@@ -199,7 +219,7 @@ impl SupervisorState {
         Ok(())
     }
 
-    fn failed(&mut self, name: &str, reason: String) -> Result<(), ActorProcessingErr> {
+    fn failed(&mut self, name: &str, reason: String, pause: Duration) -> Result<(), ActorProcessingErr> {
         metrics::counter!(crate::metric::FAILURES, "supervisor" => self.name.clone()).increment(1);
         tracing::error!(supervisor = self.name, worker = name, reason, "worker failed");
         let worker = format!("{}/{name}", self.name);
@@ -209,7 +229,14 @@ impl SupervisorState {
         while self.failures.front().is_some_and(|at| now.duration_since(*at) > self.intensity.within) {
             self.failures.pop_front();
         }
-        if self.failures.len() > self.intensity.failures {
+        let gives_up = self.failures.len() > self.intensity.failures;
+        let (failures, within) = (self.failures.len(), self.intensity.within);
+        let pause = (!gives_up).then_some(pause);
+        let report = Report { worker: worker.clone(), reason: reason.clone(), failures, within, pause };
+        if self.told.as_ref().is_some_and(|told| told.try_send(report).is_err()) {
+            tracing::warn!(worker, "a failure could not be reported");
+        }
+        if gives_up {
             let (count, within) = (self.failures.len(), self.intensity.within);
             return Err(format!("{count} failures within {within:?}, last `{worker}`: {reason}").into());
         }
@@ -230,12 +257,12 @@ impl SupervisorState {
 impl Actor for SupervisorActor {
     type Msg = SupervisorMessage;
     type State = SupervisorState;
-    type Arguments = (String, Intensity, watch::Sender<Option<Failure>>);
+    type Arguments = (String, Intensity, watch::Sender<Option<Failure>>, Option<Reports>);
 
     async fn pre_start(
         &self,
         _: ActorRef<Self::Msg>,
-        (name, intensity, reports): Self::Arguments,
+        (name, intensity, reports, told): Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
         Ok(SupervisorState {
             name,
@@ -243,6 +270,7 @@ impl Actor for SupervisorActor {
             children: HashMap::new(),
             failures: VecDeque::new(),
             reports,
+            told,
             shutdown: Vec::new(),
             stopping: false,
         })
@@ -305,6 +333,7 @@ impl Actor for SupervisorActor {
 pub struct Supervisor {
     actor: ActorRef<SupervisorMessage>,
     failures: watch::Receiver<Option<Failure>>,
+    told: Option<Reports>,
     /// Whether its end was asked for, and so is no failure.
     closing: Arc<AtomicBool>,
 }
@@ -318,16 +347,25 @@ impl std::fmt::Debug for Supervisor {
 impl Supervisor {
     /// Starts a supervisor of its own.
     pub async fn root(name: &str, intensity: Intensity) -> Result<Self, SpawnErr> {
+        Ok(Self::spawn(name, intensity, None).await?.0)
+    }
+    /// Starts a supervisor of its own; it and those below it report what they do.
+    pub async fn root_reporting(name: &str, intensity: Intensity, told: Reports) -> Result<Self, SpawnErr> {
+        Ok(Self::spawn(name, intensity, Some(told)).await?.0)
+    }
+    async fn spawn(
+        name: &str,
+        intensity: Intensity,
+        told: Option<Reports>,
+    ) -> Result<(Self, tokio::task::JoinHandle<()>), SpawnErr> {
         let (reports, failures) = watch::channel(None);
-        let (actor, _) = Actor::spawn(None, SupervisorActor, (name.to_owned(), intensity, reports)).await?;
-        Ok(Self { actor, failures, closing: Arc::default() })
+        let arguments = (name.to_owned(), intensity, reports, told.clone());
+        let (actor, handle) = Actor::spawn(None, SupervisorActor, arguments).await?;
+        Ok((Self { actor, failures, told, closing: Arc::default() }, handle))
     }
     /// Starts a supervisor below this one: when it fails, this one fails.
     pub async fn below(&self, name: &str, intensity: Intensity) -> Result<Self, SpawnErr> {
-        let (reports, failures) = watch::channel(None);
-        let (inner, handle) =
-            Actor::spawn(None, SupervisorActor, (name.to_owned(), intensity, reports)).await?;
-        let child = Self { actor: inner, failures, closing: Arc::default() };
+        let (child, handle) = Self::spawn(name, intensity, self.told.clone()).await?;
         // The branch is a worker here: it ends when the branch's supervisor ends, and fails with it.
         let (actor, mut handle) = (child.actor.clone(), Some(handle));
         let guard = Arc::new(std::sync::Mutex::new(handle.take()));

@@ -101,7 +101,14 @@ async fn read(
     let failed = |source| TakeoverError::Bus { partition: partition.0, source };
     let last =
         bus.last_record(partition).await.map_err(failed)?.map_or(LogSequence(0), |entry| entry.sequence);
-    let stored = bus.get_named(&snapshot_name(partition)).await.map_err(failed)?;
+    let stored = match bus.get_named(&snapshot_name(partition)).await {
+        Ok(stored) => stored,
+        Err(error @ Error::Blob { .. }) => {
+            tracing::warn!(%partition, %error, "the partition's snapshot can not be read; reading the log instead");
+            None
+        }
+        Err(error) => return Err(failed(error)),
+    };
     // A snapshot ahead of the log belongs to a log that is gone; one that can not be read is none.
     let snapshot = stored
         .and_then(|bytes| rmp_serde::from_slice::<PartitionState>(&bytes).ok())

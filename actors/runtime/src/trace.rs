@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use actors_core::Origin;
 use bus_schemas::TraceContext;
-use bus_schemas::record::{Command, Source, Turn};
+use bus_schemas::record::{Command, Mail, Source, Turn};
 use bus_schemas::subjects::Subjects;
 use opentelemetry::trace::{
     Span, SpanBuilder, SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState,
@@ -81,7 +81,9 @@ pub fn decided(turn: &mut Turn) {
     }
     let decided = stage("decide", SpanKind::Internal, parent, SystemTime::now(), attributes);
     turn.command.trace = Some(decided);
-    for mail in &mut turn.sends {
+    // What is redriven stays in the trace of its original.
+    let ours = |mail: &&mut Mail| mail.command.trace.is_some_and(|trace| trace.trace_id == parent.trace_id);
+    for mail in turn.sends.iter_mut().filter(ours) {
         mail.command.trace = Some(decided);
     }
 }

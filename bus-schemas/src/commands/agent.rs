@@ -42,6 +42,18 @@ pub enum Command {
         #[serde(default)]
         reason: String,
     },
+    /// From a halt: its lanes give it nothing, and take back what it has.
+    Hold {
+        /// Who holds.
+        cause: SmolStr,
+        /// Why.
+        reason: String,
+    },
+    /// The cause holds no longer.
+    Ease {
+        /// Who held.
+        cause: SmolStr,
+    },
     /// Timer: a worker was silent for too long.
     MissHeartbeat {
         /// The worker.
@@ -69,6 +81,9 @@ pub struct AgentCard {
     pub version: String,
     /// What it can do.
     pub skills: Vec<Skill>,
+    /// What its work depends on: the keys of breakers, such as `model.openai` or `tool.git`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<Key>,
 }
 
 /// One thing that an agent can do.

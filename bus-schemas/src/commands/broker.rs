@@ -1,5 +1,7 @@
 //! Commands for `broker`: the queue of one lane. The key is the lane.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -31,6 +33,9 @@ pub enum Command {
         task: Key,
         /// Which attempt.
         attempt: u32,
+        /// How the attempt ended, where it ran.
+        #[serde(default, skip_serializing_if = "Outcome::is_withdrawn")]
+        outcome: Outcome,
     },
     /// From an agent: what it can do and how much at once. Replaces what it said before.
     OfferAgent {
@@ -40,11 +45,134 @@ pub enum Command {
         skills: Vec<SmolStr>,
         /// Jobs at once, over all its workers; 0 takes it out.
         capacity: u32,
+        /// What its work depends on: the keys of breakers.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dependencies: Vec<Key>,
     },
     /// Bounds the jobs of this lane that run at once; none is no bound.
     SetCap {
         /// Jobs at once.
         concurrent: Option<u32>,
     },
+    /// The lane's rules; they replace those before.
+    SetLimits {
+        /// The rules.
+        limits: Limits,
+        /// Why.
+        #[serde(default)]
+        reason: String,
+        /// Who.
+        #[serde(default)]
+        by: String,
+    },
+    /// From a breaker, a halt or a person: what is in the scope waits. The same cause again replaces
+    /// what it said before.
+    Hold {
+        /// Who holds: `breaker/<dependency>`, `halt/<scope>`, `pause`.
+        cause: SmolStr,
+        /// What is held.
+        scope: HoldScope,
+        /// Why.
+        reason: String,
+        /// Whether what runs is taken back.
+        #[serde(default)]
+        interrupt: bool,
+    },
+    /// The cause holds no longer. What waited is released gradually: one job at first, one more for
+    /// each that is done, and back to one when one fails.
+    Ease {
+        /// Who held.
+        cause: SmolStr,
+        /// Jobs that may begin in a minute until all that there is runs again; only for the whole lane.
+        #[serde(default)]
+        per_minute: Option<u32>,
+    },
+    /// From a breaker: so many jobs may try, although the cause holds.
+    Probe {
+        /// Who holds.
+        cause: SmolStr,
+        /// How many.
+        permits: u32,
+    },
+    /// Timer: a bound of time is over.
+    Wake,
+    /// Answers with the lane's state: who waits, what runs, and what limits it now. Nothing happens.
+    Describe,
+    /// Answers with what a task waits for in this lane. Nothing happens.
+    Explain {
+        /// The task.
+        task: Key,
+    },
 }
 crate::wire::wire_command!(Command, "broker");
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It did not run, or nobody knows.
+    #[default]
+    Withdrawn,
+    /// The agent did what it could.
+    Done,
+    /// The agent, or what it depends on, failed.
+    Failed,
+}
+
+impl Outcome {
+    /// Whether it says nothing: left out where it is written.
+    pub fn is_withdrawn(&self) -> bool {
+        *self == Self::Withdrawn
+    }
+}
+
+/// What a hold is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "over", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum HoldScope {
+    /// Everything in the lane.
+    Lane,
+    /// One agent.
+    Agent {
+        /// The agent.
+        agent: Key,
+    },
+    /// Agents that depend on this.
+    Dependency {
+        /// The breaker's key.
+        dependency: Key,
+    },
+    /// A task and everything below it.
+    Tree {
+        /// The task at the top.
+        root: Key,
+    },
+}
+
+/// The rules of a lane. What is missing is not bounded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Jobs at once.
+    pub concurrent: Option<u32>,
+    /// Jobs begun in a minute of the clock.
+    pub per_minute: Option<u32>,
+    /// Jobs begun in a day, in UTC.
+    pub per_day: Option<u32>,
+    /// What waits for so long, in milliseconds, is one priority higher. At least 1,000.
+    pub ageing_ms: Option<u64>,
+    /// How many jobs an owner gets when others get one. 1 for who is not named.
+    pub weights: BTreeMap<SmolStr, u32>,
+    /// Times in which no job begins.
+    pub windows: Vec<Window>,
+}
+
+/// A maintenance window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// When it begins: a cron expression in UTC.
+    pub cron: String,
+    /// How long it lasts, in milliseconds.
+    pub duration_ms: u64,
+}

@@ -69,6 +69,25 @@ pub enum Command {
         #[serde(default)]
         hint: Option<String>,
     },
+    /// From a broker or a worker: the attempt is taken back through no fault of its own, and waits anew.
+    Withdraw {
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        reason: String,
+    },
+    /// From a halt: the lane gives nothing to this task and what is below it, and takes back what runs.
+    Hold {
+        /// Who holds.
+        cause: SmolStr,
+        /// Why.
+        reason: String,
+    },
+    /// The cause holds no longer.
+    Ease {
+        /// Who held.
+        cause: SmolStr,
+    },
     /// From a worker: it can not go on without an answer.
     RequireInput {
         /// Which attempt.
@@ -184,7 +203,7 @@ fn default_owner() -> SmolStr {
 fn default_priority() -> u8 {
     5
 }
-fn default_lane() -> Key {
+pub(crate) fn default_lane() -> Key {
     Key::parse("default").expect("a constant")
 }
 fn default_skill() -> SmolStr {

@@ -43,5 +43,21 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Its lanes give it nothing.
+    Held {
+        /// Who holds.
+        cause: SmolStr,
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The cause holds no longer.
+    Eased {
+        /// Who held.
+        cause: SmolStr,
+        /// When.
+        at: Timestamp,
+    },
 }
 crate::wire::wire_event!(Event, "agent", 1);

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::commands::broker::{HoldScope, Limits, Outcome};
 use crate::ids::{Key, Timestamp};
 
 /// What happened to a lane's queue.
@@ -34,6 +35,9 @@ pub enum Event {
         attempt: u32,
         /// The agent.
         agent: Key,
+        /// When.
+        #[serde(default, skip_serializing_if = "Timestamp::is_zero")]
+        at: Timestamp,
     },
     /// An attempt left the queue, or its slot became free.
     Released {
@@ -41,6 +45,9 @@ pub enum Event {
         task: Key,
         /// Which attempt.
         attempt: u32,
+        /// How the attempt ended, where it ran.
+        #[serde(default, skip_serializing_if = "Outcome::is_withdrawn")]
+        outcome: Outcome,
     },
     /// What an agent offers.
     AgentOffered {
@@ -50,11 +57,50 @@ pub enum Event {
         skills: Vec<SmolStr>,
         /// Jobs at once.
         capacity: u32,
+        /// What its work depends on.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dependencies: Vec<Key>,
     },
     /// The lane's bound.
     CapSet {
         /// Jobs at once; none is no bound.
         concurrent: Option<u32>,
+    },
+    /// The lane has other rules.
+    LimitsSet {
+        /// The rules.
+        limits: Limits,
+        /// Why.
+        reason: String,
+        /// Who.
+        by: String,
+    },
+    /// What is in the scope waits.
+    Held {
+        /// Who holds.
+        cause: SmolStr,
+        /// What is held.
+        scope: HoldScope,
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The cause holds no longer; what waited is released gradually.
+    Eased {
+        /// Who held.
+        cause: SmolStr,
+        /// Jobs that may begin in a minute at first.
+        per_minute: Option<u32>,
+        /// When.
+        at: Timestamp,
+    },
+    /// So many jobs may try although the cause holds.
+    ProbesAllowed {
+        /// Who holds.
+        cause: SmolStr,
+        /// How many.
+        permits: u32,
     },
 }
 crate::wire::wire_event!(Event, "broker", 1);

@@ -96,6 +96,13 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// The attempt was taken back through no fault of its own.
+    AttemptWithdrawn {
+        /// Which attempt.
+        attempt: u32,
+        /// Why.
+        reason: String,
+    },
     /// The next attempt waits.
     BackoffStarted {
         /// The attempt that comes.

@@ -1,23 +1,30 @@
-//! `orrery dead`: what could not be done, and why.
+//! `orrery dead`: what could not be done, why, and doing it after all.
 
-use bus_schemas::{Key, Kind, Timestamp};
-use bytes::Bytes;
+mod campaigns;
+mod edit;
+mod export;
+mod filter;
+mod letter;
+mod redrive;
+
+use bus_schemas::Key;
+use bus_schemas::commands::deadletter::Command;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
-use crate::commands::task::one_line;
 use crate::failure::{Failure, exit};
-use crate::gateway::{query, read, view};
-use crate::output::{Output, Show, table};
+use crate::gateway::{query, read, until_shown, view};
+use crate::output::{Output, Show};
 use crate::session::Session;
+
+pub use campaigns::{Campaign, Campaigns};
+use filter::Filter;
+pub use letter::{Letter, Page, Whole};
 
 /// Rows of a page when nothing else is asked for.
 const ROWS: u32 = 50;
-/// Where payloads lie that never named a kind that the host knew.
-const UNKNOWN_KIND: &str = "unknown";
 
-/// What to show; without a verb they are listed.
+/// What to do with dead letters; without a verb those that wait are listed.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -27,199 +34,201 @@ pub struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// List dead letters, newest first
-    List(List),
-    /// Show one with its payload
+    List(Box<List>),
+    /// Show one with its reasons and its payload
     Show {
         /// The entry
         entry: String,
-        /// Write the payload alone to stdout, byte for byte
+        /// Write the payload alone to stdout, byte for byte: the edited one, where there is one
         #[arg(long)]
         payload: bool,
+        /// With `--payload`: the original
+        #[arg(long, requires = "payload")]
+        original: bool,
+    },
+    /// Send something else when it is redriven; the original stays
+    Edit(edit::Arguments),
+    /// Try again: some by name, or all that a filter means at a rate
+    Redrive(Box<redrive::Arguments>),
+    /// Give some up: they are kept, and nothing more is done
+    Drop {
+        /// The entries
+        #[arg(required = true)]
+        entries: Vec<String>,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Write dead letters with their payloads as JSON lines
+    Export(Box<export::Arguments>),
+    /// List redrives of many, or show one
+    Campaigns {
+        /// The campaign
+        campaign: Option<String>,
+        /// Rows at most, 1 to 200
+        #[arg(long, default_value_t = ROWS, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+        /// `next_cursor` of the page before
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// Let a redrive of many send nothing until resumed
+    Pause {
+        /// The campaign
+        campaign: String,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Let a redrive of many go on
+    Resume {
+        /// The campaign
+        campaign: String,
+        /// Entries a second from now on, 1 to 1000
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        rate: Option<u32>,
+    },
+    /// End a redrive of many; what was not sent stays where it is
+    Cancel {
+        /// The campaign
+        campaign: String,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
     },
 }
 
 /// Which dead letters.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 struct List {
-    /// Of this class: `poison`, `malformed-command`, `unknown-kind`, `job-failed` …
+    #[command(flatten)]
+    filter: Filter,
+    /// `waiting`, `redriving`, `redriven` or `dropped`
     #[arg(long)]
-    class: Option<String>,
+    state: Option<String>,
     /// Rows at most, 1 to 200
-    #[arg(long, default_value_t = ROWS, value_parser = clap::value_parser!(u32).range(1..=200))]
-    limit: u32,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=200))]
+    limit: Option<u32>,
     /// `next_cursor` of the page before
     #[arg(long)]
     cursor: Option<String>,
 }
 
-/// A page of dead letters.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Page {
-    /// Newest first.
-    pub dead: Vec<Letter>,
-    /// What `--cursor` takes for the next page; none at the end.
-    pub next_cursor: Option<String>,
+/// What came of a command.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Told {
+    /// The entry.
+    pub entry: String,
+    /// `waiting`, `redriving`, `redriven` or `dropped`; none where no gateway is there to say.
+    pub state: Option<String>,
+    /// Why the latest redrive failed, where it did.
+    pub failure: Option<String>,
+    /// Its revision after the command.
+    pub revision: u64,
 }
 
-/// What could not be done.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Letter {
-    /// Names it.
-    pub entry: Key,
-    /// What sort of failure.
-    pub class: String,
-    /// Why, for people.
-    pub reason: String,
-    /// The kind it was meant for, as written.
-    pub kind: String,
-    /// The key it was meant for, as written.
-    pub key: String,
-    /// The command: a UUID.
-    pub command_id: String,
-    /// What everything caused by one request shares: a UUID.
-    pub correlation: String,
-    /// The W3C trace, if there is one.
-    pub traceparent: Option<String>,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// When it was given up: milliseconds since 1970.
-    pub at: Timestamp,
-}
-
-/// A dead letter with its payload.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Whole {
-    /// What, why, and from where.
-    #[serde(flatten)]
-    pub letter: Letter,
-    /// The bytes; none when the stream of dead letters no longer has them.
-    pub payload: Option<Payload>,
-    /// The payload as JSON, where it is JSON or MessagePack.
-    #[serde(default)]
-    pub decoded: Option<Value>,
-}
-
-/// The bytes of what could not be done.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Payload {
-    /// `text` or `base64`.
-    pub encoding: String,
-    /// The bytes in that encoding.
-    pub content: String,
-    /// How many bytes.
-    pub bytes: usize,
-}
-
-impl Show for Page {
+impl Show for Told {
     fn text(&self) -> String {
-        if self.dead.is_empty() {
-            return "no dead letters".to_owned();
-        }
-        let row = |letter: &Letter| {
-            let reason = one_line(&letter.reason).chars().take(80).collect();
-            let meant_for = one_line(&format!("{}/{}", letter.kind, letter.key));
-            vec![letter.entry.to_string(), letter.class.clone(), meant_for, letter.at.to_rfc3339(), reason]
-        };
-        let rows: Vec<Vec<String>> = self.dead.iter().map(row).collect();
-        let mut text = table(&["ENTRY", "CLASS", "FOR", "AT", "REASON"], &rows);
-        if let Some(cursor) = &self.next_cursor {
-            text.push_str(&format!("\nmore: --cursor {cursor}"));
-        }
-        text
+        let state = self.state.as_deref().map(|state| format!(" is {state},")).unwrap_or_default();
+        let failure = self.failure.as_deref().map(|failure| format!(": {failure}")).unwrap_or_default();
+        format!("dead letter {}{state} at revision {}{failure}", self.entry, self.revision)
     }
 }
 
-impl Show for Whole {
-    fn text(&self) -> String {
-        let letter = &self.letter;
-        let mut lines = vec![
-            format!("dead letter {}", letter.entry),
-            format!("  class     {} after {} attempts", letter.class, letter.attempts),
-            format!("  reason    {}", one_line(&letter.reason)),
-            format!("  for       {}/{}", one_line(&letter.kind), one_line(&letter.key)),
-            format!("  at        {}", letter.at.to_rfc3339()),
-            format!("  command   {}", letter.command_id),
-            format!("  request   {}", letter.correlation),
-        ];
-        lines.extend(letter.traceparent.iter().map(|trace| format!("  trace     {trace}")));
-        match &self.payload {
-            None => lines.push("  payload   none is kept".to_owned()),
-            Some(payload) => {
-                let (form, content) = match &self.decoded {
-                    Some(decoded) => ("as JSON", format!("{decoded:#}")),
-                    None => (payload.encoding.as_str(), payload.content.escape_debug().to_string()),
-                };
-                lines.push(format!("  payload   {} bytes, {form}:", payload.bytes));
-                lines.push(content);
-            }
-        }
-        lines.join("\n")
-    }
-}
-
-/// Prints them.
+/// Does it.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let list = Verb::List(List { class: None, limit: ROWS, cursor: None });
-    match arguments.verb.unwrap_or(list) {
-        Verb::List(List { class, limit, cursor }) => {
-            let query = query(&[("class", class), ("limit", Some(limit.to_string())), ("cursor", cursor)]);
-            output.show(&read::<Page>(view(session, &format!("/v1/dead?{query}")).await?)?);
-        }
-        Verb::Show { entry, payload } => {
-            let entry = Key::parse(&entry)?;
-            let mut whole: Whole = read(view(session, &format!("/v1/dead/{entry}")).await?)?;
-            let bytes = bytes(session, &whole.letter).await?;
-            if payload {
-                output.bytes(&bytes.ok_or_else(|| gone(&entry))?);
-                return Ok(());
+    match arguments.verb.unwrap_or(Verb::List(Box::default())) {
+        Verb::List(arguments) => list(session, *arguments, output).await,
+        Verb::Show { entry, payload, original } => show(session, &entry, payload, original, output).await,
+        Verb::Edit(arguments) => edit::run(session, arguments, output).await,
+        Verb::Redrive(arguments) => redrive::run(session, *arguments, output).await,
+        Verb::Drop { entries, reason } => {
+            for entry in entries {
+                tell(session, &entry, &Command::Drop { by: by(), reason: reason.clone() }, output).await?;
             }
-            whole.decoded = bytes.as_deref().and_then(decoded);
-            output.show(&whole);
+            Ok(())
+        }
+        Verb::Export(arguments) => export::run(session, *arguments, output).await,
+        Verb::Campaigns { campaign: None, limit, cursor } => {
+            let query = query(&[("limit", Some(limit.to_string())), ("cursor", cursor)]);
+            output.show(&read::<Campaigns>(view(session, &format!("/v1/redrives?{query}")).await?)?);
+            Ok(())
+        }
+        Verb::Campaigns { campaign: Some(campaign), .. } => {
+            output.show(&campaigns::find(session, &Key::parse(&campaign)?).await?);
+            Ok(())
+        }
+        Verb::Pause { campaign, reason } => {
+            let command = campaigns::Command::Pause { by: by(), reason };
+            campaigns::tell(session, &campaign, &command, output).await
+        }
+        Verb::Resume { campaign, rate } => {
+            let command = campaigns::Command::Resume { rate, by: by() };
+            campaigns::tell(session, &campaign, &command, output).await
+        }
+        Verb::Cancel { campaign, reason } => {
+            let command = campaigns::Command::Cancel { by: by(), reason };
+            campaigns::tell(session, &campaign, &command, output).await
         }
     }
+}
+
+/// Who tells, as the events say it.
+fn by() -> String {
+    "cli".to_owned()
+}
+
+async fn list(session: &Session, arguments: List, output: Output) -> Result<(), Failure> {
+    let List { filter, state, limit, cursor } = arguments;
+    let limit = limit.unwrap_or(ROWS).to_string();
+    let mut parts = filter.parts();
+    parts.extend([("state", state), ("limit", Some(limit)), ("cursor", cursor)]);
+    output.show(&read::<Page>(view(session, &format!("/v1/dead-letters?{}", query(&parts))).await?)?);
     Ok(())
 }
 
-/// The payload as it came. The gateway's form of it is text, so the bytes come from the bus.
-async fn bytes(session: &Session, letter: &Letter) -> Result<Option<Bytes>, Failure> {
-    let known = Kind::parse(&letter.kind).is_ok().then_some(letter.kind.as_str());
-    for kind in known.into_iter().chain([UNKNOWN_KIND]) {
-        if let Some(bytes) = session.bus.dead_payload(kind, letter.entry.as_str()).await? {
-            return Ok(Some(bytes));
-        }
+async fn show(
+    session: &Session,
+    entry: &str,
+    payload: bool,
+    original: bool,
+    output: Output,
+) -> Result<(), Failure> {
+    let whole = find(session, &Key::parse(entry)?).await?;
+    if !payload {
+        output.show(&whole);
+        return Ok(());
     }
-    Ok(None)
+    let bytes = if original { whole.original_bytes() } else { whole.bytes() };
+    output.bytes(&bytes.ok_or_else(|| gone(entry))?);
+    Ok(())
 }
 
-fn gone(entry: &Key) -> Failure {
+/// A dead letter with its payload.
+async fn find(session: &Session, entry: &Key) -> Result<Whole, Failure> {
+    let mut whole: Whole = read(view(session, &format!("/v1/dead-letters/{entry}")).await?)?;
+    whole.decode();
+    Ok(whole)
+}
+
+fn gone(entry: &str) -> Failure {
     Failure::new("payload-gone", format!("no payload is kept of dead letter `{entry}`"))
         .next("`orrery dead show` without `--payload` tells what is known")
         .exit(exit::NOT_FOUND)
 }
 
-/// JSON, or MessagePack that holds a structure to its last byte: nearly any byte is a MessagePack
-/// number, and so would be any text.
-fn decoded(bytes: &[u8]) -> Option<Value> {
-    if let Ok(value) = serde_json::from_slice(bytes) {
-        return Some(value);
-    }
-    let mut rest = bytes;
-    let value: Value = rmp_serde::from_read(&mut rest).ok()?;
-    (rest.is_empty() && (value.is_object() || value.is_array())).then_some(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    #[test]
-    fn payloads_are_decoded_when_they_are_something() {
-        let body = json!({"type": "touch", "note": "x"});
-        let packed = rmp_serde::to_vec(&body).unwrap();
-        assert_eq!(super::decoded(&packed), Some(body.clone()));
-        assert_eq!(super::decoded(body.to_string().as_bytes()), Some(body));
-        for neither in [&b"hello"[..], b"\x05", b"\xff\xfe", b"{", &[&packed[..], b"more"].concat()] {
-            assert_eq!(super::decoded(neither), None, "{neither:?}");
-        }
-    }
+/// Tells a dead letter something, waits until that is shown, and says how it is then.
+async fn tell(session: &Session, entry: &str, command: &Command, output: Output) -> Result<(), Failure> {
+    let key = Key::parse(entry)?;
+    let (revision, _) = session.ask(&key, command).await?;
+    until_shown(session, async || Ok(find(session, &key).await?.letter.revision >= revision.0)).await;
+    // What was told is done; that nobody can show it is no failure.
+    let shown = find(session, &key).await.ok().map(|whole| whole.letter);
+    output.show(&Told {
+        entry: entry.to_owned(),
+        failure: shown.as_ref().and_then(Letter::current_failure),
+        revision: shown.as_ref().map_or(revision.0, |letter| letter.revision.max(revision.0)),
+        state: shown.map(|letter| letter.state),
+    });
+    Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod machine;
 mod system;
+mod versions;
 
 use actors_host::Config;
 use schemars::JsonSchema;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use actors_host::Config;
+use actors_host::{Config, StartError, embedded};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::discovery::{Discovery, alive};
+use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 
@@ -24,23 +24,43 @@ pub struct Arguments {}
 pub struct Stopped {
     /// The process; none when nothing ran.
     pub pid: Option<u32>,
+    /// The `nats-server` process that a killed system had left behind; none when there was none.
+    pub left_behind: Option<u32>,
 }
 
 impl Show for Stopped {
     fn text(&self) -> String {
-        match self.pid {
-            Some(pid) => format!("stopped process {pid}"),
-            None => "nothing ran here".to_owned(),
-        }
+        let process = self.pid.map(|pid| format!("stopped process {pid}"));
+        let server = self.left_behind.map(|pid| {
+            format!("stopped the nats-server (process {pid}) that a killed system had left behind")
+        });
+        let lines: Vec<String> = process.into_iter().chain(server).collect();
+        if lines.is_empty() { "nothing ran here".to_owned() } else { lines.join("\n") }
     }
 }
 
-/// Stops it, and waits until it is gone.
+/// Stops it, and waits until it is gone, with the server that it may have left behind.
 pub async fn run(config: &Config, output: Output) -> Result<(), Failure> {
-    let Some(found) = Discovery::find(&config.data_dir)? else {
-        output.show(&Stopped { pid: None });
-        return Ok(());
+    let found = Discovery::find(&config.data_dir)?;
+    if let Some(found) = &found {
+        stop(found).await?;
+    }
+    let left_behind = match embedded::reap(&config.data_dir).await {
+        Ok(left_behind) => left_behind,
+        // It was stopped, and the next one has begun.
+        Err(StartError::DataDirInUse { .. }) if found.is_some() => None,
+        Err(error @ StartError::DataDirInUse { .. }) => {
+            return Err(Failure::from(error)
+                .next("a system that is about to start uses it, or a verb that reads it: once that is done, try again"));
+        }
+        Err(error) => return Err(error.into()),
     };
+    Discovery::forget(&config.data_dir);
+    output.show(&Stopped { pid: found.map(|found| found.pid), left_behind });
+    Ok(())
+}
+
+async fn stop(found: &Discovery) -> Result<(), Failure> {
     let pid = found.pid.to_string();
     // `kill` is in every shell and on every system; a signal needs no library and no unsafe code.
     let told = tokio::process::Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).output().await;
@@ -50,14 +70,13 @@ pub async fn run(config: &Config, output: Output) -> Result<(), Failure> {
         Err(error) => return Err(refused(found.pid, &error.to_string())),
     }
     let gone = async {
-        while alive(found.pid) {
+        while found.alive() {
             tokio::time::sleep(LOOK).await;
         }
     };
     if tokio::time::timeout(PATIENCE, gone).await.is_err() {
         return Err(refused(found.pid, &format!("it still runs after {PATIENCE:?}")));
     }
-    output.show(&Stopped { pid: Some(found.pid) });
     Ok(())
 }
 

@@ -2,13 +2,14 @@
 
 use bus_client::events::Cursor;
 use bus_client::{EventQuery, StoredEvent};
-use bus_schemas::{Kind, Timestamp, upcast};
+use bus_schemas::{EntityAddress, Kind, Timestamp, upcast};
 use futures::{Stream, StreamExt};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::address;
+use crate::commands::archive;
 use crate::commands::up::interrupted;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
@@ -45,6 +46,8 @@ pub struct Arguments {
     /// Go on with what comes, until Ctrl-C
     #[arg(long, short)]
     follow: bool,
+    #[command(flatten)]
+    archive: archive::Location,
 }
 
 /// Where to begin.
@@ -122,11 +125,31 @@ impl Line {
         if task && let Some(event) = read() {
             return progress::detail(&event);
         }
-        let mut body = self.body.clone();
+        let mut body = readable(self.body.clone());
         if let Value::Object(fields) = &mut body {
             fields.remove("type");
+            // The line begins with it.
+            fields.remove("at");
         }
         if body.as_object().is_some_and(serde_json::Map::is_empty) { String::new() } else { body.to_string() }
+    }
+}
+
+/// A body for people: moments as RFC 3339 instead of milliseconds since 1970.
+fn readable(body: Value) -> Value {
+    let is_moment = |name: &str| {
+        ["at", "due", "deadline", "next", "since", "until"].contains(&name) || name.ends_with("_at")
+    };
+    match body {
+        Value::Object(fields) => {
+            let readable = fields.into_iter().map(|(name, value)| match value.as_u64() {
+                Some(moment) if is_moment(&name) => (name, Timestamp(moment).to_rfc3339().into()),
+                _ => (name, readable(value)),
+            });
+            Value::Object(readable.collect())
+        }
+        Value::Array(items) => items.into_iter().map(readable).collect(),
+        other => other,
     }
 }
 
@@ -141,41 +164,108 @@ impl Show for Line {
 
 /// Prints events.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let query = EventQuery { subjects: subjects(session, &arguments)?, from: 0 };
+    let entity = entity(&arguments)?;
+    check(session, &arguments, entity.as_ref())?;
+    let query = EventQuery { subjects: subjects(session, &arguments, entity.as_ref())?, from: 0 };
+    let archive = arguments.archive.open(&session.config)?;
     if !arguments.follow {
-        let events = session.bus.events_until_now(query).await?;
-        return print(events, &arguments, output).await;
+        let events = archive::events(&session.bus, &archive, query, false).await?;
+        let seen = print(events, &arguments, output).await?;
+        return match entity {
+            Some(entity) if !seen => Err(unknown(&entity)),
+            _ => Ok(()),
+        };
     }
-    let events = session.bus.events(query).await?;
+    let events = archive::events(&session.bus, &archive, query, true).await?;
     tokio::select! {
-        ended = print(events, &arguments, output) => ended,
+        ended = print(events, &arguments, output) => ended.map(drop),
         () = interrupted() => Err(Failure::new("interrupted", "events go on").exit(exit::INTERRUPTED)),
     }
 }
 
-fn subjects(session: &Session, arguments: &Arguments) -> Result<Vec<String>, Failure> {
-    let subjects = session.bus.subjects();
-    if let Some(key) = &arguments.tree {
-        return Ok(subjects.event_tree(&address::task(key)?).to_vec());
+/// The entity whose events are wanted; none for those of many.
+fn entity(arguments: &Arguments) -> Result<Option<EntityAddress>, Failure> {
+    match (&arguments.tree, &arguments.kind, &arguments.key) {
+        (Some(key), ..) => address::task(key).map(Some),
+        (_, Some(kind), Some(key)) => address::entity(&format!("{kind}/{key}")).map(Some),
+        _ => Ok(None),
     }
-    let Some(kind) = &arguments.kind else { return Ok(Vec::new()) };
-    if let Some(key) = &arguments.key {
-        return Ok(vec![subjects.event(&address::entity(&format!("{kind}/{key}"))?)]);
-    }
-    let kind = Kind::parse(kind).map_err(|error| Failure::of("invalid-key", &error).exit(exit::USAGE))?;
-    Ok(vec![subjects.events(Some(&kind))])
 }
 
+/// Refuses what can not exist: an empty answer would look as if nothing had happened.
+fn check(session: &Session, arguments: &Arguments, entity: Option<&EntityAddress>) -> Result<(), Failure> {
+    if let Some(kind) = &arguments.kind {
+        let registry = actors_logic::registry();
+        let known: Vec<String> = registry.kinds().map(ToString::to_string).collect();
+        if !known.contains(kind) {
+            return Err(Failure::new("unknown-kind", format!("no entity of kind `{kind}` exists"))
+                .next(format!("the kinds are {}", known.join(", ")))
+                .exit(exit::USAGE));
+        }
+    }
+    let Some(From::Behind(cursor)) = arguments.from else { return Ok(()) };
+    let partitions = session.bus.topology().partitions;
+    let wrong = |why: String| {
+        Err(Failure::new("invalid-cursor", why)
+            .next("cursors are printed by `orrery events --json`")
+            .exit(exit::USAGE))
+    };
+    if cursor.partition.0 >= partitions {
+        return wrong(format!(
+            "`{cursor}` is of partition {}, and there are 0 to {}",
+            cursor.partition,
+            partitions - 1
+        ));
+    }
+    match entity.map(|entity| (entity, entity.partition(partitions))) {
+        Some((entity, home)) if home != cursor.partition => {
+            wrong(format!("`{cursor}` is no event of `{entity}`: its events lie in partition {home}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unknown(entity: &EntityAddress) -> Failure {
+    let (code, next) = match entity.kind.as_str() {
+        "task" => {
+            ("task-not-found", "`orrery task list` shows what there is; `--follow` waits for what comes")
+        }
+        _ => ("entity-not-found", "`orrery events` shows what there is; `--follow` waits for what comes"),
+    };
+    Failure::new(code, format!("`{entity}` has no events")).next(next).exit(exit::NOT_FOUND)
+}
+
+fn subjects(
+    session: &Session,
+    arguments: &Arguments,
+    entity: Option<&EntityAddress>,
+) -> Result<Vec<String>, Failure> {
+    let subjects = session.bus.subjects();
+    match (entity, &arguments.kind) {
+        (Some(entity), _) if arguments.tree.is_some() => Ok(subjects.event_tree(entity).to_vec()),
+        (Some(entity), _) => Ok(vec![subjects.event(entity)]),
+        (None, Some(kind)) => {
+            let kind =
+                Kind::parse(kind).map_err(|error| Failure::of("invalid-key", &error).exit(exit::USAGE))?;
+            Ok(vec![subjects.events(Some(&kind))])
+        }
+        (None, None) => Ok(Vec::new()),
+    }
+}
+
+/// Prints what is wanted of them. Returns whether there were any at all.
 async fn print(
     mut events: impl Stream<Item = Result<StoredEvent, bus_client::Error>> + Unpin,
     arguments: &Arguments,
     output: Output,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
+    let mut seen = false;
     let mut left = arguments.limit.unwrap_or(u64::MAX);
     let mut unreadable = None;
     while left > 0
         && let Some(stored) = events.next().await
     {
+        seen = true;
         let stored = match stored {
             Ok(stored) => stored,
             // One damaged message must not hide the others; the exit code tells of it.
@@ -191,7 +281,7 @@ async fn print(
             left -= 1;
         }
     }
-    unreadable.map_or(Ok(()), |error| Err(Failure::from(error).exit(exit::DATA)))
+    unreadable.map_or(Ok(seen || left == 0), |error| Err(Failure::from(error).exit(exit::DATA)))
 }
 
 fn wanted(stored: &StoredEvent, arguments: &Arguments) -> bool {

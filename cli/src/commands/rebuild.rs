@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::archive::Location;
 use super::verify::{audit, whole};
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
@@ -74,7 +75,8 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
         let (records, events) = rebuild_events(session, output).await?;
         (written, read) = (Some(events), Some(records));
         output.say("verifying what was written");
-        whole(&audit(session, None, output).await?)?;
+        let archive = Location::default().open(&session.config)?;
+        whole(&audit(session, None, &archive, output).await?)?;
     }
     let applied = rebuild_views(session).await?;
     output.show(&Rebuilt { records: read, events: written, applied });

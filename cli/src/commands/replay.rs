@@ -1,18 +1,22 @@
 //! `orrery replay`: an entity's state after each event, or its recorded commands decided again.
 
+pub mod against;
 mod difference;
 pub mod redecide;
 
+use std::path::{Path, PathBuf};
+
 use actors_core::Instance;
 use bus_client::{EventQuery, StoredEvent};
-use bus_schemas::{EntityAddress, Hash};
-use futures::{Stream, TryStreamExt};
+use bus_schemas::Hash;
+use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use self::difference::{Change, between};
 use crate::address;
+use crate::commands::archive;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 use crate::session::Session;
@@ -38,6 +42,18 @@ pub struct Arguments {
     /// With `--redecide`: every entity
     #[arg(long, requires = "redecide", conflicts_with = "entity")]
     all: bool,
+    /// With `--redecide`: not what runs here, but a copy of what is in this backup or data directory
+    #[arg(long, value_name = "DIR", requires = "redecide")]
+    against: Option<PathBuf>,
+    #[command(flatten)]
+    archive: archive::Location,
+}
+
+impl Arguments {
+    /// The backup or data directory that was named.
+    pub fn against(&self) -> Option<&Path> {
+        self.against.as_deref()
+    }
 }
 
 /// The state of an entity after one of its events.
@@ -89,7 +105,10 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
             .next(format!("the kinds are {}", known.join(", ")))
             .exit(exit::USAGE)
     })?;
-    let mut events = events_of(session, &entity).await?;
+    let subjects = vec![session.bus.subjects().event(&entity)];
+    let archive = arguments.archive.open(&session.config)?;
+    let query = EventQuery { subjects, from: 0 };
+    let mut events = archive::events(&session.bus, &archive, query, false).await?;
     let (mut hash, mut before, mut last) = (Hash::default(), Value::Null, None);
     let upto = arguments.at.unwrap_or(u64::MAX);
     while let Some(stored) = events.try_next().await.map_err(unreadable)? {
@@ -120,15 +139,6 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
         output.show(&step(&last, &before, &instance.state(), &arguments));
     }
     Ok(())
-}
-
-/// The events of an entity that exist now.
-async fn events_of(
-    session: &Session,
-    entity: &EntityAddress,
-) -> Result<impl Stream<Item = Result<StoredEvent, bus_client::Error>> + Unpin + use<>, Failure> {
-    let query = EventQuery { subjects: vec![session.bus.subjects().event(entity)], from: 0 };
-    Ok(session.bus.events_until_now(query).await?)
 }
 
 /// Damage is no outage: the exit code tells one from the other.

@@ -14,12 +14,13 @@ use bus_schemas::{Body, EntityAddress, Key, Kind, Reply};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::called;
 use crate::commands::task::watch::{End, follow};
 use crate::commands::up::{System, interrupted};
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
-use crate::progress::{Progress, word};
+use crate::progress::{Progress, reasoned, word};
 use crate::session::{PATIENCE, Session};
 
 /// The goal and what it is about.
@@ -74,6 +75,11 @@ impl Show for Outcome {
 
 /// Gives the goal, and waits for its end.
 pub async fn run(config: Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    if arguments.goal.trim().is_empty() {
+        return Err(Failure::new("invalid-goal", "the goal is empty")
+            .next("say what you want in words: `orrery run \"Report on this repository\"`")
+            .exit(exit::USAGE));
+    }
     let repo = arguments.repo.canonicalize().map_err(|error| {
         Failure::new("repository-unreadable", format!("opening `{}`: {error}", arguments.repo.display()))
             .next("name a directory that exists and can be read with `--repo`")
@@ -82,6 +88,7 @@ pub async fn run(config: Config, arguments: Arguments, output: Output) -> Result
     let goal = Goal { text: arguments.goal, repo, watch: arguments.watch };
     if config.nats.url.is_some() || arguments.detach || Discovery::find(&config.data_dir)?.is_some() {
         let session = Session::connect(&config).await?;
+        session.expect_host().await?;
         if arguments.detach {
             let task = submit(&session.bus, &goal).await?;
             output.show(&outcome(&config, &task.key, TaskState::Submitted, Vec::new()));
@@ -156,8 +163,8 @@ async fn done(bus: &Bus, config: &Config, goal: &Goal, output: Output) -> Result
         End::Failed(failure) => Err(failed(config, &task.key, failure)),
         End::Canceled(reason) => {
             let code = if canceled { exit::INTERRUPTED } else { exit::NO };
-            Err(Failure::new("task-canceled", format!("task {} was canceled: {reason}", task.key))
-                .next(deeper(config, &task.key).remove(0))
+            Err(Failure::new("task-canceled", reasoned(&format!("task {} was canceled", task.key), &reason))
+                .next(format!("`{}`", deeper(config, &task.key).remove(0)))
                 .exit(code))
         }
     }
@@ -205,8 +212,7 @@ fn outcome(config: &Config, key: &Key, state: TaskState, artifacts: Vec<File>) -
 
 /// The commands that tell what happened, ready to be copied.
 fn deeper(config: &Config, key: &Key) -> Vec<String> {
-    let program = std::env::args().next().unwrap_or_else(|| "orrery".to_owned());
-    let orrery = format!("{program} --data-dir {}", config.data_dir.display());
+    let orrery = called::on(&config.data_dir);
     vec![
         format!("{orrery} events --tree {key}"),
         format!("{orrery} replay task/{key} --step --diff"),
@@ -215,6 +221,6 @@ fn deeper(config: &Config, key: &Key) -> Vec<String> {
 }
 
 fn failed(config: &Config, key: &Key, failure: TaskFailure) -> Failure {
-    let next = failure.hint.unwrap_or_else(|| deeper(config, key).remove(0));
+    let next = failure.hint.unwrap_or_else(|| format!("`{}`", deeper(config, key).remove(0)));
     Failure::new(failure.code, format!("task {key} failed: {}", failure.message)).next(next)
 }

@@ -13,6 +13,9 @@ use crate::gateway::{read, until_shown, view};
 use crate::output::{Output, Show, table};
 use crate::session::Session;
 
+/// The least time between two runs, in milliseconds: the entity refuses less.
+const EVERY_MS_MIN: u64 = 1_000;
+
 /// What to do with schedules; without a verb they are listed.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -229,6 +232,11 @@ async fn one(session: &Session, name: &str) -> Result<Schedule, Failure> {
 fn create(add: Add) -> Result<Command, Failure> {
     let recurrence = match (add.at, add.every, add.cron) {
         (Some(at), ..) => Recurrence::Once { at },
+        (_, Some(every_ms), _) if every_ms < EVERY_MS_MIN => {
+            return Err(Failure::new("invalid-recurrence", "`--every` is less than a second")
+                .next("give the time between two runs, at least `--every 1s`, such as `--every 15m`")
+                .exit(exit::USAGE));
+        }
         (_, Some(every_ms), _) => Recurrence::Every { every_ms },
         (_, _, cron) => Recurrence::Cron { expression: cron.expect("clap asks for one of the three") },
     };

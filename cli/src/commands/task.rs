@@ -2,6 +2,7 @@
 
 mod show;
 pub(super) mod submit;
+mod waiting;
 pub mod watch;
 
 use std::path::PathBuf;

@@ -1,11 +1,13 @@
 //! `orrery up`: starts the system and runs until told to stop.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 
-use actors_host::{Config, Running};
+use actors_host::{Config, Running, StartError};
 use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 
+use crate::commands;
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
@@ -43,7 +45,8 @@ impl Show for Discovery {
         let http = self.http.as_deref().unwrap_or("no HTTP here");
         let profile = format!("profile {} (fsync {})", self.profile, self.fsync);
         let stop = format!("stop it with Ctrl-C, or `orrery --data-dir {} down`", self.data_dir.display());
-        format!("orrery is up: {http}  {}  {profile}\n{stop}", self.nats_url)
+        let nats_url = bus_client::redacted_url(&self.nats_url);
+        format!("orrery is up: {http}  {nats_url}  {profile}\n{stop}")
     }
 }
 
@@ -63,46 +66,53 @@ pub struct System {
     running: Running,
     gateway: Option<gateway::Gateway>,
     stop: CancellationToken,
-    /// Where it is found.
-    pub discovery: Discovery,
+    /// Where it is found; none until it answers.
+    discovery: Option<Discovery>,
 }
 
 impl System {
-    /// Starts everything, waits until it answers, and tells other processes where it is.
+    /// Starts everything, waits until it answers, and tells other processes where it is. Ends with
+    /// the failure `interrupted` when Ctrl-C comes first; a start that fails leaves nothing running.
     pub async fn start(config: &Config, http: bool) -> Result<Self, Failure> {
+        let mut interrupted = std::pin::pin!(interrupted());
+        Self::start_unless(config, http, interrupted.as_mut()).await
+    }
+
+    async fn start_unless(
+        config: &Config,
+        http: bool,
+        mut interrupted: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Self, Failure> {
         // The embedded server would say so too, but a process that uses another NATS has none.
         if let Some(found) = Discovery::find(&config.data_dir)? {
             return Err(already(&found));
         }
-        let running = actors_host::start(config).await?;
-        match Self::serve(config, http, running).await {
-            Ok(system) => Ok(system),
-            Err((failure, running)) => {
-                running.stop().await;
-                Err(failure)
-            }
+        let running = actors_host::start_unless(config, interrupted.as_mut()).await?;
+        let mut system = Self { running, gateway: None, stop: CancellationToken::new(), discovery: None };
+        let served = tokio::select! {
+            served = system.serve(config, http) => served,
+            () = interrupted => Err(StartError::Interrupted.into()),
+        };
+        if let Err(failure) = served {
+            // What it failed for is the news, not how the rest was stopped.
+            let _ = system.stop().await;
+            return Err(failure);
         }
+        Ok(system)
     }
 
-    async fn serve(config: &Config, http: bool, running: Running) -> Result<Self, (Failure, Running)> {
-        if let Err(error) = running.ready().await {
-            return Err((error.into(), running));
-        }
-        let stop = CancellationToken::new();
-        let mut edge = None;
+    async fn serve(&mut self, config: &Config, http: bool) -> Result<(), Failure> {
+        self.running.ready().await?;
         if http {
             let settings = gateway::Config { listen: config.http, data_dir: config.data_dir.clone() };
-            match gateway::serve(running.bus().clone(), settings, stop.clone()).await {
-                Ok(gateway) => edge = Some(gateway),
-                Err(error) => return Err((error.into(), running)),
-            }
+            let bus = self.running.bus().clone();
+            self.gateway = Some(gateway::serve(bus, settings, self.stop.clone()).await?);
         }
-        let address = edge.as_ref().map(|gateway| format!("http://{}", gateway.address));
-        let discovery = Discovery::new(&running.addresses(), address, &config.data_dir);
-        match discovery.write() {
-            Ok(()) => Ok(Self { running, gateway: edge, stop, discovery }),
-            Err(failure) => Err((failure, running)),
-        }
+        let address = self.gateway.as_ref().map(|gateway| format!("http://{}", gateway.address));
+        let discovery = Discovery::new(&self.running.addresses(), address, &config.data_dir);
+        discovery.write()?;
+        self.discovery = Some(discovery);
+        Ok(())
     }
 
     /// The connection.
@@ -123,7 +133,9 @@ impl System {
             None => Ok(()),
         };
         self.running.stop().await;
-        self.discovery.remove();
+        if let Some(discovery) = self.discovery {
+            discovery.remove();
+        }
         edge
     }
 }
@@ -131,12 +143,18 @@ impl System {
 /// Runs until SIGTERM, SIGINT, or until the supervision tree gives up.
 pub async fn run(config: Config, arguments: &Arguments, output: Output) -> Result<(), Failure> {
     let config = configured(config, arguments);
+    commands::config::refuse(&config.mistakes(), output)?;
     let mut interrupted = std::pin::pin!(interrupted());
-    let system = tokio::select! {
-        system = System::start(&config, arguments.roles.contains(&Role::Gateway)) => system?,
-        () = &mut interrupted => return Ok(()),
+    let http = arguments.roles.contains(&Role::Gateway);
+    let system = match System::start_unless(&config, http, interrupted.as_mut()).await {
+        Ok(system) => system,
+        // Whoever stops it while it starts gets what was asked for.
+        Err(failure) if failure.code == StartError::Interrupted.code() => return Ok(()),
+        Err(failure) => return Err(failure),
     };
-    output.show(&system.discovery);
+    if let Some(discovery) = &system.discovery {
+        output.show(discovery);
+    }
     let reason = tokio::select! {
         reason = system.failed() => Some(reason),
         () = interrupted => None,

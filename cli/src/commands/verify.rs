@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use self::audit::audit;
+use super::archive::Location;
 use crate::address;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
@@ -20,6 +21,8 @@ pub struct Arguments {
     /// Every log and every stream that derives from them; the default
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    archive: Location,
 }
 
 /// Something that is not as it must be.
@@ -28,7 +31,7 @@ pub struct Finding {
     /// A stable word: `chain-broken`, `revision-gap`, `event-missing`, `event-extra`,
     /// `event-differs`, `event-unreadable`, `order-broken`, `record-unreadable`, `log-chain-broken`,
     /// `log-gap`, `epoch-fell`, `mail-gap`, `position-fell`, `mark-ahead`, `snapshot-differs`,
-    /// `blob-missing`.
+    /// `blob-missing`, `archive-damaged`.
     pub finding: String,
     /// Where: an entity, a partition or a snapshot.
     pub place: String,
@@ -51,6 +54,8 @@ pub struct Summary {
     pub events_in_log: u64,
     /// Events read in the event stream.
     pub events_in_stream: u64,
+    /// Events read in archive files.
+    pub events_archived: u64,
     /// Entities.
     pub entities: u64,
     /// Snapshots compared.
@@ -61,13 +66,14 @@ pub struct Summary {
 
 impl Show for Summary {
     fn text(&self) -> String {
-        let Self { records, events_in_log, events_in_stream, entities, snapshots, findings } = self;
+        let Self { records, events_in_log, events_in_stream, events_archived, entities, snapshots, findings } =
+            self;
         let verdict = match findings {
             0 => "everything agrees".to_owned(),
             many => format!("{many} findings"),
         };
         format!(
-            "{records} records, {events_in_log} events in the log, {events_in_stream} in the stream, {entities} entities, {snapshots} snapshots: {verdict}"
+            "{records} records, {events_in_log} events in the log, {events_in_stream} in the stream, {events_archived} archived, {entities} entities, {snapshots} snapshots: {verdict}"
         )
     }
 }
@@ -75,7 +81,8 @@ impl Show for Summary {
 /// Verifies, and fails when something is not as it must be.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
     let only = arguments.entity.as_deref().map(address::entity).transpose()?;
-    let summary = audit(session, only.as_ref(), output).await?;
+    let archive = arguments.archive.open(&session.config)?;
+    let summary = audit(session, only.as_ref(), &archive, output).await?;
     if let Some(entity) = only
         && summary.entities == 0
         && summary.findings == 0

@@ -1,6 +1,5 @@
-//! `agents`, `schedules`, `dead`: who works, what starts by itself, and what could not be done.
+//! `agents` and `schedules`: who works, and what starts by itself.
 
-use crate::bus::Client;
 use crate::schema::check;
 use crate::world::{World, eventually};
 
@@ -67,39 +66,4 @@ fn a_schedule_fires_is_paused_and_removed() {
     world.orrery(&["schedules", "add", "bad", "x", "--cron", "rubbish"]).failed("invalid-recurrence", 65);
     assert_eq!(world.orrery(&["schedules", "add", "bad", "x"]).status, 64, "it must say when");
     assert_eq!(world.orrery(&["schedules", "add", "bad", "x", "--every", "2w"]).status, 64);
-}
-
-/// What could not be done is listed with its reason, and its bytes come out as they went in.
-#[test]
-fn dead_letters_are_shown_with_their_payload() {
-    let world = World::start();
-    assert!(world.orrery(&["dead"]).good().stdout.contains("no dead letters"));
-    Client::connect(&world).poison();
-    let page = eventually("the dead letter", || {
-        let page = world.orrery(&["dead", "list", "--class", "poison", "--json"]).good().line();
-        (!page["dead"].as_array().expect("a list").is_empty()).then_some(page)
-    });
-    check("dead-list", &page);
-    let entry = page["dead"][0]["entry"].as_str().expect("a key");
-    let whole = world.orrery(&["dead", "show", entry, "--json"]).good().line();
-    check("dead-show", &whole);
-    assert_eq!((&whole["decoded"]["type"], &whole["key"]), (&"panic".into(), &"p".into()), "{whole}");
-    let text = world.orrery(&["dead", "show", entry]).good().stdout;
-    assert!(text.contains("probe/p") && text.contains("\"panic\""), "{text}");
-    let bytes = world.orrery(&["dead", "show", entry, "--payload"]).good().stdout;
-    assert_eq!(bytes, r#"{"type":"panic"}"#);
-    assert!(world.orrery(&["dead"]).good().stdout.contains(entry));
-
-    // A task that failed for good is one without a payload: everything about it is in its events.
-    world
-        .orrery(&["task", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#])
-        .good();
-    let page = eventually("the failed task", || {
-        let page = world.orrery(&["dead", "list", "--class", "job-failed", "--json"]).good().line();
-        (!page["dead"].as_array().expect("a list").is_empty()).then_some(page)
-    });
-    let entry = page["dead"][0]["entry"].as_str().expect("a key");
-    check("dead-show", &world.orrery(&["dead", "show", entry, "--json"]).good().line());
-    world.orrery(&["dead", "show", entry, "--payload"]).failed("payload-gone", 66);
-    world.orrery(&["dead", "show", "nothing"]).failed("dead-letter-not-found", 66);
 }

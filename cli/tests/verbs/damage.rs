@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::world::{Ended, World, eventually, orrery, program};
 
 /// The Python with nats-py that `make tools` obtained, with a connection `nc` and its JetStream `js`.
-fn python(nats_url: &str, script: &str) {
+pub fn python(nats_url: &str, script: &str) {
     let found = std::env::var_os("ORRERY_PYTHON").map(std::path::PathBuf::from);
     let python =
         found.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin/python"));
@@ -56,7 +56,7 @@ impl Opened {
 }
 
 /// Does something to the store of a system that is down.
-fn tamper(data_dir: &Path, script: &str) {
+pub fn tamper(data_dir: &Path, script: &str) {
     let opened = Opened::new(data_dir);
     python(&opened.nats_url, script);
     opened.close();

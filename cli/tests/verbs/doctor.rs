@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::schema::check;
-use crate::world::{World, orrery};
+use crate::world::{World, eventually, orrery};
 
 fn verdicts(lines: &[Value]) -> Vec<(&str, &str)> {
     lines
@@ -23,6 +23,20 @@ fn a_running_system_is_well() {
     {
         assert!(verdicts.contains(&(name, "ok")), "{name} in {verdicts:?}");
     }
+}
+
+/// What `dead list` shows is what the doctor counts, also dead letters that have no payload.
+#[test]
+fn dead_letters_without_a_payload_count() {
+    let world = World::start();
+    let lost = r#"{"repo": "/no/such/place"}"#;
+    world.orrery(&["task", "submit", "Report", "--id", "lost", "--input", lost]).good();
+    eventually("the dead letter", || {
+        let lines = world.orrery(&["doctor", "--json"]).lines();
+        let dead = lines.into_iter().find(|line| line["check"] == "dead").expect("a check");
+        (dead["verdict"] == "warn").then(|| assert_eq!(dead["detail"], "1 dead letter"))
+    });
+    assert!(world.orrery(&["dead", "list"]).good().stdout.contains("job-failed"));
 }
 
 /// Where nothing runs, that is what is wrong, with what to do.

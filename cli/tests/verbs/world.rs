@@ -82,12 +82,16 @@ impl World {
     }
     /// Starts on a directory that exists.
     pub fn start_in(directory: TempDir) -> Self {
+        Self::start_logging(directory, Stdio::inherit())
+    }
+    /// Starts on a directory that exists, with its log elsewhere.
+    pub fn start_logging(directory: TempDir, log: Stdio) -> Self {
         let mut child = Command::new(program())
             .arg("--data-dir")
             .arg(directory.path())
             .args(["up", "--json", "--http", "127.0.0.1:0", "--nats-port", "0"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(log)
             .spawn()
             .expect("the binary runs");
         let mut line = String::new();
@@ -107,6 +111,13 @@ impl World {
     /// One of its addresses.
     pub fn address(&self, field: &str) -> &str {
         self.banner[field].as_str().expect("an address")
+    }
+    /// Kills it without a word and gives the directory back.
+    pub fn kill(mut self) -> TempDir {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it was our child");
+        let unused = tempfile::tempdir().expect("a temporary directory");
+        std::mem::replace(&mut self.directory, unused)
     }
     /// Stops it in good order and gives the directory back.
     pub fn stop(mut self) -> TempDir {

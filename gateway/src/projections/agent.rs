@@ -22,6 +22,9 @@ pub struct Agent {
     pub capacity: u32,
     /// Whoever registered and did not leave.
     pub workers: Vec<Worker>,
+    /// What holds it: it gets no jobs.
+    #[serde(default)]
+    pub holds: Vec<Hold>,
     /// Milliseconds since 1970: when it last changed.
     #[schema(value_type = u64)]
     pub updated_at: Timestamp,
@@ -50,6 +53,18 @@ pub struct Worker {
     pub lost_at: Option<Timestamp>,
 }
 
+/// Why an agent gets no jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Hold {
+    /// Who holds: `halt/agent.<name>`.
+    pub cause: String,
+    /// Why.
+    pub reason: String,
+    /// Milliseconds since 1970: since when.
+    #[schema(value_type = u64)]
+    pub since: Timestamp,
+}
+
 impl View for Agent {
     type Event = Event;
     const TABLE: &'static str = "agents";
@@ -64,6 +79,7 @@ impl View for Agent {
                 card,
                 capacity,
                 workers,
+                holds: Vec::new(),
                 updated_at: at,
                 revision,
             });
@@ -104,6 +120,11 @@ impl Agent {
                     known.lost_at = Some(*at);
                 }
             }
+            Event::Held { cause, reason, at } => {
+                self.holds.retain(|hold| hold.cause != cause.as_str());
+                self.holds.push(Hold { cause: cause.to_string(), reason: reason.clone(), since: *at });
+            }
+            Event::Eased { cause, .. } => self.holds.retain(|hold| hold.cause != cause.as_str()),
         }
         let there = self.workers.iter().filter(|worker| worker.lost_at.is_none());
         self.capacity = there.fold(0, |sum, worker| sum.saturating_add(worker.capacity));
@@ -120,6 +141,7 @@ mod tests {
             description: "counts".into(),
             version: "1".into(),
             skills: vec![],
+            dependencies: vec![],
         };
         let worker = worker.into();
         Event::WorkerRegistered { worker, card, capacity, lanes: vec![], heartbeat_ms: 1, at: Timestamp(1) }

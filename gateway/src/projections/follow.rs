@@ -168,8 +168,11 @@ fn split(burst: Vec<Result<Item, bus_client::Error>>) -> (Vec<Item>, Option<bus_
     (items, None)
 }
 
-/// An error with its causes, for a log line.
+/// An error with its causes, for a log line. Some errors say their cause themselves: it is not said twice.
 pub fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let causes = std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string);
+    causes.fold(error.to_string(), |text, cause| match text.ends_with(&cause) {
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
 }

@@ -4,18 +4,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bus_schemas::Key;
 use bus_schemas::views::task::{Task, TaskState};
+use bus_schemas::{Key, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter};
 use tokio::sync::Semaphore;
 
 use super::Error;
 use super::agent::Agent;
-use super::dead_letter::DeadLetter;
+use super::campaign::Campaign;
+use super::dead_letter::{DeadLetter, DeadLetterState};
 use super::schedule::Schedule;
 use super::source::Unreadable;
-use super::view::View;
+use super::view::{View, time};
 
 /// Readers at once: each holds a thread, and SQLite's readers do not wait for each other.
 const READERS_MAX: usize = 8;
@@ -49,7 +50,7 @@ pub struct Place {
 /// One page of a list, and where the next one begins.
 #[derive(Debug)]
 pub struct Page<V> {
-    /// The rows, newest first.
+    /// The rows, in the order that was asked for.
     pub items: Vec<V>,
     /// None at the end.
     pub next: Option<Place>,
@@ -70,6 +71,34 @@ pub struct TaskFilter {
     pub root: Option<bool>,
 }
 
+/// Which end of a list comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// As people read it.
+    NewestFirst,
+    /// As it is worked off.
+    OldestFirst,
+}
+
+/// Which dead letters: those for which all of these hold.
+#[derive(Debug, Clone, Default)]
+pub struct DeadLetterFilter {
+    /// In this state.
+    pub state: Option<DeadLetterState>,
+    /// Of this class.
+    pub class: Option<String>,
+    /// Meant for this kind.
+    pub kind: Option<String>,
+    /// Meant for a key that begins so.
+    pub key: Option<String>,
+    /// Failed by this dependency.
+    pub dependency: Option<String>,
+    /// Given up at this time or later.
+    pub since: Option<Timestamp>,
+    /// Given up before this time.
+    pub before: Option<Timestamp>,
+}
+
 /// Conditions of a list, with their values.
 #[derive(Default)]
 struct Conditions {
@@ -82,6 +111,12 @@ impl Conditions {
         if let Some(value) = value {
             self.sql.push(format!("{column} = ?"));
             self.values.push(Value::Text(value.into()));
+        }
+    }
+    fn with(&mut self, sql: &str, value: Option<Value>) {
+        if let Some(value) = value {
+            self.sql.push(sql.to_owned());
+            self.values.push(value);
         }
     }
 }
@@ -128,19 +163,41 @@ impl Reader {
         if let Some(root) = filter.root {
             conditions.sql.push(if root { "parent IS NULL" } else { "parent IS NOT NULL" }.into());
         }
-        self.page("submitted_at", conditions, after, limit).await
+        self.page("submitted_at", conditions, (Order::NewestFirst, after), limit).await
     }
 
-    /// Dead letters, newest first.
+    /// Dead letters.
     pub async fn dead_letters(
         &self,
-        class: Option<String>,
+        filter: DeadLetterFilter,
+        order: Order,
         after: Option<Place>,
         limit: u32,
     ) -> Result<Page<DeadLetter>, Error> {
         let mut conditions = Conditions::default();
-        conditions.equal("class", class);
-        self.page("at", conditions, after, limit).await
+        conditions.equal("state", filter.state.map(DeadLetterState::as_str));
+        conditions.equal("class", filter.class);
+        conditions.equal("kind", filter.kind);
+        conditions.equal("dependency", filter.dependency);
+        conditions.with("instr(key, ?) = 1", filter.key.map(Value::Text));
+        conditions.with("at >= ?", filter.since.map(time));
+        conditions.with("at < ?", filter.before.map(time));
+        self.page("at", conditions, (order, after), limit).await
+    }
+
+    /// A campaign.
+    pub async fn campaign(&self, id: &Key) -> Result<Option<Campaign>, Error> {
+        self.get(id).await
+    }
+
+    /// Campaigns, newest first.
+    pub async fn campaigns(&self, after: Option<Place>, limit: u32) -> Result<Page<Campaign>, Error> {
+        self.page("started_at", Conditions::default(), (Order::NewestFirst, after), limit).await
+    }
+
+    /// The campaigns whose entries are still being looked for, by name.
+    pub async fn gathering(&self) -> Result<Vec<Campaign>, Error> {
+        self.list("gathering = 1").await
     }
 
     /// The stream sequence of the last event of a task and of everything below it.
@@ -189,11 +246,15 @@ impl Reader {
         &self,
         time: &'static str,
         mut conditions: Conditions,
-        after: Option<Place>,
+        (order, after): (Order, Option<Place>),
         limit: u32,
     ) -> Result<Page<V>, Error> {
+        let (behind, direction) = match order {
+            Order::NewestFirst => ("<", "DESC"),
+            Order::OldestFirst => (">", "ASC"),
+        };
         if let Some(Place { time: at, id }) = after {
-            conditions.sql.push(format!("({time}, id) < (?, ?)"));
+            conditions.sql.push(format!("({time}, id) {behind} (?, ?)"));
             conditions.values.push(Value::Integer(i64::try_from(at).unwrap_or(i64::MAX)));
             conditions.values.push(Value::Text(id));
         }
@@ -201,7 +262,7 @@ impl Reader {
             if conditions.sql.is_empty() { "TRUE".to_owned() } else { conditions.sql.join(" AND ") };
         // One row more than asked for tells whether there is a next page.
         let sql = format!(
-            "SELECT view, {time}, id FROM {} WHERE {condition} ORDER BY {time} DESC, id DESC LIMIT {}",
+            "SELECT view, {time}, id FROM {} WHERE {condition} ORDER BY {time} {direction}, id {direction} LIMIT {}",
             V::TABLE,
             limit + 1
         );

@@ -11,15 +11,16 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_i
 
 use super::Error;
 use super::agent::Agent;
+use super::campaign::Campaign;
 use super::dead_letter::DeadLetter;
 use super::schedule::Schedule;
 use super::source::{Item, Unreadable};
 use super::view::View;
 
 /// Raised whenever a table or a view changes; a file of another version is made anew.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// Kinds that have events and no view: what they tell is seen in the views of others.
-const KINDS_WITHOUT_VIEW: [&str; 2] = ["broker", "probe"];
+const KINDS_WITHOUT_VIEW: [&str; 6] = ["breaker", "broker", "config", "halt", "healer", "probe"];
 /// Notes about unreadable events are for people: more than these would say nothing new.
 const UNREADABLE_MAX: i64 = 1_000;
 
@@ -39,8 +40,13 @@ CREATE TABLE agents (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence IN
 CREATE TABLE schedules (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
   view TEXT NOT NULL, deleted INTEGER NOT NULL, updated_at INTEGER NOT NULL);
 CREATE TABLE dead_letters (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  view TEXT NOT NULL, class TEXT NOT NULL, at INTEGER NOT NULL);
+  view TEXT NOT NULL, class TEXT NOT NULL, state TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+  dependency TEXT, at INTEGER NOT NULL);
 CREATE INDEX dead_letters_time ON dead_letters (at, id);
+CREATE INDEX dead_letters_state ON dead_letters (state, at, id);
+CREATE TABLE campaigns (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  view TEXT NOT NULL, gathering INTEGER NOT NULL, started_at INTEGER NOT NULL);
+CREATE INDEX campaigns_time ON campaigns (started_at, id);
 CREATE TABLE unreadable (sequence INTEGER PRIMARY KEY, subject TEXT NOT NULL, reason TEXT NOT NULL);
 ";
 
@@ -115,7 +121,7 @@ impl Store {
     /// Forgets everything: the event stream tells it again.
     pub fn reset(&mut self) -> Result<(), Error> {
         let forget = "BEGIN; DELETE FROM tasks; DELETE FROM agents; DELETE FROM schedules;
-            DELETE FROM dead_letters; DELETE FROM unreadable;
+            DELETE FROM dead_letters; DELETE FROM campaigns; DELETE FROM unreadable;
             UPDATE place SET sequence = 0, event_sequence = 0, event_hash = ''; COMMIT;";
         self.connection.execute_batch(forget).map_err(Error::sqlite("emptying"))?;
         self.place = Place::default();
@@ -189,6 +195,7 @@ struct Burst {
     agents: Rows<Agent>,
     schedules: Rows<Schedule>,
     dead_letters: Rows<DeadLetter>,
+    campaigns: Rows<Campaign>,
 }
 
 impl Burst {
@@ -198,6 +205,7 @@ impl Burst {
             "agent" => self.agents.fold(transaction, event)?,
             "schedule" => self.schedules.fold(transaction, event)?,
             "deadletter" => self.dead_letters.fold(transaction, event)?,
+            "campaign" => self.campaigns.fold(transaction, event)?,
             kind if KINDS_WITHOUT_VIEW.contains(&kind) => Ok(()),
             kind => Err(format!("this program knows no kind `{kind}`")),
         };
@@ -210,6 +218,7 @@ impl Burst {
         self.tasks.write(transaction)?;
         self.agents.write(transaction)?;
         self.schedules.write(transaction)?;
+        self.campaigns.write(transaction)?;
         self.dead_letters.write(transaction)
     }
 }

@@ -77,6 +77,7 @@ fn change(task: &mut Task, event: &Event) {
         Event::Submitted { .. }
         | Event::ChildSettled { .. }
         | Event::EffectRecorded { .. }
+        | Event::AttemptWithdrawn { .. }
         | Event::CancelRequested { .. }
         | Event::JobStarted { .. } => {}
         Event::Planned { .. } => wait(task, TaskState::Working),

@@ -36,12 +36,15 @@ pub async fn ask<C: WireCommand>(
     key: Key,
     command: &C,
 ) -> Result<Accepted, Problem> {
-    let ask = Ask::new(EntityAddress::new(C::KIND, key), Body::json(command))
+    let ask = Ask::new(EntityAddress::new(C::KIND, key.clone()), Body::json(command))
         .caller(CALLER)
         .traced(trace::outgoing(caller.trace));
     tracing::Span::current().record("correlation_id", tracing::field::display(ask.id));
     match edge.bus.ask(&ask, PATIENCE).await? {
-        Reply::Accepted { revision, events, result, .. } => Ok(Accepted { revision, events, result }),
+        Reply::Accepted { revision, events, result, .. } => {
+            edge.recent.note(&key);
+            Ok(Accepted { revision, events, result })
+        }
         Reply::Refused { refusal, .. } => Err(refusal.into()),
     }
 }

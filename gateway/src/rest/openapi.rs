@@ -2,7 +2,8 @@
 
 use utoipa::OpenApi;
 
-use super::{agents, artifacts, dead, events, operations, problem, schedules, tasks};
+use super::dead::redrives;
+use super::{agents, artifacts, config, dead, events, operations, pages, problem, schedules, tasks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -13,8 +14,10 @@ use super::{agents, artifacts, dead, events, operations, problem, schedules, tas
         artifacts::download, events::stream,
         agents::list,
         schedules::list, schedules::create, schedules::delete, schedules::pause, schedules::resume,
-        dead::list, dead::show,
-        operations::health, operations::ready, operations::metrics, operations::openapi,
+        dead::list, dead::show, dead::edit, dead::redrive, dead::give_up,
+        redrives::list, redrives::create, redrives::show, redrives::pause, redrives::resume, redrives::cancel,
+        config::show, config::put, config::activate, config::rollback, config::history,
+        operations::health, operations::ready, operations::metrics, operations::openapi, pages::show,
     ),
     components(schemas(problem::ProblemView)),
     tags(
@@ -22,6 +25,7 @@ use super::{agents, artifacts, dead, events, operations, problem, schedules, tas
         (name = "agents", description = "Who does the work"),
         (name = "schedules", description = "Goals that recur"),
         (name = "dead letters", description = "What could not be done"),
+        (name = "settings", description = "What changes while the system runs"),
         (name = "operations", description = "Alive, ready, measured, described"),
     )
 )]

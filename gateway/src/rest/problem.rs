@@ -36,6 +36,7 @@ pub mod code {
     pub const ARTIFACT_AMBIGUOUS: &str = "artifact-ambiguous";
     pub const SCHEDULE_NOT_FOUND: &str = "schedule-not-found";
     pub const DEAD_LETTER_NOT_FOUND: &str = "dead-letter-not-found";
+    pub const CAMPAIGN_NOT_FOUND: &str = "campaign-not-found";
     pub const NO_ANSWER: &str = "no-answer";
     pub const MALFORMED_ANSWER: &str = "malformed-answer";
     pub const BUS_UNAVAILABLE: &str = "bus-unavailable";
@@ -94,9 +95,10 @@ pub fn status(code: &str) -> StatusCode {
         | code::INVALID_CURSOR
         | code::INVALID_EVENT_ID
         | code::INVALID_IDEMPOTENCY_KEY
-        | refusal::BAD_SUBJECT => StatusCode::BAD_REQUEST,
+        | refusal::BAD_SUBJECT
+        | refusal::WRONG_PARTITION => StatusCode::BAD_REQUEST,
         code::FOREIGN_ORIGIN => StatusCode::FORBIDDEN,
-        refusal::UNKNOWN_KIND => StatusCode::NOT_FOUND,
+        refusal::UNKNOWN_KIND | "unknown-config" => StatusCode::NOT_FOUND,
         code::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,
         code::BODY_TOO_LARGE | refusal::TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
         code::UNSUPPORTED_MEDIA_TYPE | refusal::CONTENT_TYPE => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -105,11 +107,9 @@ pub fn status(code: &str) -> StatusCode {
         }
         code::MALFORMED_ANSWER | code::BLOB_MISSING => StatusCode::BAD_GATEWAY,
         code::NO_ANSWER => StatusCode::GATEWAY_TIMEOUT,
-        code::BUS_UNAVAILABLE
-        | code::READ_MODEL_BEHIND
-        | code::TOO_MANY_STREAMS
-        | refusal::BUSY
-        | refusal::NOT_OWNER => StatusCode::SERVICE_UNAVAILABLE,
+        code::BUS_UNAVAILABLE | code::READ_MODEL_BEHIND | code::TOO_MANY_STREAMS | refusal::BUSY => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         code::INTERNAL_ERROR | refusal::POISON | refusal::ENTITY_STOPPED => StatusCode::INTERNAL_SERVER_ERROR,
         other if other.ends_with("-not-found") => StatusCode::NOT_FOUND,
         other if other.starts_with("invalid-") => StatusCode::UNPROCESSABLE_ENTITY,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::{Extension, State};
 use bus_schemas::commands::task::Command;
 use bus_schemas::views::task::{Task, TaskState};
-use bus_schemas::{Key, Revision};
+use bus_schemas::{EntityAddress, Key, Kind, Revision};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -26,6 +26,8 @@ pub use submit::{__path_create, create};
 
 /// How long a request waits for the read model to show what was just acknowledged.
 pub const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long events take from the log to the stream, on a slow disk.
+const FANOUT_PATIENCE: Duration = Duration::from_millis(200);
 /// Rows of a page when nothing else is asked for.
 const LIMIT_DEFAULT: u32 = 50;
 /// Rows of a page at most: a page is held in memory as a whole.
@@ -96,13 +98,49 @@ pub async fn show(State(edge): State<Arc<Edge>>, Id(id): Id) -> Result<axum::Jso
     Ok(axum::Json(find(&edge, &id).await?.into()))
 }
 
-/// A task; waits a while for one that the read model does not show yet.
+/// A task. One that the read model does not show is unknown once everything that had happened when it was asked for is
+/// applied; only for one that was just changed, or may be on its way out of the log, is there a wait.
 pub async fn find(edge: &Edge, id: &Key) -> Result<Task, Problem> {
-    find_at(edge, id, Revision(1)).await?.ok_or_else(|| missing(edge, id))
+    if let Some(task) = edge.projections.reader.task(id).await? {
+        return Ok(task);
+    }
+    if edge.recent.holds(id) {
+        return find_at(edge, id, Revision(1)).await?.ok_or_else(|| missing(edge, id));
+    }
+    let head = edge.bus.events_state().await.map_err(|_| behind(edge))?.last_sequence;
+    if !edge.projections.reached(head, VISIBLE_PATIENCE).await {
+        return Err(behind(edge));
+    }
+    let task = match is_fanning_out(edge, id).await {
+        true => find_within(edge, id, Revision(1), FANOUT_PATIENCE).await?,
+        false => edge.projections.reader.task(id).await?,
+    };
+    task.ok_or_else(|| missing(edge, id))
+}
+
+/// Whether the task's partition has committed something whose events may not be in the stream yet.
+async fn is_fanning_out(edge: &Edge, id: &Key) -> bool {
+    let topology = edge.bus.topology();
+    let partition = EntityAddress::new(Kind::from_static("task"), id.clone()).partition(topology.partitions);
+    let log = topology.log(partition);
+    match tokio::join!(edge.bus.state_of(&log), edge.bus.mark(partition)) {
+        (Ok(log), Ok(mark)) => log.last_sequence > mark.upto.0,
+        // What can not be known may be so.
+        _ => true,
+    }
 }
 
 async fn find_at(edge: &Edge, id: &Key, revision: Revision) -> Result<Option<Task>, Problem> {
-    let found = edge.projections.until(VISIBLE_PATIENCE, |reader| {
+    find_within(edge, id, revision, VISIBLE_PATIENCE).await
+}
+
+async fn find_within(
+    edge: &Edge,
+    id: &Key,
+    revision: Revision,
+    patience: Duration,
+) -> Result<Option<Task>, Problem> {
+    let found = edge.projections.until(patience, |reader| {
         let id = id.clone();
         async move { Ok(reader.task(&id).await?.filter(|task| task.revision >= revision)) }
     });

@@ -65,6 +65,21 @@ async fn every_bad_request_is_a_problem() {
         let what = format!("{request:?}");
         assert_eq!(problem(request).await, (status, code.to_owned()), "{what}");
     }
+    let started = std::time::Instant::now();
+    assert_eq!(problem(to(Method::GET, "/v1/tasks/unknown")).await.1, "task-not-found");
+    assert_eq!(problem(to(Method::GET, "/v1/tasks/unknown/events")).await.1, "task-not-found");
+    let waited = started.elapsed();
+    assert!(waited < std::time::Duration::from_millis(1_500), "nobody submitted it: {waited:?}");
+    // What a problem points to is there, and is shown by a browser.
+    let page = to(Method::GET, "/errors/task-not-found").send().await.unwrap();
+    assert_eq!(
+        (page.status().as_u16(), &page.headers()["content-type"]),
+        (200, &"text/markdown; charset=utf-8".parse().unwrap())
+    );
+    assert!(page.text().await.unwrap().starts_with("# task-not-found\n"));
+    let page = to(Method::GET, "/errors/busy").header("accept", "text/html").send().await.unwrap();
+    assert_eq!(page.headers()["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(problem(to(Method::GET, "/errors/nonsense")).await, (404, "route-not-found".to_owned()));
     let allowed = to(Method::DELETE, "/v1/tasks").send().await.unwrap();
     assert!(allowed.headers()["allow"].to_str().unwrap().contains("POST"), "{allowed:?}");
     // A page of the gateway itself may ask.

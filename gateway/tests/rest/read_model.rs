@@ -156,6 +156,7 @@ async fn agents_and_dead_letters_are_shown() {
         description: "counts".into(),
         version: "1".into(),
         skills: vec![],
+        dependencies: vec![],
     };
     let joined = agent::Event::WorkerRegistered {
         worker: "w1".into(),
@@ -166,31 +167,22 @@ async fn agents_and_dead_letters_are_shown() {
         at: Timestamp(1),
     };
     world.record(vec![("agent/counter", joined.into())]).await;
-    let entry = Entry {
-        class: "poison".into(),
-        reason: "the decision panicked".into(),
-        kind: "probe".into(),
-        key: "p".into(),
-        command_id: CommandId::from_text("c"),
-        correlation: CommandId::from_text("c"),
-        traceparent: None,
-        attempts: 1,
-        at: Timestamp(5),
-    };
+    let ids = (CommandId::from_text("c"), CommandId::from_text("c"));
+    let entry = Entry::new("poison", "the decision panicked", ("probe", "p"), ids, Timestamp(5));
     world.bus.publish_dead("probe", "d-1", "the decision panicked", vec![0xff, 0].into()).await.unwrap();
     world.record(vec![("deadletter/d-1", deadletter::Event::Recorded { entry }.into())]).await;
 
     let gateway = world.gateway().await;
     let dead = eventually("the dead letter", async || {
-        let (status, dead) = get(&gateway.url, "/v1/dead/d-1").await;
+        let (status, dead) = get(&gateway.url, "/v1/dead-letters/d-1").await;
         (status == 200).then_some(dead)
     })
     .await;
     assert_eq!((&dead["class"], &dead["payload"]["content"]), (&"poison".into(), &"/wA=".into()), "{dead}");
-    let (_, list) = get(&gateway.url, "/v1/dead?class=poison").await;
-    assert_eq!(list["dead"].as_array().unwrap().len(), 1);
+    let (_, list) = get(&gateway.url, "/v1/dead-letters?class=poison&state=waiting&kind=probe&key=p").await;
+    assert_eq!(list["dead_letters"].as_array().unwrap().len(), 1);
     let (_, agents) = get(&gateway.url, "/v1/agents").await;
     assert_eq!(agents["agents"][0]["capacity"], 3, "{agents}");
-    assert_eq!(get(&gateway.url, "/v1/dead/d-2").await.1["code"], "dead-letter-not-found");
+    assert_eq!(get(&gateway.url, "/v1/dead-letters/d-2").await.1["code"], "dead-letter-not-found");
     gateway.stopped().await;
 }

@@ -123,7 +123,7 @@ async fn subjects_that_name_no_entity_are_refused() {
     assert!(!said.contains("PONG"), "the server ends the connection of a subject with spaces: {said}");
     let wrong = (probe("p").partition(8).0 + 1) % 8;
     let elsewhere = raw.request(&format!("orrery.ask.{wrong}.probe.p"), &[], TOUCH).await;
-    assert_eq!(elsewhere.code(), "not-owner", "another partition does not answer for `p`");
+    assert_eq!(elsewhere.code(), "wrong-partition", "another partition does not answer for `p`");
     assert_eq!(bus.events_state().await.unwrap().last_sequence, before, "nothing happened");
     goes_on(bus, "p", 2).await;
     host.stop().await;

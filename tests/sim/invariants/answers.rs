@@ -13,7 +13,7 @@ const UNCOMMITTED: [&str; 8] = [
     code::TOO_LARGE,
     code::BAD_SUBJECT,
     code::BUSY,
-    code::NOT_OWNER,
+    code::WRONG_PARTITION,
     code::ENTITY_STOPPED,
 ];
 

@@ -14,6 +14,7 @@ impl World {
         self.audit.mail_arrives()?;
         self.jobs_reach_the_queue()?;
         self.dead_letters_are_kept()?;
+        self.audit.dead_letters_are_conserved()?;
         self.every_open_task_moves()?;
         self.audit.fold_from_scratch()?;
         self.check_all_live()
@@ -77,6 +78,51 @@ impl Audit {
             let state = self.task(key).unwrap_or_default();
             format!("the task `{key}`, {} {}", state["status"], state["phase"])
         })
+    }
+
+    /// What came in waits, was redriven or was dropped: every dead letter has its entry, and at rest
+    /// none is on its way but with a task that is open, and no campaign waits for one.
+    fn dead_letters_are_conserved(&self) -> Check {
+        let name = "dead_letters_are_conserved";
+        for entry in self.dead.keys() {
+            let key = Key::parse(entry).ok();
+            let letter =
+                key.and_then(|key| self.state_of(&EntityAddress::new(Kind::from_static("deadletter"), key)));
+            let is_recorded = letter.is_some_and(|state| !state["entry"].is_null());
+            hold(is_recorded, name, || format!("dead letter {entry} has no entry"))?;
+        }
+        for (entity, instance) in &self.entities {
+            let state = instance.state();
+            match entity.kind.as_str() {
+                "deadletter" => {
+                    let settled =
+                        ["waiting", "redriven", "dropped"].iter().any(|word| state["status"] == *word);
+                    hold(settled || self.waits_for_a_task(&state), name, || format!("`{entity}`: {state}"))?;
+                }
+                "campaign" => {
+                    let under_way = state["under_way"].as_array().map_or(0, Vec::len);
+                    let redriving = state["under_way"].as_array().into_iter().flatten().all(|entry| {
+                        let key = entry.as_str().and_then(|text| Key::parse(text).ok());
+                        let letter = key.map(|key| EntityAddress::new(Kind::from_static("deadletter"), key));
+                        let state = letter.and_then(|letter| self.state_of(&letter)).unwrap_or_default();
+                        self.waits_for_a_task(&state)
+                    });
+                    hold(under_way == 0 || redriving, name, || format!("`{entity}`: {state}"))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a dead letter is on its way with a task that has not ended.
+    fn waits_for_a_task(&self, letter: &Value) -> bool {
+        let root = letter["entry"]["key"].as_str().and_then(|key| key.split('.').next());
+        let task = root.and_then(|root| Key::parse(root).ok()).and_then(|root| self.task(&root));
+        let is_open = |task: Value| {
+            !["completed", "failed", "canceled", "rejected"].iter().any(|word| task["status"] == *word)
+        };
+        letter["status"] == "redriving" && letter["entry"]["kind"] == "task" && task.is_some_and(is_open)
     }
 
     fn task(&self, key: &Key) -> Option<Value> {

@@ -120,10 +120,10 @@ impl LaneAudit {
             broker::Event::Enqueued { task, attempt, .. } => {
                 self.waiting.insert(task.clone(), *attempt);
             }
-            broker::Event::Assigned { task, attempt, agent } => {
+            broker::Event::Assigned { task, attempt, agent, .. } => {
                 return self.assigned(lane, (task, *attempt), agent, coverage);
             }
-            broker::Event::Released { task, attempt } => {
+            broker::Event::Released { task, attempt, .. } => {
                 if self.waiting.get(task) == Some(attempt) {
                     self.waiting.remove(task);
                 } else if self.running.get(task).is_some_and(|(running, _)| running == attempt) {
@@ -134,6 +134,10 @@ impl LaneAudit {
                 self.capacities.insert(agent.clone(), *capacity);
             }
             broker::Event::CapSet { concurrent } => self.cap = *concurrent,
+            broker::Event::LimitsSet { limits, .. } => self.cap = limits.concurrent,
+            broker::Event::Held { .. }
+            | broker::Event::Eased { .. }
+            | broker::Event::ProbesAllowed { .. } => {}
         }
         Ok(())
     }

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use actors_runtime::inbox::refusal_reply;
 use bus_client::ReplyTo;
 use bus_client::asks::Incoming;
 use bus_schemas::envelope::code;
 use bus_schemas::subjects::Subjects;
-use bus_schemas::{Body, CommandId, ContentType, EntityAddress, PartitionId, Reply};
+use bus_schemas::{Body, CommandId, ContentType, EntityAddress, PartitionId, Refusal, Reply};
 use bytes::Bytes;
 
 use super::workers::Next;
 use super::{Happening, Message, World};
 use crate::coverage::Reached;
+use crate::faults::Defect;
 use crate::invariants::{Check, answers, hold, violated};
 
 /// Which call.
@@ -36,7 +38,7 @@ pub enum Expected {
     /// A refusal, because its id belongs to another command, or because of what it says.
     Reused,
     /// The word that it asked the wrong partition.
-    NotOwner,
+    WrongPartition,
 }
 
 /// One command of one caller.
@@ -152,7 +154,7 @@ impl World {
     pub(super) fn ask_elsewhere(&mut self, to: EntityAddress, body: Body) {
         let id = self.random.command_id(self.time);
         let partition = PartitionId((self.home(&to).0 + 1) % self.shape.partitions);
-        self.call(id, to, partition, body, (Expected::NotOwner, Next::Nothing));
+        self.call(id, to, partition, body, (Expected::WrongPartition, Next::Nothing));
     }
 
     /// Asks under an id that another command has.
@@ -221,6 +223,16 @@ impl World {
         }
     }
 
+    /// A defect: an id that the log knows is refused, whatever the first answer was.
+    pub(super) fn refuse_repeat(&mut self, call: CallId) -> Option<Check> {
+        let id = self.callers.calls[call].id;
+        if self.defect != Some(Defect::RepeatsRefused) || !self.audit.has_answered(id) {
+            return None;
+        }
+        let refusal = Refusal::new(code::ENTITY_STOPPED, "not again");
+        Some(self.send_answer(call, refusal_reply(id, refusal)))
+    }
+
     pub(super) fn send_answer(&mut self, call: CallId, payload: Bytes) -> Check {
         self.audit.reply_after_commit(&payload)?;
         if !self.fault(self.faults.answer_lost, Reached::AnswerLost) {
@@ -240,8 +252,8 @@ impl World {
             Reply::Accepted { .. } => None,
             Reply::Refused { refusal, .. } => Some(refusal.code.as_str()),
         };
-        let later = matches!(refused, Some(code::BUSY | code::NOT_OWNER));
-        if later && call.expected != Expected::NotOwner {
+        let later = matches!(refused, Some(code::BUSY));
+        if later && call.expected != Expected::WrongPartition {
             return Ok(());
         }
         match call.expected {
@@ -252,9 +264,11 @@ impl World {
                     format!("{} belongs to another command, and got {reply:?}", call.id)
                 })?;
             }
-            Expected::NotOwner => hold(refused == Some(code::NOT_OWNER), "single_writer", || {
-                format!("`{}` was asked in a foreign partition, and answered {reply:?}", call.to)
-            })?,
+            Expected::WrongPartition => {
+                hold(refused == Some(code::WRONG_PARTITION), "single_writer", || {
+                    format!("`{}` was asked in a foreign partition, and answered {reply:?}", call.to)
+                })?
+            }
             Expected::Same => {}
         }
         if let Some(first) = &call.answer {
@@ -296,6 +310,10 @@ impl World {
     pub(super) fn hand_over_arrives(&mut self, index: HandOverId) {
         let handed = &self.callers.handed[index];
         let command = (handed.id, handed.body.clone());
+        if self.defect == Some(Defect::HandOversNotStored) {
+            self.callers.handed[index].acknowledged = true;
+            return;
+        }
         let stored = self.store.hand_over(self.time, handed.partition, handed.subject.clone(), command);
         if stored {
             let partition = self.callers.handed[index].partition;

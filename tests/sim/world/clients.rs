@@ -3,7 +3,8 @@
 
 use bus_schemas::commands::schedule::Recurrence;
 use bus_schemas::commands::task::{Plan, PlanStep, Submit};
-use bus_schemas::commands::{broker, probe, schedule, task};
+use bus_schemas::commands::{broker, campaign, deadletter, probe, schedule, task};
+use bus_schemas::payload::Payload;
 use bus_schemas::record::BODY_INLINE_BYTES_MAX;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, ContentType, EntityAddress, Key, Kind, Timestamp};
@@ -71,7 +72,8 @@ impl World {
             78..82 => self.ask_as_impostor(Body::json(&json!({"type": "touch", "note": "impostor"}))),
             82..88 => self.say_nonsense(),
             88..92 => self.set_cap(),
-            92..97 => self.schedule(),
+            92..96 => self.schedule(),
+            96..99 => self.work_on_a_letter(),
             _ => self.touch(),
         }
     }
@@ -206,6 +208,32 @@ impl World {
                 Next::Nothing,
             ),
             _ => self.ask_elsewhere(address(&touch, to), Body::json(&touch)),
+        }
+    }
+
+    /// Somebody does something about what could not be done.
+    fn work_on_a_letter(&mut self) {
+        let known: Vec<Key> = self.audit.letters().cloned().collect();
+        let Some(letter) = self.random.pick(&known).cloned() else { return };
+        let (by, reason) = ("client".to_owned(), String::new());
+        match self.random.below(8) {
+            0..3 => self.tell(letter, &deadletter::Command::Redrive { by, reason, campaign: None }),
+            3 => {
+                let touch = Body::json(&probe::Command::Touch { note: "mended".to_owned() });
+                let payload = Payload::of(&touch).expect("it is small");
+                let to = Some(EntityAddress::new(probe::Command::KIND, self.probe_key()));
+                self.tell(letter.clone(), &deadletter::Command::Edit { payload, to, by, reason });
+            }
+            4 => self.tell(letter, &deadletter::Command::Drop { by, reason }),
+            _ => {
+                let campaign = key(&format!("c{}", self.random.below(4)));
+                let rate = self.random.between(1, 50) as u32;
+                let filter = campaign::Filter::default();
+                self.tell(campaign.clone(), &campaign::Command::Start { filter, rate, by, reason });
+                let entries = known.into_iter().take(self.random.between(1, 20) as usize).collect();
+                let last = self.random.chance(300);
+                self.tell(campaign, &campaign::Command::AddEntries { entries, last });
+            }
         }
     }
 

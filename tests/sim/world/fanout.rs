@@ -170,7 +170,9 @@ impl World {
             }
             Leaving::Dead(entry, payload) => {
                 self.note(format_args!("dead letter {entry} is stored"));
-                self.store.dead.entry(entry).or_insert(payload);
+                if self.defect != Some(Defect::DeadLettersNotStored) {
+                    self.store.dead.entry(entry).or_insert(payload);
+                }
             }
         }
         if self.dies_at(id, "after-jobs") {

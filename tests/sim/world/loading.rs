@@ -2,7 +2,7 @@
 //! with the real `restore` and `replay`; snapshots of entities are written.
 
 use actors_core::Origin;
-use actors_runtime::fold::{self, EntitySnapshot, Loaded};
+use actors_runtime::fold::{self, EntitySnapshot, Loaded, Stopped};
 use bus_schemas::{EntityAddress, Revision};
 
 use super::{Happening, OwnerId, World};
@@ -37,9 +37,31 @@ impl World {
         if newest {
             self.audit.loads_are_current(entity, &loaded)?;
         }
+        let loaded = self.spoiled(entity, loaded);
         let way = self.latency();
         self.soon(way, Happening::Loaded(id, entity.clone(), loaded));
         Ok(())
+    }
+
+    /// Defects on the way from what was read to who asked for it.
+    fn spoiled(&self, entity: &EntityAddress, loaded: Loaded) -> Loaded {
+        let Ok(instance) = &loaded.instance else { return loaded };
+        let fresh = || self.registry.make(&entity.kind).expect("the kind is known");
+        let instance = match self.defect {
+            Some(Defect::LoadsStopEntities) => Err(Stopped { reason: "it is not to be read".to_owned() }),
+            Some(Defect::LoadsLoseState) => {
+                let (revision, hash, origin) = (instance.revision(), instance.hash(), instance.origin());
+                let empty = EntitySnapshot { revision, hash, events: 0, state: fresh().state(), origin };
+                Ok(fold::restore(&self.registry, entity, Some(empty)).0)
+            }
+            Some(Defect::LoadsLoseAnEvent) => {
+                let history = self.store.history(entity, Revision(0), 0);
+                let rest = history.split_last().map_or(&[][..], |(_, rest)| rest);
+                fold::replay(fresh(), rest.iter().map(|stored| &stored.event))
+            }
+            _ => return loaded,
+        };
+        Loaded { instance, snapshot: loaded.snapshot }
     }
 
     /// An owner has an entity.

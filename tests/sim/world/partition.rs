@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use actors_runtime::inbox::{Item, QUEUE_ITEMS_MAX, place_id};
+use actors_runtime::journal::Commit;
+use actors_runtime::state::{PartitionState, Timer};
 use actors_runtime::takeover;
 use bus_client::asks::Incoming;
 use bus_schemas::LogSequence;
-use bus_schemas::record::Source;
+use bus_schemas::record::{CommitRecord, Source, Turn};
 use bytes::Bytes;
 
 use super::{Happening, Message, Owner, OwnerId, PartitionId, Phase, World};
@@ -44,12 +46,15 @@ impl World {
             self.take_snapshot(&mut owner);
         }
         let now = self.clock(owner.host);
-        if owner.phase != Phase::Draining {
+        if owner.phase != Phase::Draining && self.defect != Some(Defect::TimersNeverFire) {
             owner.core.fire(now);
         }
         owner.core.decide_waiting(now);
         self.load_missing(&mut owner);
-        let commit = owner.core.close_group(now);
+        let mut commit = owner.core.close_group(now);
+        if self.defect == Some(Defect::RecordsReorderInbox) {
+            commit = commit.map(inbox_reordered);
+        }
         let answers = owner.core.take_answers();
         if self.defect == Some(Defect::SnapshotAfterDeciding) {
             self.take_snapshot(&mut owner);
@@ -96,7 +101,7 @@ impl World {
 
     /// Puts the next look at the timers on the agenda, as the loop's sleep does.
     fn look_at_timers(&mut self, owner: &mut Owner) {
-        if owner.phase == Phase::Draining {
+        if owner.phase == Phase::Draining || self.defect == Some(Defect::TimersNeverFire) {
             return;
         }
         let Some(due) = owner.core.next_due() else { return };
@@ -140,7 +145,7 @@ impl World {
         if self.defect != Some(Defect::SnapshotLosesTimers) {
             return bytes.into();
         }
-        let state = rmp_serde::from_slice::<actors_runtime::state::PartitionState>(&bytes);
+        let state = rmp_serde::from_slice::<PartitionState>(&bytes);
         let mut state = state.expect("an owner wrote it");
         state.timers = Default::default();
         rmp_serde::to_vec(&state).expect("plain data").into()
@@ -242,6 +247,9 @@ impl World {
     pub(super) fn deliver(&mut self, id: OwnerId, message: Message) -> Check {
         match message {
             Message::Ask(call) => {
+                if let Some(refused) = self.refuse_repeat(call) {
+                    return refused;
+                }
                 let incoming = self.callers.incoming(call, &self.subjects);
                 let fresh = self.random.command_id(self.time);
                 let item = Item::from_incoming(&self.subjects, Source::Ask, incoming, fresh);
@@ -275,6 +283,11 @@ impl World {
             self.answer(reply_to.as_str(), payload)?;
         }
         self.check_live(id, Some(&committed.record))?;
+        if self.defect == Some(Defect::FiredTimersStay)
+            && let Some(owner) = self.owners.get_mut(&id)
+        {
+            set_again(&mut owner.core.state, &committed.record);
+        }
         if self.dies_at(id, "after-reply") {
             return Ok(());
         }
@@ -292,7 +305,7 @@ impl World {
     }
 
     /// An owner without open turns, which is the newest one, knows what the log says.
-    fn check_live(&mut self, id: OwnerId, record: Option<&bus_schemas::record::CommitRecord>) -> Check {
+    fn check_live(&mut self, id: OwnerId, record: Option<&CommitRecord>) -> Check {
         let Some(owner) = self.owners.get(&id) else { return Ok(()) };
         let newest = self.audit.writer(owner.partition) == Some(id);
         if !newest || !owner.core.is_idle() {
@@ -309,6 +322,34 @@ impl World {
         let owners: Vec<OwnerId> = self.owners.keys().copied().collect();
         owners.into_iter().try_for_each(|id| self.check_live(id, None))
     }
+}
+
+/// A defect: the first durable commands of a record change their places.
+fn inbox_reordered(commit: Commit) -> Commit {
+    let mut record = CommitRecord::decode(&commit.bytes).expect("an owner wrote it");
+    let is_durable = |turn: &Turn| matches!(turn.source, Source::Inbox(_));
+    let mut durable = record.turns.iter().enumerate().filter(|(_, turn)| is_durable(turn));
+    if let (Some((first, _)), Some((second, _))) = (durable.next(), durable.next())
+        && record.detached.is_empty()
+    {
+        record.turns.swap(first, second);
+        return Commit { bytes: record.encode().into(), ..commit };
+    }
+    commit
+}
+
+/// A defect: what has fired is set again for the same moment.
+fn set_again(state: &mut PartitionState, record: &CommitRecord) {
+    let mut timers: Vec<Timer> = std::mem::take(&mut state.timers).into();
+    for turn in &record.turns {
+        let Source::Timer(name) = &turn.source else { continue };
+        let is_set = timers.iter().any(|timer| timer.entity == turn.entity && timer.name == *name);
+        if !is_set {
+            let (entity, body) = (turn.entity.clone(), turn.command.body.clone());
+            timers.push(Timer { entity, name: name.clone(), at: turn.at, body, trace: None });
+        }
+    }
+    state.timers = timers.into();
 }
 
 /// A wanted snapshot is taken once what is decided is committed, however many commands wait: at the

@@ -112,6 +112,7 @@ impl World {
             agent::Command::Register {
                 worker: worker.name.clone(),
                 card: AgentCard {
+                    dependencies: Vec::new(),
                     name: worker.agent.clone(),
                     description: "a simulated agent".to_owned(),
                     version: "1".to_owned(),

@@ -113,7 +113,7 @@ pub(super) async fn perform<T>(
 ) -> Result<T, Failure> {
     let entry = Entry { line, name, run: Uuid::now_v7() };
     entry.open(EffectStep::Intended, detail).await?;
-    if canceled.is_cancelled() {
+    if canceled.is_cancelled() || line.halted().is_some() {
         return entry.close(Err(Failure::canceled())).await;
     }
     entry.open(EffectStep::Started, detail).await?;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use bus_client::{Ask, AskError, Bus};
+use bus_client::{Ask, AskError, Bus, HaltWatch};
 use bus_schemas::commands::task::Command;
+use bus_schemas::halts::{Halts, Standing, Subject};
 use bus_schemas::jobs::Job;
 use bus_schemas::{Body, CommandId, EntityAddress, Key, Refusal, Reply, TraceContext};
 use smol_str::SmolStr;
@@ -28,21 +29,45 @@ pub(crate) struct Line {
     task: EntityAddress,
     attempt: u32,
     base: CommandId,
+    lane: Key,
+    agent: Key,
+    halts: HaltWatch,
     correlation: CommandId,
     trace: Option<TraceContext>,
 }
 
 impl Line {
-    pub(crate) fn new(bus: Bus, worker: SmolStr, job: &Job, trace: Option<TraceContext>) -> Self {
+    pub(crate) fn new(
+        bus: Bus,
+        worker: SmolStr,
+        job: &Job,
+        trace: Option<TraceContext>,
+        halts: HaltWatch,
+    ) -> Self {
         Self {
             bus,
             worker,
             task: job.task.clone(),
             attempt: job.attempt,
             base: CommandId::from_text(&job.id),
+            lane: job.lane.clone(),
+            agent: job.agent.clone(),
+            halts,
             correlation: job.correlation,
             trace,
         }
+    }
+    /// The halt that covers this attempt, if one stands.
+    pub(crate) fn halted(&self) -> Option<Standing> {
+        self.halts.read(|halts| self.covered(halts))
+    }
+    /// Waits until a halt covers this attempt.
+    pub(crate) async fn until_halted(&self) -> Standing {
+        self.halts.until(|halts| self.covered(halts)).await
+    }
+    fn covered(&self, halts: &Halts) -> Option<Standing> {
+        let subject = Subject { lane: &self.lane, agent: Some(&self.agent), task: &self.task.key };
+        halts.covering(subject).map(|(_, standing)| standing.clone())
     }
     pub(crate) fn bus(&self) -> &Bus {
         &self.bus

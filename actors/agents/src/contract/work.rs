@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::effect;
 use super::failure::{Failure, chain};
 use super::line::Line;
+use crate::breaker::Breakers;
 use crate::report::Watch;
 
 /// Between two pieces of progress: ten a second is as much as an eye follows.
@@ -32,6 +33,7 @@ pub struct Work {
     line: Line,
     canceled: CancellationToken,
     output: Arc<Mutex<Output>>,
+    breakers: Breakers,
 }
 
 /// What was streamed so far. Locked while a piece is sent, so that numbers leave in order.
@@ -42,8 +44,13 @@ struct Output {
 }
 
 impl Work {
-    pub(crate) fn new(job: Job, line: Line, canceled: CancellationToken) -> Self {
-        Self { job, line, canceled, output: Arc::default() }
+    pub(crate) fn new(job: Job, line: Line, canceled: CancellationToken, breakers: Breakers) -> Self {
+        Self { job, line, canceled, output: Arc::default(), breakers }
+    }
+
+    /// Whether what the work depends on may be called: `work.breakers().call("model.openai", || async { … })`.
+    pub fn breakers(&self) -> &Breakers {
+        &self.breakers
     }
 
     /// Streams text for people. Long text goes in several pieces; a lost piece is not sent again.

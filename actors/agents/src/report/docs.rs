@@ -5,13 +5,18 @@
 
 mod ask;
 mod index;
+mod passage;
+mod questions;
+mod standing;
+mod stems;
 
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::index::Index;
+use self::ask::Library;
+use self::questions::QUESTIONS;
 use super::sections::{self, Section};
 use super::{Error, Watch, files};
 
@@ -44,7 +49,7 @@ pub struct Docs {
     pub skipped: u64,
     /// The standard questions, in the order a newcomer asks them.
     pub answers: Vec<Answer>,
-    /// The passages nearest to the user's goal; absent when no goal was given.
+    /// The passages nearest to the user's goal; absent when nothing in the documentation is near it.
     pub goal: Option<Answer>,
 }
 
@@ -80,7 +85,7 @@ struct Indexed {
     body: String,
 }
 
-/// Reads the documentation below `repo` and answers the standard questions, and `goal` unless it is blank.
+/// Reads the documentation below `repo` and answers the standard questions, and `goal` where it can.
 pub fn docs(repo: &Path, goal: &str, watch: &Watch) -> Result<Docs, Error> {
     let mut read = Docs { documents: 0, sections: 0, bytes: 0, skipped: 0, answers: Vec::new(), goal: None };
     let mut sections = Vec::new();
@@ -105,16 +110,14 @@ pub fn docs(repo: &Path, goal: &str, watch: &Watch) -> Result<Docs, Error> {
         Ok(())
     })?;
     read.sections = sections.len() as u64;
-    let index = Index::build(&sections, watch)?;
-    let questions = ask::QUESTIONS.len() as u64;
-    for (done, question) in ask::QUESTIONS.iter().enumerate() {
+    let library = Library::new(&sections, watch)?;
+    let questions = QUESTIONS.len() as u64;
+    for (done, question) in QUESTIONS.iter().enumerate() {
         watch.check()?;
         watch.progress(done as u64, Some(questions), "searching documentation");
-        read.answers.push(ask::standard(question, &index, &sections)?);
+        read.answers.push(library.standard(question)?);
     }
-    if !goal.trim().is_empty() {
-        read.goal = Some(ask::goal(goal, &index, &sections)?);
-    }
+    read.goal = library.goal(goal)?;
     watch.progress(questions, Some(questions), "searching documentation");
     Ok(read)
 }
@@ -157,55 +160,9 @@ fn indexed(file: &str, text: &str) -> Vec<Indexed> {
     with_text.collect()
 }
 
-/// The start of a section's prose as a passage: whole lines from the first that says something.
-fn passage(indexed: &Indexed, score: f32) -> Option<Passage> {
-    let lines: Vec<&str> = indexed.body.lines().collect();
-    let first = lines.iter().position(|line| !is_decoration(line))?;
-    let mut text = String::new();
-    let mut last = first;
-    for (index, line) in lines.iter().enumerate().skip(first).take(PASSAGE_LINES_MAX) {
-        let room = PASSAGE_BYTES_MAX.saturating_sub(text.len() + 1);
-        if index > first {
-            if line.len() > room || is_apparatus(line) {
-                break;
-            }
-            text.push('\n');
-        }
-        text.push_str(files::clip(line, PASSAGE_BYTES_MAX));
-        last = index;
-    }
-    let kept = text.trim_end().len();
-    let blank_tail = text[kept..].matches('\n').count();
-    text.truncate(kept);
-    let line = |index: usize| (indexed.section.body_line + index) as u64;
-    Some(Passage {
-        file: indexed.file.clone(),
-        heading: indexed.section.heading.clone(),
-        start_line: line(first),
-        end_line: line(last - blank_tail),
-        text,
-        score,
-    })
-}
-
-/// Lines that look good on a project page and say nothing: blanks, badges, images, markup, comments, rules.
-fn is_decoration(line: &str) -> bool {
-    let line = line.trim();
-    let starts = ["<", "-->", ".. image::", ".. |", ":target:", ":alt:", "---", "===", "***"];
-    line.is_empty() || is_apparatus(line) || starts.iter().any(|start| line.starts_with(start))
-}
-
-/// Badges and the targets of links, which end what a passage has to say.
-fn is_apparatus(line: &str) -> bool {
-    let line = line.trim_start();
-    let target =
-        line.starts_with('[') && line.split_once("]: ").is_some_and(|(name, _)| !name.contains("]("));
-    target || line.starts_with("[![") || line.starts_with("![")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{indexed, is_document, passage};
+    use super::is_document;
 
     #[test]
     fn documents_are_known_by_name() {
@@ -220,14 +177,5 @@ mod tests {
         ] {
             assert_eq!(is_document(path), expected, "{path}");
         }
-    }
-
-    #[test]
-    fn a_passage_starts_at_the_first_line_that_says_something() {
-        let text = "# T\n\n[![badge](x)](y)\n\nIt does a thing.\nAnd more.\n\n\n";
-        let sections = indexed("README.md", text);
-        let passage = passage(&sections[0], 1.0).unwrap();
-        assert_eq!((passage.start_line, passage.end_line), (5, 6));
-        assert_eq!(passage.text, "It does a thing.\nAnd more.");
     }
 }

@@ -13,6 +13,8 @@ const RST_RULES: &str = "=-~^\"'`#*+:._<>";
 pub(super) struct Section {
     /// Empty for what stands before the first heading.
     pub(super) heading: String,
+    /// The headings that this one stands under, outermost first.
+    pub(super) above: Vec<String>,
     /// From one; the heading's own line where there is one.
     pub(super) start_line: usize,
     /// The first line of the text under the heading.
@@ -24,6 +26,8 @@ pub(super) struct Section {
 /// A heading found in a text: its words, its first line and the first line after it.
 struct Heading {
     words: String,
+    /// From one; a heading stands under the last one of a smaller level.
+    level: usize,
     line: usize,
     body_line: usize,
 }
@@ -45,16 +49,22 @@ fn sections(headings: Vec<Heading>, top: usize, lines: usize) -> Vec<Section> {
     if first > top {
         sections.push(Section {
             heading: String::new(),
+            above: Vec::new(),
             start_line: top,
             body_line: top,
             end_line: first - 1,
         });
     }
     let mut headings = headings.into_iter().peekable();
+    let mut open: Vec<(usize, String)> = Vec::new();
     while let Some(heading) = headings.next() {
         let end_line = headings.peek().map_or(lines, |next| next.line - 1);
+        open.truncate(open.iter().take_while(|(level, _)| *level < heading.level).count());
+        let above = open.iter().map(|(_, words)| words.clone()).collect();
+        open.push((heading.level, heading.words.clone()));
         sections.push(Section {
             heading: heading.words,
+            above,
             start_line: heading.line,
             body_line: heading.body_line,
             end_line,
@@ -80,20 +90,21 @@ fn markdown_headings(text: &str) -> Vec<Heading> {
     let options = Options::ENABLE_TABLES | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS;
     let mut headings = Vec::new();
     let mut depth = 0_usize;
-    let mut open: Option<String> = None;
+    let mut open: Option<(usize, String)> = None;
     for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
         match event {
-            Event::Start(Tag::Heading { .. }) if depth == 0 => {
+            Event::Start(Tag::Heading { level, .. }) if depth == 0 => {
                 depth += 1;
-                open = Some(String::new());
+                open = Some((level as usize, String::new()));
             }
             Event::End(TagEnd::Heading(_)) if depth == 1 => {
                 depth = 0;
-                let Some(words) = open.take() else { continue };
+                let Some((level, words)) = open.take() else { continue };
                 let source = text[range.clone()].trim_end();
                 let last = line_of(range.start + source.len().saturating_sub(1));
                 headings.push(Heading {
                     words: shorten(&words),
+                    level,
                     line: line_of(range.start),
                     body_line: last + 1,
                 });
@@ -101,12 +112,12 @@ fn markdown_headings(text: &str) -> Vec<Heading> {
             Event::Start(_) => depth += 1,
             Event::End(_) => depth = depth.saturating_sub(1),
             Event::Text(words) | Event::Code(words) => {
-                if let Some(heading) = open.as_mut() {
+                if let Some((_, heading)) = open.as_mut() {
                     heading.push_str(&words);
                 }
             }
             Event::SoftBreak | Event::HardBreak => {
-                if let Some(heading) = open.as_mut() {
+                if let Some((_, heading)) = open.as_mut() {
                     heading.push(' ');
                 }
             }
@@ -120,6 +131,8 @@ fn markdown_headings(text: &str) -> Vec<Heading> {
 fn rst_headings(text: &str) -> Vec<Heading> {
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     let mut headings = Vec::new();
+    // What a rule means is settled by where it is first used.
+    let mut styles: Vec<(Option<char>, bool)> = Vec::new();
     let mut index = 0;
     while index + 1 < lines.len() {
         let (words, rule) = (lines[index], lines[index + 1]);
@@ -127,7 +140,13 @@ fn rst_headings(text: &str) -> Vec<Heading> {
         if titled && rule.chars().count() >= words.chars().count() {
             let overlined = index > 0 && is_rule(lines[index - 1]) && lines[index - 1] == rule;
             let line = if overlined { index } else { index + 1 };
-            headings.push(Heading { words: shorten(words), line, body_line: index + 3 });
+            let style = (rule.chars().next(), overlined);
+            let known = styles.iter().position(|one| *one == style);
+            let level = 1 + known.unwrap_or_else(|| {
+                styles.push(style);
+                styles.len() - 1
+            });
+            headings.push(Heading { words: shorten(words), level, line, body_line: index + 3 });
             index += 2;
         } else {
             index += 1;
@@ -168,6 +187,16 @@ mod tests {
         let expected = [("", 4, 4, 5), ("One", 6, 7, 6)];
         let text = "---\ntitle: x\n---\n\nintro\n# One\n";
         assert_eq!(outline("a.md", text), expected.map(|(h, a, b, c)| (h.to_owned(), a, b, c)));
+    }
+
+    #[test]
+    fn a_section_knows_what_it_stands_under() {
+        let markdown = "# Thing\n## Install\n### Linux\na\n## Use\nb\n";
+        let rst = "Thing\n=====\n\nInstall\n-------\n\nLinux\n~~~~~\na\n\nUse\n---\nb\n";
+        for (path, text) in [("a.md", markdown), ("a.rst", rst)] {
+            let above: Vec<_> = split(path, text).into_iter().map(|one| one.above.join("/")).collect();
+            assert_eq!(above, ["", "Thing", "Thing/Install", "Thing"], "{path}");
+        }
     }
 
     #[test]

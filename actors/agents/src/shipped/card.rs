@@ -13,6 +13,7 @@ pub(super) fn card(name: &str, description: &str, skills: Vec<Skill>) -> AgentCa
         description: description.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         skills,
+        dependencies: Vec::new(),
     }
 }
 

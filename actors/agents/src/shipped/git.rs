@@ -1,5 +1,6 @@
 //! `git`: who changed what and when. Skill `history`.
 
+use bus_schemas::Key;
 use bus_schemas::commands::agent::AgentCard;
 use futures::future::BoxFuture;
 use serde_json::json;
@@ -10,6 +11,8 @@ use crate::contract::{Agent, Done, Failure, Work};
 use crate::report;
 
 const NAME: &str = "git";
+/// The program that reads the history: the key of its breaker.
+const TOOL: &str = "tool.git";
 
 /// Reads the history and never changes it.
 #[derive(Debug)]
@@ -23,14 +26,15 @@ impl Agent for Git {
             "counts commits by week, contributors, churn and the bus factor of every folder",
             &["git", "commits", "contributors", "churn"],
         )];
-        card(NAME, "reads the history of a git repository", skills)
+        let dependencies = vec![Key::parse(TOOL).expect("a constant")];
+        AgentCard { dependencies, ..card(NAME, "reads the history of a git repository", skills) }
     }
 
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
         Box::pin(async move {
             match work.job.skill.as_str() {
                 "history" => {
-                    analyse(&work, "history", report::history, |found| {
+                    let summary = |found: &report::History| {
                         json!({
                             "commits": found.commits,
                             "contributors": found.contributors_total,
@@ -38,8 +42,9 @@ impl Agent for Git {
                             "head": found.head,
                             "truncated": found.truncated,
                         })
-                    })
-                    .await
+                    };
+                    let read = || analyse(&work, "history", report::history, summary);
+                    work.breakers().call(TOOL, read).await
                 }
                 other => Err(unknown_skill(NAME, other)),
             }

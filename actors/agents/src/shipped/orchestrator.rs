@@ -8,6 +8,7 @@
 //! docs      ─┴───────────────┘
 //! ```
 //!
+//! What the agents here can not do is refused, see [`goal`]: the plan is always that of a report.
 //! The repository is looked at before the plan is made, so that a wrong path fails at once and with one clear code,
 //! instead of five times and later.
 
@@ -21,6 +22,7 @@ use serde_json::json;
 use smol_str::SmolStr;
 
 use super::card::{card, skill, unknown_skill};
+use super::goal::{self, Asked};
 use super::repository;
 use crate::contract::{Agent, Done, Failure, Work};
 use crate::report;
@@ -62,9 +64,19 @@ impl Agent for Orchestrator {
 }
 
 async fn plan(work: &Work) -> Result<Done, Failure> {
-    let repo = repository_of(&work.job)?;
-    let look_at = repo.clone();
-    work.blocking(move |_| report::check_repository(&look_at)).await?;
+    let (repo, asked) = repository_of(&work.job)?;
+    let (look_at, goal) = (repo.clone(), work.job.goal.clone());
+    let known = work.blocking(move |watch| {
+        report::check_repository(&look_at)?;
+        Ok::<_, report::Error>(match asked {
+            Asked::Question => report::docs(&look_at, &goal, watch)?.goal.is_some(),
+            _ => true,
+        })
+    });
+    if !known.await? {
+        let why = format!("nothing in the documentation of `{}` speaks about this question", repo.display());
+        return Err(not_plannable(&why));
+    }
     // A path that is not UTF-8 does not come through JSON, so it can not have come from there.
     let plan = report_plan(&work.job.goal, &repo.to_string_lossy());
     let result = json!({ "steps": plan.steps.len(), "repo": repo });
@@ -72,19 +84,31 @@ async fn plan(work: &Work) -> Result<Done, Failure> {
     Ok(Done { artifacts: Vec::new(), result, plan: Some(plan) })
 }
 
-/// The repository that the goal is about, or why nothing can be planned.
-fn repository_of(job: &Job) -> Result<PathBuf, Failure> {
+/// The repository that the goal is about and what it asks for, or why nothing can be planned.
+fn repository_of(job: &Job) -> Result<(PathBuf, Asked), Failure> {
     if !job.goal.chars().any(char::is_alphanumeric) {
         return Err(not_plannable("the goal has no words"));
     }
-    if let Some(repo) = repository::given(job)? {
-        return Ok(repo);
+    let asked = goal::asked(&job.goal);
+    match asked {
+        Asked::Change => {
+            return Err(not_plannable("the goal asks that something be done, and the agents here only read"));
+        }
+        Asked::Unknown => {
+            return Err(not_plannable("the goal asks for nothing that a report on a repository has"));
+        }
+        Asked::Report | Asked::Question => {}
     }
-    path_in(&job.goal).ok_or_else(|| {
+    let repo = match repository::given(job)? {
+        Some(repo) => Some(repo),
+        None => path_in(&job.goal),
+    };
+    let repo = repo.ok_or_else(|| {
         not_plannable(
             "the goal names no repository, and a report on a repository is what the agents here can make",
         )
-    })
+    })?;
+    Ok((repo, asked))
 }
 
 /// The first absolute path that a goal names, such as in “report on /srv/app”.
@@ -99,8 +123,12 @@ fn path_in(goal: &str) -> Option<PathBuf> {
 }
 
 fn not_plannable(why: &str) -> Failure {
-    Failure::permanent("goal-not-plannable", why)
-        .hint(r#"name a repository: `orrery run "report on this repository" --repo /path/to/it`"#)
+    Failure::permanent("goal-not-plannable", why).hint(
+        "ask for a report, an overview, the inventory, history, contributors, dependencies, TODOs, long functions or \
+         documentation of a repository, or ask a question that its documentation answers, such as `orrery run \
+         \"Report on this repository\" --repo DIR`; for any other goal bring a plan (`orrery task submit --plan`) or an \
+         agent with the skill that it needs",
+    )
 }
 
 /// The plan of a report on the repository at `repo`.
@@ -142,7 +170,7 @@ mod tests {
 
     fn code(goal: &str, input: Value) -> String {
         match repository_of(&job(goal, input)) {
-            Ok(path) => path.display().to_string(),
+            Ok((path, _)) => path.display().to_string(),
             Err(Failure::Failed(failure)) => {
                 assert!(failure.hint.is_some(), "`{}` has no hint", failure.code);
                 failure.code
@@ -161,6 +189,9 @@ mod tests {
         }
         for goal in ["make me happy", "and/or", "read https://example.org/x", "// comment", "/"] {
             assert_eq!(code(goal, Value::Null), "goal-not-plannable", "{goal:?}");
+        }
+        for goal in ["make me a sandwich", "delete it", "a sandwich"] {
+            assert_eq!(code(goal, json!({"repo": "/srv/app"})), "goal-not-plannable", "{goal:?}");
         }
         assert_eq!(code("report", json!({"repo": "relative"})), "invalid-input");
     }

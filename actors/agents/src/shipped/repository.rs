@@ -52,6 +52,7 @@ pub(super) mod tests {
             attempt: 1,
             agent: key,
             skill: "plan".into(),
+            lane: Key::parse("default").expect("a key"),
             goal: goal.into(),
             input,
             inputs: Vec::new(),

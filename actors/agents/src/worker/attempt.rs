@@ -15,7 +15,9 @@ use tracing::{Instrument, Span};
 use super::jobs::{finish_delivery, return_delivery};
 use super::verdict::{End, Interruption, Report, report_of};
 use super::{Crew, STOP_GRACE};
+use crate::breaker::Outcome;
 use crate::contract::{Line, Verdict, Work, chain, job_span, note_report, now};
+use crate::crash;
 
 /// How long `start-job` may take: shorter than the time after which the queue delivers the job again.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -38,7 +40,7 @@ struct Attempt<'a> {
 /// Does one job, from its delivery to its end.
 pub(super) async fn attempt(crew: &Arc<Crew>, delivery: &Delivery, job: Job) {
     let span = job_span(&job, &crew.bus.subjects().job(&crew.card.name), delivery.trace);
-    let line = Line::new(crew.bus.clone(), crew.name.clone(), &job, delivery.trace);
+    let line = Line::new(crew.bus.clone(), crew.name.clone(), &job, delivery.trace, crew.halts.clone());
     let leased_until = Mutex::new(Instant::now());
     Attempt { crew, delivery, job: &job, line, leased_until }.run().instrument(span).await;
 }
@@ -53,12 +55,17 @@ impl Attempt<'_> {
                 return return_delivery(self.delivery).await;
             }
         };
+        if let Some(halt) = self.line.halted() {
+            tracing::info!(reason = halt.reason, "a halt stands; giving the job back");
+            return return_delivery(self.delivery).await;
+        }
         let start = Command::StartJob { attempt: self.job.attempt, worker: self.crew.name.to_string() };
         // Each delivery asks anew: the answer to an earlier one was for a worker that may be gone.
         let delivered = u32::try_from(self.delivery.delivered).unwrap_or(u32::MAX);
         let id = self.line.id(&format!("start/{}", self.crew.name), delivered);
+        crash::point("before-start");
         match self.line.tell(id, &start, START_PATIENCE).await {
-            Ok(Verdict::Accepted) => {}
+            Ok(Verdict::Accepted) => crash::point("after-start"),
             Ok(Verdict::Refused(refusal)) => {
                 tracing::info!(code = %refusal.code, reason = refusal.message, "the job is not wanted");
                 return finish_delivery(self.delivery).await;
@@ -69,8 +76,20 @@ impl Attempt<'_> {
             }
         }
         self.extend_lease();
+        let breaker = self.crew.breaker.as_ref().map(|breaker| self.crew.breakers.begin(breaker));
         let (end, interruption) = self.work(events).await;
-        match report_of(self.job, end, interruption) {
+        let report = report_of(self.job, end, interruption);
+        if let Some(permit) = breaker {
+            permit.record(report.as_ref().map_or(Outcome::Unknown, Report::outcome));
+        }
+        let report = match report {
+            // Its lane holds it back until the breaker closes; another agent's work backs off instead.
+            Some(report) if report.waits_for_breaker() && self.crew.is_held_back().await => {
+                Some(report.withdrawn())
+            }
+            report => report,
+        };
+        match report {
             Some(report) => {
                 note_report(&report.command);
                 self.report(report.bounded(self.crew.bus.payload_bytes_max())).await;
@@ -84,19 +103,22 @@ impl Attempt<'_> {
         let canceled = CancellationToken::new();
         // However this ends: work on threads of its own looks at the token.
         let _stop_when_dropped = canceled.clone().drop_guard();
-        let work = Work::new(self.job.clone(), self.line.clone(), canceled.clone());
+        let breakers = self.crew.breakers.clone();
+        let work = Work::new(self.job.clone(), self.line.clone(), canceled.clone(), breakers);
         let agent = self.crew.agent.clone();
         // A task of its own, so that a panic ends the attempt and nothing else.
         let running = tokio::spawn(async move { agent.run(work).await }.instrument(Span::current()));
         let mut running = AbortOnDropHandle::new(running);
         let interruption = tokio::select! {
             biased;
-            ended = &mut running => return (End::of(ended), None),
+            // What went wrong under a halt is the halt's doing.
+            ended = &mut running => return (End::of(ended), self.line.halted().map(Interruption::halted)),
             interruption = self.interruption(events) => interruption,
         };
         tracing::info!(?interruption, "the work is to stop");
         canceled.cancel();
-        let end = timeout(STOP_GRACE, &mut running).await.map_or(End::Dropped, End::of);
+        let grace = interruption.grace().map_or(STOP_GRACE, |grace| grace.min(STOP_GRACE));
+        let end = timeout(grace, &mut running).await.map_or(End::Dropped, End::of);
         (end, Some(interruption))
     }
 
@@ -111,6 +133,7 @@ impl Attempt<'_> {
         tokio::select! {
             biased;
             () = self.crew.drained.cancelled() => Interruption::Stopping,
+            halt = self.line.until_halted() => Interruption::halted(halt),
             () = deadline => Interruption::Deadline,
             interruption = self.keep_lease(events) => interruption,
         }
@@ -147,9 +170,15 @@ impl Attempt<'_> {
     /// Tells the task how it went, for as long as it can be thought to wait for that.
     async fn report(&self, Report { purpose, command }: Report) {
         let patience = self.lease_left().max(REPORT_PATIENCE_MIN);
+        crash::point("before-report");
         let told = self.line.tell(self.line.id(purpose, 0), &command, patience).await;
         let refusal = match told {
-            Ok(Verdict::Accepted) => return finish_delivery(self.delivery).await,
+            Ok(Verdict::Accepted) => {
+                crash::point("after-report");
+                finish_delivery(self.delivery).await;
+                crash::point("after-finish");
+                return;
+            }
             Ok(Verdict::Refused(refusal)) => refusal,
             Err(error) => {
                 tracing::warn!(error = chain(&error), purpose, "reporting; giving the job back");

@@ -127,16 +127,13 @@ async fn bury(crew: &Crew, delivery: &Delivery, reason: &str) {
 /// Tells the dead-letter entity, by way of its durable inbox: no partition needs to answer now.
 async fn record(crew: &Crew, delivery: &Delivery, entry: &str, reason: &str) -> Result<(), PublishError> {
     let id = CommandId::from_text(entry);
+    let to = (DEAD_KIND, crew.card.name.as_str());
     let letter = deadletter::Entry {
-        class: "malformed-job".into(),
-        reason: reason.to_owned(),
-        kind: DEAD_KIND.to_owned(),
-        key: crew.card.name.to_string(),
-        command_id: id,
-        correlation: id,
         traceparent: delivery.trace.map(TraceContext::to_traceparent),
         attempts: u32::try_from(delivery.delivered).unwrap_or(u32::MAX),
-        at: now(),
+        source: Some("agent".into()),
+        caller: Some(crew.name.as_str().into()),
+        ..deadletter::Entry::new(deadletter::class::MALFORMED_JOB, reason, to, (id, id), now())
     };
     let key = Key::parse(entry).expect("a hash in hexadecimal digits is a key");
     let to = EntityAddress::new(deadletter::Command::KIND, key);

@@ -1,21 +1,24 @@
 //! What a task is told about an attempt: pure, from how the agent ended and what interrupted it.
 //!
-//! | agent ended with | not interrupted | not wanted | deadline | stopping, lease lost |
-//! | --- | --- | --- | --- | --- |
-//! | a result | complete | complete | complete | complete |
-//! | a panic | fail: poison | fail: poison | fail: poison | fail: poison |
-//! | an ambiguous failure | fail | fail | fail | fail |
-//! | any other failure | fail | fail: canceled | fail: permanent | given back |
-//! | a question | require-input | fail: canceled | fail: permanent | given back |
-//! | nothing: it was dropped | | fail: canceled | fail: permanent | given back |
+//! | agent ended with | not interrupted | not wanted | deadline | stopping, lease lost | halted |
+//! | --- | --- | --- | --- | --- | --- |
+//! | a result | complete | complete | complete | complete | complete |
+//! | a panic | fail: poison | fail: poison | fail: poison | fail: poison | fail: poison |
+//! | an ambiguous failure | fail | fail | fail | fail | fail |
+//! | any other failure | fail | fail: canceled | fail: permanent | given back | withdraw |
+//! | a question | require-input | fail: canceled | fail: permanent | given back | withdraw |
+//! | nothing: it was dropped | | fail: canceled | fail: permanent | given back | withdraw |
 
 use std::any::Any;
+use std::time::Duration;
 
 use bus_schemas::Refusal;
 use bus_schemas::commands::task::{self, Command};
+use bus_schemas::halts::Standing;
 use bus_schemas::jobs::{FailureClass, Job};
 use tokio::task::JoinError;
 
+use crate::breaker::{BREAKER_OPEN, Outcome};
 use crate::contract::{Done, Failure};
 
 /// What a message holds beside the command: headers and protocol.
@@ -43,6 +46,21 @@ pub(super) enum Interruption {
     Deadline,
     /// The worker stops.
     Stopping,
+    /// A halt covers it.
+    Halted { reason: String, grace: Duration },
+}
+
+impl Interruption {
+    pub(super) fn halted(halt: Standing) -> Self {
+        Self::Halted { reason: halt.reason, grace: Duration::from_millis(halt.grace_ms) }
+    }
+    /// How long the agent has to return, where that is not the worker's own bound.
+    pub(super) fn grace(&self) -> Option<Duration> {
+        match self {
+            Self::Halted { grace, .. } => Some(*grace),
+            _ => None,
+        }
+    }
 }
 
 /// What the task is told.
@@ -95,6 +113,10 @@ pub(super) fn report_of(job: &Job, end: End, interruption: Option<Interruption>)
         End::Dropped => None,
     };
     let failure = match (interruption, failure) {
+        (Some(Interruption::Halted { reason, .. }), _) => {
+            let command = Command::Withdraw { attempt, reason: format!("halted: {reason}") };
+            return Some(Report { purpose: "withdraw", command });
+        }
         (Some(Interruption::Unwanted { reason }), _) => {
             Failure::new(FailureClass::Canceled, "canceled", format!("the work was stopped: {reason}"))
         }
@@ -121,6 +143,26 @@ fn fail(attempt: u32, failure: Failure) -> Report {
 }
 
 impl Report {
+    /// What this says about the agent. A call that was refused because something else is down says nothing.
+    pub(super) fn outcome(&self) -> Outcome<'_> {
+        match &self.command {
+            Command::FailJob { .. } if self.waits_for_breaker() => Outcome::Unknown,
+            Command::FailJob { class, message, .. } => Outcome::of(Some(*class), message),
+            _ => Outcome::Succeeded,
+        }
+    }
+
+    /// Whether the agent could not go on because something that it depends on may not be called.
+    pub(super) fn waits_for_breaker(&self) -> bool {
+        matches!(&self.command, Command::FailJob { code, .. } if code == BREAKER_OPEN)
+    }
+
+    /// The attempt is taken back: it waits anew, and was no try.
+    pub(super) fn withdrawn(self) -> Self {
+        let Command::FailJob { attempt, message, .. } = self.command else { return self };
+        Self { purpose: "withdraw", command: Command::Withdraw { attempt, reason: message } }
+    }
+
     /// This report, or a failure in its place when no message of `bytes_max` can hold it.
     pub(super) fn bounded(self, bytes_max: usize) -> Self {
         let Command::CompleteJob { attempt, .. } = self.command else { return self };

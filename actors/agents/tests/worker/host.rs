@@ -82,7 +82,7 @@ impl Host {
         *self.rule.lock().expect("no rule panics") = Box::new(rule);
     }
 
-    /// Everything heard so far, without renewals and heartbeats.
+    /// Everything heard so far, without renewals, heartbeats and what breakers are told.
     pub fn heard(&self) -> Vec<Told> {
         self.heard.borrow().iter().filter(|told| !is_upkeep(told)).cloned().collect()
     }
@@ -162,7 +162,7 @@ impl Host {
 }
 
 fn is_upkeep(told: &Told) -> bool {
-    matches!(told.name.as_str(), "renew-lease" | "heartbeat")
+    matches!(told.name.as_str(), "renew-lease" | "heartbeat") || told.to.kind.as_str() == "breaker"
 }
 
 fn read(bus: &Bus, incoming: Incoming) -> Told {

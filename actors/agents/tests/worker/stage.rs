@@ -44,7 +44,13 @@ where
     fn card(&self) -> AgentCard {
         let skill =
             Skill { id: "play".into(), name: "Play".into(), description: String::new(), tags: Vec::new() };
-        AgentCard { name: key(AGENT), description: "plays".into(), version: "0".into(), skills: vec![skill] }
+        AgentCard {
+            name: key(AGENT),
+            description: "plays".into(),
+            version: "0".into(),
+            skills: vec![skill],
+            dependencies: vec![],
+        }
     }
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
         Box::pin((self.0)(work))
@@ -100,6 +106,7 @@ pub fn key(text: &str) -> Key {
 /// The first attempt at a task, for the scripted agent.
 pub fn job(task: &str) -> Job {
     Job {
+        lane: key("default"),
         id: format!("{task}/1").into(),
         task: EntityAddress::new(Kind::from_static("task"), key(task)),
         attempt: 1,

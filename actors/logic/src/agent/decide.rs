@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use actors_core::{Context, Decision, Refusal, Timestamp};
+use actors_core::{Context, Decision, Key, Refusal, Timestamp};
 use bus_schemas::commands::agent::{AgentCard, Command};
-use bus_schemas::commands::broker;
+use bus_schemas::commands::broker::{self, HoldScope};
 use bus_schemas::events::agent::Event;
 use smol_str::SmolStr;
 
@@ -50,6 +50,8 @@ pub(super) fn decide(
         Command::Deregister { worker, reason } => {
             Ok(leave(state, &worker.clone(), Event::WorkerDeregistered { worker, reason, at }))
         }
+        Command::Hold { cause, reason } => Ok(hold(state, cause, reason, context)),
+        Command::Ease { cause } => Ok(ease(state, cause, at)),
         Command::MissHeartbeat { worker } => {
             Ok(leave(state, &worker.clone(), Event::WorkerLost { worker, at }))
         }
@@ -76,6 +78,34 @@ fn register(
     Ok(change(decision, state, event))
 }
 
+/// The lanes that it serves, or served a moment ago, give it nothing.
+fn hold(state: &State, cause: SmolStr, reason: String, context: &Context<'_>) -> Decision<Event> {
+    let decision = match state.holds.get(&cause) == Some(&reason) {
+        true => Decision::none(),
+        false => {
+            let (cause, reason) = (cause.clone(), reason.clone());
+            Decision::event(Event::Held { cause, reason, at: context.now })
+        }
+    };
+    let agent = context.entity.key.clone();
+    let hold = hold_of(agent, cause, reason);
+    state.capacities().into_keys().fold(decision, |decision, lane| decision.send(lane.clone(), &hold))
+}
+
+/// The cause holds no longer.
+fn ease(state: &State, cause: SmolStr, at: Timestamp) -> Decision<Event> {
+    if !state.holds.contains_key(&cause) {
+        return Decision::none();
+    }
+    let ease = broker::Command::Ease { cause: cause.clone(), per_minute: None };
+    let decision = Decision::event(Event::Eased { cause, at });
+    state.capacities().into_keys().fold(decision, |decision, lane| decision.send(lane.clone(), &ease))
+}
+
+fn hold_of(agent: Key, cause: SmolStr, reason: String) -> broker::Command {
+    broker::Command::Hold { cause, scope: HoldScope::Agent { agent }, reason, interrupt: true }
+}
+
 /// A worker is gone: nothing if it was gone before.
 fn leave(state: &State, worker: &str, event: Event) -> Decision<Event> {
     if !state.workers.contains_key(worker) {
@@ -98,7 +128,19 @@ fn offer(mut decision: Decision<Event>, before: &State, after: &State) -> Decisi
     let lanes: BTreeSet<_> = before.capacities().into_keys().chain(now.keys().copied()).collect();
     for lane in lanes {
         let capacity = now.get(lane).copied().unwrap_or(0);
-        let offer = broker::Command::OfferAgent { agent: agent.clone(), skills: skills.clone(), capacity };
+        let offer = broker::Command::OfferAgent {
+            agent: agent.clone(),
+            skills: skills.clone(),
+            capacity,
+            dependencies: after.dependencies(),
+        };
+        // A lane that it did not serve before knows nothing of what holds it.
+        if !before.capacities().contains_key(lane) {
+            for (cause, reason) in &after.holds {
+                decision =
+                    decision.send(lane.clone(), &hold_of(agent.clone(), cause.clone(), reason.clone()));
+            }
+        }
         decision = decision.send(lane.clone(), &offer);
     }
     decision

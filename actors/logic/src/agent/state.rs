@@ -15,6 +15,9 @@ pub struct State {
     pub card: Option<AgentCard>,
     /// The live workers by name.
     pub workers: BTreeMap<SmolStr, Worker>,
+    /// What holds it, and why.
+    #[serde(default)]
+    pub holds: BTreeMap<SmolStr, String>,
 }
 
 /// What a live worker said.
@@ -40,6 +43,10 @@ impl State {
         }
         capacities
     }
+    /// What its work depends on.
+    pub fn dependencies(&self) -> Vec<Key> {
+        self.card.iter().flat_map(|card| &card.dependencies).cloned().collect()
+    }
     /// The ids of its skills, sorted.
     pub fn skills(&self) -> Vec<SmolStr> {
         let mut skills: Vec<_> =
@@ -61,5 +68,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         Event::WorkerDeregistered { worker, .. } | Event::WorkerLost { worker, .. } => {
             state.workers.remove(worker);
         }
+        Event::Held { cause, reason, .. } => drop(state.holds.insert(cause.clone(), reason.clone())),
+        Event::Eased { cause, .. } => drop(state.holds.remove(cause)),
     }
 }

@@ -24,6 +24,7 @@ fn card() -> AgentCard {
         description: "writes code".into(),
         version: "1".into(),
         skills: vec![skill("test"), skill("code")],
+        dependencies: vec![],
     }
 }
 
@@ -50,7 +51,10 @@ fn registered(worker: &str, capacity: u32, lanes: &[&str]) -> Event {
 
 fn offer(lane: &str, capacity: u32) -> actors_core::decision::Send {
     let skills = vec!["code".into(), "test".into()];
-    sent(&format!("broker/{lane}"), &broker::Command::OfferAgent { agent: key("coder"), skills, capacity })
+    sent(
+        &format!("broker/{lane}"),
+        &broker::Command::OfferAgent { agent: key("coder"), skills, capacity, dependencies: vec![] },
+    )
 }
 
 #[test]

@@ -3,84 +3,142 @@
 use std::collections::BTreeSet;
 
 use actors_core::{Context, Decision, Key, Refusal};
-use bus_schemas::commands::broker::Command;
-use bus_schemas::commands::task;
+use bus_schemas::commands::broker::{Command, Limits};
+use bus_schemas::commands::schedule::Recurrence;
+use bus_schemas::commands::{breaker, halt, task};
 use bus_schemas::events::broker::Event;
+use bus_schemas::halts;
 
-use super::state::{State, fold};
+use super::state::{AGEING_MS_MIN, State, fold};
+use super::valve::Valve;
+use super::{bounds, explain};
+use crate::schedule::recurrence;
+
+/// The timer that ends a bound of time.
+const WAKE: &str = "wake";
+/// A lane's rules stand in its state and in each event that changes them.
+const WEIGHTS_MAX: usize = 1_000;
+/// Each window is computed at each assignment.
+const WINDOWS_MAX: usize = 16;
+/// A longer window is a pause.
+const WINDOW_MS_MAX: u64 = 7 * 86_400_000;
 
 /// What a command leads to.
-pub(super) fn decide(state: &State, command: Command, _: &Context<'_>) -> Result<Decision<Event>, Refusal> {
-    Ok(match command {
+pub(super) fn decide(
+    state: &State,
+    command: Command,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let at = context.now;
+    let events = match command {
         Command::Enqueue { task, attempt, skill, priority, owner, since } => enqueue(
             state,
             Event::Enqueued { task: task.clone(), attempt, skill, priority, owner, since },
             &task,
             attempt,
         ),
-        Command::Release { task, attempt } => release(state, task, attempt),
-        Command::OfferAgent { agent, skills, capacity } => {
-            let skills: BTreeSet<_> = skills.into_iter().collect();
-            let is_known = match state.offer(&agent) {
-                Some(offer) => offer.skills == skills && offer.capacity == capacity,
-                None => capacity == 0,
-            };
-            if is_known {
-                return Ok(Decision::none());
-            }
-            let skills = skills.into_iter().collect();
-            fill(state, vec![Event::AgentOffered { agent, skills, capacity }])
+        Command::Release { task, attempt, outcome } => {
+            let waits = state.waiting(&task).is_some_and(|entry| entry.attempt == attempt);
+            let runs = state.running(&task).is_some_and(|job| job.attempt == attempt);
+            (waits || runs).then_some(vec![Event::Released { task, attempt, outcome }])
         }
-        Command::SetCap { concurrent } if state.concurrent() == concurrent => Decision::none(),
-        Command::SetCap { concurrent } => fill(state, vec![Event::CapSet { concurrent }]),
-    })
+        Command::OfferAgent { agent, skills, capacity, dependencies } => {
+            let watches = watches(state, &dependencies, &context.entity.key);
+            let (skills, needs) = (skills.into_iter().collect(), dependencies.into_iter().collect());
+            let offered = offer(state, agent, skills, capacity, needs);
+            return Ok(offered.map_or_else(Decision::none, |events| {
+                let mut decision = fill(state, events, context);
+                decision.sends.splice(0..0, watches.sends);
+                decision
+            }));
+        }
+        Command::SetCap { concurrent } => {
+            (state.limits().concurrent != concurrent).then_some(vec![Event::CapSet { concurrent }])
+        }
+        Command::SetLimits { limits, reason, by } => {
+            check(&limits, context)?;
+            (*state.limits() != limits).then_some(vec![Event::LimitsSet { limits, reason, by }])
+        }
+        Command::Hold { cause, scope, reason, interrupt } => {
+            let stopped = if interrupt { state.runs_in(&scope) } else { Vec::new() };
+            let withdraw = |decision: Decision<Event>, (task, attempt): (Key, u32)| {
+                decision
+                    .send(task, &task::Command::Withdraw { attempt, reason: format!("{cause}: {reason}") })
+            };
+            let interrupted = stopped.into_iter().fold(Decision::none(), withdraw);
+            let known = state.valves().get(&cause);
+            let same = known
+                .is_some_and(|valve| valve.is_closed() && *valve.scope() == scope && valve.reason == reason);
+            if !same {
+                return Ok(interrupted.and(Event::Held { cause, scope, reason, at }));
+            }
+            return Ok(interrupted);
+        }
+        Command::Ease { cause, per_minute } => {
+            let holds = state.valves().get(&cause).is_some_and(Valve::holds);
+            holds.then_some(vec![Event::Eased { cause, per_minute, at }])
+        }
+        Command::Probe { cause, permits } => {
+            let known = state.valves().get(&cause).is_some_and(|valve| valve.allows(0) != permits);
+            known.then_some(vec![Event::ProbesAllowed { cause, permits }])
+        }
+        Command::Wake => Some(Vec::new()),
+        Command::Describe => {
+            return Ok(Decision::none().reply(&explain::lane(state, &context.entity.key, at)));
+        }
+        Command::Explain { task } => {
+            return Ok(Decision::none().reply(&explain::task(state, &task, at)));
+        }
+    };
+    Ok(events.map_or_else(Decision::none, |events| fill(state, events, context)))
 }
 
-/// An attempt waits, and is assigned at once where somebody is free.
-fn enqueue(state: &State, enqueued: Event, task: &Key, attempt: u32) -> Decision<Event> {
+/// An attempt waits; nothing if it, or a later one, is known already.
+fn enqueue(state: &State, enqueued: Event, task: &Key, attempt: u32) -> Option<Vec<Event>> {
     let waits = state.waiting(task).map(|entry| entry.attempt);
     let runs = state.running(task).map(|job| job.attempt);
     if waits.into_iter().chain(runs).any(|known| known >= attempt) {
-        return Decision::none();
+        return None;
     }
-    if let Some(stale) = runs {
-        return fill(state, vec![Event::Released { task: task.clone(), attempt: stale }, enqueued]);
-    }
-    if state.pick().is_some() {
-        return fill(state, vec![enqueued]);
-    }
-    // Nothing that waits could be assigned before, so the new attempt alone can.
-    let Event::Enqueued { skill, .. } = &enqueued else { return Decision::event(enqueued) };
-    let agent = state.freest(skill).cloned();
-    let decision = Decision::event(enqueued);
-    match agent {
-        Some(agent) => assign(decision, task.clone(), attempt, agent),
-        None => decision,
-    }
+    let stale =
+        runs.map(|attempt| Event::Released { task: task.clone(), attempt, outcome: Default::default() });
+    Some(stale.into_iter().chain([enqueued]).collect())
 }
 
-/// An attempt no longer waits, or its slot is free again.
-fn release(state: &State, task: Key, attempt: u32) -> Decision<Event> {
-    let waits = state.waiting(&task).is_some_and(|entry| entry.attempt == attempt);
-    let job = state.running(&task).filter(|job| job.attempt == attempt);
-    if !waits && job.is_none() {
-        return Decision::none();
+/// A lane hears of the halt of everything, and of the breakers that its agents depend on.
+fn watches(state: &State, dependencies: &[Key], lane: &Key) -> Decision<Event> {
+    let mut decision = Decision::none();
+    if state.offers().next().is_none() {
+        let all = halts::Scope::All.key().expect("`all` is a key");
+        decision = decision.send(all, &halt::Command::Watch { lane: lane.clone() });
     }
-    let released = Event::Released { task, attempt };
-    if state.pick().is_some() {
-        return fill(state, vec![released]);
+    let known: BTreeSet<_> = state.offers().flat_map(|(_, offer)| &offer.dependencies).collect();
+    for dependency in dependencies.iter().filter(|dependency| !known.contains(dependency)) {
+        decision = decision.send(dependency.clone(), &breaker::Command::Watch { lane: lane.clone() });
     }
-    // Nothing could be assigned before, so one slot serves at most one.
-    let decision = Decision::event(released);
-    let next = job.filter(|_| !waits).and_then(|job| state.pick_after(job));
-    match next.and_then(|(task, agent)| Some((state.waiting(&task)?.attempt, task, agent))) {
-        Some((attempt, task, agent)) => assign(decision, task, attempt, agent),
-        None => decision,
-    }
+    decision
 }
 
-/// The events, then as many assignments as possible. Copies the lane: only for what is rare.
-fn fill(state: &State, events: Vec<Event>) -> Decision<Event> {
+fn offer(
+    state: &State,
+    agent: Key,
+    skills: BTreeSet<smol_str::SmolStr>,
+    capacity: u32,
+    dependencies: BTreeSet<Key>,
+) -> Option<Vec<Event>> {
+    let is_known = match state.offer(&agent) {
+        Some(offer) => {
+            offer.skills == skills && offer.capacity == capacity && offer.dependencies == dependencies
+        }
+        None => capacity == 0,
+    };
+    let (skills, dependencies) = (skills.into_iter().collect(), dependencies.into_iter().collect());
+    (!is_known).then_some(vec![Event::AgentOffered { agent, skills, capacity, dependencies }])
+}
+
+/// The events, then as many assignments as the bounds allow.
+fn fill(state: &State, events: Vec<Event>, context: &Context<'_>) -> Decision<Event> {
+    let at = context.now;
     let mut after = state.clone();
     let mut decision = Decision::none();
     for event in events {
@@ -88,15 +146,46 @@ fn fill(state: &State, events: Vec<Event>) -> Decision<Event> {
         decision = decision.and(event);
     }
     while let Some((task, agent)) = after.pick() {
+        let bounds = bounds::of(&after, at);
+        if !bounds.is_empty() {
+            // Other bounds end with a release; these end with time.
+            return match bounds.iter().filter_map(|bound| bound.until).max() {
+                Some(until) => decision.set_timer(WAKE, until, &Command::Wake),
+                None => decision,
+            };
+        }
         let Some(attempt) = after.waiting(&task).map(|entry| entry.attempt) else { break };
-        fold(&mut after, &Event::Assigned { task: task.clone(), attempt, agent: agent.clone() });
-        decision = assign(decision, task, attempt, agent);
+        let assigned = Event::Assigned { task: task.clone(), attempt, agent: agent.clone(), at };
+        fold(&mut after, &assigned);
+        decision = decision.and(assigned).send(task, &task::Command::Assign { agent, attempt });
     }
     decision
 }
 
-/// An agent gets an attempt, and the task hears of it.
-fn assign(decision: Decision<Event>, task: Key, attempt: u32, agent: Key) -> Decision<Event> {
-    let assign = task::Command::Assign { agent: agent.clone(), attempt };
-    decision.and(Event::Assigned { task: task.clone(), attempt, agent }).send(task, &assign)
+/// Refuses rules that can not be kept.
+fn check(limits: &Limits, context: &Context<'_>) -> Result<(), Refusal> {
+    let refuse =
+        |message: String| Err(Refusal::new("invalid-limits", message).hint("see `orrery lanes set --help`"));
+    if limits.ageing_ms.is_some_and(|span| span < AGEING_MS_MIN) {
+        return refuse(format!("`ageing_ms` must be at least {AGEING_MS_MIN}"));
+    }
+    if limits.weights.len() > WEIGHTS_MAX {
+        return refuse(format!("`weights` names at most {WEIGHTS_MAX} owners"));
+    }
+    if let Some((owner, _)) = limits.weights.iter().find(|(_, weight)| !(1..=1_000).contains(*weight)) {
+        return refuse(format!("the weight of `{owner}` must be 1 to 1000"));
+    }
+    if limits.windows.len() > WINDOWS_MAX {
+        return refuse(format!("`windows` has at most {WINDOWS_MAX} entries"));
+    }
+    for window in &limits.windows {
+        if !(1..=WINDOW_MS_MAX).contains(&window.duration_ms) {
+            return refuse(format!("a window lasts 1 to {WINDOW_MS_MAX} milliseconds"));
+        }
+        let recurrence = Recurrence::Cron { expression: window.cron.clone() };
+        if let Err(refusal) = recurrence::check(&recurrence, context.now) {
+            return refuse(refusal.message);
+        }
+    }
+    Ok(())
 }

@@ -1,27 +1,42 @@
 //! The order of a lane: indexes over what waits and who is free, so that a pick costs the
 //! logarithm of the queue. Rebuilt from the state's maps when a snapshot is read.
+//!
+//! The maps share their structure with their copies (`rpds`): a decision works on a copy of the
+//! lane, which costs nothing, however long the queue is.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schemas::{Key, Timestamp};
+use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use smol_str::SmolStr;
 
 /// Who waits for which skill, and which agents are free for it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Queue {
-    /// For each skill and priority (highest first) the owners that wait, best first.
-    lines: BTreeMap<SmolStr, BTreeMap<Reverse<u8>, BTreeSet<Rank>>>,
+    /// For each skill and class (lowest first) the owners that wait, best first.
+    lines: Map<SmolStr, Map<u64, Set<Rank>>>,
     /// The owners that have something waiting or running.
-    owners: BTreeMap<SmolStr, Owner>,
+    owners: Map<SmolStr, Owner>,
     /// For each skill the agents with free capacity, freest first.
-    free: BTreeMap<SmolStr, BTreeSet<(Reverse<u32>, Key)>>,
+    free: Map<SmolStr, Set<(Reverse<u32>, Key)>>,
+}
+
+/// One attempt's place in the queue.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) task: &'a Key,
+    pub(super) skill: &'a SmolStr,
+    /// Attempts of a lower class go first, whoever owns them.
+    pub(super) class: u64,
+    pub(super) owner: &'a SmolStr,
+    pub(super) since: Timestamp,
 }
 
 /// An owner's standing in one line. The order of the fields is the order of service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    running: u32,
+    /// Running jobs for each unit of weight, in thousandths.
+    load: u64,
     served: u64,
     /// Its attempt that waits longest in this line.
     since: Timestamp,
@@ -29,85 +44,78 @@ struct Rank {
     owner: SmolStr,
 }
 
-/// A line: a skill and a priority.
-type Line = (SmolStr, Reverse<u8>);
+/// A line: a skill and a class.
+type Line = (SmolStr, u64);
 
+/// What an owner has here.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Owner {
-    running: u32,
-    /// The number of the assignment that served it last; 0 for never.
-    served: u64,
+pub(super) struct Owner {
+    pub(super) running: u32,
+    /// The number of the assignment that ended its last turn; 0 for never.
+    pub(super) served: u64,
+    /// How many jobs it got in its present turn: as many as its weight are one turn.
+    pub(super) turn: u32,
+    weight: u32,
     /// What waits, line by line, oldest first.
-    waiting: BTreeMap<Line, BTreeSet<(Timestamp, Key)>>,
-}
-
-/// A job that is about to end: a pick counts its owner and its agent as relieved of it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Leaving<'a> {
-    pub(super) owner: &'a SmolStr,
-    pub(super) agent: &'a Key,
-    /// The agent's skills and free capacity without the job.
-    pub(super) skills: &'a BTreeSet<SmolStr>,
-    pub(super) free: u32,
+    waiting: Map<Line, Set<(Timestamp, Key)>>,
 }
 
 impl Owner {
-    fn rank(&self, name: &SmolStr, line: &Line, running: u32) -> Option<Rank> {
+    fn rank(&self, name: &SmolStr, line: &Line) -> Option<Rank> {
         let (since, task) = self.waiting.get(line)?.first()?;
-        Some(Rank { running, served: self.served, since: *since, task: task.clone(), owner: name.clone() })
+        let load = u64::from(self.running) * 1_000 / u64::from(self.weight.max(1));
+        Some(Rank { load, served: self.served, since: *since, task: task.clone(), owner: name.clone() })
     }
 }
 
 impl Queue {
-    pub(super) fn insert(
-        &mut self,
-        task: &Key,
-        skill: &SmolStr,
-        priority: u8,
-        owner: &SmolStr,
-        since: Timestamp,
-    ) {
-        self.change_owner(owner, |known| {
-            let line = (skill.clone(), Reverse(priority));
-            known.waiting.entry(line).or_default().insert((since, task.clone()));
+    pub(super) fn insert(&mut self, place: Place<'_>) {
+        let line = (place.skill.clone(), place.class);
+        self.change_owner(place.owner, |owner| {
+            let mut line_of_owner = owner.waiting.get(&line).cloned().unwrap_or_default();
+            line_of_owner.insert_mut((place.since, place.task.clone()));
+            owner.waiting.insert_mut(line, line_of_owner);
         });
     }
-    pub(super) fn remove(
-        &mut self,
-        task: &Key,
-        skill: &SmolStr,
-        priority: u8,
-        owner: &SmolStr,
-        since: Timestamp,
-    ) {
-        self.change_owner(owner, |known| {
-            let line = (skill.clone(), Reverse(priority));
-            if let Some(waiting) = known.waiting.get_mut(&line) {
-                waiting.remove(&(since, task.clone()));
-                if waiting.is_empty() {
-                    known.waiting.remove(&line);
-                }
+    pub(super) fn remove(&mut self, place: Place<'_>) {
+        let line = (place.skill.clone(), place.class);
+        self.change_owner(place.owner, |owner| {
+            let Some(mut line_of_owner) = owner.waiting.get(&line).cloned() else { return };
+            line_of_owner.remove_mut(&(place.since, place.task.clone()));
+            if line_of_owner.is_empty() {
+                owner.waiting.remove_mut(&line);
+            } else {
+                owner.waiting.insert_mut(line, line_of_owner);
             }
         });
     }
     /// An owner got a job; `number` counts the assignments of the lane.
-    pub(super) fn serve(&mut self, owner: &SmolStr, number: u64) {
-        self.change_owner(owner, |known| {
-            known.running += 1;
-            known.served = number;
+    pub(super) fn serve(&mut self, name: &SmolStr, number: u64) {
+        self.change_owner(name, |owner| {
+            owner.running += 1;
+            owner.turn += 1;
+            if owner.turn >= owner.weight.max(1) {
+                (owner.turn, owner.served) = (0, number);
+            }
         });
     }
     /// A job of an owner ended.
-    pub(super) fn relieve(&mut self, owner: &SmolStr) {
-        self.change_owner(owner, |known| known.running = known.running.saturating_sub(1));
+    pub(super) fn relieve(&mut self, name: &SmolStr) {
+        self.change_owner(name, |owner| owner.running = owner.running.saturating_sub(1));
     }
-    /// When each owner was served, for a snapshot.
-    pub(super) fn served(&self) -> impl Iterator<Item = (&SmolStr, u64)> {
-        self.owners.iter().map(|(owner, known)| (owner, known.served))
+    /// An owner gets so many jobs when others get one.
+    pub(super) fn weigh(&mut self, name: &SmolStr, weight: u32) {
+        if self.owners.get(name).is_some_and(|owner| owner.weight != weight) {
+            self.change_owner(name, |owner| owner.weight = weight);
+        }
+    }
+    /// The owners that have something here.
+    pub(super) fn owners(&self) -> impl Iterator<Item = (&SmolStr, &Owner)> {
+        self.owners.iter()
     }
     /// Restores what a snapshot says of an owner.
-    pub(super) fn restore_owner(&mut self, owner: &SmolStr, running: u32, served: u64) {
-        self.change_owner(owner, |known| (known.running, known.served) = (running, served));
+    pub(super) fn restore_owner(&mut self, name: &SmolStr, running: u32, (served, turn): (u64, u32)) {
+        self.change_owner(name, |owner| (owner.running, owner.served, owner.turn) = (running, served, turn));
     }
 
     /// An agent's free capacity for its skills changed.
@@ -118,88 +126,99 @@ impl Queue {
         before: u32,
         after: u32,
     ) {
+        if before == after {
+            return;
+        }
         for skill in skills {
-            let agents = self.free.entry(skill.clone()).or_default();
-            agents.remove(&(Reverse(before), agent.clone()));
+            let mut agents = self.free.get(skill).cloned().unwrap_or_default();
+            agents.remove_mut(&(Reverse(before), agent.clone()));
             if after > 0 {
-                agents.insert((Reverse(after), agent.clone()));
+                agents.insert_mut((Reverse(after), agent.clone()));
             }
             if agents.is_empty() {
-                self.free.remove(skill);
+                self.free.remove_mut(skill);
+            } else {
+                self.free.insert_mut(skill.clone(), agents);
             }
         }
     }
-    /// The agent that is freest for a skill.
-    pub(super) fn freest(&self, skill: &SmolStr) -> Option<&Key> {
-        self.free.get(skill)?.first().map(|(_, agent)| agent)
-    }
 
     /// Who is next, and with whom: none when nobody waits that somebody is free for.
-    pub(super) fn pick(&self, leaving: Option<Leaving<'_>>) -> Option<(Key, Key)> {
-        let relieved = leaving.filter(|leaving| leaving.free > 0);
-        let skills = self.free.keys().chain(relieved.into_iter().flat_map(|leaving| leaving.skills));
-        let best = skills.filter_map(|skill| {
-            let (priority, rank) = self.first_in(skill, leaving)?;
-            Some(((priority, rank), skill))
+    pub(super) fn pick(&self) -> Option<(Key, Key)> {
+        let best = self.free.iter().filter_map(|(skill, agents)| {
+            let (class, ranks) = self.lines.get(skill)?.first()?;
+            Some(((*class, ranks.first()?), agents))
         });
-        let ((_, rank), skill) = best.min()?;
-        let mut agents: BTreeSet<_> = self
-            .free
-            .get(skill)
-            .into_iter()
-            .flat_map(|agents| agents.iter().take(2))
-            .filter(|(_, agent)| relieved.is_none_or(|leaving| leaving.agent != agent))
-            .map(|(free, agent)| (*free, agent))
-            .collect();
-        agents.extend(
-            relieved
-                .filter(|leaving| leaving.skills.contains(skill))
-                .map(|leaving| (Reverse(leaving.free), leaving.agent)),
-        );
-        agents.first().map(|(_, agent)| (rank.task, (*agent).clone()))
+        let ((_, rank), agents) = best.min_by_key(|(place, _)| *place)?;
+        let (_, agent) = agents.first()?;
+        Some((rank.task.clone(), agent.clone()))
     }
 
-    /// The best of those that wait for a skill.
-    fn first_in(&self, skill: &SmolStr, leaving: Option<Leaving<'_>>) -> Option<(Reverse<u8>, Rank)> {
-        let (priority, ranks) = self.lines.get(skill)?.first_key_value()?;
-        let Some(leaving) = leaving else { return Some((*priority, ranks.first()?.clone())) };
-        let other = ranks.iter().find(|rank| rank.owner != *leaving.owner).cloned();
-        let relieved = self.owners.get(leaving.owner).and_then(|known| {
-            known.rank(leaving.owner, &(skill.clone(), *priority), known.running.saturating_sub(1))
-        });
-        other.into_iter().chain(relieved).min().map(|rank| (*priority, rank))
+    /// How many of the same skill are served before this one, as things stand.
+    pub(super) fn ahead(&self, place: Place<'_>) -> u64 {
+        let line = (place.skill.clone(), place.class);
+        let own = self.owners.get(place.owner).and_then(|owner| owner.rank(place.owner, &line));
+        let lines = self.lines.get(place.skill).into_iter().flat_map(|lines| lines.range(..=place.class));
+        let mut ahead = 0;
+        for (class, ranks) in lines {
+            for rank in ranks.iter() {
+                let waits = self
+                    .owners
+                    .get(&rank.owner)
+                    .and_then(|owner| owner.waiting.get(&(place.skill.clone(), *class)));
+                let count = waits.map_or(0, Set::size) as u64;
+                if *class < place.class {
+                    ahead += count;
+                } else if rank.owner == *place.owner {
+                    let before =
+                        waits.map_or(0, |waits| waits.range(..(place.since, place.task.clone())).count());
+                    ahead += before as u64;
+                } else if own.as_ref().is_some_and(|own| rank < own) {
+                    ahead += 1;
+                }
+            }
+        }
+        ahead
     }
 
     /// Changes an owner, and its standing in every line where it waits. An owner without anything
     /// is forgotten: it comes back as one that was never served.
     fn change_owner(&mut self, name: &SmolStr, change: impl FnOnce(&mut Owner)) {
-        let mut owner = self.owners.remove(name).unwrap_or_default();
+        let mut owner =
+            self.owners.get(name).cloned().unwrap_or_else(|| Owner { weight: 1, ..Owner::default() });
         for line in owner.waiting.keys() {
-            if let Some(rank) = owner.rank(name, line, owner.running) {
-                self.leave_line(line, &rank);
+            if let Some(rank) = owner.rank(name, line) {
+                self.change_line(line, |ranks| {
+                    ranks.remove_mut(&rank);
+                });
             }
         }
         change(&mut owner);
         for line in owner.waiting.keys() {
-            if let Some(rank) = owner.rank(name, line, owner.running) {
-                self.lines.entry(line.0.clone()).or_default().entry(line.1).or_default().insert(rank);
+            if let Some(rank) = owner.rank(name, line) {
+                self.change_line(line, |ranks| ranks.insert_mut(rank));
             }
         }
         if owner.running > 0 || !owner.waiting.is_empty() {
-            self.owners.insert(name.clone(), owner);
+            self.owners.insert_mut(name.clone(), owner);
+        } else {
+            self.owners.remove_mut(name);
         }
     }
 
-    fn leave_line(&mut self, (skill, priority): &Line, rank: &Rank) {
-        let Some(priorities) = self.lines.get_mut(skill) else { return };
-        if let Some(ranks) = priorities.get_mut(priority) {
-            ranks.remove(rank);
-            if ranks.is_empty() {
-                priorities.remove(priority);
-            }
+    fn change_line(&mut self, (skill, class): &Line, change: impl FnOnce(&mut Set<Rank>)) {
+        let mut classes = self.lines.get(skill).cloned().unwrap_or_default();
+        let mut ranks = classes.get(class).cloned().unwrap_or_default();
+        change(&mut ranks);
+        if ranks.is_empty() {
+            classes.remove_mut(class);
+        } else {
+            classes.insert_mut(*class, ranks);
         }
-        if priorities.is_empty() {
-            self.lines.remove(skill);
+        if classes.is_empty() {
+            self.lines.remove_mut(skill);
+        } else {
+            self.lines.insert_mut(skill.clone(), classes);
         }
     }
 }

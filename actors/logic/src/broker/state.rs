@@ -1,22 +1,35 @@
-//! What a lane remembers: who waits, what runs where, who offers what, and the cap.
+//! What a lane remembers: who waits, what runs where, who offers what, and what holds it back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bus_schemas::commands::broker::{HoldScope, Limits, Outcome};
 use bus_schemas::events::broker::Event;
 use bus_schemas::{Key, Timestamp};
+use rpds::RedBlackTreeMapSync as Map;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::queue::{Leaving, Queue};
+use super::queue::{Place, Queue};
+use super::valve::Valve;
+
+/// The highest priority.
+const PRIORITY_MAX: u64 = 9;
+/// Faster ageing would make the priority mean nothing.
+pub(super) const AGEING_MS_MIN: u64 = 1_000;
+pub(super) const MINUTE_MS: u64 = 60_000;
+const DAY_MS: u64 = 86_400_000;
 
 /// A lane. Only [`Stored`] is written into snapshots; the queue is rebuilt from it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct State {
-    waiting: BTreeMap<Key, Waiting>,
-    running: BTreeMap<Key, Running>,
-    offers: BTreeMap<Key, Offer>,
-    concurrent: Option<u32>,
+    waiting: Map<Key, Waiting>,
+    running: Map<Key, Running>,
+    offers: Map<Key, Offer>,
+    limits: Limits,
+    /// What holds, and what was held and is released gradually, by cause.
+    valves: BTreeMap<SmolStr, Valve>,
+    begun: Begun,
     /// How many assignments there were: their numbers tell who was served longest ago.
     assigned: u64,
     queue: Queue,
@@ -55,8 +68,20 @@ pub struct Offer {
     pub skills: BTreeSet<SmolStr>,
     /// Jobs at once; 0 for an agent that left.
     pub capacity: u32,
+    /// What its work depends on.
+    #[serde(default)]
+    pub dependencies: BTreeSet<Key>,
     /// How many jobs of this lane it has.
     pub running: u32,
+}
+
+/// How many jobs began in this minute and on this day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Begun {
+    minute: u64,
+    in_minute: u32,
+    day: u64,
+    in_day: u32,
 }
 
 /// A lane as a snapshot holds it.
@@ -65,14 +90,27 @@ struct Stored {
     waiting: BTreeMap<Key, Waiting>,
     running: BTreeMap<Key, Running>,
     offers: BTreeMap<Key, Offer>,
-    concurrent: Option<u32>,
+    limits: Limits,
+    valves: BTreeMap<SmolStr, Valve>,
+    begun: Begun,
     assigned: u64,
-    served: BTreeMap<SmolStr, u64>,
+    served: BTreeMap<SmolStr, (u64, u32)>,
 }
 
-impl Offer {
-    fn free(&self) -> u32 {
-        self.capacity.saturating_sub(self.running)
+impl Begun {
+    fn count(&mut self, at: Timestamp) {
+        (self.in_minute, self.in_day) = (self.in_minute(at) + 1, self.in_day(at) + 1);
+        (self.minute, self.day) = (at.0 / MINUTE_MS, at.0 / DAY_MS);
+    }
+    pub(super) fn in_minute(self, at: Timestamp) -> u32 {
+        if self.minute == at.0 / MINUTE_MS { self.in_minute } else { 0 }
+    }
+    pub(super) fn in_day(self, at: Timestamp) -> u32 {
+        if self.day == at.0 / DAY_MS { self.in_day } else { 0 }
+    }
+    /// When the next minute and the next day begin.
+    pub(super) fn next(at: Timestamp) -> (Timestamp, Timestamp) {
+        (Timestamp((at.0 / MINUTE_MS + 1) * MINUTE_MS), Timestamp((at.0 / DAY_MS + 1) * DAY_MS))
     }
 }
 
@@ -80,6 +118,10 @@ impl State {
     /// The attempt of a task that waits.
     pub fn waiting(&self, task: &Key) -> Option<&Waiting> {
         self.waiting.get(task)
+    }
+    /// Everything that waits.
+    pub(super) fn all_waiting(&self) -> impl Iterator<Item = (&Key, &Waiting)> {
+        self.waiting.iter()
     }
     /// The attempt of a task that runs.
     pub fn running(&self, task: &Key) -> Option<&Running> {
@@ -95,91 +137,183 @@ impl State {
     }
     /// How many attempts wait.
     pub fn waiting_count(&self) -> usize {
-        self.waiting.len()
+        self.waiting.size()
     }
     /// How many attempts run.
     pub fn running_count(&self) -> usize {
-        self.running.len()
+        self.running.size()
     }
-    /// The bound on what runs at once; none is no bound.
-    pub fn concurrent(&self) -> Option<u32> {
-        self.concurrent
+    /// The lane's rules.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
-
-    /// Whether one more may run when `leaving` of those that run have left.
-    fn has_room(&self, leaving: usize) -> bool {
-        self.concurrent.is_none_or(|cap| self.running.len() - leaving < cap as usize)
+    pub(super) fn begun(&self) -> Begun {
+        self.begun
     }
-    /// Which task is next, and for which agent.
+    pub(super) fn valves(&self) -> &BTreeMap<SmolStr, Valve> {
+        &self.valves
+    }
+    /// The attempts that run in a scope.
+    pub(super) fn runs_in(&self, scope: &HoldScope) -> Vec<(Key, u32)> {
+        let valve = Valve::closed(scope.clone(), String::new(), Timestamp::default());
+        let runs = self.running.iter().filter(|(task, job)| {
+            let offer = self.offers.get(&job.agent).cloned().unwrap_or_default();
+            valve.concerns(task, &job.agent, &offer)
+        });
+        runs.map(|(task, job)| (task.clone(), job.attempt)).collect()
+    }
+    /// How many jobs an agent may get now.
+    pub fn free(&self, agent: &Key) -> u32 {
+        let Some(offer) = self.offers.get(agent) else { return 0 };
+        let of_valves = self.valves.values().filter(|valve| valve.covers_agent(agent, offer));
+        let allowed = of_valves.map(|valve| valve.allows(offer.running)).min();
+        offer.capacity.saturating_sub(offer.running).min(allowed.unwrap_or(u32::MAX))
+    }
+    /// The first hold that covers a task.
+    pub(super) fn tree_hold(&self, task: &Key) -> Option<(&SmolStr, &Valve)> {
+        self.valves.iter().find(|(_, valve)| valve.holds_tree(task))
+    }
+    /// Who is next, and with whom, if the lane had no bounds.
     pub(super) fn pick(&self) -> Option<(Key, Key)> {
-        if self.has_room(0) { self.queue.pick(None) } else { None }
+        self.queue.pick()
     }
-    /// Which task is next once this one has left.
-    pub(super) fn pick_after(&self, leaving: &Running) -> Option<(Key, Key)> {
-        if !self.has_room(1) {
-            return None;
-        }
-        let offer = self.offers.get(&leaving.agent)?;
-        self.queue.pick(Some(Leaving {
-            owner: &leaving.owner,
-            agent: &leaving.agent,
-            skills: &offer.skills,
-            free: offer.capacity.saturating_sub(offer.running.saturating_sub(1)),
-        }))
-    }
-    /// The agent for one more attempt of this skill, if there is room for it.
-    pub(super) fn freest(&self, skill: &SmolStr) -> Option<&Key> {
-        if self.has_room(0) { self.queue.freest(skill) } else { None }
+    /// How many of the same skill are served before this one, as things stand.
+    pub(super) fn ahead(&self, task: &Key) -> u64 {
+        self.waiting.get(task).map_or(0, |entry| self.queue.ahead(self.place(task, entry)))
     }
 
+    /// Without ageing the class is the priority. With it, an attempt that waits is one class better
+    /// for each span: the order of two attempts never changes while they wait, so it is computed once.
+    fn place<'a>(&self, task: &'a Key, entry: &'a Waiting) -> Place<'a> {
+        let behind = PRIORITY_MAX.saturating_sub(u64::from(entry.priority));
+        let class = match self.limits.ageing_ms {
+            None => behind,
+            Some(span) => (entry.since.0 / span.max(AGEING_MS_MIN)).saturating_add(behind),
+        };
+        Place { task, skill: &entry.skill, class, owner: &entry.owner, since: entry.since }
+    }
+    fn weight(&self, owner: &SmolStr) -> u32 {
+        self.limits.weights.get(owner).copied().unwrap_or(1)
+    }
+    fn line_up(&mut self, task: &Key, entry: &Waiting) {
+        if self.tree_hold(task).is_some() {
+            return;
+        }
+        let weight = self.weight(&entry.owner);
+        let place = self.place(task, entry);
+        self.queue.insert(place);
+        self.queue.weigh(&entry.owner, weight);
+    }
+    fn step_out(&mut self, task: &Key, entry: &Waiting) {
+        let place = self.place(task, entry);
+        self.queue.remove(place);
+    }
     fn stop_waiting(&mut self, task: &Key) -> Option<Waiting> {
-        let entry = self.waiting.remove(task)?;
-        self.queue.remove(task, &entry.skill, entry.priority, &entry.owner, entry.since);
+        let entry = self.waiting.get(task)?.clone();
+        self.waiting.remove_mut(task);
+        self.step_out(task, &entry);
         Some(entry)
     }
-    fn stop_running(&mut self, task: &Key) {
-        let Some(job) = self.running.remove(task) else { return };
+    fn stop_running(&mut self, task: &Key, outcome: Outcome) {
+        let Some(job) = self.running.get(task).cloned() else { return };
+        self.running.remove_mut(task);
         self.queue.relieve(&job.owner);
-        self.change_offer(&job.agent, |offer| offer.running = offer.running.saturating_sub(1));
+        self.change(|lane| {
+            lane.change_offer(&job.agent, |offer| offer.running = offer.running.saturating_sub(1));
+            let offer = lane.offers.get(&job.agent).cloned().unwrap_or_default();
+            let everybody = lane.offers.values().map(|offer| offer.capacity).fold(0, u32::saturating_add);
+            lane.valves.retain(|_, valve| valve.learn(task, &job.agent, &offer, outcome, everybody));
+        });
     }
-    /// Changes an offer and where it stands; one without capacity and jobs is forgotten.
+    /// One without capacity and jobs is forgotten.
     fn change_offer(&mut self, agent: &Key, change: impl FnOnce(&mut Offer)) {
-        let mut offer = self.offers.remove(agent).unwrap_or_default();
-        self.queue.set_free(agent, &offer.skills, offer.free(), 0);
+        let mut offer = self.offers.get(agent).cloned().unwrap_or_default();
         change(&mut offer);
-        self.queue.set_free(agent, &offer.skills, 0, offer.free());
         if offer.capacity > 0 || offer.running > 0 {
-            self.offers.insert(agent.clone(), offer);
+            self.offers.insert_mut(agent.clone(), offer);
+        } else {
+            self.offers.remove_mut(agent);
         }
+    }
+    /// Changes offers or what holds them, and then where agents and trees stand in the queue.
+    fn change(&mut self, change: impl FnOnce(&mut Self)) {
+        let standing = |lane: &Self| -> BTreeMap<Key, (BTreeSet<SmolStr>, u32)> {
+            let offers = lane.offers.iter();
+            offers.map(|(agent, offer)| (agent.clone(), (offer.skills.clone(), lane.free(agent)))).collect()
+        };
+        let before = standing(self);
+        change(self);
+        let after = standing(self);
+        for (agent, (skills, free)) in before.iter().filter(|(agent, was)| after.get(*agent) != Some(*was)) {
+            self.queue.set_free(agent, skills, *free, 0);
+        }
+        for (agent, (skills, free)) in after.iter().filter(|(agent, is)| before.get(*agent) != Some(*is)) {
+            self.queue.set_free(agent, skills, 0, *free);
+        }
+    }
+    /// Changes what decides the order of everything that waits.
+    fn reorder(&mut self, change: impl FnOnce(&mut Self)) {
+        let waiting: Vec<_> =
+            self.waiting.iter().map(|(task, entry)| (task.clone(), entry.clone())).collect();
+        for (task, entry) in &waiting {
+            self.step_out(task, entry);
+        }
+        self.change(change);
+        for (task, entry) in &waiting {
+            self.line_up(task, entry);
+        }
+        let weights: Vec<_> =
+            self.queue.owners().map(|(owner, _)| (owner.clone(), self.weight(owner))).collect();
+        for (owner, weight) in weights {
+            self.queue.weigh(&owner, weight);
+        }
+    }
+    /// Puts a valve in place of what the cause had; none takes it away.
+    fn set_valve(&mut self, cause: &SmolStr, valve: Option<Valve>) {
+        let is_tree = |valve: &Valve| matches!(valve.scope(), HoldScope::Tree { .. });
+        let reorders = self.valves.get(cause).is_some_and(is_tree) || valve.as_ref().is_some_and(is_tree);
+        let change = |lane: &mut Self| match valve {
+            Some(valve) => drop(lane.valves.insert(cause.clone(), valve)),
+            None => drop(lane.valves.remove(cause)),
+        };
+        if reorders { self.reorder(change) } else { self.change(change) }
     }
 }
 
 impl From<State> for Stored {
     fn from(state: State) -> Self {
-        let served = state.queue.served().map(|(owner, number)| (owner.clone(), number)).collect();
-        let State { waiting, running, offers, concurrent, assigned, queue: _ } = state;
-        Self { waiting, running, offers, concurrent, assigned, served }
+        let served =
+            state.queue.owners().map(|(name, owner)| (name.clone(), (owner.served, owner.turn))).collect();
+        let State { waiting, running, offers, limits, valves, begun, assigned, queue: _ } = state;
+        let (waiting, running, offers) = (std(&waiting), std(&running), std(&offers));
+        Self { waiting, running, offers, limits, valves, begun, assigned, served }
     }
+}
+
+fn std<K: Clone + Ord, V: Clone>(map: &Map<K, V>) -> BTreeMap<K, V> {
+    map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 impl From<Stored> for State {
     fn from(stored: Stored) -> Self {
-        let Stored { waiting, running, offers, concurrent, assigned, served } = stored;
-        let mut queue = Queue::default();
-        for (task, entry) in &waiting {
-            queue.insert(task, &entry.skill, entry.priority, &entry.owner, entry.since);
-        }
-        let mut busy: BTreeMap<&SmolStr, u32> = BTreeMap::new();
+        let Stored { waiting, running, offers, limits, valves, begun, assigned, served } = stored;
+        let mut lane = Self { limits, begun, assigned, ..Self::default() };
+        let mut busy: BTreeMap<SmolStr, u32> = BTreeMap::new();
         for job in running.values() {
-            *busy.entry(&job.owner).or_default() += 1;
+            *busy.entry(job.owner.clone()).or_default() += 1;
         }
-        for (owner, number) in &served {
-            queue.restore_owner(owner, busy.get(owner).copied().unwrap_or(0), *number);
+        lane.running = running.into_iter().collect();
+        lane.change(|lane| (lane.valves, lane.offers) = (valves, offers.into_iter().collect()));
+        for (task, entry) in waiting {
+            lane.line_up(&task, &entry);
+            lane.waiting.insert_mut(task, entry);
         }
-        for (agent, offer) in &offers {
-            queue.set_free(agent, &offer.skills, 0, offer.free());
+        for (owner, turn) in &served {
+            lane.queue.restore_owner(owner, busy.get(owner).copied().unwrap_or(0), *turn);
+            let weight = lane.weight(owner);
+            lane.queue.weigh(owner, weight);
         }
-        Self { waiting, running, offers, concurrent, assigned, queue }
+        lane
     }
 }
 
@@ -195,30 +329,51 @@ pub(super) fn fold(state: &mut State, event: &Event) {
                 owner: owner.clone(),
                 since: *since,
             };
-            state.queue.insert(task, skill, *priority, owner, *since);
-            state.waiting.insert(task.clone(), entry);
+            state.line_up(task, &entry);
+            state.waiting.insert_mut(task.clone(), entry);
         }
-        Event::Assigned { task, attempt, agent } => {
+        Event::Assigned { task, attempt, agent, at } => {
             let Some(entry) = state.stop_waiting(task) else { return };
             state.assigned += 1;
+            state.begun.count(*at);
             state.queue.serve(&entry.owner, state.assigned);
-            state.change_offer(agent, |offer| offer.running += 1);
             let job = Running { attempt: *attempt, owner: entry.owner, agent: agent.clone() };
-            state.running.insert(task.clone(), job);
+            state.running.insert_mut(task.clone(), job);
+            state.change(|lane| {
+                lane.change_offer(agent, |offer| offer.running += 1);
+                let offer = lane.offers.get(agent).cloned().unwrap_or_default();
+                for valve in lane.valves.values_mut() {
+                    valve.pass(task, agent, &offer, *at);
+                }
+            });
         }
-        Event::Released { task, attempt } => {
+        Event::Released { task, attempt, outcome } => {
             if state.waiting.get(task).is_some_and(|entry| entry.attempt == *attempt) {
                 state.stop_waiting(task);
             } else if state.running.get(task).is_some_and(|job| job.attempt == *attempt) {
-                state.stop_running(task);
+                state.stop_running(task, *outcome);
             }
         }
-        Event::AgentOffered { agent, skills, capacity } => {
-            state.change_offer(agent, |offer| {
+        Event::AgentOffered { agent, skills, capacity, dependencies } => state.change(|lane| {
+            lane.change_offer(agent, |offer| {
                 offer.skills = skills.iter().cloned().collect();
                 offer.capacity = *capacity;
+                offer.dependencies = dependencies.iter().cloned().collect();
             });
+        }),
+        Event::CapSet { concurrent } => state.limits.concurrent = *concurrent,
+        Event::LimitsSet { limits, .. } => state.reorder(|lane| lane.limits = limits.clone()),
+        Event::Held { cause, scope, reason, at } => {
+            state.set_valve(cause, Some(Valve::closed(scope.clone(), reason.clone(), *at)));
         }
-        Event::CapSet { concurrent } => state.concurrent = *concurrent,
+        Event::Eased { cause, per_minute, at } => {
+            let eased = state.valves.get(cause).and_then(|valve| valve.eased(*per_minute, *at));
+            state.set_valve(cause, eased);
+        }
+        Event::ProbesAllowed { cause, permits } => state.change(|lane| {
+            if let Some(valve) = lane.valves.get_mut(cause) {
+                valve.permit(*permits);
+            }
+        }),
     }
 }

@@ -4,12 +4,15 @@ mod properties;
 
 use actors_core::Timestamp;
 use actors_core::scenario::{Given, given};
-use bus_schemas::commands::broker::Command;
+use bus_schemas::commands::broker::{Command, HoldScope, Limits, Outcome, Window};
 use bus_schemas::commands::task;
 use bus_schemas::events::broker::Event;
 
 use super::Broker;
 use crate::testing::{address, key, sent};
+
+/// The time of the scenarios.
+const NOW: Timestamp = Timestamp(1_000_000);
 
 fn lane(events: impl IntoIterator<Item = Event>) -> Given<Broker> {
     given(&address("broker/default"), events)
@@ -26,23 +29,23 @@ fn enqueued(name: &str, owner: &str, priority: u8, since: u64) -> Event {
 }
 
 fn offer(agent: &str, capacity: u32) -> Command {
-    Command::OfferAgent { agent: key(agent), skills: vec!["code".into()], capacity }
+    Command::OfferAgent { agent: key(agent), skills: vec!["code".into()], capacity, dependencies: vec![] }
 }
 
 fn offered(agent: &str, capacity: u32) -> Event {
-    Event::AgentOffered { agent: key(agent), skills: vec!["code".into()], capacity }
+    Event::AgentOffered { agent: key(agent), skills: vec!["code".into()], capacity, dependencies: vec![] }
 }
 
 fn assigned(name: &str, agent: &str) -> Event {
-    Event::Assigned { task: key(name), attempt: 1, agent: key(agent) }
+    Event::Assigned { task: key(name), attempt: 1, agent: key(agent), at: NOW }
 }
 
 fn release(name: &str) -> Command {
-    Command::Release { task: key(name), attempt: 1 }
+    Command::Release { task: key(name), attempt: 1, outcome: Outcome::Done }
 }
 
 fn released(name: &str) -> Event {
-    Event::Released { task: key(name), attempt: 1 }
+    Event::Released { task: key(name), attempt: 1, outcome: Outcome::Done }
 }
 
 #[test]
@@ -75,7 +78,8 @@ fn the_same_attempt_is_queued_once_and_a_later_one_replaces_it() {
 
     let running = lane([enqueued("a", "ann", 5, 1), offered("coder", 1), assigned("a", "coder")]);
     let outcome = running.when(later);
-    assert_eq!(outcome.decision().events[0], released("a"), "the slot of the stale attempt is freed");
+    let freed = Event::Released { task: key("a"), attempt: 1, outcome: Outcome::Withdrawn };
+    assert_eq!(outcome.decision().events[0], freed, "the slot of the stale attempt is freed");
     assert_eq!(outcome.given.state().running(&key("a")).map(|job| job.attempt), Some(2));
 }
 
@@ -84,7 +88,7 @@ fn release_is_harmless_twice_and_for_what_is_not_there() {
     lane([enqueued("a", "ann", 5, 1)])
         .when(release("b"))
         .then([])
-        .when(Command::Release { task: key("a"), attempt: 2 })
+        .when(Command::Release { task: key("a"), attempt: 2, outcome: Outcome::Done })
         .then([])
         .when(release("a"))
         .then([released("a")])
@@ -130,7 +134,12 @@ fn a_freed_slot_goes_to_the_owner_with_the_fewest_running_jobs() {
 
 #[test]
 fn the_agent_with_most_free_capacity_gets_the_job_and_skills_must_fit() {
-    let other = Event::AgentOffered { agent: key("artist"), skills: vec!["draw".into()], capacity: 9 };
+    let other = Event::AgentOffered {
+        agent: key("artist"),
+        skills: vec!["draw".into()],
+        capacity: 9,
+        dependencies: vec![],
+    };
     lane([offered("small", 1), offered("beta", 3), offered("alpha", 3), other.clone()])
         .when(enqueue("a", "ann", 5, 1))
         .then([enqueued("a", "ann", 5, 1), assigned("a", "alpha")])
@@ -200,4 +209,243 @@ fn what_an_earlier_decision_left_waiting_is_assigned_by_the_next() {
         assigned("z", "coder"),
     ]);
     lane(past()).when(release("z")).then([released("z"), assigned("a", "coder")]);
+}
+
+fn limits(limits: Limits) -> Command {
+    Command::SetLimits { limits, reason: "a test".into(), by: "ann".into() }
+}
+
+fn set(limits: Limits) -> Event {
+    Event::LimitsSet { limits, reason: "a test".into(), by: "ann".into() }
+}
+
+fn hold(cause: &str, scope: HoldScope) -> Command {
+    Command::Hold { cause: cause.into(), scope, reason: "it fails".into(), interrupt: false }
+}
+
+fn held(cause: &str, scope: HoldScope) -> Event {
+    Event::Held { cause: cause.into(), scope, reason: "it fails".into(), at: NOW }
+}
+
+fn eased(cause: &str) -> Event {
+    Event::Eased { cause: cause.into(), per_minute: None, at: NOW }
+}
+
+/// The tasks that a decision assigns.
+fn assignments(outcome: &actors_core::scenario::Outcome<Broker>) -> Vec<String> {
+    let events = outcome.decision().events.iter();
+    events
+        .filter_map(|event| match event {
+            Event::Assigned { task, .. } => Some(task.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_held_waits_and_is_released_gradually() {
+    let waiting = ["a", "b", "c", "d", "e", "f", "g"];
+    let past = waiting.iter().zip(1..).map(|(name, since)| enqueued(name, "ann", 5, since));
+    let past: Vec<_> = past.chain([held("halt/all", HoldScope::Lane)]).collect();
+    let outcome = lane(past).when(offer("coder", 4));
+    assert_eq!(assignments(&outcome), [""; 0], "the lane is held");
+    let outcome = outcome.given.when(Command::Ease { cause: "halt/all".into(), per_minute: None });
+    assert_eq!(assignments(&outcome), ["a"], "one at first");
+    let outcome = outcome.given.when(release("a"));
+    assert_eq!(assignments(&outcome), ["b", "c"], "one more for each that is done");
+    let failed = Command::Release { task: key("b"), attempt: 1, outcome: Outcome::Failed };
+    let outcome = outcome.given.when(failed);
+    assert_eq!(assignments(&outcome), [""; 0], "back to one, which runs already");
+    let outcome = outcome.given.when(release("c"));
+    assert_eq!(assignments(&outcome), ["d", "e"]);
+    let outcome = outcome.given.when(release("d")).given.when(release("e"));
+    assert!(
+        outcome.given.state().valves().contains_key("halt/all"),
+        "four may run: {:?}",
+        outcome.given.state()
+    );
+    let outcome = outcome.given.when(release("f"));
+    assert!(outcome.given.state().valves().is_empty(), "above all that there is it bounds nothing");
+}
+
+#[test]
+fn a_breaker_holds_only_agents_that_depend_on_it_and_lets_probes_try() {
+    let scope = HoldScope::Dependency { dependency: key("model.x") };
+    let dependent = Event::AgentOffered {
+        agent: key("writer"),
+        skills: vec!["code".into()],
+        capacity: 3,
+        dependencies: vec![key("model.x")],
+    };
+    let given = lane([dependent, offered("coder", 1)])
+        .when(hold("breaker/model.x", scope.clone()))
+        .then([held("breaker/model.x", scope.clone())])
+        .when(hold("breaker/model.x", scope))
+        .then([]);
+    let given = given
+        .when(enqueue("a", "ann", 5, 1))
+        .then([enqueued("a", "ann", 5, 1), assigned("a", "coder")])
+        .when(enqueue("b", "ann", 5, 2))
+        .then([enqueued("b", "ann", 5, 2)]);
+    let given = given.when(enqueue("c", "ann", 5, 3)).given;
+    let probes = Event::ProbesAllowed { cause: "breaker/model.x".into(), permits: 1 };
+    let given = given
+        .when(Command::Probe { cause: "breaker/model.x".into(), permits: 1 })
+        .then([probes, assigned("b", "writer")])
+        .when(Command::Ease { cause: "breaker/model.x".into(), per_minute: None })
+        .then([eased("breaker/model.x")])
+        .when(release("b"))
+        .then([released("b"), assigned("c", "writer")]);
+    given.when(Command::Ease { cause: "breaker/model.y".into(), per_minute: None }).then([]);
+}
+
+#[test]
+fn a_held_tree_leaves_the_queue_and_comes_back() {
+    let scope = HoldScope::Tree { root: key("t") };
+    let past = [enqueued("t.one", "ann", 9, 1), enqueued("t-two", "ann", 5, 2), held("halt/task.t", scope)];
+    let outcome = lane(past).when(offer("coder", 2));
+    assert_eq!(assignments(&outcome), ["t-two"], "another tree whose name begins alike is not held");
+    let outcome = outcome.given.when(enqueue("t.two", "ann", 5, 3));
+    assert_eq!(assignments(&outcome), [""; 0]);
+    let outcome = outcome.given.when(Command::Ease { cause: "halt/task.t".into(), per_minute: None });
+    assert_eq!(assignments(&outcome), ["t.one"]);
+}
+
+#[test]
+fn a_lane_begins_only_so_many_jobs_in_a_minute_and_on_a_day() {
+    let rules = Limits { per_minute: Some(2), per_day: Some(3), ..Limits::default() };
+    let past = [set(rules), offered("coder", 9)];
+    let past = past.into_iter().chain((1..6).map(|n| enqueued(&format!("t{n}"), "ann", 5, n)));
+    let outcome = lane(past).at(Timestamp(90_000)).when(Command::Wake);
+    assert_eq!(assignments(&outcome), ["t1", "t2"]);
+    let timer = |at| {
+        let wake = bus_schemas::Body::json(&Command::Wake);
+        vec![actors_core::decision::Timer::Set { name: "wake".into(), at: Timestamp(at), body: wake }]
+    };
+    assert_eq!(outcome.decision().timers, timer(120_000), "until the next minute");
+    let outcome = outcome.given.at(Timestamp(120_000)).when(Command::Wake);
+    assert_eq!(assignments(&outcome), ["t3"]);
+    assert_eq!(outcome.decision().timers, timer(86_400_000), "until the next day");
+    let outcome = outcome.given.at(Timestamp(86_400_000)).when(Command::Wake);
+    assert_eq!(assignments(&outcome), ["t4", "t5"]);
+}
+
+#[test]
+fn no_job_begins_in_a_maintenance_window() {
+    let night = Window { cron: "0 2 * * *".into(), duration_ms: 3_600_000 };
+    let rules = Limits { windows: vec![night], ..Limits::default() };
+    let (two, three) = (2 * 3_600_000, 3 * 3_600_000);
+    let past = [set(rules), offered("coder", 1), enqueued("a", "ann", 5, 1)];
+    for (now, begins) in [(two - 1, true), (two, false), (three - 1, false), (three, true)] {
+        let outcome = lane(past.clone()).at(Timestamp(now)).when(Command::Wake);
+        assert_eq!(!assignments(&outcome).is_empty(), begins, "{} minutes after midnight", now / 60_000);
+    }
+}
+
+#[test]
+fn who_waits_long_gets_ahead_of_who_came_later() {
+    let rules = Limits { ageing_ms: Some(60_000), ..Limits::default() };
+    let old = enqueued("old", "ann", 3, 60_000);
+    let past = [set(rules.clone()), old, enqueued("young", "bob", 5, 4 * 60_000)];
+    assert_eq!(assignments(&lane(past.clone()).when(offer("coder", 2))), ["old", "young"]);
+    let unaged: Vec<_> = past.into_iter().skip(1).collect();
+    assert_eq!(assignments(&lane(unaged.clone()).when(offer("coder", 2))), ["young", "old"]);
+    let given = lane(unaged).when(limits(rules.clone())).then([set(rules)]);
+    assert_eq!(
+        assignments(&given.when(offer("coder", 2))),
+        ["old", "young"],
+        "rules hold for who waits already"
+    );
+}
+
+#[test]
+fn an_owner_of_weight_three_gets_three_jobs_when_others_get_one() {
+    let rules = Limits { weights: [("ann".into(), 3)].into(), ..Limits::default() };
+    let names = (0..8).flat_map(|n| [(format!("a{n}"), "ann", n), (format!("b{n}"), "bob", n)]);
+    let waiting = names.map(|(name, owner, since)| enqueued(&name, owner, 5, since));
+    let past: Vec<_> = [set(rules), offered("coder", 1)].into_iter().chain(waiting).collect();
+    let mut outcome = lane(past).when(Command::Wake);
+    let mut owners = String::new();
+    for _ in 0..8 {
+        let task = assignments(&outcome).pop().expect("one runs at a time");
+        owners.push_str(&task[..1]);
+        outcome = outcome.given.when(release(&task));
+    }
+    assert_eq!(owners.matches('a').count(), 6, "{owners}");
+}
+
+#[test]
+fn rules_that_can_not_be_kept_are_refused() {
+    let bad = [
+        Limits { ageing_ms: Some(999), ..Limits::default() },
+        Limits { weights: [("ann".into(), 0)].into(), ..Limits::default() },
+        Limits { windows: vec![Window { cron: "never".into(), duration_ms: 1 }], ..Limits::default() },
+        Limits { windows: vec![Window { cron: "0 2 * * *".into(), duration_ms: 0 }], ..Limits::default() },
+    ];
+    for rules in bad {
+        lane([]).when(limits(rules)).then_refused("invalid-limits");
+    }
+}
+
+#[test]
+fn a_lane_says_what_a_task_waits_for() {
+    let explain = |given: Given<Broker>, task: &str| -> bus_schemas::views::lane::Waiting {
+        let outcome = given.when(Command::Explain { task: key(task) });
+        assert!(outcome.decision().events.is_empty());
+        serde_json::from_value(outcome.decision().reply.clone()).expect("a view")
+    };
+    let what = |waiting: &bus_schemas::views::lane::Waiting| waiting.blocks[0].what;
+    use bus_schemas::views::lane::Limit;
+    let waits = explain(lane([enqueued("a", "ann", 5, 1)]), "a");
+    assert_eq!((waits.waits, what(&waits)), (true, Limit::NoAgent));
+    let busy = [offered("coder", 1), enqueued("a", "ann", 5, 1), assigned("a", "coder")];
+    let runs = explain(lane(busy.clone()), "a");
+    assert_eq!((runs.waits, runs.agent), (false, Some(key("coder"))));
+    let queue = busy.into_iter().chain([enqueued("b", "ann", 9, 1), enqueued("c", "bob", 5, 2)]);
+    let queue: Vec<_> = queue.collect();
+    let waits = explain(lane(queue.clone()), "c");
+    assert_eq!((what(&waits), waits.ahead), (Limit::Busy, 1));
+    let capped: Vec<_> = queue.into_iter().chain([Event::CapSet { concurrent: Some(1) }]).collect();
+    assert_eq!(what(&explain(lane(capped), "b")), Limit::Concurrent);
+    assert!(!explain(lane([]), "x").waits);
+}
+
+#[test]
+fn a_halt_takes_back_what_runs_in_its_scope() {
+    let past = [
+        offered("coder", 9),
+        enqueued("t.one", "ann", 5, 1),
+        assigned("t.one", "coder"),
+        enqueued("u", "ann", 5, 1),
+        assigned("u", "coder"),
+    ];
+    let withdraw = |name: &str| {
+        let reason = "halt: it fails".to_owned();
+        sent(&format!("task/{name}"), &task::Command::Withdraw { attempt: 1, reason })
+    };
+    let halt =
+        |scope| Command::Hold { cause: "halt".into(), scope, reason: "it fails".into(), interrupt: true };
+    for (scope, stopped) in [
+        (HoldScope::Lane, vec!["t.one", "u"]),
+        (HoldScope::Tree { root: key("t") }, vec!["t.one"]),
+        (HoldScope::Agent { agent: key("coder") }, vec!["t.one", "u"]),
+        (HoldScope::Agent { agent: key("other") }, vec![]),
+    ] {
+        let outcome = lane(past.clone()).when(halt(scope));
+        let told: Vec<_> = stopped.into_iter().map(withdraw).collect();
+        assert_eq!(outcome.decision().sends, told);
+    }
+}
+
+#[test]
+fn a_rate_bounds_how_fast_a_lane_comes_back() {
+    let waiting = (1..9).map(|n| enqueued(&format!("t{n}"), "ann", 5, n));
+    let past: Vec<_> = waiting.chain([offered("coder", 9), held("halt/all", HoldScope::Lane)]).collect();
+    let ease = Command::Ease { cause: "halt/all".into(), per_minute: Some(2) };
+    let outcome = lane(past).at(Timestamp(60_000)).when(ease);
+    assert_eq!(assignments(&outcome), ["t1"]);
+    let outcome = outcome.given.when(release("t1"));
+    assert_eq!(assignments(&outcome), ["t2"], "two may run at once now, and two have begun in this minute");
+    let outcome = outcome.given.at(Timestamp(120_000)).when(Command::Wake);
+    assert_eq!(assignments(&outcome), ["t3"]);
 }

@@ -1,25 +1,70 @@
 //! Given, when, then for `deadletter`.
 
-use actors_core::scenario::given;
-use actors_core::{CommandId, Timestamp};
-use bus_schemas::commands::deadletter::{Command, Entry};
+use actors_core::scenario::{Given, Outcome, given};
+use actors_core::{CommandId, EntityAddress, Origin, Timestamp};
+use bus_schemas::commands::campaign::{Command as CampaignCommand, EntryOutcome};
+use bus_schemas::commands::deadletter::{Command, Entry, Outcome as Settled};
+use bus_schemas::commands::{probe, task};
 use bus_schemas::events::deadletter::Event;
+use bus_schemas::payload::Payload;
+use bus_schemas::views::task::TaskState;
+use bus_schemas::{Body, ContentType};
 
-use super::DeadLetter;
-use crate::testing::address;
+use super::{DeadLetter, REDRIVES_MAX, Status};
+use crate::testing::{address, key, sent};
+
+/// When every scenario happens.
+const NOW: Timestamp = Timestamp(1_000_000);
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 fn entry() -> Entry {
+    let ids = (CommandId::from_text("one"), CommandId::from_text("the request"));
     Entry {
-        class: "poison".into(),
-        reason: "the decision panicked".into(),
-        kind: "probe".into(),
-        key: "p".into(),
-        command_id: CommandId::from_text("one"),
-        correlation: CommandId::from_text("one"),
-        traceparent: None,
-        attempts: 1,
-        at: Timestamp(7),
+        payload: Payload::of(&Body::json(&probe::Command::Panic)),
+        traceparent: Some(TRACE.to_owned()),
+        ..Entry::new("poison", "the decision panicked", ("probe", "p"), ids, Timestamp(7))
     }
+}
+
+fn failed_task(command: &str, reason: &str) -> Entry {
+    let ids = (CommandId::from_text(command), CommandId::from_text("the request"));
+    Entry::new("job-failed", reason, ("task", "t.step"), ids, Timestamp(7))
+}
+
+fn recorded(entry: Entry) -> Given<DeadLetter> {
+    given(&address("deadletter/d"), [Event::Recorded { entry }])
+}
+
+fn redrive(campaign: Option<&str>) -> Command {
+    Command::Redrive { by: "ada".into(), reason: "mended".into(), campaign: campaign.map(key) }
+}
+
+fn edit(payload: Payload, to: Option<EntityAddress>) -> Command {
+    Command::Edit { payload, to, by: "ada".into(), reason: "a typo".into() }
+}
+
+fn text(content: &str) -> Payload {
+    Payload::written(ContentType::Json, content.as_bytes())
+}
+
+fn settle(given: Given<DeadLetter>, redrive: Option<CommandId>, outcome: Settled) -> Outcome<DeadLetter> {
+    given.when(Command::SettleRedrive { redrive, outcome })
+}
+
+fn refused() -> Settled {
+    Settled::Refused { code: "poison".into(), message: "again".into() }
+}
+
+fn returned() -> Event {
+    Event::Returned { code: "poison".into(), reason: "again".into(), attempts: 1, at: NOW }
+}
+
+/// The entry, being redriven, and the id of that redrive.
+fn redriving(given: Given<DeadLetter>, campaign: Option<&str>) -> (Given<DeadLetter>, CommandId) {
+    let given = given.when(redrive(campaign)).given;
+    assert_eq!(given.state().status, Status::Redriving);
+    let id = given.state().redrive.expect("a redrive has an id");
+    (given, id)
 }
 
 #[test]
@@ -29,6 +74,174 @@ fn an_entry_is_recorded_once_and_never_replaced() {
         .then([Event::Recorded { entry: entry() }])
         .when(Command::Record(entry()))
         .then([])
-        .when(Command::Record(Entry { attempts: 2, ..entry() }))
+        .when(Command::Record(Entry { at: Timestamp(8), ..entry() }))
+        .then([])
+        .when(Command::Record(Entry { command_id: CommandId::from_text("two"), ..entry() }))
         .then_refused("entry-exists");
+}
+
+#[test]
+fn a_redrive_sends_the_payload_under_the_correlation_and_the_trace_of_the_original() {
+    let outcome = recorded(entry()).when(redrive(None));
+    let [send] = &outcome.decision().sends[..] else { panic!("{:?}", outcome.decision().sends) };
+    assert_eq!((&send.to, &send.body), (&address("probe/p"), &Body::json(&probe::Command::Panic)));
+    let Some(Origin { correlation, trace: Some(trace) }) = send.origin else { panic!("{send:?}") };
+    assert_eq!((correlation, trace.to_traceparent().as_str()), (CommandId::from_text("the request"), TRACE));
+    assert!(send.settles);
+    let id = outcome.given.state().redrive.expect("a redrive has an id");
+    let given = outcome.then([Event::RedriveStarted {
+        redrive: id,
+        number: 1,
+        to: address("probe/p"),
+        campaign: None,
+        by: "ada".into(),
+        reason: "mended".into(),
+        at: NOW,
+    }]);
+    let given = given.when(redrive(None)).then_refused("not-waiting");
+    let done = settle(given, Some(id), Settled::Accepted).then([Event::Redriven { at: NOW }]);
+    for command in [redrive(None), edit(text("{}"), None), Command::Drop { by: "".into(), reason: "".into() }]
+    {
+        let given = recorded(entry());
+        let (given, id) = redriving(given, None);
+        settle(given, Some(id), Settled::Accepted).given.when(command).then_refused("not-waiting");
+    }
+    settle(done, Some(id), refused()).then([]);
+}
+
+#[test]
+fn what_fails_again_waits_again_until_the_limit_and_an_edit_begins_anew() {
+    let mut given = recorded(entry());
+    for number in 1..=REDRIVES_MAX {
+        let (on_its_way, id) = redriving(given, None);
+        assert_eq!(on_its_way.state().redrives, number);
+        let on_its_way = settle(on_its_way, Some(CommandId::from_text("another")), refused()).then([]);
+        given = settle(on_its_way, Some(id), refused()).then([returned()]);
+        assert_eq!(given.state().status, Status::Waiting);
+    }
+    let given = given.when(redrive(None)).then_refused("redrive-limit");
+    let given = given.when(edit(text(r#"{"type":"touch"}"#), None)).given;
+    let outcome = given.when(redrive(None));
+    assert_eq!(outcome.decision().sends[0].body.bytes, r#"{"type":"touch"}"#);
+    assert_eq!(outcome.given.state().redrives, REDRIVES_MAX + 1);
+}
+
+#[test]
+fn an_edit_stands_beside_the_original_and_may_name_the_receiver() {
+    let nowhere = Entry { kind: "deadletter".into(), key: "unreadable".into(), ..entry() };
+    let given = recorded(nowhere.clone()).when(redrive(None)).then_refused("not-redrivable");
+    let given = given.when(edit(text("{}"), Some(address("deadletter/d")))).then_refused("not-editable");
+    let bad = Payload { content: "Zg=".into(), encoding: bus_schemas::payload::Encoding::Base64, ..text("") };
+    let given = given.when(edit(bad, None)).then_refused("invalid-payload");
+    let given = given.when(edit(text(&"x".repeat(300_000)), None)).then_refused("invalid-payload");
+    let given = given.when(edit(text("{}"), Some(address("probe/q")))).then([Event::Edited {
+        version: 1,
+        payload: text("{}"),
+        to: Some(address("probe/q")),
+        by: "ada".into(),
+        reason: "a typo".into(),
+        at: NOW,
+    }]);
+    let given = given.when(edit(text("[]"), None)).given;
+    assert_eq!((given.state().edits, given.state().entry.as_ref()), (2, Some(&nowhere)));
+    let outcome = given.when(redrive(None));
+    let send = &outcome.decision().sends[0];
+    assert_eq!((&send.to, &send.body.bytes[..]), (&address("probe/q"), &b"[]"[..]), "the receiver stays");
+    let without = Entry { payload: None, ..entry() };
+    recorded(without).when(redrive(None)).then_refused("not-redrivable");
+}
+
+#[test]
+fn a_failed_task_is_retried_through_its_root_and_says_itself_how_it_ends() {
+    let outcome = recorded(failed_task("first", "worker-silent")).when(redrive(None));
+    let send = &outcome.decision().sends[0];
+    let retry = task::Command::Retry { by: "deadletter/d".into() };
+    assert_eq!((&send.to, &send.body), (&address("task/t"), &Body::json(&retry)));
+    let id = outcome.given.state().redrive;
+    let given = settle(outcome.given, id, Settled::Accepted).then([]);
+    let given = settle(given, None, Settled::Completed).then([Event::Redriven { at: NOW }]);
+    settle(given, None, Settled::Ended { state: TaskState::Completed }).then([]);
+    recorded(failed_task("first", "x")).when(edit(text("{}"), None)).then_refused("not-editable");
+}
+
+#[test]
+fn a_task_that_fails_again_is_the_same_entry() {
+    let (given, _) = redriving(recorded(failed_task("first", "silent")), None);
+    let again = Event::Returned { code: "job-failed".into(), reason: "broken".into(), attempts: 1, at: NOW };
+    let given = given.when(Command::Record(failed_task("second", "broken"))).then([again.clone()]);
+    let given = settle(given, None, Settled::Ended { state: TaskState::Failed }).then([]);
+    // Somebody retried it by hand, and it failed once more; then it was completed.
+    let given = given.when(Command::Record(failed_task("third", "broken"))).then([again]);
+    settle(given, None, Settled::Completed).then([Event::Redriven { at: NOW }]);
+}
+
+#[test]
+fn a_tree_that_ends_without_its_failed_step_settles_it() {
+    for (state, status) in [
+        (TaskState::Completed, Status::Redriven),
+        (TaskState::Canceled, Status::Waiting),
+        (TaskState::Failed, Status::Waiting),
+    ] {
+        let (given, _) = redriving(recorded(failed_task("first", "silent")), None);
+        assert_eq!(settle(given, None, Settled::Ended { state }).given.state().status, status, "{state:?}");
+    }
+}
+
+#[test]
+fn what_may_have_happened_is_redriven_by_name_only() {
+    let ambiguous = Entry { class: "job-ambiguous".into(), ..failed_task("first", "silent") };
+    let outcome = recorded(ambiguous).when(redrive(Some("c")));
+    let [send] = &outcome.decision().sends[..] else { panic!("{:?}", outcome.decision()) };
+    assert_eq!(send.to, address("campaign/c"));
+    let outcome = outcome.then([]).when(redrive(None));
+    assert_eq!(outcome.decision().sends[0].to, address("task/t"));
+}
+
+#[test]
+fn a_campaign_hears_of_everything() {
+    let told = |outcome, reason: &str| {
+        let settled = CampaignCommand::SettleEntry { entry: key("d"), outcome, reason: reason.into() };
+        vec![sent("campaign/c", &settled)]
+    };
+    let (given, id) = redriving(recorded(entry()), Some("c"));
+    let outcome = settle(given, Some(id), Settled::Accepted);
+    assert_eq!(outcome.decision().sends, told(EntryOutcome::Redriven, ""));
+    let outcome = outcome.given.when(redrive(Some("c")));
+    let why = "not-waiting: the dead letter `d` is redriven";
+    assert_eq!(outcome.decision().sends, told(EntryOutcome::Skipped, why));
+    let (given, id) = redriving(recorded(entry()), Some("c"));
+    let outcome = settle(given, Some(id), refused());
+    assert_eq!(outcome.decision().sends, told(EntryOutcome::Returned, "poison: again"));
+    let (given, id) = redriving(outcome.given, Some("c"));
+    let outcome = given.when(Command::Drop { by: "ada".into(), reason: "enough".into() });
+    assert_eq!(outcome.decision().sends, told(EntryOutcome::Skipped, "it was dropped"));
+    settle(outcome.given, Some(id), Settled::Accepted).then([]);
+    let outcome = given_nothing().when(redrive(Some("c")));
+    let why = "dead-letter-not-found: there is none of this name";
+    assert_eq!(outcome.decision().sends, told(EntryOutcome::Skipped, why));
+}
+
+fn given_nothing() -> Given<DeadLetter> {
+    given(&address("deadletter/d"), [])
+}
+
+#[test]
+fn what_is_dropped_stays_dropped_and_what_is_not_there_is_refused() {
+    let drop = || Command::Drop { by: "ada".into(), reason: "nobody wants it".into() };
+    let dropped = Event::Dropped { by: "ada".into(), reason: "nobody wants it".into(), at: NOW };
+    let given = recorded(entry()).when(drop()).then([dropped]).when(drop()).then([]);
+    given.when(redrive(None)).then_refused("not-waiting");
+    for command in [drop(), redrive(None), edit(text("{}"), None)] {
+        given_nothing().when(command).then_refused("dead-letter-not-found");
+    }
+    settle(given_nothing(), None, Settled::Accepted).then([]);
+}
+
+#[test]
+fn a_notification_is_sent_by_who_follows_the_events() {
+    let failed = Entry { class: "notification-failed".into(), kind: "webhook".into(), ..entry() };
+    let outcome = recorded(failed).when(redrive(None));
+    assert!(outcome.decision().sends.is_empty());
+    let id = outcome.given.state().redrive;
+    settle(outcome.given, id, Settled::Accepted).then([Event::Redriven { at: NOW }]);
 }

@@ -60,7 +60,8 @@ fn create(
         return Err(Refusal::new(
             "invalid-name",
             format!("a schedule's name has at most {NAME_BYTES_MAX} bytes and no dot"),
-        ));
+        )
+        .hint("choose another name, such as `nightly-report`"));
     }
     recurrence::check(&recurrence, context.now)?;
     let next = recurrence::next(&recurrence, context.now);

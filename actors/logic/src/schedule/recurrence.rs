@@ -14,13 +14,15 @@ const EXPRESSION_BYTES_MAX: usize = 256;
 const CODE: &str = "invalid-recurrence";
 
 /// Refuses what never fires or fires too often.
-pub(super) fn check(recurrence: &Recurrence, now: Timestamp) -> Result<(), Refusal> {
+pub(crate) fn check(recurrence: &Recurrence, now: Timestamp) -> Result<(), Refusal> {
     match recurrence {
         Recurrence::Once { at } if *at <= now => {
-            Err(Refusal::new(CODE, format!("the time {} is not in the future", at.to_rfc3339())))
+            Err(Refusal::new(CODE, format!("the time {} is not in the future", at.to_rfc3339()))
+                .hint("give a later time"))
         }
         Recurrence::Every { every_ms } if *every_ms < EVERY_MS_MIN => {
-            Err(Refusal::new(CODE, format!("`every_ms` must be at least {EVERY_MS_MIN}, is {every_ms}")))
+            Err(Refusal::new(CODE, format!("`every_ms` must be at least {EVERY_MS_MIN}, is {every_ms}"))
+                .hint("give a longer time between two runs"))
         }
         Recurrence::Cron { expression } => {
             parse(expression).map_err(|reason| {
@@ -29,7 +31,8 @@ pub(super) fn check(recurrence: &Recurrence, now: Timestamp) -> Result<(), Refus
             })?;
             match next(recurrence, now) {
                 Some(_) => Ok(()),
-                None => Err(Refusal::new(CODE, format!("the cron expression `{expression}` never fires"))),
+                None => Err(Refusal::new(CODE, format!("the cron expression `{expression}` never fires"))
+                    .hint("name a day that exists, such as `0 9 * * MON-FRI`")),
             }
         }
         Recurrence::Once { .. } | Recurrence::Every { .. } => Ok(()),
@@ -37,7 +40,7 @@ pub(super) fn check(recurrence: &Recurrence, now: Timestamp) -> Result<(), Refus
 }
 
 /// The first time after `now`, or none.
-pub(super) fn next(recurrence: &Recurrence, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn next(recurrence: &Recurrence, now: Timestamp) -> Option<Timestamp> {
     match recurrence {
         Recurrence::Once { at } => (*at > now).then_some(*at),
         Recurrence::Every { every_ms } => Some(now.plus_ms((*every_ms).max(EVERY_MS_MIN))),

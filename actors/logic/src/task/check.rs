@@ -23,7 +23,10 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
     parent(submission, key)?;
     if !(1..=GOAL_BYTES_MAX).contains(&submission.goal.len()) {
         return Err(Refusal::new("invalid-goal", length("the goal", GOAL_BYTES_MAX, submission.goal.len()))
-            .hint("store a long text as an artifact and refer to it"));
+            .hint(match submission.goal.is_empty() {
+                true => "say what is wanted, in words",
+                false => "store a long text as an artifact and refer to it",
+            }));
     }
     if submission.priority > PRIORITY_MAX {
         return Err(Refusal::new(

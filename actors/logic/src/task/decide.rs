@@ -4,6 +4,7 @@ mod attempt;
 mod cancel;
 mod children;
 mod effect;
+mod hold;
 mod input;
 mod retry;
 mod submit;
@@ -39,6 +40,9 @@ pub(super) fn decide(
             let failure = bus_schemas::commands::task::Failure { class, code, message, hint };
             attempt::fail(state, attempt, failure, context)
         }
+        Command::Withdraw { attempt, reason } => attempt::withdraw(state, attempt, reason, context),
+        Command::Hold { cause, reason } => hold::hold(state, cause, reason, context),
+        Command::Ease { cause } => hold::ease(state, cause, context),
         Command::EndBackoff { attempt } => attempt::end_backoff(state, attempt, context),
         Command::CompleteJob { attempt, artifacts, result, plan } => {
             attempt::complete(state, attempt, attempt::Outcome { artifacts, result, plan }, context)

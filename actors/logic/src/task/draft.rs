@@ -4,12 +4,14 @@
 use std::mem::take;
 
 use actors_core::{Context, Decision, Key, Refusal};
-use bus_schemas::commands::broker;
 use bus_schemas::commands::task::{Command, Failure, Submit};
+use bus_schemas::commands::{broker, deadletter};
 use bus_schemas::events::task::Event;
+use bus_schemas::ids::KEY_BYTES_MAX;
 use bus_schemas::jobs::{EffectStep, Job};
+use bus_schemas::views::task::TaskState;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{EntityAddress, Timestamp};
+use bus_schemas::{EntityAddress, Hash, Timestamp};
 use smol_str::{SmolStr, ToSmolStr};
 
 use super::state::{Phase, State, fold};
@@ -27,12 +29,19 @@ pub(super) const BY_PARENT: &str = "parent";
 pub(super) struct Draft<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) state: State,
+    /// How the attempt ended, for the broker.
+    pub(super) outcome: broker::Outcome,
     decision: Decision<Event>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn of(state: &State, context: &'a Context<'a>) -> Self {
-        Self { context, state: state.clone(), decision: Decision::none() }
+        Self {
+            context,
+            state: state.clone(),
+            outcome: broker::Outcome::Withdrawn,
+            decision: Decision::none(),
+        }
     }
     pub(super) fn key(&self) -> &'a Key {
         &self.context.entity.key
@@ -87,6 +96,7 @@ impl<'a> Draft<'a> {
             attempt,
             agent,
             skill: submission.skill.clone(),
+            lane: submission.lane.clone(),
             goal: submission.goal.clone(),
             input: submission.input.clone(),
             inputs: submission.inputs.clone(),
@@ -121,7 +131,7 @@ impl<'a> Draft<'a> {
         }
     }
     pub(super) fn release(&mut self, attempt: u32) {
-        let release = broker::Command::Release { task: self.key().clone(), attempt };
+        let release = broker::Command::Release { task: self.key().clone(), attempt, outcome: self.outcome };
         self.send(self.submission().lane.clone(), &release);
     }
     /// Nobody will say any more how the effects ended that are under way.
@@ -142,6 +152,7 @@ impl<'a> Draft<'a> {
     pub(super) fn end(&mut self, event: Event) {
         self.leave_phase();
         self.emit(event);
+        self.tell_dead_letters();
         if self.submission().deadline.is_some() {
             self.cancel_timer("deadline");
         }
@@ -149,6 +160,19 @@ impl<'a> Draft<'a> {
     }
     pub(super) fn fail(&mut self, failure: Failure) {
         self.end(Event::Failed { failure, at: self.now() });
+    }
+    /// Tells the dead letters that are about this task, or had it retried, how it ended.
+    fn tell_dead_letters(&mut self) {
+        let state = self.state.status;
+        let settle = |outcome| deadletter::Command::SettleRedrive { redrive: None, outcome };
+        if state == TaskState::Completed
+            && let Some(attempt) = self.state.dead_letter
+        {
+            self.send(dead_letter_key(self.key(), attempt), &settle(deadletter::Outcome::Completed));
+        }
+        if let Some(entry) = self.state.retried_for.clone() {
+            self.send(entry, &settle(deadletter::Outcome::Ended { state }));
+        }
     }
     /// Tells the task above how this one ended.
     pub(super) fn tell_parent(&mut self) {
@@ -177,4 +201,16 @@ impl<'a> Draft<'a> {
         let view = view(&self.state, self.key());
         Ok(self.decision.reply(&view))
     }
+}
+
+/// `<key with dots replaced>-<attempt>`; where that is too long its tail is replaced by a hash.
+pub(super) fn dead_letter_key(key: &Key, attempt: u32) -> Key {
+    const DIGITS: usize = 16;
+    let mut text = format!("{}-{attempt}", key.as_str().replace('.', "-"));
+    if text.len() > KEY_BYTES_MAX {
+        let hash = Hash::of(text.as_bytes()).to_hex();
+        text.truncate(KEY_BYTES_MAX - 1 - DIGITS);
+        text = format!("{text}-{}", &hash[..DIGITS]);
+    }
+    Key::parse(&text).expect("a key without dots, cut to its bound, is a key")
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use bus_schemas::commands::task::{Failure, Plan, Submit};
 use bus_schemas::events::task::Event;
-use bus_schemas::jobs::{Artifact, EffectStep};
+use bus_schemas::jobs::{Artifact, EffectStep, FailureClass};
 use bus_schemas::views::task::TaskState;
 use bus_schemas::{Key, Revision, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
+
+use crate::deadletter::TASK_CALLER;
 
 /// A task; without `submission` it was never submitted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,6 +28,11 @@ pub struct State {
     pub failures: u32,
     /// The attempt that failed last, so that a repeated report is recognised.
     pub failed_attempt: u32,
+    /// The attempt after which it was recorded as a dead letter: the entry is named by it, however
+    /// often the task fails.
+    pub dead_letter: Option<u32>,
+    /// The dead letter for which it was retried last: it is told how this ends.
+    pub retried_for: Option<Key>,
     /// Who has the current attempt.
     pub agent: Option<Key>,
     /// The worker that began it.
@@ -161,7 +168,8 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             fold_end(state, event)
         }
         Event::CancelRequested { reason, .. } => state.cancel = Some(reason.clone()),
-        Event::Retried { at, .. } => {
+        Event::Retried { by, at } => {
+            state.retried_for = by.strip_prefix(TASK_CALLER).and_then(|entry| Key::parse(entry).ok());
             (state.failures, state.updated_at) = (0, *at);
             (state.failure, state.failing, state.broken, state.cancel) = (None, None, None, None);
             if state.plan.is_some() {
@@ -173,6 +181,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         | Event::JobStarted { .. }
         | Event::EffectRecorded { .. }
         | Event::AttemptFailed { .. }
+        | Event::AttemptWithdrawn { .. }
         | Event::BackoffStarted { .. }
         | Event::InputRequired { .. }
         | Event::InputProvided { .. } => fold_attempt(state, event),
@@ -268,6 +277,9 @@ fn fold_end(state: &mut State, event: &Event) {
             state.end(TaskState::Completed, Some(*at));
         }
         Event::Failed { failure, at } => {
+            if state.plan.is_none() && failure.class != FailureClass::Canceled {
+                state.dead_letter.get_or_insert(state.attempt);
+            }
             state.failure = Some(failure.clone());
             state.end(TaskState::Failed, Some(*at));
         }

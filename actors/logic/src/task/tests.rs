@@ -60,8 +60,8 @@ fn enqueue(task: &str, attempt: u32, skill: &str) -> Send {
     sent("broker/default", &enqueue)
 }
 
-fn release(task: &str, attempt: u32) -> Send {
-    sent("broker/default", &broker::Command::Release { task: key(task), attempt })
+fn release(task: &str, attempt: u32, outcome: broker::Outcome) -> Send {
+    sent("broker/default", &broker::Command::Release { task: key(task), attempt, outcome })
 }
 
 fn failure(class: FailureClass, code: &str) -> Failure {
@@ -161,7 +161,7 @@ fn dead_letters(outcome: &Outcome<Task>) -> Vec<(String, deadletter::Entry)> {
     sends
         .map(|send| match send.body.read() {
             Ok(deadletter::Command::Record(entry)) => (send.to.key.to_string(), entry),
-            Err(error) => panic!("{error}"),
+            other => panic!("{other:?}"),
         })
         .collect()
 }

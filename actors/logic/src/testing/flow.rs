@@ -141,7 +141,8 @@ proptest! {
         deadline_ms in proptest::option::weighted(0.3, 1_000..200_000u64),
     ) {
         let mut world = World::new();
-        let offer = broker::Command::OfferAgent { agent: key("coder"), skills: vec!["plan".into()], capacity };
+        let (agent, skills) = (key("coder"), vec!["plan".into()]);
+        let offer = broker::Command::OfferAgent { agent, skills, capacity, dependencies: vec![] };
         world.tell("broker/default", &offer);
         let submission = Submit {
             plan: planned.then(plan),

@@ -33,6 +33,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Events that are committed and not out: more than some seconds of work.
 const LAG_WARN: u64 = 10_000;
 
+/// Dead letters that are counted: a page of the read model. Whoever has more knows enough.
+const DEAD_COUNTED_MAX: u32 = 200;
+
 /// The checks, in order.
 pub async fn checks(session: &Session) -> Vec<Check> {
     let bus = &session.bus;
@@ -53,6 +56,7 @@ pub async fn checks(session: &Session) -> Vec<Check> {
     checks.push(owners(bus).await);
     checks.push(answers(bus).await);
     checks.push(lag(bus).await.unwrap_or_else(|error| Check::of("fanout", error)));
+    checks.push(super::versions::check(bus).await);
     checks.extend(edge(session).await);
     checks
 }
@@ -143,7 +147,7 @@ async fn streams(bus: &Bus) -> Result<Vec<Check>, bus_client::Error> {
     let bytes: u64 = states.values().map(|state| state.bytes).sum();
     let mut checks = vec![Check::ok("streams", format!("{} of them, {} MiB", states.len(), bytes >> 20))];
     let messages = |name: String| states.get(&name).map_or(0, |state| state.messages);
-    let (waiting, dead) = (messages(topology.inbox()), messages(topology.dead()));
+    let waiting = messages(topology.inbox());
     checks.push(match waiting {
         ..BACKLOG_WARN => Check::ok("inbox", format!("{waiting} durable commands wait")),
         _ => Check::warn(
@@ -152,11 +156,24 @@ async fn streams(bus: &Bus) -> Result<Vec<Check>, bus_client::Error> {
             "start more hosts, or find what blocks a partition",
         ),
     });
-    checks.push(match dead {
-        0 => Check::ok("dead", "no dead letters"),
-        _ => Check::warn("dead", format!("{dead} dead letters"), "`orrery dead list` shows them"),
-    });
     Ok(checks)
+}
+
+/// Dead letters that wait for somebody: those that `dead list` shows. Not every one has a payload, so
+/// the stream of payloads says less.
+async fn dead(session: &Session) -> Check {
+    let page = match view(session, &format!("/v1/dead-letters?state=waiting&limit={DEAD_COUNTED_MAX}")).await
+    {
+        Ok(page) => page,
+        Err(failure) => return Check::of("dead", failure),
+    };
+    let waiting = page["dead_letters"].as_array().map_or(0, Vec::len);
+    let more = if page["next_cursor"].is_null() { "" } else { " and more" };
+    match (waiting, more) {
+        (0, "") => Check::ok("dead", "no dead letters"),
+        (1, "") => Check::warn("dead", "1 dead letter", "`orrery dead list` shows it"),
+        _ => Check::warn("dead", format!("{waiting}{more} dead letters"), "`orrery dead list` shows them"),
+    }
 }
 
 /// Whether every partition has an owner.
@@ -267,6 +284,7 @@ async fn edge(session: &Session) -> Vec<Check> {
         true => Check::ok("gateway", detail),
         false => Check::warn("gateway", detail, "it reads on; `orrery rebuild views` begins anew"),
     }];
+    checks.push(dead(session).await);
     if projection["unreadable"].as_u64().unwrap_or(0) > 0 {
         let detail = format!("{} events could not be read", projection["unreadable"]);
         checks.push(Check::fail("projections", detail, "`orrery verify --all` names them"));

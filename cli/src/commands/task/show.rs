@@ -11,8 +11,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Page, one_line};
+use crate::called;
 use crate::commands::agents::{self, Agents};
-use crate::failure::Failure;
+use crate::failure::{Failure, exit};
 use crate::gateway::{query, read, until_shown, view};
 use crate::output::Show;
 use crate::progress::word;
@@ -47,7 +48,8 @@ impl Show for Tree {
         lines.extend(self.waits_for.iter().map(|waits_for| format!("  waits for {waits_for}")));
         if let Some(question) = &task.question {
             lines.push(format!("  question  {}", one_line(question)));
-            lines.push(format!("  answer it with `orrery task input {} ANSWER`", task.id));
+            let command = format!("  answer it with `orrery task input {} ANSWER`", task.id);
+            lines.push(called::advice(&command));
         }
         if let Some(failure) = &task.failure {
             lines.push(format!("  failure   {}: {}", failure.code, one_line(&failure.message)));
@@ -102,7 +104,13 @@ pub(super) async fn one(session: &Session, key: &Key) -> Result<Task, Failure> {
 
 /// Waits until the task is shown as of a revision.
 pub(super) async fn until_shown_at(session: &Session, key: &Key, revision: Revision) {
-    until_shown(session, async || Ok(one(session, key).await?.revision >= revision)).await;
+    until_shown(session, async || match one(session, key).await {
+        Ok(task) => Ok(task.revision >= revision),
+        // Another gateway than the one that was told may not know it yet.
+        Err(failure) if failure.exit == exit::NOT_FOUND => Ok(false),
+        Err(failure) => Err(failure),
+    })
+    .await;
 }
 
 struct Reader<'a> {
@@ -185,8 +193,7 @@ impl Reader<'_> {
     fn for_an_agent(&self, task: &Task) -> String {
         let agents = self.agents.as_ref().map_or(&[][..], |agents| &agents.agents);
         let can = |agent: &agents::Agent| agent.serves(&task.skill, &task.lane);
-        let nobody = if agents.iter().any(can) { "" } else { "; no living agent has it" };
-        format!("an agent with the skill {} in lane {}{nobody}", task.skill, task.lane)
+        super::waiting::an_agent(&task.skill, &task.lane, agents.iter().any(can))
     }
 }
 

@@ -8,12 +8,13 @@ use bus_schemas::{EntityAddress, Revision, upcast};
 use futures::{StreamExt, TryStreamExt};
 
 use super::Told;
+use super::waiting::{self, Waiting};
 use crate::address;
 use crate::commands::up::interrupted;
 use crate::failure::{Failure, exit};
 use crate::gateway::{LOOK, VISIBLE_PATIENCE};
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::session::Session;
 
 /// How a task ended.
@@ -34,11 +35,17 @@ pub async fn follow(bus: &Bus, task: &EntityAddress, progress: &mut Progress) ->
     let present = history.last().map_or(0, |stored| stored.event.revision.0);
     let mut events = bus.events(query).await?;
     let mut pieces = bus.output(&task.key).await?;
+    let mut waiting = Waiting::default();
+    let mut look = tokio::time::interval(waiting::PATIENCE);
     loop {
         let stored = tokio::select! {
             stored = events.try_next() => stored?.ok_or_else(stream_ended)?,
             Some(Ok((key, chunk))) = pieces.next() => {
                 progress.output(&key, &chunk);
+                continue;
+            }
+            _ = look.tick() => {
+                waiting.tell(bus, progress).await;
                 continue;
             }
         };
@@ -49,6 +56,7 @@ pub async fn follow(bus: &Bus, task: &EntityAddress, progress: &mut Progress) ->
                 .exit(exit::DATA)
         })?;
         progress.event(&stored, &event);
+        waiting.event(&stored.entity.key, &event);
         // An end that something came after is none.
         if stored.entity != *task || stored.event.revision.0 < present {
             continue;
@@ -108,9 +116,10 @@ pub(super) async fn to_its_end(session: &Session, id: &str, output: Output) -> R
             let failed = Failure::new(failure.code, format!("task {id} failed: {}", failure.message));
             Err(Failure { next: failure.hint, ..failed })
         }
-        End::Canceled(reason) => {
-            Err(Failure::new("task-canceled", format!("task {id} was canceled: {reason}"))
-                .next(format!("`orrery events --tree {id}` shows what happened before")))
-        }
+        End::Canceled(reason) => Err(Failure::new(
+            "task-canceled",
+            progress::reasoned(&format!("task {id} was canceled"), &reason),
+        )
+        .next(format!("`orrery events --tree {id}` shows what happened before"))),
     }
 }

@@ -19,6 +19,7 @@ use futures::StreamExt;
 
 use super::{Finding, Summary};
 use crate::address;
+use crate::commands::archive::Archive;
 use crate::failure::{Failure, chain};
 use crate::log::records;
 use crate::output::Output;
@@ -31,6 +32,7 @@ const FINDINGS_SHOWN_MAX: u64 = 20;
 pub async fn audit(
     session: &Session,
     only: Option<&EntityAddress>,
+    archive: &Archive,
     output: Output,
 ) -> Result<Summary, Failure> {
     let bus = &session.bus;
@@ -47,6 +49,7 @@ pub async fn audit(
     if only.is_none() {
         audit.read_snapshots(session, &partitions).await?;
     }
+    audit.read_archive(archive, only);
     audit.read_stream(session, only).await?;
     for partition in partitions {
         audit.read_log(session, partition, only).await?;
@@ -85,6 +88,8 @@ struct Audit {
     registry: actors_core::Registry,
     marks: BTreeMap<PartitionId, (LogSequence, u32)>,
     streamed: HashMap<EntityAddress, Link>,
+    /// Entities of which the archive has events.
+    archived: HashSet<EntityAddress>,
     /// Entities whose last link in the stream the log has too.
     met: HashSet<EntityAddress>,
     logged: HashMap<EntityAddress, Link>,
@@ -102,6 +107,7 @@ impl Audit {
             registry: actors_logic::registry(),
             marks: BTreeMap::new(),
             streamed: HashMap::new(),
+            archived: HashSet::new(),
             met: HashSet::new(),
             logged: HashMap::new(),
             snapshots: BTreeMap::new(),
@@ -115,6 +121,31 @@ impl Audit {
         if self.summary.findings <= FINDINGS_SHOWN_MAX {
             let (place, detail) = (place.to_string(), detail.to_string());
             self.output.show(&Finding { finding: finding.to_owned(), place, detail });
+        }
+    }
+
+    /// The archive: each entity's chain, which the event stream goes on with.
+    fn read_archive(&mut self, archive: &Archive, only: Option<&EntityAddress>) {
+        if let Err(failure) = archive.check() {
+            self.find("archive-damaged", "archive", failure.message);
+        }
+        for stored in archive.events() {
+            let stored = match stored {
+                Ok(stored) => stored,
+                Err(failure) => {
+                    self.find("archive-damaged", "archive", failure.message);
+                    continue;
+                }
+            };
+            if only.is_some_and(|only| *only != stored.entity) {
+                continue;
+            }
+            self.summary.events_archived += 1;
+            let link = self.streamed.entry(stored.entity.clone()).or_default();
+            if let Some((finding, detail)) = link.follow(&stored.event) {
+                self.find(finding, &stored.entity, format!("archive: {detail}"));
+            }
+            self.archived.insert(stored.entity);
         }
     }
 
@@ -139,6 +170,10 @@ impl Audit {
             self.summary.events_in_stream += 1;
             self.check_place(&stored);
             let link = self.streamed.entry(stored.entity.clone()).or_default();
+            // A stream that was rebuilt has archived entities from their beginning again.
+            if self.archived.remove(&stored.entity) && stored.event.revision <= link.revision {
+                *link = Link::default();
+            }
             if let Some((finding, detail)) = link.follow(&stored.event) {
                 self.find(finding, &stored.entity, format!("event stream: {detail}"));
             }

@@ -135,7 +135,8 @@ fn columns_chart(area: &Area<'_>, columns: &[u64], first: NaiveDate, last: Naive
     Ok(())
 }
 
-fn monday(week: &str) -> Option<NaiveDate> {
+/// The first day of an ISO week such as `2024-W07`.
+pub(super) fn monday(week: &str) -> Option<NaiveDate> {
     let (year, week) = week.split_once("-W")?;
     NaiveDate::from_isoywd_opt(year.parse().ok()?, week.parse().ok()?, Weekday::Mon)
 }

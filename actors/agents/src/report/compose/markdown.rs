@@ -1,13 +1,24 @@
 //! The report as Markdown, for reviews, issues and terminals.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use chrono::TimeDelta;
+
 use super::Report;
-use super::words::{bytes, count, day, lines, number, one_line, percent};
+use super::charts::monday;
+use super::words::{self, bytes, count, day, lines, number, one_line, percent};
+use crate::report::History;
 use crate::report::docs::Answer;
 
 /// Rows of a table; the artifacts and the page hold the rest.
 const ROWS_MAX: usize = 20;
+
+/// Half a year: what was done lately. The page draws all of it.
+const WEEKS_MAX: i64 = 26;
+
+/// The bar of the busiest week, in characters.
+const BAR_CHARS_MAX: f64 = 20.0;
 
 /// Renders the report.
 pub(super) fn markdown(report: &Report<'_>) -> String {
@@ -133,6 +144,7 @@ fn history(report: &Report<'_>, text: &mut String) {
     });
     let titles = ["Contributor", "Commits", "Added", "Deleted", "First", "Last"];
     table(text, &titles, 1, people, history.contributors_total as usize);
+    activity(history, text);
     line(text, format_args!("### How few people know most of a folder\n"));
     let folders = history.folders.iter().take(ROWS_MAX).map(|one| {
         let numbers = [one.bus_factor, one.authors, one.lines_changed].map(number);
@@ -149,6 +161,33 @@ fn history(report: &Report<'_>, text: &mut String) {
         cells
     });
     table(text, &["File", "Commits", "Added", "Deleted"], 1, churn, history.churn.len());
+}
+
+/// The weeks up to the last one with a commit, oldest first, with those in which nothing happened.
+fn activity(history: &History, text: &mut String) {
+    line(text, format_args!("### Activity by week\n"));
+    let commits: BTreeMap<_, _> =
+        history.weeks.iter().filter_map(|week| Some((monday(&week.week)?, week.commits))).collect();
+    let (Some((first, _)), Some((last, _))) = (commits.first_key_value(), commits.last_key_value()) else {
+        return line(text, format_args!("None.\n"));
+    };
+    let weeks = ((*last - *first).num_weeks() + 1).min(WEEKS_MAX);
+    let most = commits.values().rev().take(WEEKS_MAX as usize).copied().max().unwrap_or(0).max(1);
+    line(text, format_args!("| Week of | Commits | |\n| --- | ---: | --- |"));
+    for back in (0..weeks).rev() {
+        let day = *last - TimeDelta::weeks(back);
+        let count = commits.get(&day).copied().unwrap_or(0);
+        let bar = "█".repeat((count as f64 / most as f64 * BAR_CHARS_MAX).ceil() as usize);
+        line(text, format_args!("| {day} | {} | {bar} |", number(count)));
+    }
+    let shown = *last - TimeDelta::weeks(weeks - 1);
+    let before: u64 = commits.range(..shown).map(|(_, commits)| commits).sum();
+    match before {
+        0 => text.push('\n'),
+        before => {
+            line(text, format_args!("\nAnd {} before them.\n", words::count(before, "commit", "commits")));
+        }
+    }
 }
 
 fn hotspots(report: &Report<'_>, text: &mut String) {

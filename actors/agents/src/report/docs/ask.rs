@@ -1,298 +1,247 @@
-//! The questions, and how the sections that answer them are chosen.
+//! How the sections that answer a question are chosen.
+//!
+//! Evidence is added up, and weighed by where the document stands: a heading or a file that names the subject, a
+//! command that answers, how many of the subject's words stand in one paragraph, and how rare they are. One word that
+//! happens to occur is no evidence.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Index;
-use super::{Answer, GOAL_WORDS_MAX, Indexed, PASSAGES_MAX, Passage, passage};
-use crate::report::Error;
+use super::passage::{Paragraph, commanding, densest, paragraphs, passage};
+use super::questions::{PURPOSE, QUESTIONS, Question};
+use super::standing::{self, file_name, is_readme};
+use super::{Answer, GOAL_WORDS_MAX, Indexed, PASSAGES_MAX, Passage, stems};
+use crate::report::{Error, Watch};
 
 /// The share of the best score below which a passage adds more noise than knowledge.
-const WORTH_QUOTING: f32 = 0.35;
+const WORTH_QUOTING: f32 = 0.4;
+/// Below this score nothing is an answer: better none than a wrong one.
+const SCORE_MIN: f32 = 0.8;
 
-/// What a section gains by being where an answer is expected.
-const FILE_NAMED: f32 = 2.5;
-const HEADING_NAMED: f32 = 2.0;
-const TOP_README: f32 = 1.6;
+/// What evidence counts. A heading says most; a word in the text least.
+const NAMED: f32 = 2.0;
+const FILED: f32 = 1.5;
+const COMMANDS: f32 = 1.0;
+const EXAMPLE: f32 = 0.8;
+const WORD: f32 = 0.25;
+const RARITY: f32 = 0.5;
+/// The start of a document on the subject introduces it.
+const FIRST: f32 = 1.0;
+/// A heading further up says less than one's own.
+const ABOVE: f32 = 0.6;
+/// What a project is for stands at the start of its README, whatever words that uses.
 const OPENING: f32 = 6.0;
 
-/// What a section loses for every folder it lies below the top.
-const PER_FOLDER: f32 = 0.85;
+/// Words of the subject that count in one paragraph; more say the same.
+const WORDS_COUNTED_MAX: usize = 4;
+/// So many of the subject's words in one paragraph are no accident, where the document is not far down.
+const WORDS_MIN: usize = 3;
+const STANDING_MIN: f32 = 0.6;
+/// A goal's only word must be what a section is about, or stand there so often, or in so few sections.
+const MENTIONS_MIN: usize = 3;
+const RARE_SECTIONS_MAX: usize = 3;
+/// Words of a goal that a section must have at most: a long goal is never met in full.
+const GOAL_WORDS_NEEDED_MAX: usize = 4;
 
-/// Words too frequent to find anything with.
-const STOP_WORDS: &[&str] = &[
-    "a",
-    "an",
-    "and",
-    "are",
-    "as",
-    "at",
-    "be",
-    "by",
-    "can",
-    "do",
-    "does",
-    "for",
-    "from",
-    "give",
-    "has",
-    "have",
-    "how",
-    "i",
-    "in",
-    "is",
-    "it",
-    "its",
-    "me",
-    "my",
-    "of",
-    "on",
-    "or",
-    "our",
-    "please",
-    "report",
-    "repository",
-    "repo",
-    "should",
-    "show",
-    "tell",
-    "that",
-    "the",
-    "their",
-    "there",
-    "this",
-    "to",
-    "was",
-    "we",
-    "what",
-    "when",
-    "where",
-    "which",
-    "who",
-    "why",
-    "will",
-    "with",
-    "you",
-    "your",
-];
-
-/// A standard question with the words that its answers use.
-pub(super) struct Question {
-    id: &'static str,
-    text: &'static str,
-    /// Words in a heading that make a section an answer.
-    headings: &'static [&'static str],
-    /// The start of a file name that makes every section in it an answer.
-    files: &'static [&'static str],
-    /// Further words to search for.
-    words: &'static [&'static str],
+/// All sections, ready to be asked.
+pub(super) struct Library<'a> {
+    sections: &'a [Indexed],
+    index: Index,
+    /// How much each section's document counts.
+    standing: Vec<f32>,
+    /// The first section with text of the README nearest to the top.
+    opening: Option<usize>,
 }
 
-/// In the order a newcomer asks them.
-pub(super) const QUESTIONS: &[Question] = &[
-    Question {
-        id: "purpose",
-        text: "What is it for?",
-        headings: &["about", "introduction", "overview", "purpose", "motivation", "why", "what", "features"],
-        files: &[],
-        words: &["is", "project", "provides", "library", "tool", "designed"],
-    },
-    Question {
-        id: "install",
-        text: "How is it installed or built?",
-        headings: &[
-            "install",
-            "installing",
-            "installation",
-            "build",
-            "building",
-            "setup",
-            "compile",
-            "compiling",
-        ],
-        files: &["install"],
-        words: &["requirements", "prerequisites", "cargo", "npm", "pip", "make", "docker", "brew"],
-    },
-    Question {
-        id: "usage",
-        text: "How is it used?",
-        headings: &[
-            "usage",
-            "use",
-            "using",
-            "quickstart",
-            "quick",
-            "start",
-            "started",
-            "example",
-            "examples",
-            "tutorial",
-        ],
-        files: &["usage", "quickstart", "tutorial"],
-        words: &["run", "command", "guide"],
-    },
-    Question {
-        id: "configuration",
-        text: "How is it configured?",
-        headings: &[
-            "configuration",
-            "configure",
-            "configuring",
-            "config",
-            "settings",
-            "options",
-            "environment",
-        ],
-        files: &["config"],
-        words: &["variable", "variables", "default", "file", "setting"],
-    },
-    Question {
-        id: "architecture",
-        text: "How is it made?",
-        headings: &[
-            "architecture",
-            "design",
-            "internals",
-            "structure",
-            "layout",
-            "components",
-            "modules",
-            "overview",
-        ],
-        files: &["architecture", "design"],
-        words: &["crate", "package", "module", "layer", "folder", "directory"],
-    },
-    Question {
-        id: "testing",
-        text: "How is it tested?",
-        headings: &["test", "tests", "testing", "ci", "coverage", "benchmarks"],
-        files: &["test"],
-        words: &["cargo", "pytest", "suite", "run"],
-    },
-    Question {
-        id: "contributing",
-        text: "How does one contribute?",
-        headings: &[
-            "contribute",
-            "contributing",
-            "contribution",
-            "contributions",
-            "contributors",
-            "development",
-        ],
-        files: &["contributing", "hacking"],
-        words: &["pull", "request", "issue", "issues", "commit", "review"],
-    },
-    Question {
-        id: "licence",
-        text: "Under which licence?",
-        headings: &["license", "licence", "licensing", "licences", "licenses", "copyright"],
-        files: &["license", "licence", "copying"],
-        words: &["licensed", "mit", "apache", "gpl", "bsd"],
-    },
-];
+/// What speaks for a section.
+struct Fit {
+    position: usize,
+    score: f32,
+    around: Option<Paragraph>,
+}
 
-/// Answers a standard question from the sections whose heading or file names its subject.
-pub(super) fn standard(question: &Question, index: &Index, sections: &[Indexed]) -> Result<Answer, Error> {
-    let words: Vec<&str> = question.headings.iter().chain(question.words).copied().collect();
-    let mut scores = index.search(&words)?;
-    if question.id == "purpose"
-        && let Some(opening) = opening(sections)
-    {
-        // What a project is for stands at the start of its README, whatever words that uses.
-        let best = scores.values().copied().fold(1.0, f32::max);
-        scores.insert(opening, best * OPENING);
+impl<'a> Library<'a> {
+    /// Indexes the sections, which stand in the order of their documents.
+    pub(super) fn new(sections: &'a [Indexed], watch: &Watch) -> Result<Self, Error> {
+        let standing = standing::of(sections.iter().map(|one| one.file.as_str()));
+        Ok(Self { sections, index: Index::build(sections, watch)?, standing, opening: opening(sections) })
     }
-    let ranked = scores.into_iter().filter_map(|(position, score)| {
-        let section = sections.get(position)?;
-        let named = heading_names(question, section);
-        let filed = file_names(question, section);
-        let opens = question.id == "purpose" && Some(position) == opening(sections);
-        // A section that merely contains the words is not an answer to a question with a name.
-        (named || filed || opens).then(|| {
-            let by_place = if named { HEADING_NAMED } else { 1.0 } * if filed { FILE_NAMED } else { 1.0 };
-            (position, score * by_place * standing(&section.file))
+
+    /// Answers a standard question from the sections whose heading, file, commands or words name its subject.
+    pub(super) fn standard(&self, question: &Question) -> Result<Answer, Error> {
+        let subject = Subject::new(question);
+        let words: Vec<&str> = subject.words.iter().map(String::as_str).collect();
+        let mut scores = self.index.search(&words)?;
+        let most = scores.values().copied().fold(1.0, f32::max);
+        // What stands at the top, or in a file on the subject, is looked at whatever its words.
+        let top = (0..self.sections.len())
+            .filter(|at| self.standing[*at] >= 1.0 || filed(question, &self.sections[*at]));
+        for at in top {
+            scores.entry(at).or_default();
+        }
+        let fits = scores.into_iter().filter_map(|(at, score)| self.fit(&subject, at, score / most));
+        Ok(Answer {
+            id: question.id.to_owned(),
+            question: question.text.to_owned(),
+            passages: self.best(fits.collect()),
         })
-    });
-    Ok(Answer {
-        id: question.id.to_owned(),
-        question: question.text.to_owned(),
-        passages: best(ranked.collect(), sections),
-    })
-}
-
-/// The passages nearest to the words of the user's goal.
-pub(super) fn goal(goal: &str, index: &Index, sections: &[Indexed]) -> Result<Answer, Error> {
-    let lower = goal.to_lowercase();
-    let words: BTreeSet<&str> = lower
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| word.len() > 1 && !STOP_WORDS.contains(word))
-        .take(GOAL_WORDS_MAX)
-        .collect();
-    let words: Vec<&str> = words.into_iter().collect();
-    let scores = if words.is_empty() { Default::default() } else { index.search(&words)? };
-    let ranked = scores.into_iter().filter_map(|(position, score)| {
-        let section = sections.get(position)?;
-        Some((position, score * standing(&section.file) * coverage(&words, section)))
-    });
-    Ok(Answer {
-        id: "goal".to_owned(),
-        question: goal.trim().to_owned(),
-        passages: best(ranked.collect(), sections),
-    })
-}
-
-/// The share of the words that a section contains: one that has them all beats one that repeats the rarest.
-fn coverage(words: &[&str], section: &Indexed) -> f32 {
-    let text = format!("{} {}", section.section.heading, section.body).to_lowercase();
-    let present: BTreeSet<&str> = text.split(|c: char| !c.is_alphanumeric()).collect();
-    words.iter().filter(|word| present.contains(**word)).count() as f32 / words.len().max(1) as f32
-}
-
-fn best(mut ranked: Vec<(usize, f32)>, sections: &[Indexed]) -> Vec<Passage> {
-    ranked.sort_by(|(a, a_score), (b, b_score)| b_score.total_cmp(a_score).then(a.cmp(b)));
-    let least = ranked.first().map_or(0.0, |(_, score)| score * WORTH_QUOTING);
-    let mut passages: Vec<Passage> = Vec::new();
-    for (position, score) in ranked {
-        if passages.len() == PASSAGES_MAX || score < least {
-            break;
-        }
-        let Some(found) = sections.get(position).and_then(|section| passage(section, score)) else {
-            continue;
-        };
-        // Two licences or two copies of a README say the same thing twice.
-        if passages.iter().all(|passage| passage.text != found.text) {
-            passages.push(found);
-        }
     }
-    passages
+
+    fn fit(&self, subject: &Subject<'_>, at: usize, rarity: f32) -> Option<Fit> {
+        let (section, standing) = (&self.sections[at], self.standing[at]);
+        let question = subject.question;
+        if question.id == PURPOSE && self.opening == Some(at) {
+            return Some(Fit { position: at, score: OPENING * standing, around: None });
+        }
+        let lines: Vec<&str> = section.body.lines().collect();
+        let named = named(&subject.headings, section);
+        let filed = filed(question, section);
+        let commands = commanding(&lines, question.commands);
+        let example = question.by_example && is_readme(&section.file);
+        let example = example.then(|| paragraphs(&lines).into_iter().find(|one| one.is_code)).flatten();
+        let (dense, words) = densest(&lines, &subject.words);
+        let is_top = standing >= 1.0;
+        let many = words.len() >= WORDS_MIN && !words.is_disjoint(&subject.headings);
+        // A command in the middle of a sentence may be about something else.
+        let commanded = commands.is_some_and(|one| one.is_code || self.opening == Some(at));
+        let by_text = (commanded || example.is_some()) && is_top || many && standing >= STANDING_MIN;
+        if named == 0.0 && !filed && (!by_text || question.id == PURPOSE) {
+            return None;
+        }
+        let is_first = at == 0 || self.sections[at - 1].file != section.file;
+        let evidence = NAMED * named
+            + if filed { FILED } else { 0.0 }
+            + if commands.is_some() { COMMANDS } else { 0.0 }
+            + if example.is_some() { EXAMPLE } else { 0.0 }
+            + if filed && is_first { FIRST } else { 0.0 }
+            + WORD * words.len().min(WORDS_COUNTED_MAX) as f32
+            + RARITY * rarity;
+        let around = commands.or(example).or(dense);
+        Some(Fit { position: at, score: evidence * standing, around })
+    }
+
+    /// The passages nearest to the user's goal; none where nothing is near.
+    pub(super) fn goal(&self, goal: &str) -> Result<Option<Answer>, Error> {
+        let telling: BTreeSet<String> = stems::telling(goal).into_iter().take(GOAL_WORDS_MAX).collect();
+        let passages = match standard_for(goal, &telling) {
+            Some(question) => self.standard(question)?.passages,
+            None if telling.is_empty() => Vec::new(),
+            None => self.nearest(&telling)?,
+        };
+        let answer = Answer { id: "goal".to_owned(), question: goal.trim().to_owned(), passages };
+        Ok((!answer.passages.is_empty()).then_some(answer))
+    }
+
+    fn nearest(&self, telling: &BTreeSet<String>) -> Result<Vec<Passage>, Error> {
+        let words: Vec<&str> = telling.iter().map(String::as_str).collect();
+        let scores = self.index.search(&words)?;
+        let most = scores.values().copied().fold(1.0, f32::max);
+        let rare = scores.len() <= RARE_SECTIONS_MAX;
+        let needed = telling.len().div_ceil(2).min(GOAL_WORDS_NEEDED_MAX);
+        let fits = scores.into_iter().filter_map(|(at, score)| {
+            let section = &self.sections[at];
+            let heading: BTreeSet<String> = stems::of_heading(&section.section.heading).into_iter().collect();
+            let mut mentions: BTreeMap<String, usize> = BTreeMap::new();
+            let words = stems::of(&section.section.heading).chain(stems::of(&section.body));
+            words
+                .filter(|word| telling.contains(word))
+                .for_each(|word| *mentions.entry(word).or_default() += 1);
+            let in_heading = !heading.is_disjoint(telling);
+            let told = mentions.len() > 1
+                || in_heading
+                || rare
+                || mentions.values().any(|count| *count >= MENTIONS_MIN);
+            if mentions.len() < needed || !told {
+                return None;
+            }
+            let lines: Vec<&str> = section.body.lines().collect();
+            let (around, together) = densest(&lines, telling);
+            if !in_heading && together.len() < needed.min(2) {
+                return None;
+            }
+            let share = |count: usize| count as f32 / telling.len() as f32;
+            let evidence = NAMED
+                * if in_heading { share(heading.intersection(telling).count()) } else { 0.0 }
+                + share(mentions.len())
+                + share(together.len())
+                + score / most;
+            // What was asked for in particular may well stand further down.
+            Some(Fit { position: at, score: evidence * self.standing[at].sqrt(), around })
+        });
+        Ok(self.best(fits.collect()))
+    }
+
+    fn best(&self, mut fits: Vec<Fit>) -> Vec<Passage> {
+        fits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.position.cmp(&b.position)));
+        let least = fits.first().map_or(0.0, |best| best.score * WORTH_QUOTING).max(SCORE_MIN);
+        let mut passages: Vec<Passage> = Vec::new();
+        for fit in fits {
+            if passages.len() == PASSAGES_MAX || fit.score < least {
+                break;
+            }
+            let Some(found) = passage(&self.sections[fit.position], fit.around, fit.score) else { continue };
+            // Two licences or two copies of a README say the same thing twice.
+            if passages.iter().all(|passage| passage.text != found.text) {
+                passages.push(found);
+            }
+        }
+        passages
+    }
 }
 
-/// The first section with text of the README nearest to the top.
+/// A question with its words as they are compared.
+struct Subject<'a> {
+    question: &'a Question,
+    headings: BTreeSet<String>,
+    /// Those of headings too.
+    words: BTreeSet<String>,
+}
+
+impl<'a> Subject<'a> {
+    fn new(question: &'a Question) -> Self {
+        let stem = |word: &&str| stems::stem(word);
+        let headings: BTreeSet<String> = question.headings.iter().map(stem).collect();
+        let words = headings.iter().cloned().chain(question.words.iter().map(stem)).collect();
+        Self { question, headings, words }
+    }
+}
+
+/// The standard question that a goal asks in other words.
+fn standard_for(goal: &str, telling: &BTreeSet<String>) -> Option<&'static Question> {
+    if telling.is_empty() {
+        let lower = goal.to_lowercase();
+        let mut words = lower.split(|c: char| !c.is_alphanumeric());
+        let purpose = words.any(|word| matches!(word, "what" | "why" | "about" | "describe" | "explain"));
+        return QUESTIONS.iter().find(|question| purpose && question.id == PURPOSE);
+    }
+    QUESTIONS.iter().find(|question| {
+        let subject = Subject::new(question);
+        telling.is_subset(&subject.words) && !telling.is_disjoint(&subject.headings)
+    })
+}
+
+/// How much of a section's heading, or of one above it, is the subject: 0 to 1.
+fn named(subject: &BTreeSet<String>, section: &Indexed) -> f32 {
+    let share = |heading: &str| {
+        let words = stems::of_heading(heading);
+        let about = words.iter().filter(|word| subject.contains(*word)).count();
+        about as f32 / words.len().max(1) as f32
+    };
+    // A README's title names the project, which may be called like anything.
+    let title = usize::from(is_readme(&section.file));
+    let above = section.section.above.iter().skip(title).map(|heading| ABOVE * share(heading));
+    above.fold(share(&section.section.heading), f32::max)
+}
+
+fn filed(question: &Question, section: &Indexed) -> bool {
+    let name = file_name(&section.file).replace(['-', '_'], "");
+    question.files.iter().any(|start| name.starts_with(start))
+}
+
 fn opening(sections: &[Indexed]) -> Option<usize> {
-    let readmes = sections.iter().enumerate().filter(|(_, one)| file_stem(&one.file).starts_with("readme"));
-    let readable = readmes.filter(|(_, one)| passage(one, 0.0).is_some());
+    let readmes = sections.iter().enumerate().filter(|(_, one)| is_readme(&one.file));
+    let readable = readmes.filter(|(_, one)| passage(one, None, 0.0).is_some());
     readable
         .min_by_key(|(position, one)| (one.file.matches('/').count(), *position))
         .map(|(position, _)| position)
-}
-
-fn heading_names(question: &Question, section: &Indexed) -> bool {
-    let heading = section.section.heading.to_lowercase();
-    heading.split(|c: char| !c.is_alphanumeric()).any(|word| question.headings.contains(&word))
-}
-
-fn file_names(question: &Question, section: &Indexed) -> bool {
-    let stem = file_stem(&section.file);
-    question.files.iter().any(|start| stem.starts_with(start))
-}
-
-fn file_stem(path: &str) -> String {
-    path.rsplit('/').next().unwrap_or(path).to_lowercase()
-}
-
-/// How much a document's place speaks for it: the top README most, vendored depths least.
-fn standing(path: &str) -> f32 {
-    let depth = path.matches('/').count().min(8) as i32;
-    let readme = if depth == 0 && file_stem(path).starts_with("readme") { TOP_README } else { 1.0 };
-    readme * PER_FOLDER.powi(depth)
 }

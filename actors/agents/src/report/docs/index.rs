@@ -8,7 +8,7 @@ use tantivy::query::{BooleanQuery, BoostQuery, Occur, Query, TermQuery};
 use tantivy::schema::{Field, INDEXED, IndexRecordOption, STORED, Schema, TEXT, Value};
 use tantivy::{IndexWriter, Searcher, TantivyDocument, TantivyError, Term};
 
-use super::Indexed;
+use super::{Indexed, stems};
 use crate::report::{Error, Watch};
 
 /// The least that the index's writer accepts, and enough: it only decides how often segments are cut.
@@ -18,7 +18,7 @@ const WRITER_BYTES: usize = 15_000_000;
 const HEADING_BOOST: f32 = 3.0;
 
 /// Candidates that are looked at for one question; the rest fit worse than any of these.
-const CANDIDATES: usize = 60;
+const CANDIDATES: usize = 500;
 
 pub(super) struct Index {
     searcher: Searcher,
@@ -41,8 +41,10 @@ impl Index {
             watch.check()?;
             let mut document = TantivyDocument::default();
             document.add_u64(number, position as u64);
-            document.add_text(heading, &section.section.heading);
-            document.add_text(body, &section.body);
+            let [of_heading, of_body] = [&section.section.heading, &section.body]
+                .map(|text| stems::of(text).collect::<Vec<_>>().join(" "));
+            document.add_text(heading, of_heading);
+            document.add_text(body, of_body);
             writer.add_document(document).map_err(failed)?;
         }
         writer.commit().map_err(failed)?;
@@ -51,7 +53,7 @@ impl Index {
         Ok(Self { searcher, number, heading, body })
     }
 
-    /// The sections that contain any of `words`, with a score each, in order of section.
+    /// The sections that contain any of the stems `words`, with a score each, in order of section.
     pub(super) fn search(&self, words: &[&str]) -> Result<BTreeMap<usize, f32>, Error> {
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
         for word in words {

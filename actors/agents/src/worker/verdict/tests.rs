@@ -13,6 +13,7 @@ fn job() -> Job {
         attempt: 2,
         agent: key,
         skill: "noop".into(),
+        lane: Key::parse("default").expect("a key"),
         goal: "nothing".into(),
         input: Value::Null,
         inputs: Vec::new(),

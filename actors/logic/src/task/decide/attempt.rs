@@ -1,16 +1,16 @@
 //! Attempts of a leaf: assigned, started, kept alive, completed, failed, tried again.
 
 use actors_core::{Context, Decision, Key, Refusal};
-use bus_schemas::Hash;
+use bus_schemas::commands::broker;
 use bus_schemas::commands::deadletter;
 use bus_schemas::commands::task::{Command, Failure, Plan};
 use bus_schemas::events::task::Event;
-use bus_schemas::ids::KEY_BYTES_MAX;
 use bus_schemas::jobs::{Artifact, FailureClass};
 use bus_schemas::views::task::TaskState;
 use serde_json::Value;
 
 use super::super::check;
+use super::super::draft::dead_letter_key;
 use super::super::state::{Phase, State};
 use super::{Draft, check_current, children, was_completed};
 
@@ -90,6 +90,32 @@ pub(super) fn expire(state: &State, attempt: u32, context: &Context<'_>) -> Resu
     draft.done()
 }
 
+/// The attempt is taken back: the next one waits at once, and none of `attempts_max` is used up.
+pub(super) fn withdraw(
+    state: &State,
+    attempt: u32,
+    reason: String,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let mut draft = Draft::of(state, context);
+    if state.attempt != attempt || !matches!(state.phase, Phase::Issued | Phase::Running) {
+        return draft.done();
+    }
+    if state.open_effects().next().is_some() {
+        // What was begun may have happened: that is for the ledger to say, whoever stopped it.
+        let code = "withdrawn".to_owned();
+        end_attempt(
+            &mut draft,
+            Failure { class: FailureClass::Ambiguous, code, message: reason, hint: None },
+        );
+        return draft.done();
+    }
+    draft.leave_phase();
+    draft.emit(Event::AttemptWithdrawn { attempt, reason });
+    draft.queue(attempt.saturating_add(1));
+    draft.done()
+}
+
 /// From a worker: not done.
 pub(super) fn fail(
     state: &State,
@@ -146,6 +172,7 @@ pub(super) fn complete(
         .hint("pack them into an archive"));
     }
     let mut draft = Draft::of(state, context);
+    draft.outcome = broker::Outcome::Done;
     match plan.map(|plan| check::plan(&plan, draft.key()).map(|()| plan)) {
         None => draft.end(Event::Completed { artifacts, result, at: context.now }),
         Some(Ok(plan)) => {
@@ -168,6 +195,11 @@ pub(super) fn complete(
 /// The current attempt failed: tries again after a pause where that may help.
 fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
     let (now, attempt) = (draft.now(), draft.state.attempt);
+    draft.outcome = match failure.class {
+        FailureClass::Permanent | FailureClass::Budget => broker::Outcome::Done,
+        FailureClass::Canceled => broker::Outcome::Withdrawn,
+        FailureClass::Transient | FailureClass::Ambiguous | FailureClass::Poison => broker::Outcome::Failed,
+    };
     if let Some(effect) = draft.give_up_effects("the attempt ended before it was said how it ended") {
         failure.class = FailureClass::Ambiguous;
         failure.hint =
@@ -191,38 +223,38 @@ fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
 
 /// A leaf fails, and people are to hear of it.
 pub(super) fn fail_for_good(draft: &mut Draft<'_>, failure: Failure) {
-    use FailureClass::{Permanent, Poison, Transient};
-    if matches!(failure.class, Permanent | Poison | Transient) {
+    if failure.class != FailureClass::Canceled {
         record_dead_letter(draft, &failure);
     }
     draft.fail(failure);
 }
 
 fn record_dead_letter(draft: &mut Draft<'_>, failure: &Failure) {
-    let entry = deadletter::Entry {
-        class: "job-failed".into(),
-        reason: format!("{}: {}", failure.code, failure.message),
-        kind: "task".to_owned(),
-        key: draft.key().to_string(),
-        command_id: draft.context.command,
-        correlation: draft.context.correlation,
-        traceparent: None,
-        attempts: draft.state.failures.max(1),
-        at: draft.now(),
+    let class: &'static str = failure.class.into();
+    let doer = match (&draft.state.agent, &draft.state.worker) {
+        (Some(agent), Some(worker)) => format!(", by worker `{worker}` of agent `{agent}`"),
+        (Some(agent), None) => format!(", by agent `{agent}`"),
+        _ => String::new(),
     };
-    draft.send(dead_letter_key(draft.key(), draft.state.attempt), &deadletter::Command::Record(entry));
+    let (reason, to) = (format!("{}: {}", failure.code, failure.message), ("task", draft.key().as_str()));
+    let ids = (draft.context.command, draft.context.correlation);
+    let entry = deadletter::Entry {
+        attempts: draft.state.failures.max(1),
+        causes: vec![format!("attempt {} failed as {class}{doer}", draft.state.attempt)],
+        hint: failure.hint.clone(),
+        source: Some("task".into()),
+        ..deadletter::Entry::new(entry_class(failure.class), reason, to, ids, draft.now())
+    };
+    let first = draft.state.dead_letter.unwrap_or(draft.state.attempt);
+    draft.send(dead_letter_key(draft.key(), first), &deadletter::Command::Record(entry));
 }
 
-/// `<key with dots replaced>-<attempt>`; where that is too long its tail is replaced by a hash.
-fn dead_letter_key(key: &Key, attempt: u32) -> Key {
-    const DIGITS: usize = 16;
-    let mut text = format!("{}-{attempt}", key.as_str().replace('.', "-"));
-    if text.len() > KEY_BYTES_MAX {
-        let hash = Hash::of(text.as_bytes()).to_hex();
-        text.truncate(KEY_BYTES_MAX - 1 - DIGITS);
-        text = format!("{text}-{}", &hash[..DIGITS]);
+/// What may have happened already is not tried again with many others.
+fn entry_class(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Ambiguous => deadletter::class::JOB_AMBIGUOUS,
+        _ => deadletter::class::JOB_FAILED,
     }
-    Key::parse(&text).expect("a key without dots, cut to its bound, is a key")
 }
 
 /// Twice as long for each failure, within bounds, with a jitter that replays alike.

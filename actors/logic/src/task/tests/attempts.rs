@@ -41,7 +41,7 @@ fn an_assignment_that_is_not_wanted_frees_its_slot() {
         ([leaf().to_vec(), vec![issued(1), started(1), completed()]].concat(), 1),
     ] {
         let outcome = root(past).when(assign(attempt));
-        assert_eq!(outcome.decision().sends, [release("t", attempt)]);
+        assert_eq!(outcome.decision().sends, [release("t", attempt, broker::Outcome::Withdrawn)]);
         assert!(outcome.decision().jobs.is_empty());
         outcome.then([]);
     }
@@ -60,7 +60,7 @@ fn completion_frees_the_slot_tells_the_parent_and_may_be_said_twice() {
         result: 42.into(),
         failure: None,
     };
-    assert_eq!(outcome.decision().sends, [release("t.a", 1), sent("task/t", &settle)]);
+    assert_eq!(outcome.decision().sends, [release("t.a", 1, broker::Outcome::Done), sent("task/t", &settle)]);
     assert!(cancels_timer(&outcome, "lease") && cancels_timer(&outcome, "deadline"));
     outcome
         .then([completed()])
@@ -86,7 +86,7 @@ fn a_transient_failure_pauses_then_queues_until_the_attempts_are_used_up() {
     let mut given = running(Submit::new("a goal"));
     for attempt in [1, 2] {
         let outcome = given.when(fail_job(attempt, FailureClass::Transient));
-        assert_eq!(outcome.decision().sends, [release("t", attempt)]);
+        assert_eq!(outcome.decision().sends, [release("t", attempt, broker::Outcome::Failed)]);
         let until = timer(&outcome, "backoff").expect("it pauses");
         let (low, high) = [(800, 1_200), (1_600, 2_400)][attempt as usize - 1];
         assert!((low..=high).contains(&(until.0 - NOW.0)), "attempt {attempt} pauses until {until}");
@@ -111,7 +111,7 @@ fn a_transient_failure_pauses_then_queues_until_the_attempts_are_used_up() {
 #[test]
 fn other_failures_are_final_and_only_some_are_dead_letters() {
     use FailureClass::{Ambiguous, Budget, Canceled, Permanent, Poison};
-    for (class, letters) in [(Permanent, 1), (Poison, 1), (Ambiguous, 0), (Budget, 0), (Canceled, 0)] {
+    for (class, letters) in [(Permanent, 1), (Poison, 1), (Ambiguous, 1), (Budget, 1), (Canceled, 0)] {
         let outcome = running(Submit::new("a goal")).when(fail_job(1, class));
         assert_eq!(dead_letters(&outcome).len(), letters, "{class:?}");
         let state = outcome.given.state();
@@ -151,7 +151,7 @@ fn a_silent_worker_is_a_transient_failure_unless_an_effect_is_under_way() {
         .when(effect(1, EffectStep::Started))
         .then([effect_recorded(1, EffectStep::Started)]);
     let outcome = begun.when(expire);
-    assert!(dead_letters(&outcome).is_empty());
+    assert_eq!(dead_letters(&outcome)[0].1.class, "job-ambiguous");
     let state = outcome.given.state();
     assert_eq!(state.failure.as_ref().unwrap().class, FailureClass::Ambiguous);
     assert_eq!(state.effects["push"].step, EffectStep::Ambiguous);
@@ -230,7 +230,7 @@ fn a_question_waits_for_its_answer_and_costs_no_attempt() {
     let answer = Command::ProvideInput { answer: "blue".into(), by: "ann".into() };
     let submission = Submit { attempts_max: 1, ..Submit::new("a goal") };
     let outcome = running(submission).when(answer.clone()).then_refused("no-question").when(ask(1, "which?"));
-    assert_eq!(outcome.decision().sends, [release("t", 1)]);
+    assert_eq!(outcome.decision().sends, [release("t", 1, broker::Outcome::Withdrawn)]);
     assert!(cancels_timer(&outcome, "lease"));
     let required = Event::InputRequired { attempt: 1, prompt: "which?".into(), authorization: false };
     let given = outcome.then([required]).when(ask(1, "which?")).then([]);
@@ -246,4 +246,26 @@ fn a_question_waits_for_its_answer_and_costs_no_attempt() {
     given.when(ask(2, "why?")).then_refused("effect-open");
     let authorize = Command::RequireInput { attempt: 1, prompt: "may I?".into(), authorization: true };
     assert_eq!(running(Submit::new("a goal")).when(authorize).given.state().status, TaskState::AuthRequired);
+}
+
+#[test]
+fn an_attempt_that_is_taken_back_costs_none_and_waits_anew() {
+    let submission = Submit { attempts_max: 1, ..Submit::new("a goal") };
+    let withdraw = |attempt| Command::Withdraw { attempt, reason: "halt/all: fire".into() };
+    let withdrawn = Event::AttemptWithdrawn { attempt: 1, reason: "halt/all: fire".into() };
+    let outcome = running(submission.clone()).when(withdraw(1));
+    assert_eq!(
+        outcome.decision().sends,
+        [release("t", 1, broker::Outcome::Withdrawn), enqueue("t", 2, "plan")]
+    );
+    let given = outcome.then([withdrawn, queued(2)]);
+    given.when(withdraw(1)).then([]).when(assign(2)).then([issued(2)]);
+    // What was begun may have happened: nobody tries it again by himself.
+    let outcome = running(submission).when(effect(1, EffectStep::Intended)).given;
+    let outcome = outcome.when(effect(1, EffectStep::Started)).given.when(withdraw(1));
+    assert_eq!(outcome.given.state().status, TaskState::Failed);
+    assert_eq!(
+        outcome.given.state().failure.as_ref().map(|failure| failure.class),
+        Some(FailureClass::Ambiguous)
+    );
 }

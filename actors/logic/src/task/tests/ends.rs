@@ -19,7 +19,7 @@ fn cancel_child(name: &str, reason: &str) -> Send {
 #[test]
 fn canceling_a_running_leaf_ends_it_at_once_and_refuses_what_comes_later() {
     let outcome = running(with_deadline(Submit::new("a goal"))).when(cancel());
-    assert_eq!(outcome.decision().sends, [release("t", 1)]);
+    assert_eq!(outcome.decision().sends, [release("t", 1, broker::Outcome::Withdrawn)]);
     assert!(cancels_timer(&outcome, "lease") && cancels_timer(&outcome, "deadline"));
     assert_eq!(outcome.decision().reply["state"], "canceled");
     outcome
@@ -47,7 +47,7 @@ fn an_effect_under_way_is_ambiguous_after_a_cancel() {
 fn canceling_what_waits_takes_it_out_of_where_it_waits() {
     let leaf = [submitted(Submit::new("a goal")), queued(1)];
     let outcome = root(leaf.clone()).when(cancel());
-    assert_eq!(outcome.decision().sends, [release("t", 1)]);
+    assert_eq!(outcome.decision().sends, [release("t", 1, broker::Outcome::Withdrawn)]);
     let pause = Event::BackoffStarted { attempt: 2, until: NOW.plus_ms(1_000) };
     let outcome = root([leaf.to_vec(), vec![issued(1), pause]].concat()).when(cancel());
     assert!(cancels_timer(&outcome, "backoff") && outcome.decision().sends.is_empty());
@@ -86,7 +86,7 @@ fn the_deadline_fails_a_leaf_and_comes_not_early() {
     assert_eq!(timer(&early, "deadline"), Some(NOW.plus_ms(60_000)));
     let outcome = early.then([]).at(NOW.plus_ms(60_000)).when(Command::ExpireDeadline);
     assert_eq!(outcome.decision().sends[0].to, address("deadletter/t-1"));
-    assert_eq!(outcome.decision().sends[1], release("t", 1));
+    assert_eq!(outcome.decision().sends[1], release("t", 1, broker::Outcome::Withdrawn));
     let state = outcome.given.state();
     assert_eq!(
         (state.status, state.failure.as_ref().unwrap().code.as_str()),

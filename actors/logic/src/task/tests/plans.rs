@@ -77,7 +77,7 @@ fn an_orchestrator_answers_with_a_plan_once() {
     let answer =
         |plan| Command::CompleteJob { attempt: 1, artifacts: vec![], result: Value::Null, plan: Some(plan) };
     let outcome = running(Submit::new("a goal")).when(answer(diamond()));
-    assert_eq!(outcome.decision().sends[0], release("t", 1));
+    assert_eq!(outcome.decision().sends[0], release("t", 1, broker::Outcome::Done));
     assert!(cancels_timer(&outcome, "lease"));
     let planned = [Event::Planned { plan: diamond() }, child_started("a"), child_started("b")];
     outcome

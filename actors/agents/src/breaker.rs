@@ -1,0 +1,206 @@
+//! The workers' side of circuit breakers: whether a dependency may be called is known here, without
+//! a round trip, and what came of calls is told in groups.
+//!
+//! ```text
+//! call ─→ permit ─→ closed: go on          ─→ outcome ─→ counted ─→ `report`, at most one a second
+//!               ├→ half-open: `request-probe` ─→ outcome ─→ `report` at once
+//!               └→ open: refused here
+//! ```
+//!
+//! What the breaker decided is heard from its events as they pass, and again from the answer to every
+//! report; a breaker that is not closed is looked at every few seconds, so a lost event costs seconds.
+//! A breaker of which nothing can be learned does not stop the work: it protects, it is no permission.
+
+mod local;
+mod tell;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bus_client::Bus;
+use bus_schemas::Key;
+use bus_schemas::commands::breaker::Phase;
+use bus_schemas::jobs::FailureClass;
+use smol_str::SmolStr;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use self::local::Local;
+use crate::contract::Failure;
+
+/// The code of a failure of work that was refused a call.
+pub const BREAKER_OPEN: &str = "breaker-open";
+/// Calls that were refused here because a breaker is open.
+pub const REJECTED: &str = "orrery_breaker_rejected_calls_total";
+/// Dependencies that are known at once. Hosts of webhooks may be many; those beyond are not guarded.
+const DEPENDENCIES_MAX: usize = 1_000;
+/// How long the first call of a dependency waits to learn how its breaker stands.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// The breakers of one worker. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Breakers {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    bus: Bus,
+    reporter: SmolStr,
+    known: Mutex<HashMap<Key, Local>>,
+    /// Something is to be told.
+    counted: Notify,
+}
+
+/// How a call went, as far as its dependency is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// It did what was asked, or answered that it will not.
+    Succeeded,
+    /// It failed, and said this.
+    Failed(&'a str),
+    /// Nobody knows, or it was never asked: it does not count.
+    Unknown,
+}
+
+impl<'a> Outcome<'a> {
+    /// What a failure of this class says about a dependency. Who answers that it can not do a thing works.
+    pub fn of(class: Option<FailureClass>, message: &'a str) -> Self {
+        match class {
+            Some(FailureClass::Transient | FailureClass::Poison) => Self::Failed(message),
+            None | Some(FailureClass::Permanent) => Self::Succeeded,
+            Some(FailureClass::Ambiguous | FailureClass::Budget | FailureClass::Canceled) => Self::Unknown,
+        }
+    }
+}
+
+/// Leave for one call. Dropped without an outcome it counts for nothing.
+#[derive(Debug)]
+#[must_use = "say how the call went"]
+pub struct Permit {
+    breakers: Breakers,
+    dependency: Key,
+    /// How often the breaker had opened as the call began: what began before tells nothing after it.
+    generation: u64,
+    begun: Instant,
+}
+
+/// A dependency may not be called now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{dependency}` is not called: {reason}")]
+pub struct Rejected {
+    /// The dependency.
+    pub dependency: Key,
+    /// Why its breaker is open.
+    pub reason: String,
+}
+
+impl From<Rejected> for Failure {
+    fn from(rejected: Rejected) -> Self {
+        let hint = format!("`orrery breakers show {}` says since when and why", rejected.dependency);
+        Failure::transient("breaker-open", rejected.to_string()).hint(hint)
+    }
+}
+
+impl Permit {
+    /// Says how the call went.
+    pub fn record(self, outcome: Outcome<'_>) {
+        let Self { breakers, dependency, generation, begun } = &self;
+        let took = begun.elapsed();
+        let told = breakers.with(dependency, |local| local.count(*generation, outcome, took));
+        if told.unwrap_or(false) {
+            breakers.inner.counted.notify_one();
+        }
+    }
+}
+
+impl Breakers {
+    /// The breakers of a worker; `reporter` is its name. Nothing is heard or told until [`Self::run`].
+    pub fn new(bus: Bus, reporter: impl Into<SmolStr>) -> Self {
+        let (known, counted) = (Mutex::default(), Notify::new());
+        Self { inner: Arc::new(Inner { bus, reporter: reporter.into(), known, counted }) }
+    }
+
+    /// Listens and tells until `stop`; then tells what is left.
+    pub async fn run(&self, stop: CancellationToken) {
+        tell::run(self, stop).await;
+    }
+
+    /// Calls a dependency unless its breaker is open, and counts how it went. A failure of class
+    /// transient or poison counts against the dependency.
+    pub async fn call<T, F>(&self, dependency: &str, deed: impl FnOnce() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let key = Key::parse(dependency).map_err(|error| {
+            Failure::permanent("invalid-key", format!("`{dependency}` names no dependency: {error}"))
+        })?;
+        let permit = self.permit(&key).await?;
+        let result = deed().await;
+        match &result {
+            Ok(_) => permit.record(Outcome::Succeeded),
+            Err(Failure::InputRequired { .. }) => permit.record(Outcome::Unknown),
+            Err(failure) => permit.record(Outcome::of(failure.class(), &failure.to_string())),
+        }
+        result
+    }
+
+    /// Leave for one call; asks the breaker only while it is half-open, and at the very first call.
+    pub async fn permit(&self, dependency: &Key) -> Result<Permit, Rejected> {
+        let permit = self.begin(dependency);
+        if self.with(dependency, Local::is_first_asked).unwrap_or(false) {
+            // Whoever can not be asked is called: a breaker protects, it is no permission.
+            let _ = tokio::time::timeout(FIRST_LOOK, tell::look(self, dependency)).await;
+        }
+        let phase = self.with(dependency, |local| (local.phase(), local.generation()));
+        match phase {
+            None | Some((Phase::Closed, _)) => Ok(permit),
+            Some((Phase::Open, _)) => Err(self.reject(dependency)),
+            Some((Phase::HalfOpen, _)) => match tell::request_probe(self, dependency).await {
+                true => Ok(self.begin(dependency)),
+                false => Err(self.reject(dependency)),
+            },
+        }
+    }
+
+    /// Notes that a call begins, whatever the breaker says: for work that somebody else let through.
+    pub fn begin(&self, dependency: &Key) -> Permit {
+        let mut known = self.lock();
+        if !known.contains_key(dependency) && known.len() >= DEPENDENCIES_MAX {
+            known.retain(|_, local| !local.is_idle());
+        }
+        let generation = match known.len() < DEPENDENCIES_MAX || known.contains_key(dependency) {
+            true => known.entry(dependency.clone()).or_default().generation(),
+            false => 0,
+        };
+        drop(known);
+        Permit { breakers: self.clone(), dependency: dependency.clone(), generation, begun: Instant::now() }
+    }
+
+    /// Whether any of these was not closed, as far as it was known; and looks at those again.
+    pub(crate) async fn look_at_open(&self, dependencies: &[Key]) -> bool {
+        let open =
+            |key: &&Key| self.with(key, |local| local.phase()).is_some_and(|phase| phase != Phase::Closed);
+        let open: Vec<&Key> = dependencies.iter().filter(open).collect();
+        for dependency in &open {
+            tell::look(self, dependency).await;
+        }
+        !open.is_empty()
+    }
+
+    fn reject(&self, dependency: &Key) -> Rejected {
+        metrics::counter!(REJECTED, "dependency" => dependency.to_string()).increment(1);
+        let reason = self.with(dependency, |local| local.reason()).unwrap_or_default();
+        Rejected { dependency: dependency.clone(), reason }
+    }
+
+    fn with<T>(&self, dependency: &Key, look: impl FnOnce(&mut Local) -> T) -> Option<T> {
+        self.lock().get_mut(dependency).map(look)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Local>> {
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,212 @@
+//! What goes between a worker and its breakers: events as they pass, reports, looks, probes.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bus_client::Ask;
+use bus_schemas::commands::breaker::{Command, Description, Phase, ProbeAnswer, Standing};
+use bus_schemas::events::breaker::Event;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, EntityAddress, Key, Reply};
+use futures::StreamExt;
+use futures::future::join_all;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::Breakers;
+use crate::contract::chain;
+
+/// Between two reports about one dependency, so that a busy worker writes one event a second.
+const REPORT_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at a breaker that is not closed: so long does a lost event matter.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
+/// Between two looks at what is due.
+const TICK: Duration = Duration::from_millis(250);
+/// How long a breaker is asked for leave: work that waits for longer is better given back.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long one report is tried at once; the same one is tried again until it is too old.
+const REPORT_PATIENCE: Duration = Duration::from_secs(2);
+/// A report that could not be told for so long is out of every sensible window.
+const REPORT_AGE_MAX: Duration = Duration::from_secs(60);
+/// Before events are listened for again after an error.
+const LISTEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// What came back.
+enum Answer<T> {
+    /// The breaker said this.
+    Said(T),
+    /// It refused, or can not be understood; asking again is no use.
+    Nothing,
+    /// Nobody answered in time.
+    Silence,
+}
+
+impl<T> Answer<T> {
+    fn said(self) -> Option<T> {
+        match self {
+            Self::Said(answer) => Some(answer),
+            Self::Nothing | Self::Silence => None,
+        }
+    }
+}
+
+/// A report that is on its way: the same bytes under the same id until it is answered.
+struct Underway {
+    ask: Ask,
+    since: Instant,
+}
+
+/// Listens and tells until `stop`.
+pub(super) async fn run(breakers: &Breakers, stop: CancellationToken) {
+    tokio::join!(listen(breakers, &stop), report(breakers, &stop));
+}
+
+/// Follows the events of all breakers; those of which nothing is known here are passed over.
+async fn listen(breakers: &Breakers, stop: &CancellationToken) {
+    let bus = &breakers.inner.bus;
+    loop {
+        let subject = bus.subjects().events(Some(&Command::KIND));
+        match bus.incoming(subject, None).await {
+            Ok(mut incoming) => loop {
+                let message = tokio::select! {
+                    () = stop.cancelled() => return,
+                    message = incoming.next() => message,
+                };
+                let Some(message) = message else { break };
+                let Ok(entity) = bus.subjects().entity(&message.subject) else { continue };
+                // An event of a later version is met by the next look.
+                let Ok(event) = serde_json::from_slice::<Event>(&message.payload) else { continue };
+                breakers.with(&entity.key, |local| local.follow(&event));
+            },
+            Err(error) => tracing::warn!(error = chain(&error), "listening for breakers; trying again"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LISTEN_PAUSE) => {}
+        }
+    }
+}
+
+/// Tells what was counted, and looks at breakers that are not closed.
+async fn report(breakers: &Breakers, stop: &CancellationToken) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told: HashMap<Key, Instant> = HashMap::new();
+    let mut looked: HashMap<Key, Instant> = HashMap::new();
+    let mut underway: HashMap<Key, Underway> = HashMap::new();
+    loop {
+        let stopping = tokio::select! {
+            () = stop.cancelled() => true,
+            () = breakers.inner.counted.notified() => false,
+            _ = ticks.tick() => false,
+        };
+        take_due(breakers, &mut told, &mut underway, stopping);
+        send(breakers, &mut underway).await;
+        underway.retain(|_, sent| sent.since.elapsed() < REPORT_AGE_MAX);
+        if stopping {
+            return;
+        }
+        look_at_open(breakers, &mut looked).await;
+        told.retain(|_, at| at.elapsed() < REPORT_PAUSE);
+        looked.retain(|_, at| at.elapsed() < LOOK_PAUSE);
+    }
+}
+
+/// Sends what is on its way; what was answered is no longer.
+async fn send(breakers: &Breakers, underway: &mut HashMap<Key, Underway>) {
+    let sent = underway.iter().map(|(dependency, sent)| send_one(breakers, dependency.clone(), &sent.ask));
+    for (dependency, answer) in join_all(sent).await {
+        match answer {
+            Answer::Silence => continue,
+            Answer::Said(standing) => drop(breakers.with(&dependency, |local| local.hear(&standing))),
+            Answer::Nothing => {}
+        }
+        underway.remove(&dependency);
+    }
+}
+
+async fn send_one(breakers: &Breakers, dependency: Key, sent: &Ask) -> (Key, Answer<Standing>) {
+    let answer = ask(breakers, &dependency, sent, REPORT_PATIENCE).await;
+    (dependency, answer)
+}
+
+/// Makes reports of what may be told now. What a probe found is told at once.
+fn take_due(
+    breakers: &Breakers,
+    told: &mut HashMap<Key, Instant>,
+    underway: &mut HashMap<Key, Underway>,
+    stopping: bool,
+) {
+    let now = Instant::now();
+    for (dependency, local) in breakers.lock().iter_mut() {
+        let rested = told.get(dependency).is_none_or(|at| now.duration_since(*at) >= REPORT_PAUSE);
+        if underway.contains_key(dependency) || !(rested || stopping || local.phase() == Phase::HalfOpen) {
+            continue;
+        }
+        let Some(command) = local.take(&breakers.inner.reporter) else { continue };
+        underway.insert(dependency.clone(), Underway { ask: to(dependency, &command, breakers), since: now });
+        told.insert(dependency.clone(), now);
+    }
+}
+
+async fn look_at_open(breakers: &Breakers, looked: &mut HashMap<Key, Instant>) {
+    let due: Vec<Key> = {
+        let known = breakers.lock();
+        let ill = known.iter().filter(|(_, local)| local.phase() != Phase::Closed);
+        ill.map(|(key, _)| key).filter(|key| !looked.contains_key(*key)).cloned().collect()
+    };
+    join_all(due.iter().map(|dependency| look(breakers, dependency))).await;
+    let now = Instant::now();
+    looked.extend(due.into_iter().map(|dependency| (dependency, now)));
+}
+
+/// Asks a breaker how it stands.
+pub(super) async fn look(breakers: &Breakers, dependency: &Key) {
+    let asked = to(dependency, &Command::Describe, breakers);
+    let answer = ask(breakers, dependency, &asked, REPORT_PATIENCE).await.said();
+    let Some(Description { phase, since, reason, policy, .. }) = answer else { return };
+    let standing = Standing { phase, since, reason, slow_call_ms: policy.slow_call_ms };
+    breakers.with(dependency, |local| local.hear(&standing));
+}
+
+/// Asks a half-open breaker for leave to try one call. No answer is no leave.
+pub(super) async fn request_probe(breakers: &Breakers, dependency: &Key) -> bool {
+    let command = Command::RequestProbe { reporter: breakers.inner.reporter.clone() };
+    let asked = to(dependency, &command, breakers);
+    let answer = ask(breakers, dependency, &asked, PROBE_PATIENCE).await.said();
+    let Some(ProbeAnswer { granted, standing, .. }) = answer else { return false };
+    breakers.with(dependency, |local| local.hear(&standing));
+    granted
+}
+
+fn to(dependency: &Key, command: &Command, breakers: &Breakers) -> Ask {
+    let entity = EntityAddress::new(Command::KIND, dependency.clone());
+    Ask::new(entity, Body::json(command)).caller(&breakers.inner.reporter)
+}
+
+/// What a breaker answers. A refusal, and an answer that can not be read, is told in the log.
+async fn ask<T: DeserializeOwned>(
+    breakers: &Breakers,
+    dependency: &Key,
+    ask: &Ask,
+    patience: Duration,
+) -> Answer<T> {
+    match breakers.inner.bus.ask(ask, patience).await {
+        Ok(Reply::Accepted { result, .. }) => match serde_json::from_value(result) {
+            Ok(answer) => Answer::Said(answer),
+            Err(error) => {
+                tracing::warn!(%dependency, %error, "a breaker's answer can not be read");
+                Answer::Nothing
+            }
+        },
+        Ok(Reply::Refused { refusal, .. }) => {
+            tracing::warn!(%dependency, code = %refusal.code, reason = refusal.message, "a breaker refuses");
+            Answer::Nothing
+        }
+        Err(error) => {
+            tracing::debug!(%dependency, error = chain(&error), "a breaker does not answer");
+            Answer::Silence
+        }
+    }
+}

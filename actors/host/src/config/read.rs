@@ -1,0 +1,122 @@
+//! Reading settings one by one, so that each that is no good is told under its key and the others
+//! still count.
+//!
+//! Every setting has a default, and so each can be tried alone: a table with nothing else in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Config, ConfigError};
+
+/// The environment's prefix; `__` separates sections.
+const ENV_PREFIX: &str = "ORRERY__";
+
+/// One setting as somebody gave it.
+struct Given {
+    /// What it may mean: text in the environment can be a number too.
+    meanings: Vec<toml::Value>,
+    /// Who gave it: the file or the variable.
+    origin: String,
+}
+
+/// The settings, who gave which of them by key, and what was no good.
+pub(super) fn settings(
+    file: Option<&Path>,
+    env: impl Iterator<Item = (String, String)>,
+) -> (Config, BTreeMap<String, String>, Vec<ConfigError>) {
+    let (mut given, mut mistakes) = (BTreeMap::new(), Vec::new());
+    if let Some(file) = file {
+        let name = file.display().to_string();
+        match table(file) {
+            Ok(table) => leaves(&mut Vec::new(), table, &name, &mut given),
+            Err(reason) => mistakes.push(ConfigError::new(name, reason)),
+        }
+    }
+    for (name, value) in env {
+        if let Some(path) = name.strip_prefix(ENV_PREFIX) {
+            let path = path.to_ascii_lowercase().split("__").map(str::to_owned).collect();
+            given.insert(path, Given { meanings: meanings(&value), origin: name });
+        }
+    }
+    let (mut good, mut origins) = (toml::Table::new(), BTreeMap::new());
+    for (path, Given { meanings, origin }) in given {
+        let key = path.join(".");
+        let tried: Vec<_> = meanings.into_iter().map(|value| alone(&path, value)).collect();
+        match tried.iter().position(Result::is_ok) {
+            Some(at) => {
+                let table = tried.into_iter().nth(at).and_then(Result::ok).unwrap_or_default();
+                merge(&mut good, table);
+                origins.insert(key, origin);
+            }
+            None => {
+                let reason = tried.into_iter().find_map(Result::err).unwrap_or_default();
+                mistakes.push(ConfigError::new(key, format!("{reason} (from {origin})")));
+            }
+        }
+    }
+    // Settings do not depend on each other here: what each was alone, they are together.
+    let config = toml::Value::Table(good).try_into().unwrap_or_else(|error: toml::de::Error| {
+        mistakes.push(ConfigError::new("configuration", error.message()));
+        Config::default()
+    });
+    (config, origins, mistakes)
+}
+
+/// A file as a table, or what is wrong with it and where.
+fn table(file: &Path) -> Result<toml::Table, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+    })
+}
+
+/// The settings in a table, each under its path; an empty section is one of its own, since it may be
+/// one that nobody knows.
+fn leaves(
+    path: &mut Vec<String>,
+    table: toml::Table,
+    origin: &str,
+    given: &mut BTreeMap<Vec<String>, Given>,
+) {
+    for (name, value) in table {
+        path.push(name);
+        match value {
+            toml::Value::Table(inner) if !inner.is_empty() => leaves(path, inner, origin, given),
+            value => {
+                given.insert(path.clone(), Given { meanings: vec![value], origin: origin.to_owned() });
+            }
+        }
+        path.pop();
+    }
+}
+
+/// A variable's text as TOML, where it is that, and as itself.
+fn meanings(text: &str) -> Vec<toml::Value> {
+    let table = format!("value = {text}").parse::<toml::Table>();
+    let literal = table.ok().filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
+    literal.into_iter().chain([toml::Value::String(text.to_owned())]).collect()
+}
+
+/// A table with one setting in it, if it is one that can be used.
+fn alone(path: &[String], value: toml::Value) -> Result<toml::Table, String> {
+    let (last, sections) = path.split_last().ok_or("the key is empty")?;
+    let mut table = toml::Table::from_iter([(last.clone(), value)]);
+    for section in sections.iter().rev() {
+        table = toml::Table::from_iter([(section.clone(), toml::Value::Table(table))]);
+    }
+    let read: Result<Config, _> = toml::Value::Table(table.clone()).try_into();
+    read.map(|_| table).map_err(|error| error.message().trim().replace('\n', " "))
+}
+
+/// Puts one table into another, section by section.
+fn merge(into: &mut toml::Table, from: toml::Table) {
+    for (name, value) in from {
+        match (into.get_mut(&name), value) {
+            (Some(toml::Value::Table(there)), toml::Value::Table(more)) => merge(there, more),
+            (_, value) => {
+                into.insert(name, value);
+            }
+        }
+    }
+}

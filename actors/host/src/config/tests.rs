@@ -1,0 +1,140 @@
+//! Settings as people write them, and the page that explains them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> std::vec::IntoIter<(String, String)> {
+    let owned = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    owned.collect::<Vec<_>>().into_iter()
+}
+
+/// What a file and variables give.
+fn read(text: &str, variables: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("orrery.toml");
+    std::fs::write(&file, text).unwrap();
+    Config::read(Some(&file), env(variables))
+}
+
+fn keys(mistakes: &[ConfigError]) -> Vec<&str> {
+    mistakes.iter().map(|mistake| mistake.setting.as_str()).collect()
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let text = "nats_port = 4333\nhost_name = \"file\"\n[nats]\nprofile = \"fast\"\n";
+    let variables = [("ORRERY__NATS_PORT", "4444"), ("ORRERY__HOST_NAME", "7"), ("OTHER", "x")];
+    let (config, mistakes) = read(text, &variables);
+    assert_eq!(mistakes, []);
+    assert_eq!((config.nats_port, config.nats.profile), (4444, bus_client::Profile::Fast));
+    assert_eq!(config.host_name.as_deref(), Some("7"), "a name of digits is a name");
+}
+
+/// Goal: whoever mends settings sees all that is wrong at once, each under its key and with the
+/// place where it was written, and the settings that are good still count.
+#[test]
+fn every_mistake_is_told_under_its_key() {
+    let text = "host_name = \"good\"\nspeed = 9\n[nats]\npartitions = 0\nsubject_prefix = \"a.b\"\nprofile = \"x\"\nurl = \"http://h\"\n[colours]\n";
+    let (config, mistakes) = read(text, &[("ORRERY__NATS_PORT", "many"), ("ORRERY__NATS__COLOUR", "red")]);
+    let mut told = keys(&mistakes);
+    told.sort_unstable();
+    let wanted = [
+        "colours",
+        "nats.colour",
+        "nats.partitions",
+        "nats.profile",
+        "nats.subject_prefix",
+        "nats.url",
+        "nats_port",
+        "speed",
+    ];
+    assert_eq!(told, wanted, "{mistakes:?}");
+    assert_eq!(config.host_name.as_deref(), Some("good"));
+    for mistake in &mistakes {
+        let from = if ["nats_port", "nats.colour"].contains(&mistake.setting.as_str()) {
+            "(from ORRERY__"
+        } else {
+            "orrery.toml)"
+        };
+        assert!(mistake.reason.contains(from), "{mistake}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_with_the_line() {
+    let (_, mistakes) = read("nats_port = 1\nrubbish\n", &[]);
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    assert!(mistakes[0].setting.ends_with("orrery.toml") && mistakes[0].reason.starts_with("line 2: "));
+    let missing = Config::load(Some(Path::new("/no/such/file.toml")), env(&[])).unwrap_err();
+    assert_eq!(keys(&missing), ["/no/such/file.toml"]);
+}
+
+#[test]
+fn a_secret_that_is_a_placeholder_is_refused_but_for_development() {
+    for password in ["changeme", "CHANGEME", "<password>", "%3Cpassword%3E", "xxxx", "your-password", "TODO"]
+    {
+        let url = format!("nats://user:{password}@host:4222");
+        let mistakes = Config::load(None, env(&[("ORRERY__NATS__URL", &url)])).unwrap_err();
+        assert_eq!(keys(&mistakes), ["nats.url"], "{password}");
+        assert!(!mistakes[0].to_string().contains(password), "a secret is not repeated: {mistakes:?}");
+        let config = Config::load(None, env(&[("ORRERY__NATS__URL", &url), ("ORRERY__DEVELOPMENT", "true")]));
+        assert!(config.is_ok(), "{config:?}");
+    }
+    for fine in ["nats://user:s3cr3t@host:4222", "nats://todo-host:4222", "nats://a:b@h1,nats://c:d@h2"] {
+        assert!(Config::load(None, env(&[("ORRERY__NATS__URL", fine)])).is_ok(), "{fine}");
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let config = Config {
+        nats: NatsConfig {
+            url: Some("nats://user:hunter2@a:4222, t0ken@b:4222".into()),
+            monitor_url: Some("http://m:hunter2@a:8222".into()),
+            ..NatsConfig::default()
+        },
+        otlp_endpoint: Some("https://collector/v1?api-key=hunter2".into()),
+        ..Config::default()
+    };
+    let shown = format!("{} {config:?}", config.redacted());
+    assert!(!shown.contains("hunter2") && !shown.contains("t0ken"), "{shown}");
+    assert!(shown.contains("@b:4222") && shown.contains("collector"), "the rest is: {shown}");
+    assert_eq!(config.secrets(), ["hunter2", "hunter2", "t0ken"]);
+}
+
+/// Every setting with its default, by key.
+fn flat(settings: &Value, path: &str, into: &mut BTreeMap<String, String>) {
+    for (name, value) in settings.as_object().expect("a section") {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match value {
+            Value::Object(_) => flat(value, &key, into),
+            Value::Null => drop(into.insert(key, "none".to_owned())),
+            Value::String(text) => drop(into.insert(key, format!("`{text}`"))),
+            other => drop(into.insert(key, format!("`{other}`"))),
+        }
+    }
+}
+
+/// Goal: the page of settings is about the settings that there are. Method: its rows against the
+/// type: key, variable and default.
+#[test]
+fn the_page_of_settings_is_about_the_settings_that_there_are() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/configuration.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let mut explained = BTreeMap::new();
+    for row in page.lines().filter(|line| line.starts_with("| `") && line.contains("`ORRERY__")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [key, variable, _, default, meaning] = cells[..] else { panic!("five columns: {row}") };
+        let key = key.trim_matches('`');
+        let wanted = format!("`ORRERY__{}`", key.to_ascii_uppercase().replace('.', "__"));
+        assert_eq!(variable, wanted, "{row}");
+        assert!(!meaning.is_empty(), "{row}");
+        explained.insert(key.to_owned(), default.to_owned());
+    }
+    let mut settings = BTreeMap::new();
+    flat(&Config::default().plain(), "", &mut settings);
+    assert_eq!(explained, settings, "docs/configuration.md on the left, the settings on the right");
+}

@@ -1,0 +1,204 @@
+//! Settings that change while the process runs: follows `config/limits`, applies what belongs to a
+//! host, and says which version it runs.
+//!
+//! A process that comes up reads what holds first, and then what happens. The bounds of partitions
+//! and the log filter change without a restart; a document that this program can not read changes
+//! nothing, and the report says why. A process that has never been told anything runs the defaults
+//! and reports nothing.
+
+use std::time::Duration;
+
+use actors_logic::config::{State, fold};
+use actors_runtime::bounds::Bounds;
+use actors_runtime::lease::chain;
+use actors_runtime::supervision::{Child, Restart, Work};
+use bus_client::{Ask, Bus, EventQuery, StoredEvent};
+use bus_schemas::commands::config::Command;
+use bus_schemas::events::config::Event;
+use bus_schemas::settings::{self, Limits, Mistake, Setting};
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, EntityAddress, Key, Reply, Revision, upcast};
+use futures::StreamExt;
+use smol_str::SmolStr;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry;
+
+/// The pause before the events are read anew, or a report is sent again: a server that restarts is
+/// back within it, and one that is gone is not asked all the time.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a report waits for its answer: longer than a takeover.
+const REPORT_PATIENCE: Duration = Duration::from_secs(15);
+/// The longest problem that is reported, in bytes: what the entity takes.
+const PROBLEM_BYTES_MAX: usize = 1_024;
+
+/// Follows the settings in this process.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    bus: Bus,
+    host: SmolStr,
+    bounds: Bounds,
+}
+
+/// What is known of the settings, and how far.
+#[derive(Debug, Default)]
+struct Known {
+    state: State,
+    revision: Revision,
+    /// Where in the event stream the last event stood.
+    sequence: u64,
+    /// The version that was applied; none before the first.
+    applied: Option<u64>,
+    /// What is to be reported: the version, and why it could not be applied.
+    report: Option<(u64, String)>,
+}
+
+/// The worker that follows the settings.
+pub(crate) fn child(bus: &Bus, host: &str, bounds: &Bounds) -> Child {
+    let live = Live { bus: bus.clone(), host: SmolStr::new(host), bounds: bounds.clone() };
+    let work: Work = std::sync::Arc::new(move |stop| {
+        let live = live.clone();
+        Box::pin(async move {
+            live.run(stop).await;
+            Ok(())
+        })
+    });
+    Child { name: "settings".into(), restart: Restart::Always, work }
+}
+
+/// The entity of the settings that belong to hosts.
+fn entity() -> EntityAddress {
+    let key = Key::parse(Limits::NAME).expect("a constant that is a key");
+    EntityAddress::new(Command::KIND, key)
+}
+
+impl Live {
+    /// Follows until `stop`. Trouble with the bus is waited out: what was applied last holds meanwhile.
+    async fn run(&self, stop: CancellationToken) {
+        loop {
+            let followed = tokio::select! {
+                () = stop.cancelled() => return,
+                followed = self.follow() => followed,
+            };
+            if let Err(reason) = followed {
+                tracing::warn!(reason, "following the settings; what was applied last still holds");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        }
+    }
+
+    /// Reads what holds, then what happens; ends with the event stream.
+    async fn follow(&self) -> Result<(), String> {
+        let entity = entity();
+        let mut known = Known::default();
+        let history = self.bus.history(&entity, Revision(0), 0).await.map_err(|error| chain(&error))?;
+        for stored in history {
+            known.take(&stored)?;
+        }
+        self.apply(&mut known);
+        let subjects = vec![self.bus.subjects().event(&entity)];
+        let query = EventQuery { subjects, from: known.sequence + 1 };
+        let mut events = self.bus.events(query).await.map_err(|error| chain(&error))?;
+        loop {
+            let report = known.report.clone();
+            tokio::select! {
+                stored = events.next() => {
+                    let stored = stored.ok_or("the event stream ended")?.map_err(|error| chain(&error))?;
+                    known.take(&stored)?;
+                    self.apply(&mut known);
+                }
+                // Dropped when something newer comes: that is reported instead.
+                () = self.report(report.clone()), if report.is_some() => known.report = None,
+            }
+        }
+    }
+
+    /// Applies the version that holds, unless it is applied already.
+    fn apply(&self, known: &mut Known) {
+        let version = known.state.active;
+        if known.applied == Some(version) {
+            return;
+        }
+        known.applied = Some(version);
+        let value = known.state.value(Limits::NAME, version).unwrap_or_default();
+        let problem = match settings::read::<Limits>(&value) {
+            Ok(limits) => self.run_with(&limits).err().unwrap_or_default(),
+            Err(mistakes) => mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("; "),
+        };
+        let problem = shortened(problem);
+        match problem.is_empty() {
+            true if version == 0 => tracing::debug!("the default limits hold"),
+            true => tracing::info!(settings = Limits::NAME, version, "settings applied"),
+            false => tracing::error!(settings = Limits::NAME, version, problem, "settings not applied"),
+        }
+        let said = known.state.hosts.get(&self.host);
+        // Who has said nothing runs the defaults.
+        let is_news = said.map_or(version > 0 || !problem.is_empty(), |said| {
+            said.version != version || said.problem != problem
+        });
+        known.report = is_news.then_some((version, problem));
+    }
+
+    fn run_with(&self, limits: &Limits) -> Result<(), String> {
+        telemetry::log_by(limits.log_filter.as_deref())?;
+        self.bounds.set(limits.inbox_queue as usize, limits.cache_entities as usize);
+        Ok(())
+    }
+
+    /// Says what this host runs, again and again until the entity has heard it.
+    async fn report(&self, report: Option<(u64, String)>) {
+        let Some((version, problem)) = report else { return };
+        let command = Command::ReportApplied { host: self.host.clone(), version, problem };
+        let ask = Ask::new(entity(), Body::json(&command)).caller(self.host.as_str());
+        loop {
+            match self.bus.ask(&ask, REPORT_PATIENCE).await {
+                Ok(Reply::Accepted { .. }) => return,
+                Ok(Reply::Refused { refusal, .. }) if refusal.retry_after_ms.is_none() => {
+                    let (code, message) = (refusal.code.as_str(), refusal.message.as_str());
+                    tracing::warn!(code, message, "the report of the settings was refused");
+                    return;
+                }
+                Ok(Reply::Refused { .. }) => {}
+                Err(error) => tracing::debug!(reason = chain(&error), "reporting the settings"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+impl Known {
+    fn take(&mut self, stored: &StoredEvent) -> Result<(), String> {
+        self.sequence = self.sequence.max(stored.stream_sequence);
+        let event = &stored.event;
+        if event.revision <= self.revision {
+            return Ok(());
+        }
+        let read: Event =
+            upcast::read(&event.event_type, event.schema, &event.body).map_err(|error| chain(&error))?;
+        fold(&mut self.state, &read);
+        self.revision = event.revision;
+        Ok(())
+    }
+}
+
+/// A text that the entity takes, cut at a letter.
+fn shortened(mut text: String) -> String {
+    if text.len() > PROBLEM_BYTES_MAX {
+        let end = (0..=PROBLEM_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_long_problem_is_cut_between_letters() {
+        let short = super::shortened("ä".repeat(600));
+        assert_eq!((short.len(), short.chars().count()), (1_024, 512));
+        assert_eq!(super::shortened("x".into()), "x");
+    }
+}

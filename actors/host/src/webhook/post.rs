@@ -1,0 +1,204 @@
+//! One POST of JSON over HTTP or HTTPS, each on a connection of its own: arrivals are rare, and a
+//! connection that was kept would be the receiver's to close.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+
+/// How long one POST may take, from the look-up of the name to the end of the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What is read of an answer: some words for the reason.
+const ANSWER_BYTES_MAX: usize = 4_096;
+/// Names the notification: a receiver may get it twice, and tells by this header.
+const ID: &str = "orrery-event-id";
+
+/// Why a URL can not be told anything.
+#[derive(Debug, thiserror::Error)]
+pub enum UrlError {
+    /// Not a URL with a host.
+    #[error("it is not `https://host/path` or `http://host/path`")]
+    Shape,
+    /// No list of those who say which servers are real.
+    #[error("the system has no certificates to check a server with: {0}")]
+    Certificates(String),
+}
+
+/// Why a notification was not taken.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Rejection {
+    reason: String,
+    /// Whether another try may help.
+    pub may_pass: bool,
+}
+
+/// Where notifications go.
+#[derive(Debug)]
+pub struct Poster {
+    uri: Uri,
+    host: String,
+    port: u16,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+/// Whether a URL can be told anything, without a connection.
+pub fn check(url: &str) -> Result<(), UrlError> {
+    target(url).map(drop)
+}
+
+fn target(url: &str) -> Result<(Uri, String, u16, bool), UrlError> {
+    let uri: Uri = url.parse().map_err(|_| UrlError::Shape)?;
+    let secure = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => return Err(UrlError::Shape),
+    };
+    // The brackets around an address of version 6 belong to the URL.
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    if host.is_empty() {
+        return Err(UrlError::Shape);
+    }
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    Ok((uri, host, port, secure))
+}
+
+impl Poster {
+    /// Prepares it: with the system's certificates for HTTPS.
+    pub fn new(url: &str) -> Result<Self, UrlError> {
+        let (uri, host, port, secure) = target(url)?;
+        let tls = if secure { Some(tls()?) } else { None };
+        Ok(Self { uri, host, port, tls })
+    }
+
+    /// Posts a body. Anything but 2xx is a rejection.
+    pub async fn post(&self, id: &str, body: Vec<u8>) -> Result<(), Rejection> {
+        let passing = |reason: String| Rejection { reason, may_pass: true };
+        match tokio::time::timeout(PATIENCE, self.exchange(id, body)).await {
+            Err(_) => Err(passing(format!("the receiver did not answer within {PATIENCE:?}"))),
+            Ok(Err(reason)) => Err(passing(reason)),
+            Ok(Ok((status, _))) if status.is_success() => Ok(()),
+            Ok(Ok((status, words))) => Err(Rejection {
+                reason: format!("the receiver answered {status}: {words}")
+                    .trim_end_matches([':', ' '])
+                    .to_owned(),
+                may_pass: may_pass(status),
+            }),
+        }
+    }
+
+    async fn exchange(&self, id: &str, body: Vec<u8>) -> Result<(StatusCode, String), String> {
+        let failed = |doing: &str, error: &dyn std::error::Error| {
+            format!("{doing} `{}`: {}", self.host, actors_runtime::lease::chain(error))
+        };
+        let request = self.request(id, body).map_err(|error| failed("preparing a request to", &error))?;
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
+        let stream = stream.map_err(|error| failed("connecting to", &error))?;
+        let response = match &self.tls {
+            None => send(stream, request).await,
+            Some(tls) => {
+                let name = ServerName::try_from(self.host.clone());
+                let name = name.map_err(|error| failed("checking the name of", &error))?;
+                let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
+                send(stream.map_err(|error| failed("connecting securely to", &error))?, request).await
+            }
+        };
+        let response = response.map_err(|error| failed("posting to", &error))?;
+        let status = response.status();
+        let words = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let words = words.map(|words| words.to_bytes()).unwrap_or_default();
+        Ok((status, String::from_utf8_lossy(&words).chars().filter(|letter| !letter.is_control()).collect()))
+    }
+
+    fn request(&self, id: &str, body: Vec<u8>) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
+        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        // The host with its port, and without the credentials that a URL may have before it.
+        let authority = self.uri.authority().map_or("", |authority| authority.as_str());
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        Request::post(path)
+            .header(HOST, host)
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, concat!("orrery/", env!("CARGO_PKG_VERSION")))
+            .header(ID, id)
+            .body(Full::new(Bytes::from(body)))
+    }
+}
+
+/// Sends a request over a connection; the connection ends with the answer.
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, hyper::Error> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // It is driven beside the request, and ends when the sender and the answer are dropped.
+    tokio::spawn(connection);
+    sender.send_request(request).await
+}
+
+/// Whether what a receiver says may be otherwise in a moment.
+fn may_pass(status: StatusCode) -> bool {
+    status.is_server_error()
+        || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
+            .contains(&status)
+}
+
+/// TLS with the system's certificates.
+fn tls() -> Result<Arc<ClientConfig>, UrlError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        let reason = found.errors.first().map_or_else(|| "none were found".to_owned(), ToString::to_string);
+        return Err(UrlError::Certificates(reason));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| UrlError::Certificates(error.to_string()))?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_urls_with_a_host_are_taken() {
+        for good in ["https://hooks.example.org/x?y=1", "http://127.0.0.1:9", "http://[::1]:8080/"] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in ["", "hooks", "ftp://h/x", "https://", "/path", "nats://h:1"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+        assert_eq!(target("http://[::1]:8080/").unwrap().1, "::1");
+    }
+
+    #[test]
+    fn a_request_names_the_event_and_hides_credentials() {
+        let poster = Poster::new("http://user:hunter2@h:81/x?y=1").unwrap();
+        let request = poster.request("deadletter/d/1", b"{}".to_vec()).unwrap();
+        assert_eq!(
+            (request.uri().to_string().as_str(), &request.headers()[HOST]),
+            ("/x?y=1", &"h:81".parse().unwrap())
+        );
+        assert_eq!(request.headers()[ID], "deadletter/d/1");
+    }
+
+    #[test]
+    fn a_receiver_that_refuses_is_not_asked_again() {
+        for (status, passes) in
+            [(400, false), (401, false), (404, false), (408, true), (429, true), (503, true)]
+        {
+            assert_eq!(may_pass(StatusCode::from_u16(status).unwrap()), passes, "{status}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `breaker`: whether a dependency may be called. The key is the dependency.
+//!
+//! ```text
+//!             (too many calls fail or are slow; trip)
+//!    closed ─────────────────────────────────────────→ open ⟲ (trip)
+//!      ▲  ▲                                            │ ▲ │
+//!      │  └────────────────(reset)─────────────────────┘ │ │ (the open time is over)
+//!      │                                  (a probe fails, │ │
+//!      │ (enough probes succeed; reset)          or trip) │ ▼
+//!      └───────────────────────────────────────────────half-open
+//! ```
+//!
+//! | from | to | by |
+//! | --- | --- | --- |
+//! | closed | open | the failure rate, the slow rate, failures one after the other, `trip` |
+//! | open | half-open | the timer `end-open`; never when it was tripped |
+//! | open | open | `trip`, which holds until `reset` |
+//! | half-open | open | a probe that failed or was slow, `trip` |
+//! | half-open | closed | `successes` probes in a row, `reset` |
+//! | open | closed | `reset` |
+//!
+//! Invariants (`breaker_legal`):
+//! - No other changes than these.
+//! - What was tripped stays open until it is reset.
+//! - While half-open at most `probes` permits are out, and each comes back: by a report, by its
+//!   timer, or because the state changes.
+//! - What is open by itself has the timer `end-open`.
+//! - The window holds the calls of the last `window_ms`, rounded up to a bucket; nothing older opens it.
+//!
+//! | command | leads to |
+//! | --- | --- |
+//! | `report` | `reported`, and `opened` or `closed` where it decides; nothing while open |
+//! | `watch` | `watched` once; the lane is told to hold at once when open |
+//! | `request-probe` | `probe-granted` while half-open and a permit is free; the reply says so |
+//! | `trip`, `reset` | `opened`, `closed` |
+//! | `configure` | `configured` if it is new |
+//! | `describe` | nothing; the reply is the breaker as it is |
+//! | `end-open` | `half-opened`; lanes may try with a few jobs |
+//! | `expire-probe` | `probe-expired` |
+//! | `renew-probes` | nothing; lanes may try with a few more jobs |
+//!
+//! Each change of state is told to the lanes that watch, and noted by `healer/log`. When it closes,
+//! a campaign redrives the dead letters that the dependency caused.
+
+mod decide;
+mod policy;
+mod state;
+mod tell;
+#[cfg(test)]
+mod tests;
+
+use actors_core::{Context, Decision, Entity, Refusal};
+use bus_schemas::commands::breaker::Command;
+use bus_schemas::events::breaker::Event;
+
+pub use state::{Counts, State};
+
+/// The kind `breaker`.
+#[derive(Debug)]
+pub struct Breaker;
+
+impl Entity for Breaker {
+    type State = State;
+    type Command = Command;
+    type Event = Event;
+
+    fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+        decide::decide(state, command, context)
+    }
+    fn fold(state: &mut State, event: &Event) {
+        state::fold(state, event);
+    }
+}

@@ -1,0 +1,296 @@
+//! When a breaker opens, what closes it, and whom it tells.
+
+mod properties;
+
+use actors_core::decision::Timer;
+use actors_core::scenario::{Given, Outcome, given};
+use actors_core::{Decision, Timestamp};
+use bus_schemas::commands::breaker::{Command, Phase, Policy, ProbeAnswer};
+use bus_schemas::commands::broker::{self, HoldScope};
+use bus_schemas::events::breaker::{CloseCause, Event, OpenCause};
+
+use super::Breaker;
+use crate::testing::{address, key, sent};
+
+const START: Timestamp = Timestamp(1_000_000);
+
+fn policy() -> Policy {
+    Policy { jitter_percent: 0, ..Policy::default() }
+}
+
+/// A closed breaker without jitter, so that its times can be told beforehand.
+fn breaker() -> Given<Breaker> {
+    let configured = Event::Configured { policy: policy(), by: String::new(), at: START };
+    given::<Breaker>(&address("breaker/tool.git"), [configured]).at(START)
+}
+
+fn report(succeeded: u32, failed: u32) -> Command {
+    Command::Report {
+        reporter: "w1".into(),
+        succeeded,
+        failed,
+        slow: 0,
+        consecutive_failed: failed,
+        last_error: if failed > 0 { "refused".into() } else { String::new() },
+    }
+}
+
+fn slow(calls: u32) -> Command {
+    Command::Report {
+        reporter: "w1".into(),
+        succeeded: calls,
+        failed: 0,
+        slow: calls,
+        consecutive_failed: 0,
+        last_error: String::new(),
+    }
+}
+
+fn watch(lane: &str) -> Command {
+    Command::Watch { lane: key(lane) }
+}
+
+fn trip() -> Command {
+    Command::Trip { reason: "an outage".into(), by: "ada".into() }
+}
+
+fn reset() -> Command {
+    Command::Reset { reason: "it is back".into(), by: "ada".into() }
+}
+
+fn probe() -> Command {
+    Command::RequestProbe { reporter: "w1".into() }
+}
+
+/// What opened it last, if anything did.
+fn opened(outcome: &Outcome<Breaker>) -> Option<(OpenCause, Option<Timestamp>)> {
+    outcome.decision().events.iter().find_map(|event| match event {
+        Event::Opened { cause, until, .. } => Some((*cause, *until)),
+        _ => None,
+    })
+}
+
+fn phase(given: &Given<Breaker>) -> Phase {
+    given.state().phase
+}
+
+/// Five failures in a row at `START`.
+fn open() -> Given<Breaker> {
+    let given = breaker().when(report(0, 5)).given;
+    assert_eq!(phase(&given), Phase::Open);
+    given
+}
+
+fn half_open() -> Given<Breaker> {
+    open().at(START.plus_ms(5_000)).when(Command::EndOpen).given
+}
+
+fn answer(decision: &Decision<Event>) -> ProbeAnswer {
+    serde_json::from_value(decision.reply.clone()).expect("an answer")
+}
+
+fn timers(decision: &Decision<Event>) -> Vec<&str> {
+    decision
+        .timers
+        .iter()
+        .map(|timer| match timer {
+            Timer::Set { name, .. } | Timer::Cancel { name } => name.as_str(),
+        })
+        .collect()
+}
+
+#[test]
+fn failures_one_after_the_other_open_it_also_over_several_reports() {
+    let given = breaker().when(report(0, 3)).given;
+    assert_eq!(phase(&given), Phase::Closed);
+    let outcome = given.when(report(0, 2));
+    let until = START.plus_ms(5_000);
+    assert_eq!(opened(&outcome), Some((OpenCause::ConsecutiveFailures, Some(until))));
+    let set =
+        Timer::Set { name: "end-open".into(), at: until, body: bus_schemas::Body::json(&Command::EndOpen) };
+    assert!(outcome.decision().timers.contains(&set), "{:?}", outcome.decision().timers);
+    assert!(outcome.given.state().reason.ends_with("last: refused"));
+}
+
+#[test]
+fn a_success_in_between_begins_the_row_anew() {
+    let given = breaker().when(report(0, 4)).given;
+    let mixed = Command::Report {
+        reporter: "w2".into(),
+        succeeded: 6,
+        failed: 1,
+        slow: 0,
+        consecutive_failed: 1,
+        last_error: "refused".into(),
+    };
+    let given = given.when(mixed).given;
+    assert_eq!((phase(&given), given.state().consecutive_failed), (Phase::Closed, 1), "5 of 11 failed");
+    assert_eq!(phase(&given.when(report(0, 1)).given), Phase::Open, "6 of 12 is half of them");
+}
+
+#[test]
+fn rates_open_it_only_with_enough_calls() {
+    let spread = |succeeded, failed| Command::Report {
+        reporter: "w1".into(),
+        succeeded,
+        failed,
+        slow: 0,
+        consecutive_failed: 1,
+        last_error: "refused".into(),
+    };
+    let given = breaker().when(spread(3, 4)).given;
+    assert_eq!(phase(&given), Phase::Closed, "7 calls mean nothing");
+    let outcome = given.when(spread(1, 2));
+    assert_eq!(opened(&outcome).map(|(cause, _)| cause), Some(OpenCause::FailureRate), "6 of 10 failed");
+    let given = breaker().when(slow(9)).given;
+    assert_eq!(phase(&given), Phase::Closed);
+    assert_eq!(opened(&given.when(slow(1))).map(|(cause, _)| cause), Some(OpenCause::SlowRate));
+}
+
+#[test]
+fn what_is_older_than_the_window_does_not_count() {
+    let given = breaker().when(report(0, 4)).given.when(report(1, 0)).given;
+    let given = given.at(START.plus_ms(31_000)).when(report(5, 4)).given;
+    assert_eq!((phase(&given), given.state().window.len()), (Phase::Closed, 1), "4 of 9");
+    // A clock that was set back keeps nothing of the future.
+    let given = given.at(START).when(report(1, 0)).given;
+    assert_eq!(given.state().counts(START).calls, 1);
+}
+
+#[test]
+fn what_is_told_while_it_is_open_leaves_no_event() {
+    open().when(report(3, 9)).then([]);
+    breaker().when(report(0, 0)).then([]);
+}
+
+#[test]
+fn lanes_hear_of_every_change_at_once_and_in_order() {
+    let given = breaker().when(watch("default")).given;
+    let given = given.when(watch("default")).then([]);
+    let outcome = given.when(report(0, 5));
+    let hold = broker::Command::Hold {
+        cause: "breaker/tool.git".into(),
+        scope: HoldScope::Dependency { dependency: key("tool.git") },
+        reason: "5 calls failed one after the other, last: refused".into(),
+        interrupt: false,
+    };
+    assert!(outcome.decision().sends.contains(&sent("broker/default", &hold)));
+    let late = outcome.given.when(watch("night"));
+    assert!(late.decision().sends.contains(&sent("broker/night", &hold)), "told at once");
+    let again = late.given.when(watch("night"));
+    assert_eq!((again.decision().events.len(), again.decision().sends.len()), (0, 1), "harmless twice");
+    let outcome = again.given.at(START.plus_ms(5_000)).when(Command::EndOpen);
+    let permits = broker::Command::Probe { cause: "breaker/tool.git".into(), permits: 1 };
+    for lane in ["broker/default", "broker/night"] {
+        assert!(outcome.decision().sends.contains(&sent(lane, &permits)), "{lane} shares three permits");
+    }
+    let outcome = outcome.given.when(report(2, 0));
+    let ease = broker::Command::Ease { cause: "breaker/tool.git".into(), per_minute: None };
+    assert!(outcome.decision().sends.contains(&sent("broker/default", &ease)));
+    assert!(outcome.decision().sends.contains(&sent("broker/night", &ease)));
+    assert!(timers(outcome.decision()).contains(&"renew-probes"));
+}
+
+#[test]
+fn each_change_is_noted_and_a_closing_redrives_what_was_left() {
+    let to = |outcome: &Outcome<Breaker>, kind: &str| -> Vec<String> {
+        let sends = outcome.decision().sends.iter().filter(|send| send.to.kind.as_str() == kind);
+        sends.map(|send| String::from_utf8_lossy(&send.body.bytes).into_owned()).collect()
+    };
+    let outcome = half_open().when(report(2, 0));
+    let drains = to(&outcome, "campaign");
+    assert!(drains.len() == 1 && drains[0].contains(r#""dependency":"tool.git""#), "{drains:?}");
+    let notes = to(&outcome, "healer").concat();
+    assert!(notes.contains(r#""action":"ease""#) && notes.contains(r#""action":"drain""#), "{notes}");
+    let notes = to(&half_open().when(report(0, 1)), "healer").concat();
+    assert!(notes.contains(r#""action":"hold""#), "{notes}");
+}
+
+#[test]
+fn half_open_lets_so_many_try_and_takes_permits_back() {
+    let mut given = half_open();
+    for permit in 1..=3 {
+        let outcome = given.when(probe());
+        let answer = answer(outcome.decision());
+        assert_eq!(
+            (answer.granted, answer.permit, answer.standing.phase),
+            (true, Some(permit), Phase::HalfOpen)
+        );
+        given = outcome.given;
+    }
+    let outcome = given.when(probe());
+    assert!(!answer(outcome.decision()).granted && outcome.decision().events.is_empty());
+    let given = outcome.given.when(Command::ExpireProbe { permit: 2 }).given;
+    let given = given.when(Command::ExpireProbe { permit: 2 }).then([]);
+    let outcome = given.when(probe());
+    assert_eq!(answer(outcome.decision()).permit, Some(4), "a number is given once");
+    let outcome = outcome.given.when(report(1, 0));
+    assert_eq!(timers(outcome.decision()), ["probe-1"], "the oldest one came back");
+    assert_eq!(outcome.given.state().permits.len(), 2);
+    let outcome = outcome.given.when(report(1, 0));
+    assert_eq!(phase(&outcome.given), Phase::Closed);
+    assert!(outcome.given.state().permits.is_empty());
+}
+
+#[test]
+fn a_probe_that_fails_or_is_slow_doubles_the_open_time() {
+    let outcome = half_open().when(report(0, 1));
+    let begun = START.plus_ms(5_000);
+    assert_eq!(opened(&outcome), Some((OpenCause::ProbeFailed, Some(begun.plus_ms(10_000)))));
+    let given = outcome.given.at(begun.plus_ms(10_000)).when(Command::EndOpen).given;
+    let outcome = given.when(slow(1));
+    assert_eq!(opened(&outcome), Some((OpenCause::ProbeFailed, Some(begun.plus_ms(30_000)))));
+}
+
+#[test]
+fn one_that_fails_soon_after_it_closed_goes_on_where_it_was() {
+    let closed = || half_open().when(report(2, 0)).given;
+    let at = START.plus_ms(6_000);
+    assert_eq!(opened(&closed().at(at).when(report(0, 5))).unwrap().1, Some(at.plus_ms(10_000)));
+    let at = START.plus_ms(60_000);
+    assert_eq!(opened(&closed().at(at).when(report(0, 5))).unwrap().1, Some(at.plus_ms(5_000)));
+}
+
+#[test]
+fn the_open_time_ends_when_it_is_due_and_not_before() {
+    let early = open().when(Command::EndOpen);
+    assert!(early.decision().events.is_empty() && timers(early.decision()) == ["end-open"]);
+    breaker().when(Command::EndOpen).then([]);
+}
+
+#[test]
+fn what_was_tripped_stays_open_until_it_is_reset() {
+    let outcome = open().when(trip());
+    assert_eq!(opened(&outcome), Some((OpenCause::Tripped, None)));
+    assert_eq!(timers(outcome.decision()), ["end-open"], "its timer is taken off");
+    let given = outcome.given.when(trip()).then([]);
+    let given = given.at(START.plus_ms(1_000_000)).when(Command::EndOpen).then([]);
+    let given = given.when(reset()).then([Event::Closed {
+        cause: CloseCause::Reset,
+        reason: "reset: it is back".into(),
+        by: "ada".into(),
+        at: START.plus_ms(1_000_000),
+    }]);
+    given.when(reset()).then([]);
+}
+
+#[test]
+fn a_policy_out_of_bounds_is_refused_and_a_new_one_begins_a_new_window() {
+    let configure = |policy| Command::Configure { policy, by: String::new() };
+    breaker().when(configure(Policy { buckets: 0, ..policy() })).then_refused("invalid-policy");
+    breaker().when(configure(Policy { open_ms_max: 200, ..policy() })).then_refused("invalid-policy");
+    let given = breaker().when(configure(policy())).then([]);
+    let given = given.when(report(0, 4)).given;
+    let given = given.when(configure(Policy { consecutive_failures: 2, ..policy() })).given;
+    assert_eq!((phase(&given), given.state().consecutive_failed), (Phase::Closed, 0));
+    breaker()
+        .when(Command::Report {
+            reporter: "w".into(),
+            succeeded: 1,
+            failed: 0,
+            slow: 2,
+            consecutive_failed: 0,
+            last_error: String::new(),
+        })
+        .then_refused("invalid-report");
+}

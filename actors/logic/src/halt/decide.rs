@@ -1,0 +1,133 @@
+//! Decides the commands of a halt.
+
+use actors_core::{Context, Decision, Refusal};
+use bus_schemas::Key;
+use bus_schemas::commands::broker::HoldScope;
+use bus_schemas::commands::halt::Command;
+use bus_schemas::commands::{agent, broker, task};
+use bus_schemas::events::halt::Event;
+use bus_schemas::halts::Scope;
+use smol_str::{SmolStr, format_smolstr};
+
+use super::state::State;
+
+/// Longer is no halt but a drain.
+const GRACE_MS_MAX: u64 = 60_000;
+/// A sentence or two; it is repeated in every refusal.
+const REASON_BYTES_MAX: usize = 1_024;
+/// More lanes would make one decision too large for a record.
+const LANES_MAX: usize = 1_000;
+
+/// What a command leads to.
+pub(super) fn decide(
+    state: &State,
+    command: Command,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let key = &context.entity.key;
+    let scope = Scope::parse(key).ok_or_else(|| {
+        Refusal::new("unknown-scope", format!("`{key}` is no scope"))
+            .hint("`all`, `lane.<lane>`, `agent.<agent>` or `task.<task>`")
+    })?;
+    let at = context.now;
+    match command {
+        Command::Halt { reason, by, grace_ms } => {
+            check_reason(&reason)?;
+            if grace_ms > GRACE_MS_MAX {
+                let message = format!("the grace is at most {GRACE_MS_MAX} ms, not {grace_ms}");
+                return Err(Refusal::new("invalid-grace", message));
+            }
+            let known = state.standing.as_ref().is_some_and(|standing| {
+                (&standing.reason, &standing.by, standing.grace_ms) == (&reason, &by, grace_ms)
+            });
+            let decision = if known {
+                Decision::none()
+            } else {
+                Decision::event(Event::Halted { reason: reason.clone(), by, grace_ms, at })
+            };
+            Ok(hold(decision, state, &scope, key, &reason))
+        }
+        Command::Lift { reason, by, per_minute } => {
+            check_reason(&reason)?;
+            if state.standing.is_none() {
+                return Err(Refusal::new("not-halted", format!("nothing halts `{key}`"))
+                    .hint("`orrery halts` lists what stands still"));
+            }
+            if per_minute == Some(0) {
+                return Err(Refusal::new("invalid-rate", "a rate of 0 would be a halt"));
+            }
+            Ok(ease(
+                Decision::event(Event::Lifted { reason, by, per_minute, at }),
+                state,
+                &scope,
+                key,
+                per_minute,
+            ))
+        }
+        Command::Watch { lane } => watch(state, &scope, key, lane),
+    }
+}
+
+fn watch(state: &State, scope: &Scope, key: &Key, lane: Key) -> Result<Decision<Event>, Refusal> {
+    if *scope != Scope::All {
+        return Err(Refusal::new("not-watchable", "lanes watch `all`"));
+    }
+    if state.lanes.len() >= LANES_MAX && !state.lanes.contains(&lane) {
+        return Err(Refusal::new("too-many-lanes", format!("at most {LANES_MAX} lanes are halted together")));
+    }
+    let decision = match state.lanes.contains(&lane) {
+        true => Decision::none(),
+        false => Decision::event(Event::Watched { lane: lane.clone() }),
+    };
+    Ok(match &state.standing {
+        None => decision,
+        Some(standing) => decision.send(lane, &hold_of(key, HoldScope::Lane, &standing.reason)),
+    })
+}
+
+fn check_reason(reason: &str) -> Result<(), Refusal> {
+    if !(1..=REASON_BYTES_MAX).contains(&reason.trim().len()) {
+        let message = format!("a reason of 1 to {REASON_BYTES_MAX} bytes is needed");
+        return Err(Refusal::new("reason-missing", message).hint("say why: whoever is woken by it will ask"));
+    }
+    Ok(())
+}
+
+/// What lanes know it by.
+fn cause(key: &Key) -> SmolStr {
+    format_smolstr!("halt/{key}")
+}
+
+fn hold_of(key: &Key, scope: HoldScope, reason: &str) -> broker::Command {
+    broker::Command::Hold { cause: cause(key), scope, reason: reason.to_owned(), interrupt: true }
+}
+
+fn hold(decision: Decision<Event>, state: &State, scope: &Scope, key: &Key, reason: &str) -> Decision<Event> {
+    let (cause, reason) = (cause(key), reason.to_owned());
+    match scope {
+        Scope::All => {
+            let hold = hold_of(key, HoldScope::Lane, &reason);
+            state.lanes.iter().fold(decision, |decision, lane| decision.send(lane.clone(), &hold))
+        }
+        Scope::Lane(lane) => decision.send(lane.clone(), &hold_of(key, HoldScope::Lane, &reason)),
+        Scope::Agent(agent) => decision.send(agent.clone(), &agent::Command::Hold { cause, reason }),
+        Scope::Task(task) => decision.send(task.clone(), &task::Command::Hold { cause, reason }),
+    }
+}
+
+fn ease(
+    decision: Decision<Event>,
+    state: &State,
+    scope: &Scope,
+    key: &Key,
+    per_minute: Option<u32>,
+) -> Decision<Event> {
+    let cause = cause(key);
+    let ease = broker::Command::Ease { cause: cause.clone(), per_minute };
+    match scope {
+        Scope::All => state.lanes.iter().fold(decision, |decision, lane| decision.send(lane.clone(), &ease)),
+        Scope::Lane(lane) => decision.send(lane.clone(), &ease),
+        Scope::Agent(agent) => decision.send(agent.clone(), &agent::Command::Ease { cause }),
+        Scope::Task(task) => decision.send(task.clone(), &task::Command::Ease { cause }),
+    }
+}

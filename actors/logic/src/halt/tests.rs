@@ -1,0 +1,85 @@
+//! Given, when, then for `halt`.
+
+use actors_core::Timestamp;
+use actors_core::scenario::{Given, given};
+use bus_schemas::commands::broker::HoldScope;
+use bus_schemas::commands::halt::Command;
+use bus_schemas::commands::{agent, broker, task};
+use bus_schemas::events::halt::Event;
+
+use super::Halt;
+use crate::testing::{address, key, sent};
+
+const NOW: Timestamp = Timestamp(1_000_000);
+
+fn scope(name: &str, events: impl IntoIterator<Item = Event>) -> Given<Halt> {
+    given(&address(&format!("halt/{name}")), events)
+}
+
+fn halt(reason: &str) -> Command {
+    Command::Halt { reason: reason.into(), by: "ann".into(), grace_ms: 5_000 }
+}
+
+fn halted() -> Event {
+    Event::Halted { reason: "fire".into(), by: "ann".into(), grace_ms: 5_000, at: NOW }
+}
+
+fn lift(per_minute: Option<u32>) -> Command {
+    Command::Lift { reason: "out".into(), by: "ann".into(), per_minute }
+}
+
+fn lifted(per_minute: Option<u32>) -> Event {
+    Event::Lifted { reason: "out".into(), by: "ann".into(), per_minute, at: NOW }
+}
+
+fn hold(name: &str) -> broker::Command {
+    let cause = format!("halt/{name}").into();
+    broker::Command::Hold { cause, scope: HoldScope::Lane, reason: "fire".into(), interrupt: true }
+}
+
+fn ease(name: &str, per_minute: Option<u32>) -> broker::Command {
+    broker::Command::Ease { cause: format!("halt/{name}").into(), per_minute }
+}
+
+#[test]
+fn a_halt_of_everything_reaches_every_lane_also_those_that_come_later() {
+    let outcome = scope("all", [])
+        .when(Command::Watch { lane: key("default") })
+        .then([Event::Watched { lane: key("default") }])
+        .when(Command::Watch { lane: key("default") })
+        .then([])
+        .when(halt("fire"));
+    assert_eq!(outcome.decision().sends, [sent("broker/default", &hold("all"))]);
+    let outcome = outcome.then([halted()]).when(Command::Watch { lane: key("fast") });
+    assert_eq!(outcome.decision().sends, [sent("broker/fast", &hold("all"))]);
+    let outcome = outcome.then([Event::Watched { lane: key("fast") }]).when(halt("fire"));
+    assert_eq!(outcome.decision().sends.len(), 2, "said again, it is told again");
+    let outcome = outcome.then([]).when(lift(Some(10)));
+    let told = ["default", "fast"].map(|lane| sent(&format!("broker/{lane}"), &ease("all", Some(10))));
+    assert_eq!(outcome.decision().sends, told);
+    outcome.then([lifted(Some(10))]).when(lift(None)).then_refused("not-halted");
+}
+
+#[test]
+fn each_scope_tells_whom_it_concerns() {
+    let (cause, reason) = ("halt/agent.git".into(), "fire".to_owned());
+    let told = sent("agent/git", &agent::Command::Hold { cause, reason });
+    assert_eq!(scope("agent.git", []).when(halt("fire")).decision().sends, [told]);
+    let (cause, reason) = ("halt/task.t".into(), "fire".to_owned());
+    let told = sent("task/t", &task::Command::Hold { cause, reason });
+    assert_eq!(scope("task.t", []).when(halt("fire")).decision().sends, [told]);
+    let told = sent("broker/fast", &hold("lane.fast"));
+    assert_eq!(scope("lane.fast", []).when(halt("fire")).decision().sends, [told]);
+    let told = sent("broker/fast", &ease("lane.fast", None));
+    assert_eq!(scope("lane.fast", [halted()]).when(lift(None)).decision().sends, [told]);
+}
+
+#[test]
+fn a_halt_needs_a_reason_and_a_scope_that_exists() {
+    scope("all", []).when(halt("  ")).then_refused("reason-missing");
+    scope("everything", []).when(halt("fire")).then_refused("unknown-scope");
+    let endless = Command::Halt { reason: "fire".into(), by: String::new(), grace_ms: 60_001 };
+    scope("all", []).when(endless).then_refused("invalid-grace");
+    scope("all", [halted()]).when(lift(Some(0))).then_refused("invalid-rate");
+    scope("lane.fast", []).when(Command::Watch { lane: key("fast") }).then_refused("not-watchable");
+}

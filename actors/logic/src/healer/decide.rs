@@ -1,0 +1,90 @@
+//! Decides the commands of a healer.
+
+use std::collections::BTreeMap;
+
+use actors_core::{Context, Decision, EntityAddress, Refusal};
+use bus_schemas::commands::healer::{Act, Command, QUARANTINE};
+use bus_schemas::events::healer::Event;
+use bus_schemas::wire::WireCommand;
+use smol_str::SmolStr;
+
+use super::state::State;
+
+/// Texts are told in a paragraph.
+const TEXT_BYTES_MAX: usize = 4_096;
+/// Evidence is a handful of figures.
+const EVIDENCE_MAX: usize = 32;
+/// Every host keeps all of them in memory, and so many are no accident of single entities.
+const QUARANTINED_MAX: usize = 1_000;
+
+/// What a command leads to.
+pub(super) fn decide(
+    state: &State,
+    command: Command,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let at = context.now;
+    match command {
+        Command::Note(act) => {
+            let Act { subject, reason, evidence, .. } = &act;
+            check_words(&[subject, reason], evidence)?;
+            Ok(Decision::event(Event::Acted(act)))
+        }
+        Command::Quarantine { entity, reason, by, evidence } => {
+            check_place(context)?;
+            check_words(&[&reason, &by], &evidence)?;
+            check_entity(&entity)?;
+            if is_quarantined(state, &entity) {
+                return Ok(Decision::none());
+            }
+            if state.quarantined.len() >= QUARANTINED_MAX {
+                let message = format!("{QUARANTINED_MAX} entities are quarantined");
+                return Err(Refusal::new("too-many-quarantined", message)
+                    .hint("so many are no accident: look for what they have in common"));
+            }
+            Ok(Decision::event(Event::Quarantined { entity, reason, by, evidence, at }))
+        }
+        Command::Release { entity, reason, by } => {
+            check_place(context)?;
+            check_words(&[&reason, &by], &BTreeMap::new())?;
+            if !is_quarantined(state, &entity) {
+                let message = format!("`{entity}` is not quarantined");
+                return Err(Refusal::new("not-quarantined", message)
+                    .hint("`orrery heal log` shows what was quarantined and released"));
+            }
+            Ok(Decision::event(Event::Released { entity, reason, by, at }))
+        }
+    }
+}
+
+fn is_quarantined(state: &State, entity: &EntityAddress) -> bool {
+    state.quarantined.contains(entity.to_string().as_str())
+}
+
+/// One healer knows all of them: hosts follow one subject.
+fn check_place(context: &Context<'_>) -> Result<(), Refusal> {
+    if context.entity.key.as_str() == QUARANTINE {
+        return Ok(());
+    }
+    let message = format!("`{}` does not know which entities are quarantined", context.entity);
+    Err(Refusal::new("wrong-healer", message).hint(format!("tell `healer/{QUARANTINE}`")))
+}
+
+fn check_entity(entity: &EntityAddress) -> Result<(), Refusal> {
+    if entity.kind != Command::KIND {
+        return Ok(());
+    }
+    Err(Refusal::new("invalid-entity", "a healer can not be quarantined: nobody could release it")
+        .hint("look at its dead letters, and mend the program"))
+}
+
+fn check_words(texts: &[&String], evidence: &BTreeMap<SmolStr, String>) -> Result<(), Refusal> {
+    let sizes = evidence.iter().map(|(name, value)| name.len() + value.len());
+    let short = texts.iter().map(|text| text.len()).chain(sizes).all(|size| size <= TEXT_BYTES_MAX);
+    if short && evidence.len() <= EVIDENCE_MAX {
+        return Ok(());
+    }
+    let message =
+        format!("each text has at most {TEXT_BYTES_MAX} bytes, and there are at most {EVIDENCE_MAX} figures");
+    Err(Refusal::new("invalid-note", message).hint("say it in a sentence"))
+}

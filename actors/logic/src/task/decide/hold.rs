@@ -1,0 +1,32 @@
+//! `hold` and `ease`: a halt of this task and what is below it, handed on to its lane.
+
+use actors_core::{Context, Decision, Refusal};
+use bus_schemas::commands::broker::{self, HoldScope};
+use bus_schemas::events::task::Event;
+use smol_str::SmolStr;
+
+use super::super::state::State;
+use super::Draft;
+
+/// The lane gives nothing to the tree, and takes back what runs of it.
+pub(super) fn hold(
+    state: &State,
+    cause: SmolStr,
+    reason: String,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let mut draft = Draft::of(state, context);
+    let scope = HoldScope::Tree { root: draft.key().clone() };
+    draft.send(
+        draft.submission().lane.clone(),
+        &broker::Command::Hold { cause, scope, reason, interrupt: true },
+    );
+    draft.done()
+}
+
+/// The cause holds no longer.
+pub(super) fn ease(state: &State, cause: SmolStr, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+    let mut draft = Draft::of(state, context);
+    draft.send(draft.submission().lane.clone(), &broker::Command::Ease { cause, per_minute: None });
+    draft.done()
+}

@@ -1,0 +1,151 @@
+//! Which halts stand, as workers, hosts and gateways know it from the events of `halt`.
+
+use std::collections::BTreeMap;
+
+use crate::events::halt::Event;
+use crate::ids::Key;
+
+/// What a halt is about: the key of its entity.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Everything.
+    All,
+    /// The jobs of one lane.
+    Lane(Key),
+    /// The jobs of one agent.
+    Agent(Key),
+    /// A task and everything below it.
+    Task(Key),
+}
+
+/// One piece of work, as a halt sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// Its lane.
+    pub lane: &'a Key,
+    /// Its agent, if it has one yet.
+    pub agent: Option<&'a Key>,
+    /// Its task.
+    pub task: &'a Key,
+}
+
+/// A halt that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Why.
+    pub reason: String,
+    /// How long running work has to end by itself, in milliseconds.
+    pub grace_ms: u64,
+}
+
+/// All halts that stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Halts {
+    standing: BTreeMap<Scope, Standing>,
+}
+
+impl Scope {
+    /// Reads an entity's key; none for a key that is no scope.
+    pub fn parse(key: &Key) -> Option<Self> {
+        let text = key.as_str();
+        let (word, rest) = text.split_once('.').unwrap_or((text, ""));
+        match (word, Key::parse(rest)) {
+            ("all", Err(_)) if rest.is_empty() => Some(Self::All),
+            ("lane", Ok(lane)) => Some(Self::Lane(lane)),
+            ("agent", Ok(agent)) => Some(Self::Agent(agent)),
+            ("task", Ok(task)) => Some(Self::Task(task)),
+            _ => None,
+        }
+    }
+    /// The entity's key; none where the name is too long for one.
+    pub fn key(&self) -> Option<Key> {
+        let text = match self {
+            Self::All => "all".to_owned(),
+            Self::Lane(lane) => format!("lane.{lane}"),
+            Self::Agent(agent) => format!("agent.{agent}"),
+            Self::Task(task) => format!("task.{task}"),
+        };
+        Key::parse(&text).ok()
+    }
+    fn covers(&self, subject: Subject<'_>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Lane(lane) => lane == subject.lane,
+            Self::Agent(agent) => Some(agent) == subject.agent,
+            Self::Task(root) => subject.task.is_within(root),
+        }
+    }
+}
+
+impl Halts {
+    /// Takes an event of `halt/<key>` in.
+    pub fn apply(&mut self, key: &Key, event: &Event) {
+        let Some(scope) = Scope::parse(key) else { return };
+        match event {
+            Event::Halted { reason, grace_ms, .. } => {
+                self.standing.insert(scope, Standing { reason: reason.clone(), grace_ms: *grace_ms });
+            }
+            Event::Lifted { .. } => drop(self.standing.remove(&scope)),
+            Event::Watched { .. } => {}
+        }
+    }
+    /// The first halt that covers a piece of work.
+    pub fn covering(&self, subject: Subject<'_>) -> Option<(&Scope, &Standing)> {
+        self.standing.iter().find(|(scope, _)| scope.covers(subject))
+    }
+    /// The halt of everything, if it stands.
+    pub fn all(&self) -> Option<&Standing> {
+        self.standing.get(&Scope::All)
+    }
+    /// Whether none stands.
+    pub fn is_empty(&self) -> bool {
+        self.standing.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Timestamp;
+
+    fn key(text: &str) -> Key {
+        Key::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_scope_is_its_key() {
+        for text in ["all", "lane.default", "lane.a.b", "agent.git", "task.t.one"] {
+            assert_eq!(Scope::parse(&key(text)).and_then(|scope| scope.key()), Some(key(text)));
+        }
+        for text in ["lane", "all.x", "everything", "task"] {
+            assert_eq!(Scope::parse(&key(text)), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_halt_covers_what_is_in_its_scope() {
+        let (lane, agent, task) = (key("default"), key("git"), key("t.one"));
+        let subject = Subject { lane: &lane, agent: Some(&agent), task: &task };
+        let halted =
+            Event::Halted { reason: "fire".into(), by: String::new(), grace_ms: 1, at: Timestamp(1) };
+        let lifted =
+            Event::Lifted { reason: "out".into(), by: String::new(), per_minute: None, at: Timestamp(2) };
+        for (scope, covers) in [
+            ("all", true),
+            ("lane.default", true),
+            ("lane.other", false),
+            ("agent.git", true),
+            ("agent.gitter", false),
+            ("task.t", true),
+            ("task.t.one", true),
+            ("task.t.o", false),
+            ("task.t.one.two", false),
+        ] {
+            let mut halts = Halts::default();
+            halts.apply(&key(scope), &halted);
+            assert_eq!(halts.covering(subject).is_some(), covers, "{scope}");
+            halts.apply(&key(scope), &lifted);
+            assert!(halts.is_empty());
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `lanes`: how much of a lane's work begins, for whom, and when.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{Duration, Mistake, Setting, pointer};
+use crate::commands::broker;
+use crate::ids::Key;
+
+/// Lanes with rules of their own.
+const LANES_MAX: usize = 256;
+/// Owners with a weight in one lane.
+const WEIGHTS_MAX: usize = 1_000;
+/// The largest weight.
+const WEIGHT_MAX: u32 = 1_000;
+/// Maintenance windows of one lane.
+const WINDOWS_MAX: usize = 16;
+/// The longest maintenance window: a lane that is longer closed is paused.
+const WINDOW_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// Waiting work grows in priority by steps of at least this.
+const AGEING_MIN: Duration = Duration::from_secs(1);
+
+/// The rules of all lanes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lanes {
+    /// For every lane that is not among `lanes`.
+    pub default: Lane,
+    /// By lane. What a lane leaves out is not bounded, whatever `default` says.
+    pub lanes: BTreeMap<SmolStr, Lane>,
+}
+
+/// The rules of one lane.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lane {
+    /// Jobs at once. Default: no bound.
+    #[schemars(range(min = 1))]
+    pub concurrent: Option<u32>,
+    /// Jobs begun in a minute of the clock. Default: no bound.
+    #[schemars(range(min = 1))]
+    pub per_minute: Option<u32>,
+    /// Jobs begun in a day, in UTC. Default: no bound.
+    #[schemars(range(min = 1))]
+    pub per_day: Option<u32>,
+    /// How many jobs an owner gets when others get one, 1 to 1,000. Default: 1 for everybody.
+    pub weights: BTreeMap<SmolStr, u32>,
+    /// What waits for so long is one priority higher, at least `1s`. Default: nothing ages.
+    pub ageing: Option<Duration>,
+    /// Times in which no job begins.
+    pub maintenance: Vec<MaintenanceWindow>,
+    /// Whether no job begins at all. Default: false.
+    pub paused: bool,
+}
+
+/// A time in which no job begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaintenanceWindow {
+    /// When it begins: a cron expression of five or six fields, in UTC.
+    pub cron: String,
+    /// How long it lasts, at most 7 days.
+    pub duration: Duration,
+}
+
+impl Lanes {
+    /// The rules of a lane.
+    pub fn lane(&self, lane: &str) -> &Lane {
+        self.lanes.get(lane).unwrap_or(&self.default)
+    }
+    /// Every cron expression with its place.
+    pub fn crons(&self) -> impl Iterator<Item = (String, &str)> {
+        self.places().flat_map(|(place, lane)| {
+            let windows = lane.maintenance.iter().enumerate();
+            windows.map(move |(index, window)| {
+                (format!("{place}/maintenance/{index}/cron"), window.cron.as_str())
+            })
+        })
+    }
+    fn places(&self) -> impl Iterator<Item = (String, &Lane)> {
+        let named = self.lanes.iter().map(|(name, lane)| (pointer("/lanes", name), lane));
+        std::iter::once(("/default".to_owned(), &self.default)).chain(named)
+    }
+}
+
+impl Lane {
+    /// As a broker takes them; `paused` is a hold there and not among its limits.
+    pub fn limits(&self) -> broker::Limits {
+        let window = |window: &MaintenanceWindow| broker::Window {
+            cron: window.cron.clone(),
+            duration_ms: window.duration.as_ms(),
+        };
+        broker::Limits {
+            concurrent: self.concurrent,
+            per_minute: self.per_minute,
+            per_day: self.per_day,
+            ageing_ms: self.ageing.map(Duration::as_ms),
+            weights: self.weights.clone(),
+            windows: self.maintenance.iter().map(window).collect(),
+        }
+    }
+
+    fn mistakes(&self, place: &str) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        let mut told = |at: String, reason: String| mistakes.push(Mistake::new(at, reason));
+        let weights = pointer(place, "weights");
+        if self.weights.len() > WEIGHTS_MAX {
+            let count = self.weights.len();
+            told(weights.clone(), format!("has {count} entries; at most {WEIGHTS_MAX} are taken"));
+        }
+        for (owner, weight) in &self.weights {
+            if !(1..=WEIGHT_MAX).contains(weight) {
+                told(pointer(&weights, owner), format!("is {weight}, and must be 1 to {WEIGHT_MAX}"));
+            }
+        }
+        if let Some(ageing) = self.ageing.filter(|ageing| *ageing < AGEING_MIN) {
+            told(pointer(place, "ageing"), format!("is {ageing}, and must be at least {AGEING_MIN}"));
+        }
+        let windows = pointer(place, "maintenance");
+        if self.maintenance.len() > WINDOWS_MAX {
+            let count = self.maintenance.len();
+            told(windows.clone(), format!("has {count} entries; at most {WINDOWS_MAX} are taken"));
+        }
+        for (index, window) in self.maintenance.iter().enumerate() {
+            let duration = window.duration;
+            if duration == Duration::default() || duration > WINDOW_MAX {
+                told(
+                    format!("{windows}/{index}/duration"),
+                    format!("is {duration}, and must be 1ms to {WINDOW_MAX}"),
+                );
+            }
+        }
+        mistakes
+    }
+}
+
+impl Setting for Lanes {
+    const NAME: &'static str = "lanes";
+
+    fn mistakes(&self) -> Vec<Mistake> {
+        let mut mistakes: Vec<Mistake> =
+            self.places().flat_map(|(place, lane)| lane.mistakes(&place)).collect();
+        if self.lanes.len() > LANES_MAX {
+            let count = self.lanes.len();
+            mistakes
+                .push(Mistake::new("/lanes", format!("has {count} entries; at most {LANES_MAX} are taken")));
+        }
+        for name in self.lanes.keys() {
+            if let Err(error) = Key::parse(name) {
+                mistakes.push(Mistake::new(pointer("/lanes", name), format!("names no lane: {error}")));
+            }
+        }
+        mistakes
+    }
+}

@@ -1,0 +1,141 @@
+//! `retry`: how often and when a failed attempt is tried again, by skill.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{Duration, Mistake, Setting, pointer};
+
+/// Skills with a policy of their own.
+const SKILLS_MAX: usize = 256;
+/// The longest pause: a task that waits longer is better submitted by a schedule.
+const CAP_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// The longest deadline.
+const DEADLINE_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+/// How failed attempts are tried again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    /// For every skill that is not among `skills`.
+    pub default: RetryPolicy,
+    /// By skill. What a policy leaves out has the default of the field, not that of `default`.
+    pub skills: BTreeMap<SmolStr, RetryPolicy>,
+}
+
+/// How the attempts of one skill are tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryPolicy {
+    /// Attempts in all, the first one with them, 1 to 100. A task that names its own number has that.
+    /// Default: 3.
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts: u32,
+    /// How the pause grows. Default: `exponential`.
+    pub backoff: Backoff,
+    /// The first pause, 1 ms to `cap`. Default: `1s`.
+    pub base: Duration,
+    /// How many times longer each pause is than the one before, 1 to 10; of no meaning to
+    /// `decorrelated-jitter`. Default: 2.
+    #[schemars(range(min = 1, max = 10))]
+    pub factor: u32,
+    /// The longest pause, at most 7 days. Default: `5m`.
+    pub cap: Duration,
+    /// How long after its submission a task is still tried again, at most 30 days. Default: as long
+    /// as its own deadline allows.
+    pub deadline: Option<Duration>,
+}
+
+/// How a pause follows from the one before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backoff {
+    /// Each one `factor` times as long as the one before.
+    #[default]
+    Exponential,
+    /// Each one somewhere between `base` and three times the one before, so that what failed together
+    /// does not come back together.
+    DecorrelatedJitter,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            backoff: Backoff::Exponential,
+            base: Duration::from_secs(1),
+            factor: 2,
+            cap: Duration::from_secs(300),
+            deadline: None,
+        }
+    }
+}
+
+impl Retry {
+    /// The policy of a skill.
+    pub fn policy(&self, skill: &str) -> &RetryPolicy {
+        self.skills.get(skill).unwrap_or(&self.default)
+    }
+}
+
+impl RetryPolicy {
+    /// The pause before the attempt that follows `failed` ones, `former` being the pause before the
+    /// last of them (0 at first). `draw` decides where jitter leaves a choice: the same draw, the same
+    /// pause.
+    pub fn pause(&self, failed: u32, former: Duration, draw: u64) -> Duration {
+        let (base, cap) = (self.base.as_ms(), self.cap.as_ms());
+        let pause = match self.backoff {
+            Backoff::Exponential => {
+                base.saturating_mul(u64::from(self.factor).saturating_pow(failed.saturating_sub(1)))
+            }
+            Backoff::DecorrelatedJitter => {
+                let most = former.as_ms().max(base).saturating_mul(3);
+                base.saturating_add(draw % most.saturating_sub(base).saturating_add(1))
+            }
+        };
+        Duration::from_ms(pause.min(cap))
+    }
+
+    fn mistakes(&self, place: &str) -> Vec<Mistake> {
+        let mut mistakes = Vec::new();
+        let mut told =
+            |field: &str, reason: String| mistakes.push(Mistake::new(pointer(place, field), reason));
+        if self.cap > CAP_MAX {
+            told("cap", format!("is {}, and must be at most {CAP_MAX}", self.cap));
+        }
+        if self.base == Duration::default() || self.base > self.cap {
+            told("base", format!("is {}, and must be 1ms to the cap, {}", self.base, self.cap));
+        }
+        if let Some(deadline) = self.deadline
+            && !(Duration::from_secs(1)..=DEADLINE_MAX).contains(&deadline)
+        {
+            told("deadline", format!("is {deadline}, and must be 1s to {DEADLINE_MAX}"));
+        }
+        mistakes
+    }
+}
+
+impl Setting for Retry {
+    const NAME: &'static str = "retry";
+
+    fn mistakes(&self) -> Vec<Mistake> {
+        let mut mistakes = self.default.mistakes("/default");
+        if self.skills.len() > SKILLS_MAX {
+            let count = self.skills.len();
+            mistakes.push(Mistake::new(
+                "/skills",
+                format!("has {count} entries; at most {SKILLS_MAX} are taken"),
+            ));
+        }
+        for (skill, policy) in &self.skills {
+            let place = pointer("/skills", skill);
+            if skill.is_empty() {
+                mistakes.push(Mistake::new(&place, "names no skill"));
+            }
+            mistakes.extend(policy.mistakes(&place));
+        }
+        mistakes
+    }
+}

@@ -1,0 +1,101 @@
+//! A lane as readers see it: what a broker answers to `describe` and `explain`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::commands::broker::Limits;
+use crate::ids::{Key, Timestamp};
+
+/// A lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Lane {
+    /// Its name.
+    pub id: Key,
+    /// How many attempts wait.
+    pub waiting: u64,
+    /// Since when the oldest of them waits.
+    pub oldest: Option<Timestamp>,
+    /// How many attempts run.
+    pub running: u64,
+    /// Its rules.
+    pub limits: Limits,
+    /// Jobs begun in this minute.
+    pub begun_in_minute: u32,
+    /// Jobs begun on this day, in UTC.
+    pub begun_in_day: u32,
+    /// What limits it right now.
+    pub blocks: Vec<Block>,
+    /// Who serves it.
+    pub agents: Vec<LaneAgent>,
+}
+
+/// An agent of a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LaneAgent {
+    /// The agent.
+    pub agent: Key,
+    /// Jobs at once.
+    pub capacity: u32,
+    /// Jobs of this lane that it has.
+    pub running: u32,
+    /// Jobs that it may get now.
+    pub free: u32,
+}
+
+/// Why something waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Block {
+    /// What limits.
+    pub what: Limit,
+    /// In a sentence.
+    pub reason: String,
+    /// Who holds, where somebody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<SmolStr>,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// What can limit a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Limit {
+    /// A breaker, a halt or a person holds it.
+    Held,
+    /// It was held, and is released gradually.
+    Easing,
+    /// The bound on jobs at once.
+    Concurrent,
+    /// The bound on jobs in a minute.
+    PerMinute,
+    /// The bound on jobs in a day.
+    PerDay,
+    /// A maintenance window.
+    Window,
+    /// No agent offers the skill.
+    NoAgent,
+    /// All agents with the skill are busy.
+    Busy,
+    /// Others are served first.
+    Order,
+}
+
+/// What a task waits for in its lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Waiting {
+    /// Whether it waits here at all.
+    pub waits: bool,
+    /// Which attempt waits or runs; 0 for none.
+    pub attempt: u32,
+    /// The agent, where it runs.
+    pub agent: Option<Key>,
+    /// Since when it waits.
+    pub since: Option<Timestamp>,
+    /// How many of the same skill are served before it.
+    pub ahead: u64,
+    /// Why it waits.
+    pub blocks: Vec<Block>,
+}

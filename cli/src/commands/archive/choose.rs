@@ -1,0 +1,90 @@
+//! Which tasks are archived: those of trees in which everything has ended, and long ago.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bus_client::{Bus, EventQuery};
+use bus_schemas::{EntityAddress, Hash, Kind, Revision, Timestamp};
+use futures::TryStreamExt;
+
+use crate::failure::Failure;
+
+/// What is archived: nothing else comes to an end.
+pub const KIND: Kind = Kind::from_static("task");
+/// The events with which a task ends. One that is told something afterwards is open again.
+const ENDS: [&str; 4] = ["completed", "failed", "canceled", "rejected"];
+
+/// A task that has ended, as the event stream has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Finished {
+    /// Its last revision.
+    pub last: Revision,
+    /// The chain hash there.
+    pub hash: Hash,
+    /// The place of its last event in the event stream.
+    pub last_sequence: u64,
+    /// The last revision that the archive has.
+    pub kept: Revision,
+    /// The first revision that the event stream has.
+    first: Revision,
+    ended: bool,
+}
+
+/// A tree while it is read.
+#[derive(Default)]
+struct Tree {
+    tasks: Vec<EntityAddress>,
+    /// When something happened last, in milliseconds.
+    last: Timestamp,
+}
+
+/// The tasks to archive, and how many trees those are. `kept` is what the archive has.
+pub async fn finished(
+    bus: &Bus,
+    before: Timestamp,
+    kept: &HashMap<EntityAddress, (Revision, Hash)>,
+) -> Result<(u64, BTreeMap<EntityAddress, Finished>), Failure> {
+    let mut trees: HashMap<String, Tree> = HashMap::new();
+    let mut tasks: HashMap<EntityAddress, Finished> = HashMap::new();
+    let subjects = vec![bus.subjects().events(Some(&KIND))];
+    let mut events = bus.events_until_now(EventQuery { subjects, from: 0 }).await?;
+    while let Some(stored) = events.try_next().await? {
+        let event = &stored.event;
+        let tree = trees.entry(stored.entity.key.root().to_owned()).or_default();
+        // An event without a readable time keeps its tree where it is.
+        tree.last = tree.last.max(Timestamp::parse_rfc3339(&stored.time).unwrap_or(Timestamp(u64::MAX)));
+        let first = tasks.get(&stored.entity).map_or(event.revision, |task| task.first);
+        if first == event.revision {
+            tree.tasks.push(stored.entity.clone());
+        }
+        let archived = kept.get(&stored.entity).map_or(Revision(0), |(revision, _)| *revision);
+        tasks.insert(
+            stored.entity.clone(),
+            Finished {
+                last: event.revision,
+                hash: event.hash,
+                last_sequence: stored.stream_sequence,
+                kept: archived,
+                first,
+                ended: ENDS.contains(&event.event_type.as_str()),
+            },
+        );
+    }
+    let (mut count, mut chosen) = (0, BTreeMap::new());
+    for tree in trees.into_values() {
+        let ended = tree.tasks.iter().all(|task| tasks[task].ended);
+        if !ended || tree.last > before {
+            continue;
+        }
+        // A task with one event has nothing to give; between the archive and the stream nothing may lack.
+        let gives = |task: &Finished| task.first < task.last && task.first <= task.kept.next();
+        let giving: Vec<_> = tree
+            .tasks
+            .into_iter()
+            .map(|task| (task.clone(), tasks[&task]))
+            .filter(|(_, task)| gives(task))
+            .collect();
+        count += u64::from(!giving.is_empty());
+        chosen.extend(giving);
+    }
+    Ok((count, chosen))
+}

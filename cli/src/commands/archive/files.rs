@@ -1,0 +1,259 @@
+//! The archive's files: events as JSON lines, each file with its hash in a manifest, none ever changed.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use bus_client::StoredEvent;
+use bus_schemas::{CommandId, EntityAddress, Hash, Revision, record};
+use serde::{Deserialize, Serialize};
+
+use crate::commands::backup::manifest::{Stored, Writer, sync_directory, unwritable, write_json};
+use crate::failure::{Failure, exit};
+
+/// The layout of an archive: raised when an older program could not read it.
+const SCHEMA: u16 = 1;
+/// The manifest's file.
+const FILE: &str = "manifest.json";
+/// Locked by whoever writes, and by a backup.
+const LOCK: &str = "lock";
+
+/// What an archive holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Manifest {
+    schema: u16,
+    files: Vec<Stored>,
+}
+
+/// An event in a file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    entity: EntityAddress,
+    revision: Revision,
+    #[serde(rename = "type")]
+    event_type: String,
+    schema: u16,
+    hash: Hash,
+    cursor: String,
+    time: String,
+    cause: Option<CommandId>,
+    correlation: Option<CommandId>,
+    traceparent: Option<String>,
+    /// Byte for byte, since the hash is of these bytes.
+    body: String,
+}
+
+/// The files of a directory.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    directory: PathBuf,
+    manifest: Manifest,
+}
+
+impl Archive {
+    /// The archive in a directory; an empty one where there is none.
+    pub fn open(directory: &Path) -> Result<Self, Failure> {
+        let path = directory.join(FILE);
+        let manifest = match std::fs::read(&path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| damaged(&path, &error.to_string()))?
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Manifest { schema: SCHEMA, files: Vec::new() }
+            }
+            Err(error) => return Err(damaged(&path, &error.to_string())),
+        };
+        if manifest.schema != SCHEMA {
+            let reason = format!("its layout is {}, and this program reads {SCHEMA}", manifest.schema);
+            return Err(damaged(&path, &reason).next("use the version that wrote it"));
+        }
+        Ok(Self { directory: directory.to_owned(), manifest })
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.manifest.files.is_empty()
+    }
+
+    /// Holds every file against its hash.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.manifest.files.iter().try_for_each(|file| {
+            file.check(&self.directory, |_| {})
+                .map_err(|failure| damaged(&self.directory.join(&file.file), &failure.message))
+        })
+    }
+
+    /// Every event, in the order in which they were archived. An entity that was archived twice, with
+    /// the same events, has them once.
+    pub fn events(&self) -> impl Iterator<Item = Result<StoredEvent, Failure>> + Send + use<> {
+        let mut seen: HashMap<EntityAddress, Revision> = HashMap::new();
+        let Self { directory, manifest } = self.clone();
+        let events = manifest.files.into_iter().flat_map(move |file| read(directory.join(file.file)));
+        events.filter(move |event| {
+            let Ok(event) = event else { return true };
+            let last = seen.entry(event.entity.clone()).or_default();
+            let news = event.event.revision > *last;
+            *last = (*last).max(event.event.revision);
+            news
+        })
+    }
+
+    /// The last revision of each entity, with the chain hash there.
+    pub fn last_revisions(&self) -> Result<HashMap<EntityAddress, (Revision, Hash)>, Failure> {
+        self.events()
+            .map(|event| event.map(|event| (event.entity, (event.event.revision, event.event.hash))))
+            .collect()
+    }
+
+    /// A new file.
+    pub fn begin(&self) -> Result<New, Failure> {
+        let number = self.manifest.files.len() + 1;
+        let name = format!("events-{number:06}.jsonl");
+        let path = self.directory.join(&name);
+        // One that an interrupted run left is in no manifest.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(unwritable(&path, &error));
+            }
+            _ => {}
+        }
+        Ok(New { writer: BufWriter::new(Writer::create(&path)?), name, path })
+    }
+
+    /// Takes a file in, synced, and gives its path.
+    pub fn add(&mut self, new: New) -> Result<PathBuf, Failure> {
+        let New { writer, name, path } = new;
+        let writer = writer.into_inner().map_err(|error| unwritable(&path, error.error()))?;
+        self.manifest.files.push(writer.finish(&name)?);
+        sync_directory(&self.directory)?;
+        write_json(&self.directory.join(FILE), &self.manifest)?;
+        Ok(path)
+    }
+}
+
+/// A file that is being written.
+pub struct New {
+    writer: BufWriter<Writer>,
+    name: String,
+    path: PathBuf,
+}
+
+impl New {
+    /// Adds an event.
+    pub fn add(&mut self, stored: &StoredEvent) -> Result<(), Failure> {
+        let event = &stored.event;
+        let body = std::str::from_utf8(&event.body).map_err(|error| {
+            let (entity, revision) = (&stored.entity, event.revision);
+            Failure::new("event-unreadable", format!("event {revision} of `{entity}` is no text: {error}"))
+                .next("`orrery verify --all` finds what else is damaged; nothing was taken out")
+                .exit(exit::DATA)
+        })?;
+        let line = Line {
+            entity: stored.entity.clone(),
+            revision: event.revision,
+            event_type: event.event_type.to_string(),
+            schema: event.schema,
+            hash: event.hash,
+            cursor: stored.cursor.to_string(),
+            time: stored.time.clone(),
+            cause: stored.cause,
+            correlation: stored.correlation,
+            traceparent: stored.traceparent.clone(),
+            body: body.to_owned(),
+        };
+        let line = serde_json::to_string(&line).expect("a line is plain data") + "\n";
+        self.writer.write_all(line.as_bytes()).map_err(|error| unwritable(&self.path, &error))
+    }
+
+    /// Forgets it; a file that stays is in no manifest.
+    pub fn abandon(self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "removing an unfinished archive file");
+        }
+    }
+}
+
+fn read(path: PathBuf) -> Box<dyn Iterator<Item = Result<StoredEvent, Failure>> + Send> {
+    let opened = match File::open(&path) {
+        Ok(opened) => opened,
+        Err(error) => return Box::new(std::iter::once(Err(damaged(&path, &error.to_string())))),
+    };
+    let lines = BufReader::new(opened).lines();
+    Box::new(lines.enumerate().map(move |(number, line)| {
+        let place = |reason: String| damaged(&path, &format!("line {}: {reason}", number + 1));
+        let line = line.map_err(|error| place(error.to_string()))?;
+        let line: Line = serde_json::from_str(&line).map_err(|error| place(error.to_string()))?;
+        stored(line).map_err(|reason| place(reason.to_owned()))
+    }))
+}
+
+fn stored(line: Line) -> Result<StoredEvent, &'static str> {
+    Ok(StoredEvent {
+        // It has no place in the stream any more.
+        stream_sequence: 0,
+        entity: line.entity,
+        event: record::Event {
+            revision: line.revision,
+            event_type: line.event_type.into(),
+            schema: line.schema,
+            hash: line.hash,
+            body: line.body.into(),
+        },
+        cursor: line.cursor.parse()?,
+        time: line.time,
+        cause: line.cause,
+        correlation: line.correlation,
+        traceparent: line.traceparent,
+    })
+}
+
+/// Makes the directory.
+pub fn make(directory: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(directory).map_err(|error| unwritable(directory, &error))
+}
+
+/// Takes the archive for this process; where there is none, nothing needs to be held.
+pub fn lock(directory: &Path) -> Result<Option<File>, Failure> {
+    if !directory.is_dir() {
+        return Ok(None);
+    }
+    let path = directory.join(LOCK);
+    let file = File::create(&path).map_err(|error| unwritable(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(_) => Err(Failure::new("archive-in-use", format!("another process holds `{}`", path.display()))
+            .next("wait until that `orrery archive` or `orrery backup` is done")
+            .exit(exit::UNAVAILABLE)),
+    }
+}
+
+/// Copies an archive, each file checked; what is there already is kept when it is the same.
+/// Gives the files with their paths below the parent of `to`.
+pub fn copy(from: &Path, to: &Path) -> Result<Vec<Stored>, Failure> {
+    let archive = Archive::open(from)?;
+    if archive.is_empty() {
+        return Ok(Vec::new());
+    }
+    archive.check()?;
+    make(to)?;
+    let folder = to.file_name().map_or_else(PathBuf::new, PathBuf::from);
+    let mut copied = Vec::new();
+    for file in &archive.manifest.files {
+        let path = to.join(&file.file);
+        std::fs::copy(from.join(&file.file), &path)
+            .and_then(|_| File::open(&path)?.sync_all())
+            .map_err(|error| unwritable(&path, &error))?;
+        file.check(to, |_| {})?;
+        copied.push(Stored { file: folder.join(&file.file).display().to_string(), ..file.clone() });
+    }
+    write_json(&to.join(FILE), &archive.manifest)?;
+    sync_directory(to)?;
+    Ok(copied)
+}
+
+fn damaged(path: &Path, reason: &str) -> Failure {
+    Failure::new("archive-damaged", format!("reading the archive file `{}`: {reason}", path.display()))
+        .next("bring the file back from a backup; `orrery rebuild events` writes all events into the stream again from the logs")
+        .exit(exit::DATA)
+}

@@ -1,0 +1,178 @@
+//! `orrery heal`: what the system did to keep itself well, and letting an entity out of quarantine.
+
+use std::collections::BTreeMap;
+
+use bus_client::{EventQuery, StoredEvent};
+use bus_schemas::commands::healer::{Act, Action, Command, QUARANTINE};
+use bus_schemas::events::healer::Event;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Key, Timestamp, upcast};
+use futures::{Stream, StreamExt};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::address;
+use crate::commands::task::one_line;
+use crate::commands::up::interrupted;
+use crate::failure::{Failure, exit};
+use crate::output::{Output, Show};
+use crate::session::Session;
+
+/// Who tells, as the events say it.
+const BY: &str = "cli";
+
+/// What to do.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Show what was done, to what and why, oldest first
+    Log(Log),
+    /// Let a quarantined entity take commands again
+    Release {
+        /// The entity: `<kind>/<key>`
+        entity: String,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Log {
+    /// From this time on (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Go on with what comes, until Ctrl-C
+    #[arg(long, short)]
+    follow: bool,
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse_rfc3339(text).ok_or_else(|| "not an RFC 3339 time".to_owned())
+}
+
+/// One thing that was done or seen.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Line {
+    /// Where in the log it stands: `<partition>.<record>.<index>`.
+    pub cursor: String,
+    /// When, RFC 3339.
+    pub time: String,
+    /// Who noted it: a host, `log` for what entities do by themselves, `quarantine`.
+    pub healer: String,
+    /// What was done.
+    pub action: Action,
+    /// To whom.
+    pub subject: String,
+    /// Why.
+    pub reason: String,
+    /// Who wanted it; empty where the system did it by itself.
+    pub by: String,
+    /// What it was concluded from.
+    pub evidence: BTreeMap<String, String>,
+}
+
+/// What came of a release.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Released {
+    /// The entity.
+    pub entity: String,
+    /// The revision of the healer after the command.
+    pub revision: u64,
+}
+
+impl Show for Released {
+    fn text(&self) -> String {
+        format!("{} takes commands again", self.entity)
+    }
+}
+
+impl Show for Line {
+    fn text(&self) -> String {
+        let Self { time, healer, action, subject, reason, by, evidence, .. } = self;
+        let mut text = format!("{time}  {healer}  {action}  {}: {}", one_line(subject), one_line(reason));
+        if !by.is_empty() {
+            text.push_str(&format!("  by {}", one_line(by)));
+        }
+        for (name, value) in evidence {
+            text.push_str(&format!("  {name}={}", one_line(value)));
+        }
+        text
+    }
+}
+
+impl Line {
+    fn new(stored: &StoredEvent) -> Result<Self, Failure> {
+        let record = &stored.event;
+        let event: Event = upcast::read(&record.event_type, record.schema, &record.body)
+            .map_err(|error| Failure::of("event-unreadable", &error).exit(exit::DATA))?;
+        let (action, subject, reason, by, evidence, at) = match event {
+            Event::Acted(Act { action, subject, reason, evidence, at }) => {
+                (action, subject, reason, String::new(), evidence, at)
+            }
+            Event::Quarantined { entity, reason, by, evidence, at } => {
+                (Action::Quarantine, entity.to_string(), reason, by, evidence, at)
+            }
+            Event::Released { entity, reason, by, at } => {
+                (Action::Release, entity.to_string(), reason, by, BTreeMap::new(), at)
+            }
+        };
+        let evidence = evidence.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
+        let (cursor, time) = (stored.cursor.to_string(), at.to_rfc3339());
+        let healer = stored.entity.key.to_string();
+        Ok(Self { cursor, time, healer, action, subject, reason, by, evidence })
+    }
+}
+
+impl Arguments {
+    /// Whether it only reads what is stored, which needs no system that runs.
+    pub fn reads(&self) -> bool {
+        matches!(&self.verb, Verb::Log(Log { follow: false, .. }))
+    }
+}
+
+/// Does it.
+pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    match arguments.verb {
+        Verb::Log(log) => {
+            let subjects = vec![session.bus.subjects().events(Some(&Command::KIND))];
+            let query = EventQuery { subjects, from: 0 };
+            if !log.follow {
+                return print(session.bus.events_until_now(query).await?, log.since, output).await;
+            }
+            let events = session.bus.events(query).await?;
+            tokio::select! {
+                ended = print(events, log.since, output) => ended,
+                () = interrupted() => Err(Failure::new("interrupted", "the log goes on").exit(exit::INTERRUPTED)),
+            }
+        }
+        Verb::Release { entity, reason } => {
+            let entity = address::entity(&entity)?;
+            let key = Key::parse(QUARANTINE).expect("a constant");
+            let command = Command::Release { entity: entity.clone(), reason, by: BY.to_owned() };
+            let (revision, _) = session.ask(&key, &command).await?;
+            output.show(&Released { entity: entity.to_string(), revision: revision.0 });
+            Ok(())
+        }
+    }
+}
+
+async fn print(
+    mut events: impl Stream<Item = Result<StoredEvent, bus_client::Error>> + Unpin,
+    since: Option<Timestamp>,
+    output: Output,
+) -> Result<(), Failure> {
+    while let Some(stored) = events.next().await {
+        let stored = stored?;
+        let at = Timestamp::parse_rfc3339(&stored.time).unwrap_or_default();
+        if since.is_none_or(|since| at >= since) {
+            output.show(&Line::new(&stored)?);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! `orrery replay --redecide --against`: the upgrade check. A private server on a copy of a store, or
+//! with a restored backup, in a temporary directory; the original is only read.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use actors_host::Config;
+use bus_client::{Error, NatsConfig, Profile};
+use tempfile::TempDir;
+
+use super::{Arguments, run};
+use crate::commands::backup::manifest::{Manifest, unwritable};
+use crate::commands::restore;
+use crate::discovery::Discovery;
+use crate::failure::{Failure, exit};
+use crate::output::Output;
+use crate::session::Session;
+
+/// Decides again what a directory has, with this program.
+pub async fn check(config: &Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let Some(directory) = arguments.against().map(Path::to_path_buf) else {
+        return Err(Failure::new("directory-not-found", "no directory was named").exit(exit::USAGE));
+    };
+    let copy = tempfile::tempdir().map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
+    let private = Config {
+        data_dir: copy.path().to_owned(),
+        // Nothing here is worth syncing, and nothing of what runs elsewhere may be touched.
+        nats: NatsConfig {
+            url: None,
+            monitor_url: None,
+            profile: Profile::Durable,
+            subject_prefix: config.nats.subject_prefix.clone(),
+            partitions: config.nats.partitions,
+        },
+        ..config.clone()
+    };
+    let session = match Manifest::is_in(&directory) {
+        true => backup(&private, &directory, output).await?,
+        false => store(private, &directory, &copy).await?,
+    };
+    let decided = run(&session, arguments, output).await;
+    session.close().await;
+    decided
+}
+
+/// A session on a restored backup.
+async fn backup(config: &Config, directory: &Path, output: Output) -> Result<Session, Failure> {
+    let manifest = Manifest::read(directory)?;
+    restore::check_files(&manifest, directory, output)?;
+    let session = restore::open(&restore::configured(config, &manifest)?).await?;
+    match restore::streams(&session.bus, &manifest, directory, output).await {
+        Ok(()) => Ok(session),
+        Err(failure) => {
+            session.close().await;
+            Err(failure)
+        }
+    }
+}
+
+/// A session on the copy of a data directory, or of a server's store.
+async fn store(mut config: Config, directory: &Path, copied: &TempDir) -> Result<Session, Failure> {
+    if Discovery::find(directory)?.is_some() {
+        return Err(Failure::new("still-running", format!("a system runs on `{}`", directory.display()))
+            .next("take a backup (`orrery backup`) and check against that, or stop it first")
+            .exit(exit::UNAVAILABLE));
+    }
+    let inside = directory.join("nats").join("store");
+    let store = if inside.is_dir() { inside } else { directory.to_path_buf() };
+    if !store.join("jetstream").is_dir() {
+        return Err(Failure::new(
+            "directory-not-found",
+            format!(
+                "`{}` is no backup, no data directory and no store of a NATS server",
+                directory.display()
+            ),
+        )
+        .next("name what `orrery backup` wrote, or the data directory of a system that is down")
+        .exit(exit::NOT_FOUND));
+    }
+    copy(&store, &copied.path().join("nats").join("store"))?;
+    let session = Session::open(&config).await?;
+    match session.bus.check_installation().await {
+        Ok(()) => Ok(session),
+        // How many partitions there are is known only now.
+        Err(Error::Installation { what: "partitions", found, .. }) => {
+            session.close().await;
+            config.nats.partitions = found.parse().unwrap_or(config.nats.partitions);
+            Session::open(&config).await
+        }
+        Err(error) => {
+            session.close().await;
+            Err(error.into())
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(to).map_err(|error| unwritable(to, &error))?;
+    let unreadable = |error: std::io::Error| {
+        let next = if error.kind() == ErrorKind::PermissionDenied {
+            "mend the permissions, or take a backup with `orrery backup` and check against that"
+        } else {
+            "take a backup with `orrery backup` and check against that"
+        };
+        Failure::new("store-unreadable", format!("copying `{}`: {error}", from.display()))
+            .next(next)
+            .exit(exit::NOT_FOUND)
+    };
+    for entry in std::fs::read_dir(from).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &target)?;
+        } else {
+            std::fs::copy(&path, &target).map_err(unreadable)?;
+        }
+    }
+    Ok(())
+}

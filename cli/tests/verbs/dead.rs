@@ -1,0 +1,140 @@
+//! `dead`: what could not be done, why, and doing it after all.
+
+use serde_json::Value;
+
+use crate::bus::Client;
+use crate::schema::check;
+use crate::world::{World, eventually};
+
+/// The dead letters of a list, once there are so many.
+fn letters(world: &World, arguments: &[&str], count: usize) -> Vec<Value> {
+    let all: Vec<&str> = [&["dead", "list", "--json"], arguments].concat();
+    eventually("the dead letters", || {
+        let page = world.orrery(&all).good().line();
+        check("dead-list", &page);
+        let letters = page["dead_letters"].as_array().expect("a list").clone();
+        (letters.len() == count).then_some(letters)
+    })
+}
+
+fn name(letter: &Value) -> &str {
+    letter["entry"].as_str().expect("a key")
+}
+
+/// What could not be done is listed with its reason, and its bytes come out as they went in.
+#[test]
+fn dead_letters_are_shown_with_their_payload() {
+    let world = World::start();
+    assert!(world.orrery(&["dead"]).good().stdout.contains("no dead letters"));
+    Client::connect(&world).poison();
+    let found =
+        letters(&world, &["--class", "poison", "--state", "waiting", "--kind", "probe", "--key", "p"], 1);
+    let entry = name(&found[0]);
+    let whole = world.orrery(&["dead", "show", entry, "--json"]).good().line();
+    check("dead-show", &whole);
+    assert_eq!((&whole["decoded"]["type"], &whole["key"]), (&"panic".into(), &"p".into()), "{whole}");
+    let text = world.orrery(&["dead", "show", entry]).good().stdout;
+    assert!(text.contains("probe/p") && text.contains("\"panic\"") && text.contains("is waiting"), "{text}");
+    let bytes = world.orrery(&["dead", "show", entry, "--payload"]).good().stdout;
+    assert_eq!(bytes, r#"{"type":"panic"}"#);
+    assert!(world.orrery(&["dead"]).good().stdout.contains(entry));
+    letters(&world, &["--class", "refused"], 0);
+    letters(&world, &["--before", "2020-01-01T00:00:00Z"], 0);
+
+    // A task that failed for good is one without a payload: everything about it is in its events.
+    world
+        .orrery(&["task", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#])
+        .good();
+    let found = letters(&world, &["--class", "job-failed"], 1);
+    let entry = name(&found[0]);
+    let text = world.orrery(&["dead", "show", entry]).good().stdout;
+    assert!(text.contains("because attempt 1 failed as permanent"), "{text}");
+    world.orrery(&["dead", "show", entry, "--payload"]).failed("payload-gone", 66);
+    world.orrery(&["dead", "edit", entry, "--set", "x=1"]).failed("bad-edit", 65);
+    world.orrery(&["dead", "redrive", entry, "--watch"]).failed("not-redriven", 1);
+    let again = world.orrery(&["dead", "show", entry, "--json"]).good().line();
+    assert_eq!((&again["redrives"], &again["state"]), (&1.into(), &"waiting".into()), "{again}");
+    assert_eq!(again["failures"].as_array().map(Vec::len), Some(1), "{again}");
+    letters(&world, &["--class", "job-failed"], 1);
+    world.orrery(&["dead", "show", "nothing"]).failed("dead-letter-not-found", 66);
+    world.orrery(&["dead", "drop", "nothing"]).failed("dead-letter-not-found", 66);
+}
+
+/// Goal: a mistake is mended where it lies. Method: a poison command is edited value by value and
+/// redriven; another one is dropped; what is done is done, and the original can still be read.
+#[test]
+fn a_dead_letter_is_edited_redriven_or_dropped() {
+    let world = World::start();
+    let client = Client::connect(&world);
+    client.poison();
+    let found = letters(&world, &[], 1);
+    let entry = name(&found[0]).to_owned();
+    world.orrery(&["dead", "redrive", &entry, "--watch"]).failed("not-redriven", 1);
+    assert_eq!(world.orrery(&["dead", "edit", &entry]).status, 64, "it must say what");
+    world.orrery(&["dead", "edit", &entry, "--set", "type.x=1"]).failed("bad-edit", 65);
+    let told = world.orrery(&["dead", "edit", &entry, "--set", "type=touch", "--set", "note=x", "--json"]);
+    check("dead-told", &told.good().line());
+    let shown = world.orrery(&["dead", "show", &entry, "--payload"]).good().stdout;
+    assert_eq!(shown, r#"{"note":"x","type":"touch"}"#);
+    let original = world.orrery(&["dead", "show", &entry, "--payload", "--original"]).good().stdout;
+    assert_eq!(original, r#"{"type":"panic"}"#);
+    let told = world.orrery(&["dead", "redrive", &entry, "--watch", "--json"]).good().line();
+    check("dead-told", &told);
+    assert_eq!(told["state"], "redriven", "{told}");
+    world.orrery(&["dead", "redrive", &entry]).failed("not-waiting", 65);
+
+    client.poison();
+    let found = letters(&world, &["--state", "waiting"], 1);
+    let entry = name(&found[0]);
+    let file = world.data_dir().join("payload.json");
+    std::fs::write(&file, "{\"type\":").expect("a file");
+    let path = file.to_str().expect("UTF-8");
+    world.orrery(&["dead", "edit", entry, "--file", path]).failed("bad-edit", 65);
+    world.orrery(&["dead", "edit", entry, "--file", "/no/such/file"]).failed("path-missing", 66);
+    std::fs::write(&file, r#"{"type":"touch"}"#).expect("a file");
+    world.orrery(&["dead", "edit", entry, "--file", path, "--to", "probe/q"]).good();
+    let text = world.orrery(&["dead", "drop", entry, "--reason", "nobody wants it"]).good().stdout;
+    assert!(text.contains("is dropped"), "{text}");
+    let lines = world.orrery(&["dead", "export", "--state", "dropped"]).good().lines();
+    assert_eq!(lines.len(), 1);
+    check("dead-show", &lines[0]);
+    assert_eq!((&lines[0]["to"], &lines[0]["decoded"]["type"]), (&"probe/q".into(), &"touch".into()));
+    let out = world.data_dir().join("dead.jsonl");
+    world.orrery(&["dead", "export", "--output", out.to_str().expect("UTF-8")]).good();
+    assert_eq!(std::fs::read_to_string(&out).expect("the file").lines().count(), 2);
+}
+
+/// Goal: many are redriven at a rate, and a person can hold that. Method: a campaign over poison
+/// commands, paused, resumed and watched to its end; then one that is canceled.
+#[test]
+fn many_are_redriven_by_a_campaign() {
+    let world = World::start();
+    let client = Client::connect(&world);
+    for _ in 0..5 {
+        client.poison();
+    }
+    letters(&world, &["--state", "waiting"], 5);
+    assert!(world.orrery(&["dead", "campaigns"]).good().stdout.contains("no campaigns"));
+    world.orrery(&["dead", "redrive"]).failed("bad-option", 64);
+    let start = ["dead", "redrive", "--class", "poison", "--rate", "1", "--name", "slow", "--json"];
+    check("dead-campaign", &world.orrery(&start).good().line());
+    let paused = world.orrery(&["dead", "pause", "slow", "--json"]).good().line();
+    assert_eq!(paused["state"], "paused", "{paused}");
+    let text = world.orrery(&["dead", "campaigns"]).good().stdout;
+    assert!(text.contains("slow") && text.contains("paused"), "{text}");
+    let resumed = world.orrery(&["dead", "resume", "slow", "--rate", "1000", "--json"]).good().line();
+    assert_eq!(resumed["rate"], 1000, "{resumed}");
+    let done = eventually("the campaign's end", || {
+        let campaign = world.orrery(&["dead", "campaigns", "slow", "--json"]).good().line();
+        (campaign["state"] == "completed").then_some(campaign)
+    });
+    assert_eq!((&done["sent"], &done["returned"]), (&5.into(), &5.into()), "poison stays poison: {done}");
+    check("dead-campaigns", &world.orrery(&["dead", "campaigns", "--json"]).good().line());
+    letters(&world, &["--state", "waiting"], 5);
+    let watched = world.orrery(&["dead", "redrive", "--all", "--rate", "100", "--watch"]);
+    assert!(watched.stdout.contains("5 of 5 sent"), "{watched:?}");
+    watched.failed("not-redriven", 1);
+    world.orrery(&["dead", "cancel", "slow"]).failed("campaign-final", 65);
+    world.orrery(&["dead", "pause", "nothing"]).failed("campaign-not-found", 66);
+    world.orrery(&["dead", "campaigns", "nothing"]).failed("campaign-not-found", 66);
+}

@@ -1,0 +1,96 @@
+//! A NATS that is not the embedded one: who is there is found, and who is not there is named.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use actors_host::embedded::{self, Embedded, Listening};
+use bus_client::Profile;
+
+use crate::world::{Ended, eventually, orrery, program};
+
+/// A server alone, and settings that name it.
+struct Nats {
+    directory: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+    server: Option<tokio::process::Child>,
+}
+
+impl Nats {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let runtime = tokio::runtime::Runtime::new().expect("threads");
+        let (server, Listening { nats_url, monitor_url }) = runtime.block_on(async {
+            let place = directory.path().join("server");
+            let embedded = Embedded::new(None, &place, Profile::Durable).expect("run `make tools` first");
+            embedded.start((0, 0)).await.expect("the server starts")
+        });
+        let settings = format!("[nats]\nurl = \"{nats_url}\"\nmonitor_url = \"{monitor_url}\"\n");
+        std::fs::write(directory.path().join("orrery.toml"), settings).expect("a file");
+        Self { directory, runtime, server: Some(server) }
+    }
+    fn data_dir(&self) -> &Path {
+        self.directory.path()
+    }
+    fn orrery(&self, arguments: &[&str]) -> Ended {
+        let settings = self.data_dir().join("orrery.toml");
+        let settings = settings.to_str().expect("UTF-8");
+        orrery(self.data_dir(), &[&["--config", settings], arguments].concat())
+    }
+    /// Starts a system on it, and waits until it answers.
+    fn up(&self) -> Child {
+        let child = Command::new(program())
+            .arg("--data-dir")
+            .arg(self.data_dir())
+            .arg("--config")
+            .arg(self.data_dir().join("orrery.toml"))
+            .args(["up", "--http", "127.0.0.1:0"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the binary runs");
+        eventually("the system", || self.data_dir().join("orrery.json").exists().then_some(()));
+        child
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            self.runtime.block_on(embedded::stop(server));
+        }
+    }
+}
+
+/// Where nobody is, that is said at once, and not after half a minute.
+#[test]
+fn who_is_not_there_is_named_at_once() {
+    let nats = Nats::start();
+    let began = std::time::Instant::now();
+    nats.orrery(&["run", "Report on this repository", "--repo", "/"]).failed("no-host", 69);
+    nats.orrery(&["task", "submit", "a goal", "--skill", "noop", "--json"]).failed("no-host", 69);
+    for verb in [&["verify", "--all"][..], &["events"], &["replay", "--redecide", "--all"]] {
+        nats.orrery(verb).failed("no-installation", 69);
+    }
+    assert!(began.elapsed().as_secs() < 25, "it took {:?}", began.elapsed());
+}
+
+/// The gateway of a system on a NATS of its own is found by its data directory, also when the
+/// settings name the NATS; that of another installation is not.
+#[test]
+fn the_gateway_on_the_data_directory_is_found() {
+    let nats = Nats::start();
+    let mut child = nats.up();
+    for verb in [&["task", "list", "--json"][..], &["agents", "--json"], &["dead", "list", "--json"]] {
+        nats.orrery(verb).good();
+    }
+    let lines = nats.orrery(&["doctor", "--json"]).good().lines();
+    let gateway = lines.iter().find(|line| line["check"] == "gateway").expect("a check");
+    assert_eq!(gateway["verdict"], "ok", "{gateway}");
+    let other = nats.data_dir().join("other.toml");
+    let settings = std::fs::read_to_string(nats.data_dir().join("orrery.toml")).expect("a file");
+    std::fs::write(&other, settings + "subject_prefix = \"other\"\n").expect("a file");
+    let other = other.to_str().expect("UTF-8");
+    orrery(nats.data_dir(), &["--config", other, "task", "list"]).failed("no-gateway", 69);
+    nats.orrery(&["down"]).good();
+    assert!(child.wait().expect("it was our child").success());
+    nats.orrery(&["task", "list"]).failed("no-gateway", 69);
+}

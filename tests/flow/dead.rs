@@ -1,0 +1,204 @@
+//! dead letters: everything that could not be done becomes an entry, and an entry can be worked with.
+
+mod campaign;
+mod webhook;
+
+use bus_client::{Ask, Bus, Profile};
+use bus_schemas::commands::deadletter::{Command, Entry};
+use bus_schemas::commands::probe::Command as Probe;
+use bus_schemas::commands::task::{Command as Task, Submit};
+use bus_schemas::events::deadletter::Event;
+use bus_schemas::jobs::FailureClass;
+use bus_schemas::payload::Payload;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, CommandId, EntityAddress, Key, Revision, TraceContext, upcast};
+use system_tests::raw::{Raw, dead_letter};
+use system_tests::{Server, accepted, command, eventually, probe, refused, touch, until_revision};
+
+/// A dead letter's address.
+fn letter(entry: &str) -> EntityAddress {
+    EntityAddress::new(Command::KIND, Key::parse(entry).expect("a test's key"))
+}
+
+/// The entry of a command that could not be done.
+fn entry_of(id: CommandId) -> String {
+    id.0.simple().to_string()
+}
+
+/// Everything that has happened to a dead letter.
+async fn history(bus: &Bus, entry: &str) -> Vec<Event> {
+    let stored = bus.history(&letter(entry), Revision(0), 0).await.expect("the events");
+    let read =
+        |event: &bus_schemas::record::Event| upcast::read(&event.event_type, event.schema, &event.body);
+    stored.iter().map(|stored| read(&stored.event).expect("a known event")).collect()
+}
+
+/// Waits until the last event of a dead letter is as wanted.
+async fn until(bus: &Bus, entry: &str, what: &str, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+    eventually(&format!("`{entry}` to be {what}"), || async {
+        let history = history(bus, entry).await;
+        history.last().is_some_and(&wanted).then_some(history)
+    })
+    .await
+}
+
+fn redrive() -> Command {
+    Command::Redrive { by: "ada".into(), reason: "mended".into(), campaign: None }
+}
+
+fn edit(body: &Probe, to: Option<EntityAddress>) -> Command {
+    let payload = Payload::of(&Body::json(body)).expect("it is small");
+    Command::Edit { payload, to, by: "ada".into(), reason: "mended".into() }
+}
+
+/// A poison command; its entry.
+async fn poison(bus: &Bus, key: &str) -> String {
+    let poison = command(key, &Probe::Panic);
+    assert_eq!(refused(bus, &poison).await, "poison");
+    dead_letter(bus, poison.id).await;
+    entry_of(poison.id)
+}
+
+/// Goal: nothing that could not be done is lost, and none of it holds up others. Method: a refused, a
+/// poison and a malformed command are handed over, to keys that are paths too, each between good ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_done_becomes_an_entry_and_blocks_nobody() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let (raw, bus) = (Raw::connect(&server).await, host.bus());
+    let cancel = r#"{"type":"cancel"}"#;
+    let cases = [
+        ("refused", "task.nobody", cancel, "refused"),
+        ("below", "task.nobody.step", cancel, "refused"),
+        ("poison", "probe.p", r#"{"type":"panic"}"#, "poison"),
+        ("malformed", "probe.p", r#"{"type":"fly"}"#, "malformed-command"),
+    ];
+    for (revision, (name, to, body, class)) in (1..).zip(cases) {
+        let headers = [("Orrery-Command-Id", name), ("Orrery-Caller", "a shop")];
+        raw.store(&format!("orrery.do.{to}"), &headers, body).await.expect("it is stored");
+        raw.store("orrery.do.probe.p", &[], r#"{"type":"touch"}"#).await.expect("it is stored");
+        until_revision(bus, &probe("p"), Revision(revision)).await;
+        let Entry { class: found, kind, key, payload, caller, reason, .. } =
+            dead_letter(bus, CommandId::from_text(name)).await;
+        assert_eq!((found.as_str(), format!("{kind}.{key}").as_str()), (class, to), "{reason}");
+        assert_eq!(payload.map(|payload| payload.content).as_deref(), Some(body), "{name}");
+        assert_eq!(caller.as_deref(), Some("a shop"), "{name}");
+        assert!(class != "refused" || reason.starts_with("task-not-found: "), "{reason}");
+    }
+    // Who asked was told, and needs no entry.
+    let ask = command("nobody", &Task::Cancel { reason: String::new(), by: String::new() });
+    assert_eq!(refused(bus, &ask).await, "task-not-found");
+    accepted(bus, &touch("p")).await;
+    assert!(history(bus, &entry_of(ask.id)).await.is_empty());
+    host.stop().await;
+}
+
+/// Goal: what was wrong is mended where it lies, and belongs to its request for ever. Method: poison
+/// with a correlation and a trace, edited and redriven; the event that comes of it names both.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_letter_is_redriven_under_its_own_request() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let request = CommandId::from_text("the request");
+    let poison = Ask { correlation: Some(request), trace, ..command("p", &Probe::Panic) };
+    assert_eq!(refused(bus, &poison).await, "poison");
+    let entry = entry_of(poison.id);
+    dead_letter(bus, poison.id).await;
+    let mended = Probe::Touch { note: "mended".into() };
+    accepted(bus, &command(&entry, &edit(&mended, Some(probe("q"))))).await;
+    let order = command(&entry, &redrive());
+    accepted(bus, &order).await;
+    let history = until(bus, &entry, "redriven", |event| matches!(event, Event::Redriven { .. })).await;
+    assert_eq!(history.len(), 4, "{history:?}");
+    let Event::Recorded { entry: recorded } = &history[0] else { panic!("{history:?}") };
+    assert_eq!(recorded.payload, Payload::of(&poison.body), "the original stays");
+    until_revision(bus, &probe("q"), Revision(1)).await;
+    let touched = bus.history(&probe("q"), Revision(0), 0).await.unwrap().remove(0);
+    assert_eq!(touched.correlation, Some(request));
+    let trace = |traceparent: &Option<String>| traceparent.clone().unwrap_or_default()[3..35].to_owned();
+    assert_eq!(trace(&touched.traceparent), "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert!(bus.history(&probe("p"), Revision(0), 0).await.unwrap().is_empty());
+    assert_eq!(refused(bus, &command(&entry, &redrive())).await, "not-waiting");
+    // The answer of an ask that is repeated is the first one, and nothing is sent twice.
+    accepted(bus, &order).await;
+    accepted(bus, &touch("q")).await;
+    until_revision(bus, &probe("q"), Revision(2)).await;
+    host.stop().await;
+}
+
+/// Goal: a redrive can not go on for ever, and makes no second entry. Method: a command that its
+/// entity always refuses, redriven until that is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_again_waits_again_until_the_limit() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    let cancel = command("nobody", &Task::Cancel { reason: String::new(), by: String::new() });
+    bus.hand_over(&cancel).await.unwrap();
+    dead_letter(bus, cancel.id).await;
+    let entry = entry_of(cancel.id);
+    for number in 1..=10 {
+        accepted(bus, &command(&entry, &redrive())).await;
+        eventually(&format!("the end of redrive {number}"), || async {
+            (history(bus, &entry).await.len() == 1 + 2 * number).then_some(())
+        })
+        .await;
+        let last = history(bus, &entry).await.pop();
+        assert!(matches!(&last, Some(Event::Returned { code, .. }) if code == "task-not-found"), "{last:?}");
+    }
+    assert_eq!(refused(bus, &command(&entry, &redrive())).await, "redrive-limit");
+    let dead = bus.state_of(&bus.topology().dead()).await.unwrap();
+    assert_eq!(dead.messages, 1, "no redrive left a letter of its own");
+    accepted(bus, &command(&entry, &Command::Drop { by: "ada".into(), reason: "enough".into() })).await;
+    host.stop().await;
+}
+
+/// Tells a task what its agent would, up to the report on its attempt.
+async fn begin(bus: &Bus, key: &str, attempt: u32) {
+    let agent = Key::parse("nobody").expect("a constant");
+    eventually(&format!("attempt {attempt}"), || async {
+        accepted(bus, &command(key, &Task::Assign { agent: agent.clone(), attempt })).await;
+        let start = command(key, &Task::StartJob { attempt, worker: "w".into() });
+        matches!(bus.ask(&start, system_tests::PATIENCE).await, Ok(bus_schemas::Reply::Accepted { .. }))
+            .then_some(())
+    })
+    .await;
+}
+
+fn failed(attempt: u32) -> Task {
+    let (code, message) = ("broken".to_owned(), "it went wrong".to_owned());
+    Task::FailJob { attempt, class: FailureClass::Permanent, code, message, hint: None }
+}
+
+/// Goal: a failed task is one entry, however often it fails, and the entry knows when it is done.
+/// Method: it fails, is redriven and fails again, is redriven and completed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_task_is_one_entry_until_it_is_done() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    accepted(bus, &command("t", &Task::Submit(Submit::new("a goal")))).await;
+    begin(bus, "t", 1).await;
+    accepted(bus, &command("t", &failed(1))).await;
+    until(bus, "t-1", "recorded", |event| matches!(event, Event::Recorded { .. })).await;
+    accepted(bus, &command("t-1", &redrive())).await;
+    begin(bus, "t", 2).await;
+    let history =
+        until(bus, "t-1", "on its way", |event| matches!(event, Event::RedriveStarted { .. })).await;
+    assert_eq!(history.len(), 2, "not done yet: {history:?}");
+    accepted(bus, &command("t", &failed(2))).await;
+    until(bus, "t-1", "back", |event| matches!(event, Event::Returned { .. })).await;
+    accepted(bus, &command("t-1", &redrive())).await;
+    begin(bus, "t", 3).await;
+    let complete =
+        Task::CompleteJob { attempt: 3, artifacts: vec![], result: serde_json::Value::Null, plan: None };
+    accepted(bus, &command("t", &complete)).await;
+    let history = until(bus, "t-1", "redriven", |event| matches!(event, Event::Redriven { .. })).await;
+    assert_eq!(history.len(), 5, "{history:?}");
+    for attempt in [2, 3] {
+        assert!(self::history(bus, &format!("t-{attempt}")).await.is_empty(), "there is one entry");
+    }
+    host.stop().await;
+}
