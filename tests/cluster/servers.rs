@@ -66,6 +66,9 @@ impl Cluster {
             cluster.restart(index);
         }
         cluster.all_healthy().await;
+        // A server is healthy before the leader knows that it may hold copies of streams.
+        let config = cluster.config();
+        eventually("the servers to take streams", || async { Bus::connect(&config).await.ok() }).await;
         cluster
     }
 

@@ -3,6 +3,7 @@
 
 use actors_host::telemetry::{self, Logs};
 use actors_host::{Config, Running, StartError};
+use actors_runtime::lease::chain;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The process ends with this when it can not start.
@@ -44,8 +45,7 @@ fn outcome(started: Result<(), StartError>) -> serde_json::Value {
     match started {
         Ok(()) => serde_json::json!({ "ready": true }),
         Err(error) => {
-            let error = (error.code(), error.to_string());
-            serde_json::json!({ "ready": false, "code": error.0, "message": error.1 })
+            serde_json::json!({ "ready": false, "code": error.code(), "message": chain(&error) })
         }
     }
 }

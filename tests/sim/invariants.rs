@@ -179,6 +179,9 @@ impl Audit {
             match turn.entity.kind.as_str() {
                 "task" => self.attempt_counted_once(&turn.entity.key, event, coverage)?,
                 "broker" => self.capacity_never_exceeded(&turn.entity.key, event, coverage)?,
+                "deadletter" if event.event_type == "redriven" => coverage.note(Reached::LetterRedriven),
+                "deadletter" if event.event_type == "returned" => coverage.note(Reached::LetterReturned),
+                "campaign" if event.event_type == "completed" => coverage.note(Reached::CampaignCompleted),
                 "schedule" if event.event_type == "fired" => {
                     coverage.note(Reached::ScheduleFired);
                 }

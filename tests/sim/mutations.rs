@@ -7,6 +7,7 @@ use bus_schemas::jobs::FailureClass;
 
 use crate::coverage::Coverage;
 use crate::faults::Defect;
+use crate::invariants::end::letter_is_settled;
 use crate::invariants::work::{LaneAudit, TaskAudit};
 use crate::registry;
 use crate::world::{self, run};
@@ -133,6 +134,18 @@ fn a_timer_that_fires_again_is_noticed() {
 #[test]
 fn a_dead_letter_that_is_not_stored_is_noticed() {
     is_noticed(Defect::DeadLettersNotStored, "dead_letters_are_kept");
+}
+
+/// No defect of the surroundings loses what came of a redrive: it is mail, and `mail_arrives`.
+#[test]
+fn a_dead_letter_that_stays_on_its_way_is_noticed() {
+    let state = |status: &str| serde_json::json!({"status": status});
+    for settled in ["waiting", "redriven", "dropped"] {
+        letter_is_settled(&state(settled), false).expect("it is settled");
+    }
+    letter_is_settled(&state("redriving"), true).expect("its task goes on");
+    let noticed = letter_is_settled(&state("redriving"), false).expect_err("nobody settles it");
+    assert_eq!(noticed.invariant, "dead_letters_are_conserved");
 }
 
 #[test]

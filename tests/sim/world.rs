@@ -262,7 +262,9 @@ impl World {
         while !(step.is_multiple_of(REST_LOOK_STEPS) && self.unrest().is_none()) {
             if *step == last {
                 let unrest = self.unrest().unwrap_or_default();
-                return hold(false, "every_open_task_moves", || format!("no rest: {unrest}"));
+                let open =
+                    self.audit.open_task().map(|task| format!("; {task}, is open")).unwrap_or_default();
+                return hold(false, "every_open_task_moves", || format!("no rest: {unrest}{open}"));
             }
             *step += 1;
             self.step()?;

@@ -61,12 +61,13 @@ const EDGES: [(&str, &[&str]); 12] = [
 pub const KNOW_NATS: [&str; 4] = ["bare-loop", "bus-client", "orrery-bench", "system-tests"];
 
 /// What a pure crate may use of others: data, its encoding, its hash, and the calendar.
-const PURE_MAY_USE: [&str; 13] = [
+const PURE_MAY_USE: [&str; 14] = [
     "blake3",
     "bytes",
     "chrono",
     "croner",
     "rmp-serde",
+    "rpds",
     "schemars",
     "serde",
     "serde_bytes",

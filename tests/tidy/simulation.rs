@@ -23,18 +23,11 @@ fn is_small(byte: u8) -> bool {
     byte.is_ascii_lowercase()
 }
 
-/// The names between two such quotes in these lines.
-fn quoted<'a>(lines: impl Iterator<Item = &'a str>, quote: char) -> BTreeSet<String> {
-    lines
-        .flat_map(|line| line.split(quote).skip(1).step_by(2))
-        .filter(|word| is_name(word))
-        .map(str::to_owned)
-        .collect()
-}
-
 /// The names in the first column of a table.
 fn first_column<'a>(rows: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
-    quoted(rows.filter_map(|row| row.strip_prefix("| ")?.split(" | ").next()), '`')
+    let cells = rows.filter_map(|row| row.strip_prefix("| ")?.split(" | ").next());
+    let words = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    words.filter(|word| is_name(word)).map(str::to_owned).collect()
 }
 
 /// The names in the table of a section.
@@ -48,9 +41,21 @@ fn listed(file: &File) -> BTreeSet<String> {
     first_column(file.text.lines().filter_map(|line| line.strip_prefix("//! ")))
 }
 
-/// The names that code holds as strings; comments are left out.
+/// The names that code holds as strings; comments are left out, and so are fields of a state, as in
+/// `state["under_way"]`.
 fn checked(file: &File) -> BTreeSet<String> {
-    quoted(file.text.lines().filter(|line| !line.trim_start().starts_with("//")), '"')
+    let mut names = BTreeSet::new();
+    for line in file.text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        let parts: Vec<&str> = line.split('"').collect();
+        for around in parts.windows(3).step_by(2) {
+            let [before, word, after] = around else { continue };
+            let is_field = before.ends_with('[') && after.starts_with(']');
+            if is_name(word) && !is_field {
+                names.insert((*word).to_owned());
+            }
+        }
+    }
+    names
 }
 
 /// Tells what of `wanted` a place does not have, and what it has beside that.
@@ -78,7 +83,7 @@ fn every_invariant_is_told_and_shown_to_bite() {
 
     let page = "| `not_this` | x |\n## The simulation\n| `one_name` | about `other_name` |\n## Next\n| `nor_this` |\n";
     let table = "//! | `one_name`, `two_names` | at `no_place` |\n// | `three_names` |\n";
-    let code = "hold(true, \"one_name\", || \"a text with under_score\");\n// \"two_names\"\nviolated(\"UPPER_CASE\");\n";
+    let code = "hold(true, \"one_name\", || \"a text with under_score\");\n// \"two_names\"\nviolated(\"UPPER_CASE\", state[\"a_field\"]);\n";
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
     assert_eq!(told(&File::specimen("x.md", page)), names(&["one_name"]));
     assert_eq!(listed(&File::specimen("x.rs", table)), names(&["one_name", "two_names"]));

@@ -106,6 +106,9 @@ pub(super) fn count(from: impl Read) -> Result<Held> {
             held.totals.first_sequence = state.first_sequence;
             held.totals.last_sequence = state.last_sequence;
         } else if entry.sequence > 0 {
+            if held.totals.messages == 0 {
+                held.totals.first_sequence = entry.sequence;
+            }
             held.totals.messages += 1;
             held.totals.bytes += entry.content.len() as u64;
             held.unfinished = match entry.batch() {

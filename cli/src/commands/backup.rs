@@ -5,15 +5,20 @@
 //!
 //! 1. What derives from the logs comes first: entity snapshots, then the event stream (a snapshot
 //!    names a place in it, so the stream must not end before that place), jobs, dead letters and the
-//!    partitions' snapshots. The server may show the event stream in the middle of a batch, whose mark
-//!    says that all of it is there: half a batch is left out. The inbox belongs here as well: a command that is trimmed later is in
-//!    the logs, which are read later.
+//!    partitions' snapshots. The inbox belongs here as well: a command that is trimmed later is in the
+//!    logs, which are read later. The server may show the event stream in the middle of a batch, whose
+//!    mark says that all of it is there: half a batch is left out.
 //! 2. Then the logs, each up to a cut. Mail ties them together: a receiver's log says how far it has
 //!    applied a sender's mail, a sender's how far its mail was received, and either is wrong without
 //!    the other. [`cut`] finds the earliest places behind the current ends at which all of them
 //!    agree; mail that is on its way there is sent again from the sender's log, as after any crash.
 //!    Everything acknowledged before the backup began is before the cut.
 //! 3. Blobs come last: they are stored before the record that names them.
+//!
+//! The server sends a stream's messages up to the last one that there was when it was asked, without
+//! those that are deleted while it sends. Of logs and events none is; others may lack what was
+//! trimmed, taken or replaced meanwhile, which later steps have. Snapshots of entities are asked for
+//! again then, for an archived entity needs its own.
 //!
 //! Three things are set right by the restore. Jobs and dead letters of records that were not out when
 //! their streams were taken are published again: a job may come twice, as after any crash. The inbox
@@ -28,7 +33,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bus_client::Bus;
-use bus_client::backup::Totals;
+use bus_client::backup::{Snapshot, Totals};
 use bus_schemas::record::CommitRecord;
 use bus_schemas::{LogSequence, PartitionId};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -40,6 +45,10 @@ use super::archive;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 use crate::session::Session;
+
+/// How often entity snapshots are asked for until none was replaced meanwhile: a bucket of them is
+/// sent in less time than hosts take between two of one entity, and what lacks costs the longer way.
+const TRIES_MAX: u32 = 5;
 
 /// Where to.
 #[derive(Debug, clap::Args)]
@@ -191,13 +200,34 @@ impl<'a> Backup<'a> {
 
     /// A stream into a file of its name; a log only up to its cut.
     async fn stream(&mut self, name: &str, upto: Option<LogSequence>) -> Result<StreamFile, Failure> {
-        let file = format!("{name}.stream");
-        let path = self.directory.join(&file);
+        let topology = self.bus.topology();
+        let whole = upto.is_some() || name == topology.events();
+        let again = name == format!("KV_{}", topology.snapshots());
+        let path = self.directory.join(file_name(name));
+        let mut tries = 1..TRIES_MAX;
+        loop {
+            let (stored, snapshot) = self.file(name, &path).await?;
+            let held = manifest::held(&path)?;
+            let lacks = snapshot.totals.messages.saturating_sub(held.totals.messages);
+            if lacks > 0 && whole {
+                return Err(manifest::lacking(&path, &format!("{lacks} messages are missing")));
+            }
+            if lacks > 0 && again && tries.next().is_some() {
+                std::fs::remove_file(&path).map_err(|error| manifest::unwritable(&path, &error))?;
+                continue;
+            }
+            let end = held.totals.last_sequence.saturating_sub(held.unfinished);
+            let restored = cut_off(held.totals, upto.map_or(end, |upto| upto.0.min(end)));
+            return Ok(StreamFile { stored, snapshot, restored });
+        }
+    }
+
+    async fn file(&self, name: &str, path: &Path) -> Result<(Stored, Snapshot), Failure> {
         let expected = self.bus.totals(name).await?.map_or(0, |totals| totals.bytes);
         self.bar.set_prefix(name.to_owned());
         self.bar.set_length(expected);
         self.bar.set_position(0);
-        let mut writer = manifest::Writer::create(&path)?;
+        let mut writer = manifest::Writer::create(path)?;
         let bar = self.bar.clone();
         let taken = self.bus.snapshot_stream(name, &mut writer, move |bytes| bar.inc(bytes)).await;
         let snapshot = match (taken, writer.failure()) {
@@ -205,11 +235,7 @@ impl<'a> Backup<'a> {
             (Err(_), Some(failure)) => return Err(failure),
             (Err(error), None) => return Err(error.into()),
         };
-        let stored = writer.finish(&file)?;
-        let unfinished = manifest::holds(&path, &snapshot)?;
-        let whole = snapshot.totals.last_sequence.saturating_sub(unfinished);
-        let restored = cut_off(snapshot.totals, upto.map_or(whole, |upto| upto.0.min(whole)));
-        Ok(StreamFile { stored, snapshot, restored })
+        Ok((writer.finish(&file_name(name))?, snapshot))
     }
 
     async fn partition_snapshot(&self, partition: PartitionId) -> Result<Option<Stored>, Failure> {
@@ -221,6 +247,10 @@ impl<'a> Backup<'a> {
             Err(error) => Err(manifest::unwritable(&self.directory.join(&name), &error)),
         }
     }
+}
+
+fn file_name(stream: &str) -> String {
+    format!("{stream}.stream")
 }
 
 /// What is left of a stream when it ends at a place. What is cut off has no gaps: a log never has any,

@@ -232,7 +232,9 @@ async fn put_back(
     })?;
     let mut snapshot = stream.snapshot.clone();
     snapshot.config["num_replicas"] = bus.profile().replicas().into();
-    let wanted = (stream.restored != snapshot.totals).then_some(stream.restored);
+    let (now, then) = (stream.restored, snapshot.totals);
+    let differs_from_file = (now.messages, now.last_sequence) != (then.messages, then.last_sequence);
+    let wanted = differs_from_file.then_some(now);
     bus.restore_stream(&snapshot, wanted, BufReader::new(file), |bytes| bar.inc(bytes)).await?;
     let found = bus.totals(stream.name()).await?.unwrap_or_default();
     // A server counts the first sequence of an empty stream in its own way.

@@ -20,6 +20,8 @@ use crate::session::Session;
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Verb {
     /// Print a document with its version; durations are text, such as `30s`
+    // `--version` means the document's here, and not the program's.
+    #[command(disable_version_flag = true)]
     Get {
         /// `breakers`, `lanes`, `limits` or `retry`
         name: String,
@@ -48,6 +50,7 @@ pub enum Verb {
         /// `breakers`, `lanes`, `limits` or `retry`
         name: String,
         /// Which; 0 for the defaults
+        #[arg(id = "which", value_name = "VERSION")]
         version: u64,
         /// Why
         #[arg(long)]

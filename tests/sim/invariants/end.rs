@@ -46,6 +46,12 @@ impl World {
     }
 }
 
+/// A dead letter at rest waits, is redriven or is dropped, or is on its way with a task that is open.
+pub fn letter_is_settled(state: &Value, waits_for_a_task: bool) -> Check {
+    let settled = ["waiting", "redriven", "dropped"].iter().any(|word| state["status"] == *word);
+    hold(settled || waits_for_a_task, "dead_letters_are_conserved", || format!("a dead letter: {state}"))
+}
+
 impl Audit {
     /// Every command that was acknowledged as accepted is in a log. That it is there once is
     /// `no_double`.
@@ -94,20 +100,16 @@ impl Audit {
         for (entity, instance) in &self.entities {
             let state = instance.state();
             match entity.kind.as_str() {
-                "deadletter" => {
-                    let settled =
-                        ["waiting", "redriven", "dropped"].iter().any(|word| state["status"] == *word);
-                    hold(settled || self.waits_for_a_task(&state), name, || format!("`{entity}`: {state}"))?;
-                }
+                "deadletter" => letter_is_settled(&state, self.waits_for_a_task(&state))?,
                 "campaign" => {
-                    let under_way = state["under_way"].as_array().map_or(0, Vec::len);
-                    let redriving = state["under_way"].as_array().into_iter().flatten().all(|entry| {
+                    for entry in state["under_way"].as_array().into_iter().flatten() {
                         let key = entry.as_str().and_then(|text| Key::parse(text).ok());
                         let letter = key.map(|key| EntityAddress::new(Kind::from_static("deadletter"), key));
-                        let state = letter.and_then(|letter| self.state_of(&letter)).unwrap_or_default();
-                        self.waits_for_a_task(&state)
-                    });
-                    hold(under_way == 0 || redriving, name, || format!("`{entity}`: {state}"))?;
+                        let letter = letter.and_then(|letter| self.state_of(&letter)).unwrap_or_default();
+                        hold(self.waits_for_a_task(&letter), name, || {
+                            format!("`{entity}` waits for {entry}")
+                        })?;
+                    }
                 }
                 _ => {}
             }

@@ -244,7 +244,10 @@ impl Audit {
                     let (correlation, trace) = (turn.command.correlation, turn.command.trace);
                     instance.begin(Origin { correlation, trace });
                 }
+                // The last mail of a redriven command tells its dead letter what came of it.
+                let told = usize::from(is_redriven(turn));
                 let sends = turn.sends.iter().map(|mail| (&mail.to, &mail.command.body));
+                let sends = sends.take(turn.sends.len().saturating_sub(told));
                 let timers = turn.timers.iter().map(|timer| format!("{timer:?}"));
                 turn.refusal.is_none()
                     && again.events == turn.events
@@ -253,11 +256,19 @@ impl Audit {
                     && again.jobs.iter().map(|job| &job.id).eq(turn.jobs.iter().map(|job| &job.id))
             }
             Err(TurnError::Refused(refusal)) => turn.refusal == Some(refusal),
-            Err(TurnError::Malformed(_) | TurnError::Poison(_) | TurnError::Broken(_)) => turn.dead.is_some(),
+            Err(TurnError::Malformed(_) | TurnError::Poison(_) | TurnError::Broken(_)) => {
+                turn.dead.is_some() != is_redriven(turn)
+            }
         };
         let revision = turn.events.last().map_or(instance.revision(), |event| event.revision);
         hold(alike && revision == instance.revision(), "commands_decide_alike", || {
             format!("deciding {} of `{}` again leads to something else", turn.command.id, turn.entity)
         })
     }
+}
+
+/// Whether a dead letter sent this command, and is told what came of it.
+fn is_redriven(turn: &Turn) -> bool {
+    let by_letter = turn.command.caller.as_ref().is_some_and(|caller| caller.starts_with("deadletter/"));
+    matches!(turn.source, Source::Mail(..)) && turn.command.cause.is_some() && by_letter
 }

@@ -19,42 +19,49 @@ pub(super) enum Asked {
 
 /// Words, in any form, of what a report has and of asking for it.
 const TOPICS: &str = "account activity analyse analysis analyze architecture assess assessment attention audit \
-    author authorship check churn code codebase comment commit committer complexity composition config \
-    configuration configure contribute contribution contributor count dependency describe description digest \
-    directory doc documentation documented examine explain explore factor file fixme folder function git hack health history \
-    hotspot inspect installation inventory investigate issue knowledge language layout licence license line loc look \
-    maintainer manifest module note outdated overview owner package people project purpose quality readme repo \
-    report repository review risk scan setup software source stat statistic structure study summarise summarize \
-    summary survey team technology test testing tests todo tool understand usage xxx";
+    author authorship check churn code codebase comment commit committer complexity composition \
+    config configuration configure contribute contribution contributor count dependency describe \
+    description digest directory doc documentation documented examine explain explore factor \
+    file fixme folder function git hack health history hotspot inspect installation inventory \
+    investigate issue knowledge language layout licence license line loc look maintainer \
+    manifest module note outdated overview owner package people project purpose quality readme \
+    repo report repository review risk scan setup software source stat statistic structure study \
+    summarise summarize summary survey team technology test testing tests todo tool understand \
+    usage xxx";
 
 /// Words that point at the repository, in a question.
 const POINTERS: [&str; 9] = ["this", "it", "its", "here", "these", "that", "there", "they", "we"];
 
 /// How a question begins.
-const QUESTION_WORDS: &str =
-    "are can could did do does has have how is should was were what when where which who whom whose why will";
+const QUESTION_WORDS: &str = "are can could did do does has have how is should was were what when where which who whom \
+    whose why will";
 
 /// What somebody is asked to do to a thing. Nobody here can.
-const CHANGES: &str = "add adjust apply approve bake book build bump buy call change clean close commit compile convert \
-    cook copy correct create cut debug decrease delete deploy design develop disable document draw drop eliminate email \
-    enable encrypt erase execute extend fix format implement improve increase initialise initialize insert install \
-    integrate invent kill launch merge migrate modernise modernize modify move open optimise optimize order patch pay \
-    plan play post print program publish pull push rebase reduce refactor release remind remove rename reorganise \
-    reorganize repair replace reply reset resolve restart restore restructure reverse revert rewrite roll run save \
-    schedule send set shrink simplify sing solve split squash start stop submit tag test tidy translate tweet uninstall \
-    update upgrade upload use";
+const CHANGES: &str = "add adjust apply approve bake book build bump buy call change clean close commit compile \
+    convert cook copy correct create cut debug decrease delete deploy design develop disable \
+    document draw drop eliminate email enable encrypt erase execute extend fix format implement \
+    improve increase initialise initialize insert install integrate invent kill launch merge \
+    migrate modernise modernize modify move open optimise optimize order patch pay plan play \
+    post print program publish pull push rebase reduce refactor release remind remove rename \
+    reorganise reorganize repair replace reply reset resolve restart restore restructure reverse \
+    revert rewrite roll run save schedule send set shrink simplify sing solve split squash start \
+    stop submit tag test tidy translate tweet uninstall update upgrade upload use";
+
+/// Those that are nouns too: they ask for a change when the thing follows, or nothing does.
+const NOUNS_TOO: &str = "build change commit design document draw format merge open order patch plan print release \
+    schedule tag test use";
 
 /// Verbs that make something: what they make must be a kind of report.
 const MAKES: [&str; 11] = [
     "build", "compile", "compose", "create", "draft", "draw", "generate", "make", "prepare", "produce",
     "write",
 ];
-const PRODUCTS: &str = "account analysis assessment audit chart count description digest diagram inventory list note \
+const PRODUCTS: &str = "account analysis assessment audit chart count description diagram digest inventory list note \
     overview report review statistic statistics stats summary survey table";
 
 /// Words before the verb of a request.
-const POLITE: &str = "also and can could go help hey hi i kindly let lets like me need now please then to us want we \
-    will would you";
+const POLITE: &str = "also and can could go help hey hi i kindly let lets like me need now please then to us want \
+    we will would you";
 
 /// Words that follow a verb and come before what it is done to.
 const OBJECTS: &str =
@@ -88,14 +95,17 @@ const POINTING_WORDS_MAX: usize = 6;
 /// Whether a request, or a part of it that begins anew, is to do something rather than to tell something.
 fn asks_for_a_change(request: &[&str]) -> bool {
     let products = request.iter().any(|word| forms(word).any(|form| one_of(PRODUCTS, &form)));
-    let verbs = request.iter().enumerate().filter(|(at, _)| {
-        let begins = *at == 0;
-        let goes_on = *at > 0
-            && matches!(request[at - 1], "and" | "then" | "or" | "also" | "please" | "but")
-            && request.get(at + 1).is_some_and(|next| one_of(OBJECTS, next));
-        begins || goes_on
+    let mut verbs = request.iter().enumerate().filter(|(at, word)| {
+        let next = request.get(at + 1);
+        let thing_follows = next.is_some_and(|next| one_of(OBJECTS, next));
+        match at.checked_sub(1).and_then(|before| request.get(before)) {
+            None => thing_follows || next.is_none() || !one_of(NOUNS_TOO, word),
+            Some(before) => {
+                thing_follows && matches!(*before, "and" | "then" | "or" | "also" | "please" | "but")
+            }
+        }
     });
-    verbs.into_iter().any(|(_, verb)| match MAKES.contains(verb) {
+    verbs.any(|(_, verb)| match MAKES.contains(verb) {
         true => !products,
         false => is_change(verb),
     })
@@ -139,6 +149,9 @@ mod tests {
             "I want an inventory of all files",
             "analyse the codebase",
             "bus factor",
+            "Test coverage",
+            "commit history of the last year",
+            "build instructions and documentation",
             "Bericht über dieses Repository",
         ] {
             assert_eq!(asked(goal), Asked::Report, "{goal:?}");

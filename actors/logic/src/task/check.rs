@@ -40,12 +40,14 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
             format!("`attempts_max` must be 1 to {ATTEMPTS_MAX}, is {}", submission.attempts_max),
         ));
     }
-    for (code, what, text) in
-        [("invalid-skill", "the skill", &submission.skill), ("invalid-owner", "the owner", &submission.owner)]
-    {
-        if !(1..=NAME_BYTES_MAX).contains(&text.len()) {
-            return Err(Refusal::new(code, length(what, NAME_BYTES_MAX, text.len())));
-        }
+    let fits = |text: &str| (1..=NAME_BYTES_MAX).contains(&text.len());
+    if !fits(&submission.skill) {
+        let message = length("the skill", NAME_BYTES_MAX, submission.skill.len());
+        return Err(Refusal::new("invalid-skill", message));
+    }
+    if !fits(&submission.owner) {
+        let message = length("the owner", NAME_BYTES_MAX, submission.owner.len());
+        return Err(Refusal::new("invalid-owner", message));
     }
     if let Some(deadline) = submission.deadline.filter(|deadline| *deadline <= now) {
         return Err(Refusal::new(

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use bus_client::backup::{Snapshot, Totals, count};
+use bus_client::backup::{Held, Snapshot, Totals, count};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, exit};
@@ -170,18 +170,17 @@ impl Stored {
     }
 }
 
-/// Whether a stream's file holds what the server said that it would, and how many of its last messages
-/// are half an atomic batch.
-pub fn holds(path: &Path, snapshot: &Snapshot) -> Result<u64, Failure> {
+/// What a stream's file holds, after it was read back.
+pub fn held(path: &Path) -> Result<Held, Failure> {
     let file = File::open(path).map_err(|error| unwritable(path, &error))?;
-    let reason = match count(BufReader::with_capacity(BUFFER_BYTES, file)) {
-        Ok(found) if found.totals.messages == snapshot.totals.messages => return Ok(found.unfinished),
-        Ok(found) => format!("it holds {} messages of {}", found.totals.messages, snapshot.totals.messages),
-        Err(error) => error.to_string(),
-    };
-    Err(Failure::new("backup-unreadable", format!("reading `{}` back: {reason}", path.display()))
+    count(BufReader::with_capacity(BUFFER_BYTES, file)).map_err(|error| lacking(path, &error.to_string()))
+}
+
+/// A stream's file that does not hold what the server said that it would.
+pub fn lacking(path: &Path, reason: &str) -> Failure {
+    Failure::new("backup-unreadable", format!("reading `{}` back: {reason}", path.display()))
         .next("take the backup again; `orrery doctor` says whether the server is of a known version")
-        .exit(exit::DATA))
+        .exit(exit::DATA)
 }
 
 /// A file that is being written.
