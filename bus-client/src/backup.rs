@@ -75,7 +75,7 @@ struct ApiError {
 /// An answer that may be a refusal.
 fn accepted(doing: &str, payload: &[u8]) -> Result<Value, Error> {
     let answer: Value = serde_json::from_slice(payload).map_err(|error| Error::call(doing, error))?;
-    match answer.get("error").map(|error| ApiError::deserialize(error)) {
+    match answer.get("error").map(ApiError::deserialize) {
         None => Ok(answer),
         Some(Ok(error)) => Err(Error::call(doing, error.description)),
         Some(Err(error)) => Err(Error::call(doing, error)),

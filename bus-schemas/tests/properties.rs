@@ -82,6 +82,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         code,
         message,
         hint,
+        dependency: None,
     })
 }
 fn submit() -> impl Strategy<Value = Submit> {

@@ -74,9 +74,9 @@ async fn turns_of(bus: &Bus, ask: &Ask) -> Vec<Turn> {
 
 /// Sends a command to a host that dies at `place` when it commits the command. What the caller heard
 /// until then, the turns that are in the log then, and the answer to the repeat of another host.
-async fn dies_at(place: &str) -> (Vec<Message>, Vec<Turn>, Bytes) {
+async fn dies_at(place: &str, pass: u32) -> (Vec<Message>, Vec<Turn>, Bytes) {
     let server = Server::start(Profile::Durable).await;
-    let place = format!("{place}:{FIRST_COMMAND}:{}", STANDS.as_millis());
+    let place = format!("{place}:{pass}:{}", STANDS.as_millis());
     let mut host = Process::begin(&server, "host", false, Some(&place)).until_ready().await;
     let bus = server.bus().await;
     let mut caller = Caller::connect(&server).await;
@@ -102,7 +102,7 @@ async fn dies_at(place: &str) -> (Vec<Message>, Vec<Turn>, Bytes) {
 /// nothing, and the repeat is done once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_dies_before_the_append_has_told_nobody() {
-    let (heard, logged, _) = dies_at("before-append").await;
+    let (heard, logged, _) = dies_at("before-append", FIRST_COMMAND).await;
     assert!(heard.is_empty(), "answered before the commit: {heard:?}");
     assert!(logged.is_empty(), "{logged:?}");
 }
@@ -111,8 +111,18 @@ async fn a_host_that_dies_before_the_append_has_told_nobody() {
 /// append and before the answer; the log holds the command once, and the repeat gets its first answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_dies_after_the_append_leaves_its_answer() {
-    let (heard, logged, answer) = dies_at("after-append").await;
+    let (heard, logged, answer) = dies_at("after-append", FIRST_COMMAND).await;
     assert!(heard.is_empty(), "the answer is sent behind this place: {heard:?}");
     assert_eq!(logged.len(), 1, "{logged:?}");
     assert_eq!(logged[0].reply, answer);
+}
+
+/// Goal: silence in the tests above is no deafness. Method: the host stands still and dies behind its
+/// first answer; the caller has heard it meanwhile, and it is what the log says.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_sent_is_heard_while_the_host_stands_still() {
+    let (heard, logged, answer) = dies_at("after-reply", 1).await;
+    let heard: Vec<_> = heard.into_iter().map(|message| message.payload).collect();
+    assert_eq!(heard, [answer]);
+    assert_eq!(logged.len(), 1, "{logged:?}");
 }

@@ -169,7 +169,7 @@ async fn begin(bus: &Bus, key: &str, attempt: u32) {
 
 fn failed(attempt: u32) -> Task {
     let (code, message) = ("broken".to_owned(), "it went wrong".to_owned());
-    Task::FailJob { attempt, class: FailureClass::Permanent, code, message, hint: None }
+    Task::FailJob { attempt, class: FailureClass::Permanent, code, message, hint: None, dependency: None }
 }
 
 /// Goal: a failed task is one entry, however often it fails, and the entry knows when it is done.

@@ -163,8 +163,13 @@ fn key(text: &str) -> Key {
 fn an_attempt_that_ends_twice_is_noticed() {
     let mut audit = TaskAudit::default();
     let mut tell = |event| audit.event(&key("t"), &event, &mut Coverage::default());
-    let failure =
-        Failure { class: FailureClass::Transient, code: "x".into(), message: "x".into(), hint: None };
+    let failure = Failure {
+        class: FailureClass::Transient,
+        code: "x".into(),
+        message: "x".into(),
+        hint: None,
+        dependency: None,
+    };
     let at = Default::default();
     tell(task::Event::Queued { attempt: 1, at }).expect("the first attempt");
     tell(task::Event::JobIssued { attempt: 1, agent: key("a"), at }).expect("issued once");

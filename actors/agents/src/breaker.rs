@@ -100,7 +100,7 @@ pub struct Rejected {
 impl From<Rejected> for Failure {
     fn from(rejected: Rejected) -> Self {
         let hint = format!("`orrery breakers show {}` says since when and why", rejected.dependency);
-        Failure::transient("breaker-open", rejected.to_string()).hint(hint)
+        Failure::transient("breaker-open", rejected.to_string()).hint(hint).depends_on(&rejected.dependency)
     }
 }
 
@@ -144,7 +144,10 @@ impl Breakers {
             Err(Failure::InputRequired { .. }) => permit.record(Outcome::Unknown),
             Err(failure) => permit.record(Outcome::of(failure.class(), &failure.to_string())),
         }
-        result
+        result.map_err(|failure| match Outcome::of(failure.class(), "") {
+            Outcome::Failed(_) => failure.depends_on(&key),
+            Outcome::Succeeded | Outcome::Unknown => failure,
+        })
     }
 
     /// Leave for one call; asks the breaker only while it is half-open, and at the very first call.

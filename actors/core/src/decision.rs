@@ -32,8 +32,8 @@ pub struct Send {
     pub body: Body,
     /// The request that it belongs to; none for that of the command that is decided.
     pub origin: Option<Origin>,
-    /// Whether the sender, a dead letter, is told by `settle-redrive` what came of it. Then a refusal
-    /// makes no dead letter of its own.
+    /// Whether it must be known what came of it. A dead letter is told by `settle-redrive`; what any
+    /// other sender must not lose becomes a dead letter when it is refused.
     pub settles: bool,
 }
 
@@ -84,6 +84,14 @@ impl<E> Decision<E> {
     #[must_use]
     pub fn send<C: WireCommand>(mut self, key: Key, command: &C) -> Self {
         self.sends.push(Send::new(EntityAddress::new(C::KIND, key), Body::json(command)));
+        self
+    }
+    /// Adds a command for another entity that becomes a dead letter when it is refused: nobody else
+    /// would hear of it.
+    #[must_use]
+    pub fn send_settled<C: WireCommand>(mut self, key: Key, command: &C) -> Self {
+        let send = Send::new(EntityAddress::new(C::KIND, key), Body::json(command));
+        self.sends.push(Send { settles: true, ..send });
         self
     }
     /// Sets a timer that sends `command` to this entity.

@@ -46,7 +46,7 @@ use actors_core::{Context, Decision, Entity, Refusal};
 use bus_schemas::EntityAddress;
 use bus_schemas::commands::task::Command;
 use bus_schemas::events::task::Event;
-use bus_schemas::halts::{Halts, Subject};
+use bus_schemas::halts::Halts;
 
 pub use state::{Child, Effect, Phase, State};
 pub use view::view;
@@ -65,15 +65,7 @@ impl Entity for Task {
     const RESTS_UNDER_HALT: bool = true;
 
     fn admit(command: &Command, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal> {
-        let Command::Submit(submission) = command else { return Ok(()) };
-        let subject = Subject { lane: &submission.lane, agent: None, task: &entity.key };
-        match halts.covering(subject) {
-            None => Ok(()),
-            Some((_, standing)) => {
-                Err(Refusal::new("halted", format!("new work is halted: {}", standing.reason))
-                    .hint("`orrery halts` shows since when; submit it again once the halt is lifted"))
-            }
-        }
+        decide::admit(command, halts, entity)
     }
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {

@@ -208,8 +208,8 @@ fn accepted(
     }
 }
 
-/// Mail of an entity: under the request that it says, and with its name where it wants to hear what
-/// came of it. Mail has no other caller, so the name is proof that the dead letter sent it.
+/// Mail of an entity: under the request that it says, and with the sender's name where it
+/// must be known what came of it. Mail with a cause has no other caller, so the name is proof.
 fn sent(
     desk: &Desk<'_>,
     before: &[Mail],
@@ -223,7 +223,7 @@ fn sent(
         mail.command.correlation = origin.correlation;
         mail.command.trace = origin.trace.or(cause.trace);
     }
-    if send.settles && entity.kind == DeadLetterCommand::KIND {
+    if send.settles {
         mail.command.caller = Some(SmolStr::new(entity.to_string()));
     }
     mail
@@ -298,12 +298,12 @@ fn refused(
     turn
 }
 
-/// Whether the sender has left, so that what is refused must be kept for others to see. What was sent
-/// on from another partition is mail that nothing in the system caused.
+/// Whether the sender would not hear of a refusal and somebody must. What was handed over and sent on
+/// from another partition is mail without a cause; what an entity must not lose has its name.
 fn is_handed_over(turn: &Turn) -> bool {
     match turn.source {
         Source::Inbox(_) => true,
-        Source::Mail(..) => turn.command.cause.is_none(),
+        Source::Mail(..) => turn.command.cause.is_none() || turn.command.caller.is_some(),
         Source::Ask | Source::Timer(_) => false,
     }
 }

@@ -23,6 +23,10 @@ pub mod class {
 }
 
 /// What a dead letter can be told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives for a moment, and boxes would show in the schema's users"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {

@@ -68,6 +68,9 @@ pub enum Command {
         /// What to do next.
         #[serde(default)]
         hint: Option<String>,
+        /// What it depends on and failed by: the key of a breaker.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dependency: Option<Key>,
     },
     /// From a broker or a worker: the attempt is taken back through no fault of its own, and waits anew.
     Withdraw {
@@ -273,4 +276,7 @@ pub struct Failure {
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What it depends on and failed by: the key of a breaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependency: Option<Key>,
 }

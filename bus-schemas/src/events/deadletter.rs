@@ -10,6 +10,10 @@ use crate::ids::{CommandId, EntityAddress, Key, Timestamp};
 use crate::payload::Payload;
 
 /// What happened to a dead letter.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives for a moment, and boxes would show in the schema's users"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]

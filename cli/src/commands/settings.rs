@@ -1,6 +1,7 @@
 //! `orrery config get|set|activate|rollback|history|diff`: settings that change while the system runs.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use bus_schemas::Key;
@@ -353,8 +354,8 @@ async fn history(session: &Session, name: String) -> Result<Changes, Failure> {
     for change in history.changes {
         let versions = [change.former, change.version];
         for version in versions.into_iter().filter(|_| change.kept) {
-            if !known.contains_key(&version) {
-                known.insert(version, describe(session, &name, Some(version)).await?.value);
+            if let Entry::Vacant(missing) = known.entry(version) {
+                missing.insert(describe(session, &name, Some(version)).await?.value);
             }
         }
         let documents = known.get(&change.former).zip(known.get(&change.version));

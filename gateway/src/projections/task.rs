@@ -160,7 +160,13 @@ mod tests {
     }
 
     fn failure() -> Failure {
-        Failure { class: FailureClass::Permanent, code: "no".into(), message: "not so".into(), hint: None }
+        Failure {
+            class: FailureClass::Permanent,
+            code: "no".into(),
+            message: "not so".into(),
+            hint: None,
+            dependency: None,
+        }
     }
 
     #[test]

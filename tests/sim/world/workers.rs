@@ -348,5 +348,6 @@ fn failure(job: &Job, class: FailureClass, code: &str) -> task::Command {
         code: code.to_owned(),
         message: "the simulated work failed".to_owned(),
         hint: None,
+        dependency: None,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use bus_schemas::Key;
 use bus_schemas::commands::task;
 use bus_schemas::jobs::FailureClass;
 
@@ -31,7 +32,7 @@ impl Failure {
     pub fn new(class: FailureClass, code: impl Into<String>, message: impl Into<String>) -> Self {
         let mut message: String = message.into();
         message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
-        Self::Failed(task::Failure { class, code: code.into(), message, hint: None })
+        Self::Failed(task::Failure { class, code: code.into(), message, hint: None, dependency: None })
     }
     /// Trying again may help.
     pub fn transient(code: impl Into<String>, message: impl Into<String>) -> Self {
@@ -58,6 +59,15 @@ impl Failure {
     pub fn hint(mut self, text: impl Into<String>) -> Self {
         if let Self::Failed(failure) = &mut self {
             failure.hint = Some(text.into());
+        }
+        self
+    }
+    /// Adds what the work depends on and failed by, where nothing nearer said so: when that answers
+    /// again, the task is tried again.
+    #[must_use]
+    pub fn depends_on(mut self, dependency: &Key) -> Self {
+        if let Self::Failed(failure) = &mut self {
+            failure.dependency.get_or_insert_with(|| dependency.clone());
         }
         self
     }

@@ -132,9 +132,10 @@ pub(super) fn report_of(job: &Job, end: End, interruption: Option<Interruption>)
 
 fn fail(attempt: u32, failure: Failure) -> Report {
     match failure {
-        Failure::Failed(task::Failure { class, code, message, hint }) => {
-            Report { purpose: "fail", command: Command::FailJob { attempt, class, code, message, hint } }
-        }
+        Failure::Failed(task::Failure { class, code, message, hint, dependency }) => Report {
+            purpose: "fail",
+            command: Command::FailJob { attempt, class, code, message, hint, dependency },
+        },
         Failure::InputRequired { prompt, authorization } => Report {
             purpose: "require-input",
             command: Command::RequireInput { attempt, prompt, authorization },
@@ -184,6 +185,7 @@ impl Report {
             code: refusal.code.to_string(),
             message: format!("the task does not take the agent's answer: {}", refusal.message),
             hint: refusal.hint,
+            dependency: None,
         }
     }
 }

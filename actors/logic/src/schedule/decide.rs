@@ -86,7 +86,10 @@ fn fire(state: &State, due: Timestamp, context: &Context<'_>) -> Decision<Event>
     let task = task_key(context, due);
     let next = recurrence::following(&plan.recurrence, due, context.now);
     let submit = task::Command::Submit(plan.task.clone());
-    await_next(Decision::event(Event::Fired { due, task: task.clone(), next }).send(task, &submit), next)
+    await_next(
+        Decision::event(Event::Fired { due, task: task.clone(), next }).send_settled(task, &submit),
+        next,
+    )
 }
 
 fn existing<'a>(state: &'a State, context: &Context<'_>) -> Result<&'a Plan, Refusal> {

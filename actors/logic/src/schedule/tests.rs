@@ -1,6 +1,7 @@
 //! Given, when, then for `schedule`.
 
 use actors_core::Timestamp;
+use actors_core::decision::Send;
 use actors_core::decision::Timer;
 use actors_core::scenario::{Given, Outcome, given};
 use bus_schemas::Body;
@@ -58,7 +59,7 @@ fn an_interval_fires_on_its_beat_and_submits_a_task_named_by_the_due_time() {
     let given = outcome.then([created(every(5_000), 1_005_000)]);
     let outcome = given.at(Timestamp(1_005_020)).when(fire(1_005_000));
     let submit = task::Command::Submit(Submit::new("sweep"));
-    assert_eq!(outcome.decision().sends, [sent("task/nightly-1005000", &submit)]);
+    assert_eq!(outcome.decision().sends, [Send { settles: true, ..sent("task/nightly-1005000", &submit) }]);
     waits_for(&outcome, 1_010_000);
     outcome.then([fired(1_005_000, Some(1_010_000))]).when(fire(1_005_000)).then([]);
 }

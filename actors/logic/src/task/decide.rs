@@ -10,12 +10,27 @@ mod retry;
 mod submit;
 
 use actors_core::{Context, Decision, Refusal};
+use bus_schemas::EntityAddress;
 use bus_schemas::commands::task::Command;
 use bus_schemas::events::task::Event;
+use bus_schemas::halts::{Halts, Subject};
 use bus_schemas::views::task::TaskState;
 
 use super::draft::Draft;
 use super::state::{Phase, State};
+
+/// Refuses new work that a halt covers. What was handed over is taken, and waits in its lane.
+pub(super) fn admit(command: &Command, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal> {
+    let Command::Submit(submission) = command else { return Ok(()) };
+    let subject = Subject { lane: &submission.lane, agent: None, task: &entity.key };
+    match halts.covering(subject) {
+        None => Ok(()),
+        Some((_, standing)) => {
+            Err(Refusal::new("halted", format!("new work is halted: {}", standing.reason))
+                .hint("`orrery halts` shows since when; submit it again once the halt is lifted"))
+        }
+    }
+}
 
 /// What a command leads to.
 pub(super) fn decide(
@@ -36,8 +51,8 @@ pub(super) fn decide(
         Command::StartJob { attempt, worker } => attempt::start(state, attempt, worker, context),
         Command::RenewLease { attempt } => attempt::renew(state, attempt, context),
         Command::ExpireLease { attempt } => attempt::expire(state, attempt, context),
-        Command::FailJob { attempt, class, code, message, hint } => {
-            let failure = bus_schemas::commands::task::Failure { class, code, message, hint };
+        Command::FailJob { attempt, class, code, message, hint, dependency } => {
+            let failure = bus_schemas::commands::task::Failure { class, code, message, hint, dependency };
             attempt::fail(state, attempt, failure, context)
         }
         Command::Withdraw { attempt, reason } => attempt::withdraw(state, attempt, reason, context),

@@ -65,12 +65,12 @@ fn release(task: &str, attempt: u32, outcome: broker::Outcome) -> Send {
 }
 
 fn failure(class: FailureClass, code: &str) -> Failure {
-    Failure { class, code: code.into(), message: "it went wrong".into(), hint: None }
+    Failure { class, code: code.into(), message: "it went wrong".into(), hint: None, dependency: None }
 }
 
 fn fail_job(attempt: u32, class: FailureClass) -> Command {
-    let Failure { class, code, message, hint } = failure(class, "broken");
-    Command::FailJob { attempt, class, code, message, hint }
+    let Failure { class, code, message, hint, dependency } = failure(class, "broken");
+    Command::FailJob { attempt, class, code, message, hint, dependency }
 }
 
 fn complete_job(attempt: u32) -> Command {

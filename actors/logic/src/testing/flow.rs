@@ -74,6 +74,7 @@ fn work(world: &mut World, job: &Job, deed: Deed) {
         code: "broken".into(),
         message: "it went wrong".into(),
         hint: None,
+        dependency: None,
     };
     let complete = |plan| Command::CompleteJob { attempt, artifacts: vec![], result: json!(task), plan };
     match deed {

@@ -124,7 +124,10 @@ impl Manifest {
 
     /// Commit records in all logs.
     pub fn records(&self) -> u64 {
-        let log = |stream: &&StreamFile| stream.name().contains("_LOG_");
+        let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let log = |stream: &&StreamFile| {
+            stream.name().rsplit_once("_LOG_").is_some_and(|(_, partition)| number(partition))
+        };
         self.streams.iter().filter(log).map(|stream| stream.restored.messages).sum()
     }
 

@@ -84,6 +84,7 @@ pub(super) fn expire(state: &State, attempt: u32, context: &Context<'_>) -> Resu
             code: "worker-silent".to_owned(),
             message: format!("the worker of attempt {attempt} was silent for too long"),
             hint: None,
+            dependency: None,
         };
         end_attempt(&mut draft, failure);
     }
@@ -106,7 +107,7 @@ pub(super) fn withdraw(
         let code = "withdrawn".to_owned();
         end_attempt(
             &mut draft,
-            Failure { class: FailureClass::Ambiguous, code, message: reason, hint: None },
+            Failure { class: FailureClass::Ambiguous, code, message: reason, hint: None, dependency: None },
         );
         return draft.done();
     }
@@ -185,6 +186,7 @@ pub(super) fn complete(
                 code: refusal.code.to_string(),
                 message: refusal.message,
                 hint: refusal.hint,
+                dependency: None,
             };
             end_attempt(&mut draft, failure);
         }
@@ -243,10 +245,19 @@ fn record_dead_letter(draft: &mut Draft<'_>, failure: &Failure) {
         causes: vec![format!("attempt {} failed as {class}{doer}", draft.state.attempt)],
         hint: failure.hint.clone(),
         source: Some("task".into()),
+        dependency: dependency(draft, failure),
         ..deadletter::Entry::new(entry_class(failure.class), reason, to, ids, draft.now())
     };
     let first = draft.state.dead_letter.unwrap_or(draft.state.attempt);
     draft.send(dead_letter_key(draft.key(), first), &deadletter::Command::Record(entry));
+}
+
+/// What the attempt failed by: what the agent said, or the agent itself where its own breaker counts
+/// such failures.
+fn dependency(draft: &Draft<'_>, failure: &Failure) -> Option<Key> {
+    let counts = matches!(failure.class, FailureClass::Transient | FailureClass::Poison);
+    let agent = draft.state.agent.as_ref().filter(|_| counts);
+    failure.dependency.clone().or_else(|| Key::parse(&format!("agent.{}", agent?)).ok())
 }
 
 /// What may have happened already is not tried again with many others.
@@ -274,6 +285,7 @@ pub(super) fn deadline_failure() -> Failure {
         code: "deadline-exceeded".to_owned(),
         message: "the deadline came before the work was done".to_owned(),
         hint: Some("submit it again with a later deadline".to_owned()),
+        dependency: None,
     }
 }
 

@@ -146,12 +146,14 @@ fn broken_failure(state: &State) -> Option<Failure> {
             code: "child-failed".to_owned(),
             message: format!("step `{step}` is {how}: {}", failure.message),
             hint: failure.hint.clone(),
+            dependency: failure.dependency.clone(),
         },
         None => Failure {
             class: FailureClass::Canceled,
             code: "child-failed".to_owned(),
             message: format!("step `{step}` is {how}"),
             hint: Some("retry the task to try it again".to_owned()),
+            dependency: None,
         },
     })
 }

@@ -36,6 +36,7 @@ pub(super) fn submit(
             code: refusal.code.to_string(),
             message: refusal.message,
             hint: refusal.hint,
+            dependency: None,
         };
         draft.emit(Event::Submitted { submission, at });
         draft.emit(Event::Rejected { failure });

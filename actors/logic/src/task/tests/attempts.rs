@@ -101,6 +101,8 @@ fn a_transient_failure_pauses_then_queues_until_the_attempts_are_used_up() {
     let outcome = given.when(fail_job(3, FailureClass::Transient));
     let [(entry, letter)] = &dead_letters(&outcome)[..] else { panic!("{:?}", outcome.decision().sends) };
     assert_eq!((entry.as_str(), letter.class.as_str(), letter.attempts), ("t-3", "job-failed", 3));
+    let dependency = letter.dependency.as_ref().map(ToString::to_string);
+    assert!(dependency.as_ref().is_some_and(|key| key.starts_with("agent.")), "{dependency:?}");
     let last = failure(FailureClass::Transient, "broken");
     outcome.then([
         Event::AttemptFailed { attempt: 3, failure: last.clone() },
