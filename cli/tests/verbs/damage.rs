@@ -165,7 +165,7 @@ await give("probe.p", b'{"type":"touch"}', "last")
     );
     let dead = || world.orrery(&["dead", "list", "--json"]).good().line();
     eventually("the dead letters", || {
-        let entries = dead()["dead"].as_array().map_or(0, Vec::len);
+        let entries = dead()["dead_letters"].as_array().map_or(0, Vec::len);
         (entries == 4).then_some(())
     });
     eventually("the last touch", || {
