@@ -50,9 +50,12 @@ bench: .tools/nats-server  ## every benchmark in both profiles, with optimisatio
 	for profile in durable fast; do for which in turn task replay resume idle; do \
 	  target/release/orrery bench $$which --profile $$profile || exit 1; done; done
 
-soak: tools  ## ten minutes of random kills, and a hundred thousand simulated runs
-	ORRERY_CRASH_SECONDS=600 cargo test -p system-tests --test crash kill_nine -- --nocapture
-	ORRERY_SIM_RUNS=100000 cargo test -p system-tests --test sim -- --nocapture
+# Of so many hours, one half is spent on kills and the other on simulated runs.
+SOAK_SECONDS = $(if $(ORRERY_SOAK_HOURS),$(shell expr $(ORRERY_SOAK_HOURS) \* 1800))
+
+soak: tools  ## ten minutes of random kills, and a hundred thousand simulated runs: ORRERY_SOAK_HOURS=8 for longer
+	ORRERY_CRASH_SECONDS=$(or $(SOAK_SECONDS),600) cargo test -p system-tests --test crash kill_nine -- --nocapture
+	$(if $(SOAK_SECONDS),ORRERY_SIM_SECONDS=$(SOAK_SECONDS),ORRERY_SIM_RUNS=100000) cargo test -p system-tests --test sim -- --nocapture
 
 clean:  ## remove what was built and obtained
 	cargo clean

@@ -9,7 +9,7 @@ use bus_client::Profile;
 use crate::error::Error;
 use crate::installation::Installation;
 use crate::report::{Line, Report};
-use crate::{idle, machine, replay, resume, task, turn};
+use crate::{halt, idle, machine, replay, resume, task, turn};
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub enum Bench {
         /// As in [`Bench::Resume`].
         owner_command: Vec<OsString>,
     },
+    /// From a halt of everything to the last effect that begins, under load.
+    Halt,
     /// The bare loop alone.
     Baseline,
 }
@@ -116,6 +118,7 @@ pub async fn run(bench: Bench, options: Options) -> Result<Report, Error> {
         Bench::Replay => replay::run(&installation, &options).await?,
         Bench::Resume { owner_command } => resume::run(&installation, &options, owner_command).await?,
         Bench::Idle { owner_command } => idle::run(&installation, &options, owner_command).await?,
+        Bench::Halt => halt::run(&installation, &options).await?,
         Bench::Baseline => turn::run_baseline(&installation, &options).await?,
     };
     installation.stop().await;
@@ -141,6 +144,7 @@ impl Bench {
             Self::Replay => "replay",
             Self::Resume { .. } => "resume",
             Self::Idle { .. } => "idle",
+            Self::Halt => "halt",
             Self::Baseline => "baseline",
         }
     }

@@ -15,6 +15,7 @@ mod machine;
 mod owner;
 mod slices;
 
+mod halt;
 mod idle;
 mod replay;
 mod resume;

@@ -6,6 +6,7 @@
 //! are not kept: those who read make them anew.
 
 mod archive;
+mod noted;
 mod s2;
 
 use std::io::{Read, Write};

@@ -53,6 +53,13 @@ impl HaltWatch {
     }
 }
 
+/// Halts that somebody else keeps true.
+impl From<watch::Receiver<Halts>> for HaltWatch {
+    fn from(halts: watch::Receiver<Halts>) -> Self {
+        Self { halts }
+    }
+}
+
 impl Bus {
     /// Reads which halts stand. They stay true while the follower [runs](HaltFollower::run).
     pub async fn halts(&self) -> Result<(HaltWatch, HaltFollower), Error> {

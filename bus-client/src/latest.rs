@@ -10,6 +10,17 @@ use crate::events::{RawMessage, StoredEvent, decode};
 impl Bus {
     /// The last event on each subject that the filter matches, in the order of the stream.
     pub async fn latest_events(&self, subject: &str) -> Result<Vec<StoredEvent>, Error> {
+        let mut latest = Vec::new();
+        self.each_latest_event(subject, |stored| latest.push(stored)).await?;
+        Ok(latest)
+    }
+
+    /// Takes each of [`Bus::latest_events`] as it comes: there may be more than memory holds.
+    pub async fn each_latest_event(
+        &self,
+        subject: &str,
+        mut take: impl FnMut(StoredEvent),
+    ) -> Result<(), Error> {
         let failed = |error: String| Error::call(format!("reading the last events on `{subject}`"), error);
         let stream = self.jetstream().get_stream_no_info(self.topology().events()).await;
         let stream = stream.map_err(|error| failed(error.to_string()))?;
@@ -21,7 +32,6 @@ impl Bus {
         let consumer = stream.create_consumer(config).await.map_err(|error| failed(error.to_string()))?;
         let mut left = consumer.cached_info().num_pending;
         let mut messages = consumer.messages().await.map_err(|error| failed(error.to_string()))?;
-        let mut latest = Vec::new();
         while left > 0 {
             let Some(message) = messages.next().await else { break };
             let message = message.map_err(|error| failed(error.to_string()))?;
@@ -36,8 +46,8 @@ impl Bus {
                 headers: message.headers.unwrap_or_default(),
                 payload: message.payload,
             };
-            latest.push(decode(self.clone(), message).await?);
+            take(decode(self.clone(), message).await?);
         }
-        Ok(latest)
+        Ok(())
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use async_nats::jetstream::kv;
-use bus_schemas::PartitionId;
+use bus_schemas::{Kind, PartitionId};
 use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
 
 use crate::bus::Bus;
 use crate::error::Error;
@@ -18,13 +19,46 @@ pub struct Lease {
     pub revision: u64,
 }
 
+/// What a host says of itself while it is alive. A host that says nothing knows nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// The version of commit records up to which its program reads.
+    #[serde(default)]
+    pub record: u16,
+    /// For each kind of entity: the schema version up to which its program reads.
+    #[serde(default)]
+    pub reads: BTreeMap<Kind, u16>,
+    /// The partitions whose logs its program can not read, and why. It leaves them to others.
+    #[serde(default)]
+    pub leaves: BTreeMap<PartitionId, String>,
+}
+
+impl Presence {
+    /// Whether `other` reads everything that this host reads, and more.
+    pub fn is_outdated_by(&self, other: &Self) -> bool {
+        let read_by = |(kind, schema): (&Kind, &u16)| other.reads.get(kind).is_some_and(|has| has >= schema);
+        let all = self.record <= other.record && self.reads.iter().all(read_by);
+        all && (self.record, &self.reads) != (other.record, &other.reads)
+    }
+}
+
 /// Who is alive, and who holds what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leases {
     /// Hosts that renewed lately, in order.
     pub hosts: Vec<String>,
+    /// What each of them says of itself.
+    pub presences: BTreeMap<String, Presence>,
     /// Holders.
     pub holders: BTreeMap<PartitionId, String>,
+}
+
+impl Leases {
+    /// Whether another host reads everything that this one reads, and more.
+    pub fn is_outdated(&self, host: &str) -> bool {
+        let own = self.presences.get(host);
+        own.is_some_and(|own| self.presences.values().any(|other| own.is_outdated_by(other)))
+    }
 }
 
 fn host_key(host: &str) -> String {
@@ -42,9 +76,10 @@ impl Bus {
             .map_err(|error| Error::call("opening the leases", error))
     }
     /// Says that a host is alive, for one lease time.
-    pub async fn renew_host(&self, host: &str) -> Result<(), Error> {
+    pub async fn renew_host(&self, host: &str, presence: &Presence) -> Result<(), Error> {
         let store = self.lease_store().await?;
-        let put = store.put(host_key(host), "alive".into()).await;
+        let said = serde_json::to_vec(presence).expect("names and numbers");
+        let put = store.put(host_key(host), said.into()).await;
         put.map(drop).map_err(|error| Error::call(format!("renewing host `{host}`"), error))
     }
     /// Takes a host off the list.
@@ -97,6 +132,9 @@ impl Bus {
         while let Some(key) = keys.try_next().await.map_err(|error| failed(error.to_string()))? {
             if let Some(host) = key.strip_prefix("host.") {
                 leases.hosts.push(host.to_owned());
+                let said = store.get(&key).await.map_err(|error| failed(error.to_string()))?;
+                let presence = said.and_then(|said| serde_json::from_slice(&said).ok()).unwrap_or_default();
+                leases.presences.insert(host.to_owned(), presence);
             } else if let Some(number) = key.strip_prefix("partition.").and_then(|text| text.parse().ok())
                 && let Some(holder) = store.get(&key).await.map_err(|error| failed(error.to_string()))?
             {
@@ -105,5 +143,36 @@ impl Bus {
         }
         leases.hosts.sort();
         Ok(leases)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reads(record: u16, kinds: &[(&'static str, u16)]) -> Presence {
+        let reads = kinds.iter().map(|(kind, schema)| (Kind::from_static(kind), *schema)).collect();
+        Presence { record, reads, leaves: BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_host_is_outdated_by_one_that_reads_all_of_it_and_more() {
+        let old = reads(1, &[("probe", 1), ("task", 3)]);
+        for (newer, what) in [
+            (reads(1, &[("probe", 2), ("task", 3)]), "a later version"),
+            (reads(1, &[("probe", 1), ("task", 3), ("memory", 1)]), "another kind"),
+            (reads(2, &[("probe", 1), ("task", 3)]), "later records"),
+        ] {
+            assert!(old.is_outdated_by(&newer), "{what}");
+            assert!(!newer.is_outdated_by(&old), "{what}");
+        }
+        assert!(!old.is_outdated_by(&old.clone()), "the same");
+        let mixed = reads(1, &[("probe", 2), ("task", 2)]);
+        assert!(!old.is_outdated_by(&mixed), "neither reads all of the other");
+        assert!(!old.is_outdated_by(&reads(2, &[("probe", 2)])), "a kind is missing");
+        assert!(Presence::default().is_outdated_by(&old), "one that says nothing");
+        let left = BTreeMap::from([(PartitionId(3), "later".to_owned())]);
+        let leaves = Presence { leaves: left, ..old.clone() };
+        assert!(!old.is_outdated_by(&leaves) && !leaves.is_outdated_by(&old), "what it leaves says nothing");
     }
 }

@@ -16,6 +16,7 @@ pub mod streams;
 pub mod asks;
 pub mod backup;
 pub mod blobs;
+pub mod chaos;
 pub mod events;
 pub mod halts;
 pub mod history;
@@ -31,6 +32,7 @@ pub mod watch;
 
 pub use asks::{Ask, AskError};
 pub use bus::Bus;
+pub use chaos::Chaos;
 pub use config::{NatsConfig, Profile, redacted_url};
 pub use error::Error;
 pub use events::{EventQuery, StoredEvent};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bus_schemas::Timestamp;
 use serde::Deserialize;
 
 use crate::bus::Bus;
@@ -21,6 +22,8 @@ struct Jsz {
     config: Option<JszConfig>,
     #[serde(default)]
     storage: u64,
+    #[serde(default)]
+    now: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -33,7 +36,7 @@ struct JszConfig {
     max_storage: i64,
 }
 
-/// How much of its storage a server has used.
+/// How much of its storage a server has used, and what its clock says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storage {
     /// The server's monitoring.
@@ -42,15 +45,17 @@ pub struct Storage {
     pub used_bytes: u64,
     /// Bytes that JetStream takes at most, where there is a limit; then it refuses writes.
     pub bytes_max: Option<u64>,
+    /// Its clock when it answered, where it said so.
+    pub clock: Option<Timestamp>,
 }
 
 /// The storage of every server whose monitoring is configured.
 pub async fn storage(config: &NatsConfig) -> Result<Vec<Storage>, Error> {
     let mut all = Vec::new();
     for monitor in monitors(config) {
-        let (settings, used_bytes) = read(&monitor).await?;
+        let (settings, used_bytes, clock) = read(&monitor).await?;
         let bytes_max = u64::try_from(settings.max_storage).ok().filter(|limit| *limit > 0);
-        all.push(Storage { monitor, used_bytes, bytes_max });
+        all.push(Storage { monitor, used_bytes, bytes_max, clock });
     }
     Ok(all)
 }
@@ -75,8 +80,8 @@ pub async fn check(bus: &Bus, config: &NatsConfig) -> Result<(), Error> {
     let mut unchecked = None;
     for monitor in monitors {
         match read(&monitor).await {
-            Ok((settings, _)) if settings.sync_always => sound += 1,
-            Ok((settings, _)) => {
+            Ok((settings, ..)) if settings.sync_always => sound += 1,
+            Ok((settings, ..)) => {
                 let found = format!("every {:?}", Duration::from_nanos(settings.sync_interval));
                 return Err(Error::LazySync { profile: bus.profile().as_str(), monitor, found });
             }
@@ -112,8 +117,8 @@ fn monitors(config: &NatsConfig) -> Vec<String> {
         .collect()
 }
 
-/// JetStream's settings, and the bytes that it has stored.
-async fn read(monitor: &str) -> Result<(JszConfig, u64), Error> {
+/// JetStream's settings, the bytes that it has stored, and the server's clock.
+async fn read(monitor: &str) -> Result<(JszConfig, u64, Option<Timestamp>), Error> {
     let failed = |reason: String| Error::Monitor { monitor: monitor.to_owned(), reason };
     let client = reqwest::Client::builder()
         .timeout(MONITOR_TIMEOUT)
@@ -128,5 +133,5 @@ async fn read(monitor: &str) -> Result<(JszConfig, u64), Error> {
         .map_err(|error| failed(error.to_string()))?;
     let jsz: Jsz = answer.json().await.map_err(|error| failed(error.to_string()))?;
     let settings = jsz.config.ok_or_else(|| failed("JetStream is off".into()))?;
-    Ok((settings, jsz.storage))
+    Ok((settings, jsz.storage, Timestamp::parse_rfc3339(&jsz.now)))
 }

@@ -311,6 +311,8 @@ pub mod code {
     pub const ENTITY_STOPPED: &str = "entity-stopped";
     /// The entity takes no commands until somebody releases it.
     pub const ENTITY_QUARANTINED: &str = "entity-quarantined";
+    /// The configuration of the host allows no experiments.
+    pub const CHAOS_NOT_ALLOWED: &str = "chaos-not-allowed";
     /// The partition asked is not the one in which the entity lives: the asker's hash is wrong.
     pub const WRONG_PARTITION: &str = "wrong-partition";
 }

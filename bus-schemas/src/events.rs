@@ -7,6 +7,7 @@ pub mod agent;
 pub mod breaker;
 pub mod broker;
 pub mod campaign;
+pub mod chaos;
 pub mod config;
 pub mod deadletter;
 pub mod halt;

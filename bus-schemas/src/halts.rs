@@ -1,9 +1,10 @@
 //! Which halts stand, as workers, hosts and gateways know it from the events of `halt`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::events::halt::Event;
-use crate::ids::Key;
+use crate::ids::{Key, Timestamp};
 
 /// What a halt is about: the key of its entity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +35,10 @@ pub struct Subject<'a> {
 pub struct Standing {
     /// Why.
     pub reason: String,
+    /// Who.
+    pub by: String,
+    /// Since when.
+    pub since: Timestamp,
     /// How long running work has to end by itself, in milliseconds.
     pub grace_ms: u64,
 }
@@ -59,13 +64,7 @@ impl Scope {
     }
     /// The entity's key; none where the name is too long for one.
     pub fn key(&self) -> Option<Key> {
-        let text = match self {
-            Self::All => "all".to_owned(),
-            Self::Lane(lane) => format!("lane.{lane}"),
-            Self::Agent(agent) => format!("agent.{agent}"),
-            Self::Task(task) => format!("task.{task}"),
-        };
-        Key::parse(&text).ok()
+        Key::parse(&self.to_string()).ok()
     }
     fn covers(&self, subject: Subject<'_>) -> bool {
         match self {
@@ -77,13 +76,27 @@ impl Scope {
     }
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Lane(lane) => write!(f, "lane.{lane}"),
+            Self::Agent(agent) => write!(f, "agent.{agent}"),
+            Self::Task(task) => write!(f, "task.{task}"),
+        }
+    }
+}
+
 impl Halts {
     /// Takes an event of `halt/<key>` in.
     pub fn apply(&mut self, key: &Key, event: &Event) {
         let Some(scope) = Scope::parse(key) else { return };
         match event {
-            Event::Halted { reason, grace_ms, .. } => {
-                self.standing.insert(scope, Standing { reason: reason.clone(), grace_ms: *grace_ms });
+            Event::Halted { reason, by, grace_ms, at } => {
+                // Said anew, with another reason, it is still the same halt.
+                let since = self.standing.get(&scope).map_or(*at, |standing| standing.since);
+                let (reason, by, grace_ms) = (reason.clone(), by.clone(), *grace_ms);
+                self.standing.insert(scope, Standing { reason, by, since, grace_ms });
             }
             Event::Lifted { .. } => drop(self.standing.remove(&scope)),
             Event::Watched { .. } => {}
@@ -92,6 +105,14 @@ impl Halts {
     /// The first halt that covers a piece of work.
     pub fn covering(&self, subject: Subject<'_>) -> Option<(&Scope, &Standing)> {
         self.standing.iter().find(|(scope, _)| scope.covers(subject))
+    }
+    /// All of them: that of everything first, then by scope.
+    pub fn iter(&self) -> impl Iterator<Item = (&Scope, &Standing)> {
+        self.standing.iter()
+    }
+    /// The halt of a scope, if it stands.
+    pub fn of(&self, scope: &Scope) -> Option<&Standing> {
+        self.standing.get(scope)
     }
     /// The halt of everything, if it stands.
     pub fn all(&self) -> Option<&Standing> {
@@ -106,7 +127,6 @@ impl Halts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Timestamp;
 
     fn key(text: &str) -> Key {
         Key::parse(text).unwrap()

@@ -47,8 +47,33 @@ pub struct Job {
     pub deadline: Option<Timestamp>,
     /// How long the worker may be silent, in milliseconds.
     pub lease_ms: u64,
+    /// The effects of earlier attempts that were done, or of which nobody knows whether they were. The
+    /// former are not done again; the latter are settled before the work goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<PastEffect>,
+    /// Whether calls are to be reserved in the budget of the tree before they are made.
+    #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+    pub metered: bool,
     /// What everything caused by one request shares.
     pub correlation: CommandId,
+}
+
+/// An effect in the ledger, for an attempt that comes after it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PastEffect {
+    /// Its name within the task.
+    pub effect: SmolStr,
+    /// `completed` or `ambiguous`.
+    pub step: EffectStep,
+    /// What it does, or how it ended.
+    #[serde(default)]
+    pub detail: String,
+    /// The idempotency key that the tool was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<SmolStr>,
+    /// What it gave.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub result: Value,
 }
 
 /// Something an agent made. Its bytes lie in the blob store under their hash.

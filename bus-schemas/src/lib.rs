@@ -13,6 +13,7 @@ pub mod payload;
 pub mod record;
 pub mod wire;
 
+pub mod chaos;
 pub mod commands;
 pub mod events;
 pub mod halts;

@@ -22,22 +22,22 @@ pub enum Error {
 }
 
 /// Lifts `body` from one schema version to the next.
-type Lift = fn(event_type: &str, body: &mut Value);
+pub type Lift = fn(event_type: &str, body: &mut Value);
 
 /// For each kind: the step from version n (counted from 1) to n + 1.
 const LIFTS: &[(&str, &[Lift])] = &[];
 
-/// Reads a stored event.
-pub fn read<E: WireEvent>(event_type: &str, schema: u16, body: &[u8]) -> Result<E, Error> {
-    read_with::<E>(LIFTS, event_type, schema, body)
+/// The steps of a kind of this workspace.
+pub fn lifts(kind: &Kind) -> &'static [Lift] {
+    LIFTS.iter().find(|(of, _)| *of == kind.as_str()).map_or(&[][..], |(_, lifts)| lifts)
 }
 
-fn read_with<E: WireEvent>(
-    table: &[(&str, &[Lift])],
-    event_type: &str,
-    schema: u16,
-    body: &[u8],
-) -> Result<E, Error> {
+/// Reads a stored event.
+pub fn read<E: WireEvent>(event_type: &str, schema: u16, body: &[u8]) -> Result<E, Error> {
+    read_with::<E>(E::lifts(), event_type, schema, body)
+}
+
+fn read_with<E: WireEvent>(lifts: &[Lift], event_type: &str, schema: u16, body: &[u8]) -> Result<E, Error> {
     let unreadable =
         |source| Error::Unreadable { kind: E::KIND, event_type: event_type.to_owned(), schema, source };
     if schema == E::SCHEMA {
@@ -51,7 +51,6 @@ fn read_with<E: WireEvent>(
             known: E::SCHEMA,
         });
     }
-    let lifts = table.iter().find(|(kind, _)| *kind == E::KIND.as_str()).map_or(&[][..], |(_, lifts)| lifts);
     let mut value: Value = serde_json::from_slice(body).map_err(unreadable)?;
     for lift in lifts.iter().skip(usize::from(schema) - 1) {
         lift(event_type, &mut value);
@@ -81,8 +80,8 @@ mod tests {
         }
     }
 
-    const TABLE: &[(&str, &[Lift])] =
-        &[("grown", &[|_, body| rename(body, "n", "number"), |_, body| rename(body, "number", "count")])];
+    const STEPS: &[Lift] =
+        &[|_, body| rename(body, "n", "number"), |_, body| rename(body, "number", "count")];
 
     #[test]
     fn an_event_of_any_older_version_is_lifted() {
@@ -91,17 +90,17 @@ mod tests {
             (2, r#"{"type":"counted","number":7}"#),
             (3, r#"{"type":"counted","count":7}"#),
         ] {
-            let event: Event = read_with(TABLE, "counted", schema, body.as_bytes()).unwrap();
+            let event: Event = read_with(STEPS, "counted", schema, body.as_bytes()).unwrap();
             assert_eq!(event, Event::Counted { count: 7 }, "schema {schema}");
         }
     }
 
     #[test]
     fn a_later_version_and_an_unknown_type_are_errors_that_name_the_cause() {
-        let future = read_with::<Event>(TABLE, "counted", 4, b"{}").unwrap_err().to_string();
+        let future = read_with::<Event>(STEPS, "counted", 4, b"{}").unwrap_err().to_string();
         assert!(future.contains("schema version 4") && future.contains("up to 3"), "{future}");
         let unknown =
-            read_with::<Event>(TABLE, "vanished", 3, br#"{"type":"vanished"}"#).unwrap_err().to_string();
+            read_with::<Event>(STEPS, "vanished", 3, br#"{"type":"vanished"}"#).unwrap_err().to_string();
         assert!(unknown.contains("vanished"), "{unknown}");
     }
 }

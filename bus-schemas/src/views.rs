@@ -2,3 +2,4 @@
 
 pub mod lane;
 pub mod task;
+pub mod waits;

@@ -17,6 +17,10 @@ pub trait WireEvent: Serialize + DeserializeOwned {
     const SCHEMA: u16;
     /// The wire name of this event.
     fn event_type(&self) -> &'static str;
+    /// The steps from version n (counted from 1) to n + 1; a version without a step is read as it is.
+    fn lifts() -> &'static [crate::upcast::Lift] {
+        crate::upcast::lifts(&Self::KIND)
+    }
 }
 
 /// Ties an event enum to its kind, schema version and names.
@@ -42,3 +46,8 @@ macro_rules! wire_command {
     };
 }
 pub(crate) use wire_command;
+
+/// Whether a field says nothing, and is left out.
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -101,6 +101,7 @@ fn every_event_has_fixtures_that_stay_readable() {
     check_events::<events::breaker::Event>();
     check_events::<events::broker::Event>();
     check_events::<events::campaign::Event>();
+    check_events::<events::chaos::Event>();
     check_events::<events::config::Event>();
     check_events::<events::halt::Event>();
     check_events::<events::deadletter::Event>();
@@ -116,6 +117,7 @@ fn every_command_has_a_fixture_that_reads_the_same_in_both_encodings() {
     check_commands::<commands::breaker::Command>();
     check_commands::<commands::broker::Command>();
     check_commands::<commands::campaign::Command>();
+    check_commands::<commands::chaos::Command>();
     check_commands::<commands::config::Command>();
     check_commands::<commands::halt::Command>();
     check_commands::<commands::deadletter::Command>();

@@ -86,7 +86,7 @@ fn failure() -> impl Strategy<Value = Failure> {
     })
 }
 fn submit() -> impl Strategy<Value = Submit> {
-    let bounds = (0..=9_u8, 1..=100_u32, option::of(any::<u64>()));
+    let bounds = (0..=9_u8, option::of(1..=100_u32), option::of(any::<u64>()));
     (".{0,30}", word(), bounds, value(), option::of(plan()), option::of(key()), vec(artifact(), 0..3))
         .prop_map(|(goal, owner, (priority, attempts_max, deadline), input, plan, parent, inputs)| Submit {
             owner,
@@ -104,13 +104,15 @@ fn command() -> impl Strategy<Value = Command> {
     let attempt = any::<u32>;
     prop_oneof![
         submit().prop_map(Command::Submit),
-        (key(), attempt()).prop_map(|(agent, attempt)| Command::Assign { agent, attempt }),
+        (key(), attempt()).prop_map(|(agent, attempt)| Command::Assign { agent, attempt, policy: None }),
         (attempt(), ".{0,10}").prop_map(|(attempt, worker)| Command::StartJob { attempt, worker }),
         (attempt(), ".{0,10}", ".{0,10}").prop_map(|(attempt, effect, detail)| Command::RecordEffect {
             attempt,
             effect,
             step: EffectStep::Reconciled,
             detail,
+            key: None,
+            result: Value::Null,
         }),
         (attempt(), vec(artifact(), 0..3), value(), option::of(plan())).prop_map(
             |(attempt, artifacts, result, plan)| Command::CompleteJob { attempt, artifacts, result, plan }

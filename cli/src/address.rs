@@ -4,7 +4,26 @@ use bus_schemas::{EntityAddress, Key, Kind};
 
 use crate::failure::{Failure, exit};
 
-/// Reads `<kind>/<key>`, such as `task/order-42`.
+/// Reads `<kind>/<key>`, such as `task/order-42`, of a kind that exists.
+pub fn known(text: &str) -> Result<EntityAddress, Failure> {
+    let entity = entity(text)?;
+    known_kind(entity.kind.as_str())?;
+    Ok(entity)
+}
+
+/// Refuses a kind that no entity has.
+pub fn known_kind(kind: &str) -> Result<(), Failure> {
+    let registry = actors_logic::registry();
+    let known: Vec<&str> = registry.kinds().map(Kind::as_str).collect();
+    if known.contains(&kind) {
+        return Ok(());
+    }
+    Err(Failure::new("unknown-kind", format!("no entity of kind `{kind}` exists"))
+        .next(format!("the kinds are {}", known.join(", ")))
+        .exit(exit::USAGE))
+}
+
+/// Reads `<kind>/<key>`, whether the kind exists or not.
 pub fn entity(text: &str) -> Result<EntityAddress, Failure> {
     let malformed = |why: &str| {
         Failure::new("invalid-key", format!("`{text}` is not `<kind>/<key>`: {why}"))
@@ -30,5 +49,6 @@ mod tests {
         for text in ["task", "task/", "/a", "task/a b", "ta sk/a"] {
             assert_eq!(super::entity(text).expect_err(text).code, "invalid-key");
         }
+        assert_eq!(super::known("unicorn/a").expect_err("no such kind").code, "unknown-kind");
     }
 }

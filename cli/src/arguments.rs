@@ -14,7 +14,7 @@ use crate::commands;
 #[derive(Debug, Parser)]
 #[command(name = "orrery", version, propagate_version = true, max_term_width = 100)]
 pub struct Arguments {
-    /// Where everything of this installation lies.
+    /// Where everything of this installation lies [default: .orrery].
     #[arg(long, global = true, env = "ORRERY_DATA_DIR", value_name = "DIR", help_heading = "Everywhere")]
     pub data_dir: Option<PathBuf>,
     /// A TOML file with settings; the environment (`ORRERY__SECTION__KEY`) wins over it.
@@ -62,15 +62,25 @@ pub enum Verb {
     Schedules(commands::schedules::Arguments),
     /// Show what could not be done, and why.
     Dead(commands::dead::Arguments),
+    /// Stop everything, a lane, an agent or a task, before its next effect.
+    Halt(commands::halt::Arguments),
+    /// Show what is halted, why, by whom and since when.
+    Halts(commands::halt::List),
+    /// Let what was halted go on, in stages.
+    Resume(commands::halt::Resume),
+    /// Show what waits and runs in each lane and what limits it; change its rules, pause it.
+    Lanes(commands::lanes::Arguments),
     /// Show what may be called and what may not; open or close it by hand.
     Breakers(commands::breakers::Arguments),
     /// Show what the system did to keep itself well, and why.
     Heal(commands::heal::Arguments),
+    /// Disturb the system on purpose, for a bounded time; where the settings allow it.
+    Chaos(commands::chaos::Arguments),
     /// Check everything here; each check with a verdict and a fix.
     Doctor(commands::doctor::Arguments),
     /// Measure, beside a bare loop on the same server.
     Bench(commands::bench::Arguments),
-    /// Show or check the settings.
+    /// Show and check the settings, and change those that hold while the system runs.
     Config(commands::config::Arguments),
     /// Print completions for a shell.
     Completions(commands::completions::Arguments),

@@ -8,8 +8,11 @@ pub mod task;
 
 pub mod agents;
 pub mod breakers;
+pub mod chaos;
 pub mod dead;
+pub mod halt;
 pub mod heal;
+pub mod lanes;
 pub mod schedules;
 pub mod settings;
 

@@ -81,6 +81,22 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Breakers(arguments) => {
             live(&config, async |session| commands::breakers::run(session, arguments, output).await).await
         }
+        Verb::Halt(arguments) => {
+            live(&config, async |session| commands::halt::halt(session, arguments, output).await).await
+        }
+        Verb::Halts(_) => live(&config, async |session| commands::halt::list(session, output).await).await,
+        Verb::Resume(arguments) => {
+            live(&config, async |session| commands::halt::resume(session, arguments, output).await).await
+        }
+        Verb::Lanes(arguments) => {
+            live(&config, async |session| commands::lanes::run(session, arguments, output).await).await
+        }
+        Verb::Chaos(arguments) if arguments.reads() => {
+            stored(&config, async |session| commands::chaos::run(session, arguments, output).await).await
+        }
+        Verb::Chaos(arguments) => {
+            live(&config, async |session| commands::chaos::run(session, arguments, output).await).await
+        }
         Verb::Heal(arguments) if arguments.reads() => {
             stored(&config, async |session| commands::heal::run(session, arguments, output).await).await
         }
@@ -141,19 +157,7 @@ async fn stored(
     verb: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let session = Session::open(config).await?;
-    let result = if session.live() {
-        verb(&session).await
-    } else {
-        // The server that was started for this session would outlive an interrupted process.
-        tokio::select! {
-            result = verb(&session) => result,
-            () = commands::up::interrupted() => {
-                Err(Failure::new("interrupted", "it was interrupted before its end")
-                    .next("the same command again starts anew, and is safe")
-                    .exit(exit::INTERRUPTED))
-            }
-        }
-    };
+    let result = session.unless_interrupted(verb(&session)).await;
     session.close().await;
     result
 }

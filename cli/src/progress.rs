@@ -112,8 +112,8 @@ impl Progress {
     }
 
     /// Tells what a task waits for that has stood still for a while.
-    pub fn waits(&mut self, key: &Key, what: &str) {
-        let detail = format!("waits for {what}");
+    pub fn waits(&mut self, key: &Key, sentence: &str) {
+        let detail = sentence.to_owned();
         if self.every_change {
             let (task, event) = (key.to_string(), "waits".to_owned());
             let at = now().to_rfc3339();
@@ -161,7 +161,7 @@ impl Progress {
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
@@ -182,6 +182,8 @@ fn worth_a_line(event: &Event) -> bool {
             | Event::JobStarted { .. }
             | Event::AttemptFailed { .. }
             | Event::InputRequired { .. }
+            | Event::BudgetExceeded { .. }
+            | Event::BudgetExtended { .. }
             | Event::Completed { .. }
             | Event::Failed { .. }
             | Event::Canceled { .. }
@@ -207,10 +209,19 @@ pub fn detail(event: &Event) -> String {
         Event::JobIssued { agent, .. } => format!("given to {agent}"),
         Event::JobStarted { worker, .. } => format!("{worker} works"),
         Event::EffectRecorded { effect, step, .. } => format!("effect {effect}: {step:?}").to_lowercase(),
-        Event::BackoffStarted { attempt, until } => {
+        Event::BackoffStarted { attempt, until, .. } => {
             format!("attempt {attempt} follows at {}", until.to_rfc3339())
         }
-        Event::InputRequired { prompt, .. } => format!("asks: {prompt}"),
+        Event::InputRequired { prompt: question, .. } | Event::BudgetExceeded { question, .. } => {
+            format!("asks: {question}")
+        }
+        Event::BudgetExtended { by, .. } => format!("budget extended by {by}"),
+        Event::PolicySet { .. } => "settings applied".to_owned(),
+        Event::BudgetSet { .. } => "has the budget of the settings".to_owned(),
+        Event::Reserved { task, .. } => format!("a call of {task} is reserved"),
+        Event::Settled { lapsed: false, .. } => "a call is settled".to_owned(),
+        Event::Settled { .. } => "a call was not settled in time".to_owned(),
+        Event::JobCounted { task, attempt } => format!("job {task}/{attempt} counted"),
         Event::InputProvided { by, .. } => format!("answered by {by}"),
         Event::CancelRequested { reason, .. } => reasoned("is to stop", reason),
         Event::Completed { artifacts, .. } => format!("completed with {} artifacts", artifacts.len()),

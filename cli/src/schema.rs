@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::commands::replay::{Step, redecide};
 use crate::commands::{
-    agents, archive, backup, breakers, config, dead, doctor, down, events, heal, rebuild, restore, run,
-    schedules, settings, task, verify,
+    agents, archive, backup, breakers, chaos, config, dead, doctor, down, events, halt, heal, lanes, rebuild,
+    restore, run, schedules, settings, task, verify,
 };
 use crate::discovery::Discovery;
 use crate::failure::Failure;
@@ -24,6 +24,7 @@ pub fn document() -> Value {
     schemas.add::<Change>("change");
     schemas.add::<task::Page>("task-list");
     schemas.add::<task::Tree>("task-show");
+    schemas.add::<task::Answer>("task-why");
     schemas.add::<task::Told>("task-told");
     schemas.add::<task::Written>("task-artifact");
     schemas.add::<events::Line>("event");
@@ -49,8 +50,16 @@ pub fn document() -> Value {
     schemas.add::<breakers::Breakers>("breakers");
     schemas.add::<breakers::Breaker>("breaker");
     schemas.add::<breakers::Told>("breaker-told");
+    schemas.add::<halt::Halts>("halts");
+    schemas.add::<halt::Told>("halt-told");
+    schemas.add::<lanes::Lanes>("lanes");
+    schemas.add::<lanes::Shown>("lane");
+    schemas.add::<lanes::Told>("lane-told");
+    schemas.add::<lanes::Set>("lane-set");
     schemas.add::<heal::Line>("heal-act");
     schemas.add::<heal::Released>("heal-released");
+    schemas.add::<chaos::List>("chaos-list");
+    schemas.add::<chaos::Shown>("chaos-experiment");
     schemas.add::<doctor::Check>("check");
     schemas.add::<orrery_bench::Report>("bench");
     schemas.add::<config::Settings>("config-show");

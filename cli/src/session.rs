@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use actors_host::Config;
 use actors_host::embedded::{self, Embedded};
+use actors_host::{Config, StartError};
 use bus_client::{Ask, Bus, Profile};
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, EntityAddress, Key, Reply, Revision};
+use tokio_util::sync::CancellationToken;
 
+use crate::commands::up::interrupted;
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
 
@@ -36,6 +38,8 @@ pub struct Session {
 struct Server {
     child: tokio::process::Child,
     _embedded: Embedded,
+    /// Cancelled when the user interrupts: the server would outlive a process that just ends.
+    interrupted: CancellationToken,
 }
 
 impl Session {
@@ -71,17 +75,22 @@ impl Session {
         let program = config.nats_server.as_deref();
         // Nothing new is acknowledged here, so the store's own durability does not matter.
         let embedded = Embedded::new(program, &config.data_dir, Profile::Durable)?;
-        let (child, listening) = embedded.start((0, 0)).await?;
+        let interrupted = interruption();
+        let (child, listening) = embedded.start_unless((0, 0), interrupted.cancelled()).await?;
         config.nats.url = Some(listening.nats_url);
         config.nats.monitor_url = Some(listening.monitor_url);
-        match Bus::connect_only(&config.nats).await {
+        let connected = tokio::select! {
+            connected = Bus::connect_only(&config.nats) => connected.map_err(Failure::from),
+            () = interrupted.cancelled() => Err(StartError::Interrupted.into()),
+        };
+        match connected {
             Ok(bus) => {
-                let server = Some(Server { child, _embedded: embedded });
+                let server = Some(Server { child, _embedded: embedded, interrupted });
                 Ok(Self { bus, config, discovery: None, server })
             }
-            Err(error) => {
+            Err(failure) => {
                 embedded::stop(child).await;
-                Err(error.into())
+                Err(failure)
             }
         }
     }
@@ -94,6 +103,23 @@ impl Session {
     /// Whether a system runs, rather than a store that was opened to be read.
     pub fn live(&self) -> bool {
         self.server.is_none()
+    }
+
+    /// Does some work, and gives it up when the user interrupts, so that the server of this session
+    /// can be stopped. In a session that has none an interrupt ends the process as ever.
+    pub async fn unless_interrupted<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let Some(server) = &self.server else { return work.await };
+        tokio::select! {
+            result = work => result,
+            () = server.interrupted.cancelled() => {
+                Err(Failure::new("interrupted", "it was interrupted before its end")
+                    .next("the same command again starts anew, and is safe")
+                    .exit(exit::INTERRUPTED))
+            }
+        }
     }
 
     /// Stops what was started for this session.
@@ -156,6 +182,17 @@ impl Session {
             Reply::Refused { refusal, .. } => Err(refusal.into()),
         }
     }
+}
+
+/// Listens from now on; a second interrupt ends the process at once.
+fn interruption() -> CancellationToken {
+    let (token, told) = (CancellationToken::new(), interrupted());
+    let interruption = token.clone();
+    tokio::spawn(async move {
+        told.await;
+        token.cancel();
+    });
+    interruption
 }
 
 fn not_running(config: &Config) -> Failure {

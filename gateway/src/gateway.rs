@@ -82,7 +82,7 @@ impl Gateway {
 /// Starts a gateway. It ends in good order when `stop` is cancelled: event streams end, requests
 /// under way finish, and the read model is closed.
 pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<Gateway, Error> {
-    crate::metric::recorder();
+    crate::metric::record();
     let refused = |source| Error::Listen { listen: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
@@ -91,6 +91,8 @@ pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<
     let (projections, follower) =
         Projections::start(bus.clone(), config.data_dir.join(READ_MODEL), closing.clone()).await?;
     let gatherer = tokio::spawn(gather::run(bus.clone(), projections.clone(), closing.clone()));
+    tokio::spawn(closing.clone().run_until_cancelled_owned(projections::count::run(projections.clone())));
+    tokio::spawn(closing.clone().run_until_cancelled_owned(crate::metric::upkeep()));
     let router = rest::router(Arc::new(Edge::new(bus, projections, stop.clone(), address)));
     tracing::info!(%address, "the gateway listens");
     let task = tokio::spawn(async move {

@@ -15,4 +15,5 @@ mod gather;
 mod gateway;
 
 pub use gateway::{Config, Error, Gateway, serve};
+pub use metric::record;
 pub use rest::openapi::openapi;

@@ -1,6 +1,8 @@
 //! The names of this crate's metrics, with unit and help, and the recorder that renders them.
 
+use std::convert::Infallible;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics::Unit;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -18,16 +20,65 @@ pub const APPLIED: &str = "orrery_gateway_projection_events_total";
 /// Events that the read model could not apply.
 pub const UNREADABLE: &str = "orrery_gateway_projection_unreadable_total";
 
+/// Tasks that are not final, by `state`.
+pub const TASKS_OPEN: &str = "orrery_tasks_open";
+/// For how long the task that stands still for longest has not changed, in seconds, by `state`; 0 where
+/// none is in the state.
+pub const TASK_STILL: &str = "orrery_tasks_longest_unchanged_seconds";
+/// Tasks that came to their end, by `state`.
+pub const TASKS_ENDED: &str = "orrery_tasks_ended_total";
+/// Attempts that failed, by `class`.
+pub const ATTEMPTS_FAILED: &str = "orrery_attempts_failed_total";
+/// Attempts that are tried again after a pause.
+pub const RETRIES: &str = "orrery_attempts_retried_total";
+/// How often a task tree used up its budget.
+pub const BUDGETS_EXCEEDED: &str = "orrery_task_budgets_exceeded_total";
+/// Dead letters that nobody has done anything about, by `class`.
+pub const DEAD_LETTERS_WAITING: &str = "orrery_dead_letters_waiting";
+/// Dead letters that are on their way again.
+pub const DEAD_LETTERS_REDRIVING: &str = "orrery_dead_letters_redriving";
+/// For how long the oldest of those that wait has been there, in seconds; 0 where none waits.
+pub const DEAD_LETTER_AGE: &str = "orrery_dead_letters_oldest_seconds";
+/// What became of dead letters, by `change`: `arrived`, `redriven`, `returned` or `dropped`.
+pub const DEAD_LETTER_CHANGES: &str = "orrery_dead_letters_changes_total";
+/// Workers that are heard of, by `agent`.
+pub const WORKERS: &str = "orrery_agent_workers";
+/// Workers that were heard of and are silent, by `agent`.
+pub const WORKERS_LOST: &str = "orrery_agent_workers_lost";
+/// How often a worker was silent for too long, by `agent`.
+pub const WORKERS_LOST_TOTAL: &str = "orrery_agent_workers_lost_total";
+
 /// Bounds of the duration buckets: from a read out of memory to an ask that waits for a takeover.
 const DURATION_BUCKETS: [f64; 12] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0];
 
+/// Between two rounds of [`upkeep`]: a busy host measures some ten thousand times within it.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Records the process's metrics from now on, for `/metrics`. A program that starts anything else beside
+/// a gateway calls it before: what is counted earlier is lost, for as long as its counter is held.
+pub fn record() {
+    recorder();
+}
 
 /// The handle of the process's recorder: installed by the first call, and none where the process
 /// has installed another recorder before.
-pub fn recorder() -> Option<&'static PrometheusHandle> {
+pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
     RECORDER.get_or_init(install).as_ref()
+}
+
+/// Puts what was measured into its buckets again and again, without end. Nobody may ask for metrics, and
+/// what was measured would pile up until somebody does.
+pub(crate) async fn upkeep() -> Infallible {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        if let Some(recorder) = recorder() {
+            recorder.run_upkeep();
+        }
+    }
 }
 
 fn install() -> Option<PrometheusHandle> {
@@ -57,4 +108,17 @@ fn describe() {
     metrics::describe_gauge!(LAG, Unit::Count, "messages of the event stream not applied yet");
     metrics::describe_counter!(APPLIED, Unit::Count, "events applied to the read model");
     metrics::describe_counter!(UNREADABLE, Unit::Count, "events that could not be applied to the read model");
+    metrics::describe_gauge!(TASKS_OPEN, Unit::Count, "tasks that are not final");
+    metrics::describe_gauge!(TASK_STILL, Unit::Seconds, "for how long a task of the state has not changed");
+    metrics::describe_counter!(TASKS_ENDED, Unit::Count, "tasks that came to their end");
+    metrics::describe_counter!(ATTEMPTS_FAILED, Unit::Count, "attempts that failed");
+    metrics::describe_counter!(RETRIES, Unit::Count, "attempts that are tried again after a pause");
+    metrics::describe_counter!(BUDGETS_EXCEEDED, Unit::Count, "task trees that used up their budget");
+    metrics::describe_gauge!(DEAD_LETTERS_WAITING, Unit::Count, "dead letters that wait");
+    metrics::describe_gauge!(DEAD_LETTERS_REDRIVING, Unit::Count, "dead letters that are on their way again");
+    metrics::describe_gauge!(DEAD_LETTER_AGE, Unit::Seconds, "for how long the oldest dead letter waits");
+    metrics::describe_counter!(DEAD_LETTER_CHANGES, Unit::Count, "what became of dead letters");
+    metrics::describe_gauge!(WORKERS, Unit::Count, "workers that are heard of");
+    metrics::describe_gauge!(WORKERS_LOST, Unit::Count, "workers that were heard of and are silent");
+    metrics::describe_counter!(WORKERS_LOST_TOTAL, Unit::Count, "workers that were silent for too long");
 }

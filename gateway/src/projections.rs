@@ -10,11 +10,14 @@
 pub mod agent;
 pub mod campaign;
 pub mod dead_letter;
+pub mod halt;
+pub mod lane;
 pub mod schedule;
 pub mod task;
 
 pub mod view;
 
+pub mod count;
 mod follow;
 pub mod read;
 mod source;

@@ -15,6 +15,8 @@ mod artifacts;
 mod config;
 mod dead;
 mod events;
+mod halts;
+mod lanes;
 mod operations;
 mod pages;
 mod recent;
@@ -75,6 +77,8 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/tasks/{id}/cancel", post(tasks::cancel))
         .route("/v1/tasks/{id}/retry", post(tasks::retry))
         .route("/v1/tasks/{id}/input", post(tasks::input))
+        .route("/v1/tasks/{id}/budget", post(tasks::extend))
+        .route("/v1/tasks/{id}/why", get(tasks::why))
         .route("/v1/tasks/{id}/artifacts/{name}", get(artifacts::download))
         .route("/v1/tasks/{id}/events", get(events::stream))
         .route("/v1/agents", get(agents::list))
@@ -96,6 +100,12 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/config/{name}/activate", post(config::activate))
         .route("/v1/config/{name}/rollback", post(config::rollback))
         .route("/v1/config/{name}/history", get(config::history))
+        .route("/v1/halts", get(halts::list).post(halts::create))
+        .route("/v1/halts/{scope}/resume", post(halts::resume))
+        .route("/v1/lanes", get(lanes::list))
+        .route("/v1/lanes/{lane}", get(lanes::show).patch(lanes::change))
+        .route("/v1/lanes/{lane}/pause", post(lanes::pause))
+        .route("/v1/lanes/{lane}/resume", post(lanes::resume))
         .route("/v1/openapi.json", get(operations::openapi))
         .route("/errors/{code}", get(pages::show))
         .route("/health", get(operations::health))

@@ -102,7 +102,7 @@ async fn configure(bus: &Bus, open_ms: u64) {
 }
 
 async fn submit(bus: &Bus, key: &str) {
-    let submit = Submit { skill: SKILL.into(), attempts_max: 20, ..Submit::new("call it") };
+    let submit = Submit { skill: SKILL.into(), attempts_max: Some(20), ..Submit::new("call it") };
     accepted(bus, &command(key, &Task::Submit(submit))).await;
 }
 

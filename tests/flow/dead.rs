@@ -159,7 +159,7 @@ async fn what_fails_again_waits_again_until_the_limit() {
 async fn begin(bus: &Bus, key: &str, attempt: u32) {
     let agent = Key::parse("nobody").expect("a constant");
     eventually(&format!("attempt {attempt}"), || async {
-        accepted(bus, &command(key, &Task::Assign { agent: agent.clone(), attempt })).await;
+        accepted(bus, &command(key, &Task::Assign { agent: agent.clone(), attempt, policy: None })).await;
         let start = command(key, &Task::StartJob { attempt, worker: "w".into() });
         matches!(bus.ask(&start, system_tests::PATIENCE).await, Ok(bus_schemas::Reply::Accepted { .. }))
             .then_some(())

@@ -18,7 +18,7 @@ fn lift(scope: &str) -> Ask {
 }
 
 fn submit(key: &str) -> Ask {
-    let submission = Submit { skill: GATE.into(), attempts_max: 1, ..Submit::new("wait at the gate") };
+    let submission = Submit { skill: GATE.into(), attempts_max: Some(1), ..Submit::new("wait at the gate") };
     command(key, &Command::Submit(submission))
 }
 

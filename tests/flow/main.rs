@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod breaker;
+mod budget;
+mod chaos;
 mod config;
 mod dead;
 mod decide;
@@ -12,5 +14,8 @@ mod gateway;
 mod halt;
 mod inbox;
 mod journal;
+mod lanes;
 mod lease;
 mod projections;
+mod rolling;
+mod sweep;

@@ -64,6 +64,12 @@ pub struct Faults {
     pub reports_twice: u32,
     /// A worker forgets to renew.
     pub worker_silent: u32,
+    /// A host or worker hears late of a halt or a breaker.
+    pub halt_late: u32,
+    /// A dependency falls ill: the calls of jobs fail.
+    pub dependency_ill: u32,
+    /// An operator halts something, or lifts what stands.
+    pub operator_halts: u32,
 }
 
 impl Faults {
@@ -100,6 +106,9 @@ impl Faults {
             worker_dies: often(250),
             reports_twice: often(250),
             worker_silent: often(250),
+            halt_late: often(300),
+            dependency_ill: often(30),
+            operator_halts: often(40),
         }
     }
 }
@@ -154,4 +163,8 @@ pub enum Defect {
     TimersNeverFire,
     /// The stream of dead letters acknowledges one that it does not store.
     DeadLettersNotStored,
+    /// Workers hear of halts, and go on.
+    WorkersIgnoreHalts,
+    /// Hosts hear of halts, and go on.
+    HostsIgnoreHalts,
 }

@@ -5,17 +5,25 @@
 //! | `single_writer`, `hash_chain_continuous`, `positions_monotone` | at every record |
 //! | `no_double`, `inbox_in_order`, `mail_in_order_once`, `timers_fire_once` | at every turn |
 //! | `revisions_gap_free`, `commands_decide_alike`, `poison_only_when_told` | at every turn |
-//! | `attempt_counted_once`, `capacity_never_exceeded` | at every event |
+//! | `attempt_counted_once`, `capacity_never_exceeded`, `breaker_legality`, `budget_bound` | at every event |
+//! | `every_open_task_moves`, `holds_follow_their_cause` | after every record |
+//! | `halted_means_no_effect_starts`, `halted_hosts_rest` | at every assignment, job, effect and record |
 //! | `derived_stream_is_the_log` | at every batch, and at the end |
 //! | `reply_after_commit`, `same_id_same_answer` | at every answer |
 //! | `fold_equals_live`, `loads_are_current` | at every quiet commit, takeover and load, and at the end |
 //! | `snapshots_are_taken` | at every commit |
 //! | `inbox_trimmed_behind_the_log` | at every trim |
-//! | `no_loss`, `mail_arrives`, `jobs_reach_the_queue`, `dead_letters_are_kept`, `dead_letters_are_conserved`, `every_open_task_moves` | at the end |
+//! | `dead_letters_are_conserved` | at every event of a campaign, and at the end |
+//! | `no_loss`, `mail_arrives`, `jobs_reach_the_queue`, `dead_letters_are_kept` | at the end |
 
 pub mod answers;
+pub mod breakers;
+pub mod budgets;
 pub mod end;
+pub mod holds;
+pub mod letters;
 pub mod log;
+pub mod moves;
 pub mod state;
 pub mod work;
 
@@ -25,7 +33,7 @@ use std::sync::Arc;
 use actors_core::{Instance, Registry};
 use actors_runtime::core::{Core, Settings};
 use bus_schemas::ids::Epoch;
-use bus_schemas::record::{Job, Mail, Position, Turn};
+use bus_schemas::record::{Event, Job, Mail, Position, Turn};
 use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, LogSequence, PartitionId, Timestamp};
 use bytes::Bytes;
 use smol_str::SmolStr;
@@ -74,6 +82,12 @@ pub struct Audit {
     /// What was sent by timers that were set for the same moment again.
     repeated: BTreeSet<CommandId>,
     tasks: BTreeMap<Key, work::TaskAudit>,
+    /// The tasks that have not ended.
+    open: BTreeSet<Key>,
+    mails: moves::Mails,
+    causes: holds::Causes,
+    breakers: BTreeMap<Key, breakers::BreakerAudit>,
+    campaigns: BTreeMap<Key, letters::CampaignAudit>,
     lanes: BTreeMap<Key, work::LaneAudit>,
     /// Every job in a log.
     jobs: BTreeMap<SmolStr, Job>,
@@ -118,6 +132,11 @@ impl Audit {
             fired: BTreeSet::new(),
             repeated: BTreeSet::new(),
             tasks: BTreeMap::new(),
+            open: BTreeSet::new(),
+            mails: moves::Mails::default(),
+            causes: holds::Causes::default(),
+            breakers: BTreeMap::new(),
+            campaigns: BTreeMap::new(),
             lanes: BTreeMap::new(),
             jobs: BTreeMap::new(),
             dead: BTreeMap::new(),
@@ -152,7 +171,8 @@ impl Audit {
         if let Err(error) = log.shadow.recover(sequence, hash, &record) {
             return violated("hash_chain_continuous", error.to_string());
         }
-        Ok(())
+        self.holds_follow_their_cause()?;
+        self.every_open_task_waits()
     }
 
     fn turn(
@@ -175,18 +195,27 @@ impl Audit {
         if let Some(dead) = &turn.dead {
             self.dead.insert(dead.entry.clone(), turn.command.body.bytes.clone());
         }
-        for event in &turn.events {
-            match turn.entity.kind.as_str() {
-                "task" => self.attempt_counted_once(&turn.entity.key, event, coverage)?,
-                "broker" => self.capacity_never_exceeded(&turn.entity.key, event, coverage)?,
-                "deadletter" if event.event_type == "redriven" => coverage.note(Reached::LetterRedriven),
-                "deadletter" if event.event_type == "returned" => coverage.note(Reached::LetterReturned),
-                "campaign" if event.event_type == "completed" => coverage.note(Reached::CampaignCompleted),
-                "schedule" if event.event_type == "fired" => {
-                    coverage.note(Reached::ScheduleFired);
-                }
-                _ => {}
+        turn.events.iter().try_for_each(|event| self.event(&turn.entity, event, coverage))
+    }
+
+    fn event(&mut self, entity: &EntityAddress, event: &Event, coverage: &mut Coverage) -> Check {
+        let key = &entity.key;
+        match entity.kind.as_str() {
+            "task" => self.attempt_counted_once(key, event, coverage)?,
+            "broker" => self.capacity_never_exceeded(key, event, coverage)?,
+            "breaker" => {
+                let known = self.breakers.entry(key.clone()).or_default();
+                known.event(key, &work::read(event)?, coverage)?;
             }
+            "campaign" => {
+                let known = self.campaigns.entry(key.clone()).or_default();
+                known.event(key, &work::read(event)?, coverage)?;
+            }
+            "halt" | "agent" => self.note_cause(entity, event)?,
+            "deadletter" if event.event_type == "redriven" => coverage.note(Reached::LetterRedriven),
+            "deadletter" if event.event_type == "returned" => coverage.note(Reached::LetterReturned),
+            "schedule" if event.event_type == "fired" => coverage.note(Reached::ScheduleFired),
+            _ => {}
         }
         Ok(())
     }

@@ -14,7 +14,7 @@
 //! A run has a wild time with faults of every kind, and a calm one in which everything must come to
 //! rest. The invariants in `invariants.rs` are checked at every record, event, answer, load and trim.
 //!
-//! `ORRERY_SIM_SEED=<n>` runs one seed, and `ORRERY_SIM_TRACE=1` prints all of it; `ORRERY_SIM_RUNS=<n>` says how many runs the large test makes.
+//! `ORRERY_SIM_SEED=<n>` runs one seed, and `ORRERY_SIM_TRACE=1` prints all of it; `ORRERY_SIM_RUNS=<n>` says how many runs the large test makes, and `ORRERY_SIM_SECONDS=<n>` for how long it makes them.
 
 mod coverage;
 mod faults;
@@ -30,6 +30,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use actors_core::Registry;
 
@@ -75,7 +76,10 @@ fn describe(failure: &Failure) -> String {
 #[test]
 fn many_seeds_keep_every_invariant() {
     let registry = registry();
-    let runs = number("ORRERY_SIM_RUNS").unwrap_or(RUNS);
+    let seconds = number("ORRERY_SIM_SECONDS").map(Duration::from_secs);
+    let begun = Instant::now();
+    let is_over = || seconds.is_some_and(|seconds| begun.elapsed() >= seconds);
+    let runs = number("ORRERY_SIM_RUNS").unwrap_or(if seconds.is_some() { u64::MAX / 2 } else { RUNS });
     let (next, steps, records) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let results: Vec<Result<Coverage, Box<Failure>>> = thread::scope(|scope| {
@@ -83,7 +87,7 @@ fn many_seeds_keep_every_invariant() {
             let mut coverage = Coverage::default();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= runs {
+                if index >= runs || is_over() {
                     return Ok(coverage);
                 }
                 let outcome = run(FIRST_SEED + index, &registry, None).inspect_err(|_| {
@@ -106,6 +110,7 @@ fn many_seeds_keep_every_invariant() {
         }
     }
     let [steps, records] = [steps, records].map(|count| count.load(Ordering::Relaxed));
+    let runs = runs.min(next.load(Ordering::Relaxed));
     println!("{runs} runs, {steps} steps, {records} records\n{coverage:?}");
     if runs >= RUNS {
         let missing = coverage.missing();

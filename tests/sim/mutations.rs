@@ -1,14 +1,19 @@
 //! Mutation checks: with a defect in the model, the invariant that is there for it must notice.
 
+mod entities;
+
+use std::sync::Arc;
+
+use actors_core::Registry;
 use bus_schemas::Key;
 use bus_schemas::commands::task::Failure;
-use bus_schemas::events::{broker, task};
+use bus_schemas::events::task;
 use bus_schemas::jobs::FailureClass;
 
 use crate::coverage::Coverage;
 use crate::faults::Defect;
 use crate::invariants::end::letter_is_settled;
-use crate::invariants::work::{LaneAudit, TaskAudit};
+use crate::invariants::work::TaskAudit;
 use crate::registry;
 use crate::world::{self, run};
 
@@ -17,16 +22,24 @@ const SEEDS_MAX: u64 = 200;
 
 /// Asserts that some seed reports `invariant`, with the defect in the model; what it reports.
 fn is_noticed(defect: Defect, invariant: &str) -> Box<world::Failure> {
-    let registry = registry();
+    reports(&registry(), Some(defect), invariant)
+}
+
+/// Asserts that some seed reports `invariant`, with a faulty entity in the world.
+fn is_noticed_of<F: entities::Fault>(invariant: &str) -> Box<world::Failure> {
+    reports(&entities::with::<F>(), None, invariant)
+}
+
+fn reports(registry: &Arc<Registry>, defect: Option<Defect>, invariant: &str) -> Box<world::Failure> {
     let mut others = Vec::new();
     for seed in 0..SEEDS_MAX {
-        match run(seed, &registry, Some(defect)) {
+        match run(seed, registry, defect) {
             Err(failure) if failure.violation.invariant == invariant => return failure,
             Err(failure) => others.push(failure.violation.invariant),
             Ok(_) => {}
         }
     }
-    panic!("{defect:?} was not noticed by `{invariant}` in {SEEDS_MAX} seeds, but by {others:?}");
+    panic!("`{invariant}` noticed nothing in {SEEDS_MAX} seeds; others did: {others:?}");
 }
 
 #[test]
@@ -149,9 +162,29 @@ fn a_dead_letter_that_stays_on_its_way_is_noticed() {
 }
 
 #[test]
+fn a_letter_that_tells_nobody_what_came_of_it_is_noticed() {
+    is_noticed_of::<entities::SilentLetter>("dead_letters_are_conserved");
+}
+
+#[test]
 fn a_task_that_nobody_wakes_is_noticed() {
     let failure = is_noticed(Defect::TimersNeverFire, "every_open_task_moves");
     assert!(failure.violation.reason.contains("the task"), "{}", failure.violation.reason);
+}
+
+/// Each is stuck at a certain record, long before the world comes to rest.
+#[test]
+fn a_task_for_which_nothing_comes_is_noticed_at_once() {
+    let stuck = [
+        is_noticed_of::<entities::NoLease>("every_open_task_moves"),
+        is_noticed_of::<entities::EndlessPause>("every_open_task_moves"),
+        is_noticed_of::<entities::SilentStep>("every_open_task_moves"),
+        is_noticed_of::<entities::SilentLane>("every_open_task_moves"),
+    ];
+    for failure in stuck {
+        let reason = &failure.violation.reason;
+        assert!(reason.contains("nothing brings it"), "{reason}");
+    }
 }
 
 fn key(text: &str) -> Key {
@@ -185,36 +218,38 @@ fn an_attempt_that_ends_twice_is_noticed() {
 }
 
 #[test]
-fn an_agent_above_its_capacity_is_noticed() {
-    let enqueued = |task: &str| broker::Event::Enqueued {
-        task: key(task),
-        attempt: 1,
-        skill: "code".into(),
-        priority: 5,
-        owner: "owner".into(),
-        since: Default::default(),
-    };
-    let assigned = |task: &str| broker::Event::Assigned {
-        task: key(task),
-        attempt: 1,
-        agent: key("a"),
-        at: Default::default(),
-    };
-    for (capacity, concurrent) in [(1, None), (5, Some(1))] {
-        let mut audit = LaneAudit::default();
-        let mut tell = |event| audit.event(&key("default"), &event, &mut Coverage::default());
-        tell(broker::Event::AgentOffered {
-            agent: key("a"),
-            skills: Vec::new(),
-            capacity,
-            dependencies: Vec::new(),
-        })
-        .expect("an offer");
-        tell(broker::Event::CapSet { concurrent }).expect("a cap");
-        tell(enqueued("t")).expect("one waits");
-        tell(enqueued("u")).expect("another waits");
-        tell(assigned("t")).expect("there is room for one");
-        let noticed = tell(assigned("u")).expect_err("there is no room for another");
-        assert_eq!(noticed.invariant, "capacity_never_exceeded");
-    }
+fn a_lane_that_forgets_whom_it_gave_jobs_is_noticed() {
+    is_noticed_of::<entities::ForgetfulLane>("capacity_never_exceeded");
+}
+
+#[test]
+fn work_that_goes_on_under_a_halt_is_noticed() {
+    is_noticed(Defect::WorkersIgnoreHalts, "halted_means_no_effect_starts");
+    is_noticed_of::<entities::OpenLane>("halted_means_no_effect_starts");
+}
+
+#[test]
+fn a_host_that_goes_on_under_a_halt_is_noticed() {
+    is_noticed(Defect::HostsIgnoreHalts, "halted_hosts_rest");
+}
+
+#[test]
+fn a_hold_that_outlives_its_halt_is_noticed() {
+    is_noticed_of::<entities::SilentHalt>("holds_follow_their_cause");
+}
+
+#[test]
+fn a_breaker_that_lets_too_much_through_is_noticed() {
+    is_noticed_of::<entities::GenerousBreaker>("breaker_legality");
+    is_noticed_of::<entities::OpenLane>("breaker_legality");
+}
+
+#[test]
+fn a_tree_that_uses_more_than_its_budget_is_noticed() {
+    is_noticed_of::<entities::LavishTask>("budget_bound");
+}
+
+#[test]
+fn a_campaign_that_sends_an_entry_twice_is_noticed() {
+    is_noticed_of::<entities::ForgetfulCampaign>("dead_letters_are_conserved");
 }

@@ -15,6 +15,9 @@ use smol_str::SmolStr;
 /// How long JetStream remembers message ids, in milliseconds.
 const DUPLICATE_WINDOW_MS: u64 = DUPLICATE_WINDOW_SECONDS * 1_000;
 
+/// The kinds whose events hosts and workers follow.
+const FOLLOWED: [&str; 2] = ["halt", "breaker"];
+
 /// An event on its way into the event stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutgoingEvent {
@@ -77,6 +80,8 @@ pub struct Store {
     stream_length: u64,
     marks: BTreeMap<PartitionId, Mark>,
     events: BTreeMap<EntityAddress, Vec<StoredEvent>>,
+    /// The events of halts and breakers, in the order of the stream: hosts and workers follow them.
+    pub followed: Vec<(EntityAddress, Event)>,
     /// The durable inbox, oldest first, without what was trimmed.
     pub inbox: Vec<StoredCommand>,
     inbox_last: u64,
@@ -153,6 +158,9 @@ impl Store {
         self.marks.insert(partition, mark);
         for OutgoingEvent { entity, event, correlation, .. } in events {
             self.stream_length += 1;
+            if FOLLOWED.contains(&entity.kind.as_str()) {
+                self.followed.push((entity.clone(), event.clone()));
+            }
             let stored = StoredEvent { stream_sequence: self.stream_length, event, correlation };
             self.events.entry(entity).or_default().push(stored);
         }

@@ -3,15 +3,20 @@
 //! One step takes the next happening off the agenda. Faults are drawn while the world is wild; then
 //! it calms down, and everything that was begun must come to its end.
 
+mod budgets;
 mod callers;
+mod calls;
 mod clients;
 mod fanout;
+mod follow;
 mod hosts;
 mod journal;
 mod loading;
 mod mail;
+mod operators;
 mod owner;
 mod partition;
+mod reports;
 mod takeover;
 mod workers;
 
@@ -130,6 +135,8 @@ pub enum Happening {
     Leases(HostId),
     HostReturns(HostId),
     ClientActs,
+    /// A host or a worker reads the events of halts and breakers that are new.
+    Hears(follow::Follower),
     WorkerLooks(WorkerId),
     WorkerBeats(WorkerId),
     WorkerReturns(WorkerId),
@@ -139,6 +146,12 @@ pub enum Happening {
         life: u32,
     },
     WorkEnds {
+        worker: WorkerId,
+        job: usize,
+        life: u32,
+    },
+    /// The grace of work that a halt interrupted is over.
+    WorkWithdrawn {
         worker: WorkerId,
         job: usize,
         life: u32,
@@ -191,6 +204,8 @@ pub struct World {
     pub callers: callers::Callers,
     workers: Vec<workers::Worker>,
     clients: clients::Clients,
+    /// Until when each dependency is ill.
+    ill_until: [u64; calls::DEPENDENCIES.len()],
     pub coverage: Coverage,
     pub trace: Trace,
 }
@@ -242,11 +257,13 @@ impl World {
             callers: callers::Callers::default(),
             workers: Vec::new(),
             clients: clients::Clients::default(),
+            ill_until: [0; calls::DEPENDENCIES.len()],
             coverage: Coverage::default(),
             trace: Trace::new(),
         };
         world.start_hosts(HOSTS);
         world.start_workers();
+        world.start_breakers();
         world.soon(1, Happening::ClientActs);
         world
     }
@@ -310,17 +327,19 @@ impl World {
             Happening::PollInbox(owner) => self.poll_inbox(owner),
             Happening::Arrives(partition, message) => self.arrives(partition, &message)?,
             Happening::Delivered(owner, message) => self.deliver(owner, message)?,
-            Happening::CallTimeout(call) => self.call_timeout(call),
+            Happening::CallTimeout(call) => self.call_timeout(call)?,
             Happening::Answered(call, payload) => self.answered(call, payload)?,
             Happening::HandOver(hand_over) => self.hand_over_arrives(hand_over),
             Happening::Leases(host) => self.renew_leases(host),
             Happening::HostReturns(host) => self.host_returns(host),
             Happening::ClientActs => self.client_acts(),
-            Happening::WorkerLooks(worker) => self.worker_looks(worker),
+            Happening::Hears(follower) => self.hears(follower),
+            Happening::WorkerLooks(worker) => self.worker_looks(worker)?,
             Happening::WorkerBeats(worker) => self.worker_beats(worker),
             Happening::WorkerReturns(worker) => self.worker_returns(worker),
             Happening::WorkRenews { worker, job, life } => self.work_renews(worker, job, life),
             Happening::WorkEnds { worker, job, life } => self.work_ends(worker, job, life),
+            Happening::WorkWithdrawn { worker, job, life } => self.work_withdrawn(worker, job, life),
         }
         Ok(())
     }
@@ -385,7 +404,11 @@ impl World {
                 return Some(format!("inbox {} waits", command.sequence));
             }
         }
+        if let Some(halt) = self.audit.standing_halts().first() {
+            return Some(format!("`{halt}` is halted"));
+        }
         let open = self.callers.open().or_else(|| self.audit.open_task());
+        let open = open.or_else(|| self.audit.open_campaign());
         open.map(|open| format!("{open} is open"))
     }
 }

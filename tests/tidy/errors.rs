@@ -151,10 +151,21 @@ fn every_error_code_has_a_page() {
     }
 }
 
+/// The codes that tasks fail with stand as text in their entity.
+fn of_failures() -> Codes {
+    let mut codes = Codes::new();
+    let logic = files::with("rs").filter(|file| file.path.starts_with("actors/logic/src/task"));
+    for file in logic.filter_map(program) {
+        note(&mut codes, &file, quoted(&file.text).collect());
+    }
+    codes
+}
+
 #[test]
 fn every_page_is_about_a_code_that_exists() {
     let mut given: BTreeSet<String> = all_with_page().into_keys().collect();
     given.extend(of_entities().into_keys());
+    given.extend(of_failures().into_keys());
     let mut findings = Findings::default();
     for (code, file) in pages().filter(|(code, _)| !given.contains(*code)) {
         let fix = "delete the page, or give the code";

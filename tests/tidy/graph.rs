@@ -20,6 +20,7 @@ const EDGES: [(&str, &[&str]); 12] = [
     (
         "orrery-bench",
         &[
+            "actors-agents",
             "actors-core",
             "actors-host",
             "actors-logic",

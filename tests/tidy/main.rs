@@ -18,5 +18,6 @@ mod prose;
 
 mod errors;
 mod flow;
+mod monitoring;
 mod simulation;
 mod topology;

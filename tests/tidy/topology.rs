@@ -46,7 +46,9 @@ fn documents_name_the_streams_and_buckets_that_exist() {
             // Settings of the environment look like streams: `ORRERY_DATA_DIR`, `ORRERY__NATS__URL`.
             let is_setting = |name: &str| {
                 let quoted = format!("\"{name}\"");
-                name.starts_with("ORRERY__") || files::with("rs").any(|source| source.text.contains(&quoted))
+                name.starts_with("ORRERY__")
+                    || files::with("rs").any(|source| source.text.contains(&quoted))
+                    || files::at("Makefile").text.contains(&format!("$({name})"))
             };
             for name in found.filter(|name| !ours.contains(&any(name)) && !is_setting(name)) {
                 let fix = "name it as bus-schemas/src/topology.rs does";

@@ -14,5 +14,5 @@ pub mod shipped;
 pub mod report;
 
 pub use breaker::Breakers;
-pub use contract::{Agent, Done, Failure, Work};
+pub use contract::{Agent, Done, Effect, Failure, Meter, Reconciled, Work};
 pub use worker::{Worker, WorkerError};

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus_client::halts::HaltFollower;
-use bus_client::{Bus, HaltWatch};
+use bus_client::{Bus, Chaos, HaltWatch};
 use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::{Key, Refusal};
 use smol_str::SmolStr;
@@ -43,6 +43,9 @@ pub enum WorkerError {
     /// The `agent` entity does not take it. Trying again is the supervisor's decision.
     #[error("registering worker `{worker}` of agent `{agent}`: refused as `{}`: {}", .refusal.code, .refusal.message)]
     Refused { agent: String, worker: SmolStr, refusal: Refusal },
+    /// An experiment ended it.
+    #[error("worker `{worker}` was killed by the experiment `{experiment}`")]
+    Killed { worker: SmolStr, experiment: Key },
     /// The entity's answer makes no sense: host and worker are of different versions.
     #[error("registering worker `{worker}` of agent `{agent}`")]
     Answer { agent: String, worker: SmolStr, source: bus_client::AskError },
@@ -55,18 +58,26 @@ pub struct Worker {
     name: SmolStr,
     capacity: usize,
     drain: Duration,
+    chaos: Chaos,
 }
 
 impl Worker {
     /// A worker; `name` must be unique among the workers of this agent.
     pub fn new(bus: Bus, agent: Arc<dyn Agent>, name: impl Into<SmolStr>, capacity: usize) -> Self {
-        Self { bus, agent, name: name.into(), capacity: capacity.max(1), drain: DRAIN }
+        Self { bus, agent, name: name.into(), capacity: capacity.max(1), drain: DRAIN, chaos: Chaos::none() }
     }
 
     /// Gives running jobs another time than [`DRAIN`].
     #[must_use]
     pub fn drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
+        self
+    }
+
+    /// Takes part in experiments.
+    #[must_use]
+    pub fn chaos(mut self, chaos: Chaos) -> Self {
+        self.chaos = chaos;
         self
     }
 
@@ -91,6 +102,7 @@ impl Worker {
             agent: self.agent,
             name: self.name,
             capacity: self.capacity,
+            chaos: self.chaos,
             drained: CancellationToken::new(),
             held: Mutex::default(),
         });
@@ -110,6 +122,10 @@ impl Worker {
         let ended = tokio::select! {
             ended = done => ended,
             never = follower.run() => match never {},
+            // As in a crash: what runs is dropped, and nobody is told.
+            experiment = crew.chaos.until_killed(&crew.card.name, &crew.name) => {
+                return Err(WorkerError::Killed { worker: crew.name.clone(), experiment });
+            }
         };
         presence::leave(&crew).await;
         ended
@@ -150,6 +166,8 @@ struct Crew {
     card: AgentCard,
     name: SmolStr,
     capacity: usize,
+    /// What is disturbed on purpose.
+    chaos: Chaos,
     /// Fires when running jobs have had their time to end.
     drained: CancellationToken,
     /// What stands still.

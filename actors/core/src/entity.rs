@@ -35,6 +35,15 @@ pub trait Entity: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether some of its commands begin experiments: where not, none is asked.
+    const EXPERIMENTS: bool = false;
+
+    /// Whether a command disturbs the system on purpose, which only a configuration that says so
+    /// allows. Asked before the command is decided, and not part of the decision.
+    fn is_experiment(_command: &Self::Command) -> bool {
+        false
+    }
+
     /// What a command leads to, or why it is refused.
     fn decide(
         state: &Self::State,

@@ -45,8 +45,12 @@ pub trait Instance: std::marker::Send {
     /// Decides a command and folds what happened. After an error the state is as before, but for
     /// [`TurnError::Broken`].
     fn turn(&mut self, body: &Body, context: &Context<'_>) -> Result<Turn, TurnError>;
+    /// Whether a body is a command that this program knows.
+    fn understands(&self, body: &Body) -> bool;
     /// Refuses a command that begins work which a halt covers.
     fn admit(&self, body: &Body, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal>;
+    /// Whether a command begins an experiment.
+    fn is_experiment(&self, body: &Body) -> bool;
     /// Folds a stored event.
     fn replay(&mut self, event: &record::Event) -> Result<(), upcast::Error>;
     /// Its revision.
@@ -110,9 +114,17 @@ impl<T: Entity> Instance for Live<T> {
         })
     }
 
+    fn understands(&self, body: &Body) -> bool {
+        body.check().and_then(|()| body.read::<T::Command>()).is_ok()
+    }
+
     fn admit(&self, body: &Body, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal> {
         // What can not be read is refused when it is decided.
         body.read::<T::Command>().map_or(Ok(()), |command| T::admit(&command, halts, entity))
+    }
+
+    fn is_experiment(&self, body: &Body) -> bool {
+        T::EXPERIMENTS && body.read::<T::Command>().is_ok_and(|command| T::is_experiment(&command))
     }
 
     fn replay(&mut self, event: &record::Event) -> Result<(), upcast::Error> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bus_schemas::wire::WireCommand;
+use bus_schemas::wire::{WireCommand, WireEvent};
 use bus_schemas::{Hash, Kind, Revision};
 use serde_json::Value;
 
@@ -21,6 +21,7 @@ type Restore = fn(Revision, Hash, Value) -> Result<Box<dyn Instance>, serde_json
 struct Makers {
     new: fn() -> Box<dyn Instance>,
     rests_under_halt: bool,
+    schema: u16,
     restore: Restore,
 }
 
@@ -31,6 +32,7 @@ impl Registry {
         let makers = Makers {
             new: || Box::new(Live::<T>::new()),
             rests_under_halt: T::RESTS_UNDER_HALT,
+            schema: T::Event::SCHEMA,
             restore: |revision, hash, state| Ok(Box::new(Live::<T>::restore(revision, hash, state)?)),
         };
         self.kinds.insert(T::Command::KIND, makers);
@@ -57,6 +59,14 @@ impl Registry {
         state: Value,
     ) -> Option<Result<Box<dyn Instance>, serde_json::Error>> {
         self.kinds.get(kind).map(|makers| (makers.restore)(revision, hash, state))
+    }
+    /// The schema version of a kind up to which this program reads; none when the kind is unknown.
+    pub fn schema(&self, kind: &Kind) -> Option<u16> {
+        self.kinds.get(kind).map(|makers| makers.schema)
+    }
+    /// The schema version of every kind up to which this program reads.
+    pub fn schemas(&self) -> BTreeMap<Kind, u16> {
+        self.kinds.iter().map(|(kind, makers)| (kind.clone(), makers.schema)).collect()
     }
     /// All kinds.
     pub fn kinds(&self) -> impl Iterator<Item = &Kind> {

@@ -5,6 +5,7 @@
 
 mod read;
 mod secrets;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -12,8 +13,10 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use bus_client::NatsConfig;
+use bus_client::{NatsConfig, Profile};
 use serde::{Deserialize, Serialize};
+
+pub use self::sweep::SweepAfter;
 
 /// Settings of a process.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +41,42 @@ pub struct Config {
     pub agents: bool,
     /// Whether this process runs partitions. Default: true.
     pub host: bool,
+    /// For how long a task may stand still before it is looked at, at least `1s`; `0` for never.
+    /// Default: `10m`.
+    pub sweep_after: SweepAfter,
     /// What happens when something could not be done.
     pub dead_letters: DeadLetters,
     /// Whether secrets may be placeholders such as `changeme`. Default: false.
     pub development: bool,
+    /// Whether experiments may disturb this process: under `fast` when true, under the profile that
+    /// is named, or not at all. Default: false.
+    pub chaos: Chaos,
+}
+
+/// Where experiments are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "`true`, `false`, or the profile under which experiments are allowed")]
+pub enum Chaos {
+    /// Under `fast`, or nowhere.
+    Switch(bool),
+    /// Under this profile: what is kept by others than a test needs to be named.
+    Under(Profile),
+}
+
+impl Chaos {
+    /// Whether experiments are allowed under a profile.
+    pub fn allows(self, profile: Profile) -> bool {
+        match self {
+            Self::Switch(allowed) => allowed && profile == Profile::Fast,
+            Self::Under(named) => named == profile,
+        }
+    }
+}
+
+impl Default for Chaos {
+    fn default() -> Self {
+        Self::Switch(false)
+    }
 }
 
 /// What happens when something could not be done.
@@ -65,8 +100,10 @@ impl Default for Config {
             host_name: None,
             agents: true,
             host: true,
+            sweep_after: SweepAfter::default(),
             dead_letters: DeadLetters::default(),
             development: false,
+            chaos: Chaos::default(),
         }
     }
 }
@@ -75,7 +112,7 @@ impl Default for Config {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("setting `{setting}`: {reason}")]
 pub struct ConfigError {
-    /// Which setting, or the file.
+    /// Which setting; `--config` when the file is none.
     pub setting: String,
     /// What is wrong.
     pub reason: String,
@@ -84,6 +121,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// The file as a whole is no good.
+    fn file(reason: impl fmt::Display) -> Self {
+        let hint = "correct the file, or name another one with `--config` or `ORRERY_CONFIG`; docs/configuration.md has an example";
+        Self { hint: hint.to_owned(), ..Self::new("--config", reason) }
+    }
     fn new(setting: impl Into<String>, reason: impl fmt::Display) -> Self {
         let hint = "`orrery config show` prints every setting; docs/configuration.md says what each can be";
         Self { setting: setting.into(), reason: reason.to_string(), hint: hint.to_owned() }
@@ -131,20 +173,25 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             told("data_dir", &"is empty");
         }
-        if let Err(error) = bus_schemas::subjects::Subjects::new(&self.nats.subject_prefix) {
-            told("nats.subject_prefix", &error);
+        let prefix = &self.nats.subject_prefix;
+        if bus_schemas::subjects::Subjects::new(prefix).is_err() {
+            told("nats.subject_prefix", &format!("`{prefix}` is not 1 to 32 letters, digits, `-` or `_`"));
         }
         if self.nats.partitions.get() > bus_schemas::topology::PARTITIONS_MAX {
             told("nats.partitions", &format!("at most {}", bus_schemas::topology::PARTITIONS_MAX));
         }
-        if self.nats.url.is_none() && self.nats.profile == bus_client::Profile::Replicated {
+        if self.nats.url.is_none() && self.nats.profile == Profile::Replicated {
             let reason = "the embedded server is a single one; `replicated` needs `nats.url` of a cluster";
             told("nats.profile", &reason);
         }
         if let Some(name) = &self.host_name
-            && let Err(error) = bus_schemas::Key::parse(name)
+            && bus_schemas::Key::parse(name).is_err()
         {
-            told("host_name", &error);
+            let wanted = "1 to 160 letters, digits, `-`, `_` and single dots between them";
+            told("host_name", &format!("`{name}` is not {wanted}"));
+        }
+        if self.sweep_after.is_too_short() {
+            told("sweep_after", &"must be at least 1s, or 0 for never");
         }
         for (setting, urls, schemes) in [
             ("nats.url", &self.nats.url, &["nats", "tls", "ws", "wss"][..]),
@@ -185,10 +232,27 @@ impl Config {
 /// Why a list of URLs can not be used; none when it can.
 fn wrong_url(urls: &str, schemes: &[&str]) -> Option<String> {
     let wrong = |url: &str| {
-        let (scheme, rest) = url.split_once("://").unwrap_or((schemes.first()?, url));
-        let known = schemes.contains(&scheme);
         let wanted = || format!("`{}` is not `{}://host:port`", bus_client::redacted_url(url), schemes[0]);
-        (!known || rest.is_empty()).then(wanted)
+        (!is_url_of(url, schemes)).then(wanted)
     };
     urls.split(',').map(str::trim).find_map(wrong)
+}
+
+/// Whether a URL has one of the schemes, a host, and a port where it has a `:`. NATS may come without
+/// a scheme, as everywhere where NATS is named.
+fn is_url_of(url: &str, schemes: &[&str]) -> bool {
+    let rest = match url.split_once("://") {
+        Some((scheme, rest)) if schemes.contains(&scheme) => rest,
+        None if schemes.contains(&"nats") => url,
+        _ => return false,
+    };
+    let address = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let address = address.rsplit('@').next().unwrap_or_default();
+    match address.rsplit_once(':') {
+        // The colons of an address of version 6 are in brackets.
+        Some((host, port)) if !port.ends_with(']') => {
+            !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+        }
+        _ => !address.is_empty(),
+    }
 }

@@ -18,8 +18,9 @@ pub const NATS_VERSION: &str = "2.15.1";
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// How often it is looked whether the server has started or ended.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long a server gets to end in good order.
-const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a server gets to end in good order: less than its branch does, so that one that must be
+/// killed is waited for as well.
+const STOP_DEADLINE: Duration = Duration::from_secs(8);
 
 /// Lines of the server's log in an error message: its complaints come in pairs at most.
 const LAST_WORDS: usize = 3;
@@ -70,6 +71,17 @@ impl Embedded {
     /// Starts the server and waits until it listens. `ports` are those of NATS and of its
     /// monitoring; 0 picks free ones.
     pub async fn start(&self, ports: (u16, u16)) -> Result<(Child, Listening), StartError> {
+        self.start_unless(ports, std::future::pending()).await
+    }
+
+    /// As [`start`](Self::start), and gives up when `interrupted` resolves first. Whatever it fails
+    /// for, the server is gone when this returns; a caller that drops the future instead has it killed
+    /// without knowing when it is gone.
+    pub async fn start_unless(
+        &self,
+        ports: (u16, u16),
+        interrupted: impl Future<Output = ()>,
+    ) -> Result<(Child, Listening), StartError> {
         stop_former(&self.directory).await;
         let failed = |reason: String| StartError::Embedded { reason };
         for port in [ports.0, ports.1] {
@@ -94,7 +106,11 @@ impl Embedded {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| failed(format!("`{}`: {error}", self.program.display())))?;
-        match self.until_it_listens(&mut child).await {
+        let started = tokio::select! {
+            started = self.until_it_listens(&mut child) => started,
+            () = interrupted => Err(StartError::Interrupted),
+        };
+        match started {
             Ok(listening) => Ok((child, listening)),
             Err(error) => {
                 // It may have ended by itself; what matters is that it is gone.

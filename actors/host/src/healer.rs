@@ -25,7 +25,7 @@
 mod follow;
 mod measure;
 mod metric;
-mod notes;
+pub(crate) mod notes;
 mod poison;
 mod threshold;
 

@@ -9,8 +9,9 @@ use actors_runtime::lease::{Placement, chain};
 use actors_runtime::quarantine::Quarantine;
 use actors_runtime::supervision::{Child, Intensity, Report, Restart, Supervisor, Work};
 use bus_client::halts::HaltFollower;
-use bus_client::{Bus, HaltWatch, NatsConfig, Profile};
-use bus_schemas::Key;
+use bus_client::leases::Leases;
+use bus_client::{Bus, Chaos, HaltWatch, NatsConfig, Profile};
+use bus_schemas::{Key, PartitionId};
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, ConfigError};
 use crate::embedded::{self, Embedded, Listening};
 use crate::healer::{self, Healer};
+use crate::sweeper::Sweeper;
+use crate::telemetry::observe::Observer;
 use crate::webhook::Webhook;
 
 /// How long stopping may take in all, before what still runs is killed.
@@ -71,6 +74,9 @@ pub enum StartError {
     /// Partitions do not answer.
     #[error("{missing} partitions do not answer after {:.0} s: {reason}", .waited.as_secs_f64())]
     NotReady { missing: usize, waited: Duration, reason: String },
+    /// Nobody runs a partition, and this program can not.
+    #[error("partition {partition} waits for a newer program: {reason}")]
+    Outdated { partition: PartitionId, reason: String },
 }
 
 impl StartError {
@@ -88,6 +94,7 @@ impl StartError {
             Self::Interrupted => "interrupted",
             Self::Supervision { .. } => "supervision-failed",
             Self::NotReady { .. } => "not-ready",
+            Self::Outdated { .. } => "program-outdated",
         }
     }
     /// What to do next.
@@ -111,6 +118,9 @@ impl StartError {
             Self::Interrupted => "the same command again starts anew",
             Self::Supervision { .. } => "start again; if it repeats, run with `-v` and report it",
             Self::NotReady { .. } => "another host may hold the partitions; `orrery doctor` shows who",
+            Self::Outdated { .. } => {
+                "start the newer version again, or restore the backup that was taken before it ran"
+            }
         }
     }
 }
@@ -171,11 +181,7 @@ pub async fn start_unless(
     let (told, reports) = tokio::sync::mpsc::channel(healer::REPORTS_MAX);
     let root = Supervisor::root_reporting("orrery", ROOT, told).await.map_err(supervision)?;
     let mut branches = Branches::default();
-    let started = tokio::select! {
-        started = start_below(config, &root, reports, &mut branches) => started,
-        () = interrupted => Err(StartError::Interrupted),
-    };
-    match started {
+    match start_all(config, &root, reports, &mut branches, interrupted).await {
         Ok((bus, addresses, serving)) => {
             let host = config.host.then(|| host_name(config));
             let Branches { mut edges, servers } = branches;
@@ -196,20 +202,37 @@ fn supervision(error: ractor::SpawnErr) -> StartError {
 }
 
 /// Everything that can fail once there is a root to stop it.
-async fn start_below(
+async fn start_all(
     config: &Config,
     root: &Supervisor,
     reports: tokio::sync::mpsc::Receiver<Report>,
     branches: &mut Branches,
+    interrupted: impl Future<Output = ()>,
 ) -> Result<(Bus, Addresses, watch::Receiver<usize>), StartError> {
+    let mut interrupted = std::pin::pin!(interrupted);
     let mut nats = config.nats.clone();
     if nats.url.is_none() {
         let branch = root.below("server", BRANCH).await.map_err(supervision)?;
         branches.servers = Some(branch.clone());
-        let listening = start_server(config, &branch).await?;
+        // Never dropped half-way: a server that is about to start is waited for, or is waited for
+        // until it is gone.
+        let listening = start_server(config, &branch, interrupted.as_mut()).await?;
         nats.url = Some(listening.nats_url);
         nats.monitor_url = Some(listening.monitor_url);
     }
+    tokio::select! {
+        started = start_below(config, nats, root, reports, branches) => started,
+        () = interrupted => Err(StartError::Interrupted),
+    }
+}
+
+async fn start_below(
+    config: &Config,
+    nats: NatsConfig,
+    root: &Supervisor,
+    reports: tokio::sync::mpsc::Receiver<Report>,
+    branches: &mut Branches,
+) -> Result<(Bus, Addresses, watch::Receiver<usize>), StartError> {
     let bus = Bus::connect(&nats).await?;
     let (serving_sender, serving) = watch::channel(0);
     crate::panics::serving(serving.clone());
@@ -219,14 +242,16 @@ async fn start_below(
         branches.edges.push(settings.clone());
         settings.start(crate::live::child(&bus, &host_name(config), &bounds));
     }
+    let chaos = crate::chaos::begin(&bus, config, &host_name(config), branches.edges.first()).await?;
     if config.agents {
         let agents = root.below("agents", BRANCH).await.map_err(supervision)?;
         branches.edges.push(agents.clone());
         for (agent, capacity) in actors_agents::catalog::shipped() {
-            agents.start(worker(&bus, agent, capacity, &host_name(config)));
+            agents.start(worker(&bus, agent, capacity, &host_name(config), &chaos));
         }
     }
     let quarantine = Quarantine::default();
+    let mut sweeping = None;
     if config.host {
         // Before any partition is served: what was kept apart stays so.
         healer::load_quarantine(&bus, &quarantine).await?;
@@ -238,9 +263,10 @@ async fn start_below(
         branches.edges.push(partitions.clone());
         let (halts, follower) = bus.halts().await?;
         placements.start(following(follower));
-        let kept = (&bounds, &quarantine, &halts);
+        sweeping = sweeper(&bus, config, &halts);
+        let kept = (&bounds, &quarantine, &halts, &chaos);
         placements.start(placement(&bus, config, &partitions, Arc::new(serving_sender), kept));
-        placements.start(forwarder(&bus));
+        placements.start(forwarder(&bus, &chaos));
         if let Some(url) = &config.dead_letters.webhook {
             placements.start(webhook(&bus, url));
         }
@@ -249,6 +275,16 @@ async fn start_below(
     let healers = root.below("healer", BRANCH).await.map_err(supervision)?;
     branches.edges.push(healers.clone());
     healers.start(healer(&bus, &nats, config, quarantine, reports));
+    sweeping.into_iter().for_each(|sweeper| healers.start(sweeper));
+    let observer = Observer {
+        bus: bus.clone(),
+        nats: nats.clone(),
+        host: host_name(config),
+        data_dir: config.data_dir.clone(),
+        is_host: config.host,
+        serving: serving.clone(),
+    };
+    healers.start(observer.child());
     let addresses = Addresses {
         nats_url: bus.url().to_owned(),
         monitor_url: nats.monitor_url.clone(),
@@ -278,9 +314,13 @@ fn host_name(config: &Config) -> String {
     })
 }
 
-async fn start_server(config: &Config, branch: &Supervisor) -> Result<Listening, StartError> {
+async fn start_server(
+    config: &Config,
+    branch: &Supervisor,
+    interrupted: impl Future<Output = ()>,
+) -> Result<Listening, StartError> {
     let embedded = Embedded::new(config.nats_server.as_deref(), &config.data_dir, config.nats.profile)?;
-    let (child, listening) = embedded.start((config.nats_port, 0)).await?;
+    let (child, listening) = embedded.start_unless((config.nats_port, 0), interrupted).await?;
     let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
     let ports = (port(&listening.nats_url), port(&listening.monitor_url));
     let first = Arc::new(std::sync::Mutex::new(Some(child)));
@@ -322,11 +362,25 @@ fn healer(
     healer.child()
 }
 
-fn worker(bus: &Bus, agent: Arc<dyn actors_agents::Agent>, capacity: usize, host: &str) -> Child {
+/// None where it is turned off.
+fn sweeper(bus: &Bus, config: &Config, halts: &HaltWatch) -> Option<Child> {
+    let after = config.sweep_after.duration()?;
+    let host = Key::parse(&host_name(config)).expect("the name of a host is checked");
+    Some(Sweeper { bus: bus.clone(), host, halts: halts.clone(), after }.child())
+}
+
+fn worker(
+    bus: &Bus,
+    agent: Arc<dyn actors_agents::Agent>,
+    capacity: usize,
+    host: &str,
+    chaos: &Chaos,
+) -> Child {
     let agent_name = agent.card().name.to_string();
-    let (bus, name) = (bus.clone(), format!("{host}-{agent_name}"));
+    let (bus, chaos, name) = (bus.clone(), chaos.clone(), format!("{host}-{agent_name}"));
     let work: Work = Arc::new(move |stop| {
         let worker = actors_agents::Worker::new(bus.clone(), Arc::clone(&agent), name.clone(), capacity);
+        let worker = worker.chaos(chaos.clone());
         Box::pin(async move { worker.run(stop).await.map_err(|error| chain(&error)) })
     });
     Child { name: agent_name, restart: Restart::Always, work }
@@ -337,11 +391,12 @@ fn placement(
     config: &Config,
     partitions: &Supervisor,
     serving: Arc<watch::Sender<usize>>,
-    (bounds, quarantine, halts): (&Bounds, &Quarantine, &HaltWatch),
+    (bounds, quarantine, halts, chaos): (&Bounds, &Quarantine, &HaltWatch, &Chaos),
 ) -> Child {
     let registry = Arc::new(actors_logic::registry());
     let (bus, host, partitions) = (bus.clone(), host_name(config), partitions.clone());
-    let (bounds, quarantine, halts) = (bounds.clone(), quarantine.clone(), halts.clone());
+    let (bounds, quarantine) = (bounds.clone(), quarantine.clone());
+    let (halts, chaos) = (halts.clone(), chaos.clone());
     let work: Work = Arc::new(move |stop| {
         let placement = Placement::new(
             bus.clone(),
@@ -351,6 +406,7 @@ fn placement(
             Arc::clone(&serving),
         );
         let placement = placement.bounds(bounds.clone()).quarantine(quarantine.clone()).halts(halts.clone());
+        let placement = placement.chaos(chaos.clone());
         Box::pin(async move { placement.run(stop).await.map_err(|error| chain(&error)) })
     });
     Child { name: "placement".into(), restart: Restart::Always, work }
@@ -384,10 +440,10 @@ fn webhook(bus: &Bus, url: &str) -> Child {
 }
 
 /// Sends asks on that came without a partition; the hosts share them.
-fn forwarder(bus: &Bus) -> Child {
-    let bus = bus.clone();
+fn forwarder(bus: &Bus, chaos: &Chaos) -> Child {
+    let (bus, chaos) = (bus.clone(), chaos.clone());
     let work: Work = Arc::new(move |stop| {
-        let bus = bus.clone();
+        let (bus, chaos) = (bus.clone(), chaos.clone());
         Box::pin(async move {
             let incoming = bus.incoming(bus.subjects().requests(), Some("hosts")).await;
             let mut incoming = incoming.map_err(|error| chain(&error))?;
@@ -396,6 +452,10 @@ fn forwarder(bus: &Bus) -> Child {
                     request = incoming.next() => request.ok_or("the subscription ended")?,
                     () = stop.cancelled() => return Ok(()),
                 };
+                tokio::select! {
+                    () = chaos.until_awake() => {}
+                    () = stop.cancelled() => return Ok(()),
+                }
                 match bus.subjects().entity(&request.subject) {
                     Ok(entity) => bus.forward(&entity, request).await,
                     Err(error) => refuse(&bus, request, &error).await,
@@ -437,11 +497,15 @@ impl Running {
             // A lease comes before the takeover: what this host holds it must serve too.
             let ours = self.host.as_ref().map_or(0, |host| {
                 let held_here = leases.holders.values().filter(|holder| *holder == host).count();
-                held_here.max(1)
+                // Beside a newer program a host runs nothing, and stands by.
+                held_here.max(usize::from(!leases.is_outdated(host)))
             });
             let missing = partitions.saturating_sub(held) + ours.saturating_sub(here);
             if missing == 0 {
                 return Ok(());
+            }
+            if let Some((partition, reason)) = self.left(&leases) {
+                return Err(StartError::Outdated { partition, reason });
             }
             if started.elapsed() > READY_DEADLINE {
                 let failure = self.edges.iter().find_map(|edge| edge.failures().borrow().clone());
@@ -452,6 +516,12 @@ impl Running {
             // Changes here wake at once; those of other hosts are looked for.
             let _ = tokio::time::timeout(Duration::from_millis(100), serving.changed()).await;
         }
+    }
+    /// A partition that this host leaves to a newer program, and that nobody runs.
+    fn left(&self, leases: &Leases) -> Option<(PartitionId, String)> {
+        let left = &leases.presences.get(self.host.as_ref()?)?.leaves;
+        let mut orphans = left.iter().filter(|(partition, _)| !leases.holders.contains_key(partition));
+        orphans.next().map(|(partition, reason)| (*partition, reason.clone()))
     }
     /// Resolves when the supervision tree has given up, with the reason.
     pub async fn failed(&self) -> String {

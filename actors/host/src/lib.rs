@@ -2,12 +2,14 @@
 //!
 //! Here, and only here, the runtime meets the entities and the agents.
 
+mod chaos;
 pub mod config;
 pub mod embedded;
 pub mod healer;
 pub mod host;
 mod live;
 pub mod panics;
+mod sweeper;
 pub mod telemetry;
 mod webhook;
 

@@ -24,7 +24,7 @@ use crate::embedded::NATS_VERSION;
 use crate::telemetry::recent;
 
 /// The folder of the reports in the data directory.
-const DIRECTORY: &str = "crash";
+pub(crate) const DIRECTORY: &str = "crash";
 /// Reports that are kept; the oldest goes first. A fault that repeats says nothing new, and must not
 /// fill the disk.
 const REPORTS_MAX: usize = 20;

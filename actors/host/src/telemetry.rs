@@ -1,6 +1,9 @@
-//! Logs and traces: structured lines on stderr, and OTLP where an endpoint is configured.
+//! Logs, traces and metrics: structured lines on stderr, OTLP where an endpoint is configured, and the
+//! observer, which measures what no stage measures by itself.
 
 mod json;
+mod metric;
+pub(crate) mod observe;
 pub(crate) mod recent;
 
 use std::io::IsTerminal;

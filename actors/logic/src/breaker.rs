@@ -33,7 +33,9 @@
 //! | `watch` | `watched` once; the lane is told to hold at once when open |
 //! | `request-probe` | `probe-granted` while half-open and a permit is free; the reply says so |
 //! | `trip`, `reset` | `opened`, `closed` |
+//! | `untrip` | `closed` if it is still open for that reason |
 //! | `configure` | `configured` if it is new |
+//! | `apply-config` | `configured` if the settings say something else |
 //! | `describe` | nothing; the reply is the breaker as it is |
 //! | `end-open` | `half-opened`; lanes may try with a few jobs |
 //! | `expire-probe` | `probe-expired` |

@@ -17,11 +17,25 @@
 //! | `enqueue` | `enqueued` (a later attempt replaces an earlier one), `assigned` |
 //! | `release` | `released` if it waits or runs, `assigned` |
 //! | `offer-agent` | `agent-offered` if it is new, `assigned`… |
+//! | `apply-config` | `configured` if the settings say something new, `assigned`… |
+//! | `pause` | `paused` |
+//! | `resume` | `resumed`, `assigned`; refused for what is not paused |
 //! | `set-cap` | `cap-set` if it is new, `assigned`… |
+//! | `set-limits` | `limits-set` if they are new, `assigned`… |
+//! | `hold` | `held` if it is new; what runs is withdrawn where it interrupts |
+//! | `ease` | `eased`, `assigned` |
+//! | `probe` | `probes-allowed`, `assigned`… |
+//! | `wake` | `assigned`… |
+//! | `describe`, `explain` | nothing; the reply is the lane, or what a task waits for |
+//!
+//! The rules of a lane stand in the settings `lanes`: a lane that does not know them asks `config/lanes`,
+//! and is told of each activation.
 
 mod bounds;
 mod decide;
 mod explain;
+mod pause;
+mod policies;
 mod queue;
 mod state;
 #[cfg(test)]

@@ -25,6 +25,7 @@ use actors_core::{Context, Decision, Entity, Refusal};
 use bus_schemas::commands::halt::Command;
 use bus_schemas::events::halt::Event;
 
+pub(crate) use decide::check_reason;
 pub use state::{Standing, State};
 
 /// The kind `halt`.

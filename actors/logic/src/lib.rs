@@ -15,10 +15,13 @@ pub mod halt;
 pub mod healer;
 
 pub mod campaign;
+pub mod chaos;
 pub mod config;
 pub mod deadletter;
 pub mod probe;
 pub mod schedule;
+
+mod rules;
 
 /// All kinds, for the host.
 pub fn registry() -> actors_core::Registry {
@@ -29,6 +32,7 @@ pub fn registry() -> actors_core::Registry {
         .with::<breaker::Breaker>()
         .with::<healer::Healer>()
         .with::<halt::Halt>()
+        .with::<chaos::Chaos>()
         .with::<deadletter::DeadLetter>()
         .with::<campaign::Campaign>()
         .with::<config::Config>()

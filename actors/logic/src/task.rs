@@ -14,7 +14,9 @@
 //! - At most one attempt is current, and only its reports are accepted; attempts are never reused.
 //! - A final state is told to the parent and to the broker in the decision that reaches it.
 //! - A task with a plan ends after all its started children.
-//! - A failure while a side effect is under way is ambiguous, and is never retried by itself.
+//! - A failure while a side effect is under way is ambiguous. Before anything else is done for the task, its
+//!   agent says what became of the effect, or else a person is asked.
+//! - A tree uses no more than its budget allows, but for what calls use beyond what they reserved.
 //! - A step that is optional satisfies the steps after it however it ends.
 //!
 //! | command | leads to |
@@ -22,8 +24,8 @@
 //! | `submit` | `submitted`, then `queued`, or `planned` and `child-started`…; from a parent also `rejected` |
 //! | `assign` | `job-issued` and the job; otherwise the broker's slot is released |
 //! | `start-job` | `job-started` |
-//! | `renew-lease` | the timer `lease` is set anew |
-//! | `expire-lease`, `fail-job` | `attempt-failed`, then `backoff-started` or `failed` |
+//! | `renew-lease` | the timer `lease` is set anew, with progress also the timer `progress` |
+//! | `expire-lease`, `expire-progress`, `fail-job` | `attempt-failed`, then `backoff-started`, `queued`, `input-required` or `failed` |
 //! | `end-backoff` | `queued` |
 //! | `record-effect` | `effect-recorded` |
 //! | `complete-job` | `completed`, or `planned` and `child-started`… |
@@ -32,7 +34,11 @@
 //! | `cancel` | `cancel-requested`, `canceled` (after the children) |
 //! | `expire-deadline` | `failed` (with a plan: `attempt-failed`, and `failed` after the children) |
 //! | `retry` | `retried`, then `queued` or `child-started`… |
+//! | `reserve`, `settle`, `count-job`, `expire-reservations`, `expire-wall-clock` (to the root) | `reserved`, `settled`, `job-counted`, or `budget-exceeded`: the lane holds the tree |
+//! | `extend-budget`, and the answer to a budget's question | `budget-extended`; without more, the end |
+//! | `sweep` | nothing new: whoever it waits for is told again |
 
+mod account;
 mod check;
 mod decide;
 mod draft;
@@ -48,6 +54,7 @@ use bus_schemas::commands::task::Command;
 use bus_schemas::events::task::Event;
 use bus_schemas::halts::Halts;
 
+pub use account::{Account, Held};
 pub use state::{Child, Effect, Phase, State};
 pub use view::view;
 

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use actors_core::Registry;
-use bus_client::{HaltWatch, ReplyTo};
+use actors_core::{Instance, Registry};
+use bus_client::{Chaos, HaltWatch, ReplyTo};
 use bus_schemas::ids::Epoch;
 use bus_schemas::record::{CommitRecord, Mail, RECORD_VERSION, Source, Turn};
 use bus_schemas::{
@@ -24,6 +24,7 @@ use crate::inbox::{Item, Queue, busy_reply, place_id, refusal_reply};
 use crate::journal::{Commit, Committed, Group, InFlight};
 use crate::quarantine::Quarantine;
 use crate::state::{Known, PartitionState};
+use crate::versions::{Newer, Newest};
 
 /// Entities of waiting commands that are loaded at once: enough to hide the round trips of a cold
 /// group, few enough that the server's disk is not asked for everything at the same time.
@@ -52,6 +53,10 @@ pub struct Settings {
     pub halts: HaltWatch,
     /// What may change while it runs.
     pub bounds: Bounds,
+    /// What is disturbed on purpose, and whether anything may be.
+    pub chaos: Chaos,
+    /// Whether a host with a newer program is there.
+    pub newest: Newest,
 }
 
 impl Settings {
@@ -69,6 +74,8 @@ impl Settings {
             quarantine,
             halts: HaltWatch::none(),
             bounds,
+            chaos: Chaos::none(),
+            newest: Newest::default(),
         }
     }
 }
@@ -100,6 +107,8 @@ pub struct Core {
     /// Snapshots of entities by the group that must be committed before they are true.
     snapshots: BTreeMap<u64, Vec<(EntityAddress, EntitySnapshot)>>,
     snapshot_wanted: bool,
+    /// Whether the next command is left to a newer program.
+    leaves: bool,
 }
 
 /// A record can not follow.
@@ -137,7 +146,20 @@ impl Core {
             answers: Vec::new(),
             snapshots: BTreeMap::new(),
             snapshot_wanted: false,
+            leaves: false,
         }
+    }
+
+    /// What the log holds that this program can not read. A partition of which that is true must not
+    /// be taken over: its entities would stop, and their commands become dead letters.
+    pub fn beyond(&self) -> Option<Newer> {
+        let known = |kind| self.registry.schema(kind).unwrap_or_default();
+        let mut beyond = self.state.written.iter().filter(|(kind, schema)| known(kind) < **schema);
+        beyond.next().map(|(kind, found)| Newer::Events {
+            kind: kind.clone(),
+            found: *found,
+            known: known(kind),
+        })
     }
 
     /// Reads a record of the log at a takeover. Those that the snapshot covers only fill the memory
@@ -153,6 +175,7 @@ impl Core {
         if !covered && record.previous != self.state.previous {
             return Err(RecoverError { partition, sequence });
         }
+        self.state.recent.begin(sequence, record.at);
         for turn in &record.turns {
             if !covered {
                 self.state.apply_turn(turn);
@@ -185,10 +208,7 @@ impl Core {
     pub fn offer(&mut self, item: Item) {
         match &item.source {
             Source::Ask if !self.queue.has_room(self.settings.bounds.queue_items()) => {
-                if let Some(reply_to) = item.reply_to {
-                    self.answers.push((reply_to, busy_reply(item.command.id)));
-                }
-                return;
+                return self.turn_away(item);
             }
             Source::Inbox(sequence) if *sequence <= self.queued_inbox => return,
             Source::Inbox(sequence) => self.queued_inbox = *sequence,
@@ -203,6 +223,13 @@ impl Core {
             Source::Ask | Source::Timer(_) => {}
         }
         self.queue.push(item);
+    }
+
+    /// Tells a caller that there is no room.
+    pub(crate) fn turn_away(&mut self, item: Item) {
+        if let Some(reply_to) = item.reply_to {
+            self.answers.push((reply_to, busy_reply(item.command.id)));
+        }
     }
 
     /// Queues the timers that are due.
@@ -267,9 +294,24 @@ impl Core {
             {
                 break;
             }
+            self.leaves = self.is_for_newer(item);
+            if self.leaves {
+                break;
+            }
             let Some(item) = self.queue.pop() else { break };
             self.take(item, now);
         }
+    }
+
+    /// Whether a command is left undecided, because this program does not know it and one that may is
+    /// about to take the partition over: here it would become a dead letter.
+    fn is_for_newer(&self, item: &Item) -> bool {
+        let Ok(entity) = &item.to else { return false };
+        if !self.settings.newest.is_another() || !self.is_ours(entity) {
+            return false;
+        }
+        let understood = |instance: &dyn Instance| instance.understands(&item.command.body);
+        !self.registry.knows(&entity.kind) || self.cache.look(entity).is_some_and(|live| !understood(live))
     }
 
     /// A wanted snapshot waits for a moment in which nothing is decided and not committed.
@@ -330,7 +372,11 @@ impl Core {
                 None => decide::unknown_kind(to, source, command, &desk),
                 Some(cached) => {
                     cached.group = self.group.number;
-                    decide::decide(cached, to, source, command, &desk)
+                    let refusal = self.settings.chaos.refusal();
+                    match refusal.filter(|_| cached.is_experiment(&command.body)) {
+                        Some(refusal) => decide::forbidden(to, source, command, refusal.clone(), &desk),
+                        None => decide::decide(cached, to, source, command, &desk),
+                    }
                 }
             },
         };
@@ -522,9 +568,9 @@ impl Core {
         Some(rmp_serde::to_vec(&self.state).expect("a partition's state is plain data"))
     }
 
-    /// Whether nothing waits, is decided or is in flight.
+    /// Whether nothing that is ours to decide waits, and nothing is decided or in flight.
     pub fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.group.turns.is_empty() && self.in_flight.is_none()
+        (self.queue.is_empty() || self.leaves) && self.group.turns.is_empty() && self.in_flight.is_none()
     }
     /// Whether a record is in flight.
     pub fn is_committing(&self) -> bool {

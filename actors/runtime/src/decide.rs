@@ -111,6 +111,17 @@ pub fn quarantined(to: EntityAddress, source: Source, command: Command, desk: &D
     refused(to, source, command, refusal, Some(code::ENTITY_QUARANTINED), desk)
 }
 
+/// The turn of a command that this host's configuration does not allow.
+pub fn forbidden(
+    to: EntityAddress,
+    source: Source,
+    command: Command,
+    refusal: Refusal,
+    desk: &Desk<'_>,
+) -> Turn {
+    refused(to, source, command, refusal, Some(class::REFUSED), desk)
+}
+
 /// The turn of a durable command under an id that another command has. Nobody waits to be told, so it
 /// is kept under an id of its own.
 pub fn reused(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bus_client::events::{Cursor, EVENTS_PER_BATCH_MAX, Mark, OutgoingEvent};
-use bus_client::{Bus, PublishError};
+use bus_client::{Bus, Chaos, PublishError};
 use bus_schemas::record::Turn;
 use bus_schemas::{LogSequence, PartitionId};
 use tokio::sync::mpsc;
@@ -67,11 +67,13 @@ impl Events {
     /// Follows the commits until the channel closes.
     pub async fn run(
         mut self,
+        chaos: Chaos,
         mut commits: mpsc::UnboundedReceiver<Arc<Committed>>,
         progress: mpsc::UnboundedSender<Progress>,
     ) {
         let mut round = Vec::with_capacity(RECORDS_PER_ROUND_MAX);
         while commits.recv_many(&mut round, RECORDS_PER_ROUND_MAX).await > 0 {
+            chaos.until_awake().await;
             self.publish(&round).await;
             if let Some(upto) = round.pop() {
                 // The loop that listens may have ended; then nobody needs to know.
@@ -174,10 +176,12 @@ fn events(turns: &[Turn]) -> impl Iterator<Item = (&Turn, &bus_schemas::record::
 /// Follows the commits with jobs and dead letters until the channel closes.
 pub async fn run_jobs(
     bus: Bus,
+    chaos: Chaos,
     mut commits: mpsc::UnboundedReceiver<Arc<Committed>>,
     progress: mpsc::UnboundedSender<Progress>,
 ) {
     while let Some(committed) = commits.recv().await {
+        chaos.until_awake().await;
         publish_jobs(&bus, &committed).await;
         // The loop that listens may have ended; then nobody needs to know.
         let _ = progress.send(Progress::Jobs { upto: committed.sequence });

@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 
 use actors_core::{Instance, Origin, Registry};
 use bus_client::{Bus, StoredEvent};
-use bus_schemas::{EntityAddress, Hash, Revision, TraceContext};
+use bus_schemas::{Body, EntityAddress, Hash, Revision, TraceContext};
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,13 @@ pub struct EntitySnapshot {
     /// The request that began the entity, where its kind keeps that.
     #[serde(default)]
     pub origin: Option<Origin>,
+}
+
+impl Cached {
+    /// Whether a command begins an experiment.
+    pub fn is_experiment(&self, body: &Body) -> bool {
+        self.instance.as_ref().is_ok_and(|instance| instance.is_experiment(body))
+    }
 }
 
 /// The live entities of a partition.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actors_core::Registry;
 use bus_client::leases::{Lease, Leases};
 use bus_client::streams::LEASE_TTL;
-use bus_client::{Bus, Error, HaltWatch};
+use bus_client::{Bus, Chaos, Error, HaltWatch};
 use bus_schemas::PartitionId;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -23,6 +23,8 @@ use crate::journal::GROUP_BYTES_SHARE;
 use crate::partition::{self, Error as PartitionError};
 use crate::quarantine::Quarantine;
 use crate::supervision::{Child, Restart, Supervisor};
+use crate::takeover::TakeoverError;
+use crate::versions::Standing;
 
 /// How often leases are renewed: four times in a lease's life, so that three renewals may be lost.
 const RENEWAL: Duration = Duration::from_secs(1);
@@ -74,6 +76,8 @@ pub struct Placement {
     quarantine: Quarantine,
     halts: HaltWatch,
     bounds: Bounds,
+    chaos: Chaos,
+    standing: Standing,
 }
 
 /// How many partitions each of `hosts` runs at most.
@@ -92,14 +96,35 @@ impl Placement {
     ) -> Self {
         let (held, ended) = (BTreeMap::new(), Ended::default());
         let (host, quarantine, bounds) = (host.to_owned(), Quarantine::default(), Bounds::default());
-        let halts = HaltWatch::none();
-        Self { bus, registry, host, supervisor, held, runs: 0, ended, serving, quarantine, halts, bounds }
+        let (halts, standing) = (HaltWatch::none(), Standing::new(&registry));
+        Self {
+            bus,
+            registry,
+            host,
+            supervisor,
+            held,
+            runs: 0,
+            ended,
+            serving,
+            quarantine,
+            halts,
+            bounds,
+            chaos: Chaos::none(),
+            standing,
+        }
     }
 
     /// Holds partitions to these bounds, whatever they become.
     #[must_use]
     pub fn bounds(mut self, bounds: Bounds) -> Self {
         self.bounds = bounds;
+        self
+    }
+
+    /// What is disturbed on purpose, and whether anything may be.
+    #[must_use]
+    pub fn chaos(mut self, chaos: Chaos) -> Self {
+        self.chaos = chaos;
         self
     }
 
@@ -127,6 +152,10 @@ impl Placement {
                 () = stop.cancelled() => break,
                 _ = tick.tick() => {}
             }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.chaos.until_awake() => {}
+            }
             // A server that does not answer for a moment is no reason to drop partitions: the
             // leases run out by themselves, and the fence holds in any case.
             match self.turn().await {
@@ -150,7 +179,8 @@ impl Placement {
 
     async fn turn(&mut self) -> Result<(), Error> {
         self.release_ended().await;
-        self.bus.renew_host(&self.host).await?;
+        self.bus.renew_host(&self.host, &self.standing.presence()).await?;
+        self.standing.told();
         for (partition, held) in self.held.clone() {
             crash::point("before-renewal");
             let renewed = self.bus.renew(held.lease, &self.host).await?;
@@ -170,10 +200,11 @@ impl Placement {
         self.balance(&leases).await
     }
 
-    /// Gives away what is above our share, and takes what nobody runs.
+    /// Gives away what is above our share, and takes what nobody runs. Beside a newer program our
+    /// share is nothing.
     async fn balance(&mut self, leases: &Leases) -> Result<(), Error> {
         let partitions = self.bus.topology().partitions;
-        let quota = quota(partitions, leases.hosts.len());
+        let quota = self.standing.sharing(leases).map_or(0, |hosts| quota(partitions, hosts));
         let mut count = 0;
         for (partition, held) in self.held.iter_mut().filter(|(_, held)| !held.draining) {
             if count < quota {
@@ -184,10 +215,13 @@ impl Placement {
             held.draining = true;
             self.supervisor.stop(&name(*partition));
         }
+        if !self.standing.is_known(leases) {
+            return Ok(());
+        }
         for partition in self.bus.topology().all_partitions() {
             let ours = self.held.contains_key(&partition);
             let free = leases.holders.get(&partition).is_none_or(|holder| *holder == self.host);
-            if count >= quota || ours || !free {
+            if count >= quota || ours || !free || self.standing.has_left(partition) {
                 continue;
             }
             if let Some(lease) = self.bus.acquire(partition, &self.host).await? {
@@ -206,14 +240,16 @@ impl Placement {
             quarantine: self.quarantine.clone(),
             halts: self.halts.clone(),
             bounds: self.bounds.clone(),
+            chaos: self.chaos.clone(),
+            newest: self.standing.newest(),
             ..Settings::new(id, self.bus.topology().partitions, &self.host, self.record_bytes_max())
         };
         let (bus, registry) = (self.bus.clone(), Arc::clone(&self.registry));
         let run = Arc::new(Run { partition: id, number: self.runs, ended: Arc::clone(&self.ended) });
-        let serving = Arc::clone(&self.serving);
+        let (serving, standing) = (Arc::clone(&self.serving), self.standing.clone());
         let work = move |stop: CancellationToken| {
             let (bus, registry, settings) = (bus.clone(), Arc::clone(&registry), settings.clone());
-            let (run, serving) = (Arc::clone(&run), Arc::clone(&serving));
+            let (run, serving, standing) = (Arc::clone(&run), Arc::clone(&serving), standing.clone());
             let future: futures::future::BoxFuture<'static, Result<(), String>> = Box::pin(async move {
                 let up = Up { serving: Arc::clone(&serving), counted: Arc::default() };
                 let counted = Arc::clone(&up.counted);
@@ -222,11 +258,21 @@ impl Placement {
                     serving.send_modify(|count| *count += 1);
                 });
                 let result = result.await;
-                drop((up, run));
+                drop(up);
+                // Before the lease is given back: it must not be taken again.
+                if let Err(PartitionError::Takeover(TakeoverError::Newer { newer, .. })) = &result {
+                    standing.leave(id, newer.to_string());
+                }
+                drop(run);
                 match result {
                     Ok(()) => Ok(()),
                     Err(PartitionError::Lost { partition, reason }) => {
                         tracing::warn!(%partition, reason, "another host has the partition");
+                        Ok(())
+                    }
+                    Err(PartitionError::Takeover(TakeoverError::Newer { newer, .. })) => {
+                        let code = "program-outdated";
+                        tracing::error!(partition = %id, code, %newer, "the partition waits for a newer program");
                         Ok(())
                     }
                     Err(error) => Err(chain(&error)),

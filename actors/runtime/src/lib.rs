@@ -9,8 +9,10 @@ pub mod supervision;
 
 pub mod lease;
 pub mod partition;
+pub mod versions;
 
 pub mod bounds;
+mod chaos;
 pub mod core;
 pub mod inbox;
 
@@ -20,6 +22,7 @@ pub mod journal;
 pub mod quarantine;
 
 pub mod fold;
+pub mod look;
 
 pub mod fanout;
 

@@ -20,6 +20,8 @@ pub const OUTBOX: &str = "orrery_fanout_outbox_items";
 pub const TIMERS: &str = "orrery_inbox_timers";
 /// Decisions that panicked, by kind.
 pub const POISONED: &str = "orrery_decide_poisoned_total";
+/// Whether this process serves a partition: 1, or 0 once it no longer does.
+pub const SERVING: &str = "orrery_lease_serving";
 /// Partitions that this host took over.
 pub const TAKEOVERS: &str = "orrery_lease_takeovers_total";
 /// Supervised workers that failed.
@@ -27,6 +29,7 @@ pub const FAILURES: &str = "orrery_supervision_failures_total";
 
 /// Says what the metrics mean. Call once, after the recorder is installed.
 pub fn describe() {
+    metrics::describe_gauge!(SERVING, "1 where this process serves the partition");
     metrics::describe_counter!(TURNS, "Commands decided");
     metrics::describe_histogram!(GROUP, "Turns in a commit record");
     metrics::describe_histogram!(COMMIT_SECONDS, metrics::Unit::Seconds, "Time of a commit");
@@ -45,8 +48,11 @@ pub fn poisoned(kind: &Kind) {
     metrics::counter!(POISONED, "kind" => kind.to_string()).increment(1);
 }
 
-/// The handles of one partition, looked up once.
+/// The handles of one partition, looked up once. While it lives the partition is served here; when it is
+/// dropped its gauges go to zero, for another host shows them from then on.
 pub struct PartitionMetrics {
+    /// [`SERVING`]
+    serving: metrics::Gauge,
     /// [`TURNS`]
     pub turns: metrics::Counter,
     /// [`GROUP`]
@@ -69,7 +75,10 @@ impl PartitionMetrics {
     /// The handles of a partition.
     pub fn new(partition: PartitionId) -> Self {
         let label = || partition.to_string();
+        let serving = metrics::gauge!(SERVING, "partition" => label());
+        serving.set(1.0);
         Self {
+            serving,
             turns: metrics::counter!(TURNS, "partition" => label()),
             group: metrics::histogram!(GROUP, "partition" => label()),
             commit_seconds: metrics::histogram!(COMMIT_SECONDS, "partition" => label()),
@@ -78,6 +87,15 @@ impl PartitionMetrics {
             fanout_lag: metrics::gauge!(FANOUT_LAG, "partition" => label()),
             outbox: metrics::gauge!(OUTBOX, "partition" => label()),
             timers: metrics::gauge!(TIMERS, "partition" => label()),
+        }
+    }
+}
+
+impl Drop for PartitionMetrics {
+    fn drop(&mut self) {
+        let Self { serving, queue, cached, fanout_lag, outbox, timers, .. } = self;
+        for gauge in [serving, queue, cached, fanout_lag, outbox, timers] {
+            gauge.set(0.0);
         }
     }
 }

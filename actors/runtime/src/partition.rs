@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::chaos::{Answer, Arrived, Ask, Interference};
 use crate::core::{Core, Settings};
 use crate::fanout::{self, LAG_RECORDS_MAX, Progress};
 use crate::fold::{self, EntitySnapshot, Loaded};
@@ -104,6 +105,7 @@ struct Partition {
     mail_oldest: BTreeMap<PartitionId, u64>,
     metrics: PartitionMetrics,
     draining: bool,
+    interference: Interference,
 }
 
 /// Takes a partition over and runs it until `stop` or until another host has it.
@@ -122,6 +124,9 @@ pub async fn run(
     let mut deadline = None;
     loop {
         partition.gather();
+        if !partition.interference.is_quiet() {
+            partition.disturb(&stop).await;
+        }
         partition.stages().await;
         if partition.is_drained() || deadline.is_some_and(|at| Instant::now() > at) {
             return partition.end().await;
@@ -138,12 +143,13 @@ impl Partition {
     async fn begin(bus: Bus, registry: Arc<Registry>, settings: Settings) -> Result<Self, Error> {
         let id = settings.partition;
         let failed = |source| Error::Bus { partition: id, source };
+        let chaos = settings.chaos.clone();
         let taken = takeover::take_over(&bus, &registry, &settings, now).await?;
         let (progress_sender, progress) = mpsc::unbounded_channel();
         let (events, events_receiver) = mpsc::unbounded_channel();
         let (jobs, jobs_receiver) = mpsc::unbounded_channel();
-        spawn("fanout events", taken.events.run(events_receiver, progress_sender.clone()));
-        spawn("fanout jobs", fanout::run_jobs(bus.clone(), jobs_receiver, progress_sender));
+        spawn("fanout events", taken.events.run(chaos.clone(), events_receiver, progress_sender.clone()));
+        spawn("fanout jobs", fanout::run_jobs(bus.clone(), chaos.clone(), jobs_receiver, progress_sender));
         let core = taken.core;
         tracing::info!(partition = %id, epoch = %core.state.epoch, record = %core.state.last, "partition taken over");
         Ok(Self {
@@ -166,6 +172,7 @@ impl Partition {
             mail_oldest: BTreeMap::new(),
             metrics: PartitionMetrics::new(id),
             draining: false,
+            interference: Interference::new(chaos, id, settings.partitions),
             bus,
             registry,
             core,
@@ -174,7 +181,7 @@ impl Partition {
 
     /// Reads what has arrived, without waiting.
     fn gather(&mut self) {
-        if self.draining {
+        if self.draining || !self.interference.has_room() {
             return;
         }
         for _ in 0..GATHER_MAX {
@@ -182,9 +189,27 @@ impl Partition {
             self.offer_ask(incoming);
         }
         while self.core.has_room()
+            && !self.interference.is_full()
             && let Some(Some(Ok(entry))) = self.inbox.next().now_or_never()
         {
             self.offer_inbox(entry);
+        }
+    }
+
+    /// What experiments do here, before anything is decided.
+    async fn disturb(&mut self, stop: &CancellationToken) {
+        if !self.draining {
+            self.interference.until_awake(stop).await;
+        }
+        while let Some(arrived) = self.interference.due(self.draining) {
+            match arrived {
+                Arrived::Ask(incoming) => self.offer_ask_now(incoming),
+                Arrived::Inbox(entry) => self.offer_inbox_now(entry),
+                Arrived::Parcel(parcel) => self.take_parcel(parcel).await,
+            }
+        }
+        for item in self.interference.fill() {
+            self.core.offer(item);
         }
     }
 
@@ -208,29 +233,46 @@ impl Partition {
             self.commit_started = (Instant::now(), SystemTime::now());
             self.commit = Some(journal::append_until_known(self.bus.clone(), commit).boxed());
         }
+        self.send_answers().await;
+    }
+
+    async fn send_answers(&mut self) {
         for (reply_to, payload) in self.core.take_answers() {
-            self.bus.answer(reply_to, payload).await;
+            match self.interference.answer(&reply_to) {
+                Answer::Now => self.bus.answer(reply_to, payload).await,
+                Answer::Never => {}
+                Answer::After(delay) => {
+                    let bus = self.bus.clone();
+                    spawn("late answer", async move {
+                        tokio::time::sleep(delay).await;
+                        bus.answer(reply_to, payload).await;
+                    });
+                }
+            }
         }
     }
 
     /// Waits for the next thing that can wake the loop.
     async fn wait(&mut self, tick: &mut tokio::time::Interval, stop: &CancellationToken) -> Wake {
-        let has_room = self.core.has_room();
+        let has_room = self.core.has_room() && !self.interference.is_full();
         let due = self
             .core
             .next_due()
             .map(|at| tokio::time::sleep(Duration::from_millis(at.0.saturating_sub(now().0))));
+        let disturbed = self.interference.next().map(tokio::time::sleep_until);
         let open = !self.draining;
+        let hears = open && self.interference.has_room();
         tokio::select! {
             biased;
             Some(fate) = OptionFuture::from(self.commit.as_mut()) => Wake::Fate(fate),
             Some((entity, loaded)) = self.loads.next() => Wake::Loaded(entity, loaded),
             Some(progress) = self.progress.recv() => Wake::Progress(progress),
             Some(receipt) = self.receipts.next() => Wake::Receipt(receipt),
-            Some(incoming) = self.asks.next(), if open => Wake::Ask(incoming),
-            Some(parcel) = self.parcels.next(), if open => Wake::Parcel(parcel),
-            Some(entry) = self.inbox.next(), if open && has_room => Wake::Inbox(entry),
+            Some(incoming) = self.asks.next(), if hears => Wake::Ask(incoming),
+            Some(parcel) = self.parcels.next(), if hears => Wake::Parcel(parcel),
+            Some(entry) = self.inbox.next(), if hears && has_room => Wake::Inbox(entry),
             Some(()) = OptionFuture::from(due), if open => Wake::Due,
+            Some(()) = OptionFuture::from(disturbed) => Wake::Due,
             () = stop.cancelled(), if open => Wake::Drain,
             _ = tick.tick() => Wake::Tick,
         }
@@ -244,7 +286,7 @@ impl Partition {
                 let partition = self.core.partition();
                 self.offer_inbox(entry.map_err(|source| Error::Bus { partition, source })?);
             }
-            Wake::Parcel(parcel) => self.take_parcel(parcel).await,
+            Wake::Parcel(parcel) => self.offer_parcel(parcel).await,
             Wake::Receipt(receipt) => {
                 self.core.receipt(receipt.from, receipt.upto);
             }
@@ -259,16 +301,52 @@ impl Partition {
     }
 
     fn offer_ask(&mut self, incoming: Incoming) {
-        // Randomness costs a call to the system, so an id is made only where the sender gave none.
-        let fresh = incoming.id.unwrap_or_else(|| CommandId(Uuid::now_v7()));
-        let item = Item::from_incoming(self.bus.subjects(), Source::Ask, incoming, fresh);
+        if self.interference.is_quiet() {
+            return self.offer_ask_now(incoming);
+        }
+        match self.interference.ask(incoming, self.bus.subjects()) {
+            Ask::Now(incoming) => self.offer_ask_now(incoming),
+            Ask::Late => {}
+            Ask::NoRoom(incoming) => {
+                let item = self.asked(incoming);
+                self.core.turn_away(item);
+            }
+        }
+    }
+
+    fn offer_ask_now(&mut self, incoming: Incoming) {
+        let item = self.asked(incoming);
         self.core.offer(item);
     }
 
+    fn asked(&self, incoming: Incoming) -> Item {
+        // Randomness costs a call to the system, so an id is made only where the sender gave none.
+        let fresh = incoming.id.unwrap_or_else(|| CommandId(Uuid::now_v7()));
+        Item::from_incoming(self.bus.subjects(), Source::Ask, incoming, fresh)
+    }
+
     fn offer_inbox(&mut self, entry: InboxEntry) {
+        if self.interference.is_quiet() {
+            return self.offer_inbox_now(entry);
+        }
+        if let Some(Arrived::Inbox(entry)) = self.interference.keep(Arrived::Inbox(entry)) {
+            self.offer_inbox_now(entry);
+        }
+    }
+
+    fn offer_inbox_now(&mut self, entry: InboxEntry) {
         let fresh = place_id(entry.sequence);
         let source = Source::Inbox(entry.sequence);
         self.core.offer(Item::from_incoming(self.bus.subjects(), source, entry.incoming, fresh));
+    }
+
+    async fn offer_parcel(&mut self, parcel: Parcel) {
+        if self.interference.is_quiet() {
+            return self.take_parcel(parcel).await;
+        }
+        if let Some(Arrived::Parcel(parcel)) = self.interference.keep(Arrived::Parcel(parcel)) {
+            self.take_parcel(parcel).await;
+        }
     }
 
     async fn take_parcel(&mut self, parcel: Parcel) {
@@ -339,9 +417,7 @@ impl Partition {
         self.metrics.turns.increment(committed.record.turns.len() as u64);
         self.applied = committed.record.position.inbox;
         trace::journaled(&self.bus.subjects().log(partition), &committed.record.turns, started_at);
-        for (reply_to, payload) in self.core.take_answers() {
-            self.bus.answer(reply_to, payload).await;
-        }
+        self.send_answers().await;
         crash::point("after-reply");
         let committed = Arc::new(committed);
         self.send_mail(&committed).await;

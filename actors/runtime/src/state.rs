@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bus_schemas::ids::Epoch;
 use bus_schemas::record::{CommitRecord, Mail, Position, Source, TimerChange, Turn};
-use bus_schemas::{Body, CommandId, EntityAddress, Hash, LogSequence, PartitionId, Timestamp, TraceContext};
+use bus_schemas::{
+    Body, CommandId, EntityAddress, Hash, Kind, LogSequence, PartitionId, Timestamp, TraceContext,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -43,6 +45,9 @@ pub struct PartitionState {
     pub recent: Recent,
     /// The oldest record that `recent` needs.
     pub recent_from: LogSequence,
+    /// For each kind: the highest schema version of its events in the log.
+    #[serde(default)]
+    pub written: BTreeMap<Kind, u16>,
 }
 
 impl PartitionState {
@@ -70,6 +75,10 @@ impl PartitionState {
         }
         for mail in &turn.sends {
             self.outbox.push(mail.clone());
+        }
+        let schema = turn.events.iter().map(|event| event.schema).max().unwrap_or_default();
+        if schema > self.written.get(&turn.entity.kind).copied().unwrap_or_default() {
+            self.written.insert(turn.entity.kind.clone(), schema);
         }
     }
 
@@ -320,6 +329,13 @@ impl Recent {
             _ => Known::New,
         }
     }
+    /// Says where reading a log begins. Ids of records before that place are not known, and what was
+    /// made before its time may be one of them.
+    pub(crate) fn begin(&mut self, first: LogSequence, at: Timestamp) {
+        if self.records.is_empty() && first.0 > 1 {
+            self.floor = self.floor.max(Some(at));
+        }
+    }
     fn insert(&mut self, id: CommandId, body: &Body, reply: Bytes, group: u64) {
         if self.answers.insert(id, Answered { fingerprint: fingerprint(body), reply, group }).is_none() {
             self.order.push_back(id);
@@ -342,5 +358,33 @@ impl Recent {
     }
     pub(crate) fn oldest_record(&self) -> LogSequence {
         self.records.front().map_or(LogSequence(0), |(sequence, _)| *sequence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn made_at(ms: u128) -> CommandId {
+        CommandId(Uuid::from_u128(ms << 80 | 7 << 76 | 2 << 62))
+    }
+
+    #[test]
+    fn an_id_from_before_the_place_where_reading_began_is_stale() {
+        let body = Body { content_type: Default::default(), bytes: Bytes::from_static(b"{}") };
+        let mut recent = Recent::default();
+        recent.begin(LogSequence(70_000), Timestamp(5_000));
+        recent.note_record(LogSequence(70_000), 1);
+        assert_eq!(
+            recent.look_up(made_at(4_999), &body),
+            Known::Stale,
+            "nobody can say whether it was applied"
+        );
+        assert_eq!(recent.look_up(made_at(5_000), &body), Known::New);
+        let mut whole = Recent::default();
+        whole.begin(LogSequence(1), Timestamp(5_000));
+        assert_eq!(whole.look_up(made_at(1), &body), Known::New, "the whole log was read");
     }
 }

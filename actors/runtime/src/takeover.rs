@@ -12,6 +12,7 @@ use crate::core::{Core, RecoverError, Settings};
 use crate::fanout::{self, Events};
 use crate::journal::{self, Committed, Fate};
 use crate::state::PartitionState;
+use crate::versions::Newer;
 
 /// Former owners that may write while we read; each is fenced by our next try, and only a host that
 /// takes over at the same moment as we could keep winning.
@@ -29,6 +30,9 @@ pub enum TakeoverError {
     /// A record is not readable.
     #[error("reading record {sequence} of partition {partition}")]
     Record { partition: u16, sequence: LogSequence, source: record::Error },
+    /// A newer program wrote to the log. Nothing is changed: the partition waits for such a program.
+    #[error("partition {partition} waits for a newer program: {newer}")]
+    Newer { partition: u16, newer: Newer },
     /// Other hosts kept writing.
     #[error("partition {partition} was taken by another host: {reason}")]
     Lost { partition: u16, reason: String },
@@ -122,14 +126,22 @@ async fn read(
     let mut behind = Vec::new();
     let mut records = bus.records_after(partition, LogSequence(first - 1)).await.map_err(failed)?;
     while let Some(entry) = records.try_next().await.map_err(failed)? {
-        let unreadable =
-            |source| TakeoverError::Record { partition: partition.0, sequence: entry.sequence, source };
+        let unreadable = |source| match source {
+            record::Error::Version { found } => {
+                let (partition, known) = (partition.0, record::RECORD_VERSION);
+                TakeoverError::Newer { partition, newer: Newer::Records { found, known } }
+            }
+            source => TakeoverError::Record { partition: partition.0, sequence: entry.sequence, source },
+        };
         let mut record = CommitRecord::decode(&entry.record).map_err(unreadable)?;
         bus.attach_blobs(&mut record).await.map_err(failed)?;
         core.recover(entry.sequence, Hash::of(&entry.record), &record)?;
         if entry.sequence > mark.upto || entry.sequence > jobs_out {
             behind.push(Arc::new(Committed { sequence: entry.sequence, record, group: 0 }));
         }
+    }
+    if let Some(newer) = core.beyond() {
+        return Err(TakeoverError::Newer { partition: partition.0, newer });
     }
     // What the records themselves say of jobs is later than what the snapshot says.
     behind.retain(|committed| committed.sequence > mark.upto || committed.sequence > core.state.jobs_out);

@@ -17,7 +17,7 @@ const OWNER: &str = "--owner";
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let verb =
-        arguments.next().context("which one: turn, task, replay, resume, idle, baseline or tables?")?;
+        arguments.next().context("which one: turn, task, replay, resume, idle, halt, baseline or tables?")?;
     if verb == OWNER {
         return Ok(run_owner(&arguments.next().context("an owner needs its settings")?).await?);
     }
@@ -45,6 +45,7 @@ async fn main() -> anyhow::Result<()> {
         "replay" => Bench::Replay,
         "resume" => Bench::Resume { owner_command },
         "idle" => Bench::Idle { owner_command },
+        "halt" => Bench::Halt,
         "baseline" => Bench::Baseline,
         _ => bail!("`{verb}` is no benchmark"),
     };

@@ -17,6 +17,8 @@ pub async fn print(options: &Options, owner_command: &[OsString]) -> anyhow::Res
         (Bench::Replay, Profile::Fast),
         (Bench::Resume { owner_command: owner_command() }, Profile::Durable),
         (Bench::Idle { owner_command: owner_command() }, Profile::Fast),
+        (Bench::Halt, Profile::Durable),
+        (Bench::Halt, Profile::Fast),
     ];
     for (index, (bench, profile)) in runs.into_iter().enumerate() {
         let report = run(bench, Options { profile, ..options.clone() }).await?;
@@ -60,6 +62,7 @@ fn table(report: &Report) -> String {
     let (head, row): (&str, fn(&Line) -> String) = match *bench {
         "idle" => ("| entities | host | each | grown by | nats-server |", idle),
         "resume" => ("| case | times | p50 | p99 | slowest |", resume),
+        "halt" => ("| jobs | until | times | p50 | p99 | slowest |", halt),
         "replay" => ("| stream | events/s | raw consumer | ratio |", replay),
         _ => ("| callers | a second | bare loop | ratio | p50 | bare loop | ratio | p99 |", calls),
     };
@@ -123,6 +126,10 @@ fn resume(line: &Line) -> String {
         milliseconds(line.p99_us),
         milliseconds(line.max_us),
     )
+}
+
+fn halt(line: &Line) -> String {
+    format!("| {} {}", line.callers.unwrap_or_default(), resume(line))
 }
 
 fn idle(line: &Line) -> String {

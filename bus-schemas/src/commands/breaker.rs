@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::ids::{Key, Timestamp};
+use crate::settings::ApplyConfig;
 
 /// What a breaker can be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -57,7 +58,18 @@ pub enum Command {
         #[serde(default)]
         by: String,
     },
-    /// Replaces the policy and begins a new window.
+    /// From an experiment: closes it, if it is still open for the reason that the experiment gave. What
+    /// a person tripped or reset in the meantime stays as it is.
+    Untrip {
+        /// The reason that `trip` gave.
+        tripped: String,
+        /// Why.
+        reason: String,
+        /// Who.
+        #[serde(default)]
+        by: String,
+    },
+    /// Replaces the policy, until settings are activated, and begins a new window.
     Configure {
         /// When it opens, for how long, and what closes it.
         policy: Policy,
@@ -65,6 +77,9 @@ pub enum Command {
         #[serde(default)]
         by: String,
     },
+    /// From `config/breakers`: the policies of all dependencies. This one takes its own; as long as
+    /// nobody has activated anything it keeps what it has.
+    ApplyConfig(ApplyConfig),
     /// Answers with a [`Description`]. Nothing happens.
     Describe,
     /// Timer: the open time is over.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::ids::{Key, Timestamp};
+use crate::settings::ApplyConfig;
 
 /// What a broker can be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -49,12 +50,36 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         dependencies: Vec<Key>,
     },
-    /// Bounds the jobs of this lane that run at once; none is no bound.
+    /// From `config/lanes`: the rules of all lanes. This lane takes its own, and they replace those
+    /// before; as long as nobody has activated anything it keeps what it has.
+    ApplyConfig(ApplyConfig),
+    /// From a person: no job begins until it is resumed. What runs goes on.
+    Pause {
+        /// Why. Required: somebody will ask.
+        reason: String,
+        /// Who.
+        #[serde(default)]
+        by: String,
+    },
+    /// From a person: what was paused goes on, gradually.
+    Resume {
+        /// Why.
+        #[serde(default)]
+        reason: String,
+        /// Who.
+        #[serde(default)]
+        by: String,
+        /// Jobs that may begin in the first minute; twice as many in each that follows, and so many
+        /// again after a failure.
+        #[serde(default)]
+        per_minute: Option<u32>,
+    },
+    /// Bounds the jobs of this lane that run at once, until settings are activated; none is no bound.
     SetCap {
         /// Jobs at once.
         concurrent: Option<u32>,
     },
-    /// The lane's rules; they replace those before.
+    /// The lane's rules, until settings are activated; they replace those before.
     SetLimits {
         /// The rules.
         limits: Limits,
@@ -83,7 +108,8 @@ pub enum Command {
     Ease {
         /// Who held.
         cause: SmolStr,
-        /// Jobs that may begin in a minute until all that there is runs again; only for the whole lane.
+        /// Jobs that may begin in the first minute; twice as many in each that follows, and so many again
+        /// after a failure, until a minute has room for all that there is. Only for the whole lane.
         #[serde(default)]
         per_minute: Option<u32>,
     },

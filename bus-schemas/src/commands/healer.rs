@@ -102,8 +102,10 @@ pub enum Action {
     Quarantine,
     /// An entity takes commands again.
     Release,
-    /// Something passed a threshold; nothing was done.
+    /// Something passed a threshold, or is amiss and was not mended; nothing was done.
     Warn,
-    /// What passed a threshold is below it again.
+    /// What passed a threshold is below it again, or what was amiss is well.
     Clear,
+    /// A task that waited for nobody was told to say again what it waits for.
+    Sweep,
 }

@@ -7,7 +7,9 @@ use smol_str::SmolStr;
 
 use crate::ids::{Key, Timestamp};
 use crate::jobs::{Artifact, EffectStep, FailureClass};
+use crate::settings::{Budget, RetryPolicy};
 use crate::views::task::TaskState;
+use crate::wire::is_default;
 
 /// What a task can be told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +23,9 @@ pub enum Command {
         agent: Key,
         /// Which attempt.
         attempt: u32,
+        /// What the settings say of such tasks; none where they are the defaults.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<Box<Policy>>,
     },
     /// From a worker: the work begins. Refused for a stale attempt, and then the work must not begin.
     StartJob {
@@ -40,6 +45,13 @@ pub enum Command {
         /// What it does, or how it ended.
         #[serde(default)]
         detail: String,
+        /// With `intended`: the idempotency key that the tool is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<SmolStr>,
+        /// With `completed`: what it gave, for a later attempt that comes to the same place. At most 16
+        /// KiB as JSON.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
+        result: Value,
     },
     /// From a worker: done.
     CompleteJob {
@@ -156,9 +168,130 @@ pub enum Command {
     RenewLease {
         /// Which attempt.
         attempt: u32,
+        /// Whether it came further since the last renewal.
+        #[serde(default, skip_serializing_if = "is_default")]
+        progressed: bool,
     },
+    /// Timer: the worker renewed for too long without coming further.
+    ExpireProgress {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// From a worker, to the root of the tree: a call may use as much as this. Answered with a
+    /// [`Reservation`].
+    Reserve {
+        /// Names the reservation within the tree.
+        reservation: SmolStr,
+        /// The task whose attempt calls.
+        task: Key,
+        /// The most that the call can use.
+        amount: Usage,
+        /// For how long, in milliseconds, 1,000 to 3,600,000. What was not settled by then counts as used.
+        lease_ms: u64,
+    },
+    /// From a worker, to the root of the tree: what the call has used. Harmless twice.
+    Settle {
+        /// Which reservation.
+        reservation: SmolStr,
+        /// What was used.
+        used: Usage,
+    },
+    /// From a task of the tree: a job was issued. Counted in the budget of the root.
+    CountJob {
+        /// The task.
+        task: Key,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// From a task of the tree: the settings give a budget to trees that have none.
+    AdoptBudget {
+        /// What the tree may use.
+        budget: Budget,
+    },
+    /// To the root of the tree: it may use more. With it the tree goes on, if it was paused for that.
+    ExtendBudget {
+        /// How much more of each; `wall_clock` counts from now.
+        extend: Budget,
+        /// Why.
+        #[serde(default)]
+        reason: String,
+        /// Who.
+        #[serde(default)]
+        by: String,
+    },
+    /// Timer: the tree has had its time.
+    ExpireWallClock,
+    /// Timer: a reservation was not settled in time.
+    ExpireReservations,
+    /// From the sweeper, or the task above: says again what it waits for to whoever it waits for.
+    Sweep,
+    /// Answers with a [`crate::views::task::Why`]. Nothing happens.
+    Explain,
 }
 crate::wire::wire_command!(Command, "task");
+
+/// What the settings say of a task.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// How failed attempts are tried again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry: RetryPolicy,
+    /// What its tree may use, if its submission does not say.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub budget: Budget,
+}
+
+/// What calls use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Usage {
+    /// Tokens of models, in both directions.
+    #[serde(skip_serializing_if = "is_default")]
+    pub tokens: u64,
+    /// Money, in millionths of the currency in which the prices are given.
+    #[serde(skip_serializing_if = "is_default")]
+    pub money_micros: u64,
+    /// Calls of tools.
+    #[serde(skip_serializing_if = "is_default")]
+    pub tool_calls: u64,
+    /// Jobs.
+    #[serde(skip_serializing_if = "is_default")]
+    pub jobs: u64,
+}
+
+impl Usage {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_add(other.tokens),
+            money_micros: self.money_micros.saturating_add(other.money_micros),
+            tool_calls: self.tool_calls.saturating_add(other.tool_calls),
+            jobs: self.jobs.saturating_add(other.jobs),
+        }
+    }
+    /// What is left without the other; nothing is less than 0.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_sub(other.tokens),
+            money_micros: self.money_micros.saturating_sub(other.money_micros),
+            tool_calls: self.tool_calls.saturating_sub(other.tool_calls),
+            jobs: self.jobs.saturating_sub(other.jobs),
+        }
+    }
+}
+
+/// The result in the reply to [`Command::Reserve`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reservation {
+    /// Whether the call may be made.
+    pub granted: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
 
 /// A goal with its bounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -188,10 +321,14 @@ pub struct Submit {
     /// When it must be done.
     #[serde(default)]
     pub deadline: Option<Timestamp>,
-    /// How often it is tried.
-    #[serde(default = "default_attempts")]
+    /// How often it is tried; left out, as the settings say for its skill: 3 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
-    pub attempts_max: u32,
+    pub attempts_max: Option<u32>,
+    /// What it and everything below it may use; left out, as the settings say. For a child: whatever
+    /// the root of the tree may use, and not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// Set for a child: the task above it.
     #[serde(default)]
     pub parent: Option<Key>,
@@ -212,9 +349,6 @@ pub(crate) fn default_lane() -> Key {
 fn default_skill() -> SmolStr {
     SmolStr::new_static("plan")
 }
-fn default_attempts() -> u32 {
-    3
-}
 
 impl Submit {
     /// A submission with the defaults.
@@ -228,7 +362,8 @@ impl Submit {
             input: Value::Null,
             plan: None,
             deadline: None,
-            attempts_max: default_attempts(),
+            attempts_max: None,
+            budget: None,
             parent: None,
             inputs: Vec::new(),
         }

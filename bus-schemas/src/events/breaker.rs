@@ -19,6 +19,9 @@ pub enum Event {
         policy: Policy,
         /// Who.
         by: String,
+        /// The version of the settings `breakers` that it is of; none where a person configured it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u64>,
         /// When.
         at: Timestamp,
     },

@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 
 use crate::commands::broker::{HoldScope, Limits, Outcome};
 use crate::ids::{Key, Timestamp};
+use crate::settings::{Budget, Retry};
 
 /// What happened to a lane's queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
@@ -74,6 +75,48 @@ pub enum Event {
         reason: String,
         /// Who.
         by: String,
+    },
+    /// The settings say this of the tasks of the lane.
+    PoliciesSet {
+        /// The version of the settings.
+        version: u64,
+        /// How attempts are tried again, where that changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry: Option<Retry>,
+        /// What a tree may use that does not say so itself, where that changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget: Option<Budget>,
+    },
+    /// The lane has the rules of a version of the settings `lanes`.
+    Configured {
+        /// Which version; 0 for the defaults.
+        version: u64,
+        /// The rules.
+        limits: Limits,
+        /// Whether no job begins at all.
+        paused: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// No job begins until a person resumes it.
+    Paused {
+        /// Why.
+        reason: String,
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// What was paused goes on, gradually.
+    Resumed {
+        /// Why.
+        reason: String,
+        /// Who.
+        by: String,
+        /// Jobs that may begin in the first minute.
+        per_minute: Option<u32>,
+        /// When.
+        at: Timestamp,
     },
     /// What is in the scope waits.
     Held {

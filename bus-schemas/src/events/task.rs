@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use crate::commands::task::{Failure, Plan, Submit};
+use crate::commands::task::{Failure, Plan, Policy, Submit, Usage};
 use crate::ids::{Key, Timestamp};
 use crate::jobs::{Artifact, EffectStep};
-use crate::views::task::TaskState;
+use crate::settings::Budget;
+use crate::views::task::{Dimension, TaskState};
+use crate::wire::is_default;
 
 /// What happened to a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
@@ -88,6 +90,12 @@ pub enum Event {
         step: EffectStep,
         /// What it does, or how it ended.
         detail: String,
+        /// The idempotency key that the tool is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<SmolStr>,
+        /// What it gave.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
+        result: Value,
     },
     /// The attempt failed.
     AttemptFailed {
@@ -109,6 +117,9 @@ pub enum Event {
         attempt: u32,
         /// Until when.
         until: Timestamp,
+        /// Since when.
+        #[serde(default, skip_serializing_if = "is_default")]
+        at: Timestamp,
     },
     /// It waits for an answer.
     InputRequired {
@@ -118,6 +129,15 @@ pub enum Event {
         prompt: String,
         /// Whether an authorization is missing.
         authorization: bool,
+        /// The effect of which nobody knows how it ended, if the question is about one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        effect: Option<String>,
+        /// Whom it asks; empty for anybody.
+        #[serde(default, skip_serializing_if = "is_default")]
+        asks: SmolStr,
+        /// Since when.
+        #[serde(default, skip_serializing_if = "is_default")]
+        at: Timestamp,
     },
     /// The answer came.
     InputProvided {
@@ -132,6 +152,69 @@ pub enum Event {
         reason: String,
         /// Who wants it.
         by: String,
+    },
+    /// The settings say this of the task.
+    PolicySet {
+        /// What they say.
+        policy: Policy,
+    },
+    /// The settings gave the tree a budget.
+    BudgetSet {
+        /// What it may use.
+        budget: Budget,
+    },
+    /// A call may use as much as this.
+    Reserved {
+        /// Which reservation.
+        reservation: SmolStr,
+        /// The task whose attempt calls.
+        task: Key,
+        /// The most that the call can use.
+        amount: Usage,
+        /// Until when it is to be settled.
+        until: Timestamp,
+    },
+    /// A call has used this.
+    Settled {
+        /// Which reservation.
+        reservation: SmolStr,
+        /// What was used.
+        used: Usage,
+        /// What was reserved, and is no longer.
+        reserved: Usage,
+        /// Whether nobody said so in time, and the most is taken for it.
+        #[serde(default, skip_serializing_if = "is_default")]
+        lapsed: bool,
+    },
+    /// A job of the tree was issued.
+    JobCounted {
+        /// The task.
+        task: Key,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// The budget does not allow what is wanted: the tree is paused, and asks for more.
+    BudgetExceeded {
+        /// Which bound.
+        dimension: Dimension,
+        /// The question.
+        question: String,
+        /// Whom it asks.
+        asks: SmolStr,
+        /// When.
+        at: Timestamp,
+    },
+    /// The tree may use more, and goes on.
+    BudgetExtended {
+        /// What it may use from now on.
+        budget: Budget,
+        /// Why.
+        #[serde(default, skip_serializing_if = "is_default")]
+        reason: String,
+        /// From whom.
+        by: String,
+        /// When.
+        at: Timestamp,
     },
     /// Final: done.
     Completed {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use smol_str::SmolStr;
 
 use super::{Duration, Mistake, Setting, pointer};
@@ -71,6 +72,21 @@ impl Lanes {
     pub fn lane(&self, lane: &str) -> &Lane {
         self.lanes.get(lane).unwrap_or(&self.default)
     }
+    /// A document in which the rules of one lane are changed by a merge patch (RFC 7396): what the patch
+    /// names is replaced, and what it sets to null has its default again. A lane that has no rules of its
+    /// own yet begins with those of `default`. The result is not checked.
+    pub fn patched(document: &Value, lane: &str, patch: &Value) -> Value {
+        let mut document = document.clone();
+        let own = document.pointer(&pointer("/lanes", lane)).or_else(|| document.get("default"));
+        let mut rules = own.cloned().unwrap_or_else(|| json!({}));
+        merge(&mut rules, patch);
+        if let Value::Object(fields) = &mut document
+            && let Value::Object(lanes) = fields.entry("lanes").or_insert_with(|| Map::new().into())
+        {
+            lanes.insert(lane.to_owned(), rules);
+        }
+        document
+    }
     /// Every cron expression with its place.
     pub fn crons(&self) -> impl Iterator<Item = (String, &str)> {
         self.places().flat_map(|(place, lane)| {
@@ -134,6 +150,24 @@ impl Lane {
             }
         }
         mistakes
+    }
+}
+
+/// The algorithm of RFC 7396.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Map::new().into();
+    }
+    let Value::Object(fields) = target else { return };
+    for (name, change) in changes {
+        match change {
+            Value::Null => drop(fields.remove(name)),
+            change => merge(fields.entry(name.as_str()).or_insert(Value::Null), change),
+        }
     }
 }
 

@@ -46,6 +46,9 @@ pub struct RetryPolicy {
     /// How long after its submission a task is still tried again, at most 30 days. Default: as long
     /// as its own deadline allows.
     pub deadline: Option<Duration>,
+    /// How long an attempt may keep its lease without coming further, 1 second to 7 days: then another
+    /// one takes its place. Default: `15m`.
+    pub progress: Duration,
 }
 
 /// How a pause follows from the one before.
@@ -69,6 +72,7 @@ impl Default for RetryPolicy {
             factor: 2,
             cap: Duration::from_secs(300),
             deadline: None,
+            progress: Duration::from_secs(900),
         }
     }
 }
@@ -107,6 +111,9 @@ impl RetryPolicy {
         }
         if self.base == Duration::default() || self.base > self.cap {
             told("base", format!("is {}, and must be 1ms to the cap, {}", self.base, self.cap));
+        }
+        if !(Duration::from_secs(1)..=CAP_MAX).contains(&self.progress) {
+            told("progress", format!("is {}, and must be 1s to {CAP_MAX}", self.progress));
         }
         if let Some(deadline) = self.deadline
             && !(Duration::from_secs(1)..=DEADLINE_MAX).contains(&deadline)

@@ -217,3 +217,22 @@ proptest! {
         prop_assert_eq!(bounded.count() == 0, serde_json::from_value::<Retry>(value.clone()).is_ok(), "{}", value);
     }
 }
+
+/// Goal: who changes one lane changes nothing else. Method: patches of lanes with and without rules of
+/// their own, and of documents that are empty.
+#[test]
+fn the_rules_of_one_lane_are_changed_and_no_others() {
+    let document = json!({
+        "default": {"concurrent": 8, "weights": {"ann": 2}},
+        "lanes": {"night": {"per_day": 9, "weights": {"ann": 3, "bob": 1}, "paused": true}},
+    });
+    let patch = json!({"per_day": null, "weights": {"bob": null, "cid": 4}, "concurrent": 2});
+    let changed = Lanes::patched(&document, "night", &patch);
+    let night = json!({"concurrent": 2, "weights": {"ann": 3, "cid": 4}, "paused": true});
+    assert_eq!((&changed["lanes"]["night"], &changed["default"]), (&night, &document["default"]));
+    let changed = Lanes::patched(&document, "day", &json!({"per_minute": 5}));
+    let day = json!({"concurrent": 8, "weights": {"ann": 2}, "per_minute": 5});
+    assert_eq!((&changed["lanes"]["day"], &changed["lanes"]["night"]), (&day, &document["lanes"]["night"]));
+    let changed = Lanes::patched(&json!({}), "a/b", &json!({"maintenance": []}));
+    assert_eq!(changed, json!({"lanes": {"a/b": {"maintenance": []}}}));
+}

@@ -20,6 +20,10 @@ pub struct Lane {
     pub running: u64,
     /// Its rules.
     pub limits: Limits,
+    /// The version of the settings `lanes` that they are of; 0 for the defaults, none when it was not
+    /// told yet.
+    #[serde(default)]
+    pub version: Option<u64>,
     /// Jobs begun in this minute.
     pub begun_in_minute: u32,
     /// Jobs begun on this day, in UTC.

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use crate::commands::task::Failure;
+use crate::commands::task::{Failure, Usage};
 use crate::ids::{Key, Revision, Timestamp};
 use crate::jobs::Artifact;
+use crate::settings::Budget;
 
 /// The A2A life cycle.
 #[derive(
@@ -92,6 +93,143 @@ pub struct Task {
     pub result: Value,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// What it and everything below it may use, and has used; none for a child, and for a tree without
+    /// bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Account>,
     /// How many events it has.
     pub revision: Revision,
+}
+
+/// The budget of a tree, kept by its root.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Account {
+    /// What it may use.
+    pub limits: Budget,
+    /// What was used.
+    pub used: Usage,
+    /// What calls that are under way may use.
+    pub reserved: Usage,
+    /// Why it is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exceeded: Option<Exceeded>,
+}
+
+/// A bound that did not allow what was wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Exceeded {
+    /// Which.
+    pub dimension: Dimension,
+    /// The question.
+    pub question: String,
+    /// Whom it asks.
+    pub asks: SmolStr,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+impl Task {
+    /// The task as it is shown: one whose tree is paused for its budget waits for an answer, whatever
+    /// else it would wait for.
+    #[must_use]
+    pub fn shown(mut self) -> Self {
+        self.state = self.shown_state();
+        let exceeded = self.budget.as_ref().and_then(|account| account.exceeded.as_ref());
+        if let Some(exceeded) = exceeded.filter(|_| !self.state.is_final()) {
+            self.question = Some(exceeded.question.clone());
+        }
+        self
+    }
+    /// Its state as it is shown.
+    pub fn shown_state(&self) -> TaskState {
+        let is_paused = self.budget.as_ref().is_some_and(|account| account.exceeded.is_some());
+        if is_paused && !self.state.is_final() { TaskState::InputRequired } else { self.state }
+    }
+}
+
+/// What a budget bounds.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::IntoStaticStr,
+    strum::EnumIter,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Dimension {
+    /// Tokens of models.
+    Tokens,
+    /// Money.
+    MoneyMicros,
+    /// Calls of tools.
+    ToolCalls,
+    /// Jobs.
+    Jobs,
+    /// Time since the submission.
+    WallClock,
+}
+
+/// The reply to `explain`: what a task waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Why {
+    /// The task.
+    pub task: Key,
+    /// How far it is.
+    pub state: TaskState,
+    /// What it waits for.
+    pub waits_for: WaitsFor,
+    /// In a sentence.
+    pub reason: String,
+    /// What would move it; empty for a task that has ended.
+    pub moves: String,
+    /// Since when, as far as its events say.
+    pub since: Timestamp,
+    /// When it goes on by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The lane in which it waits.
+    pub lane: Key,
+    /// The children that have not ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Key>,
+}
+
+/// What a task can wait for.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    strum::IntoStaticStr,
+    strum::EnumString,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum WaitsFor {
+    /// Nothing: it has ended.
+    Nothing,
+    /// An agent, from its lane.
+    Lane,
+    /// An agent that begins.
+    Start,
+    /// The worker's report.
+    Worker,
+    /// The end of a pause.
+    Backoff,
+    /// An answer of a person.
+    Answer,
+    /// More budget.
+    Budget,
+    /// Its children.
+    Children,
 }

@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 use bus_client::Bus;
 use bus_client::backup::{Snapshot, Totals};
 use bus_schemas::record::CommitRecord;
-use bus_schemas::{LogSequence, PartitionId};
+use bus_schemas::{LogSequence, PartitionId, Timestamp};
 use indicatif::{ProgressBar, ProgressStyle};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -99,6 +99,12 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     let manifest = Manifest { archives: copied, ..manifest };
     sync_directory(directory)?;
     manifest.write(directory)?;
+    // The backup is good without it; only monitoring would take it for older than it is.
+    if let Some(began_at) = Timestamp::parse_rfc3339(&manifest.begun_at)
+        && let Err(error) = session.bus.note_backup(began_at).await
+    {
+        tracing::warn!(%error, "hosts do not know of this backup");
+    }
     output.show(&Written {
         directory: directory.clone(),
         begun_at: manifest.begun_at.clone(),

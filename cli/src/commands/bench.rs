@@ -45,6 +45,8 @@ enum Which {
     Resume,
     /// The memory of entities that nobody uses
     Idle,
+    /// From a halt of everything to the last effect that begins, under load
+    Halt,
     /// The bare loop alone
     Baseline,
     /// A host for the benchmarks that kill one
@@ -99,7 +101,9 @@ fn row(line: &Line) -> Vec<String> {
 
 /// Measures, on a server of its own.
 pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::of("bench-failed", &error))?;
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::of("bench-failed", &error).next("call the program by a path that still exists")
+    })?;
     let owner_command = vec![program.into_os_string(), OsString::from("bench"), OsString::from("owner")];
     let bench = match arguments.which {
         Which::Turn => Bench::Turn,
@@ -107,6 +111,7 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
         Which::Replay => Bench::Replay,
         Which::Resume => Bench::Resume { owner_command },
         Which::Idle => Bench::Idle { owner_command },
+        Which::Halt => Bench::Halt,
         Which::Baseline => Bench::Baseline,
         Which::Owner => {
             let settings = arguments.settings.unwrap_or_default();
@@ -125,7 +130,9 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
     let report = tokio::select! {
         report = orrery_bench::run(bench, options) => report.map_err(|error| failed(&error))?,
         () = interrupted() => {
-            return Err(Failure::new("interrupted", "nothing was measured to its end").exit(exit::INTERRUPTED));
+            return Err(Failure::new("interrupted", "nothing was measured to its end")
+                .next("the same command measures anew; `--seconds` makes it shorter")
+                .exit(exit::INTERRUPTED));
         }
     };
     output.show(&report);

@@ -1,5 +1,7 @@
 //! `orrery events`: what happened, in order; as it was, or as it comes.
 
+use std::collections::BTreeSet;
+
 use bus_client::events::Cursor;
 use bus_client::{EventQuery, StoredEvent};
 use bus_schemas::{EntityAddress, Kind, Timestamp, upcast};
@@ -179,7 +181,9 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     let events = archive::events(&session.bus, &archive, query, true).await?;
     tokio::select! {
         ended = print(events, &arguments, output) => ended.map(drop),
-        () = interrupted() => Err(Failure::new("interrupted", "events go on").exit(exit::INTERRUPTED)),
+        () = interrupted() => Err(Failure::new("interrupted", "events go on")
+            .next("`orrery events --follow --from CURSOR` begins behind the cursor of the last one")
+            .exit(exit::INTERRUPTED)),
     }
 }
 
@@ -195,14 +199,9 @@ fn entity(arguments: &Arguments) -> Result<Option<EntityAddress>, Failure> {
 /// Refuses what can not exist: an empty answer would look as if nothing had happened.
 fn check(session: &Session, arguments: &Arguments, entity: Option<&EntityAddress>) -> Result<(), Failure> {
     if let Some(kind) = &arguments.kind {
-        let registry = actors_logic::registry();
-        let known: Vec<String> = registry.kinds().map(ToString::to_string).collect();
-        if !known.contains(kind) {
-            return Err(Failure::new("unknown-kind", format!("no entity of kind `{kind}` exists"))
-                .next(format!("the kinds are {}", known.join(", ")))
-                .exit(exit::USAGE));
-        }
+        address::known_kind(kind)?;
     }
+    check_types(arguments)?;
     let Some(From::Behind(cursor)) = arguments.from else { return Ok(()) };
     let partitions = session.bus.topology().partitions;
     let wrong = |why: String| {
@@ -225,6 +224,32 @@ fn check(session: &Session, arguments: &Arguments, entity: Option<&EntityAddress
     }
 }
 
+/// Refuses a type that no event has, of the kind that is wanted where one is.
+fn check_types(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.types.is_empty() {
+        return Ok(());
+    }
+    let kind = arguments.kind.as_deref().or(arguments.tree.as_ref().map(|_| "task"));
+    let known = event_types(kind);
+    let Some(unknown) = arguments.types.iter().find(|name| !known.contains(*name)) else { return Ok(()) };
+    let of = kind.map(|kind| format!(" of a `{kind}`")).unwrap_or_default();
+    let next = match kind {
+        Some(_) => format!("there are {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        None => "with `--kind` the events of that kind are listed; docs/protocol.md explains all".to_owned(),
+    };
+    Err(Failure::new("unknown-event-type", format!("no event{of} is called `{unknown}`"))
+        .next(next)
+        .exit(exit::USAGE))
+}
+
+/// The types of all events, or of those of a kind, as their schemas have them.
+fn event_types(kind: Option<&str>) -> BTreeSet<String> {
+    let wanted = kind.map_or_else(|| "events/".to_owned(), |kind| format!("events/{kind}."));
+    let schemas = bus_schemas::schemas::documents().into_iter().filter(|(path, _)| path.starts_with(&wanted));
+    let variants = schemas.flat_map(|(_, schema)| schema["oneOf"].as_array().cloned().unwrap_or_default());
+    variants.filter_map(|event| event["properties"]["type"]["const"].as_str().map(str::to_owned)).collect()
+}
+
 fn unknown(entity: &EntityAddress) -> Failure {
     let (code, next) = match entity.kind.as_str() {
         "task" => {
@@ -245,8 +270,7 @@ fn subjects(
         (Some(entity), _) if arguments.tree.is_some() => Ok(subjects.event_tree(entity).to_vec()),
         (Some(entity), _) => Ok(vec![subjects.event(entity)]),
         (None, Some(kind)) => {
-            let kind =
-                Kind::parse(kind).map_err(|error| Failure::of("invalid-key", &error).exit(exit::USAGE))?;
+            let kind = Kind::parse(kind).expect("it is one of those that exist");
             Ok(vec![subjects.events(Some(&kind))])
         }
         (None, None) => Ok(Vec::new()),

@@ -20,6 +20,8 @@ use crate::session::Session;
 
 /// Who tells, as the events say it.
 const BY: &str = "cli";
+/// What helps against an event that this program can not read.
+const NEWER: &str = "use the version that wrote it; `orrery verify --all` tells whether it is damaged";
 
 /// What to do.
 #[derive(Debug, clap::Args)]
@@ -110,7 +112,7 @@ impl Line {
     fn new(stored: &StoredEvent) -> Result<Self, Failure> {
         let record = &stored.event;
         let event: Event = upcast::read(&record.event_type, record.schema, &record.body)
-            .map_err(|error| Failure::of("event-unreadable", &error).exit(exit::DATA))?;
+            .map_err(|error| Failure::of("event-unreadable", &error).next(NEWER).exit(exit::DATA))?;
         let (action, subject, reason, by, evidence, at) = match event {
             Event::Acted(Act { action, subject, reason, evidence, at }) => {
                 (action, subject, reason, String::new(), evidence, at)
@@ -148,11 +150,13 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
             let events = session.bus.events(query).await?;
             tokio::select! {
                 ended = print(events, log.since, output) => ended,
-                () = interrupted() => Err(Failure::new("interrupted", "the log goes on").exit(exit::INTERRUPTED)),
+                () = interrupted() => Err(Failure::new("interrupted", "the log goes on")
+                    .next("`orrery heal log` shows what has happened meanwhile")
+                    .exit(exit::INTERRUPTED)),
             }
         }
         Verb::Release { entity, reason } => {
-            let entity = address::entity(&entity)?;
+            let entity = address::known(&entity)?;
             let key = Key::parse(QUARANTINE).expect("a constant");
             let command = Command::Release { entity: entity.clone(), reason, by: BY.to_owned() };
             let (revision, _) = session.ask(&key, &command).await?;

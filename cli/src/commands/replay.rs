@@ -93,18 +93,12 @@ impl Show for Step {
 
 /// Replays one entity, or decides again.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let entity = arguments.entity.as_deref().map(address::entity).transpose()?;
+    let entity = arguments.entity.as_deref().map(address::known).transpose()?;
     if arguments.redecide {
         return redecide::run(session, entity, output).await;
     }
     let entity = entity.expect("clap asks for an entity where nothing else is said");
-    let registry = actors_logic::registry();
-    let mut instance = registry.make(&entity.kind).ok_or_else(|| {
-        let known: Vec<_> = registry.kinds().map(ToString::to_string).collect();
-        Failure::new("unknown-kind", format!("no entity of kind `{}` exists", entity.kind))
-            .next(format!("the kinds are {}", known.join(", ")))
-            .exit(exit::USAGE)
-    })?;
+    let mut instance = actors_logic::registry().make(&entity.kind).expect("its kind is known");
     let subjects = vec![session.bus.subjects().event(&entity)];
     let archive = arguments.archive.open(&session.config)?;
     let query = EventQuery { subjects, from: 0 };

@@ -96,7 +96,9 @@ pub fn configured(config: &Config, manifest: &Manifest) -> Result<Config, Failur
     let mut config = config.clone();
     let partitions = u16::try_from(manifest.partitions.len()).unwrap_or_default();
     config.nats.partitions = partitions.try_into().map_err(|_| {
-        Failure::new("backup-unreadable", "the manifest names no partitions").exit(exit::DATA)
+        Failure::new("backup-unreadable", "the manifest names no partitions")
+            .next("nothing was changed; use another copy of the backup")
+            .exit(exit::DATA)
     })?;
     config.nats.subject_prefix.clone_from(&manifest.subject_prefix);
     Ok(config)
@@ -125,7 +127,7 @@ pub async fn restore(
     let bus = &session.bus;
     server::check(bus, &session.config.nats).await?;
     make_room(bus, manifest).await?;
-    let restored = fill(session, manifest, directory, output).await;
+    let restored = session.unless_interrupted(fill(session, manifest, directory, output)).await;
     if restored.is_err() {
         // Half an installation would be in the way of the next try.
         output.say("removing what was restored");
@@ -270,8 +272,11 @@ async fn publish_again(bus: &Bus, manifest: &Manifest) -> Result<(), Failure> {
         let id = PartitionId(partition.partition);
         let mut records = bus.records_after(id, LogSequence(partition.jobs_out)).await?;
         while let Some(entry) = records.try_next().await? {
-            let mut record = CommitRecord::decode(&entry.record)
-                .map_err(|error| Failure::of("record-unreadable", &error).exit(exit::DATA))?;
+            let mut record = CommitRecord::decode(&entry.record).map_err(|error| {
+                Failure::of("record-unreadable", &error)
+                    .next("restore with the version that made the backup, or use an earlier backup")
+                    .exit(exit::DATA)
+            })?;
             bus.attach_blobs(&mut record).await?;
             let committed = Committed { sequence: entry.sequence, record, group: 0 };
             let published = fanout::publish_jobs(bus, &committed);

@@ -9,12 +9,14 @@ use actors_host::Config;
 use bus_client::{Ask, Bus};
 use bus_schemas::commands::task::{Command, Failure as TaskFailure, Submit};
 use bus_schemas::jobs::Artifact;
+use bus_schemas::settings::Budget;
 use bus_schemas::views::task::TaskState;
 use bus_schemas::{Body, EntityAddress, Key, Kind, Reply};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::called;
+use crate::commands::task::budget;
 use crate::commands::task::watch::{End, follow};
 use crate::commands::up::{System, interrupted};
 use crate::discovery::Discovery;
@@ -37,6 +39,8 @@ pub struct Arguments {
     /// Give the goal and return; needs a system that runs
     #[arg(long, conflicts_with = "watch")]
     detach: bool,
+    #[command(flatten)]
+    budget: budget::Flags,
 }
 
 /// How a goal ended.
@@ -85,7 +89,8 @@ pub async fn run(config: Config, arguments: Arguments, output: Output) -> Result
             .next("name a directory that exists and can be read with `--repo`")
             .exit(exit::NOT_FOUND)
     })?;
-    let goal = Goal { text: arguments.goal, repo, watch: arguments.watch };
+    let budget = arguments.budget.given();
+    let goal = Goal { text: arguments.goal, repo, watch: arguments.watch, budget };
     if config.nats.url.is_some() || arguments.detach || Discovery::find(&config.data_dir)?.is_some() {
         let session = Session::connect(&config).await?;
         session.expect_host().await?;
@@ -122,12 +127,14 @@ struct Goal {
     text: String,
     repo: PathBuf,
     watch: bool,
+    budget: Option<Budget>,
 }
 
 async fn submit(bus: &Bus, goal: &Goal) -> Result<EntityAddress, Failure> {
     let key = Key::parse(&uuid::Uuid::now_v7().to_string())?;
     let task = EntityAddress::new(Kind::from_static("task"), key);
-    let submit = Submit { input: serde_json::json!({ "repo": goal.repo }), ..Submit::new(&goal.text) };
+    let (input, budget) = (serde_json::json!({ "repo": goal.repo }), goal.budget.clone());
+    let submit = Submit { input, budget, ..Submit::new(&goal.text) };
     let ask = Ask::new(task.clone(), Body::json(&Command::Submit(submit))).caller("cli");
     match bus.ask(&ask, PATIENCE).await? {
         Reply::Accepted { .. } => Ok(task),
@@ -136,12 +143,13 @@ async fn submit(bus: &Bus, goal: &Goal) -> Result<EntityAddress, Failure> {
 }
 
 async fn done(bus: &Bus, config: &Config, goal: &Goal, output: Output) -> Result<(), Failure> {
+    // From here on: who interrupts while the goal is given wants it canceled as well.
+    let mut stop = std::pin::pin!(interrupted());
     let task = submit(bus, goal).await?;
     let mut progress = Progress::new(task.key.clone(), output, goal.watch);
     let mut canceled = false;
     let ended = {
         let mut ended = std::pin::pin!(follow(bus, &task, &mut progress));
-        let mut stop = std::pin::pin!(interrupted());
         loop {
             tokio::select! {
                 ended = &mut ended => break ended,

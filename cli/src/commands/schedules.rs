@@ -87,6 +87,14 @@ fn duration(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(|| "too long".to_owned())
 }
 
+/// Milliseconds as they would be typed, in the largest unit that fits.
+fn typed(milliseconds: u64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let fits = units.into_iter().find(|(unit, _)| milliseconds.is_multiple_of(*unit));
+    let (unit, name) = fits.unwrap_or((1, "ms"));
+    format!("{}{name}", milliseconds / unit)
+}
+
 /// All schedules.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Schedules {
@@ -138,7 +146,7 @@ impl Schedule {
     fn when(&self) -> String {
         match &self.recurrence {
             Recurrence::Once { at } => format!("at {}", at.to_rfc3339()),
-            Recurrence::Every { every_ms } => format!("every {} s", *every_ms as f64 / 1000.0),
+            Recurrence::Every { every_ms } => format!("every {}", typed(*every_ms)),
             Recurrence::Cron { expression } => format!("cron {expression}"),
         }
     }
@@ -162,7 +170,8 @@ impl Show for Schedule {
         lines.extend(self.next.iter().map(|next| format!("  next      {}", next.to_rfc3339())));
         lines.extend(self.last_task.iter().map(|task| format!("  last task {task}")));
         lines.push(format!("  goal      {}", one_line(&task.goal)));
-        lines.push(format!("  skill     {}, up to {} attempts", task.skill, task.attempts_max));
+        let attempts = task.attempts_max.map(|most| format!(", up to {most} attempts")).unwrap_or_default();
+        lines.push(format!("  skill     {}{attempts}", task.skill));
         lines.push(format!("  owner     {}, priority {}, lane {}", task.owner, task.priority, task.lane));
         if !task.input.is_null() {
             lines.push(format!("  input     {}", task.input));
@@ -250,5 +259,8 @@ mod tests {
         assert_eq!(super::duration("90"), Ok(90_000));
         assert_eq!(super::duration("15m"), Ok(900_000));
         assert!(super::duration("2w").is_err() && super::duration("m").is_err());
+        for text in ["1d", "36h", "15m", "90s", "1500ms"] {
+            assert_eq!(super::duration(text).map(super::typed).as_deref(), Ok(text));
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! `orrery task`: the tasks that exist, one of them, and what can be done to it.
 
+pub(super) mod budget;
 mod show;
 pub(super) mod submit;
 mod waiting;
 pub mod watch;
+mod why;
 
 use std::path::PathBuf;
 
@@ -15,12 +17,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use show::Tree;
+pub use why::Answer;
 
 use crate::failure::{Failure, exit};
 use crate::gateway::{query, read, view};
 use crate::output::{Output, Show, table};
 use crate::progress::word;
-use crate::session::Session;
+use crate::session::{PATIENCE, Session};
 
 /// What to do with tasks.
 #[derive(Debug, clap::Args)]
@@ -35,6 +38,11 @@ enum Verb {
     List(List),
     /// Show a task and everything below it
     Show {
+        /// The task
+        id: String,
+    },
+    /// Say what a task and everything below it waits for, since when, and what would move it
+    Why {
         /// The task
         id: String,
     },
@@ -59,11 +67,24 @@ enum Verb {
         id: String,
     },
     /// Answer the question that a task waits with
+    #[command(visible_alias = "answer")]
     Input {
         /// The task
         id: String,
-        /// The answer: JSON, or text where it is not JSON
+        /// The answer: JSON, or text where it is not JSON. To a question about a budget: how much more, as a
+        /// number, a duration or an object such as `{"tokens":10000}`, or `no`. About an effect: `done`, `not
+        /// done` or `give up`
         answer: String,
+    },
+    /// Let a task and everything below it use more; one that was paused for its budget goes on
+    Extend {
+        /// The task at the top of the tree
+        id: String,
+        /// Why
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        more: budget::Flags,
     },
     /// Write an artifact to a file or to stdout
     Artifact {
@@ -178,6 +199,15 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
             output.show(&page);
         }
         Verb::Show { id } => output.show(&show::tree(session, &Key::parse(&id)?).await?),
+        Verb::Why { id } => {
+            let key = Key::parse(&id)?;
+            session.expect_host().await?;
+            output.show(&Answer(why::of(&session.bus, &key, PATIENCE).await?));
+        }
+        Verb::Extend { id, reason, more } => {
+            let command = Command::ExtendBudget { extend: more.budget(), reason, by: by() };
+            tell(session, &id, &command, output).await?;
+        }
         Verb::Watch { id } => return watch::run(session, &id, output).await,
         Verb::Submit(arguments) => return submit::run(session, *arguments, output).await,
         Verb::Cancel { id, reason } => {

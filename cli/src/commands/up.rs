@@ -7,6 +7,7 @@ use actors_host::{Config, Running, StartError};
 use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
 
+use crate::called;
 use crate::commands;
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
@@ -44,7 +45,7 @@ impl Show for Discovery {
     fn text(&self) -> String {
         let http = self.http.as_deref().unwrap_or("no HTTP here");
         let profile = format!("profile {} (fsync {})", self.profile, self.fsync);
-        let stop = format!("stop it with Ctrl-C, or `orrery --data-dir {} down`", self.data_dir.display());
+        let stop = format!("stop it with Ctrl-C, or `{} down`", called::on(&self.data_dir));
         let nats_url = bus_client::redacted_url(&self.nats_url);
         format!("orrery is up: {http}  {nats_url}  {profile}\n{stop}")
     }
@@ -86,6 +87,10 @@ impl System {
         // The embedded server would say so too, but a process that uses another NATS has none.
         if let Some(found) = Discovery::find(&config.data_dir)? {
             return Err(already(&found));
+        }
+        if http {
+            // Before anything that counts: a counter that is made without a recorder never shows.
+            gateway::record();
         }
         let running = actors_host::start_unless(config, interrupted.as_mut()).await?;
         let mut system = Self { running, gateway: None, stop: CancellationToken::new(), discovery: None };
@@ -169,22 +174,25 @@ pub async fn run(config: Config, arguments: &Arguments, output: Output) -> Resul
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT; a second one ends the process at once.
-pub async fn interrupted() {
+/// Resolves at the first SIGTERM or SIGINT after this was called, whether it is waited for by then or
+/// not; a second one ends the process at once.
+pub fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).expect("signals can be listened to in a fresh process");
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt()), listen(SignalKind::terminate()));
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    tokio::spawn(async move {
+    async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        std::process::exit(i32::from(exit::INTERRUPTED));
-    });
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            std::process::exit(i32::from(exit::INTERRUPTED));
+        });
+    }
 }
 
 fn already(found: &Discovery) -> Failure {

@@ -80,7 +80,7 @@ impl Show for Summary {
 
 /// Verifies, and fails when something is not as it must be.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let only = arguments.entity.as_deref().map(address::entity).transpose()?;
+    let only = arguments.entity.as_deref().map(address::known).transpose()?;
     let archive = arguments.archive.open(&session.config)?;
     let summary = audit(session, only.as_ref(), &archive, output).await?;
     if let Some(entity) = only

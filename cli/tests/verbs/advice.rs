@@ -37,6 +37,8 @@ fn events_that_can_not_exist_are_refused() {
         (&["--tree", "nope"], "task-not-found", 66),
         (&["--kind", "agent", "--key", "nope"], "entity-not-found", 66),
         (&["--from", "9.1.1"], "invalid-cursor", 64),
+        (&["--type", "finished"], "unknown-event-type", 64),
+        (&["--kind", "agent", "--type", "completed"], "unknown-event-type", 64),
     ] {
         let refused = world.orrery(&[&["events"], arguments].concat()).failed(code, status);
         assert!(refused.stderr.contains("next:"), "{refused:?}");
@@ -106,7 +108,7 @@ fn a_task_without_an_agent_says_what_it_waits_for() {
     let mut lines = lines.map(|line| serde_json::from_str::<Value>(&line.expect("UTF-8")).expect("JSON"));
     let told = lines.find(|line| line["event"] == "waits").expect("the watch goes on until the end");
     crate::schema::check("change", &told);
-    let detail = "waits for an agent with the skill juggling in lane default; no living agent has it";
+    let detail = "attempt 1 waits in lane `default` for an agent with the skill `juggling`: no living agent offers the skill `juggling`";
     assert_eq!((told["task"].as_str(), told["detail"].as_str()), (Some("lonely"), Some(detail)));
     world.orrery(&["task", "cancel", "lonely"]).good();
     let ends: Vec<Value> = lines.collect();

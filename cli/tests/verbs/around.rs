@@ -57,7 +57,7 @@ fn a_schedule_fires_is_paused_and_removed() {
     assert!(listed.contains("paused"), "what was acknowledged is shown: {listed}");
     world.orrery(&["schedules", "resume", "often"]).good();
     let text = world.orrery(&["schedules", "show", "often"]).good().stdout;
-    assert!(text.contains("every 1 s") && text.contains("skill     noop"), "{text}");
+    assert!(text.contains("every 1s") && text.contains("skill     noop"), "{text}");
     world.orrery(&["schedules", "remove", "often"]).good();
     assert!(world.orrery(&["schedules"]).good().stdout.contains("no schedules"));
     for verb in ["show", "pause", "resume"] {

@@ -18,6 +18,21 @@ fn a_turn_is_measured_beside_the_bare_loop() {
     }
 }
 
+/// A halt is measured from its command to the last effect, over several rounds.
+#[test]
+fn a_halt_is_measured_until_the_last_effect() {
+    let nowhere = tempfile::tempdir().expect("a temporary directory");
+    let bench = ["bench", "halt", "--seconds", "1", "--callers", "8", "--profile", "fast", "--json"];
+    let report = orrery(nowhere.path(), &bench).good().line();
+    check("bench", &report);
+    let lines = report["results"].as_array().expect("a list");
+    let cases: Vec<_> = lines.iter().map(|line| line["case"].as_str().unwrap_or_default()).collect();
+    assert_eq!(cases, ["last effect", "answer", "last job"], "{report}");
+    let figure = |line: usize, figure: &str| lines[line][figure].as_f64().expect("a figure");
+    assert!(lines.iter().all(|line| line["samples"] == 10), "{report}");
+    assert!(figure(1, "p50_us") > 0.0 && figure(2, "max_us") >= figure(0, "max_us"), "{report}");
+}
+
 /// What can not be measured is refused before anything is started.
 #[test]
 fn what_can_not_be_measured_is_refused() {

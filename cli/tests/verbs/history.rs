@@ -93,7 +93,9 @@ fn entities_are_replayed_and_decided_again() {
     orrery(past.path(), &["replay", "--redecide", "task/two"]).good();
     orrery(past.path(), &["replay", "task/nobody"]).failed("entity-not-found", 66);
     orrery(past.path(), &["replay", "task/one", "--at", "99"]).failed("entity-not-found", 66);
-    orrery(past.path(), &["replay", "unicorn/one"]).failed("unknown-kind", 64);
+    for verb in ["replay", "verify"] {
+        orrery(past.path(), &[verb, "unicorn/one"]).failed("unknown-kind", 64);
+    }
     assert_eq!(orrery(past.path(), &["replay"]).status, 64);
 }
 

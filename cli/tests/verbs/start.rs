@@ -59,23 +59,39 @@ fn a_start_that_fails_leaves_no_server() {
     World::start_in(data_dir).stop();
 }
 
-/// Ctrl-C while it starts is obeyed, and leaves nothing either.
+/// Goal: Ctrl-C while it starts is obeyed, and leaves nothing either, whatever the server was started
+/// for. Method: SIGINT as soon as there is a server process, which does not listen yet, and once it
+/// listens.
 #[test]
 fn a_start_that_is_interrupted_leaves_no_server() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    for _ in 0..3 {
-        let mut child = Command::new(program())
-            .arg("--data-dir")
-            .arg(directory.path())
-            .args(["up", "--http", "127.0.0.1:0"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the binary runs");
-        eventually("the server", || (!servers(directory.path()).is_empty()).then_some(()));
-        signal("-INT", child.id());
-        assert!(child.wait().expect("it was our child").code().is_some(), "it ended by itself");
-        assert_eq!(servers(directory.path()), [0_u32; 0]);
+    let directory = World::start().stop();
+    let listens = || {
+        let files = std::fs::read_dir(directory.path().join("nats")).expect("a directory").flatten();
+        files.map(|file| file.path()).any(|path| path.extension().is_some_and(|name| name == "ports"))
+    };
+    let up: &[&str] = &["up", "--http", "127.0.0.1:0"];
+    for (verb, status) in [(up, 0), (&["run", "Report on this repository"], 130), (&["verify", "--all"], 130)]
+    {
+        for listening in [false, true, false, true] {
+            let mut child = Command::new(program())
+                .arg("--data-dir")
+                .arg(directory.path())
+                .args(verb)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the binary runs");
+            eventually("the server", || {
+                let started = !servers(directory.path()).is_empty();
+                (started && (!listening || listens())).then_some(())
+            });
+            signal("-INT", child.id());
+            let ended = child.wait().expect("it was our child").code();
+            assert_eq!(servers(directory.path()), [0_u32; 0], "{verb:?}, listening: {listening}");
+            // So little is verified that it may be done before it hears.
+            let done = verb[0] == "verify" && ended == Some(0);
+            assert!(done || ended == Some(status), "{verb:?} ended with {ended:?}");
+        }
     }
 }
 

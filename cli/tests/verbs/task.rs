@@ -82,22 +82,34 @@ fn what_a_task_waits_for_is_said() {
     let submit = ["task", "submit", "know", "--id", "k", "--plan", &plan(&world, steps)];
     world.orrery(&submit).good();
     let waits = |tree: &Value| tree["waits_for"].as_str().unwrap_or_default().to_owned();
-    let tree = shown(&world, "k", "the child", |tree| waits(tree) == "step ask");
+    let tree = shown(&world, "k", "the child", |tree| waits(tree).contains("`k.ask`"));
     check("task-show", &tree);
-    let for_nobody = |tree: &Value| waits(&tree["children"][0]).contains("skill oracle");
+    let for_nobody = |tree: &Value| waits(&tree["children"][0]).contains("the skill `oracle`");
     let tree = shown(&world, "k", "the queued child", for_nobody);
-    assert!(waits(&tree["children"][0]).ends_with("no living agent has it"), "{tree}");
+    assert!(waits(&tree["children"][0]).contains("no living agent offers"), "{tree}");
+    let why = world.orrery(&["task", "why", "k", "--json"]).good().line();
+    check("task-why", &why);
+    let leaf = &why["children"][0];
+    assert_eq!((&why["waits_for"], &leaf["waits_for"]), (&"children".into(), &"lane".into()), "{why}");
+    assert_eq!(leaf["in_lane"]["blocks"][0]["what"], "no-agent", "{why}");
+    world.orrery(&["halt", "lane.default", "--reason", "a leak"]).good();
+    let text = eventually("the halt in the lane", || {
+        let text = world.orrery(&["task", "why", "k"]).good().stdout;
+        text.contains("held by halt/lane.default: a leak").then_some(text)
+    });
+    assert!(text.contains("k.ask (submitted)") && text.contains("moved by"), "{text}");
+    world.orrery(&["resume", "lane.default"]).good();
 
     let client = Client::connect(&world);
     client.oracle();
     client.begin("k.ask");
-    shown(&world, "k.ask", "the work", |tree| waits(tree) == "worker delphi to end");
+    shown(&world, "k.ask", "the work", |tree| waits(tree).contains("worker `delphi`"));
     let oracle = world.orrery(&["agents", "show", "oracle", "--json"]).good().line();
     assert_eq!((&oracle["running"], &oracle["capacity"]), (&1.into(), &3.into()), "{oracle}");
     client.question("k.ask", "of whom?");
-    shown(&world, "k.ask", "the question", |tree| waits(tree) == "an answer");
+    shown(&world, "k.ask", "the question", |tree| waits(tree) == "of whom?");
     let text = world.orrery(&["task", "show", "k.ask"]).good().stdout;
-    assert!(text.contains("of whom?") && text.contains("orrery task input k.ask"), "{text}");
+    assert!(text.contains("of whom?") && text.contains("orrery task answer k.ask"), "{text}");
     let asking = world.orrery(&["task", "list", "--state", "input-required", "--all", "--json"]).good();
     assert_eq!(asking.line()["tasks"][0]["id"], "k.ask");
     check("task-told", &world.orrery(&["task", "input", "k.ask", "me", "--json"]).good().line());
@@ -168,7 +180,7 @@ fn tasks_are_canceled_and_retried_and_mistakes_are_named() {
     assert_eq!(failed.status, 1, "{failed:?}");
     check("task-told", &world.orrery(&["task", "retry", "lost", "--json"]).good().line());
     world.orrery(&["task", "input", "w", "42"]).failed("no-question", 65);
-    for verb in ["cancel", "retry", "watch", "show"] {
+    for verb in ["cancel", "retry", "watch", "show", "why", "extend"] {
         world.orrery(&["task", verb, "nobody"]).failed("task-not-found", 66);
         world.orrery(&["task", verb, "a b"]).failed("invalid-key", 64);
     }

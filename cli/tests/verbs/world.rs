@@ -84,12 +84,24 @@ impl World {
     pub fn start_in(directory: TempDir) -> Self {
         Self::start_logging(directory, Stdio::inherit())
     }
+    /// Starts with settings in a file.
+    pub fn start_with(settings: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("orrery.toml");
+        std::fs::write(&file, settings).expect("a file");
+        let file = file.to_str().expect("a plain path").to_owned();
+        Self::start_saying(directory, Stdio::inherit(), &["--config", &file])
+    }
     /// Starts on a directory that exists, with its log elsewhere.
     pub fn start_logging(directory: TempDir, log: Stdio) -> Self {
+        Self::start_saying(directory, log, &[])
+    }
+    fn start_saying(directory: TempDir, log: Stdio, arguments: &[&str]) -> Self {
         let mut child = Command::new(program())
             .arg("--data-dir")
             .arg(directory.path())
             .args(["up", "--json", "--http", "127.0.0.1:0", "--nats-port", "0"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

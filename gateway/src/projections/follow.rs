@@ -8,6 +8,7 @@ use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::count::Counter;
 use super::source::{self, Item};
 use super::store::Store;
 use super::{Error, Progress};
@@ -38,12 +39,13 @@ enum Interrupted {
 pub struct Follower {
     bus: Bus,
     store: Arc<Mutex<Store>>,
+    counter: Mutex<Counter>,
     progress: watch::Sender<Progress>,
 }
 
 impl Follower {
     pub fn new(bus: Bus, store: Store, progress: watch::Sender<Progress>) -> Self {
-        Self { bus, store: Arc::new(Mutex::new(store)), progress }
+        Self { bus, store: Arc::new(Mutex::new(store)), counter: Mutex::new(Counter::new()), progress }
     }
 
     /// Follows until `stop`.
@@ -114,7 +116,7 @@ impl Follower {
 
     /// Applies a burst and tells who waits for it.
     async fn apply(&self, burst: Vec<Item>) -> Result<u64, Interrupted> {
-        let events = burst.iter().filter(|item| matches!(item, Item::Event(_))).count() as u64;
+        let events = self.count(&burst);
         let applied = self
             .with_store(move |store| store.apply(&burst).map(|()| store.place().sequence))
             .await
@@ -126,6 +128,19 @@ impl Follower {
             progress.caught_up |= progress.connected && progress.lag() == 0;
         });
         Ok(applied)
+    }
+
+    /// Counts what happens in a burst; how many events it has.
+    fn count(&self, burst: &[Item]) -> u64 {
+        let mut counter = self.counter.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events = 0;
+        for item in burst {
+            if let Item::Event(event) = item {
+                counter.event(event);
+                events += 1;
+            }
+        }
+        events
     }
 
     /// Looks up the stream's end. A stream that ends before what was applied is another stream.

@@ -14,6 +14,8 @@ use super::Error;
 use super::agent::Agent;
 use super::campaign::Campaign;
 use super::dead_letter::{DeadLetter, DeadLetterState};
+use super::halt::Halt;
+use super::lane::Lane;
 use super::schedule::Schedule;
 use super::source::Unreadable;
 use super::view::{View, time};
@@ -99,6 +101,18 @@ pub struct DeadLetterFilter {
     pub before: Option<Timestamp>,
 }
 
+/// What is open, counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// States of tasks that are not final, with how many tasks are in them and when the one that has
+    /// stood still for longest last changed.
+    pub open_tasks: Vec<(String, u64, Timestamp)>,
+    /// Classes of dead letters that wait, with how many there are and when the oldest was given up.
+    pub waiting_letters: Vec<(String, u64, Timestamp)>,
+    /// Dead letters that are on their way again.
+    pub redriving_letters: u64,
+}
+
 /// Conditions of a list, with their values.
 #[derive(Default)]
 struct Conditions {
@@ -129,7 +143,7 @@ impl Reader {
 
     /// A task.
     pub async fn task(&self, id: &Key) -> Result<Option<Task>, Error> {
-        self.get(id).await
+        Ok(self.get::<Task>(id).await?.map(Task::shown))
     }
     /// A schedule, also a deleted one.
     pub async fn schedule(&self, name: &Key) -> Result<Option<Schedule>, Error> {
@@ -138,6 +152,22 @@ impl Reader {
     /// A dead letter.
     pub async fn dead_letter(&self, entry: &Key) -> Result<Option<DeadLetter>, Error> {
         self.get(entry).await
+    }
+    /// A halt, also one that was lifted.
+    pub async fn halt(&self, scope: &Key) -> Result<Option<Halt>, Error> {
+        self.get(scope).await
+    }
+    /// All halts that stand, by scope.
+    pub async fn halts(&self) -> Result<Vec<Halt>, Error> {
+        self.list("halted = 1").await
+    }
+    /// A lane.
+    pub async fn lane(&self, name: &Key) -> Result<Option<Lane>, Error> {
+        self.get(name).await
+    }
+    /// All lanes, by name.
+    pub async fn lanes(&self) -> Result<Vec<Lane>, Error> {
+        self.list("TRUE").await
     }
     /// All agents, by name.
     pub async fn agents(&self) -> Result<Vec<Agent>, Error> {
@@ -163,7 +193,9 @@ impl Reader {
         if let Some(root) = filter.root {
             conditions.sql.push(if root { "parent IS NULL" } else { "parent IS NOT NULL" }.into());
         }
-        self.page("submitted_at", conditions, (Order::NewestFirst, after), limit).await
+        let page = self.page("submitted_at", conditions, (Order::NewestFirst, after), limit).await?;
+        let Page { items, next } = page;
+        Ok(Page { items: items.into_iter().map(Task::shown).collect(), next })
     }
 
     /// Dead letters.
@@ -218,6 +250,29 @@ impl Reader {
                 Ok(Unreadable { sequence: row.get(0)?, subject: row.get(1)?, reason: row.get(2)? })
             })?;
             Ok((count, rows.collect::<Result<_, _>>()?))
+        })
+        .await
+    }
+
+    /// How many tasks are open and how many dead letters wait. Reads what is open, not what was.
+    pub async fn figures(&self) -> Result<Figures, Error> {
+        self.with(|connection| {
+            let grouped = |sql: &str| {
+                let mut select = connection.prepare_cached(sql)?;
+                let rows =
+                    select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, Timestamp(row.get(2)?))))?;
+                rows.collect::<rusqlite::Result<Vec<(String, u64, Timestamp)>>>()
+            };
+            let open_tasks = grouped(
+                "SELECT state, count(*), min(updated_at) FROM tasks
+                 WHERE state IN ('submitted', 'working', 'input-required', 'auth-required') GROUP BY state",
+            )?;
+            let waiting_letters = grouped(
+                "SELECT class, count(*), min(at) FROM dead_letters WHERE state = 'waiting' GROUP BY class",
+            )?;
+            let redriving = "SELECT count(*) FROM dead_letters WHERE state = 'redriving'";
+            let redriving_letters = connection.query_row(redriving, [], |row| row.get(0))?;
+            Ok(Figures { open_tasks, waiting_letters, redriving_letters })
         })
         .await
     }

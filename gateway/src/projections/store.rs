@@ -13,14 +13,16 @@ use super::Error;
 use super::agent::Agent;
 use super::campaign::Campaign;
 use super::dead_letter::DeadLetter;
+use super::halt::Halt;
+use super::lane::Lane;
 use super::schedule::Schedule;
 use super::source::{Item, Unreadable};
 use super::view::View;
 
 /// Raised whenever a table or a view changes; a file of another version is made anew.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// Kinds that have events and no view: what they tell is seen in the views of others.
-const KINDS_WITHOUT_VIEW: [&str; 6] = ["breaker", "broker", "config", "halt", "healer", "probe"];
+const KINDS_WITHOUT_VIEW: [&str; 5] = ["breaker", "chaos", "config", "healer", "probe"];
 /// Notes about unreadable events are for people: more than these would say nothing new.
 const UNREADABLE_MAX: i64 = 1_000;
 
@@ -47,6 +49,10 @@ CREATE INDEX dead_letters_state ON dead_letters (state, at, id);
 CREATE TABLE campaigns (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
   view TEXT NOT NULL, gathering INTEGER NOT NULL, started_at INTEGER NOT NULL);
 CREATE INDEX campaigns_time ON campaigns (started_at, id);
+CREATE TABLE halts (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  view TEXT NOT NULL, halted INTEGER NOT NULL);
+CREATE TABLE lanes (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  view TEXT NOT NULL, updated_at INTEGER NOT NULL);
 CREATE TABLE unreadable (sequence INTEGER PRIMARY KEY, subject TEXT NOT NULL, reason TEXT NOT NULL);
 ";
 
@@ -121,7 +127,8 @@ impl Store {
     /// Forgets everything: the event stream tells it again.
     pub fn reset(&mut self) -> Result<(), Error> {
         let forget = "BEGIN; DELETE FROM tasks; DELETE FROM agents; DELETE FROM schedules;
-            DELETE FROM dead_letters; DELETE FROM campaigns; DELETE FROM unreadable;
+            DELETE FROM dead_letters; DELETE FROM campaigns; DELETE FROM halts; DELETE FROM lanes;
+            DELETE FROM unreadable;
             UPDATE place SET sequence = 0, event_sequence = 0, event_hash = ''; COMMIT;";
         self.connection.execute_batch(forget).map_err(Error::sqlite("emptying"))?;
         self.place = Place::default();
@@ -196,6 +203,8 @@ struct Burst {
     schedules: Rows<Schedule>,
     dead_letters: Rows<DeadLetter>,
     campaigns: Rows<Campaign>,
+    halts: Rows<Halt>,
+    lanes: Rows<Lane>,
 }
 
 impl Burst {
@@ -206,6 +215,8 @@ impl Burst {
             "schedule" => self.schedules.fold(transaction, event)?,
             "deadletter" => self.dead_letters.fold(transaction, event)?,
             "campaign" => self.campaigns.fold(transaction, event)?,
+            "halt" => self.halts.fold(transaction, event)?,
+            "broker" => self.lanes.fold(transaction, event)?,
             kind if KINDS_WITHOUT_VIEW.contains(&kind) => Ok(()),
             kind => Err(format!("this program knows no kind `{kind}`")),
         };
@@ -219,6 +230,8 @@ impl Burst {
         self.agents.write(transaction)?;
         self.schedules.write(transaction)?;
         self.campaigns.write(transaction)?;
+        self.halts.write(transaction)?;
+        self.lanes.write(transaction)?;
         self.dead_letters.write(transaction)
     }
 }

@@ -2,7 +2,8 @@
 
 use bus_schemas::commands::task::{Failure, Submit};
 use bus_schemas::events::task::Event;
-use bus_schemas::views::task::{Task, TaskState};
+use bus_schemas::settings::Budget;
+use bus_schemas::views::task::{Account, Exceeded, Task, TaskState};
 use bus_schemas::{Key, Revision, Timestamp};
 use rusqlite::types::Value;
 
@@ -21,7 +22,7 @@ impl View for Task {
         self.revision
     }
     fn columns(&self) -> Vec<Value> {
-        let state: &'static str = self.state.into();
+        let state: &'static str = self.shown_state().into();
         vec![
             Value::Text(self.id.root().to_owned()),
             self.parent.as_ref().map_or(Value::Null, |parent| Value::Text(parent.to_string())),
@@ -67,8 +68,13 @@ fn new(id: &Key, submission: &Submit, at: Timestamp) -> Task {
         artifacts: Vec::new(),
         result: serde_json::Value::Null,
         failure: None,
+        budget: submission.budget.clone().filter(|_| submission.parent.is_none()).map(account),
         revision: Revision(0),
     }
+}
+
+fn account(limits: Budget) -> Account {
+    Account { limits, ..Account::default() }
 }
 
 /// The same transitions as the entity's own: what it answers and what we show must not differ.
@@ -77,6 +83,7 @@ fn change(task: &mut Task, event: &Event) {
         Event::Submitted { .. }
         | Event::ChildSettled { .. }
         | Event::EffectRecorded { .. }
+        | Event::PolicySet { .. }
         | Event::AttemptWithdrawn { .. }
         | Event::CancelRequested { .. }
         | Event::JobStarted { .. } => {}
@@ -109,8 +116,17 @@ fn change(task: &mut Task, event: &Event) {
         Event::Rejected { failure } => end(task, TaskState::Rejected, Some(failure)),
         Event::Failed { failure, .. } => end(task, TaskState::Failed, Some(failure)),
         Event::Canceled { .. } => {
-            task.state = TaskState::Canceled;
-            task.question = None;
+            end(task, TaskState::Canceled, task.failure.clone().as_ref());
+        }
+        Event::BudgetSet { budget } => task.budget = Some(account(budget.clone())),
+        Event::Reserved { .. }
+        | Event::Settled { .. }
+        | Event::JobCounted { .. }
+        | Event::BudgetExceeded { .. }
+        | Event::BudgetExtended { .. } => {
+            if let Some(account) = &mut task.budget {
+                charge(account, event);
+            }
         }
         Event::Retried { .. } => {
             task.failure = None;
@@ -119,6 +135,27 @@ fn change(task: &mut Task, event: &Event) {
                 wait(task, TaskState::Working);
             }
         }
+    }
+}
+
+/// The budget of a tree.
+fn charge(account: &mut Account, event: &Event) {
+    match event {
+        Event::Reserved { amount, .. } => account.reserved = account.reserved.plus(*amount),
+        Event::Settled { used, reserved, .. } => {
+            account.reserved = account.reserved.minus(*reserved);
+            account.used = account.used.plus(*used);
+        }
+        Event::JobCounted { .. } => account.used.jobs += 1,
+        Event::BudgetExceeded { dimension, question, asks, at } => {
+            let (question, asks) = (question.clone(), asks.clone());
+            account.exceeded = Some(Exceeded { dimension: *dimension, question, asks, at: *at });
+        }
+        Event::BudgetExtended { budget, .. } => {
+            account.limits = budget.clone();
+            account.exceeded = None;
+        }
+        _ => {}
     }
 }
 
@@ -132,6 +169,9 @@ fn end(task: &mut Task, state: TaskState, failure: Option<&Failure>) {
     task.state = state;
     task.question = None;
     task.failure = failure.cloned();
+    if let Some(account) = &mut task.budget {
+        account.exceeded = None;
+    }
 }
 
 #[cfg(test)]
@@ -169,20 +209,19 @@ mod tests {
         }
     }
 
+    fn question(prompt: &str, authorization: bool) -> Event {
+        let (attempt, at) = (1, Timestamp(2));
+        Event::InputRequired { attempt, prompt: prompt.into(), authorization, effect: None, asks: "".into(), at }
+    }
+
     #[test]
     fn each_event_leads_to_its_state() {
         let at = Timestamp(2);
         let cases = [
             (Event::Queued { attempt: 1, at }, TaskState::Submitted),
             (Event::JobIssued { attempt: 1, agent: key("a"), at }, TaskState::Working),
-            (
-                Event::InputRequired { attempt: 1, prompt: "which?".into(), authorization: false },
-                TaskState::InputRequired,
-            ),
-            (
-                Event::InputRequired { attempt: 1, prompt: "may I?".into(), authorization: true },
-                TaskState::AuthRequired,
-            ),
+            (question("which?", false), TaskState::InputRequired),
+            (question("may I?", true), TaskState::AuthRequired),
             (Event::Completed { artifacts: vec![], result: 7.into(), at }, TaskState::Completed),
             (Event::Failed { failure: failure(), at }, TaskState::Failed),
             (Event::Canceled { reason: "enough".into(), at }, TaskState::Canceled),
@@ -204,7 +243,7 @@ mod tests {
         let task = folded(&[submitted(), failed, retried, queued]).unwrap();
         assert_eq!((task.state, task.failure), (TaskState::Submitted, None));
 
-        let asked = Event::InputRequired { attempt: 1, prompt: "which?".into(), authorization: false };
+        let asked = question("which?", false);
         let told = Event::InputProvided { answer: 1.into(), by: "me".into() };
         assert_eq!(folded(&[submitted(), asked.clone()]).unwrap().question.as_deref(), Some("which?"));
         assert_eq!(folded(&[submitted(), asked, told]).unwrap().question, None);

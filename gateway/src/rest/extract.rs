@@ -119,5 +119,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
 /// Checks a key that a client wrote.
 pub fn key(text: &str) -> Result<Key, Problem> {
-    Key::parse(text).map_err(|error| Problem::new(code::INVALID_ID, error.to_string()))
+    Key::parse(text).map_err(|error| {
+        Problem::new(
+            code::INVALID_ID,
+            format!("`{}` can be no id: {error}", text.escape_debug().take(200).collect::<String>()),
+        )
+        .hint("an id is 1 to 160 letters, digits, `-` and `_`, and single dots between the steps of a path")
+    })
 }

@@ -3,20 +3,25 @@
 use utoipa::OpenApi;
 
 use super::dead::redrives;
-use super::{agents, artifacts, config, dead, events, operations, pages, problem, schedules, tasks};
+use super::{
+    agents, artifacts, config, dead, events, halts, lanes, operations, pages, problem, schedules, tasks,
+};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Orrery", description = "Event-sourced actors on NATS JetStream: tasks, agents, schedules.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
-        tasks::list, tasks::create, tasks::show, tasks::cancel, tasks::retry, tasks::input,
+        tasks::list, tasks::create, tasks::show, tasks::cancel, tasks::retry, tasks::input, tasks::extend,
+        tasks::why,
         artifacts::download, events::stream,
         agents::list,
         schedules::list, schedules::create, schedules::delete, schedules::pause, schedules::resume,
         dead::list, dead::show, dead::edit, dead::redrive, dead::give_up,
         redrives::list, redrives::create, redrives::show, redrives::pause, redrives::resume, redrives::cancel,
         config::show, config::put, config::activate, config::rollback, config::history,
+        halts::list, halts::create, halts::resume,
+        lanes::list, lanes::show, lanes::change, lanes::pause, lanes::resume,
         operations::health, operations::ready, operations::metrics, operations::openapi, pages::show,
     ),
     components(schemas(problem::ProblemView)),
@@ -25,6 +30,8 @@ use super::{agents, artifacts, config, dead, events, operations, pages, problem,
         (name = "agents", description = "Who does the work"),
         (name = "schedules", description = "Goals that recur"),
         (name = "dead letters", description = "What could not be done"),
+        (name = "halts", description = "What stands still"),
+        (name = "lanes", description = "What waits, and what limits it"),
         (name = "settings", description = "What changes while the system runs"),
         (name = "operations", description = "Alive, ready, measured, described"),
     )

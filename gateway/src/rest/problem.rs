@@ -37,6 +37,8 @@ pub mod code {
     pub const SCHEDULE_NOT_FOUND: &str = "schedule-not-found";
     pub const DEAD_LETTER_NOT_FOUND: &str = "dead-letter-not-found";
     pub const CAMPAIGN_NOT_FOUND: &str = "campaign-not-found";
+    pub const LANE_NOT_FOUND: &str = "lane-not-found";
+    pub const SETTINGS_CONTENDED: &str = "settings-contended";
     pub const NO_ANSWER: &str = "no-answer";
     pub const MALFORMED_ANSWER: &str = "malformed-answer";
     pub const BUS_UNAVAILABLE: &str = "bus-unavailable";
@@ -102,9 +104,12 @@ pub fn status(code: &str) -> StatusCode {
         code::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,
         code::BODY_TOO_LARGE | refusal::TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
         code::UNSUPPORTED_MEDIA_TYPE | refusal::CONTENT_TYPE => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        code::INVALID_BODY | code::IDEMPOTENCY_KEY_REUSED | refusal::MALFORMED | refusal::ID_REUSED => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        code::INVALID_BODY
+        | code::IDEMPOTENCY_KEY_REUSED
+        | refusal::MALFORMED
+        | refusal::ID_REUSED
+        | "unknown-scope"
+        | "reason-missing" => StatusCode::UNPROCESSABLE_ENTITY,
         code::MALFORMED_ANSWER | code::BLOB_MISSING => StatusCode::BAD_GATEWAY,
         code::NO_ANSWER => StatusCode::GATEWAY_TIMEOUT,
         code::BUS_UNAVAILABLE | code::READ_MODEL_BEHIND | code::TOO_MANY_STREAMS | refusal::BUSY => {
@@ -181,6 +186,8 @@ impl From<projections::Error> for Problem {
 impl From<Problem> for ProblemView {
     fn from(problem: Problem) -> Self {
         let Problem { code, detail, hint, retry_after } = problem;
+        // The page says it at more length, and for everything that has no words of its own.
+        let hint = hint.or_else(|| Some(format!("`/errors/{code}` says what to do")));
         Self {
             kind: format!("/errors/{code}"),
             title: code.replace('-', " "),

@@ -17,7 +17,7 @@ use super::ask::ask;
 use super::extract::{Id, Json};
 use super::layer::Caller;
 use super::problem::{Problem, ProblemView, code};
-use super::tasks::{NewPlan, VISIBLE_PATIENCE, behind};
+use super::tasks::{BudgetView, NewPlan, VISIBLE_PATIENCE, behind};
 use crate::projections::schedule::Schedule;
 
 /// When a schedule fires, and what it submits.
@@ -86,6 +86,8 @@ pub struct ScheduledTask {
     /// How often it is tried. Default: 3.
     #[schema(minimum = 1, maximum = 100)]
     pub attempts_max: Option<u32>,
+    /// What it and everything below it may use, each time. Default: as the settings say.
+    pub budget: Option<BudgetView>,
 }
 
 impl From<ScheduledTask> for Submit {
@@ -98,7 +100,8 @@ impl From<ScheduledTask> for Submit {
             skill: task.skill.map_or(defaults.skill.clone(), Into::into),
             input: task.input,
             plan: task.plan.map(Into::into),
-            attempts_max: task.attempts_max.unwrap_or(defaults.attempts_max),
+            attempts_max: task.attempts_max,
+            budget: task.budget.map(Into::into),
             ..defaults
         }
     }

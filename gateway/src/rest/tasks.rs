@@ -1,7 +1,9 @@
 //! Tasks: submitting, listing, showing, canceling, retrying, answering.
 
+mod budget;
 mod dto;
 mod submit;
+mod why;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +22,11 @@ use super::problem::{Problem, ProblemView, code};
 use super::{Edge, cursor};
 use crate::projections::TaskFilter;
 
+pub use budget::{__path_extend, BudgetView, extend};
 pub use dto::NewPlan;
 use dto::{CancelTask, ProvideInput, RetryTask, State as TaskStateName, TaskPage, TaskView};
 pub use submit::{__path_create, create};
+pub use why::{__path_why, why};
 
 /// How long a request waits for the read model to show what was just acknowledged.
 pub const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
@@ -62,7 +66,8 @@ pub fn limit(asked: Option<u32>) -> Result<u32, Problem> {
     if (1..=LIMIT_MAX).contains(&limit) {
         return Ok(limit);
     }
-    Err(Problem::new(code::INVALID_QUERY, format!("`limit` is 1 to {LIMIT_MAX}, and {limit} was asked for")))
+    Err(Problem::new(code::INVALID_QUERY, format!("`limit` is 1 to {LIMIT_MAX}, and {limit} was asked for"))
+        .hint("for more than one page send `next_cursor` of the page before as `cursor`"))
 }
 
 /// Lists tasks, newest first.

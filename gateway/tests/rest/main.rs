@@ -3,7 +3,9 @@
 mod server;
 mod world;
 
+mod budgets;
 mod commands;
+mod halts;
 mod operations;
 mod problems;
 mod read_model;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bus_client::Bus;
 use bus_client::events::{Cursor, Mark, OutgoingEvent};
-use bus_schemas::commands::{schedule, task};
+use bus_schemas::commands::{halt, schedule, task};
+use bus_schemas::events::halt::Event as HaltEvent;
 use bus_schemas::events::schedule::Event as ScheduleEvent;
 use bus_schemas::events::task::Event as TaskEvent;
 use bus_schemas::record::{self, Source, Turn};
@@ -17,7 +18,7 @@ use bus_schemas::{
 };
 use futures::StreamExt;
 use gateway::{Config, Gateway};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -172,7 +173,8 @@ impl Log {
                     self.publish(bus, vec![(to.clone(), event)]).await;
                 }
                 let revision = self.heads.get(&to).map_or(Revision(0), |(revision, _)| *revision);
-                Reply::Accepted { command_id: id, entity: to, revision, events, result: Value::Null }
+                let result = explained(&to, &body);
+                Reply::Accepted { command_id: id, entity: to, revision, events, result }
             }
         };
         self.answered.insert(id, (body, reply.clone()));
@@ -213,6 +215,23 @@ impl Log {
     }
 }
 
+/// What a task and its lane say that it waits for.
+fn explained(to: &EntityAddress, body: &Body) -> Value {
+    match to.kind.as_str() {
+        "task" if body.read::<task::Command>().is_ok_and(|command| command == task::Command::Explain) => {
+            json!({
+                "task": to.key, "state": "submitted", "waits_for": "lane", "reason": "it waits",
+                "moves": "an agent", "since": BEGIN, "lane": "default",
+            })
+        }
+        "broker" => json!({
+            "waits": true, "attempt": 1, "agent": null, "since": BEGIN, "ahead": 2,
+            "blocks": [{"what": "no-agent", "reason": "nobody has the skill"}],
+        }),
+        _ => Value::Null,
+    }
+}
+
 /// As much of the entities as the gateway's handlers need.
 fn decide(to: &EntityAddress, known: u64, body: &Body) -> Result<Option<Raw>, Refusal> {
     if to.kind.as_str() == "schedule" {
@@ -225,6 +244,12 @@ fn decide(to: &EntityAddress, known: u64, body: &Body) -> Result<Option<Raw>, Re
             _ => Some(ScheduleEvent::Deleted.into()),
         });
     }
+    if to.kind.as_str() == "broker" {
+        return Ok(None);
+    }
+    if to.kind.as_str() == "halt" {
+        return halted(to, known, body);
+    }
     match body.read().expect("a command of a task") {
         task::Command::Submit(submission) if known == 0 => {
             Ok(Some(TaskEvent::Submitted { submission, at: BEGIN }.into()))
@@ -233,9 +258,34 @@ fn decide(to: &EntityAddress, known: u64, body: &Body) -> Result<Option<Raw>, Re
         task::Command::Cancel { reason, .. } if known == 1 => {
             Ok(Some(TaskEvent::Canceled { reason, at: BEGIN }.into()))
         }
+        task::Command::Explain => Ok(None),
+        task::Command::ExtendBudget { extend: budget, reason, by } => {
+            Ok(Some(TaskEvent::BudgetExtended { budget, reason, by, at: BEGIN }.into()))
+        }
         task::Command::Submit(_) => Err(Refusal::new("task-exists", "it was submitted with other words")),
         _ => Err(Refusal::new("task-final", "the task has ended")),
     }
+}
+
+/// A halt stands after every odd event of these tests.
+fn halted(to: &EntityAddress, known: u64, body: &Body) -> Result<Option<Raw>, Refusal> {
+    if !["all", "lane.night"].contains(&to.key.as_str()) {
+        return Err(Refusal::new("unknown-scope", "it is no scope"));
+    }
+    let stands = known % 2 == 1;
+    Ok(match body.read().expect("a command of a halt") {
+        halt::Command::Halt { reason, .. } if reason.trim().is_empty() => {
+            return Err(Refusal::new("reason-missing", "say why"));
+        }
+        halt::Command::Halt { reason, by, grace_ms } => {
+            (!stands).then(|| HaltEvent::Halted { reason, by, grace_ms, at: BEGIN }.into())
+        }
+        halt::Command::Lift { .. } if !stands => return Err(Refusal::new("not-halted", "nothing halts it")),
+        halt::Command::Lift { reason, by, per_minute } => {
+            Some(HaltEvent::Lifted { reason, by, per_minute, at: BEGIN }.into())
+        }
+        halt::Command::Watch { lane } => Some(HaltEvent::Watched { lane }.into()),
+    })
 }
 
 fn turn(entity: &EntityAddress, at: Timestamp) -> Turn {

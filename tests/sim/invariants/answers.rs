@@ -5,8 +5,10 @@ use bus_schemas::{CommandId, Reply};
 
 use super::{Audit, Check, hold, violated};
 
+/// The refusal of new work under a halt: another time it may be taken, under the same id.
+pub const HALTED: &str = "halted";
 /// Refusals that the runtime gives without a decision: nothing is committed with them.
-const UNCOMMITTED: [&str; 8] = [
+const UNCOMMITTED: [&str; 9] = [
     code::MALFORMED,
     code::UNKNOWN_KIND,
     code::CONTENT_TYPE,
@@ -15,6 +17,7 @@ const UNCOMMITTED: [&str; 8] = [
     code::BUSY,
     code::WRONG_PARTITION,
     code::ENTITY_STOPPED,
+    HALTED,
 ];
 
 impl Audit {

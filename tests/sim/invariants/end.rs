@@ -15,6 +15,7 @@ impl World {
         self.jobs_reach_the_queue()?;
         self.dead_letters_are_kept()?;
         self.audit.dead_letters_are_conserved()?;
+        self.audit.campaigns_agree()?;
         self.every_open_task_moves()?;
         self.audit.fold_from_scratch()?;
         self.check_all_live()

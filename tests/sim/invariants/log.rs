@@ -137,10 +137,11 @@ impl Audit {
                 format!("partition {partition} applied mail {number} of {from} after {applied}")
             })?;
             *applied = number;
+            self.mails.applied(&turn.entity, &turn.command.body);
         }
-        let log = self.log_mut(partition);
         for mail in &turn.sends {
-            let sent = log.sent.entry(mail.partition).or_default();
+            self.mails.sent(mail);
+            let sent = self.log_mut(partition).sent.entry(mail.partition).or_default();
             hold(mail.number == sent.len() as u64 + 1, NAME, || {
                 format!("partition {partition} sent mail {} after {}", mail.number, sent.len())
             })?;

@@ -7,12 +7,19 @@ use bus_schemas::events::{broker, task};
 use bus_schemas::record::Event;
 use bus_schemas::wire::WireEvent;
 
+use super::budgets::BudgetAudit;
+use super::holds::Holds;
+use super::moves::Standing;
 use super::{Audit, Check, hold, violated};
 use crate::coverage::{Coverage, Reached};
 
 /// The attempts of one task.
 #[derive(Debug, Default)]
 pub struct TaskAudit {
+    /// What it waits for.
+    pub(super) standing: Standing,
+    /// What its tree may use, where it is a root.
+    pub(super) budget: BudgetAudit,
     attempt: u32,
     planned: bool,
     issued: BTreeSet<u32>,
@@ -26,9 +33,11 @@ pub struct LaneAudit {
     running: BTreeMap<Key, (u32, Key)>,
     capacities: BTreeMap<Key, u32>,
     cap: Option<u32>,
+    /// What it holds back.
+    pub(super) holds: Holds,
 }
 
-fn read<T: WireEvent>(event: &Event) -> Result<T, super::Violation> {
+pub(super) fn read<T: WireEvent>(event: &Event) -> Result<T, super::Violation> {
     serde_json::from_slice(&event.body).map_err(|error| super::Violation {
         invariant: "commands_decide_alike",
         reason: format!("an event can not be read: {error}"),
@@ -45,7 +54,12 @@ impl Audit {
         coverage: &mut Coverage,
     ) -> Check {
         let event = read::<task::Event>(event)?;
-        self.tasks.entry(task.clone()).or_default().event(task, &event, coverage)
+        let known = self.tasks.entry(task.clone()).or_default();
+        known.standing.event(&event);
+        known.budget.event(task, &event, coverage)?;
+        known.event(task, &event, coverage)?;
+        self.note_open(task);
+        Ok(())
     }
 
     /// A broker assigns no more than an agent offers and the lane's cap allows.
@@ -82,9 +96,10 @@ impl TaskAudit {
                 }
                 Some(*attempt)
             }
-            task::Event::InputRequired { attempt, .. } => {
+            // The attempt has failed already where the question is what became of its effect.
+            task::Event::InputRequired { attempt, effect, .. } => {
                 coverage.note(Reached::InputAsked);
-                Some(*attempt)
+                Some(*attempt).filter(|_| effect.is_none())
             }
             task::Event::Completed { .. } => {
                 coverage.note(Reached::TaskCompleted);
@@ -114,8 +129,17 @@ impl TaskAudit {
 }
 
 impl LaneAudit {
+    /// How many jobs an agent takes from this lane at once.
+    pub(super) fn capacity_of(&self, agent: &Key) -> u32 {
+        self.capacities.get(agent).copied().unwrap_or(0)
+    }
+    /// The attempts in the queue.
+    pub(super) fn waiting(&self) -> &BTreeMap<Key, u32> {
+        &self.waiting
+    }
     /// Counts an event of the lane.
     pub fn event(&mut self, lane: &Key, event: &broker::Event, coverage: &mut Coverage) -> Check {
+        self.holds.event(lane, event, coverage)?;
         match event {
             broker::Event::Enqueued { task, attempt, .. } => {
                 self.waiting.insert(task.clone(), *attempt);
@@ -134,9 +158,14 @@ impl LaneAudit {
                 self.capacities.insert(agent.clone(), *capacity);
             }
             broker::Event::CapSet { concurrent } => self.cap = *concurrent,
-            broker::Event::LimitsSet { limits, .. } => self.cap = limits.concurrent,
-            broker::Event::Held { .. }
+            broker::Event::LimitsSet { limits, .. } | broker::Event::Configured { limits, .. } => {
+                self.cap = limits.concurrent;
+            }
+            broker::Event::Paused { .. }
+            | broker::Event::Resumed { .. }
+            | broker::Event::Held { .. }
             | broker::Event::Eased { .. }
+            | broker::Event::PoliciesSet { .. }
             | broker::Event::ProbesAllowed { .. } => {}
         }
         Ok(())

@@ -187,10 +187,10 @@ impl World {
     }
 
     /// Nobody answered in time: the same command again, under its own id.
-    pub(super) fn call_timeout(&mut self, id: CallId) {
+    pub(super) fn call_timeout(&mut self, id: CallId) -> Check {
         let call = &mut self.callers.calls[id];
         if call.answer.is_some() || call.given_up {
-            return;
+            return Ok(());
         }
         call.tries += 1;
         if call.tries >= TRIES_MAX {
@@ -199,13 +199,14 @@ impl World {
         self.send_call(id);
         let patience = self.random.between(PATIENCE_MS_MIN, PATIENCE_MS_MAX);
         self.soon(patience, Happening::CallTimeout(id));
+        Ok(())
     }
 
-    fn give_up(&mut self, id: CallId) {
+    fn give_up(&mut self, id: CallId) -> Check {
         let call = &mut self.callers.calls[id];
         call.given_up = true;
         let next = call.next.clone();
-        self.worker_hears(next, None);
+        self.worker_hears(next, None)
     }
 
     /// Forgets the calls of a worker that is gone.
@@ -256,6 +257,12 @@ impl World {
         if later && call.expected != Expected::WrongPartition {
             return Ok(());
         }
+        if refused == Some(answers::HALTED) && call.expected == Expected::Same {
+            self.coverage.note(Reached::SubmissionHalted);
+            self.note(format_args!("call {id} is halted"));
+            self.callers.calls[id].given_up = true;
+            return Ok(());
+        }
         match call.expected {
             // A former owner that does not know the id yet may refuse the body itself: nothing was done.
             Expected::Reused => {
@@ -289,8 +296,7 @@ impl World {
         while self.callers.calls.get(self.callers.settled).is_some_and(settled) {
             self.callers.settled += 1;
         }
-        self.worker_hears(next, Some(&reply));
-        Ok(())
+        self.worker_hears(next, Some(&reply))
     }
 
     /// Somebody hands a command over to the inbox.

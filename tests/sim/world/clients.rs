@@ -3,16 +3,17 @@
 
 use bus_schemas::commands::schedule::Recurrence;
 use bus_schemas::commands::task::{Plan, PlanStep, Submit};
-use bus_schemas::commands::{broker, campaign, deadletter, probe, schedule, task};
-use bus_schemas::payload::Payload;
+use bus_schemas::commands::{breaker, broker, probe, schedule, task};
 use bus_schemas::record::BODY_INLINE_BYTES_MAX;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, ContentType, EntityAddress, Key, Kind, Timestamp};
 use serde_json::json;
 use smol_str::format_smolstr;
 
+use super::calls::DEPENDENCIES;
 use super::workers::Next;
 use super::{Happening, World};
+use crate::coverage::Reached;
 
 /// Probes that are touched.
 const PROBES: u64 = 8;
@@ -72,9 +73,25 @@ impl World {
             78..82 => self.ask_as_impostor(Body::json(&json!({"type": "touch", "note": "impostor"}))),
             82..88 => self.say_nonsense(),
             88..92 => self.set_cap(),
-            92..96 => self.schedule(),
-            96..99 => self.work_on_a_letter(),
-            _ => self.touch(),
+            92..95 => self.schedule(),
+            95..97 => self.work_on_a_letter(),
+            97..99 => self.work_on_a_campaign(),
+            _ => self.work_on_a_breaker(),
+        }
+        if self.random.chance(30) {
+            self.extend_a_budget();
+        }
+        self.dependencies_change();
+        if self.fault(self.faults.operator_halts, Reached::OperatorActed) {
+            self.halt_or_lift();
+        }
+    }
+
+    /// Breakers under which little is needed to open and close them.
+    pub(super) fn start_breakers(&mut self) {
+        for dependency in DEPENDENCIES.map(key) {
+            let command = breaker::Command::Configure { policy: self.policy(), by: "operator".to_owned() };
+            self.tell(dependency, &command);
         }
     }
 
@@ -82,7 +99,7 @@ impl World {
         self.ask(address(command, key), Body::json(command), Next::Nothing);
     }
 
-    fn probe_key(&mut self) -> Key {
+    pub(super) fn probe_key(&mut self) -> Key {
         key(&format!("p{}", self.random.below(PROBES)))
     }
 
@@ -106,7 +123,8 @@ impl World {
         submit.priority = self.random.below(10) as u8;
         submit.lane = key(LANES[self.random.below(2) as usize]);
         submit.skill = if self.random.chance(250) { "plan".into() } else { "code".into() };
-        submit.attempts_max = self.random.between(1, 3) as u32;
+        submit.attempts_max = Some(self.random.between(1, 3) as u32);
+        submit.budget = self.budget();
         if self.random.chance(30) {
             submit.input = json!("x".repeat(LARGE_BYTES));
         }
@@ -147,7 +165,7 @@ impl World {
         Plan { steps }
     }
 
-    fn some_task(&mut self) -> Option<Key> {
+    pub(super) fn some_task(&mut self) -> Option<Key> {
         let known: Vec<Key> = self.audit.tasks().cloned().collect();
         self.random.pick(&known).cloned()
     }
@@ -155,7 +173,11 @@ impl World {
     fn cancel_or_retry(&mut self) {
         let Some(key) = self.some_task() else { return };
         let by = "client".to_owned();
-        if self.random.chance(400) {
+        if self.random.chance(250) {
+            // As the sweeper does, also where nothing is lost.
+            self.coverage.note(Reached::Swept);
+            self.tell(key, &task::Command::Sweep);
+        } else if self.random.chance(400) {
             self.tell(key, &task::Command::Cancel { reason: "not wanted".to_owned(), by });
         } else {
             self.tell(key, &task::Command::Retry { by });
@@ -211,32 +233,6 @@ impl World {
         }
     }
 
-    /// Somebody does something about what could not be done.
-    fn work_on_a_letter(&mut self) {
-        let known: Vec<Key> = self.audit.letters().cloned().collect();
-        let Some(letter) = self.random.pick(&known).cloned() else { return };
-        let (by, reason) = ("client".to_owned(), String::new());
-        match self.random.below(8) {
-            0..3 => self.tell(letter, &deadletter::Command::Redrive { by, reason, campaign: None }),
-            3 => {
-                let touch = Body::json(&probe::Command::Touch { note: "mended".to_owned() });
-                let payload = Payload::of(&touch).expect("it is small");
-                let to = Some(EntityAddress::new(probe::Command::KIND, self.probe_key()));
-                self.tell(letter.clone(), &deadletter::Command::Edit { payload, to, by, reason });
-            }
-            4 => self.tell(letter, &deadletter::Command::Drop { by, reason }),
-            _ => {
-                let campaign = key(&format!("c{}", self.random.below(4)));
-                let rate = self.random.between(1, 50) as u32;
-                let filter = campaign::Filter::default();
-                self.tell(campaign.clone(), &campaign::Command::Start { filter, rate, by, reason });
-                let entries = known.into_iter().take(self.random.between(1, 20) as usize).collect();
-                let last = self.random.chance(300);
-                self.tell(campaign, &campaign::Command::AddEntries { entries, last });
-            }
-        }
-    }
-
     fn set_cap(&mut self) {
         let lane = key(LANES[self.random.below(2) as usize]);
         let concurrent = self.random.chance(600).then(|| self.random.between(1, 3) as u32);
@@ -280,6 +276,7 @@ impl World {
                 self.tell(key(name), &schedule::Command::Delete);
             }
         }
+        self.calm_operators();
         self.soon(CALM_PAUSE_MS, Happening::ClientActs);
     }
 }

@@ -84,6 +84,7 @@ impl World {
             return Ok(());
         }
         let checked = (self.defect != Some(Defect::StreamIgnoresMark)).then_some(mark.sequence);
+        let followed = self.store.followed.len();
         let published = self.store.publish_events(partition, checked, (upto, partial), events.clone());
         if published.is_ok() {
             self.note(format_args!(
@@ -91,6 +92,9 @@ impl World {
                 events.len()
             ));
             self.audit.derived_stream_is_the_log(partition, &events)?;
+            if self.store.followed.len() > followed {
+                self.tell_followers();
+            }
         }
         if self.dies_at(id, "after-events") {
             return Ok(());

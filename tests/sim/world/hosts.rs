@@ -2,6 +2,7 @@
 
 use bus_schemas::{PartitionId, Timestamp};
 
+use super::follow::{Follower, HostView};
 use super::{Happening, HostId, OwnerId, Phase, World};
 use crate::coverage::Reached;
 
@@ -22,6 +23,10 @@ pub struct Host {
     pub frozen_until: u64,
     /// How much its clock is ahead, shifted by [`SKEW_MS_MAX`].
     skew: u64,
+    /// The highest time that its clock has shown before it was set.
+    shown: Timestamp,
+    /// What it knows of halts.
+    pub view: HostView,
 }
 
 /// Who tries to run a partition.
@@ -35,7 +40,8 @@ impl World {
     pub(super) fn start_hosts(&mut self, count: usize) {
         for id in 0..count {
             let skew = self.random.below(2 * SKEW_MS_MAX);
-            self.hosts.push(Host { alive: true, frozen_until: 0, skew });
+            let (shown, view) = (Timestamp(0), HostView::default());
+            self.hosts.push(Host { alive: true, frozen_until: 0, skew, shown, view });
             let first = self.random.between(1, 300);
             self.soon(first, Happening::Leases(id));
         }
@@ -45,6 +51,10 @@ impl World {
     pub(super) fn clock(&self, host: HostId) -> Timestamp {
         let skew = self.hosts.get(host).map_or(SKEW_MS_MAX, |host| host.skew);
         Timestamp(self.time + skew - SKEW_MS_MAX)
+    }
+    /// The highest time that a host's clock has shown since it is up.
+    pub(super) fn clock_high(&self, host: HostId) -> Timestamp {
+        self.clock(host).max(self.hosts[host].shown)
     }
     /// When the true time is at which a host's clock shows `at`.
     pub(super) fn when(&self, host: HostId, at: Timestamp) -> u64 {
@@ -71,6 +81,8 @@ impl World {
             self.note(format_args!("host {host} is back"));
             self.hosts[host].alive = true;
             self.hosts[host].skew = self.random.below(2 * SKEW_MS_MAX);
+            (self.hosts[host].shown, self.hosts[host].view) = (Timestamp(0), HostView::default());
+            self.hears(Follower::Host(host));
             // Its process is a new one: what it held, it starts again.
             for (partition, lease) in self.leases.clone() {
                 if lease.host == host && lease.until > self.time {
@@ -129,6 +141,7 @@ impl World {
             self.hosts[host].frozen_until = until;
         }
         if self.fault(self.faults.clock_set, Reached::ClockSet) {
+            self.hosts[host].shown = self.hosts[host].shown.max(self.clock(host));
             self.hosts[host].skew = self.random.below(2 * SKEW_MS_MAX);
             self.note(format_args!("host {host} sets its clock"));
         }

@@ -62,6 +62,13 @@ impl World {
         self.look_at_timers(&mut owner);
         let more = owner.core.waiting() > 0 && commit.is_none() && !owner.core.is_committing();
         let (partition, waiting) = (owner.partition, owner.loading.is_empty());
+        let halted_since = self.hosts[owner.host].view.all_since;
+        if let (Some(since), Some(commit)) = (halted_since, &commit) {
+            let record = self.store.read_record(&commit.bytes);
+            if let Ok(record) = record {
+                self.audit.halted_hosts_rest(&record, since)?;
+            }
+        }
         if let Some(commit) = &commit {
             owner.commit = Some(commit.clone());
         }

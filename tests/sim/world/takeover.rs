@@ -106,6 +106,7 @@ impl World {
             self.shape.record_bytes_max,
         );
         settings.cache_entities_max = self.shape.cache_entities_max;
+        settings.halts = self.hosts[host].view.watch();
         if snapshot.as_ref().is_some_and(|snapshot| snapshot.last.0 > 0) {
             self.coverage.note(Reached::TakeoverFromSnapshot);
         }

@@ -7,15 +7,20 @@ use bus_schemas::commands::agent::{self, AgentCard, Skill};
 use bus_schemas::commands::task;
 use bus_schemas::jobs::{EffectStep, FailureClass, Job};
 use bus_schemas::{Body, CommandId, Key, Reply};
-use serde_json::json;
 use smol_str::{SmolStr, format_smolstr};
 
+use super::calls::DEPENDENCIES;
 use super::clients::{LANES, address, key};
+use super::follow::{Follower, WorkerView};
+use super::reports::{failure, job_id};
 use super::{Happening, WorkerId, World};
 use crate::coverage::Reached;
+use crate::invariants::Check;
 
 /// How long a delivered job stays with its worker without renewal: `bus_client::jobs::ACK_WAIT`.
 const ACK_WAIT_MS: u64 = 30_000;
+/// How long a job that was given back is not delivered: the worker's `RETURN_PAUSE`.
+const GIVEN_BACK_MS: u64 = 5_000;
 /// Between two renewals.
 const RENEW_MS: u64 = 10_000;
 /// Between two heartbeats.
@@ -27,14 +32,49 @@ const HEARTBEAT_MS: u64 = 10_000;
 #[derive(Debug)]
 pub struct Worker {
     agent: Key,
-    name: SmolStr,
+    pub name: SmolStr,
     skills: Vec<SmolStr>,
+    /// What its work calls.
+    pub dependency: Key,
     capacity: u32,
     alive: bool,
     registered: bool,
     /// How often it was started: what an earlier life left behind is not its own.
-    life: u32,
-    running: BTreeMap<usize, Job>,
+    pub life: u32,
+    pub running: BTreeMap<usize, Work>,
+    /// What it knows of halts and breakers.
+    pub view: WorkerView,
+    /// Calls that succeeded and were not reported yet.
+    pub unreported: u32,
+}
+
+/// A job that a worker has.
+#[derive(Debug, Clone)]
+pub struct Work {
+    pub job: Job,
+    /// Whether it was accepted that the work begins.
+    pub started: bool,
+    /// What came of its call.
+    pub called: Called,
+    /// Whether what the call may use is reserved.
+    pub reserved: bool,
+    /// Whether a halt has interrupted it.
+    pub interrupted: bool,
+    /// Whether its one report is on its way.
+    pub reported: bool,
+}
+
+/// What came of the call that a job makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Called {
+    /// It was not made yet.
+    NotYet,
+    /// It succeeded.
+    Well,
+    /// It failed.
+    Badly,
+    /// The breaker does not let it through.
+    Barred,
 }
 
 /// What a caller does with an answer.
@@ -49,6 +89,10 @@ pub enum Next {
     Started { worker: WorkerId, job: usize, life: u32 },
     /// A worker heard whether it may go on.
     Renewed { worker: WorkerId, job: usize, life: u32 },
+    /// A worker heard whether the budget of the tree allows its call.
+    Reserved { worker: WorkerId, job: usize, life: u32 },
+    /// A worker heard whether it may try one call.
+    Probed { worker: WorkerId, job: usize, life: u32 },
     /// A worker heard whether a step of an effect is in the ledger.
     Effect { worker: WorkerId, job: usize, life: u32, step: EffectStep },
     /// A worker heard whether its report was taken; a result that is not is reported as a failure.
@@ -62,25 +106,42 @@ impl Next {
             Self::Joined { worker, life }
             | Self::Started { worker, life, .. }
             | Self::Renewed { worker, life, .. }
+            | Self::Reserved { worker, life, .. }
+            | Self::Probed { worker, life, .. }
             | Self::Effect { worker, life, .. }
             | Self::Reported { worker, life, .. } => Some((*worker, *life)),
         }
     }
 }
 
+impl Worker {
+    pub fn is_alive(&self) -> bool {
+        self.alive
+    }
+    /// Its job, if it is still that of this life.
+    pub fn work(&mut self, job: usize, life: u32) -> Option<&mut Work> {
+        if self.life == life { self.running.get_mut(&job) } else { None }
+    }
+}
+
 impl World {
     pub(super) fn start_workers(&mut self) {
+        let shared = self.random.chance(500);
         for (agent, skills) in [("alpha", vec!["code"]), ("omega", vec!["plan", "code"])] {
+            let dependency = if shared || agent == "alpha" { DEPENDENCIES[0] } else { DEPENDENCIES[1] };
             for number in 0..self.random.between(1, 2) {
                 self.workers.push(Worker {
                     agent: key(agent),
                     name: format_smolstr!("{agent}-{number}"),
                     skills: skills.iter().copied().map(SmolStr::new).collect(),
+                    dependency: key(dependency),
                     capacity: self.random.between(1, 2) as u32,
                     alive: true,
                     registered: false,
                     life: 0,
                     running: BTreeMap::new(),
+                    view: WorkerView::default(),
+                    unreported: 0,
                 });
                 let worker = self.workers.len() - 1;
                 self.soon(1, Happening::WorkerBeats(worker));
@@ -112,7 +173,7 @@ impl World {
             agent::Command::Register {
                 worker: worker.name.clone(),
                 card: AgentCard {
-                    dependencies: Vec::new(),
+                    dependencies: vec![worker.dependency.clone()],
                     name: worker.agent.clone(),
                     description: "a simulated agent".to_owned(),
                     version: "1".to_owned(),
@@ -128,34 +189,50 @@ impl World {
     }
 
     /// A worker takes the next job of its agent, if it has room.
-    pub(super) fn worker_looks(&mut self, id: WorkerId) {
+    pub(super) fn worker_looks(&mut self, id: WorkerId) -> Check {
         let pause = self.random.between(200, 1_500);
         self.soon(if self.calm { 2 * pause } else { pause }, Happening::WorkerLooks(id));
         let worker = &mut self.workers[id];
         if !worker.alive || !worker.registered || worker.running.len() >= worker.capacity as usize {
-            return;
+            return Ok(());
         }
         let time = self.time;
         let ready = |job: &crate::store::StoredJob| !job.finished && job.visible_at <= time;
         let next = (0..).zip(&mut self.store.jobs).find(|(_, job)| job.agent == worker.agent && ready(job));
-        let Some((index, stored)) = next else { return };
+        let Some((index, stored)) = next else { return Ok(()) };
         stored.delivered += 1;
         stored.visible_at = time + ACK_WAIT_MS;
         let delivered = stored.delivered;
         let job: Job = serde_json::from_slice(&stored.body).expect("a task wrote it");
+        if worker.view.halts_job(&job) {
+            stored.visible_at = time + GIVEN_BACK_MS;
+            self.coverage.note(Reached::HaltedJobGivenBack);
+            return Ok(());
+        }
         let start = task::Command::StartJob { attempt: job.attempt, worker: worker.name.to_string() };
         let purpose = format!("start/{}", worker.name);
         let next = Next::Started { worker: id, job: index, life: worker.life };
         let text = format!("worker {} takes {} ({delivered})", worker.name, job.id);
-        worker.running.insert(index, job.clone());
+        let called = Called::NotYet;
+        let work = Work {
+            job: job.clone(),
+            started: false,
+            called,
+            reserved: false,
+            interrupted: false,
+            reported: false,
+        };
+        worker.running.insert(index, work);
         self.note(text);
         if delivered > 1 {
             self.coverage.note(Reached::JobDeliveredAgain);
         }
+        self.halted_means_no_effect_starts(id, &job, "a job")?;
         self.report_as(&job, &start, job_id(&job).derive(&purpose, delivered), next);
+        Ok(())
     }
 
-    fn report_as(&mut self, job: &Job, command: &task::Command, id: CommandId, next: Next) {
+    pub(super) fn report_as(&mut self, job: &Job, command: &task::Command, id: CommandId, next: Next) {
         self.ask_as(id, job.task.clone(), Body::json(command), next);
     }
 
@@ -165,10 +242,10 @@ impl World {
     }
 
     /// A worker hears an answer, or that there is none.
-    pub(super) fn worker_hears(&mut self, next: Next, reply: Option<&Reply>) {
-        let Some((worker, life)) = next.worker() else { return };
+    pub(super) fn worker_hears(&mut self, next: Next, reply: Option<&Reply>) -> Check {
+        let Some((worker, life)) = next.worker() else { return Ok(()) };
         if self.workers[worker].life != life {
-            return;
+            return Ok(());
         }
         let accepted = matches!(reply, Some(Reply::Accepted { .. }));
         match next {
@@ -195,25 +272,28 @@ impl World {
                     self.finish(worker, job);
                 }
             }
+            Next::Reserved { worker, job, life } => self.may_use(worker, job, life, reply),
+            Next::Probed { worker, job, life } => self.may_call(worker, job, life, reply),
             Next::Effect { worker, job, life, step } => {
                 if accepted {
-                    self.next_effect(worker, job, life, step);
-                } else {
-                    self.report(worker, job, life);
+                    return self.next_effect(worker, job, life, step);
                 }
+                self.report(worker, job, life);
             }
             Next::Reported { worker, job, life, result } => {
-                if let Some(known) = self.workers[worker].running.get(&job).cloned()
+                if let Some(known) = self.work(worker, job, life)
                     && result
                     && matches!(reply, Some(Reply::Refused { .. }))
                 {
                     let failed = failure(&known, FailureClass::Permanent, "result-not-taken");
                     let next = Next::Reported { worker, job, life, result: false };
-                    return self.report_as(&known, &failed, job_id(&known).derive("fail", 1), next);
+                    self.report_as(&known, &failed, job_id(&known).derive("fail", 1), next);
+                } else {
+                    self.finish(worker, job);
                 }
-                self.finish(worker, job);
             }
         }
+        Ok(())
     }
 
     fn begin_work(&mut self, worker: WorkerId, job: usize, life: u32) {
@@ -227,88 +307,35 @@ impl World {
             self.soon(RENEW_MS, Happening::WorkRenews { worker, job, life });
         }
         self.soon(effort, Happening::WorkEnds { worker, job, life });
+        if let Some(work) = self.workers[worker].work(job, life) {
+            work.started = true;
+        }
+        // One that came while the start was asked for.
+        self.stop_halted_work(worker);
     }
 
-    fn work(&self, worker: WorkerId, job: usize, life: u32) -> Option<Job> {
-        let known = &self.workers[worker];
-        if known.life == life { known.running.get(&job).cloned() } else { None }
+    pub(super) fn work(&mut self, worker: WorkerId, job: usize, life: u32) -> Option<Job> {
+        self.workers[worker].work(job, life).map(|work| work.job.clone())
     }
 
     /// A worker is still at it.
     pub(super) fn work_renews(&mut self, worker: WorkerId, index: usize, life: u32) {
         let Some(job) = self.work(worker, index, life) else { return };
         self.store.jobs[index].visible_at = self.time + ACK_WAIT_MS;
-        let renew = task::Command::RenewLease { attempt: job.attempt };
+        let renew = task::Command::RenewLease { attempt: job.attempt, progressed: true };
         let id = self.random.command_id(self.time);
         self.report_as(&job, &renew, id, Next::Renewed { worker, job: index, life });
         self.soon(RENEW_MS, Happening::WorkRenews { worker, job: index, life });
     }
 
-    /// A worker comes to the end of its work, or to its own.
-    pub(super) fn work_ends(&mut self, worker: WorkerId, job: usize, life: u32) {
-        let Some(known) = self.work(worker, job, life) else { return };
-        if self.fault(self.faults.worker_dies, Reached::WorkerDied) {
-            return self.worker_dies(worker);
-        }
-        if known.skill != "plan" && self.random.chance(200) {
-            return self.record_effect(worker, job, life, EffectStep::Intended);
-        }
-        self.report(worker, job, life);
-    }
-
-    fn record_effect(&mut self, worker: WorkerId, index: usize, life: u32, step: EffectStep) {
-        let Some(job) = self.work(worker, index, life) else { return };
-        let effect = format!("effect-{}", job.attempt);
-        let command =
-            task::Command::RecordEffect { attempt: job.attempt, effect, step, detail: String::new() };
-        let id = job_id(&job).derive("effect", step as u32);
-        self.report_as(&job, &command, id, Next::Effect { worker, job: index, life, step });
-    }
-
-    fn next_effect(&mut self, worker: WorkerId, job: usize, life: u32, step: EffectStep) {
-        match step {
-            EffectStep::Intended => self.record_effect(worker, job, life, EffectStep::Started),
-            EffectStep::Started if self.random.chance(800) => {
-                self.record_effect(worker, job, life, EffectStep::Completed);
-            }
-            _ => self.report(worker, job, life),
-        }
-    }
-
-    /// One report, and perhaps the same once more under another id.
-    fn report(&mut self, worker: WorkerId, index: usize, life: u32) {
-        let Some(job) = self.work(worker, index, life) else { return };
-        let attempt = job.attempt;
-        let (purpose, command) = match self.random.below(100) {
-            0..15 => ("fail", failure(&job, FailureClass::Transient, "try-again")),
-            15..22 => ("fail", failure(&job, FailureClass::Permanent, "never")),
-            22..32 => {
-                let prompt = "which one?".to_owned();
-                ("require-input", task::Command::RequireInput { attempt, prompt, authorization: false })
-            }
-            _ => {
-                let plan = (job.skill == "plan").then(|| self.plan());
-                let result = json!({"by": self.workers[worker].name});
-                ("complete", task::Command::CompleteJob { attempt, artifacts: Vec::new(), result, plan })
-            }
-        };
-        let result = purpose != "fail";
-        let text = format!("worker {} reports {purpose} of {}", self.workers[worker].name, job.id);
-        self.note(text);
-        let next = Next::Reported { worker, job: index, life, result };
-        self.report_as(&job, &command, job_id(&job).derive(purpose, 0), next);
-        if self.fault(self.faults.reports_twice, Reached::ReportedTwice) {
-            let id = self.random.command_id(self.time);
-            self.report_as(&job, &command, id, Next::Nothing);
-        }
-    }
-
-    fn worker_dies(&mut self, id: WorkerId) {
+    pub(super) fn worker_dies(&mut self, id: WorkerId) {
         let worker = &mut self.workers[id];
         worker.alive = false;
         worker.registered = false;
         worker.life += 1;
         worker.running.clear();
+        worker.view = WorkerView::default();
+        worker.unreported = 0;
         let text = format!("worker {} dies", worker.name);
         let leave = agent::Command::Deregister { worker: worker.name.clone(), reason: "stopping".to_owned() };
         let agent = worker.agent.clone();
@@ -324,6 +351,7 @@ impl World {
     pub(super) fn worker_returns(&mut self, id: WorkerId) {
         if !self.workers[id].alive {
             self.workers[id].alive = true;
+            self.hears(Follower::Worker(id));
             self.say_hello(id);
         }
     }
@@ -333,21 +361,5 @@ impl World {
         for worker in 0..self.workers.len() {
             self.worker_returns(worker);
         }
-    }
-}
-
-/// The id from which those of an attempt's reports are derived.
-fn job_id(job: &Job) -> CommandId {
-    CommandId::from_text(&job.id)
-}
-
-fn failure(job: &Job, class: FailureClass, code: &str) -> task::Command {
-    task::Command::FailJob {
-        attempt: job.attempt,
-        class,
-        code: code.to_owned(),
-        message: "the simulated work failed".to_owned(),
-        hint: None,
-        dependency: None,
     }
 }

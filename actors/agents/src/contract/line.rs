@@ -1,5 +1,7 @@
 //! The line between an attempt and its task: commands with stable ids, the job's trace and correlation.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus_client::{Ask, AskError, Bus, HaltWatch};
@@ -11,6 +13,9 @@ use smol_str::SmolStr;
 use uuid::Uuid;
 
 use super::trace::current_trace;
+
+/// How long the keeper of the budget may be out of reach: a partition moves to another host within seconds.
+const ROOT_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a task says to a command.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub(crate) struct Line {
     halts: HaltWatch,
     correlation: CommandId,
     trace: Option<TraceContext>,
+    /// How often the attempt came further.
+    steps: Arc<AtomicU64>,
 }
 
 impl Line {
@@ -55,6 +62,7 @@ impl Line {
             halts,
             correlation: job.correlation,
             trace,
+            steps: Arc::default(),
         }
     }
     /// The halt that covers this attempt, if one stands.
@@ -78,6 +86,14 @@ impl Line {
     pub(crate) fn task(&self) -> &Key {
         &self.task.key
     }
+    /// The attempt came further.
+    pub(crate) fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+    /// How often it came further.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
     /// The id of a command that this attempt sends once, however often it is run.
     pub(crate) fn id(&self, purpose: &str, index: u32) -> CommandId {
         self.base.derive(purpose, index)
@@ -93,14 +109,29 @@ impl Line {
         command: &Command,
         patience: Duration,
     ) -> Result<Verdict, AskError> {
-        let mut ask = Ask::new(self.task.clone(), Body::json(command))
+        Ok(match self.ask(self.task.clone(), id, command, patience).await? {
+            Reply::Accepted { .. } => Verdict::Accepted,
+            Reply::Refused { refusal, .. } => Verdict::Refused(refusal),
+        })
+    }
+    /// Tells the root of the tree, which keeps its budget.
+    pub(crate) async fn tell_root(&self, id: CommandId, command: &Command) -> Result<Reply, AskError> {
+        let key = Key::parse(self.task.key.root()).expect("the first part of a key is a key");
+        let root = EntityAddress::new(self.task.kind.clone(), key);
+        self.ask(root, id, command, ROOT_PATIENCE).await
+    }
+    async fn ask(
+        &self,
+        to: EntityAddress,
+        id: CommandId,
+        command: &Command,
+        patience: Duration,
+    ) -> Result<Reply, AskError> {
+        let mut ask = Ask::new(to, Body::json(command))
             .with_id(id)
             .caller(&self.worker)
             .traced(current_trace(self.trace));
         ask.correlation = Some(self.correlation);
-        Ok(match self.bus.ask(&ask, patience).await? {
-            Reply::Accepted { .. } => Verdict::Accepted,
-            Reply::Refused { refusal, .. } => Verdict::Refused(refusal),
-        })
+        self.bus.ask(&ask, patience).await
     }
 }

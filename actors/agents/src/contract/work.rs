@@ -5,8 +5,10 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus_schemas::commands::task::Usage;
 use bus_schemas::jobs::{Artifact, INLINE_BYTES_MAX, Job, OutputChunk, Progress};
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use smol_str::SmolStr;
 use tokio::sync::{Mutex, watch};
@@ -14,7 +16,8 @@ use tokio::task::JoinError;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::effect;
+use super::budget::{self, Meter};
+use super::effect::{self, Effect};
 use super::failure::{Failure, chain};
 use super::line::Line;
 use crate::breaker::Breakers;
@@ -79,6 +82,7 @@ impl Work {
 
     async fn stream(&self, output: &mut Output, text: String, progress: Option<Progress>) {
         output.number += 1;
+        self.line.step();
         let chunk = OutputChunk { attempt: self.job.attempt, number: output.number, text, progress };
         self.line.bus().publish_output(self.line.task(), &chunk).await;
     }
@@ -152,15 +156,33 @@ impl Work {
 
     /// Does something outside that must not happen twice, with an entry in the ledger before and after it.
     ///
-    /// `name` names the effect within the task, `detail` says what it does. Nothing is done unless the ledger took
-    /// the intention; when the work is canceled after the deed began, its outcome is waited for some seconds.
-    pub async fn effect<T>(
+    /// The deed gets the effect's idempotency key, to hand it to the tool. Nothing is done unless the ledger took
+    /// the intention; when the work is canceled after the deed began, its outcome is waited for some seconds. What
+    /// an earlier attempt has done is not done again: what it gave is given once more, up to 16 KiB as JSON.
+    pub async fn effect<T, F>(&self, effect: Effect, deed: impl FnOnce(SmolStr) -> F) -> Result<T, Failure>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T, Failure>>,
+    {
+        effect::perform(&self.line, &self.canceled, &self.job, &effect, deed).await
+    }
+
+    /// Makes a call that costs: of a model, or of a tool that is counted. `worst` is the most that it can use, and
+    /// is reserved in the budget of the tree before the call; the meter hears what was used. A call that does not
+    /// say so within `lease` (1 second to 1 hour) counts at its worst.
+    ///
+    /// Where the budget does not allow it, the call is not made: return the failure, and the attempt waits until
+    /// the budget was extended.
+    pub async fn spend<T, F>(
         &self,
-        name: &str,
-        detail: &str,
-        deed: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        effect::perform(&self.line, &self.canceled, name, detail, deed).await
+        worst: Usage,
+        lease: Duration,
+        call: impl FnOnce(Meter) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        budget::spend(&self.line, &self.job, (worst, lease), call).await
     }
 
     /// Does long work that does not yield, on a thread of its own. Its progress is streamed, and its `Watch` says

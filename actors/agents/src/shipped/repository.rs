@@ -59,6 +59,8 @@ pub(super) mod tests {
             answers: Vec::new(),
             deadline: None,
             lease_ms: 30_000,
+            effects: Vec::new(),
+            metered: false,
             correlation: CommandId::from_text("c"),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bus_client::jobs::Delivery;
 use bus_schemas::commands::task::Command;
-use bus_schemas::jobs::Job;
+use bus_schemas::jobs::{EffectStep, Job};
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,9 @@ use super::jobs::{finish_delivery, return_delivery};
 use super::verdict::{End, Interruption, Report, report_of};
 use super::{Crew, STOP_GRACE};
 use crate::breaker::Outcome;
-use crate::contract::{Line, Verdict, Work, chain, job_span, note_report, now};
+use crate::contract::{
+    Agent, Done, Failure, Line, Verdict, Work, chain, job_span, note_report, now, reconcile,
+};
 use crate::crash;
 
 /// How long `start-job` may take: shorter than the time after which the queue delivers the job again.
@@ -87,6 +89,8 @@ impl Attempt<'_> {
             Some(report) if report.waits_for_breaker() && self.crew.is_held_back().await => {
                 Some(report.withdrawn())
             }
+            // What the budget does not allow waits with its tree until there is more.
+            Some(report) if report.waits_for_budget() => Some(report.withdrawn()),
             report => report,
         };
         match report {
@@ -105,9 +109,9 @@ impl Attempt<'_> {
         let _stop_when_dropped = canceled.clone().drop_guard();
         let breakers = self.crew.breakers.clone();
         let work = Work::new(self.job.clone(), self.line.clone(), canceled.clone(), breakers);
-        let agent = self.crew.agent.clone();
+        let (agent, line) = (self.crew.agent.clone(), self.line.clone());
         // A task of its own, so that a panic ends the attempt and nothing else.
-        let running = tokio::spawn(async move { agent.run(work).await }.instrument(Span::current()));
+        let running = tokio::spawn(settle_and_run(agent, line, work).instrument(Span::current()));
         let mut running = AbortOnDropHandle::new(running);
         let interruption = tokio::select! {
             biased;
@@ -146,17 +150,23 @@ impl Attempt<'_> {
         let pause = RENEW_PAUSE.min(Duration::from_millis(self.job.lease_ms) / 3).max(RENEW_PAUSE_MIN);
         let mut ticks = interval_at(Instant::now() + pause, pause);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = self.line.steps();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
                 Some(()) = events.next() => {}
             }
+            self.crew.chaos.until_awake().await;
             if let Err(error) = self.delivery.renew().await {
                 tracing::debug!(error = chain(&error), "renewing a delivery");
             }
-            let renew = Command::RenewLease { attempt: self.job.attempt };
+            let steps = self.line.steps();
+            let renew = Command::RenewLease { attempt: self.job.attempt, progressed: steps > told };
             match self.line.tell(Line::fresh_id(), &renew, pause).await {
-                Ok(Verdict::Accepted) => self.extend_lease(),
+                Ok(Verdict::Accepted) => {
+                    told = steps;
+                    self.extend_lease();
+                }
                 Ok(Verdict::Refused(refusal)) => return Interruption::Unwanted { reason: refusal.message },
                 Err(error) if self.lease_left().is_zero() => {
                     tracing::warn!(error = chain(&error), "the lease is lost");
@@ -170,6 +180,10 @@ impl Attempt<'_> {
     /// Tells the task how it went, for as long as it can be thought to wait for that.
     async fn report(&self, Report { purpose, command }: Report) {
         let patience = self.lease_left().max(REPORT_PATIENCE_MIN);
+        tokio::select! {
+            () = self.crew.chaos.until_awake() => {}
+            () = self.crew.drained.cancelled() => {}
+        }
         crash::point("before-report");
         let told = self.line.tell(self.line.id(purpose, 0), &command, patience).await;
         let refusal = match told {
@@ -205,6 +219,18 @@ impl Attempt<'_> {
         let until = *self.leased_until.lock().unwrap_or_else(PoisonError::into_inner);
         until.saturating_duration_since(Instant::now())
     }
+}
+
+/// Finds out what became of the effects of earlier attempts, then does the work.
+async fn settle_and_run(agent: Arc<dyn Agent>, line: Line, mut work: Work) -> Result<Done, Failure> {
+    for index in 0..work.job.effects.len() {
+        let past = work.job.effects[index].clone();
+        if past.step == EffectStep::Ambiguous {
+            let found = agent.reconcile(work.clone(), past.clone()).await?;
+            work.job.effects[index] = reconcile(&line, &past, found).await?;
+        }
+    }
+    agent.run(work).await
 }
 
 /// From now to a time in milliseconds since 1970; zero when it has passed.

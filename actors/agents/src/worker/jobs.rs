@@ -54,6 +54,11 @@ async fn take_from(
     attempts: &mut JoinSet<()>,
 ) {
     loop {
+        // A host that is paused takes nothing.
+        tokio::select! {
+            () = halt.cancelled() => return,
+            () = crew.chaos.until_awake() => {}
+        }
         // A place first, then a job: a job that waits here for a place would be kept from other workers.
         let Some(place) = place(free, halt, attempts).await else { return };
         let delivery = tokio::select! {

@@ -59,6 +59,7 @@ pub(super) async fn keep(crew: &Crew) -> WorkerError {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        crew.chaos.until_awake().await;
         let heartbeat = Command::Heartbeat { worker: crew.name.clone(), running: crew.running() };
         match tell(crew, &heartbeat, PATIENCE).await {
             Ok(None) => {}

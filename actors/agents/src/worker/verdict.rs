@@ -19,7 +19,7 @@ use bus_schemas::jobs::{FailureClass, Job};
 use tokio::task::JoinError;
 
 use crate::breaker::{BREAKER_OPEN, Outcome};
-use crate::contract::{Done, Failure};
+use crate::contract::{BUDGET_EXCEEDED, Done, Failure};
 
 /// What a message holds beside the command: headers and protocol.
 const MESSAGE_OVERHEAD_BYTES: usize = 4 * 1024;
@@ -156,6 +156,11 @@ impl Report {
     /// Whether the agent could not go on because something that it depends on may not be called.
     pub(super) fn waits_for_breaker(&self) -> bool {
         matches!(&self.command, Command::FailJob { code, .. } if code == BREAKER_OPEN)
+    }
+
+    /// Whether the agent could not go on because the budget of the tree does not allow what it wants to do.
+    pub(super) fn waits_for_budget(&self) -> bool {
+        matches!(&self.command, Command::FailJob { code, .. } if code == BUDGET_EXCEEDED)
     }
 
     /// The attempt is taken back: it waits anew, and was no try.

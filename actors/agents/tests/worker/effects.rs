@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actors_agents::{Done, Failure};
+use actors_agents::{Done, Effect, Failure};
 use serde_json::{Value, json};
 
 use crate::host::{Answer, Told};
@@ -16,11 +16,11 @@ fn worker(stage: &Stage, outcome: fn() -> Result<(), Failure>) -> (Running, Arc<
     let worker = stage.worker("w1", 1, move |work| {
         let deeds = count.clone();
         async move {
-            let deed = async {
+            let deed = |_| async {
                 deeds.fetch_add(1, Ordering::SeqCst);
                 outcome()
             };
-            work.effect("send", "a letter", deed).await?;
+            work.effect(Effect::new("send").detail("a letter"), deed).await?;
             Ok(Done::default())
         }
     });

@@ -118,6 +118,8 @@ pub fn job(task: &str) -> Job {
         answers: Vec::new(),
         deadline: None,
         lease_ms: 60_000,
+        effects: Vec::new(),
+        metered: false,
         correlation: CommandId::from_text("correlation"),
     }
 }

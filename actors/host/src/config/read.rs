@@ -29,7 +29,7 @@ pub(super) fn settings(
         let name = file.display().to_string();
         match table(file) {
             Ok(table) => leaves(&mut Vec::new(), table, &name, &mut given),
-            Err(reason) => mistakes.push(ConfigError::new(name, reason)),
+            Err(reason) => mistakes.push(ConfigError::file(format!("`{name}`: {reason}"))),
         }
     }
     for (name, value) in env {
@@ -106,7 +106,9 @@ fn alone(path: &[String], value: toml::Value) -> Result<toml::Table, String> {
         table = toml::Table::from_iter([(section.clone(), toml::Value::Table(table))]);
     }
     let read: Result<Config, _> = toml::Value::Table(table.clone()).try_into();
-    read.map(|_| table).map_err(|error| error.message().trim().replace('\n', " "))
+    // For people numbers have bounds and no types.
+    let told = |text: &str| text.replace("a nonzero u16", "a number from 1").replace("u16", "0 to 65535");
+    read.map(|_| table).map_err(|error| told(&error.message().trim().replace('\n', " ")))
 }
 
 /// Puts one table into another, section by section.

@@ -67,9 +67,32 @@ fn every_mistake_is_told_under_its_key() {
 fn a_file_that_is_no_toml_is_told_with_the_line() {
     let (_, mistakes) = read("nats_port = 1\nrubbish\n", &[]);
     assert_eq!(mistakes.len(), 1, "{mistakes:?}");
-    assert!(mistakes[0].setting.ends_with("orrery.toml") && mistakes[0].reason.starts_with("line 2: "));
+    assert_eq!(mistakes[0].setting, "--config");
+    assert!(mistakes[0].reason.contains("orrery.toml`: line 2: "), "{}", mistakes[0]);
     let missing = Config::load(Some(Path::new("/no/such/file.toml")), env(&[])).unwrap_err();
-    assert_eq!(keys(&missing), ["/no/such/file.toml"]);
+    assert_eq!(keys(&missing), ["--config"]);
+    assert!(missing[0].reason.starts_with("`/no/such/file.toml`: "), "{}", missing[0]);
+}
+
+/// Goal: an address that nothing can be reached at is told before anything starts.
+#[test]
+fn an_address_is_a_scheme_a_host_and_a_port() {
+    let wrong = |setting: &str, value: &str| {
+        let name = format!("ORRERY__{}", setting.to_ascii_uppercase().replace('.', "__"));
+        Config::load(None, env(&[(&name, value)])).err().map(|mistakes| keys(&mistakes).join(" "))
+    };
+    for good in ["nats://h", "h:4222", "tls://u:p@h:1,wss://[::1]:4222/x", "nats://[::1]"] {
+        assert_eq!(wrong("nats.url", good), None, "{good}");
+    }
+    for bad in ["nats://", "redis://h", "h:99999", "nats://h:0", "nats://:4222", "h,"] {
+        assert_eq!(wrong("nats.url", bad).as_deref(), Some("nats.url"), "{bad}");
+    }
+    for setting in ["nats.monitor_url", "otlp_endpoint"] {
+        assert_eq!(wrong(setting, "https://h:4318/v1"), None);
+        for bad in ["h:4318", "ftp://h", "http://h:port"] {
+            assert_eq!(wrong(setting, bad).as_deref(), Some(setting), "{bad}");
+        }
+    }
 }
 
 #[test]

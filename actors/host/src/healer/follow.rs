@@ -73,19 +73,12 @@ fn read<E: WireEvent>(stored: &StoredEvent) -> Option<E> {
     read.inspect_err(|error| tracing::warn!(entity = %stored.entity, %error, "an event can not be read")).ok()
 }
 
+/// How a breaker stands is measured by the observer, which also knows what happened before.
 fn note_breaker(stored: &StoredEvent) {
-    let dependency = || stored.entity.key.to_string();
-    let state = match read::<events::breaker::Event>(stored) {
-        Some(events::breaker::Event::Opened { cause, .. }) => {
-            let labels = [("dependency", dependency()), ("cause", cause.to_string())];
-            metrics::counter!(metric::BREAKER_TRIPS, &labels).increment(1);
-            2.0
-        }
-        Some(events::breaker::Event::HalfOpened { .. }) => 1.0,
-        Some(events::breaker::Event::Closed { .. }) => 0.0,
-        _ => return,
-    };
-    metrics::gauge!(metric::BREAKER_STATE, "dependency" => dependency()).set(state);
+    if let Some(events::breaker::Event::Opened { cause, .. }) = read(stored) {
+        let labels = [("dependency", stored.entity.key.to_string()), ("cause", cause.to_string())];
+        metrics::counter!(metric::BREAKER_TRIPS, &labels).increment(1);
+    }
 }
 
 /// Every host hears of it; the one that runs the agent's partition notes it.

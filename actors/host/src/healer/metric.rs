@@ -10,8 +10,6 @@ pub const NOTES_WAITING: &str = "orrery_healer_notes_waiting";
 pub const NOTES_LOST: &str = "orrery_healer_notes_lost_total";
 /// Entities that take no commands.
 pub const QUARANTINED: &str = "orrery_healer_quarantined_entities";
-/// How a breaker stands: 0 closed, 1 half-open, 2 open.
-pub const BREAKER_STATE: &str = "orrery_breaker_state";
 /// How often a breaker opened, by what opened it.
 pub const BREAKER_TRIPS: &str = "orrery_breaker_trips_total";
 /// Bytes that are free on the disk of the data directory.
@@ -29,7 +27,6 @@ pub fn describe() {
         metrics::describe_gauge!(NOTES_WAITING, "Acts that wait to be noted");
         metrics::describe_counter!(NOTES_LOST, "Acts that could not be kept");
         metrics::describe_gauge!(QUARANTINED, "Entities that take no commands");
-        metrics::describe_gauge!(BREAKER_STATE, "0 closed, 1 half-open, 2 open");
         metrics::describe_counter!(BREAKER_TRIPS, "How often a breaker opened");
         metrics::describe_gauge!(DISK_FREE, metrics::Unit::Bytes, "Free on the disk of the data directory");
         metrics::describe_gauge!(MEMORY, metrics::Unit::Bytes, "Memory that the process holds");

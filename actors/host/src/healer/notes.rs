@@ -26,20 +26,20 @@ const TEXT_BYTES_MAX: usize = 4_000;
 
 /// What waits to be told. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     healer: EntityAddress,
     waiting: Arc<Mutex<VecDeque<Ask>>>,
     more: Arc<Notify>,
 }
 
 impl Notes {
-    pub(super) fn new(host: &Key) -> Self {
+    pub(crate) fn new(host: &Key) -> Self {
         let healer = EntityAddress::new(Command::KIND, host.clone());
         Self { healer, waiting: Arc::default(), more: Arc::default() }
     }
 
     /// Notes what was done or seen.
-    pub(super) fn act<const N: usize>(
+    pub(crate) fn act<const N: usize>(
         &self,
         action: Action,
         subject: &str,
@@ -55,7 +55,7 @@ impl Notes {
     }
 
     /// Keeps an entity from commands. Several healers may say so: it happens once.
-    pub(super) fn quarantine<const N: usize>(
+    pub(crate) fn quarantine<const N: usize>(
         &self,
         entity: EntityAddress,
         reason: String,
@@ -84,7 +84,7 @@ impl Notes {
     }
 
     /// Hands over what waits, without end.
-    pub(super) async fn send_all(&self, bus: &Bus) {
+    pub(crate) async fn send_all(&self, bus: &Bus) {
         loop {
             if !self.send_waiting(bus).await {
                 tokio::time::sleep(PAUSE).await;
@@ -95,7 +95,7 @@ impl Notes {
     }
 
     /// Hands over what is left, for a moment.
-    pub(super) async fn send_rest(&self, bus: &Bus) {
+    pub(crate) async fn send_rest(&self, bus: &Bus) {
         if tokio::time::timeout(REST_PATIENCE, self.send_waiting(bus)).await != Ok(true) {
             tracing::warn!(left = self.lock().len(), "acts are not noted: the bus does not take them");
         }

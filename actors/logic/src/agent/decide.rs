@@ -92,14 +92,14 @@ fn hold(state: &State, cause: SmolStr, reason: String, context: &Context<'_>) ->
     state.capacities().into_keys().fold(decision, |decision, lane| decision.send(lane.clone(), &hold))
 }
 
-/// The cause holds no longer.
+/// The cause holds no longer: also the lanes hear of it that lost their workers meanwhile.
 fn ease(state: &State, cause: SmolStr, at: Timestamp) -> Decision<Event> {
     if !state.holds.contains_key(&cause) {
         return Decision::none();
     }
     let ease = broker::Command::Ease { cause: cause.clone(), per_minute: None };
     let decision = Decision::event(Event::Eased { cause, at });
-    state.capacities().into_keys().fold(decision, |decision, lane| decision.send(lane.clone(), &ease))
+    state.holding_lanes().into_iter().fold(decision, |decision, lane| decision.send(lane, &ease))
 }
 
 fn hold_of(agent: Key, cause: SmolStr, reason: String) -> broker::Command {

@@ -1,6 +1,6 @@
 //! What an agent remembers: its card and its live workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schemas::Key;
 use bus_schemas::commands::agent::AgentCard;
@@ -18,6 +18,10 @@ pub struct State {
     /// What holds it, and why.
     #[serde(default)]
     pub holds: BTreeMap<SmolStr, String>,
+    /// The lanes that were told of what holds it: they must hear of its end, whether or not somebody
+    /// serves them by then.
+    #[serde(default)]
+    pub holding: BTreeSet<Key>,
 }
 
 /// What a live worker said.
@@ -43,6 +47,10 @@ impl State {
         }
         capacities
     }
+    /// The lanes that it serves, and those that hold its work back.
+    pub(super) fn holding_lanes(&self) -> BTreeSet<Key> {
+        self.capacities().into_keys().chain(&self.holding).cloned().collect()
+    }
     /// What its work depends on.
     pub fn dependencies(&self) -> Vec<Key> {
         self.card.iter().flat_map(|card| &card.dependencies).cloned().collect()
@@ -64,11 +72,22 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             state.card = Some(card.clone());
             let said = Worker { capacity: *capacity, lanes: lanes.clone(), heartbeat_ms: *heartbeat_ms };
             state.workers.insert(worker.clone(), said);
+            if !state.holds.is_empty() {
+                state.holding.extend(lanes.iter().cloned());
+            }
         }
         Event::WorkerDeregistered { worker, .. } | Event::WorkerLost { worker, .. } => {
             state.workers.remove(worker);
         }
-        Event::Held { cause, reason, .. } => drop(state.holds.insert(cause.clone(), reason.clone())),
-        Event::Eased { cause, .. } => drop(state.holds.remove(cause)),
+        Event::Held { cause, reason, .. } => {
+            state.holds.insert(cause.clone(), reason.clone());
+            state.holding = state.holding_lanes();
+        }
+        Event::Eased { cause, .. } => {
+            state.holds.remove(cause);
+            if state.holds.is_empty() {
+                state.holding.clear();
+            }
+        }
     }
 }

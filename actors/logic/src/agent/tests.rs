@@ -111,6 +111,21 @@ fn who_leaves_or_is_lost_takes_the_capacity_along() {
 }
 
 #[test]
+fn a_lane_without_workers_hears_of_the_end_of_a_hold() {
+    let (cause, reason) = ("halt/agent.coder", "fire".to_owned());
+    let hold = Command::Hold { cause: cause.into(), reason: reason.clone() };
+    let held = Event::Held { cause: cause.into(), reason, at: NOW };
+    let lost = Event::WorkerLost { worker: "w".into(), at: NOW };
+    let ease = broker::Command::Ease { cause: cause.into(), per_minute: None };
+    let easing = |past: Vec<Event>| agent(past).when(Command::Ease { cause: cause.into() });
+    agent([registered("w", 1, &["default"])]).when(hold).then([held.clone()]);
+    let before = easing(vec![registered("w", 1, &["default"]), held.clone(), lost.clone()]);
+    assert_eq!(before.decision().sends, [sent("broker/default", &ease)], "told before the worker was lost");
+    let after = easing(vec![held, registered("w", 1, &["fast"]), lost]);
+    assert_eq!(after.decision().sends, [sent("broker/fast", &ease)], "told when the worker came");
+}
+
+#[test]
 fn unsound_registrations_are_refused() {
     let nameless = AgentCard { skills: vec![], ..card() };
     let twice = AgentCard { skills: [card().skills, card().skills].concat(), ..card() };

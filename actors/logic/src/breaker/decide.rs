@@ -1,12 +1,15 @@
 //! Decides the commands of a breaker.
 
-use actors_core::{Context, Decision, Key, Refusal, Timestamp};
+use actors_core::{Context, Decision, Key, Refusal, Revision, Timestamp};
+use bus_schemas::chaos::TRIP_REASON;
 use bus_schemas::commands::breaker::{Command, Description, Phase, Policy, ProbeAnswer, Standing};
 use bus_schemas::events::breaker::{CloseCause, Event, OpenCause};
+use bus_schemas::settings::{ApplyConfig, Breakers};
 use smol_str::SmolStr;
 
 use super::state::{Counts, State, fold};
 use super::{policy, tell};
+use crate::rules;
 
 /// The timer that ends the open time.
 const END_OPEN: &str = "end-open";
@@ -32,6 +35,13 @@ pub(super) fn decide(
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     check_dependency(context)?;
+    let decision = decide_known(state, command, context)?;
+    // From its first event on it hears of its policy.
+    let is_new = context.revision == Revision(0) && !decision.events.is_empty();
+    Ok(if is_new { rules::watch::<Breakers, Event>(decision, context) } else { decision })
+}
+
+fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
     let at = context.now;
     match command {
         Command::Report { reporter, succeeded, failed, slow, consecutive_failed, last_error } => {
@@ -60,7 +70,16 @@ pub(super) fn decide(
             let reason = format!("reset: {reason}");
             Ok(close(Decision::none(), state, CloseCause::Reset, reason, by, context))
         }
+        Command::Untrip { tripped, reason, by } => {
+            check_words(&reason, &by)?;
+            let is_ours = state.phase == Phase::Open && state.reason == tripped_for(&tripped);
+            if !is_ours {
+                return Ok(Decision::none());
+            }
+            Ok(close(Decision::none(), state, CloseCause::Reset, format!("reset: {reason}"), by, context))
+        }
         Command::Configure { policy, by } => configure(state, policy, by, at),
+        Command::ApplyConfig(config) => apply_config(state, &config, context),
         Command::Describe => Ok(Decision::none().reply(&describe(state, context))),
         Command::EndOpen => Ok(end_open(state, context)),
         Command::ExpireProbe { permit } => Ok(match state.permits.contains_key(&permit) {
@@ -145,13 +164,15 @@ fn open(
 
 /// Opens it until it is reset.
 fn trip(state: &State, reason: String, by: String, context: &Context<'_>) -> Decision<Event> {
-    if state.phase == Phase::Open && state.until.is_none() {
+    // A person's word replaces an experiment's, which then lets go of nothing.
+    let replaces = state.reason.starts_with(&tripped_for(TRIP_REASON)) && !reason.starts_with(TRIP_REASON);
+    if state.phase == Phase::Open && state.until.is_none() && !replaces {
         return Decision::none();
     }
     let Counts { calls, failed, .. } = state.counts(context.now);
     let opened = Event::Opened {
         cause: OpenCause::Tripped,
-        reason: format!("tripped: {reason}"),
+        reason: tripped_for(&reason),
         by,
         calls,
         failed,
@@ -162,6 +183,11 @@ fn trip(state: &State, reason: String, by: String, context: &Context<'_>) -> Dec
     let decision = forget_probes(Decision::none(), state).cancel_timer(END_OPEN);
     let after = folded(state, &opened);
     tell::opened(decision.and(opened), &after, context)
+}
+
+/// What a breaker says that was tripped.
+fn tripped_for(reason: &str) -> String {
+    format!("tripped: {reason}")
 }
 
 fn close(
@@ -266,8 +292,27 @@ fn configure(state: &State, new: Policy, by: String, at: Timestamp) -> Result<De
     check_words("", &by)?;
     Ok(match state.policy == new {
         true => Decision::none(),
-        false => Decision::event(Event::Configured { policy: new, by, at }),
+        false => Decision::event(Event::Configured { policy: new, by, version: None, at }),
     })
+}
+
+/// The policy that the settings have for this dependency.
+fn apply_config(
+    state: &State,
+    config: &ApplyConfig,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let policies: Breakers = rules::read(config)?;
+    // Nobody has ever activated anything: what a person configured stays.
+    if config.version == 0 && state.version.is_none() {
+        return Ok(Decision::none());
+    }
+    let policy = policies.policy(&context.entity.key).unwrap_or_default();
+    if state.policy == policy {
+        return Ok(Decision::none());
+    }
+    let (by, version) = (rules::by::<Breakers>(), Some(config.version));
+    Ok(Decision::event(Event::Configured { policy, by, version, at: context.now }))
 }
 
 fn describe(state: &State, context: &Context<'_>) -> Description {

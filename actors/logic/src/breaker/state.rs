@@ -13,6 +13,9 @@ use smol_str::SmolStr;
 pub struct State {
     /// When it opens, for how long, and what closes it.
     pub policy: Policy,
+    /// The version of the settings that the policy is of; none where it is the default or a person's.
+    #[serde(default)]
+    pub version: Option<u64>,
     /// Whether it may be called.
     pub phase: Phase,
     /// Since when; none when it was always closed.
@@ -115,8 +118,9 @@ impl State {
 /// Applies an event.
 pub(super) fn fold(state: &mut State, event: &Event) {
     match event {
-        Event::Configured { policy, .. } => {
+        Event::Configured { policy, version, .. } => {
             state.policy = policy.clone();
+            state.version = *version;
             state.window.clear();
             state.consecutive_failed = 0;
         }

@@ -7,7 +7,10 @@ use actors_core::scenario::{Given, Outcome, given};
 use actors_core::{Decision, Timestamp};
 use bus_schemas::commands::breaker::{Command, Phase, Policy, ProbeAnswer};
 use bus_schemas::commands::broker::{self, HoldScope};
+use bus_schemas::commands::config;
 use bus_schemas::events::breaker::{CloseCause, Event, OpenCause};
+use bus_schemas::settings::ApplyConfig;
+use serde_json::json;
 
 use super::Breaker;
 use crate::testing::{address, key, sent};
@@ -20,7 +23,7 @@ fn policy() -> Policy {
 
 /// A closed breaker without jitter, so that its times can be told beforehand.
 fn breaker() -> Given<Breaker> {
-    let configured = Event::Configured { policy: policy(), by: String::new(), at: START };
+    let configured = Event::Configured { policy: policy(), by: String::new(), version: None, at: START };
     given::<Breaker>(&address("breaker/tool.git"), [configured]).at(START)
 }
 
@@ -275,6 +278,24 @@ fn what_was_tripped_stays_open_until_it_is_reset() {
 }
 
 #[test]
+fn an_experiment_lets_go_of_what_it_tripped_and_of_nothing_else() {
+    let trip_for = |reason: &str| Command::Trip { reason: reason.into(), by: "x".into() };
+    let untrip =
+        || Command::Untrip { tripped: "experiment one".into(), reason: "over".into(), by: "x".into() };
+    breaker().when(untrip()).then([]);
+    open().when(untrip()).then([]);
+    let given = breaker().when(trip_for("experiment one")).given;
+    let given = given.when(trip_for("experiment two")).then([]);
+    let closed = given.when(untrip()).given;
+    assert_eq!(phase(&closed), Phase::Closed);
+
+    let given = breaker().when(trip_for("an outage")).given.when(trip_for("experiment one")).then([]);
+    assert_eq!(phase(&given.when(untrip()).then([])), Phase::Open, "a person was first");
+    let given = breaker().when(trip_for("experiment one")).given.when(trip_for("an outage")).given;
+    assert_eq!(phase(&given.when(untrip()).then([])), Phase::Open, "a person came after it");
+}
+
+#[test]
 fn a_policy_out_of_bounds_is_refused_and_a_new_one_begins_a_new_window() {
     let configure = |policy| Command::Configure { policy, by: String::new() };
     breaker().when(configure(Policy { buckets: 0, ..policy() })).then_refused("invalid-policy");
@@ -293,4 +314,24 @@ fn a_policy_out_of_bounds_is_refused_and_a_new_one_begins_a_new_window() {
             last_error: String::new(),
         })
         .then_refused("invalid-report");
+}
+
+#[test]
+fn settings_say_the_policy_once_a_version_was_activated() {
+    let apply =
+        |version, value| Command::ApplyConfig(ApplyConfig { name: "breakers".into(), version, value });
+    let watch = config::Command::Watch { kind: address("breaker/x").kind, key: key("tool.git") };
+    let first = given::<Breaker>(&address("breaker/tool.git"), []).when(report(0, 1));
+    assert_eq!(first.decision().sends, [sent("config/breakers", &watch)], "a new one asks for its policy");
+    let second = first.given.when(report(0, 1));
+    assert!(second.decision().sends.is_empty(), "once");
+    let given = breaker().when(apply(0, json!({}))).then([]);
+    assert_eq!(given.state().policy, policy(), "nobody has activated anything: a person's word counts");
+    let patient = json!({"policies": {"tool.*": {"consecutive_failures": 9}, "model.*": {"probes": 7}}});
+    let given = given.when(apply(1, patient.clone())).given;
+    assert_eq!((given.state().policy.consecutive_failures, given.state().policy.probes), (9, 3));
+    let given = given.when(apply(1, patient)).then([]);
+    let given = given.when(apply(0, json!({}))).given;
+    assert_eq!(given.state().policy, Policy::default(), "taken back");
+    given.when(apply(2, json!({"policies": 1}))).then_refused("invalid-config");
 }

@@ -21,7 +21,7 @@ pub(super) fn of(state: &State, now: Timestamp) -> Vec<Block> {
             blocks.push(Block { cause: Some(cause.clone()), ..block(what, valve.reason.clone(), None) });
         }
         if let Some(cap) = valve.rate_reached(now) {
-            let reason = format!("{cap} jobs begin in a minute at most while it is released");
+            let reason = format!("{cap} jobs begin in this minute at most while it is released");
             let easing = block(Limit::Easing, reason, Some(minute));
             blocks.push(Block { cause: Some(cause.clone()), ..easing });
         }

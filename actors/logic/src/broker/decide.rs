@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use actors_core::{Context, Decision, Key, Refusal};
+use actors_core::{Context, Decision, Key, Refusal, Revision};
 use bus_schemas::commands::broker::{Command, Limits};
 use bus_schemas::commands::schedule::Recurrence;
 use bus_schemas::commands::{breaker, halt, task};
 use bus_schemas::events::broker::Event;
 use bus_schemas::halts;
+use bus_schemas::settings::{self, Lanes, Retry};
 
 use super::state::{AGEING_MS_MIN, State, fold};
 use super::valve::Valve;
-use super::{bounds, explain};
+use super::{bounds, explain, pause, policies};
+use crate::rules;
 use crate::schedule::recurrence;
 
 /// The timer that ends a bound of time.
@@ -29,8 +31,37 @@ pub(super) fn decide(
     command: Command,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
+    let asks = asks_for_rules(state, &command, context);
+    let decision = decide_known(state, command, context)?;
+    if !asks {
+        return Ok(decision);
+    }
+    let decision = rules::watch::<settings::Limits, Event>(decision, context);
+    let decision = rules::watch::<Retry, Event>(decision, context);
+    Ok(rules::watch::<Lanes, Event>(decision, context))
+}
+
+/// Whether the lane asks for its rules: with what makes it one, and whenever it could have missed them.
+fn asks_for_rules(state: &State, command: &Command, context: &Context<'_>) -> bool {
+    let is_new = context.revision == Revision(0);
+    state.version().is_none()
+        && match command {
+            Command::OfferAgent { .. } | Command::Wake => true,
+            Command::Enqueue { .. } | Command::Pause { .. } | Command::Hold { .. } => is_new,
+            _ => false,
+        }
+}
+
+fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
     let at = context.now;
     let events = match command {
+        Command::Enqueue { task, attempt, .. } if runs_already(state, &task, attempt).is_some() => {
+            // A task that is swept says so: the assignment did not reach it. Where it did, this is nothing new.
+            let agent = runs_already(state, &task, attempt).expect("the guard found it");
+            let policy = None;
+            let assign = task::Command::Assign { agent, attempt, policy };
+            return Ok(Decision::none().send(task, &assign));
+        }
         Command::Enqueue { task, attempt, skill, priority, owner, since } => enqueue(
             state,
             Event::Enqueued { task: task.clone(), attempt, skill, priority, owner, since },
@@ -52,6 +83,16 @@ pub(super) fn decide(
                 decision
             }));
         }
+        Command::ApplyConfig(config) if policies::are_policies(&config) => {
+            policies::apply_config(state, &config)?.map(|event| vec![event])
+        }
+        Command::ApplyConfig(config) => {
+            pause::apply_config(state, &config, context)?.map(|event| vec![event])
+        }
+        Command::Pause { reason, by } => pause::pause(state, reason, by, at)?.map(|event| vec![event]),
+        Command::Resume { reason, by, per_minute } => {
+            Some(vec![pause::resume(state, reason, by, per_minute, context)?])
+        }
         Command::SetCap { concurrent } => {
             (state.limits().concurrent != concurrent).then_some(vec![Event::CapSet { concurrent }])
         }
@@ -60,19 +101,7 @@ pub(super) fn decide(
             (*state.limits() != limits).then_some(vec![Event::LimitsSet { limits, reason, by }])
         }
         Command::Hold { cause, scope, reason, interrupt } => {
-            let stopped = if interrupt { state.runs_in(&scope) } else { Vec::new() };
-            let withdraw = |decision: Decision<Event>, (task, attempt): (Key, u32)| {
-                decision
-                    .send(task, &task::Command::Withdraw { attempt, reason: format!("{cause}: {reason}") })
-            };
-            let interrupted = stopped.into_iter().fold(Decision::none(), withdraw);
-            let known = state.valves().get(&cause);
-            let same = known
-                .is_some_and(|valve| valve.is_closed() && *valve.scope() == scope && valve.reason == reason);
-            if !same {
-                return Ok(interrupted.and(Event::Held { cause, scope, reason, at }));
-            }
-            return Ok(interrupted);
+            return Ok(hold(state, Event::Held { cause, scope, reason, at }, interrupt));
         }
         Command::Ease { cause, per_minute } => {
             let holds = state.valves().get(&cause).is_some_and(Valve::holds);
@@ -91,6 +120,25 @@ pub(super) fn decide(
         }
     };
     Ok(events.map_or_else(Decision::none, |events| fill(state, events, context)))
+}
+
+/// What is in the scope waits, and what runs there is taken back where that is wanted.
+fn hold(state: &State, held: Event, interrupt: bool) -> Decision<Event> {
+    let Event::Held { cause, scope, reason, .. } = &held else { return Decision::none() };
+    let stopped = if interrupt { state.runs_in(scope) } else { Vec::new() };
+    let withdraw = |decision: Decision<Event>, (task, attempt): (Key, u32)| {
+        decision.send(task, &task::Command::Withdraw { attempt, reason: format!("{cause}: {reason}") })
+    };
+    let decision = stopped.into_iter().fold(Decision::none(), withdraw);
+    let known = state.valves().get(cause);
+    let is_same =
+        known.is_some_and(|valve| valve.is_closed() && valve.scope() == scope && valve.reason == *reason);
+    if is_same { decision } else { decision.and(held) }
+}
+
+/// The agent that has this very attempt.
+fn runs_already(state: &State, task: &Key, attempt: u32) -> Option<Key> {
+    state.running(task).filter(|job| job.attempt == attempt).map(|job| job.agent.clone())
 }
 
 /// An attempt waits; nothing if it, or a later one, is known already.
@@ -154,10 +202,11 @@ fn fill(state: &State, events: Vec<Event>, context: &Context<'_>) -> Decision<Ev
                 None => decision,
             };
         }
-        let Some(attempt) = after.waiting(&task).map(|entry| entry.attempt) else { break };
+        let Some(entry) = after.waiting(&task) else { break };
+        let (attempt, policy) = (entry.attempt, after.policies().of(&entry.skill));
         let assigned = Event::Assigned { task: task.clone(), attempt, agent: agent.clone(), at };
         fold(&mut after, &assigned);
-        decision = decision.and(assigned).send(task, &task::Command::Assign { agent, attempt });
+        decision = decision.and(assigned).send(task, &task::Command::Assign { agent, attempt, policy });
     }
     decision
 }

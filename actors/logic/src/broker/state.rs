@@ -1,6 +1,7 @@
 //! What a lane remembers: who waits, what runs where, who offers what, and what holds it back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bus_schemas::commands::broker::{HoldScope, Limits, Outcome};
 use bus_schemas::events::broker::Event;
@@ -9,6 +10,8 @@ use rpds::RedBlackTreeMapSync as Map;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::pause;
+use super::policies::{self, Policies};
 use super::queue::{Place, Queue};
 use super::valve::Valve;
 
@@ -27,6 +30,10 @@ pub struct State {
     running: Map<Key, Running>,
     offers: Map<Key, Offer>,
     limits: Limits,
+    /// The version of the settings that the limits are of; none before the lane was told.
+    version: Option<u64>,
+    /// What the settings say of tasks.
+    policies: Arc<Policies>,
     /// What holds, and what was held and is released gradually, by cause.
     valves: BTreeMap<SmolStr, Valve>,
     begun: Begun,
@@ -91,6 +98,10 @@ struct Stored {
     running: BTreeMap<Key, Running>,
     offers: BTreeMap<Key, Offer>,
     limits: Limits,
+    #[serde(default)]
+    version: Option<u64>,
+    #[serde(default)]
+    policies: Policies,
     valves: BTreeMap<SmolStr, Valve>,
     begun: Begun,
     assigned: u64,
@@ -127,6 +138,11 @@ impl State {
     pub fn running(&self, task: &Key) -> Option<&Running> {
         self.running.get(task)
     }
+    /// A task that runs, the first by name.
+    #[cfg(test)]
+    pub(super) fn any_running(&self) -> Option<Key> {
+        self.running.iter().next().map(|(task, _)| task.clone())
+    }
     /// What an agent offers.
     pub fn offer(&self, agent: &Key) -> Option<&Offer> {
         self.offers.get(agent)
@@ -146,6 +162,13 @@ impl State {
     /// The lane's rules.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+    /// The version of the settings that the rules are of; none before the lane was told.
+    pub fn version(&self) -> Option<u64> {
+        self.version
+    }
+    pub(super) fn policies(&self) -> &Policies {
+        &self.policies
     }
     pub(super) fn begun(&self) -> Begun {
         self.begun
@@ -268,8 +291,20 @@ impl State {
             self.queue.weigh(&owner, weight);
         }
     }
+    /// Takes the rules of a version of the settings.
+    pub(super) fn set_rules(&mut self, version: u64, limits: &Limits) {
+        self.version = Some(version);
+        if self.limits != *limits {
+            self.reorder(|lane| lane.limits = limits.clone());
+        }
+    }
+    /// Lets what a cause held go on, gradually.
+    pub(super) fn ease(&mut self, cause: &str, per_minute: Option<u32>, at: Timestamp) {
+        let eased = self.valves.get(cause).and_then(|valve| valve.eased(per_minute, at));
+        self.set_valve(&cause.into(), eased);
+    }
     /// Puts a valve in place of what the cause had; none takes it away.
-    fn set_valve(&mut self, cause: &SmolStr, valve: Option<Valve>) {
+    pub(super) fn set_valve(&mut self, cause: &SmolStr, valve: Option<Valve>) {
         let is_tree = |valve: &Valve| matches!(valve.scope(), HoldScope::Tree { .. });
         let reorders = self.valves.get(cause).is_some_and(is_tree) || valve.as_ref().is_some_and(is_tree);
         let change = |lane: &mut Self| match valve {
@@ -284,9 +319,11 @@ impl From<State> for Stored {
     fn from(state: State) -> Self {
         let served =
             state.queue.owners().map(|(name, owner)| (name.clone(), (owner.served, owner.turn))).collect();
-        let State { waiting, running, offers, limits, valves, begun, assigned, queue: _ } = state;
+        let State { waiting, running, offers, limits, version, policies, valves, begun, assigned, queue: _ } =
+            state;
+        let policies = Arc::unwrap_or_clone(policies);
         let (waiting, running, offers) = (std(&waiting), std(&running), std(&offers));
-        Self { waiting, running, offers, limits, valves, begun, assigned, served }
+        Self { waiting, running, offers, limits, version, policies, valves, begun, assigned, served }
     }
 }
 
@@ -296,8 +333,10 @@ fn std<K: Clone + Ord, V: Clone>(map: &Map<K, V>) -> BTreeMap<K, V> {
 
 impl From<Stored> for State {
     fn from(stored: Stored) -> Self {
-        let Stored { waiting, running, offers, limits, valves, begun, assigned, served } = stored;
-        let mut lane = Self { limits, begun, assigned, ..Self::default() };
+        let Stored { waiting, running, offers, limits, version, policies, valves, begun, assigned, served } =
+            stored;
+        let policies = Arc::new(policies);
+        let mut lane = Self { limits, version, policies, begun, assigned, ..Self::default() };
         let mut busy: BTreeMap<SmolStr, u32> = BTreeMap::new();
         for job in running.values() {
             *busy.entry(job.owner.clone()).or_default() += 1;
@@ -366,10 +405,9 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         Event::Held { cause, scope, reason, at } => {
             state.set_valve(cause, Some(Valve::closed(scope.clone(), reason.clone(), *at)));
         }
-        Event::Eased { cause, per_minute, at } => {
-            let eased = state.valves.get(cause).and_then(|valve| valve.eased(*per_minute, *at));
-            state.set_valve(cause, eased);
-        }
+        Event::Eased { cause, per_minute, at } => state.ease(cause, *per_minute, *at),
+        Event::PoliciesSet { .. } => policies::fold(&mut state.policies, event),
+        Event::Configured { .. } | Event::Paused { .. } | Event::Resumed { .. } => pause::fold(state, event),
         Event::ProbesAllowed { cause, permits } => state.change(|lane| {
             if let Some(valve) = lane.valves.get_mut(cause) {
                 valve.permit(*permits);

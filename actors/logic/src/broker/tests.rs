@@ -1,6 +1,7 @@
 //! Given, when, then for `broker`, and its invariants under random commands.
 
 mod properties;
+mod rules;
 
 use actors_core::Timestamp;
 use actors_core::scenario::{Given, given};
@@ -51,7 +52,7 @@ fn released(name: &str) -> Event {
 #[test]
 fn an_attempt_is_assigned_at_once_where_somebody_is_free() {
     let outcome = lane([offered("coder", 1)]).when(enqueue("a", "ann", 5, 1));
-    let assign = task::Command::Assign { agent: key("coder"), attempt: 1 };
+    let assign = task::Command::Assign { agent: key("coder"), attempt: 1, policy: None };
     assert_eq!(outcome.decision().sends, [sent("task/a", &assign)]);
     outcome
         .then([enqueued("a", "ann", 5, 1), assigned("a", "coder")])

@@ -1,5 +1,7 @@
 //! What holds jobs back, and how they are let go: closed, then opened one job more for each that
 //! succeeds, and back to one for one that fails. The rise is that of TCP's slow start (RFC 5681).
+//! Where a rate is given, it is doubled by each minute that used it up, and a failure brings it back;
+//! the valve stays until a minute had room for all that there was.
 
 use bus_schemas::commands::broker::{HoldScope, Outcome};
 use bus_schemas::{Key, Timestamp};
@@ -33,9 +35,39 @@ enum Passage {
 /// How many jobs may begin in a minute of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Rate {
+    /// In the first minute, and in the one after a failure.
+    first: u32,
     per_minute: u32,
     minute: u64,
     begun: u32,
+    /// Whether a minute had room for more than began.
+    is_enough: bool,
+    /// Whether something failed in this minute: then the next one is a first one again.
+    has_failed: bool,
+}
+
+impl Rate {
+    fn new(per_minute: u32) -> Self {
+        Self { first: per_minute, per_minute, minute: 0, begun: 0, is_enough: false, has_failed: false }
+    }
+    /// A job began.
+    fn count(&mut self, minute: u64) {
+        if minute == self.minute {
+            self.begun = self.begun.saturating_add(1);
+            return;
+        }
+        // Nothing began before the first minute: that says nothing.
+        if self.minute != 0 && !self.has_failed {
+            match self.begun < self.per_minute {
+                true => self.is_enough = true,
+                false => self.per_minute = self.per_minute.saturating_mul(2),
+            }
+        }
+        (self.minute, self.begun, self.has_failed) = (minute, 1, false);
+    }
+    fn fall_back(&mut self) {
+        (self.per_minute, self.is_enough, self.has_failed) = (self.first, false, true);
+    }
 }
 
 impl Valve {
@@ -56,7 +88,7 @@ impl Valve {
     /// What is left of it when its cause is gone: a tree has no flow of its own to raise.
     pub(super) fn eased(&self, per_minute: Option<u32>, since: Timestamp) -> Option<Self> {
         let passage = Passage::Easing { at_once: 1 };
-        let rate = per_minute.map(|per_minute| Rate { per_minute, minute: 0, begun: 0 });
+        let rate = per_minute.map(Rate::new);
         let flows = !matches!(self.scope, HoldScope::Tree { .. });
         flows.then(|| Self { passage, rate, since, ..self.clone() })
     }
@@ -100,9 +132,7 @@ impl Valve {
             *permits = permits.saturating_sub(1);
         }
         if let Some(rate) = &mut self.rate {
-            let minute = at.0 / MINUTE_MS;
-            rate.begun = if rate.minute == minute { rate.begun + 1 } else { 1 };
-            rate.minute = minute;
+            rate.count(at.0 / MINUTE_MS);
         }
     }
     /// A job ended; whether the valve is still needed.
@@ -119,12 +149,15 @@ impl Valve {
         if concerned {
             match outcome {
                 Outcome::Done => *at_once = at_once.saturating_add(1),
-                Outcome::Failed => *at_once = 1,
+                Outcome::Failed => {
+                    *at_once = 1;
+                    self.rate.iter_mut().for_each(Rate::fall_back);
+                }
                 Outcome::Withdrawn => {}
             }
         }
         // Above all that there is it bounds nothing any more.
-        *at_once <= everybody
+        *at_once <= everybody || self.rate.is_some_and(|rate| !rate.is_enough)
     }
 
     /// Whether a job is in its scope.

@@ -53,9 +53,7 @@ pub(super) fn decide(
                 return Err(Refusal::new("not-halted", format!("nothing halts `{key}`"))
                     .hint("`orrery halts` lists what stands still"));
             }
-            if per_minute == Some(0) {
-                return Err(Refusal::new("invalid-rate", "a rate of 0 would be a halt"));
-            }
+            check_rate(&scope, per_minute)?;
             Ok(ease(
                 Decision::event(Event::Lifted { reason, by, per_minute, at }),
                 state,
@@ -85,7 +83,23 @@ fn watch(state: &State, scope: &Scope, key: &Key, lane: Key) -> Result<Decision<
     })
 }
 
-fn check_reason(reason: &str) -> Result<(), Refusal> {
+/// A rate is kept by lanes, and for all of their work together.
+fn check_rate(scope: &Scope, per_minute: Option<u32>) -> Result<(), Refusal> {
+    match (scope, per_minute) {
+        (_, Some(0)) => {
+            Err(Refusal::new("invalid-rate", "a rate of 0 would be a halt").hint("give at least 1"))
+        }
+        (Scope::Agent(_) | Scope::Task(_), Some(_)) => {
+            let message = "only `all` and a lane are lifted at a rate";
+            Err(Refusal::new("invalid-rate", message)
+                .hint("leave the rate out: an agent's work comes back one job more for each that is done"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a reason that says nothing, or too much.
+pub(crate) fn check_reason(reason: &str) -> Result<(), Refusal> {
     if !(1..=REASON_BYTES_MAX).contains(&reason.trim().len()) {
         let message = format!("a reason of 1 to {REASON_BYTES_MAX} bytes is needed");
         return Err(Refusal::new("reason-missing", message).hint("say why: whoever is woken by it will ask"));

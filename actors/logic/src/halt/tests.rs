@@ -81,5 +81,8 @@ fn a_halt_needs_a_reason_and_a_scope_that_exists() {
     let endless = Command::Halt { reason: "fire".into(), by: String::new(), grace_ms: 60_001 };
     scope("all", []).when(endless).then_refused("invalid-grace");
     scope("all", [halted()]).when(lift(Some(0))).then_refused("invalid-rate");
+    for narrow in ["agent.git", "task.t"] {
+        scope(narrow, [halted()]).when(lift(Some(9))).then_refused("invalid-rate");
+    }
     scope("lane.fast", []).when(Command::Watch { lane: key("fast") }).then_refused("not-watchable");
 }

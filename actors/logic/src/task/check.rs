@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use actors_core::{Key, Refusal, Timestamp};
 use bus_schemas::commands::task::{Plan, PlanStep, Submit};
+use bus_schemas::settings::Budget;
 
 /// A page of text; what is larger belongs into a blob.
 pub(super) const GOAL_BYTES_MAX: usize = 8_192;
@@ -13,6 +14,8 @@ const NAME_BYTES_MAX: usize = 64;
 const PRIORITY_MAX: u8 = 9;
 /// More attempts than this hide a failure rather than survive it.
 const ATTEMPTS_MAX: u32 = 100;
+/// A shorter time is over before anything begins.
+const WALL_CLOCK_MS_MIN: u64 = 1_000;
 /// The children of a plan are started and told in one decision.
 const STEPS_MAX: usize = 256;
 /// Plans within plans: deeper ones are runaway orchestrators.
@@ -34,12 +37,14 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
             format!("the priority must be 0 to {PRIORITY_MAX}, is {}", submission.priority),
         ));
     }
-    if !(1..=ATTEMPTS_MAX).contains(&submission.attempts_max) {
+    if let Some(attempts) = submission.attempts_max.filter(|attempts| !(1..=ATTEMPTS_MAX).contains(attempts))
+    {
         return Err(Refusal::new(
             "invalid-attempts",
-            format!("`attempts_max` must be 1 to {ATTEMPTS_MAX}, is {}", submission.attempts_max),
+            format!("`attempts_max` must be 1 to {ATTEMPTS_MAX}, is {attempts}"),
         ));
     }
+    budget(submission.budget.as_ref())?;
     let fits = |text: &str| (1..=NAME_BYTES_MAX).contains(&text.len());
     if !fits(&submission.skill) {
         let message = length("the skill", NAME_BYTES_MAX, submission.skill.len());
@@ -56,6 +61,21 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
         ));
     }
     submission.plan.as_ref().map_or(Ok(()), |given| plan(given, key))
+}
+
+/// A budget of nothing lets nothing begin.
+fn budget(budget: Option<&Budget>) -> Result<(), Refusal> {
+    let Some(budget) = budget else { return Ok(()) };
+    let counts = [budget.tokens, budget.money_micros, budget.tool_calls, budget.jobs];
+    let time = budget.wall_clock.map(|time| time.as_ms());
+    if counts.contains(&Some(0)) || time.is_some_and(|time| time < WALL_CLOCK_MS_MIN) {
+        return Err(Refusal::new(
+            "invalid-budget",
+            "each bound of a budget is at least 1, its time at least 1s",
+        )
+        .hint("leave out what is not to be bounded"));
+    }
+    Ok(())
 }
 
 /// A path is a child of the task above it; only a root comes from outside.

@@ -1,9 +1,11 @@
 //! Decides the commands of a task. The match is here; each topic has a file.
 
 mod attempt;
+pub(super) mod budget;
 mod cancel;
 mod children;
 mod effect;
+mod explain;
 mod hold;
 mod input;
 mod retry;
@@ -42,15 +44,21 @@ pub(super) fn decide(
         return submit::submit(state, submission, context);
     }
     if state.submission.is_none() {
+        if command == Command::Sweep {
+            return explain::lost(context);
+        }
         return Err(Refusal::new("task-not-found", format!("there is no task `{}`", context.entity.key))
             .hint("submit it first"));
     }
     match command {
         Command::Submit(submission) => submit::submit(state, submission, context),
-        Command::Assign { agent, attempt } => attempt::assign(state, agent, attempt, context),
+        Command::Assign { agent, attempt, policy } => attempt::assign(state, agent, attempt, policy, context),
         Command::StartJob { attempt, worker } => attempt::start(state, attempt, worker, context),
-        Command::RenewLease { attempt } => attempt::renew(state, attempt, context),
-        Command::ExpireLease { attempt } => attempt::expire(state, attempt, context),
+        Command::RenewLease { attempt, progressed } => attempt::renew(state, attempt, progressed, context),
+        Command::ExpireLease { attempt } => attempt::expire(state, attempt, attempt::Silence::Lease, context),
+        Command::ExpireProgress { attempt } => {
+            attempt::expire(state, attempt, attempt::Silence::Progress, context)
+        }
         Command::FailJob { attempt, class, code, message, hint, dependency } => {
             let failure = bus_schemas::commands::task::Failure { class, code, message, hint, dependency };
             attempt::fail(state, attempt, failure, context)
@@ -62,8 +70,8 @@ pub(super) fn decide(
         Command::CompleteJob { attempt, artifacts, result, plan } => {
             attempt::complete(state, attempt, attempt::Outcome { artifacts, result, plan }, context)
         }
-        Command::RecordEffect { attempt, effect, step, detail } => {
-            effect::record(state, attempt, effect, step, detail, context)
+        Command::RecordEffect { attempt, effect, step, detail, key, result } => {
+            effect::record(state, effect::Record { attempt, effect, step, detail, key, result }, context)
         }
         Command::RequireInput { attempt, prompt, authorization } => {
             input::require(state, attempt, prompt, authorization, context)
@@ -76,6 +84,17 @@ pub(super) fn decide(
         Command::Cancel { reason, by } => cancel::cancel(state, reason, by, context),
         Command::ExpireDeadline => cancel::expire_deadline(state, context),
         Command::Retry { by } => retry::retry(state, by, context),
+        Command::Reserve { reservation, task, amount, lease_ms } => {
+            budget::reserve(state, (reservation, task), amount, lease_ms, context)
+        }
+        Command::Settle { reservation, used } => budget::settle(state, reservation, used, context),
+        Command::CountJob { task, attempt } => budget::count_job(state, task, attempt, context),
+        Command::AdoptBudget { budget } => budget::adopt(state, budget, context),
+        Command::ExtendBudget { extend, reason, by } => budget::extend(state, &extend, (reason, by), context),
+        Command::ExpireWallClock => budget::expire_wall_clock(state, context),
+        Command::ExpireReservations => budget::lapse(state, context),
+        Command::Sweep => explain::sweep(state, context),
+        Command::Explain => explain::explain(state, context),
     }
 }
 

@@ -8,12 +8,13 @@ use bus_schemas::commands::task::{Command, Failure, Submit};
 use bus_schemas::commands::{broker, deadletter};
 use bus_schemas::events::task::Event;
 use bus_schemas::ids::KEY_BYTES_MAX;
-use bus_schemas::jobs::{EffectStep, Job};
+use bus_schemas::jobs::{EffectStep, Job, PastEffect};
 use bus_schemas::views::task::TaskState;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{EntityAddress, Hash, Timestamp};
 use smol_str::{SmolStr, ToSmolStr};
 
+use super::decide::budget;
 use super::state::{Phase, State, fold};
 use super::view::view;
 
@@ -46,6 +47,10 @@ impl<'a> Draft<'a> {
     pub(super) fn key(&self) -> &'a Key {
         &self.context.entity.key
     }
+    /// The root of the tree.
+    pub(super) fn root(&self) -> Key {
+        Key::parse(self.key().root()).expect("the first part of a key is a key")
+    }
     pub(super) fn now(&self) -> Timestamp {
         self.context.now
     }
@@ -76,6 +81,10 @@ impl<'a> Draft<'a> {
     pub(super) fn queue(&mut self, attempt: u32) {
         let since = self.now();
         self.emit(Event::Queued { attempt, at: since });
+        self.enqueue(attempt, since);
+    }
+    /// Tells the lane of the attempt that waits.
+    pub(super) fn enqueue(&mut self, attempt: u32, since: Timestamp) {
         let submission = self.submission();
         let enqueue = broker::Command::Enqueue {
             task: self.key().clone(),
@@ -103,10 +112,30 @@ impl<'a> Draft<'a> {
             answers: self.state.answers.clone(),
             deadline: submission.deadline,
             lease_ms: LEASE_MS,
+            effects: self.past_effects(),
+            metered: budget::is_metered(&self.state),
             correlation: self.context.correlation,
         };
         self.decision = take(&mut self.decision).job(job);
         self.await_worker();
+    }
+    /// What the next attempt is to know of the ledger.
+    fn past_effects(&self) -> Vec<PastEffect> {
+        let told = self.state.effects.iter().filter_map(|(name, effect)| {
+            let detail = match effect.step {
+                EffectStep::Completed => String::new(),
+                EffectStep::Ambiguous => effect.detail.clone(),
+                _ => return None,
+            };
+            let (key, result) = (effect.key.clone(), effect.result.clone());
+            Some(PastEffect { effect: name.into(), step: effect.step, detail, key, result })
+        });
+        told.collect()
+    }
+    /// The worker has so much time to come further.
+    pub(super) fn await_progress(&mut self) {
+        let at = self.now().plus_ms(self.state.policy.retry.progress.as_ms());
+        self.set_timer("progress", at, &Command::ExpireProgress { attempt: self.state.attempt });
     }
     /// The worker has a lease's time from now.
     pub(super) fn await_worker(&mut self) {
@@ -122,8 +151,13 @@ impl<'a> Draft<'a> {
     pub(super) fn leave_phase(&mut self) {
         match self.state.phase {
             Phase::Queued => self.release(self.state.attempt),
-            Phase::Issued | Phase::Running => {
+            Phase::Issued => {
                 self.cancel_timer("lease");
+                self.release(self.state.attempt);
+            }
+            Phase::Running => {
+                self.cancel_timer("lease");
+                self.cancel_timer("progress");
                 self.release(self.state.attempt);
             }
             Phase::Backoff => self.cancel_timer("backoff"),
@@ -143,6 +177,8 @@ impl<'a> Draft<'a> {
                 effect: effect.clone(),
                 step: EffectStep::Ambiguous,
                 detail: detail.to_owned(),
+                key: None,
+                result: serde_json::Value::Null,
             });
         }
         open.into_iter().next()
@@ -151,6 +187,7 @@ impl<'a> Draft<'a> {
     /// Comes to an end: leaves the queue or the worker, tells the parent.
     pub(super) fn end(&mut self, event: Event) {
         self.leave_phase();
+        budget::close(self);
         self.emit(event);
         self.tell_dead_letters();
         if self.submission().deadline.is_some() {

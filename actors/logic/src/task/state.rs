@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use bus_schemas::commands::task::{Failure, Plan, Submit};
+use bus_schemas::commands::task::{Failure, Plan, Policy, Submit};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::{Artifact, EffectStep, FailureClass};
-use bus_schemas::views::task::TaskState;
+use bus_schemas::settings::Duration;
+use bus_schemas::views::task::{Exceeded, TaskState};
 use bus_schemas::{Key, Revision, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
 
+use super::account::{Account, Held};
 use crate::deadletter::TASK_CALLER;
 
 /// A task; without `submission` it was never submitted.
@@ -39,6 +41,10 @@ pub struct State {
     pub worker: Option<String>,
     /// The question it waits with.
     pub question: Option<String>,
+    /// Whom it asks; empty for anybody.
+    pub asks: SmolStr,
+    /// The effect that the question is about.
+    pub asked_effect: Option<String>,
     /// The answers so far, for the next job.
     pub answers: Vec<Value>,
     /// The effect ledger.
@@ -59,6 +65,16 @@ pub struct State {
     pub result: Value,
     /// Why it, or its last attempt, failed.
     pub failure: Option<Failure>,
+    /// What the settings say of it.
+    pub policy: Policy,
+    /// The budget of the tree, in its root.
+    pub account: Option<Account>,
+    /// When the pause before the next attempt ends, and how long it is.
+    pub backoff_until: Timestamp,
+    /// The last pause: some of the next ones follow from it.
+    pub backoff: Duration,
+    /// Since when it waits for what it waits for, as far as its events say.
+    pub since: Timestamp,
     /// When it was submitted.
     pub submitted_at: Timestamp,
     /// The last time that an event told.
@@ -91,7 +107,7 @@ pub enum Phase {
 }
 
 /// One side effect in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
     /// The attempt that told last.
     pub attempt: u32,
@@ -99,6 +115,10 @@ pub struct Effect {
     pub step: EffectStep,
     /// What it does, or how it ended.
     pub detail: String,
+    /// The idempotency key that the tool was given.
+    pub key: Option<SmolStr>,
+    /// What it gave.
+    pub result: Value,
 }
 
 /// One started step.
@@ -125,6 +145,15 @@ impl State {
     pub(super) fn open_effects(&self) -> impl Iterator<Item = (&String, &Effect)> {
         self.effects.iter().filter(|(_, effect)| effect.step == EffectStep::Started)
     }
+    /// An effect of which nobody knows how it ended.
+    pub(super) fn unsettled_effect(&self) -> Option<(&String, &Effect)> {
+        self.effects.iter().find(|(_, effect)| effect.step == EffectStep::Ambiguous)
+    }
+    /// The state as readers see it: a tree that is paused for its budget waits for an answer.
+    pub fn shown(&self) -> TaskState {
+        let exceeded = self.account.as_ref().is_some_and(|account| account.exceeded.is_some());
+        if exceeded && !self.status.is_final() { TaskState::InputRequired } else { self.status }
+    }
     /// Whether nothing new may begin: it is being canceled or given up.
     pub(super) fn is_stopping(&self) -> bool {
         self.cancel.is_some() || self.failing.is_some() || self.broken.is_some()
@@ -142,8 +171,15 @@ impl State {
     fn end(&mut self, status: TaskState, at: Option<Timestamp>) {
         self.status = status;
         self.phase = Phase::Done;
-        self.question = None;
+        self.clear_question();
+        if let Some(account) = &mut self.account {
+            account.exceeded = None;
+        }
         self.updated_at = at.unwrap_or(self.updated_at);
+        self.since = self.updated_at;
+    }
+    fn clear_question(&mut self) {
+        (self.question, self.asked_effect, self.asks) = (None, None, SmolStr::default());
     }
     fn wait(&mut self, phase: Phase, status: TaskState) {
         self.phase = phase;
@@ -158,8 +194,11 @@ pub(super) fn fold(state: &mut State, event: &Event) {
     state.revision = state.revision.next();
     match event {
         Event::Submitted { submission, at } => {
+            if submission.parent.is_none() {
+                state.account = submission.budget.clone().map(Account::of);
+            }
             state.submission = Some(submission.clone());
-            (state.submitted_at, state.updated_at) = (*at, *at);
+            (state.submitted_at, state.updated_at, state.since) = (*at, *at, *at);
         }
         Event::Planned { .. } | Event::ChildStarted { .. } | Event::ChildSettled { .. } => {
             fold_plan(state, event)
@@ -184,7 +223,14 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         | Event::AttemptWithdrawn { .. }
         | Event::BackoffStarted { .. }
         | Event::InputRequired { .. }
-        | Event::InputProvided { .. } => fold_attempt(state, event),
+        | Event::InputProvided { .. }
+        | Event::PolicySet { .. } => fold_attempt(state, event),
+        Event::BudgetSet { .. }
+        | Event::Reserved { .. }
+        | Event::Settled { .. }
+        | Event::JobCounted { .. }
+        | Event::BudgetExceeded { .. }
+        | Event::BudgetExtended { .. } => fold_budget(state, event),
     }
 }
 
@@ -192,7 +238,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
 fn fold_attempt(state: &mut State, event: &Event) {
     match event {
         Event::Queued { attempt, at } => {
-            (state.attempt, state.updated_at) = (*attempt, *at);
+            (state.attempt, state.updated_at, state.since) = (*attempt, *at, *at);
             state.wait(Phase::Queued, TaskState::Submitted);
         }
         Event::JobIssued { agent, at, .. } => {
@@ -203,12 +249,21 @@ fn fold_attempt(state: &mut State, event: &Event) {
         Event::JobStarted { worker, at, .. } => {
             state.phase = Phase::Running;
             state.worker = Some(worker.clone());
-            state.updated_at = *at;
+            (state.updated_at, state.since) = (*at, *at);
         }
-        Event::EffectRecorded { attempt, effect, step, detail } => {
-            let entry = Effect { attempt: *attempt, step: *step, detail: detail.clone() };
+        Event::EffectRecorded { attempt, effect, step, detail, key, result } => {
+            let former = state.effects.remove(effect);
+            let key = key.clone().or_else(|| former.and_then(|former| former.key));
+            let entry = Effect {
+                attempt: *attempt,
+                step: *step,
+                detail: detail.clone(),
+                key,
+                result: result.clone(),
+            };
             state.effects.insert(effect.clone(), entry);
         }
+        Event::PolicySet { policy } => state.policy = policy.clone(),
         Event::AttemptFailed { attempt, failure } => {
             state.failures = state.failures.saturating_add(1);
             state.failed_attempt = *attempt;
@@ -217,15 +272,48 @@ fn fold_attempt(state: &mut State, event: &Event) {
                 state.failing = Some(failure.clone());
             }
         }
-        Event::BackoffStarted { .. } => state.wait(Phase::Backoff, TaskState::Submitted),
-        Event::InputRequired { prompt, authorization, .. } => {
+        Event::BackoffStarted { until, at, .. } => {
+            state.backoff = Duration::from_ms(until.0.saturating_sub(at.0));
+            (state.backoff_until, state.since) = (*until, *at);
+            state.wait(Phase::Backoff, TaskState::Submitted);
+        }
+        Event::InputRequired { prompt, authorization, effect, asks, at, .. } => {
             let status = if *authorization { TaskState::AuthRequired } else { TaskState::InputRequired };
             state.wait(Phase::Answer, status);
             state.question = Some(prompt.clone());
+            (state.asked_effect, state.asks, state.since) = (effect.clone(), asks.clone(), *at);
         }
         Event::InputProvided { answer, .. } => {
-            state.question = None;
-            state.answers.push(answer.clone());
+            // What became of an effect is for the ledger, not for the agent.
+            if state.asked_effect.is_none() {
+                state.answers.push(answer.clone());
+            }
+            state.clear_question();
+        }
+        _ => {}
+    }
+}
+
+/// The events of the budget of a tree.
+fn fold_budget(state: &mut State, event: &Event) {
+    if let Event::BudgetSet { budget } = event {
+        state.account = Some(Account::of(budget.clone()));
+    }
+    let Some(account) = &mut state.account else { return };
+    match event {
+        Event::Reserved { reservation, task, amount, until } => {
+            let held = Held { task: task.clone(), amount: *amount, until: *until };
+            account.reserved.insert(reservation.clone(), held);
+        }
+        Event::Settled { reservation, used, .. } => account.settle(reservation, *used),
+        Event::JobCounted { .. } => account.used.jobs = account.used.jobs.saturating_add(1),
+        Event::BudgetExceeded { dimension, question, asks, at } => {
+            let (question, asks) = (question.clone(), asks.clone());
+            account.exceeded = Some(Exceeded { dimension: *dimension, question, asks, at: *at });
+        }
+        Event::BudgetExtended { budget, .. } => {
+            account.limits = budget.clone();
+            account.exceeded = None;
         }
         _ => {}
     }

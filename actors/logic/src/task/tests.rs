@@ -1,7 +1,9 @@
 //! Given, when, then for `task`: helpers here, cases by topic.
 
 mod attempts;
+mod budget;
 mod ends;
+mod explain;
 mod plans;
 mod properties;
 mod submit;
@@ -94,11 +96,25 @@ fn canceled() -> Event {
 }
 
 fn effect(attempt: u32, step: EffectStep) -> Command {
-    Command::RecordEffect { attempt, effect: "push".into(), step, detail: String::new() }
+    Command::RecordEffect {
+        attempt,
+        effect: "push".into(),
+        step,
+        detail: String::new(),
+        key: None,
+        result: Value::Null,
+    }
 }
 
 fn effect_recorded(attempt: u32, step: EffectStep) -> Event {
-    Event::EffectRecorded { attempt, effect: "push".into(), step, detail: String::new() }
+    Event::EffectRecorded {
+        attempt,
+        effect: "push".into(),
+        step,
+        detail: String::new(),
+        key: None,
+        result: Value::Null,
+    }
 }
 
 fn artifact(name: &str, step: &str) -> Artifact {

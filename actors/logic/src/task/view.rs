@@ -9,7 +9,7 @@ use super::State;
 pub fn view(state: &State, key: &Key) -> Option<Task> {
     let submission = state.submission.as_ref()?;
     let steps = state.plan.iter().flat_map(|plan| &plan.steps);
-    Some(Task {
+    let task = Task {
         id: key.clone(),
         state: state.status,
         goal: submission.goal.clone(),
@@ -31,6 +31,8 @@ pub fn view(state: &State, key: &Key) -> Option<Task> {
         artifacts: state.artifacts.clone(),
         result: state.result.clone(),
         failure: state.failure.clone(),
+        budget: state.account.as_ref().map(|account| account.view()),
         revision: state.revision,
-    })
+    };
+    Some(task.shown())
 }

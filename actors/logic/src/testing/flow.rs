@@ -2,8 +2,9 @@
 //! comes to its end, no slot and no timer is left behind, and replay gives the same world.
 
 use bus_schemas::commands::broker;
-use bus_schemas::commands::task::{Command, Plan, PlanStep, Submit};
+use bus_schemas::commands::task::{Command, Plan, PlanStep, Submit, Usage};
 use bus_schemas::jobs::{EffectStep, FailureClass, Job};
+use bus_schemas::settings::Budget;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -64,6 +65,10 @@ fn plan() -> Plan {
 fn work(world: &mut World, job: &Job, deed: Deed) {
     let (task, attempt) = (job.task.to_string(), job.attempt);
     let refusals = world.refusals.len();
+    if job.metered && !spend(world, job, &deed) {
+        let reason = "the budget is used up".to_owned();
+        return world.tell(&task, &Command::Withdraw { attempt, reason });
+    }
     world.tell(&task, &Command::StartJob { attempt, worker: "w1".into() });
     if world.refusals.len() > refusals {
         return;
@@ -77,6 +82,16 @@ fn work(world: &mut World, job: &Job, deed: Deed) {
         dependency: None,
     };
     let complete = |plan| Command::CompleteJob { attempt, artifacts: vec![], result: json!(task), plan };
+    for past in job.effects.iter().filter(|past| past.step == EffectStep::Ambiguous) {
+        if matches!(deed, Deed::FailPermanent | Deed::BreakOff) {
+            let code = "effect-unknown".to_owned();
+            let Command::FailJob { message, .. } = fail(FailureClass::Ambiguous) else { return };
+            let (class, hint, dependency) = (FailureClass::Ambiguous, None, None);
+            return world.tell(&task, &Command::FailJob { attempt, class, code, message, hint, dependency });
+        }
+        let step = if matches!(deed, Deed::Complete) { EffectStep::Completed } else { EffectStep::Failed };
+        world.tell(&task, &record(attempt, past.effect.to_string(), step));
+    }
     match deed {
         Deed::Plan if job.task.key.as_str().len() < 4 => world.tell(&task, &complete(Some(plan()))),
         Deed::Complete | Deed::Plan => world.tell(&task, &complete(None)),
@@ -86,7 +101,7 @@ fn work(world: &mut World, job: &Job, deed: Deed) {
         Deed::BreakOffInEffect => {
             for step in [EffectStep::Intended, EffectStep::Started] {
                 let effect = format!("push {attempt}");
-                world.tell(&task, &Command::RecordEffect { attempt, effect, step, detail: String::new() });
+                world.tell(&task, &record(attempt, effect, step));
             }
         }
         Deed::Ask => {
@@ -103,12 +118,54 @@ fn work(world: &mut World, job: &Job, deed: Deed) {
     }
 }
 
-/// Lets workers work and time pass until nothing is under way.
+fn record(attempt: u32, effect: String, step: EffectStep) -> Command {
+    Command::RecordEffect { attempt, effect, step, detail: String::new(), key: None, result: json!(null) }
+}
+
+/// Reserves a call, and settles it unless the worker breaks off; false where the budget says no.
+fn spend(world: &mut World, job: &Job, deed: &Deed) -> bool {
+    let root = format!("task/{}", job.task.key.root());
+    let reservation: smol_str::SmolStr = format!("{}/{}", job.task.key, job.attempt).into();
+    let amount = Usage { tokens: 400, ..Usage::default() };
+    let (task, lease_ms) = (job.task.key.clone(), 60_000);
+    world.tell(&root, &Command::Reserve { reservation: reservation.clone(), task, amount, lease_ms });
+    let account = world.state(&root)["account"].clone();
+    let granted = account["reserved"].get(reservation.as_str()).is_some();
+    if granted && !matches!(deed, Deed::BreakOff | Deed::BreakOffInEffect) {
+        let used = Usage { tokens: 300, ..Usage::default() };
+        world.tell(&root, &Command::Settle { reservation, used });
+    }
+    let account = world.state(&root)["account"].clone();
+    let [used, limit] = [&account["used"], &account["limits"]].map(|of| of["tokens"].as_u64().unwrap_or(0));
+    assert!(used <= limit, "{used} tokens are used of {limit}");
+    let [used, limit] = [&account["used"], &account["limits"]].map(|of| of["jobs"].as_u64().unwrap_or(0));
+    assert!(used <= limit, "{used} jobs are used of {limit}");
+    granted
+}
+
+/// Answers every question; false when there is none.
+fn answer(world: &mut World) -> bool {
+    let tasks: Vec<_> = world.addresses().filter(|entity| entity.kind.as_str() == "task").cloned().collect();
+    let mut answered = false;
+    for task in tasks {
+        let task = task.to_string();
+        let state = world.state(&task);
+        let exceeded = !state["account"]["exceeded"].is_null();
+        if exceeded || state["phase"] == json!("answer") {
+            let answer = if exceeded { json!(1_000) } else { json!("not done") };
+            world.tell(&task, &Command::ProvideInput { answer, by: "ann".into() });
+            answered = true;
+        }
+    }
+    answered
+}
+
+/// Lets workers work, people answer and time pass until nothing is under way.
 fn run(world: &mut World, deeds: &mut impl Iterator<Item = Deed>) {
     loop {
         match world.jobs.pop_front() {
             Some(job) => work(world, &job, deeds.next().unwrap_or(Deed::Complete)),
-            None if !world.fire_next_timer() => break,
+            None if !world.fire_next_timer() && !answer(world) => break,
             None => {}
         }
     }
@@ -140,6 +197,7 @@ proptest! {
         capacity in 1..4u32,
         planned in any::<bool>(),
         deadline_ms in proptest::option::weighted(0.3, 1_000..200_000u64),
+        budget in proptest::option::weighted(0.4, (400..3_000u64, 1..12u64)),
     ) {
         let mut world = World::new();
         let (agent, skills) = (key("coder"), vec!["plan".into()]);
@@ -148,6 +206,7 @@ proptest! {
         let submission = Submit {
             plan: planned.then(plan),
             deadline: deadline_ms.map(|later| world.now.plus_ms(later)),
+            budget: budget.map(|(tokens, jobs)| Budget { tokens: Some(tokens), jobs: Some(jobs), ..Budget::default() }),
             ..Submit::new("a goal")
         };
         world.tell("task/t", &Command::Submit(submission));

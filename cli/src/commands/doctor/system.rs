@@ -194,6 +194,19 @@ async fn owners(bus: &Bus) -> Check {
     if orphans.is_empty() {
         return Check::ok("lease", format!("{} partitions: {}", leases.holders.len(), held.join(", ")));
     }
+    let mut left =
+        leases.presences.iter().flat_map(|(host, said)| said.leaves.iter().map(move |left| (host, left)));
+    if let Some((host, (partition, reason))) = left.find(|(_, (of, _))| !leases.holders.contains_key(of)) {
+        let what = format!(
+            "nobody owns partitions {}: {host} can not read {partition}: {reason}",
+            orphans.join(", ")
+        );
+        return Check::fail(
+            "lease",
+            what,
+            "start a host with the newer program: see docs/errors/program-outdated.md",
+        );
+    }
     let fix = "start a host (`orrery up`); after a host was killed this takes 4 seconds";
     Check::fail("lease", format!("nobody owns partitions {}", orphans.join(", ")), fix)
 }

@@ -19,7 +19,9 @@ use crate::session::Session;
 /// Decides again what a directory has, with this program.
 pub async fn check(config: &Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
     let Some(directory) = arguments.against().map(Path::to_path_buf) else {
-        return Err(Failure::new("directory-not-found", "no directory was named").exit(exit::USAGE));
+        return Err(Failure::new("directory-not-found", "no directory was named")
+            .next("name what `orrery backup` wrote with `--against DIR`")
+            .exit(exit::USAGE));
     };
     let copy = tempfile::tempdir().map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
     let private = Config {
@@ -38,7 +40,7 @@ pub async fn check(config: &Config, arguments: Arguments, output: Output) -> Res
         true => backup(&private, &directory, output).await?,
         false => store(private, &directory, &copy).await?,
     };
-    let decided = run(&session, arguments, output).await;
+    let decided = session.unless_interrupted(run(&session, arguments, output)).await;
     session.close().await;
     decided
 }
@@ -48,7 +50,8 @@ async fn backup(config: &Config, directory: &Path, output: Output) -> Result<Ses
     let manifest = Manifest::read(directory)?;
     restore::check_files(&manifest, directory, output)?;
     let session = restore::open(&restore::configured(config, &manifest)?).await?;
-    match restore::streams(&session.bus, &manifest, directory, output).await {
+    let restored = restore::streams(&session.bus, &manifest, directory, output);
+    match session.unless_interrupted(restored).await {
         Ok(()) => Ok(session),
         Err(failure) => {
             session.close().await;

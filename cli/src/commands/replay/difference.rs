@@ -38,13 +38,29 @@ pub enum Change {
 }
 
 impl Change {
-    /// For people: one line.
+    /// For people: one line; for a state where there was none one for each field that says something.
     pub fn text(&self) -> String {
         match self {
+            Self::Add { path, value: Value::Object(fields) } if path.is_empty() => {
+                let line =
+                    |(name, value): (&String, &Value)| format!("+ /{}: {}", escaped(name), short(value));
+                let said = fields.iter().filter(|(_, value)| !is_empty(value)).map(line);
+                said.collect::<Vec<_>>().join("\n  ")
+            }
             Self::Add { path, value } => format!("+ {path}: {}", short(value)),
             Self::Remove { path, was } => format!("- {path}: {}", short(was)),
             Self::Replace { path, was, value } => format!("~ {path}: {} → {}", short(was), short(value)),
         }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -116,5 +132,13 @@ mod tests {
             ["~ /a: 1 → 2", "~ /b/c~1d/1: 2 → 5", "- /b/c~1d/2: 3", "- /gone: true", "+ /new: null"]
         );
         assert!(between(&after, &after).is_empty());
+    }
+
+    #[test]
+    fn what_begins_is_shown_field_by_field() {
+        let after = json!({"goal": "x", "attempt": 0, "agent": null, "answers": [], "effects": {}});
+        let begun = between(&Value::Null, &after);
+        assert_eq!(begun, [Change::Add { path: String::new(), value: after }]);
+        assert_eq!(begun[0].text(), "+ /attempt: 0\n  + /goal: \"x\"");
     }
 }

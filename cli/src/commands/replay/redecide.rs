@@ -157,7 +157,8 @@ impl<'a> Again<'a> {
     fn was_decided(&self, turn: &Turn) -> bool {
         let unreadable = turn.dead.as_ref().is_some_and(|dead| dead.subject.is_some());
         let ours = turn.entity.partition(self.partitions) == self.state.partition;
-        let runtimes = [code::ENTITY_STOPPED, code::ENTITY_QUARANTINED, code::ID_REUSED];
+        let runtimes =
+            [code::ENTITY_STOPPED, code::ENTITY_QUARANTINED, code::ID_REUSED, code::CHAOS_NOT_ALLOWED];
         let refused = turn.refusal.as_ref().is_some_and(|refusal| runtimes.contains(&refusal.code.as_str()));
         ours && !unreadable && !refused && self.registry.knows(&turn.entity.kind)
     }

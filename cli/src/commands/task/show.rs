@@ -1,30 +1,31 @@
 //! `orrery task show`: a task with everything below it, and what it waits for.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::Duration;
 
-use bus_schemas::events::task::Event;
-use bus_schemas::views::task::{Task, TaskState};
-use bus_schemas::{EntityAddress, Key, Kind, Revision, upcast};
+use bus_schemas::views::task::{Task, WaitsFor};
+use bus_schemas::{Key, Revision};
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Page, one_line};
+use super::{Page, budget, one_line, why};
 use crate::called;
-use crate::commands::agents::{self, Agents};
 use crate::failure::{Failure, exit};
 use crate::gateway::{query, read, until_shown, view};
 use crate::output::Show;
-use crate::progress::word;
+use crate::progress::{now, word};
 use crate::session::Session;
+
+/// How long the tasks may take to say what they wait for.
+const WHY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A task with everything below it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Tree {
     /// The task.
     pub task: Task,
-    /// What must happen next, for people; none when it has ended.
+    /// What it waits for, as a sentence for people; none when it has ended, and where no host answers.
     pub waits_for: Option<String>,
     /// From its submission to its last change, or until now when it has not ended, in seconds.
     pub seconds: f64,
@@ -45,10 +46,11 @@ impl Show for Tree {
             let agent = task.agent.as_ref().map(|agent| format!(" by {agent}")).unwrap_or_default();
             lines.push(format!("  attempt   {}{agent}", task.attempt));
         }
-        lines.extend(self.waits_for.iter().map(|waits_for| format!("  waits for {waits_for}")));
+        lines.extend(task.budget.iter().flat_map(budget::lines).map(|line| format!("  budget    {line}")));
+        lines.extend(self.waits_for.iter().map(|waits_for| format!("  waits     {}", one_line(waits_for))));
         if let Some(question) = &task.question {
             lines.push(format!("  question  {}", one_line(question)));
-            let command = format!("  answer it with `orrery task input {} ANSWER`", task.id);
+            let command = format!("  answer it with `orrery task answer {} ANSWER`", task.id);
             lines.push(called::advice(&command));
         }
         if let Some(failure) = &task.failure {
@@ -71,7 +73,7 @@ impl Tree {
         let (task, seconds, indent) = (&self.task, self.seconds, depth * 2);
         let (step, state) = (step(&task.id), word(task.state));
         let more = match (&self.waits_for, &task.failure, &task.agent) {
-            (Some(waits_for), ..) => format!("waits for {waits_for}"),
+            (Some(waits_for), ..) => one_line(waits_for),
             (None, Some(failure), _) => format!("{}: {}", failure.code, one_line(&failure.message)),
             (None, None, Some(agent)) => agent.to_string(),
             (None, None, None) => String::new(),
@@ -90,11 +92,19 @@ fn step(key: &Key) -> &str {
 /// Reads a tree.
 pub(super) async fn tree(session: &Session, key: &Key) -> Result<Tree, Failure> {
     let task = one(session, key).await?;
-    let agents = match task.state.is_final() {
-        true => None,
-        false => Some(read(view(session, "/v1/agents").await?)?),
+    let waits = match task.state.is_final() {
+        true => BTreeMap::new(),
+        false => waits(session, key).await,
     };
-    Reader { session, agents }.tree(task).await
+    Reader { session, waits }.tree(task).await
+}
+
+/// What the open tasks of a tree wait for, as they say themselves. What is shown is of use without it
+/// too, where no host answers.
+async fn waits(session: &Session, key: &Key) -> BTreeMap<Key, String> {
+    let Ok(waits) = why::of(&session.bus, key, WHY_PATIENCE).await else { return BTreeMap::new() };
+    let open = waits.all().into_iter().filter(|waits| waits.waits_for != WaitsFor::Nothing);
+    open.map(|waits| (waits.task.clone(), waits.sentence())).collect()
 }
 
 /// Reads a task alone.
@@ -115,8 +125,8 @@ pub(super) async fn until_shown_at(session: &Session, key: &Key, revision: Revis
 
 struct Reader<'a> {
     session: &'a Session,
-    /// Read where somebody may wait for one of them.
-    agents: Option<Agents>,
+    /// What each open task waits for.
+    waits: BTreeMap<Key, String>,
 }
 
 impl Reader<'_> {
@@ -127,7 +137,7 @@ impl Reader<'_> {
             for child in self.children(&task).await? {
                 children.push(self.tree(child).await?);
             }
-            let waits_for = self.waits_for(&task, &children).await?;
+            let waits_for = self.waits.get(&task.id).cloned();
             Ok(Tree { seconds: seconds(&task), task, waits_for, children })
         })
     }
@@ -159,47 +169,9 @@ impl Reader<'_> {
         }
         Ok(children)
     }
-
-    /// What a task waits for: its children, an answer, or what its last event says.
-    async fn waits_for(&self, task: &Task, children: &[Tree]) -> Result<Option<String>, Failure> {
-        if task.state.is_final() {
-            return Ok(None);
-        }
-        let open = children.iter().filter(|child| !child.task.state.is_final());
-        let open: Vec<String> = open.map(|child| format!("step {}", step(&child.task.id))).collect();
-        if !open.is_empty() {
-            return Ok(Some(open.join(", ")));
-        }
-        if matches!(task.state, TaskState::InputRequired | TaskState::AuthRequired) {
-            return Ok(Some("an answer".to_owned()));
-        }
-        let entity = EntityAddress::new(Kind::from_static("task"), task.id.clone());
-        let before = Revision(task.revision.0.saturating_sub(1));
-        let Some(last) = self.session.bus.history(&entity, before, 0).await?.pop() else { return Ok(None) };
-        let body = upcast::read::<Event>(&last.event.event_type, last.event.schema, &last.event.body);
-        Ok(match body {
-            Ok(Event::Queued { .. }) => Some(self.for_an_agent(task)),
-            Ok(Event::BackoffStarted { attempt, until }) => {
-                Some(format!("attempt {attempt}, which begins at {}", until.to_rfc3339()))
-            }
-            Ok(Event::JobIssued { agent, .. }) => Some(format!("agent {agent} to begin")),
-            Ok(Event::JobStarted { worker, .. }) => Some(format!("worker {worker} to end")),
-            Ok(Event::CancelRequested { .. }) => Some("its work to stop".to_owned()),
-            // What else can be last is followed at once, or is of a later version.
-            _ => None,
-        })
-    }
-
-    fn for_an_agent(&self, task: &Task) -> String {
-        let agents = self.agents.as_ref().map_or(&[][..], |agents| &agents.agents);
-        let can = |agent: &agents::Agent| agent.serves(&task.skill, &task.lane);
-        super::waiting::an_agent(&task.skill, &task.lane, agents.iter().any(can))
-    }
 }
 
 fn seconds(task: &Task) -> f64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-    let now = u64::try_from(now).unwrap_or(u64::MAX);
-    let until = if task.state.is_final() { task.updated_at.0 } else { now };
+    let until = if task.state.is_final() { task.updated_at.0 } else { now().0 };
     until.saturating_sub(task.submitted_at.0) as f64 / 1000.0
 }

@@ -6,7 +6,7 @@ use bus_schemas::commands::task::{Command, Plan, Submit};
 use bus_schemas::{Key, Timestamp};
 use serde_json::Value;
 
-use super::{Told, show, watch};
+use super::{Told, budget, show, watch};
 use crate::failure::{Failure, exit};
 use crate::output::Output;
 use crate::session::Session;
@@ -44,15 +44,17 @@ pub(in crate::commands) struct Options {
     /// The broker's lane
     #[arg(long, default_value = "default")]
     lane: String,
-    /// How often it is tried, 1 to 100
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    attempts: u32,
+    /// How often it is tried, 1 to 100 [default: as the settings say for its skill, 3 unless changed]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    attempts: Option<u32>,
     /// What the agent needs to know beside the goal: JSON
     #[arg(long, value_name = "JSON", value_parser = json)]
     input: Option<Value>,
     /// A plan made by you: a file with JSON `{"steps": […]}`
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
+    #[command(flatten)]
+    budget: budget::Flags,
 }
 
 /// Reads a time from the command line.
@@ -91,6 +93,7 @@ impl Options {
             input: self.input.unwrap_or_default(),
             plan: self.plan.map(read_plan).transpose()?,
             attempts_max: self.attempts,
+            budget: self.budget.given(),
             ..Submit::new(goal)
         })
     }

@@ -101,7 +101,9 @@ pub(super) async fn to_its_end(session: &Session, id: &str, output: Output) -> R
         end = follow(&session.bus, &task, &mut progress) => end,
         () = interrupted() => {
             progress.end();
-            return Err(Failure::new("interrupted", format!("task {id} goes on")).exit(exit::INTERRUPTED));
+            return Err(Failure::new("interrupted", format!("task {id} goes on"))
+                .next(format!("`orrery task watch {id}` shows it again, `orrery task cancel {id}` ends it"))
+                .exit(exit::INTERRUPTED));
         }
     };
     progress.end();

@@ -39,6 +39,7 @@ fn a_problem_has_its_type_its_code_and_when_to_try_again() {
     let problem = ProblemView::from(Problem::new("task-not-found", "there is no task `x`"));
     assert_eq!(problem.kind, "/errors/task-not-found");
     assert_eq!(problem.title, "task not found");
+    assert_eq!(problem.hint.as_deref(), Some("`/errors/task-not-found` says what to do"));
 }
 
 #[test]

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::budget::{AccountView, BudgetView};
+
 /// A goal with its bounds.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +39,8 @@ pub struct NewTask {
     /// How often it is tried. Default: 3.
     #[schema(minimum = 1, maximum = 100)]
     pub attempts_max: Option<u32>,
+    /// What it and everything below it may use. Default: as the settings say.
+    pub budget: Option<BudgetView>,
 }
 
 /// Child tasks as a directed acyclic graph.
@@ -183,6 +187,10 @@ pub struct TaskView {
     pub result: Value,
     /// Why it, or its last attempt, failed.
     pub failure: Option<FailureView>,
+    /// What it and everything below it may use, and has used; absent for a child, and for a tree without
+    /// bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<AccountView>,
     /// How many events it has.
     pub revision: u64,
 }
@@ -252,6 +260,7 @@ impl From<Task> for TaskView {
             artifacts: task.artifacts.into_iter().map(Into::into).collect(),
             result: task.result,
             failure: task.failure.map(Into::into),
+            budget: task.budget.map(Into::into),
             revision: task.revision.0,
         }
     }

@@ -92,7 +92,8 @@ fn submission(body: NewTask) -> Result<Submit, Problem> {
     submission.skill = body.skill.map_or(submission.skill, Into::into);
     submission.input = body.input;
     submission.plan = body.plan.map(Into::into);
-    submission.attempts_max = body.attempts_max.unwrap_or(submission.attempts_max);
+    submission.attempts_max = body.attempts_max;
+    submission.budget = body.budget.map(Into::into);
     submission.deadline = match body.deadline_ms {
         Some(0) => return Err(Problem::new(code::INVALID_BODY, "`deadline_ms` must be at least 1")),
         Some(milliseconds) => Some(now().plus_ms(milliseconds)),

@@ -170,12 +170,15 @@ fn notes(node: Node<'_>, text: &str, notes: &mut Vec<(Marker, u64, String)>) {
     }
 }
 
-/// The first marker that stands as a word of its own in a line, with the text from it on.
+/// The first marker that stands as a word of its own in a line, with the text from it on. Who puts it
+/// in quotation marks speaks of it.
 fn marker_in(line: &str) -> Option<(Marker, &str)> {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let found = Marker::ALL.into_iter().filter_map(|marker| {
         let (start, _) = line.match_indices(marker.word()).find(|(start, found)| {
-            !line[..*start].ends_with(word) && !line[start + found.len()..].starts_with(word)
+            let before = &line[..*start];
+            let quoted = before.ends_with(['`', '"']);
+            !quoted && !before.ends_with(word) && !line[start + found.len()..].starts_with(word)
         })?;
         Some((start, marker))
     });
@@ -192,5 +195,6 @@ mod tests {
         assert_eq!(marker_in("// TODO(x): y"), Some((Marker::Todo, "TODO(x): y")));
         assert_eq!(marker_in("# é HACK then FIXME"), Some((Marker::Hack, "HACK then FIXME")));
         assert_eq!(marker_in("// TODOS and XXXL and my_HACK"), None);
+        assert_eq!(marker_in("// such as `TODO(x)` or \"FIXME\""), None);
     }
 }

@@ -20,6 +20,8 @@ fn job() -> Job {
         answers: Vec::new(),
         deadline: None,
         lease_ms: 30_000,
+        effects: Vec::new(),
+        metered: false,
         correlation: CommandId::from_text("c"),
     }
 }

@@ -3,23 +3,22 @@
 use actors_core::{Context, Decision, Key, Refusal};
 use bus_schemas::commands::broker;
 use bus_schemas::commands::deadletter;
-use bus_schemas::commands::task::{Command, Failure, Plan};
+use bus_schemas::commands::task::{Command, Failure, Plan, Policy};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::{Artifact, FailureClass};
+use bus_schemas::settings::{Backoff, Duration};
 use bus_schemas::views::task::TaskState;
 use serde_json::Value;
 
 use super::super::check;
 use super::super::draft::dead_letter_key;
 use super::super::state::{Phase, State};
-use super::{Draft, check_current, children, was_completed};
+use super::{Draft, budget, check_current, children, input, was_completed};
 
 /// What one task may bring out: parents repeat the artifacts of their children.
 pub(super) const ARTIFACTS_MAX: usize = 1_000;
-/// The pause before the second attempt.
-const BACKOFF_MS_MIN: u64 = 1_000;
-/// A longer pause would outlast most outages.
-const BACKOFF_MS_MAX: u64 = 60_000;
+/// What a worker says when its agent does not know what became of an effect.
+const EFFECT_UNKNOWN: &str = "effect-unknown";
 /// Pauses are spread by this many thousandths to both sides, so that attempts do not come in step.
 const JITTER_PER_MILLE: u32 = 200;
 
@@ -28,14 +27,19 @@ pub(super) fn assign(
     state: &State,
     agent: Key,
     attempt: u32,
+    policy: Option<Box<Policy>>,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
     let is_current = state.attempt == attempt;
     match state.phase {
         Phase::Queued if is_current => {
-            draft.emit(Event::JobIssued { attempt, agent: agent.clone(), at: context.now });
-            draft.issue_job(agent);
+            budget::apply_policy(&mut draft, policy);
+            if budget::root_may_begin(&mut draft, attempt) {
+                draft.emit(Event::JobIssued { attempt, agent: agent.clone(), at: context.now });
+                draft.issue_job(agent);
+                budget::tell_job(&mut draft, attempt);
+            }
         }
         // Said twice: the slot is in use.
         Phase::Issued | Phase::Running if is_current => {}
@@ -63,26 +67,58 @@ pub(super) fn start(
     if state.worker.is_none() {
         draft.emit(Event::JobStarted { attempt, worker, at: context.now });
     }
+    draft.await_progress();
     draft.await_worker();
     draft.done()
 }
 
 /// From a worker: still at it.
-pub(super) fn renew(state: &State, attempt: u32, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+pub(super) fn renew(
+    state: &State,
+    attempt: u32,
+    progressed: bool,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
     check_current(state, attempt, context)?;
     let mut draft = Draft::of(state, context);
     draft.await_worker();
+    if progressed && state.phase == Phase::Running {
+        draft.await_progress();
+    }
     draft.done()
 }
 
+/// What a worker did not say in time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Silence {
+    /// Anything.
+    Lease,
+    /// That it came further.
+    Progress,
+}
+
 /// Timer: the worker was silent for too long.
-pub(super) fn expire(state: &State, attempt: u32, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+pub(super) fn expire(
+    state: &State,
+    attempt: u32,
+    silence: Silence,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
     if check_current(state, attempt, context).is_ok() {
+        let (code, message) = match silence {
+            Silence::Lease => {
+                ("worker-silent", format!("the worker of attempt {attempt} was silent for too long"))
+            }
+            Silence::Progress => {
+                let limit = state.policy.retry.progress;
+                ("no-progress", format!("attempt {attempt} came no further within {limit}"))
+            }
+        };
         let failure = Failure {
             class: FailureClass::Transient,
-            code: "worker-silent".to_owned(),
-            message: format!("the worker of attempt {attempt} was silent for too long"),
+            code: code.to_owned(),
+            message,
             hint: None,
             dependency: None,
         };
@@ -202,25 +238,43 @@ fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
         FailureClass::Canceled => broker::Outcome::Withdrawn,
         FailureClass::Transient | FailureClass::Ambiguous | FailureClass::Poison => broker::Outcome::Failed,
     };
-    if let Some(effect) = draft.give_up_effects("the attempt ended before it was said how it ended") {
+    draft.give_up_effects("the attempt ended before it was said how it ended");
+    let is_left = may_try_again(draft);
+    if let Some((effect, _)) = draft.state.unsettled_effect() {
+        let effect = effect.clone();
         failure.class = FailureClass::Ambiguous;
-        failure.hint =
-            Some(format!("find out whether `{effect}` was done, record it as reconciled, then retry"));
+        failure.hint = Some(format!("find out whether `{effect}` was done, and answer the task's question"));
+        let is_unknown = failure.code == EFFECT_UNKNOWN;
+        draft.leave_phase();
+        draft.emit(Event::AttemptFailed { attempt, failure });
+        // Its agent is asked first, before it does anything else; then a person.
+        match is_left && !is_unknown {
+            true => draft.queue(attempt.saturating_add(1)),
+            false => input::ask_about_effect(draft),
+        }
+        return;
     }
-    let submission = draft.submission();
-    let in_time = submission.deadline.is_none_or(|deadline| now < deadline);
-    let attempts_left = draft.state.failures.saturating_add(1) < submission.attempts_max;
-    if failure.class == FailureClass::Transient && in_time && attempts_left {
+    if failure.class == FailureClass::Transient && is_left {
         draft.leave_phase();
         draft.emit(Event::AttemptFailed { attempt, failure });
         let until = now.plus_ms(backoff_ms(draft));
         let next = attempt.saturating_add(1);
-        draft.emit(Event::BackoffStarted { attempt: next, until });
+        draft.emit(Event::BackoffStarted { attempt: next, until, at: now });
         draft.set_timer("backoff", until, &Command::EndBackoff { attempt: next });
         return;
     }
     draft.emit(Event::AttemptFailed { attempt, failure: failure.clone() });
     fail_for_good(draft, failure);
+}
+
+/// Whether its bounds allow one more attempt.
+fn may_try_again(draft: &Draft<'_>) -> bool {
+    let (submission, retry, now) = (draft.submission(), &draft.state.policy.retry, draft.now());
+    let attempts = submission.attempts_max.unwrap_or(retry.attempts);
+    let is_late = |time: Duration| now >= draft.state.submitted_at.plus_ms(time.as_ms());
+    draft.state.failures.saturating_add(1) < attempts
+        && submission.deadline.is_none_or(|deadline| now < deadline)
+        && !retry.deadline.is_some_and(is_late)
 }
 
 /// A leaf fails, and people are to hear of it.
@@ -268,12 +322,15 @@ fn entry_class(class: FailureClass) -> &'static str {
     }
 }
 
-/// Twice as long for each failure, within bounds, with a jitter that replays alike.
+/// As long as the settings say, with a jitter that replays alike.
 fn backoff_ms(draft: &Draft<'_>) -> u64 {
-    let doublings = draft.state.failures.saturating_sub(1).min(16);
-    let pause = (BACKOFF_MS_MIN << doublings).min(BACKOFF_MS_MAX);
-    let id = draft.context.id("backoff", draft.state.attempt).0;
+    let (state, retry) = (&draft.state, &draft.state.policy.retry);
+    let id = draft.context.id("backoff", state.attempt).0;
     let seed = u32::from_be_bytes(id.as_bytes()[..4].try_into().expect("an id has 16 bytes"));
+    let pause = retry.pause(state.failures, state.backoff, seed.into()).as_ms();
+    if retry.backoff == Backoff::DecorrelatedJitter {
+        return pause;
+    }
     let per_mille = 1_000 - JITTER_PER_MILLE + seed % (2 * JITTER_PER_MILLE + 1);
     pause * u64::from(per_mille) / 1_000
 }

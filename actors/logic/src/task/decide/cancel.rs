@@ -1,6 +1,7 @@
 //! `cancel` and `expire-deadline`: a task and everything below it stops.
 
 use actors_core::{Context, Decision, Refusal};
+use bus_schemas::commands::task::Failure;
 use bus_schemas::events::task::Event;
 use bus_schemas::views::task::TaskState;
 
@@ -47,14 +48,18 @@ pub(super) fn expire_deadline(state: &State, context: &Context<'_>) -> Result<De
         draft.await_deadline();
         return draft.done();
     }
-    let failure = attempt::deadline_failure();
-    if state.plan.is_some() {
-        draft.emit(Event::AttemptFailed { attempt: state.attempt, failure });
-        children::stop_children(&mut draft, "the deadline has come");
-        children::conclude(&mut draft);
-    } else {
-        draft.give_up_effects("the deadline came while it was under way");
-        attempt::fail_for_good(&mut draft, failure);
-    }
+    give_up(&mut draft, attempt::deadline_failure(), "the deadline has come");
     draft.done()
+}
+
+/// The task, and everything below it, ends with a failure.
+pub(super) fn give_up(draft: &mut Draft<'_>, failure: Failure, reason: &str) {
+    if draft.state.plan.is_some() {
+        draft.emit(Event::AttemptFailed { attempt: draft.state.attempt, failure });
+        children::stop_children(draft, reason);
+        children::conclude(draft);
+    } else {
+        draft.give_up_effects(&format!("{reason} while it was under way"));
+        attempt::fail_for_good(draft, failure);
+    }
 }

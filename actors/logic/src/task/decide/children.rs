@@ -103,6 +103,12 @@ fn child_submission(draft: &Draft<'_>, step: &PlanStep) -> Submit {
         plan: None,
         deadline: submission.deadline,
         attempts_max: submission.attempts_max,
+        budget: draft
+            .state
+            .account
+            .as_ref()
+            .map(|account| account.limits.clone())
+            .or_else(|| submission.budget.clone()),
         parent: Some(draft.key().clone()),
         inputs,
     }

@@ -3,28 +3,49 @@
 use actors_core::{Context, Decision, Refusal};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::EffectStep;
+use serde_json::Value;
+use smol_str::SmolStr;
 
-use super::super::state::{Effect, State};
-use super::{Draft, check_current};
+use super::super::state::{Effect, Phase, State};
+use super::{Draft, check_current, input};
 
 /// A name, not a description.
 const EFFECT_BYTES_MAX: usize = 128;
 /// The ledger is part of the state; a task with more effects is several tasks.
 const EFFECTS_MAX: usize = 1_000;
 
+/// What one effect gave: larger results are artifacts.
+const RESULT_BYTES_MAX: usize = 16 * 1024;
+/// What all effects of a task gave: all of it goes into each later job.
+const RESULTS_BYTES_MAX: usize = 256 * 1024;
+/// An idempotency key: longer than any hash in hexadecimal digits.
+const KEY_BYTES_MAX: usize = 128;
+
 /// One step of one side effect.
+pub(super) struct Record {
+    pub(super) attempt: u32,
+    pub(super) effect: String,
+    pub(super) step: EffectStep,
+    pub(super) detail: String,
+    pub(super) key: Option<SmolStr>,
+    pub(super) result: Value,
+}
+
+/// Takes a step into the ledger.
 pub(super) fn record(
     state: &State,
-    attempt: u32,
-    effect: String,
-    step: EffectStep,
-    detail: String,
+    record: Record,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
+    let Record { attempt, effect, step, detail, key, mut result } = record;
     let known = state.effects.get(&effect);
     // Finding out comes after the attempt, and often after the task.
-    if step != EffectStep::Reconciled || attempt > state.attempt {
+    if !finds_out(known, step) || attempt > state.attempt {
         check_current(state, attempt, context)?;
+    }
+    if key.as_ref().is_some_and(|key| !(1..=KEY_BYTES_MAX).contains(&key.len())) {
+        let message = format!("an idempotency key must have 1 to {KEY_BYTES_MAX} bytes");
+        return Err(Refusal::new("invalid-effect", message));
     }
     if !(1..=EFFECT_BYTES_MAX).contains(&effect.len()) {
         return Err(Refusal::new(
@@ -41,22 +62,41 @@ pub(super) fn record(
     if !is_legal(known, attempt, step) {
         return Err(illegal(known, &effect, step));
     }
+    let kept: usize = state.effects.values().map(|effect| bytes(&effect.result)).sum();
+    let length = bytes(&result);
+    if length > RESULT_BYTES_MAX || kept + length > RESULTS_BYTES_MAX {
+        // It was done, and that is what matters: a later attempt is told that it was, without the result.
+        result = Value::Null;
+    }
     let mut draft = Draft::of(state, context);
-    draft.emit(Event::EffectRecorded { attempt, effect, step, detail });
+    let is_asked = state.phase == Phase::Answer && state.asked_effect.as_ref() == Some(&effect);
+    draft.emit(Event::EffectRecorded { attempt, effect, step, detail, key, result });
+    if is_asked && step != EffectStep::Ambiguous {
+        input::go_on(&mut draft);
+    }
     draft.done()
 }
 
-/// Which step may follow. A later attempt may intend again what is not done for sure; after
-/// an ambiguous end there is only one when a person retried the task.
+fn bytes(value: &Value) -> usize {
+    if value.is_null() { 0 } else { value.to_string().len() }
+}
+
+/// Whether this says of an effect of which nobody knew how it ended.
+fn finds_out(known: Option<&Effect>, step: EffectStep) -> bool {
+    use EffectStep::{Ambiguous, Completed, Failed, Reconciled};
+    matches!(step, Reconciled)
+        || known.is_some_and(|known| known.step == Ambiguous) && matches!(step, Completed | Failed)
+}
+
+/// Which step may follow. A later attempt may intend again what is not done for sure; after an
+/// ambiguous end somebody must find out first.
 fn is_legal(known: Option<&Effect>, attempt: u32, step: EffectStep) -> bool {
     use EffectStep::{Ambiguous, Completed, Failed, Intended, Reconciled, Started};
     let Some(known) = known else { return step == Intended };
     match (known.step, step) {
         (Intended, Started) | (Started, Completed | Failed | Ambiguous) => known.attempt == attempt,
-        (Failed | Reconciled | Ambiguous | Intended, Intended) => {
-            known.attempt < attempt || known.step == Failed
-        }
-        (Ambiguous, Reconciled) => true,
+        (Failed | Reconciled | Intended, Intended) => known.attempt < attempt || known.step != Intended,
+        (Ambiguous, Reconciled | Completed | Failed) => true,
         _ => false,
     }
 }
@@ -80,7 +120,7 @@ fn illegal(known: Option<&Effect>, effect: &str, step: EffectStep) -> Refusal {
     match known.step {
         EffectStep::Completed => refusal.hint("skip the effect: it was done"),
         EffectStep::Started => refusal.hint("say how it ended; if nobody knows, `ambiguous`"),
-        EffectStep::Ambiguous => refusal.hint("find out how it ended and record `reconciled`"),
+        EffectStep::Ambiguous => refusal.hint("find out how it ended and record `completed` or `failed`"),
         _ => refusal.hint("the order is intended, started, then completed, failed or ambiguous"),
     }
 }

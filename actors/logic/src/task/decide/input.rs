@@ -2,11 +2,13 @@
 
 use actors_core::{Context, Decision, Refusal};
 use bus_schemas::events::task::Event;
+use bus_schemas::jobs::EffectStep;
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::super::check::GOAL_BYTES_MAX;
 use super::super::state::{Phase, State};
-use super::{Draft, check_current};
+use super::{Draft, attempt, budget, check_current};
 
 /// All answers go into every later job; a longer dialogue is a conversation.
 const ANSWERS_MAX: usize = 100;
@@ -42,7 +44,8 @@ pub(super) fn require(
     }
     let mut draft = Draft::of(state, context);
     draft.leave_phase();
-    draft.emit(Event::InputRequired { attempt, prompt, authorization });
+    let (effect, asks, at) = (None, SmolStr::default(), context.now);
+    draft.emit(Event::InputRequired { attempt, prompt, authorization, effect, asks, at });
     draft.done()
 }
 
@@ -53,12 +56,80 @@ pub(super) fn provide(
     by: String,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
+    if let Some(exceeded) = state.account.as_ref().and_then(|account| account.exceeded.as_ref()) {
+        return budget::answer(state, exceeded.dimension, &answer, by, context);
+    }
     if state.phase != Phase::Answer {
         return Err(Refusal::new("no-question", format!("the task `{}` asks nothing", context.entity.key))
             .hint("read the task: its state says what it waits for"));
     }
     let mut draft = Draft::of(state, context);
-    draft.emit(Event::InputProvided { answer, by });
-    draft.queue(state.attempt.saturating_add(1));
+    match state.asked_effect.clone() {
+        None => {
+            draft.emit(Event::InputProvided { answer, by });
+            draft.queue(state.attempt.saturating_add(1));
+        }
+        Some(effect) => {
+            let found = read_found(&answer)?;
+            let detail = if by.is_empty() { "said by a person".to_owned() } else { format!("said by {by}") };
+            draft.emit(Event::InputProvided { answer, by });
+            found_out(&mut draft, effect, found, detail);
+        }
+    }
     draft.done_with_view()
+}
+
+/// What a person found out about an effect.
+enum Found {
+    Done,
+    NotDone,
+    Nothing,
+}
+
+fn read_found(answer: &Value) -> Result<Found, Refusal> {
+    let text = answer.as_str().unwrap_or_default().trim().to_lowercase().replace(['-', '_'], " ");
+    match (answer, text.as_str()) {
+        (Value::Bool(true), _) | (_, "done" | "yes" | "true") => Ok(Found::Done),
+        (Value::Bool(false), _) | (_, "not done" | "no" | "false") => Ok(Found::NotDone),
+        (_, "give up") => Ok(Found::Nothing),
+        _ => Err(Refusal::new("invalid-answer", "the answer does not say whether the effect was done")
+            .hint("answer `done`, `not done` or `give up`")),
+    }
+}
+
+fn found_out(draft: &mut Draft<'_>, effect: String, found: Found, detail: String) {
+    let step = match found {
+        Found::Done => EffectStep::Completed,
+        Found::NotDone => EffectStep::Failed,
+        Found::Nothing => {
+            let failure = draft.state.failure.clone().expect("an attempt failed before the question");
+            return attempt::fail_for_good(draft, failure);
+        }
+    };
+    let attempt = draft.state.attempt;
+    draft.emit(Event::EffectRecorded { attempt, effect, step, detail, key: None, result: Value::Null });
+    go_on(draft);
+}
+
+/// Asks about the next effect, or lets the work go on when there is none.
+pub(super) fn go_on(draft: &mut Draft<'_>) {
+    match draft.state.unsettled_effect() {
+        Some(_) => ask_about_effect(draft),
+        None => draft.queue(draft.state.attempt.saturating_add(1)),
+    }
+}
+
+/// Nobody else knows what became of an effect: the owner of the task is asked.
+pub(super) fn ask_about_effect(draft: &mut Draft<'_>) {
+    let Some((effect, entry)) = draft.state.unsettled_effect() else { return };
+    let detail = if entry.detail.is_empty() { String::new() } else { format!(" ({})", entry.detail) };
+    let key = entry.key.as_ref().map(|key| format!(" Its idempotency key is `{key}`.")).unwrap_or_default();
+    let prompt = format!(
+        "Nobody knows whether the effect `{effect}` of attempt {} was done{detail}.{key} Find out, and answer \
+         `done`, `not done` or `give up`.",
+        entry.attempt
+    );
+    let (effect, asks) = (Some(effect.clone()), draft.submission().owner.clone());
+    let (attempt, at) = (draft.state.attempt, draft.now());
+    draft.emit(Event::InputRequired { attempt, prompt, authorization: false, effect, asks, at });
 }

@@ -7,7 +7,7 @@ use bus_schemas::jobs::FailureClass;
 
 use super::super::check;
 use super::super::state::State;
-use super::{Draft, children};
+use super::{Draft, budget, children};
 
 /// Starts the task. The same submission again is the same answer.
 pub(super) fn submit(
@@ -46,6 +46,7 @@ pub(super) fn submit(
     let plan = submission.plan.clone();
     draft.emit(Event::Submitted { submission, at });
     draft.await_deadline();
+    budget::await_wall_clock(&mut draft);
     match plan {
         None => draft.queue(1),
         Some(plan) => children::begin(&mut draft, plan),

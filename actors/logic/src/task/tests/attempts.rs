@@ -1,9 +1,19 @@
 //! Attempts of a leaf: jobs, leases, failures, effects, questions.
 
 use super::*;
+use bus_schemas::commands::task::Policy;
+use bus_schemas::settings::{Duration, RetryPolicy};
+
+/// What a task of somebody says to its lane.
+fn enqueue_of(owner: &str, attempt: u32) -> Send {
+    let (skill, since) = ("plan".into(), NOW);
+    let enqueue =
+        broker::Command::Enqueue { task: key("t"), attempt, skill, priority: 5, owner: owner.into(), since };
+    sent("broker/default", &enqueue)
+}
 
 fn assign(attempt: u32) -> Command {
-    Command::Assign { agent: key("coder"), attempt }
+    Command::Assign { agent: key("coder"), attempt, policy: None }
 }
 
 fn start(attempt: u32, worker: &str) -> Command {
@@ -70,7 +80,7 @@ fn completion_frees_the_slot_tells_the_parent_and_may_be_said_twice() {
         .then_refused("task-final")
         .when(start(1, "w1"))
         .then_refused("task-final")
-        .when(Command::RenewLease { attempt: 1 })
+        .when(Command::RenewLease { attempt: 1, progressed: false })
         .then_refused("task-final");
 }
 
@@ -91,7 +101,7 @@ fn a_transient_failure_pauses_then_queues_until_the_attempts_are_used_up() {
         let (low, high) = [(800, 1_200), (1_600, 2_400)][attempt as usize - 1];
         assert!((low..=high).contains(&(until.0 - NOW.0)), "attempt {attempt} pauses until {until}");
         let failed = Event::AttemptFailed { attempt, failure: failure(FailureClass::Transient, "broken") };
-        let waiting = outcome.then([failed, Event::BackoffStarted { attempt: attempt + 1, until }]);
+        let waiting = outcome.then([failed, Event::BackoffStarted { attempt: attempt + 1, until, at: NOW }]);
         let waiting = waiting.when(fail_job(attempt, FailureClass::Transient)).then([]);
         let waiting = waiting.when(Command::EndBackoff { attempt: attempt + 2 }).then([]);
         let outcome = waiting.when(Command::EndBackoff { attempt: attempt + 1 });
@@ -153,28 +163,122 @@ fn a_silent_worker_is_a_transient_failure_unless_an_effect_is_under_way() {
         .when(effect(1, EffectStep::Started))
         .then([effect_recorded(1, EffectStep::Started)]);
     let outcome = begun.when(expire);
-    assert_eq!(dead_letters(&outcome)[0].1.class, "job-ambiguous");
     let state = outcome.given.state();
     assert_eq!(state.failure.as_ref().unwrap().class, FailureClass::Ambiguous);
-    assert_eq!(state.effects["push"].step, EffectStep::Ambiguous);
-    // A person finds out, and tries again.
-    let reconciled = outcome.given.when(effect(1, EffectStep::Reconciled));
-    let retried = reconciled.then([effect_recorded(1, EffectStep::Reconciled)]);
-    retried
-        .when(Command::Retry { by: "ann".into() })
-        .then([Event::Retried { by: "ann".into(), at: NOW }, queued(2)])
-        .when(assign(2))
-        .then([issued(2)])
+    assert_eq!((state.effects["push"].step, state.phase), (EffectStep::Ambiguous, Phase::Queued));
+    // The next attempt is told, and nothing is intended again before it is known.
+    let outcome = outcome.given.when(assign(2));
+    let past = &outcome.decision().jobs[0].effects[0];
+    assert_eq!((past.effect.as_str(), past.step), ("push", EffectStep::Ambiguous));
+    let given = outcome.then([issued(2)]);
+    let given = given.when(effect(2, EffectStep::Intended)).then_refused("illegal-effect-step");
+    given
+        .when(effect(2, EffectStep::Failed))
+        .then([effect_recorded(2, EffectStep::Failed)])
         .when(effect(2, EffectStep::Intended))
         .then([effect_recorded(2, EffectStep::Intended)]);
+}
+
+/// A leaf whose last attempt was lost while an effect was under way.
+fn lost_in_an_effect() -> Given<Task> {
+    let submission = Submit { attempts_max: Some(1), owner: "ann".into(), ..Submit::new("a goal") };
+    let given = running(submission).when(effect(1, EffectStep::Intended)).given;
+    given.when(effect(1, EffectStep::Started)).given.when(Command::ExpireLease { attempt: 1 }).given
+}
+
+fn answer(text: &str) -> Command {
+    Command::ProvideInput { answer: text.into(), by: "ann".into() }
+}
+
+#[test]
+fn where_no_agent_can_tell_what_became_of_an_effect_its_owner_is_asked() {
+    let given = lost_in_an_effect();
+    assert_eq!((given.state().status, given.state().asks.as_str()), (TaskState::InputRequired, "ann"));
+    assert!(given.state().question.as_ref().is_some_and(|question| question.contains("`push`")));
+    let given = given.when(answer("perhaps")).then_refused("invalid-answer");
+    let outcome = given.when(answer("done"));
+    assert_eq!(outcome.decision().sends, [enqueue_of("ann", 2)]);
+    assert_eq!(outcome.given.state().effects["push"].step, EffectStep::Completed);
+    assert!(outcome.given.state().answers.is_empty(), "the agent asked nothing");
+
+    let outcome = lost_in_an_effect().when(answer("not done"));
+    assert_eq!(outcome.given.state().effects["push"].step, EffectStep::Failed);
+    // Somebody may also say it to the ledger.
+    let outcome = lost_in_an_effect().when(effect(1, EffectStep::Completed));
+    assert_eq!(outcome.given.state().phase, Phase::Queued);
+
+    let outcome = lost_in_an_effect().when(answer("give up"));
+    assert_eq!(dead_letters(&outcome)[0].1.class, "job-ambiguous");
+    assert_eq!(outcome.given.state().status, TaskState::Failed);
+}
+
+#[test]
+fn an_agent_that_does_not_know_either_leaves_it_to_a_person() {
+    let given = running(Submit::new("a goal")).when(effect(1, EffectStep::Intended)).given;
+    let given =
+        given.when(effect(1, EffectStep::Started)).given.when(Command::ExpireLease { attempt: 1 }).given;
+    let given = given.when(assign(2)).given.when(start(2, "w2")).given;
+    let unknown = Command::FailJob {
+        attempt: 2,
+        class: FailureClass::Ambiguous,
+        code: "effect-unknown".into(),
+        message: "the mail server does not say".into(),
+        hint: None,
+        dependency: None,
+    };
+    let state = given.when(unknown).given;
+    assert_eq!((state.state().phase, state.state().failures), (Phase::Answer, 2));
+}
+
+#[test]
+fn a_worker_that_comes_no_further_is_replaced() {
+    let given = root([submitted(Submit::new("a goal")), queued(1), issued(1)]);
+    let outcome = given.when(start(1, "w1"));
+    assert_eq!(timer(&outcome, "progress"), Some(NOW.plus_ms(900_000)));
+    let given = outcome.then([started(1)]).at(NOW.plus_ms(1_000));
+    let outcome = given.when(Command::RenewLease { attempt: 1, progressed: true });
+    assert_eq!(timer(&outcome, "progress"), Some(NOW.plus_ms(901_000)));
+    let outcome = outcome.then([]).when(Command::RenewLease { attempt: 1, progressed: false });
+    assert_eq!(timer(&outcome, "progress"), None);
+    let outcome = outcome.then([]).when(Command::ExpireProgress { attempt: 1 });
+    assert!(cancels_timer(&outcome, "progress") && cancels_timer(&outcome, "lease"));
+    let state = outcome.given.state();
+    assert_eq!((state.phase, state.failure.as_ref().unwrap().code.as_str()), (Phase::Backoff, "no-progress"));
+}
+
+#[test]
+fn the_settings_say_how_attempts_are_tried_again() {
+    let retry = RetryPolicy { attempts: 2, base: Duration::from_secs(10), ..RetryPolicy::default() };
+    let policy = Policy { retry, ..Policy::default() };
+    let told =
+        |attempt| Command::Assign { agent: key("coder"), attempt, policy: Some(Box::new(policy.clone())) };
+    let given = root([submitted(Submit::new("a goal")), queued(1)]);
+    let given = given.when(told(1)).then([Event::PolicySet { policy: policy.clone() }, issued(1)]);
+    let outcome = given.when(fail_job(1, FailureClass::Transient));
+    let until = timer(&outcome, "backoff").expect("it pauses");
+    assert!((8_000..=12_000).contains(&(until.0 - NOW.0)), "{until}");
+    let given = outcome.given.when(Command::EndBackoff { attempt: 2 }).given;
+    let given = given.when(told(2)).then([issued(2)]);
+    let given = given.when(fail_job(2, FailureClass::Transient)).given;
+    assert_eq!(given.state().status, TaskState::Failed, "two attempts, as the settings say");
+    // A task that names its own number has that.
+    let submission = Submit { attempts_max: Some(3), ..Submit::new("a goal") };
+    let given = root([submitted(submission), queued(1)]).when(told(1)).given;
+    let given =
+        given.when(fail_job(1, FailureClass::Transient)).given.when(Command::EndBackoff { attempt: 2 }).given;
+    let given = given.when(told(2)).given.when(fail_job(2, FailureClass::Transient)).given;
+    assert_eq!(given.state().phase, Phase::Backoff);
 }
 
 #[test]
 fn a_lease_is_renewed_by_its_worker_only() {
     let given = running(Submit::new("a goal")).at(Timestamp(2_000_000));
-    let outcome = given.when(Command::RenewLease { attempt: 1 });
+    let outcome = given.when(Command::RenewLease { attempt: 1, progressed: false });
     assert_eq!(timer(&outcome, "lease"), Some(Timestamp(2_040_000)));
-    outcome.then([]).when(Command::RenewLease { attempt: 2 }).then_refused("stale-attempt");
+    outcome
+        .then([])
+        .when(Command::RenewLease { attempt: 2, progressed: false })
+        .then_refused("stale-attempt");
 }
 
 #[test]
@@ -188,8 +292,8 @@ fn the_effect_ledger_takes_legal_steps_only() {
         (&[Intended, Started], &[Completed, Failed, Ambiguous]),
         (&[Intended, Started, Completed], &[Completed]),
         (&[Intended, Started, Failed], &[Failed, Intended]),
-        (&[Intended, Started, Ambiguous], &[Ambiguous, Reconciled]),
-        (&[Intended, Started, Ambiguous, Reconciled], &[Reconciled]),
+        (&[Intended, Started, Ambiguous], &[Ambiguous, Reconciled, Completed, Failed]),
+        (&[Intended, Started, Ambiguous, Reconciled], &[Reconciled, Intended]),
     ];
     for (past, legal) in cases {
         for next in all {
@@ -205,8 +309,14 @@ fn the_effect_ledger_takes_legal_steps_only() {
         }
     }
     running(Submit::new("a goal")).when(effect(2, Intended)).then_refused("stale-attempt");
-    let nameless =
-        Command::RecordEffect { attempt: 1, effect: String::new(), step: Intended, detail: String::new() };
+    let nameless = Command::RecordEffect {
+        attempt: 1,
+        effect: String::new(),
+        step: Intended,
+        detail: String::new(),
+        key: None,
+        result: Value::Null,
+    };
     running(Submit::new("a goal")).when(nameless).then_refused("invalid-effect");
 }
 
@@ -230,11 +340,18 @@ fn a_question_waits_for_its_answer_and_costs_no_attempt() {
         authorization: false,
     };
     let answer = Command::ProvideInput { answer: "blue".into(), by: "ann".into() };
-    let submission = Submit { attempts_max: 1, ..Submit::new("a goal") };
+    let submission = Submit { attempts_max: Some(1), ..Submit::new("a goal") };
     let outcome = running(submission).when(answer.clone()).then_refused("no-question").when(ask(1, "which?"));
     assert_eq!(outcome.decision().sends, [release("t", 1, broker::Outcome::Withdrawn)]);
     assert!(cancels_timer(&outcome, "lease"));
-    let required = Event::InputRequired { attempt: 1, prompt: "which?".into(), authorization: false };
+    let required = Event::InputRequired {
+        attempt: 1,
+        prompt: "which?".into(),
+        authorization: false,
+        effect: None,
+        asks: "".into(),
+        at: NOW,
+    };
     let given = outcome.then([required]).when(ask(1, "which?")).then([]);
     assert_eq!(given.state().status, TaskState::InputRequired);
     let outcome = given.when(answer);
@@ -252,7 +369,7 @@ fn a_question_waits_for_its_answer_and_costs_no_attempt() {
 
 #[test]
 fn an_attempt_that_is_taken_back_costs_none_and_waits_anew() {
-    let submission = Submit { attempts_max: 1, ..Submit::new("a goal") };
+    let submission = Submit { attempts_max: Some(1), ..Submit::new("a goal") };
     let withdraw = |attempt| Command::Withdraw { attempt, reason: "halt/all: fire".into() };
     let withdrawn = Event::AttemptWithdrawn { attempt: 1, reason: "halt/all: fire".into() };
     let outcome = running(submission.clone()).when(withdraw(1));
@@ -265,7 +382,7 @@ fn an_attempt_that_is_taken_back_costs_none_and_waits_anew() {
     // What was begun may have happened: nobody tries it again by himself.
     let outcome = running(submission).when(effect(1, EffectStep::Intended)).given;
     let outcome = outcome.when(effect(1, EffectStep::Started)).given.when(withdraw(1));
-    assert_eq!(outcome.given.state().status, TaskState::Failed);
+    assert_eq!(outcome.given.state().status, TaskState::InputRequired);
     assert_eq!(
         outcome.given.state().failure.as_ref().map(|failure| failure.class),
         Some(FailureClass::Ambiguous)

@@ -48,7 +48,7 @@ fn canceling_what_waits_takes_it_out_of_where_it_waits() {
     let leaf = [submitted(Submit::new("a goal")), queued(1)];
     let outcome = root(leaf.clone()).when(cancel());
     assert_eq!(outcome.decision().sends, [release("t", 1, broker::Outcome::Withdrawn)]);
-    let pause = Event::BackoffStarted { attempt: 2, until: NOW.plus_ms(1_000) };
+    let pause = Event::BackoffStarted { attempt: 2, until: NOW.plus_ms(1_000), at: NOW };
     let outcome = root([leaf.to_vec(), vec![issued(1), pause]].concat()).when(cancel());
     assert!(cancels_timer(&outcome, "backoff") && outcome.decision().sends.is_empty());
     outcome.then([cancel_requested(), canceled()]).when(Command::EndBackoff { attempt: 2 }).then([]);
@@ -113,7 +113,7 @@ fn the_deadline_stops_a_plan_and_fails_it_after_its_children() {
 
 #[test]
 fn a_leaf_is_retried_with_its_attempts_counted_anew() {
-    let submission = Submit { attempts_max: 1, ..with_deadline(Submit::new("a goal")) };
+    let submission = Submit { attempts_max: Some(1), ..with_deadline(Submit::new("a goal")) };
     let given = running(submission).when(RETRY()).then_refused("task-not-final");
     let given = given.when(fail_job(1, FailureClass::Transient)).given;
     assert_eq!((given.state().status, given.state().failures), (TaskState::Failed, 1));

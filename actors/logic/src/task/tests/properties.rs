@@ -51,7 +51,7 @@ fn command() -> impl Strategy<Value = Command> {
     let by = prop_oneof![Just("ann".to_owned()), Just("parent".to_owned())];
     prop_oneof![
         4 => submission(),
-        4 => attempt().prop_map(|attempt| Command::Assign { agent: key("coder"), attempt }),
+        4 => attempt().prop_map(|attempt| Command::Assign { agent: key("coder"), attempt, policy: None }),
         4 => (attempt(), 0..2u8)
             .prop_map(|(attempt, n)| Command::StartJob { attempt, worker: format!("w{n}") }),
         4 => (attempt(), effect_step()).prop_map(|(attempt, step)| effect(attempt, step)),
@@ -70,7 +70,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => Just(Command::ExpireDeadline),
         3 => attempt().prop_map(|attempt| Command::EndBackoff { attempt }),
         1 => attempt().prop_map(|attempt| Command::ExpireLease { attempt }),
-        1 => attempt().prop_map(|attempt| Command::RenewLease { attempt }),
+        1 => attempt().prop_map(|attempt| Command::RenewLease { attempt, progressed: true }),
     ]
 }
 

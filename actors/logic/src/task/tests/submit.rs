@@ -47,8 +47,8 @@ fn unsound_submissions_are_refused_and_nothing_is_created() {
         ("invalid-goal", Submit::new("")),
         ("invalid-goal", Submit::new("x".repeat(8_193))),
         ("invalid-priority", Submit { priority: 10, ..goal() }),
-        ("invalid-attempts", Submit { attempts_max: 0, ..goal() }),
-        ("invalid-attempts", Submit { attempts_max: 101, ..goal() }),
+        ("invalid-attempts", Submit { attempts_max: Some(0), ..goal() }),
+        ("invalid-attempts", Submit { attempts_max: Some(101), ..goal() }),
         ("invalid-skill", Submit { skill: "".into(), ..goal() }),
         ("invalid-skill", Submit { skill: "s".repeat(65).into(), ..goal() }),
         ("invalid-owner", Submit { owner: "".into(), ..goal() }),
@@ -119,7 +119,7 @@ fn every_other_command_needs_a_task() {
         settle("a", TaskState::Completed),
         Command::Retry { by: String::new() },
         Command::ExpireDeadline,
-        Command::Assign { agent: key("coder"), attempt: 1 },
+        Command::Assign { agent: key("coder"), attempt: 1, policy: None },
     ] {
         root([]).when(command).then_refused("task-not-found");
     }

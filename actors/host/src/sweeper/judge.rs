@@ -1,0 +1,241 @@
+//! Whether a task that has not changed for long waits for somebody who knows of it. Pure.
+//!
+//! Every unfinished task has at least one of: a live lease, a timer, a running child, a named wait.
+
+use std::collections::BTreeSet;
+
+use bus_schemas::views::lane::{Limit, Waiting};
+use bus_schemas::views::task::{WaitsFor, Why};
+use bus_schemas::{Key, Timestamp};
+use smol_str::SmolStr;
+
+/// After so long without a word a lease has ended, whatever the clocks of two machines differ by.
+const LEASE_PATIENCE_MS: u64 = 120_000;
+/// How late a timer may fire on a host that was away: a takeover takes less.
+const TIMER_PATIENCE_MS: u64 = 30_000;
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It has ended.
+    Ended,
+    /// Somebody moves it.
+    Waits {
+        /// When it goes on by itself.
+        until: Option<Timestamp>,
+    },
+    /// Nobody does.
+    Missing {
+        /// Who should.
+        reason: String,
+    },
+}
+
+impl Verdict {
+    fn missing(reason: impl Into<String>) -> Self {
+        Self::Missing { reason: reason.into() }
+    }
+}
+
+/// A child, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Child {
+    /// It has not ended.
+    Open,
+    /// It has ended.
+    Ended,
+    /// It was started, and is not there.
+    Missing,
+}
+
+/// What was found of a task.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    /// What it says itself.
+    pub(super) why: &'a Why,
+    /// What its lane says, where it waits in one.
+    pub(super) in_lane: Option<&'a Waiting>,
+    /// Its children that have not ended, as it knows.
+    pub(super) children: &'a [(Key, Child)],
+    /// Whether the worker that has it lives; none where that is not known.
+    pub(super) worker_lives: Option<bool>,
+}
+
+/// The workers that live.
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    living: BTreeSet<(Key, SmolStr)>,
+}
+
+impl Workers {
+    /// A worker of an agent joined.
+    pub(super) fn joined(&mut self, agent: &Key, worker: &str) {
+        self.living.insert((agent.clone(), worker.into()));
+    }
+    /// A worker of an agent is gone.
+    pub(super) fn left(&mut self, agent: &Key, worker: &str) {
+        self.living.remove(&(agent.clone(), worker.into()));
+    }
+    /// Whether it lives.
+    pub(super) fn lives(&self, agent: &Key, worker: &str) -> bool {
+        self.living.contains(&(agent.clone(), worker.into()))
+    }
+}
+
+/// Whether it waits for somebody who knows of it.
+pub(super) fn judge(found: &Found<'_>, now: Timestamp) -> Verdict {
+    let why = found.why;
+    let silent = |patience: u64| now.0.saturating_sub(why.since.0) >= patience;
+    let waits = Verdict::Waits { until: why.until };
+    match why.waits_for {
+        WaitsFor::Nothing => Verdict::Ended,
+        WaitsFor::Answer | WaitsFor::Budget => waits,
+        WaitsFor::Lane => in_lane(&why.lane, found.in_lane),
+        WaitsFor::Start if silent(LEASE_PATIENCE_MS) => {
+            Verdict::missing("an agent has it, no worker began it, and its lease ran out long ago")
+        }
+        WaitsFor::Worker if found.worker_lives == Some(false) && silent(LEASE_PATIENCE_MS) => {
+            Verdict::missing("its worker is gone, and its lease has not ended")
+        }
+        WaitsFor::Start | WaitsFor::Worker => waits,
+        WaitsFor::Backoff => match why.until {
+            Some(until) if until.plus_ms(TIMER_PATIENCE_MS) <= now => {
+                Verdict::missing(format!("its pause ended at {}", until.to_rfc3339()))
+            }
+            _ => waits,
+        },
+        WaitsFor::Children => children(found.children),
+    }
+}
+
+fn in_lane(lane: &Key, waiting: Option<&Waiting>) -> Verdict {
+    let Some(waiting) = waiting else {
+        return Verdict::missing(format!("the lane `{lane}` says nothing of it"));
+    };
+    if let Some(agent) = waiting.agent.as_ref().filter(|_| !waiting.waits) {
+        return Verdict::missing(format!(
+            "the lane `{lane}` gave it to agent `{agent}`, and it was not told"
+        ));
+    }
+    if !waiting.waits {
+        return Verdict::missing(format!("the lane `{lane}` does not know of it"));
+    }
+    // What limits it has a name; being the next one, with an agent that is free, has none.
+    let is_next = waiting.ahead == 0 && waiting.blocks.iter().all(|block| block.what == Limit::Order);
+    if is_next {
+        return Verdict::missing(format!("nothing limits it in the lane `{lane}`, and it does not begin"));
+    }
+    let until = waiting.blocks.iter().filter_map(|block| block.until).max();
+    Verdict::Waits { until }
+}
+
+fn children(children: &[(Key, Child)]) -> Verdict {
+    let of = |wanted: Child| children.iter().find(|(_, child)| *child == wanted).map(|(key, _)| key);
+    if let Some(key) = of(Child::Missing) {
+        return Verdict::missing(format!("its child `{key}` is not there"));
+    }
+    if let Some(key) = of(Child::Ended) {
+        return Verdict::missing(format!("its child `{key}` has ended, and it was not told"));
+    }
+    match children.is_empty() {
+        true => Verdict::missing("it waits for children, and has none that is open"),
+        false => Verdict::Waits { until: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_schemas::views::lane::Block;
+    use bus_schemas::views::task::TaskState;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(10_000_000_000);
+
+    fn key(text: &str) -> Key {
+        Key::parse(text).expect("a constant of a test")
+    }
+    fn why(waits_for: WaitsFor, ago_ms: u64) -> Why {
+        Why {
+            task: key("t"),
+            state: TaskState::Working,
+            waits_for,
+            reason: "it waits".into(),
+            moves: "a push".into(),
+            since: Timestamp(NOW.0 - ago_ms),
+            until: None,
+            lane: key("default"),
+            children: Vec::new(),
+        }
+    }
+    fn found(why: &Why) -> Verdict {
+        judge(&Found { why, in_lane: None, children: &[], worker_lives: None }, NOW)
+    }
+    fn is_missing(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Missing { .. })
+    }
+
+    #[test]
+    fn who_waits_for_a_person_waits_well_for_ever() {
+        for waits_for in [WaitsFor::Answer, WaitsFor::Budget] {
+            assert_eq!(found(&why(waits_for, 9_000_000_000)), Verdict::Waits { until: None });
+        }
+        assert_eq!(found(&why(WaitsFor::Nothing, 0)), Verdict::Ended);
+    }
+
+    #[test]
+    fn who_waits_in_a_lane_must_be_known_there_and_be_limited_by_something() {
+        let why = why(WaitsFor::Lane, 1_000_000);
+        let judged = |waiting: &Waiting| {
+            judge(&Found { why: &why, in_lane: Some(waiting), children: &[], worker_lives: None }, NOW)
+        };
+        let unknown =
+            Waiting { waits: false, attempt: 0, agent: None, since: None, ahead: 0, blocks: Vec::new() };
+        assert!(is_missing(&judged(&unknown)));
+        assert!(is_missing(&judged(&Waiting { agent: Some(key("git")), attempt: 1, ..unknown.clone() })));
+        let block = |what, until| Block { what, reason: "so".into(), cause: None, until };
+        let known = |ahead, what, until| Waiting {
+            waits: true,
+            attempt: 1,
+            ahead,
+            blocks: vec![block(what, until)],
+            ..unknown.clone()
+        };
+        assert_eq!(judged(&known(0, Limit::NoAgent, None)), Verdict::Waits { until: None });
+        let until = Some(NOW.plus_ms(5));
+        assert_eq!(judged(&known(0, Limit::Window, until)), Verdict::Waits { until });
+        assert_eq!(judged(&known(3, Limit::Order, None)), Verdict::Waits { until: None });
+        assert!(is_missing(&judged(&known(0, Limit::Order, None))));
+    }
+
+    #[test]
+    fn a_pause_a_start_and_a_worker_may_be_late_but_not_for_ever() {
+        let mut pause = why(WaitsFor::Backoff, 1_000_000);
+        pause.until = Some(NOW.plus_ms(10));
+        assert_eq!(found(&pause), Verdict::Waits { until: pause.until });
+        pause.until = Some(Timestamp(NOW.0 - 10_000));
+        assert!(!is_missing(&found(&pause)), "a host may be away for a moment");
+        pause.until = Some(Timestamp(NOW.0 - 100_000));
+        assert!(is_missing(&found(&pause)));
+        assert!(!is_missing(&found(&why(WaitsFor::Start, 60_000))));
+        assert!(is_missing(&found(&why(WaitsFor::Start, 180_000))));
+        let long = why(WaitsFor::Worker, 9_000_000);
+        let with =
+            |worker_lives| judge(&Found { why: &long, in_lane: None, children: &[], worker_lives }, NOW);
+        assert!(!is_missing(&with(Some(true))) && !is_missing(&with(None)), "work may take hours");
+        assert!(is_missing(&with(Some(false))));
+    }
+
+    #[test]
+    fn a_parent_must_have_a_child_that_is_open_and_know_of_those_that_ended() {
+        let why = why(WaitsFor::Children, 1_000_000);
+        let judged = |children: &[(Key, Child)]| {
+            judge(&Found { why: &why, in_lane: None, children, worker_lives: None }, NOW)
+        };
+        let child = |name: &str, found: Child| (key(name), found);
+        assert!(is_missing(&judged(&[])));
+        assert_eq!(judged(&[child("t.a", Child::Open)]), Verdict::Waits { until: None });
+        assert!(is_missing(&judged(&[child("t.a", Child::Open), child("t.b", Child::Ended)])));
+        assert!(is_missing(&judged(&[child("t.a", Child::Open), child("t.b", Child::Missing)])));
+    }
+}

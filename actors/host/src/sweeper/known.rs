@@ -1,0 +1,235 @@
+//! Which tasks are open, when each changed, and what becomes of those that do not. Pure: times are given.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bus_schemas::{Key, Timestamp};
+
+use super::judge::Verdict;
+
+/// A swept task has at least so long to go on: a lease that was set anew must be able to end.
+const MEND_MS_MIN: u64 = 60_000;
+/// The pause between two looks at a task that waits well, or that can not be mended, grows to so many
+/// times the bound: who waits for a person may wait for weeks.
+const PAUSE_FACTOR_MAX: u32 = 8;
+/// What an event of this type says is that the task has ended.
+const FINAL: [&str; 4] = ["completed", "failed", "canceled", "rejected"];
+
+/// The open tasks.
+#[derive(Debug)]
+pub(super) struct Known {
+    after_ms: u64,
+    tasks: BTreeMap<Key, Open>,
+}
+
+/// A task that has not ended.
+#[derive(Debug)]
+struct Open {
+    changed: Timestamp,
+    next: Timestamp,
+    factor: u32,
+    swept: bool,
+    reported: bool,
+}
+
+/// What is to be done, and said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Act {
+    /// It waits for nobody: sweep it.
+    Sweep {
+        /// Why.
+        reason: String,
+        /// Since when it has not changed.
+        since: Timestamp,
+    },
+    /// It was reported, and is swept once more without a word.
+    SweepAgain,
+    /// It was swept, and goes on.
+    Mended,
+    /// It was swept, and does not go on: told once, and swept once more.
+    Report {
+        /// Why.
+        reason: String,
+        /// Since when it has not changed.
+        since: Timestamp,
+    },
+}
+
+impl Act {
+    /// Whether the task is to be swept.
+    pub(super) fn sweeps(&self) -> bool {
+        !matches!(self, Self::Mended)
+    }
+}
+
+impl Known {
+    /// Knows no task yet. `after` is how long a task may stand still before it is due.
+    pub(super) fn new(after: Duration) -> Self {
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        Self { after_ms, tasks: BTreeMap::new() }
+    }
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+    /// How many were reported and are as they were.
+    pub(super) fn stuck(&self) -> usize {
+        self.tasks.values().filter(|open| open.reported).count()
+    }
+
+    /// Takes in an event of a task.
+    pub(super) fn event(&mut self, task: &Key, event_type: &str, at: Timestamp) -> Option<Act> {
+        let before = match FINAL.contains(&event_type) {
+            true => self.tasks.remove(task),
+            false => {
+                let next = at.plus_ms(self.after_ms);
+                let open = Open { changed: at, next, factor: 1, swept: false, reported: false };
+                self.tasks.insert(task.clone(), open)
+            }
+        };
+        before.filter(|open| open.swept).map(|_| Act::Mended)
+    }
+
+    /// Those that have not changed for long and are to be looked at, the longest first; `max` at most.
+    pub(super) fn due(&self, now: Timestamp, max: usize) -> Vec<Key> {
+        let mut due: Vec<_> = self.tasks.iter().filter(|(_, open)| open.next <= now).collect();
+        due.sort_by_key(|(_, open)| open.next);
+        due.into_iter().take(max).map(|(task, _)| task.clone()).collect()
+    }
+
+    /// Somebody else looks after it now: what was seen of it here is of no use when it comes back.
+    pub(super) fn leave(&mut self, task: &Key, now: Timestamp) {
+        let after_ms = self.after_ms;
+        if let Some(open) = self.tasks.get_mut(task) {
+            (open.swept, open.reported, open.factor) = (false, false, 1);
+            open.next = now.plus_ms(after_ms);
+        }
+    }
+
+    /// Takes in what was found.
+    pub(super) fn looked(&mut self, task: &Key, verdict: Verdict, now: Timestamp) -> Option<Act> {
+        let after_ms = self.after_ms;
+        if verdict == Verdict::Ended {
+            // The event that says so is on its way, or went past before this process followed.
+            return self.tasks.remove(task).filter(|open| open.swept).map(|_| Act::Mended);
+        }
+        let open = self.tasks.get_mut(task)?;
+        match verdict {
+            Verdict::Ended => None,
+            Verdict::Waits { until } => {
+                let was_swept = std::mem::take(&mut open.swept);
+                open.reported = false;
+                open.pause(after_ms, now);
+                // What ends by itself is looked at when it should have ended.
+                open.next = until.map_or(open.next, |until| until.max(now).plus_ms(after_ms));
+                was_swept.then_some(Act::Mended)
+            }
+            Verdict::Missing { reason } if !open.swept => {
+                (open.swept, open.factor) = (true, 1);
+                open.next = now.plus_ms(after_ms.max(MEND_MS_MIN));
+                Some(Act::Sweep { reason, since: open.changed })
+            }
+            Verdict::Missing { reason } => {
+                open.pause(after_ms.max(MEND_MS_MIN), now);
+                let is_news = !std::mem::replace(&mut open.reported, true);
+                Some(if is_news { Act::Report { reason, since: open.changed } } else { Act::SweepAgain })
+            }
+        }
+    }
+
+    /// The command could not be handed over: the task is as it was before it was looked at.
+    pub(super) fn not_swept(&mut self, task: &Key) {
+        if let Some(open) = self.tasks.get_mut(task) {
+            open.next = open.changed.plus_ms(self.after_ms);
+            if !open.reported {
+                open.swept = false;
+            }
+        }
+    }
+}
+
+impl Open {
+    /// Until the next look: each time longer.
+    fn pause(&mut self, after_ms: u64, now: Timestamp) {
+        self.next = now.plus_ms(after_ms.saturating_mul(u64::from(self.factor)));
+        self.factor = (self.factor * 2).min(PAUSE_FACTOR_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: u64 = 60_000;
+
+    fn key() -> Key {
+        Key::parse("t").expect("a constant of a test")
+    }
+    fn at(minute: u64) -> Timestamp {
+        Timestamp(1_000_000_000 + minute * MINUTE)
+    }
+    fn missing() -> Verdict {
+        Verdict::Missing { reason: "lost".into() }
+    }
+    fn known() -> Known {
+        let mut known = Known::new(Duration::from_secs(600));
+        assert_eq!(known.event(&key(), "queued", at(0)), None);
+        known
+    }
+
+    #[test]
+    fn a_task_is_due_when_it_has_not_changed_for_long_and_only_then() {
+        let mut known = known();
+        assert!(known.due(at(9), 10).is_empty());
+        assert_eq!(known.due(at(10), 10), [key()]);
+        known.event(&key(), "job-issued", at(9));
+        assert!(known.due(at(18), 10).is_empty());
+        known.event(&key(), "completed", at(18));
+        assert!(known.due(at(100), 10).is_empty() && known.len() == 0);
+    }
+
+    #[test]
+    fn one_that_waits_well_is_looked_at_less_and_less_often() {
+        let mut known = known();
+        for (now, next) in [(10, 20), (20, 40), (40, 80), (80, 160), (160, 240)] {
+            assert_eq!(known.due(at(now), 10), [key()], "{now}");
+            assert_eq!(known.looked(&key(), Verdict::Waits { until: None }, at(now)), None);
+            assert!(known.due(at(next - 1), 10).is_empty(), "{next}");
+        }
+        let pause = Verdict::Waits { until: Some(at(300)) };
+        assert_eq!(known.looked(&key(), pause, at(240)), None);
+        assert!(known.due(at(309), 10).is_empty());
+        assert_eq!(known.due(at(310), 10), [key()], "when its pause should have ended");
+    }
+
+    #[test]
+    fn what_is_missing_is_swept_once_in_a_bound_and_reported_once() {
+        let mut known = known();
+        let sweep = Act::Sweep { reason: "lost".into(), since: at(0) };
+        assert_eq!(known.looked(&key(), missing(), at(10)), Some(sweep));
+        assert!(known.due(at(19), 10).is_empty(), "it has the bound to go on");
+        let report = Act::Report { reason: "lost".into(), since: at(0) };
+        assert_eq!(known.looked(&key(), missing(), at(20)), Some(report));
+        assert_eq!((known.stuck(), known.due(at(29), 10)), (1, vec![]));
+        assert_eq!(known.looked(&key(), missing(), at(30)), Some(Act::SweepAgain));
+        assert_eq!(known.looked(&key(), Verdict::Waits { until: None }, at(60)), Some(Act::Mended));
+        assert_eq!(known.stuck(), 0);
+    }
+
+    #[test]
+    fn one_that_changes_after_it_was_swept_was_mended() {
+        let mut known = known();
+        known.looked(&key(), missing(), at(10));
+        assert_eq!(known.event(&key(), "job-issued", at(11)), Some(Act::Mended));
+        assert_eq!(known.event(&key(), "completed", at(12)), None);
+    }
+
+    #[test]
+    fn a_sweep_that_was_not_sent_is_tried_again_at_once() {
+        let mut known = known();
+        known.looked(&key(), missing(), at(10));
+        known.not_swept(&key());
+        assert_eq!(known.due(at(10), 10), [key()]);
+        assert!(matches!(known.looked(&key(), missing(), at(10)), Some(Act::Sweep { .. })));
+    }
+}

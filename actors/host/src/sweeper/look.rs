@@ -1,0 +1,99 @@
+//! Looking at a task, its lane, its children and its worker as their events have them.
+
+use actors_runtime::look::Look;
+use bus_client::{Bus, HaltWatch};
+use bus_schemas::commands::{broker, task};
+use bus_schemas::events::task::Event;
+use bus_schemas::halts::Subject;
+use bus_schemas::views::lane::Waiting;
+use bus_schemas::views::task::{WaitsFor, Why};
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{EntityAddress, Key, Revision, Timestamp, upcast};
+use serde::de::DeserializeOwned;
+
+use super::judge::{Child, Found, Verdict, Workers, judge};
+
+/// Looks at entities for one round: what it has loaded it does not load again.
+pub(super) struct Looker<'a> {
+    bus: &'a Bus,
+    look: Look,
+}
+
+impl<'a> Looker<'a> {
+    /// Has loaded nothing yet.
+    pub(super) fn new(bus: &'a Bus) -> Self {
+        Self { bus, look: Look::new(actors_logic::registry()) }
+    }
+
+    /// What is found of a task. An error means that the bus did not answer.
+    pub(super) async fn verdict(
+        &mut self,
+        task: &Key,
+        workers: &Workers,
+        halts: &HaltWatch,
+        now: Timestamp,
+    ) -> Result<Verdict, bus_client::Error> {
+        let Some(why) = self.why(task, now).await? else {
+            // It can not be read, which is said elsewhere; sweeping it would be refused.
+            return Ok(Verdict::Waits { until: None });
+        };
+        let subject = Subject { lane: &why.lane, agent: None, task };
+        if why.waits_for != WaitsFor::Nothing && halts.read(|halts| halts.covering(subject).is_some()) {
+            return Ok(Verdict::Waits { until: None });
+        }
+        let in_lane = match why.waits_for {
+            WaitsFor::Lane => {
+                let explain = broker::Command::Explain { task: task.clone() };
+                self.answer::<_, Waiting>(&why.lane, &explain, now).await?
+            }
+            _ => None,
+        };
+        let mut children = Vec::new();
+        if why.waits_for == WaitsFor::Children {
+            for child in &why.children {
+                let found = match self.why(child, now).await? {
+                    None => Child::Missing,
+                    Some(why) if why.waits_for == WaitsFor::Nothing => Child::Ended,
+                    Some(_) => Child::Open,
+                };
+                children.push((child.clone(), found));
+            }
+        }
+        let worker_lives = match why.waits_for {
+            WaitsFor::Worker => {
+                worker(self.bus, task).await?.map(|(agent, worker)| workers.lives(&agent, &worker))
+            }
+            _ => None,
+        };
+        let found = Found { why: &why, in_lane: in_lane.as_ref(), children: &children, worker_lives };
+        Ok(judge(&found, now))
+    }
+
+    async fn why(&mut self, task: &Key, now: Timestamp) -> Result<Option<Why>, bus_client::Error> {
+        self.answer(task, &task::Command::Explain, now).await
+    }
+
+    async fn answer<C: WireCommand, A: DeserializeOwned>(
+        &mut self,
+        key: &Key,
+        command: &C,
+        now: Timestamp,
+    ) -> Result<Option<A>, bus_client::Error> {
+        self.look.answer(self.bus, key, command, now).await
+    }
+}
+
+/// The agent and the worker that began the current attempt.
+async fn worker(bus: &Bus, task: &Key) -> Result<Option<(Key, String)>, bus_client::Error> {
+    let entity = EntityAddress::new(task::Command::KIND, task.clone());
+    let (mut agent, mut worker) = (None, None);
+    for stored in bus.history(&entity, Revision(0), 0).await? {
+        let event = stored.event;
+        match upcast::read(&event.event_type, event.schema, &event.body) {
+            Ok(Event::JobIssued { agent: issued, .. }) => agent = Some(issued),
+            Ok(Event::JobStarted { worker: began, .. }) => worker = Some(began),
+            _ => {}
+        }
+    }
+    Ok(agent.zip(worker))
+}

@@ -1,0 +1,161 @@
+//! Halts, breakers, lanes and settings, as the observer knows them from their events.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use actors_runtime::lease::chain;
+use actors_runtime::look::Look;
+use bus_client::{Bus, EventQuery};
+use bus_schemas::commands::breaker::{Description as Breaker, Phase};
+use bus_schemas::commands::config::Description as Config;
+use bus_schemas::commands::{breaker, broker, config, halt};
+use bus_schemas::halts::Scope;
+use bus_schemas::settings::{Limits, Setting};
+use bus_schemas::views::lane::{Lane, Limit};
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Kind, Timestamp};
+use futures::StreamExt;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{LOOK, metric, now, seconds_since};
+
+/// Before the events are followed again after an error: a server that restarts is back within it.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The kinds that are followed. All of them have few entities; tasks and dead letters, which are many,
+/// are counted by the read models.
+const KINDS: [Kind; 4] =
+    [halt::Command::KIND, breaker::Command::KIND, broker::Command::KIND, config::Command::KIND];
+
+/// What a halt can be about, as the metric says it.
+const SCOPES: [&str; 4] = ["all", "lane", "agent", "task"];
+
+/// Follows and measures without end. `hosts` are those that live.
+pub(super) async fn run(bus: &Bus, hosts: watch::Receiver<Vec<String>>) -> Infallible {
+    loop {
+        let Err(reason) = follow(bus, &hosts).await;
+        tracing::debug!(reason, "observing entities; trying again");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn follow(bus: &Bus, hosts: &watch::Receiver<Vec<String>>) -> Result<Infallible, String> {
+    let failed = |error: bus_client::Error| chain(&error);
+    // Before anything is loaded: what happens meanwhile comes twice, and counts once.
+    let from = bus.events_state().await.map_err(failed)?.last_sequence + 1;
+    let mut look = Look::new(actors_logic::registry());
+    for kind in &KINDS {
+        look.load_all(bus, kind).await.map_err(failed)?;
+    }
+    let subjects = KINDS.iter().map(|kind| bus.subjects().events(Some(kind))).collect();
+    let mut events = bus.events(EventQuery { subjects, from }).await.map_err(failed)?;
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => measure(&mut look, &hosts.borrow(), now()),
+            stored = events.next() => match stored.ok_or("the event stream ended")? {
+                Ok(stored) => look.take(bus, &stored).await.map_err(failed)?,
+                // One that can not be read stops its entity, which is named elsewhere.
+                Err(error @ bus_client::Error::Event { .. }) => {
+                    tracing::debug!(error = chain(&error), "an event can not be read");
+                }
+                Err(error) => return Err(failed(error)),
+            },
+        }
+    }
+}
+
+fn measure(look: &mut Look, hosts: &[String], now: Timestamp) {
+    halts(look, now);
+    for (dependency, breaker) in look.answers::<_, Breaker>(&breaker::Command::Describe, now) {
+        let (state, since) = match breaker.phase {
+            Phase::Closed => (0.0, None),
+            Phase::HalfOpen => (1.0, breaker.since),
+            Phase::Open => (2.0, breaker.since),
+        };
+        let dependency = || dependency.to_string();
+        metrics::gauge!(metric::BREAKER_STATE, "dependency" => dependency()).set(state);
+        metrics::gauge!(metric::BREAKER_AGE, "dependency" => dependency()).set(seconds_since(since, now));
+    }
+    for (lane, found) in look.answers::<_, Lane>(&broker::Command::Describe, now) {
+        let held = found.blocks.iter().any(|block| block.what == Limit::Held);
+        let lane = || lane.to_string();
+        metrics::gauge!(metric::LANE_WAITING, "lane" => lane()).set(found.waiting as f64);
+        metrics::gauge!(metric::LANE_AGE, "lane" => lane()).set(seconds_since(found.oldest, now));
+        metrics::gauge!(metric::LANE_RUNNING, "lane" => lane()).set(found.running as f64);
+        metrics::gauge!(metric::LANE_HELD, "lane" => lane()).set(f64::from(u8::from(held)));
+    }
+    for (name, found) in look.answers::<_, Config>(&config::Command::Describe { version: None }, now) {
+        metrics::gauge!(metric::CONFIG_VERSION, "name" => name.to_string()).set(found.active as f64);
+        // Hosts run no others: lanes and breakers are told by the settings, in the same record.
+        if name.as_str() == Limits::NAME {
+            let behind = behind(&found, hosts) as f64;
+            metrics::gauge!(metric::CONFIG_BEHIND, "name" => name.to_string()).set(behind);
+        }
+    }
+}
+
+fn halts(look: &Look, now: Timestamp) {
+    let states = look.states::<actors_logic::halt::State>(&halt::Command::KIND);
+    let standing = states.iter().filter_map(|(key, state)| {
+        let scope = match Scope::parse(key)? {
+            Scope::All => "all",
+            Scope::Lane(_) => "lane",
+            Scope::Agent(_) => "agent",
+            Scope::Task(_) => "task",
+        };
+        Some((scope, state.standing.as_ref()?.since))
+    });
+    let standing: Vec<(&str, Timestamp)> = standing.collect();
+    for scope in SCOPES {
+        let of_scope = standing.iter().filter(|(found, _)| *found == scope);
+        let oldest = of_scope.clone().map(|(_, since)| *since).min();
+        metrics::gauge!(metric::HALTS, "scope" => scope).set(of_scope.count() as f64);
+        metrics::gauge!(metric::HALT_AGE, "scope" => scope).set(seconds_since(oldest, now));
+    }
+}
+
+/// How many of the living hosts run another version than the one that holds. Who has said nothing runs
+/// the defaults.
+fn behind(settings: &Config, hosts: &[String]) -> usize {
+    let runs = |host: &String| {
+        let said = settings.hosts.iter().find(|said| said.host == host.as_str());
+        said.map_or(settings.active == 0, |said| said.version == settings.active && said.problem.is_empty())
+    };
+    hosts.iter().filter(|host| !runs(host)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_schemas::commands::config::HostVersion;
+
+    use super::*;
+
+    #[test]
+    fn a_host_is_behind_when_it_runs_another_version_or_could_not_apply_it() {
+        let said = |host: &str, version, problem: &str| HostVersion {
+            host: host.into(),
+            version,
+            problem: problem.into(),
+            at: Timestamp(1),
+        };
+        let mut settings = Config {
+            name: Limits::NAME.into(),
+            active: 2,
+            former: Some(1),
+            newest: 2,
+            version: 2,
+            value: serde_json::Value::Null,
+            proposed: None,
+            hosts: vec![said("a", 2, ""), said("b", 1, ""), said("c", 2, "no such filter")],
+            watchers: 0,
+        };
+        let hosts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(behind(&settings, &hosts(&["a"])), 0);
+        assert_eq!(behind(&settings, &hosts(&["a", "b", "c", "silent"])), 3);
+        settings.active = 0;
+        assert_eq!(behind(&settings, &hosts(&["silent"])), 0, "who said nothing runs the defaults");
+    }
+}

@@ -1,0 +1,121 @@
+//! The budget of a task tree, kept by its root: what it may use, what it has used, and what calls that
+//! are under way may use at most.
+//!
+//! A call is reserved at its worst case before it is made, and settled with what it used. So a tree
+//! uses more than its bound only by what calls used beyond their own worst case.
+
+use std::collections::BTreeMap;
+
+use bus_schemas::commands::task::Usage;
+use bus_schemas::settings::Budget;
+use bus_schemas::views::task::{self as view, Dimension, Exceeded};
+use bus_schemas::{Key, Timestamp};
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+/// What a call uses of one bound.
+const COUNTED: [Dimension; 4] =
+    [Dimension::Tokens, Dimension::MoneyMicros, Dimension::ToolCalls, Dimension::Jobs];
+
+/// The budget of a tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// What it may use.
+    pub limits: Budget,
+    /// What was used.
+    pub used: Usage,
+    /// The calls under way.
+    pub reserved: BTreeMap<SmolStr, Held>,
+    /// Why the tree is paused.
+    pub exceeded: Option<Exceeded>,
+}
+
+/// What one call may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The task whose attempt calls.
+    pub task: Key,
+    /// The most that it can use.
+    pub amount: Usage,
+    /// Until when it is to be settled.
+    pub until: Timestamp,
+}
+
+impl Account {
+    pub(super) fn of(limits: Budget) -> Self {
+        Self { limits, ..Self::default() }
+    }
+    /// What all calls under way may use.
+    pub(super) fn held(&self) -> Usage {
+        self.reserved.values().fold(Usage::default(), |sum, held| sum.plus(held.amount))
+    }
+    /// The first bound that does not allow so much more.
+    pub(super) fn over(&self, more: Usage) -> Option<Dimension> {
+        let wanted = self.used.plus(self.held()).plus(more);
+        COUNTED.into_iter().find(|dimension| {
+            limit(&self.limits, *dimension).is_some_and(|limit| used(wanted, *dimension) > limit)
+        })
+    }
+    /// When the first reservation lapses.
+    pub(super) fn first_lapse(&self) -> Option<Timestamp> {
+        self.reserved.values().map(|held| held.until).min()
+    }
+    pub(super) fn settle(&mut self, reservation: &str, used: Usage) {
+        self.reserved.remove(reservation);
+        self.used = self.used.plus(used);
+    }
+    /// For readers.
+    pub(super) fn view(&self) -> view::Account {
+        view::Account {
+            limits: self.limits.clone(),
+            used: self.used,
+            reserved: self.held(),
+            exceeded: self.exceeded.clone(),
+        }
+    }
+    /// In words, for the question.
+    pub(super) fn words(&self, dimension: Dimension, more: Usage) -> String {
+        let unit = unit(dimension);
+        if dimension == Dimension::WallClock {
+            let limit = self.limits.wall_clock.unwrap_or_default();
+            return format!("the tree has had its time, {limit}; extend by how much, such as \"30m\"?");
+        }
+        let limit = limit(&self.limits, dimension).unwrap_or_default();
+        let (spent, held) = (used(self.used, dimension), used(self.held(), dimension));
+        let more = used(more, dimension);
+        format!(
+            "the budget is used up: of {limit} {unit}, {spent} are used and {held} held, and {more} more are \
+             wanted; extend by how much?"
+        )
+    }
+}
+
+fn used(usage: Usage, dimension: Dimension) -> u64 {
+    match dimension {
+        Dimension::Tokens => usage.tokens,
+        Dimension::MoneyMicros => usage.money_micros,
+        Dimension::ToolCalls => usage.tool_calls,
+        Dimension::Jobs => usage.jobs,
+        Dimension::WallClock => 0,
+    }
+}
+
+fn limit(budget: &Budget, dimension: Dimension) -> Option<u64> {
+    match dimension {
+        Dimension::Tokens => budget.tokens,
+        Dimension::MoneyMicros => budget.money_micros,
+        Dimension::ToolCalls => budget.tool_calls,
+        Dimension::Jobs => budget.jobs,
+        Dimension::WallClock => None,
+    }
+}
+
+fn unit(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::Tokens => "tokens",
+        Dimension::MoneyMicros => "millionths of money",
+        Dimension::ToolCalls => "calls of tools",
+        Dimension::Jobs => "jobs",
+        Dimension::WallClock => "milliseconds",
+    }
+}

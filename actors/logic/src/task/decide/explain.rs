@@ -1,0 +1,176 @@
+//! `explain` and `sweep`: what a task waits for, in words, and said again to whoever it waits for.
+
+use actors_core::{Context, Decision, Refusal};
+use bus_schemas::commands::task::{Command, Failure};
+use bus_schemas::events::task::Event;
+use bus_schemas::jobs::FailureClass;
+use bus_schemas::views::task::{TaskState, WaitsFor, Why};
+use bus_schemas::{Key, Timestamp};
+
+use super::super::draft::{LEASE_GRACE_MS, LEASE_MS};
+use super::super::state::{Phase, State};
+use super::{Draft, budget};
+
+/// What a task waits for.
+struct Wait {
+    waits_for: WaitsFor,
+    reason: String,
+    moves: String,
+    until: Option<Timestamp>,
+    since: Option<Timestamp>,
+}
+
+/// Answers with what the task waits for.
+pub(super) fn explain(state: &State, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+    let draft = Draft::of(state, context);
+    let children: Vec<Key> = state.open_children().map(|(_, child)| child.key.clone()).collect();
+    let Wait { waits_for, reason, moves, until, since } = wait(state, &children);
+    let lane = draft.submission().lane.clone();
+    let (task, status) = (draft.key().clone(), state.shown());
+    let since = since.unwrap_or(state.since);
+    Ok(Decision::none().reply(&Why {
+        task,
+        state: status,
+        waits_for,
+        reason,
+        moves,
+        since,
+        until,
+        lane,
+        children,
+    }))
+}
+
+fn wait(state: &State, children: &[Key]) -> Wait {
+    let wait = |waits_for, reason: String, moves: String| Wait {
+        waits_for,
+        reason,
+        moves,
+        until: None,
+        since: None,
+    };
+    if state.status.is_final() {
+        let how: &'static str = state.status.into();
+        return wait(WaitsFor::Nothing, format!("it is {how}"), String::new());
+    }
+    let exceeded = state.account.as_ref().and_then(|account| account.exceeded.as_ref());
+    if let (Some(exceeded), None) = (exceeded, &state.cancel) {
+        let moves = format!("an answer of `{}`: `orrery task extend` or `orrery task answer`", exceeded.asks);
+        let wait = wait(WaitsFor::Budget, exceeded.question.clone(), moves);
+        return Wait { since: Some(exceeded.at), ..wait };
+    }
+    let attempt = state.attempt;
+    let agent = state.agent.as_ref().map(Key::as_str).unwrap_or_default();
+    match state.phase {
+        Phase::New | Phase::Done => wait(WaitsFor::Nothing, "it has ended".to_owned(), String::new()),
+        Phase::Queued => {
+            let submission = state.submission.as_ref();
+            let (skill, lane) =
+                submission.map(|given| (given.skill.as_str(), given.lane.as_str())).unwrap_or_default();
+            wait(
+                WaitsFor::Lane,
+                format!("attempt {attempt} waits in lane `{lane}` for an agent with the skill `{skill}`"),
+                format!("an agent with the skill `{skill}` that is free, and a lane that lets it begin"),
+            )
+        }
+        Phase::Issued => wait(
+            WaitsFor::Start,
+            format!("agent `{agent}` has attempt {attempt}, and no worker has begun it"),
+            format!("a worker of `{agent}`; none within {} s, and another attempt follows", silence_s()),
+        ),
+        Phase::Running => wait(
+            WaitsFor::Worker,
+            format!(
+                "worker `{}` of agent `{agent}` does attempt {attempt}",
+                state.worker.as_deref().unwrap_or_default()
+            ),
+            format!("its report; after {} s of silence another attempt follows", silence_s()),
+        ),
+        Phase::Backoff => {
+            let code = state.failure.as_ref().map(|failure| failure.code.as_str()).unwrap_or_default();
+            let wait = wait(
+                WaitsFor::Backoff,
+                format!(
+                    "attempt {attempt} failed with `{code}`, and the next one waits for the end of a pause"
+                ),
+                "the end of the pause".to_owned(),
+            );
+            Wait { until: Some(state.backoff_until), ..wait }
+        }
+        Phase::Answer => {
+            let question = state.question.clone().unwrap_or_default();
+            let who = if state.asks.is_empty() { "somebody".to_owned() } else { format!("`{}`", state.asks) };
+            wait(WaitsFor::Answer, question, format!("an answer of {who}: `orrery task answer`"))
+        }
+        Phase::Children => {
+            let names: Vec<_> = children.iter().map(|child| format!("`{child}`")).collect();
+            let how = if state.is_stopping() { "to stop" } else { "to end" };
+            wait(
+                WaitsFor::Children,
+                format!("it waits for {} {how}", names.join(", ")),
+                "the end of these tasks: ask what they wait for".to_owned(),
+            )
+        }
+    }
+}
+
+fn silence_s() -> u64 {
+    (LEASE_MS + LEASE_GRACE_MS) / 1_000
+}
+
+/// Says again what the task waits for to whoever it waits for; all of them take what they know already
+/// without effect. So whatever was lost is there again.
+pub(super) fn sweep(state: &State, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+    let mut draft = Draft::of(state, context);
+    if state.status.is_final() {
+        draft.tell_parent();
+        return draft.done();
+    }
+    draft.await_deadline();
+    budget::await_wall_clock(&mut draft);
+    match state.phase {
+        Phase::New | Phase::Done | Phase::Answer => {}
+        Phase::Queued => draft.enqueue(state.attempt, state.since),
+        Phase::Issued => draft.await_worker(),
+        Phase::Running => {
+            draft.await_worker();
+            draft.await_progress();
+        }
+        Phase::Backoff => {
+            let next = state.attempt.saturating_add(1);
+            draft.set_timer("backoff", state.backoff_until, &Command::EndBackoff { attempt: next });
+        }
+        Phase::Children => {
+            let open: Vec<Key> = state.open_children().map(|(_, child)| child.key.clone()).collect();
+            for child in open {
+                draft.send(child, &Command::Sweep);
+            }
+        }
+    }
+    if let Some(exceeded) = state.account.as_ref().and_then(|account| account.exceeded.as_ref()) {
+        budget::hold(&mut draft, exceeded.dimension, exceeded.question.clone());
+    }
+    draft.done()
+}
+
+/// A task that was never submitted is swept by its parent: the parent waits for nothing.
+pub(super) fn lost(context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+    let key = &context.entity.key;
+    let Some(parent) = key.parent() else { return Ok(Decision::none()) };
+    let step = key.as_str().rsplit_once('.').map_or(key.as_str(), |(_, step)| step);
+    let failure = Failure {
+        class: FailureClass::Transient,
+        code: "child-lost".to_owned(),
+        message: format!("the task `{key}` was started, and is not there"),
+        hint: Some("retry the task; and tell its makers, for this must not happen".to_owned()),
+        dependency: None,
+    };
+    let settle = Command::SettleChild {
+        step: step.into(),
+        state: TaskState::Failed,
+        artifacts: Vec::new(),
+        result: serde_json::Value::Null,
+        failure: Some(failure),
+    };
+    Ok(Decision::none().send(parent, &settle))
+}

@@ -1,0 +1,210 @@
+//! The budget of a tree: reservations, a breach, its question and what answers it.
+
+use bus_schemas::commands::broker::HoldScope;
+use bus_schemas::commands::task::{Policy, Reservation, Usage};
+use bus_schemas::settings::{Budget, Duration};
+use bus_schemas::views::task::Dimension;
+
+use super::*;
+
+fn tokens(tokens: u64) -> Usage {
+    Usage { tokens, ..Usage::default() }
+}
+
+fn bounded(budget: Budget) -> Given<Task> {
+    let submission = Submit { budget: Some(budget), plan: Some(diamond()), ..Submit::new("a goal") };
+    root([submitted(submission), Event::Planned { plan: diamond() }, child_started("a"), child_started("b")])
+}
+
+fn reserve(name: &str, amount: Usage) -> Command {
+    Command::Reserve { reservation: name.into(), task: key("t.a"), amount, lease_ms: 60_000 }
+}
+
+fn settle_call(name: &str, used: Usage) -> Command {
+    Command::Settle { reservation: name.into(), used }
+}
+
+fn granted(outcome: &Outcome<Task>) -> bool {
+    let reply = outcome.decision().reply.clone();
+    serde_json::from_value::<Reservation>(reply).expect("a reservation").granted
+}
+
+fn answer(answer: Value) -> Command {
+    Command::ProvideInput { answer, by: "ann".into() }
+}
+
+fn thousand_tokens() -> Given<Task> {
+    bounded(Budget { tokens: Some(1_000), ..Budget::default() })
+}
+
+/// The holds and eases that the decision sends to the lane.
+fn told_lane(outcome: &Outcome<Task>) -> Vec<broker::Command> {
+    let sends = outcome.decision().sends.iter().filter(|send| send.to.kind.as_str() == "broker");
+    sends.map(|send| send.body.read().expect("a command of a broker")).collect()
+}
+
+#[test]
+fn a_call_is_reserved_at_its_worst_and_settled_with_what_it_used() {
+    let outcome = thousand_tokens().when(reserve("t.a/1/1", tokens(600)));
+    assert!(granted(&outcome));
+    assert_eq!(timer(&outcome, "reservations"), Some(NOW.plus_ms(60_000)));
+    let again = outcome.given.when(reserve("t.a/1/1", tokens(600)));
+    assert!(granted(&again) && again.decision().events.is_empty(), "said twice, reserved once");
+    let outcome = again.given.when(settle_call("t.a/1/1", tokens(100)));
+    assert!(cancels_timer(&outcome, "reservations"));
+    let given = outcome.given.when(settle_call("t.a/1/1", tokens(100))).then([]);
+    let account = given.state().account.as_ref().expect("it has a budget");
+    assert_eq!((account.used, account.held()), (tokens(100), tokens(0)));
+    assert!(granted(&given.when(reserve("t.b/1/1", tokens(900)))));
+}
+
+#[test]
+fn what_is_not_allowed_pauses_the_tree_and_asks_for_more() {
+    let given = thousand_tokens().when(reserve("t.a/1/1", tokens(600))).given;
+    let outcome = given.when(reserve("t.b/1/1", tokens(500)));
+    assert!(!granted(&outcome));
+    let [broker::Command::Hold { scope, interrupt, .. }] = &told_lane(&outcome)[..] else {
+        panic!("{:?}", outcome.decision().sends)
+    };
+    assert_eq!((scope, *interrupt), (&HoldScope::Tree { root: key("t") }, false));
+    let given = outcome.given;
+    assert_eq!(given.state().shown(), TaskState::InputRequired);
+    let small = given.when(reserve("t.b/1/2", tokens(1)));
+    assert!(!granted(&small) && small.decision().events.is_empty(), "paused is paused, and asked once");
+    let given = small.given.when(answer("plenty".into())).then_refused("invalid-answer");
+    let outcome = given.when(answer(500.into()));
+    assert!(matches!(&told_lane(&outcome)[..], [broker::Command::Ease { .. }]));
+    assert_eq!(outcome.given.state().shown(), TaskState::Working);
+    assert!(granted(&outcome.given.when(reserve("t.b/1/1", tokens(500)))));
+}
+
+#[test]
+fn a_budget_that_is_not_extended_ends_the_tree() {
+    let given = thousand_tokens().when(reserve("t.a/1/1", tokens(2_000))).given;
+    let outcome = given.when(answer("no".into()));
+    let stopped: Vec<_> = outcome.decision().sends.iter().map(|send| send.to.to_string()).collect();
+    assert_eq!(stopped, ["task/t.a", "task/t.b"]);
+    let given = outcome.given.when(settle("a", TaskState::Canceled)).given;
+    let outcome = given.when(settle("b", TaskState::Canceled));
+    let state = outcome.given.state();
+    assert_eq!(
+        (state.status, state.failure.as_ref().unwrap().class),
+        (TaskState::Failed, FailureClass::Budget)
+    );
+    assert!(matches!(&told_lane(&outcome)[..], [broker::Command::Ease { .. }]), "the lane holds nothing");
+}
+
+#[test]
+fn what_nobody_settles_counts_as_used() {
+    let given = thousand_tokens().when(reserve("t.a/1/1", tokens(600))).given;
+    let given = given.when(Command::ExpireReservations).then([]);
+    let outcome = given.at(NOW.plus_ms(60_000)).when(Command::ExpireReservations);
+    let [Event::Settled { used, lapsed, .. }] = &outcome.decision().events[..] else {
+        panic!("{:?}", outcome.decision().events)
+    };
+    assert_eq!((*used, *lapsed), (tokens(600), true));
+}
+
+#[test]
+fn a_call_that_used_more_than_it_said_is_the_last_one() {
+    let given = thousand_tokens().when(reserve("t.a/1/1", tokens(600))).given;
+    let given = given.when(settle_call("t.a/1/1", tokens(1_200))).given;
+    assert_eq!(given.state().shown(), TaskState::InputRequired);
+}
+
+#[test]
+fn jobs_are_counted_and_one_too_many_is_taken_back() {
+    let count = |attempt| Command::CountJob { task: key("t.a"), attempt };
+    let given = bounded(Budget { jobs: Some(1), ..Budget::default() });
+    let given = given.when(count(1)).then([Event::JobCounted { task: key("t.a"), attempt: 1 }]);
+    let outcome = given.when(count(2));
+    let taken_back =
+        Command::Withdraw { attempt: 2, reason: "the budget of its tree allows no more jobs".into() };
+    assert!(outcome.decision().sends.contains(&sent("task/t.a", &taken_back)));
+    assert_eq!(outcome.given.state().shown(), TaskState::InputRequired);
+}
+
+#[test]
+fn a_task_of_a_bounded_tree_tells_the_root_of_each_job() {
+    let budget = Budget { jobs: Some(5), ..Budget::default() };
+    let submission = Submit { parent: Some(key("t")), budget: Some(budget), ..Submit::new("a goal") };
+    let given = given::<Task>(&address("task/t.a"), [submitted(submission), queued(1)]);
+    let outcome = given.when(Command::Assign { agent: key("coder"), attempt: 1, policy: None });
+    assert!(outcome.decision().jobs[0].metered);
+    assert_eq!(
+        outcome.decision().sends,
+        [sent("task/t", &Command::CountJob { task: key("t.a"), attempt: 1 })]
+    );
+    outcome.given.when(reserve("x", tokens(1))).then_refused("ask-the-root");
+}
+
+#[test]
+fn time_that_is_over_stops_the_tree_until_there_is_more() {
+    let budget = Budget { wall_clock: Some(Duration::from_secs(60)), ..Budget::default() };
+    let submission = Submit { budget: Some(budget.clone()), ..Submit::new("a goal") };
+    let outcome = root([]).when(Command::Submit(submission));
+    assert_eq!(timer(&outcome, "wall-clock"), Some(NOW.plus_ms(60_000)));
+    let given = bounded(budget).when(Command::ExpireWallClock).then([]);
+    let outcome = given.at(NOW.plus_ms(60_000)).when(Command::ExpireWallClock);
+    let [broker::Command::Hold { interrupt: true, .. }] = &told_lane(&outcome)[..] else {
+        panic!("{:?}", outcome.decision().sends)
+    };
+    let given = outcome.given.when(answer(Value::Null)).then_refused("invalid-answer");
+    let outcome = given.at(NOW.plus_ms(90_000)).when(answer("30m".into()));
+    assert_eq!(timer(&outcome, "wall-clock"), Some(NOW.plus_ms(90_000 + 1_800_000)));
+    let account = outcome.given.state().account.clone().expect("it has a budget");
+    assert_eq!((account.exceeded, account.limits.wall_clock), (None, Some(Duration::from_secs(1_890))));
+}
+
+#[test]
+fn a_tree_without_a_budget_gets_that_of_the_settings() {
+    let budget = Budget { tokens: Some(10), ..Budget::default() };
+    let policy = Some(Box::new(Policy { budget: budget.clone(), ..Policy::default() }));
+    let assign = Command::Assign { agent: key("coder"), attempt: 1, policy };
+    let given = root([submitted(Submit::new("a goal")), queued(1)]);
+    let outcome = given.when(assign.clone());
+    assert!(outcome.decision().events.contains(&Event::BudgetSet { budget: budget.clone() }));
+    assert!(outcome.decision().jobs[0].metered);
+    // Its own is not replaced.
+    let own =
+        Submit { budget: Some(Budget { tokens: Some(99), ..Budget::default() }), ..Submit::new("a goal") };
+    let state = root([submitted(own), queued(1)]).when(assign.clone()).given.state().account.clone();
+    assert_eq!(state.map(|account| account.limits.tokens), Some(Some(99)));
+    // A child tells its root.
+    let child = Submit { parent: Some(key("t")), ..Submit::new("a goal") };
+    let outcome = super::given::<Task>(&address("task/t.a"), [submitted(child), queued(1)]).when(assign);
+    let adopt = sent("task/t", &Command::AdoptBudget { budget: budget.clone() });
+    assert!(outcome.decision().sends.contains(&adopt));
+    let given = root([submitted(planned(diamond())), Event::Planned { plan: diamond() }]);
+    let adopt = Command::AdoptBudget { budget: budget.clone() };
+    given.when(adopt.clone()).then([Event::BudgetSet { budget }]).when(adopt).then([]);
+}
+
+#[test]
+fn an_extension_says_how_much_more_of_what() {
+    let extend = |extend| Command::ExtendBudget { extend, reason: String::new(), by: "ann".into() };
+    let more = Budget { tokens: Some(5), ..Budget::default() };
+    let given = thousand_tokens().when(extend(Budget::default())).then_refused("invalid-extension");
+    let given = given.when(extend(more.clone())).given;
+    assert_eq!(given.state().account.as_ref().unwrap().limits.tokens, Some(1_005));
+    root([submitted(Submit::new("a goal"))]).when(extend(more)).then_refused("no-budget");
+    for budget in [
+        Budget { tokens: Some(0), ..Budget::default() },
+        Budget { wall_clock: Some(Duration::from_ms(5)), ..Budget::default() },
+    ] {
+        let submission = Submit { budget: Some(budget), ..Submit::new("a goal") };
+        root([]).when(Command::Submit(submission)).then_refused("invalid-budget");
+    }
+}
+
+#[test]
+fn the_view_shows_what_is_left_and_that_it_waits() {
+    let given = thousand_tokens().when(reserve("t.a/1/1", tokens(600))).given;
+    let given = given.when(reserve("t.b/1/1", tokens(500))).given;
+    let view = super::super::view(given.state(), &key("t")).expect("it was submitted");
+    assert_eq!(view.state, TaskState::InputRequired);
+    let account = view.budget.expect("it has a budget");
+    assert_eq!(account.exceeded.map(|exceeded| exceeded.dimension), Some(Dimension::Tokens));
+    assert_eq!((account.used, account.reserved), (tokens(0), tokens(600)));
+    assert!(view.question.is_some_and(|question| question.contains("of 1000 tokens")));
+}

@@ -1,0 +1,79 @@
+//! What a task says that it waits for, and what it says again when it is swept.
+
+use bus_schemas::views::task::{WaitsFor, Why};
+
+use super::*;
+
+fn why(given: Given<Task>) -> Why {
+    let reply = given.when(Command::Explain).decision().reply.clone();
+    serde_json::from_value(reply).expect("an explanation")
+}
+
+#[test]
+fn every_open_task_says_what_it_waits_for_and_what_would_move_it() {
+    let failed =
+        |attempt| Event::AttemptFailed { attempt, failure: failure(FailureClass::Transient, "broken") };
+    let pause = Event::BackoffStarted { attempt: 2, until: NOW.plus_ms(900), at: NOW };
+    let ask = Event::InputRequired {
+        attempt: 1,
+        prompt: "which?".into(),
+        authorization: false,
+        effect: None,
+        asks: "".into(),
+        at: NOW,
+    };
+    let leaf = || vec![submitted(Submit::new("a goal")), queued(1)];
+    let cases = [
+        (leaf(), WaitsFor::Lane),
+        ([leaf(), vec![issued(1)]].concat(), WaitsFor::Start),
+        ([leaf(), vec![issued(1), started(1)]].concat(), WaitsFor::Worker),
+        ([leaf(), vec![issued(1), started(1), failed(1), pause]].concat(), WaitsFor::Backoff),
+        ([leaf(), vec![issued(1), started(1), ask]].concat(), WaitsFor::Answer),
+        (
+            vec![submitted(planned(diamond())), Event::Planned { plan: diamond() }, child_started("a")],
+            WaitsFor::Children,
+        ),
+    ];
+    for (past, waits_for) in cases {
+        let why = why(root(past));
+        assert_eq!((why.waits_for, why.since), (waits_for, NOW), "{why:?}");
+        assert!(!why.reason.is_empty() && !why.moves.is_empty(), "{why:?}");
+        assert_eq!(why.until.is_some(), waits_for == WaitsFor::Backoff);
+        assert_eq!(why.children.len(), usize::from(waits_for == WaitsFor::Children));
+    }
+    let done = why(root([leaf(), vec![issued(1), started(1), completed()]].concat()));
+    assert_eq!((done.waits_for, done.moves.as_str()), (WaitsFor::Nothing, ""));
+}
+
+#[test]
+fn a_swept_task_says_again_what_it_waits_for() {
+    let leaf = || vec![submitted(Submit::new("a goal")), queued(1)];
+    let outcome = root(leaf()).when(Command::Sweep);
+    assert_eq!(outcome.decision().sends, [enqueue("t", 1, "plan")]);
+    outcome.then([]);
+    let outcome = root([leaf(), vec![issued(1)]].concat()).when(Command::Sweep);
+    assert!(timer(&outcome, "lease").is_some());
+    let outcome = running(Submit::new("a goal")).when(Command::Sweep);
+    assert!(timer(&outcome, "lease").is_some() && timer(&outcome, "progress").is_some());
+    let outcome = running(Submit::new("a goal")).when(fail_job(1, FailureClass::Transient));
+    let until = timer(&outcome, "backoff");
+    assert_eq!(timer(&outcome.given.when(Command::Sweep), "backoff"), until);
+    let tree = [submitted(planned(diamond())), Event::Planned { plan: diamond() }, child_started("a")];
+    assert_eq!(root(tree).when(Command::Sweep).decision().sends, [sent("task/t.a", &Command::Sweep)]);
+}
+
+#[test]
+fn a_child_that_has_ended_or_is_not_there_tells_its_parent() {
+    let child = Submit { parent: Some(key("t")), ..Submit::new("a goal") };
+    let past = [submitted(child), queued(1), issued(1), started(1), completed()];
+    let outcome = given::<Task>(&address("task/t.a"), past).when(Command::Sweep);
+    assert_eq!(outcome.decision().sends[0].to.to_string(), "task/t");
+    let outcome = given::<Task>(&address("task/t.b"), []).when(Command::Sweep);
+    let [told] = &outcome.decision().sends[..] else { panic!("{:?}", outcome.decision().sends) };
+    match told.body.read() {
+        Ok(Command::SettleChild { state: TaskState::Failed, failure: Some(failure), .. }) => {
+            assert_eq!(failure.code, "child-lost");
+        }
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,120 @@
+//! Entities as they are seen from outside their partition: loaded once, kept true by their events, and
+//! asked what they would answer. Nothing of it reaches the bus, and nothing is decided here.
+//!
+//! An observer that asked the entities themselves would write a record for each look, for ever.
+
+use std::collections::BTreeMap;
+
+use actors_core::{Context, Instance, Registry};
+use bus_client::{Bus, StoredEvent};
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, CommandId, EntityAddress, Key, Kind, Timestamp};
+use serde::de::DeserializeOwned;
+
+use crate::fold;
+
+/// The entities that are looked at.
+pub struct Look {
+    registry: Registry,
+    entities: BTreeMap<EntityAddress, Box<dyn Instance>>,
+}
+
+impl std::fmt::Debug for Look {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Look").field("entities", &self.entities.len()).finish_non_exhaustive()
+    }
+}
+
+impl Look {
+    /// Looks at nothing yet.
+    pub fn new(registry: Registry) -> Self {
+        Self { registry, entities: BTreeMap::new() }
+    }
+
+    /// Loads every entity of a kind that has events. One that can not be read is left out and logged.
+    /// An error means that the bus did not answer.
+    pub async fn load_all(&mut self, bus: &Bus, kind: &Kind) -> Result<(), bus_client::Error> {
+        for last in bus.latest_events(&bus.subjects().events(Some(kind))).await? {
+            self.load(bus, &last.entity).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes an event in. One that is known already changes nothing; one that does not follow what is
+    /// known, as after a gap in the connection, has the entity loaded anew.
+    pub async fn take(&mut self, bus: &Bus, stored: &StoredEvent) -> Result<(), bus_client::Error> {
+        let (entity, event) = (&stored.entity, &stored.event);
+        if !self.registry.knows(&entity.kind) {
+            return Ok(());
+        }
+        let Some(instance) = self.entities.get_mut(entity) else { return self.load(bus, entity).await };
+        if event.revision <= instance.revision() {
+            return Ok(());
+        }
+        let follows = event.revision == instance.revision().next();
+        if follows && instance.replay(event).is_ok() {
+            return Ok(());
+        }
+        self.load(bus, entity).await
+    }
+
+    /// What each entity of a kind would answer to a command that changes nothing, such as `describe`.
+    /// Whoever refuses, or answers something else, is left out.
+    pub fn answers<C: WireCommand, A: DeserializeOwned>(
+        &mut self,
+        command: &C,
+        now: Timestamp,
+    ) -> Vec<(Key, A)> {
+        let body = Body::json(command);
+        let id = CommandId::from_text("look");
+        let of_kind = self.entities.iter_mut().filter(|(entity, _)| entity.kind == C::KIND);
+        let answers = of_kind.filter_map(|(entity, instance)| {
+            let revision = instance.revision();
+            let context = Context { entity, revision, now, command: id, correlation: id, caller: None };
+            let reply = instance.turn(&body, &context).ok()?.reply;
+            Some((entity.key.clone(), serde_json::from_value(reply).ok()?))
+        });
+        answers.collect()
+    }
+
+    /// What one entity would answer to a command that changes nothing; it is loaded where it is not known
+    /// yet. None where it refuses, answers something else, or can not be read. An error means that the
+    /// bus did not answer.
+    pub async fn answer<C: WireCommand, A: DeserializeOwned>(
+        &mut self,
+        bus: &Bus,
+        key: &Key,
+        command: &C,
+        now: Timestamp,
+    ) -> Result<Option<A>, bus_client::Error> {
+        let entity = EntityAddress::new(C::KIND, key.clone());
+        if !self.entities.contains_key(&entity) {
+            self.load(bus, &entity).await?;
+        }
+        let Some(instance) = self.entities.get_mut(&entity) else { return Ok(None) };
+        let (id, revision) = (CommandId::from_text("look"), instance.revision());
+        let context = Context { entity: &entity, revision, now, command: id, correlation: id, caller: None };
+        let turn = instance.turn(&Body::json(command), &context);
+        Ok(turn.ok().and_then(|turn| serde_json::from_value(turn.reply).ok()))
+    }
+
+    /// What each entity of a kind remembers, as its snapshot would have it.
+    pub fn states<S: DeserializeOwned>(&self, kind: &Kind) -> Vec<(Key, S)> {
+        let of_kind = self.entities.iter().filter(|(entity, _)| entity.kind == *kind);
+        let states = of_kind.filter_map(|(entity, instance)| {
+            Some((entity.key.clone(), serde_json::from_value(instance.state()).ok()?))
+        });
+        states.collect()
+    }
+
+    async fn load(&mut self, bus: &Bus, entity: &EntityAddress) -> Result<(), bus_client::Error> {
+        match fold::load(bus, &self.registry, entity).await?.instance {
+            Ok(instance) => drop(self.entities.insert(entity.clone(), instance)),
+            Err(stopped) => {
+                tracing::warn!(%entity, reason = stopped.reason, "an entity can not be looked at");
+                self.entities.remove(entity);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! halt: everything is halted under load; how long until the last effect has begun, anywhere?
+//!
+//! Several workers, each with a connection of its own, do jobs that begin one effect after the other,
+//! each between its entries in the ledger. A round halts everything, waits until no job runs any more,
+//! and looks when the last effect began. What a worker begins after the command was sent is what counts:
+//! before it hears of the halt it can not know.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actors_agents::{Agent, Done, Effect, Failure, Work, Worker};
+use bus_client::{Ask, Bus};
+use bus_schemas::commands::agent::{AgentCard, Skill};
+use bus_schemas::commands::broker::Command as Broker;
+use bus_schemas::commands::halt::Command as Halt;
+use bus_schemas::commands::task::{Command as Task, Submit};
+use bus_schemas::views::lane::Lane;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, EntityAddress, Key, Reply};
+use futures::future::{BoxFuture, try_join_all};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::bench::{Measured, Options};
+use crate::error::Error;
+use crate::installation::Installation;
+use crate::report::Line;
+use crate::slices::line_of_times;
+
+/// Numbers of jobs that run at once.
+const JOBS: [usize; 2] = [16, 64];
+/// Workers among which they are divided.
+const WORKERS: usize = 4;
+/// Rounds for each second that was asked for.
+const ROUNDS_PER_SECOND: u64 = 10;
+/// Effects that each job has begun on the average before the halt comes: then all of them are under way.
+const EFFECTS_BEFORE: u64 = 3;
+/// How long anything may take before the benchmark is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked whether jobs run.
+const LOOK: Duration = Duration::from_millis(1);
+/// The input of a job that ends at once.
+const IS_SHORT: Value = Value::Bool(true);
+/// The agent, and its skill.
+const AGENT: &str = "bench-halt";
+
+/// What the jobs of all workers have done.
+#[derive(Debug)]
+struct Tally {
+    origin: Instant,
+    running: AtomicUsize,
+    effects: AtomicU64,
+    /// When the last effect began, in microseconds after the origin.
+    last: AtomicU64,
+}
+
+/// An agent whose jobs begin one effect after the other until they are stopped.
+#[derive(Clone)]
+struct Busy {
+    tally: Arc<Tally>,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            running: AtomicUsize::new(0),
+            effects: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+        }
+    }
+    fn microseconds(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+    fn begin_effect(&self) {
+        self.last.fetch_max(self.microseconds(), Ordering::SeqCst);
+        self.effects.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Counts a job for as long as it lives, however it ends.
+struct Counted(Arc<Tally>);
+
+impl Counted {
+    fn new(tally: &Arc<Tally>) -> Self {
+        tally.running.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(tally))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Agent for Busy {
+    fn card(&self) -> AgentCard {
+        let skill =
+            Skill { id: AGENT.into(), name: "Effects".into(), description: String::new(), tags: Vec::new() };
+        AgentCard {
+            name: Key::parse(AGENT).expect("a constant that is a key"),
+            description: "begins effects".into(),
+            version: "1".into(),
+            skills: vec![skill],
+            dependencies: Vec::new(),
+        }
+    }
+
+    fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
+        let tally = Arc::clone(&self.tally);
+        Box::pin(async move {
+            if work.job.input == IS_SHORT {
+                return Ok(Done::default());
+            }
+            let _counted = Counted::new(&tally);
+            for number in 0_u64.. {
+                if work.canceled().is_cancelled() {
+                    break;
+                }
+                let counted = &tally;
+                let deed = |_key| async move {
+                    counted.begin_effect();
+                    Ok(())
+                };
+                work.effect(Effect::new(format!("deed-{}-{number}", work.job.attempt)), deed).await?;
+            }
+            Err(Failure::canceled())
+        })
+    }
+}
+
+/// Measures halts of everything.
+pub(crate) async fn run(installation: &Installation, options: &Options) -> Result<Measured, Error> {
+    let running = installation.host(false).await?;
+    let bus = installation.bus().await?;
+    let mut results = Vec::new();
+    for jobs in options.callers_or(&JOBS) {
+        let tally = Arc::new(Tally::new());
+        let crew = Crew::start(installation, &tally, jobs).await?;
+        let (mut last, mut answers, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..options.seconds.saturating_mul(ROUNDS_PER_SECOND) {
+            let round = one_round(&bus, &tally, jobs).await?;
+            last.push(round.last_effect);
+            answers.push(round.answer);
+            ends.push(round.end);
+        }
+        crew.stop().await?;
+        let line = |case, times: &[u64]| -> Result<Line, Error> {
+            Ok(Line { callers: Some(jobs), case: Some(case), ..line_of_times(times)? })
+        };
+        let lines = [line("last effect", &last)?, line("answer", &answers)?, line("last job", &ends)?];
+        options.say(&format!(
+            "halt, {jobs} jobs: last effect p50 {:.0} µs, p99 {:.0} µs after the command",
+            lines[0].p50_us.unwrap_or_default(),
+            lines[0].p99_us.unwrap_or_default(),
+        ));
+        results.extend(lines);
+    }
+    running.stop().await;
+    let notes = vec![
+        "times from the moment before the halt is sent: to the beginning of the last effect of any worker (0 where none began after it), to the answer, and to the end of the last job",
+        "callers are jobs that run at once, in four workers with a connection each; each begins one effect after the other",
+    ];
+    Ok(Measured { results, unit: "halts", notes })
+}
+
+/// What one halt took, in microseconds.
+struct Round {
+    last_effect: u64,
+    answer: u64,
+    end: u64,
+}
+
+async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<Round, Error> {
+    let tasks = submit(bus, jobs, Value::Null).await?;
+    until("all jobs at work", || tally.running.load(Ordering::SeqCst) == jobs).await?;
+    let enough = tally.effects.load(Ordering::SeqCst) + EFFECTS_BEFORE * jobs as u64;
+    until("effects", || tally.effects.load(Ordering::SeqCst) >= enough).await?;
+    let all = EntityAddress::new(Halt::KIND, Key::parse("all").expect("a constant that is a key"));
+    let reason = || "a benchmark".to_owned();
+    let sent = tally.microseconds();
+    let halt = Halt::Halt { reason: reason(), by: AGENT.to_owned(), grace_ms: 1_000 };
+    told(bus, all.clone(), &halt).await?;
+    let answer = tally.microseconds() - sent;
+    until("the end of all jobs", || tally.running.load(Ordering::SeqCst) == 0).await?;
+    let end = tally.microseconds() - sent;
+    let last_effect = tally.last.load(Ordering::SeqCst).saturating_sub(sent);
+    // The next round has jobs of its own.
+    let cancel = Task::Cancel { reason: reason(), by: String::new() };
+    try_join_all(tasks.into_iter().map(|task| told(bus, task, &cancel))).await?;
+    told(bus, all, &Halt::Lift { reason: reason(), by: AGENT.to_owned(), per_minute: None }).await?;
+    reopen(bus, jobs).await?;
+    Ok(Round { last_effect, answer, end })
+}
+
+/// Does short jobs until the lane, which is released one job more for each that is done, holds nothing
+/// back any more.
+async fn reopen(bus: &Bus, jobs: usize) -> Result<(), Error> {
+    submit(bus, jobs, IS_SHORT).await?;
+    let lane = EntityAddress::new(Broker::KIND, Submit::new("").lane);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let now: Lane = serde_json::from_value(told(bus, lane.clone(), &Broker::Describe).await?)
+            .map_err(|error| Error::answer("reading a lane", error))?;
+        if now.blocks.is_empty() && now.waiting + now.running == 0 {
+            return Ok(());
+        }
+        late(deadline, "a lane that holds nothing back")?;
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Submits tasks, each with one job.
+async fn submit(bus: &Bus, jobs: usize, input: Value) -> Result<Vec<EntityAddress>, Error> {
+    let asks = (0..jobs).map(|_| async {
+        let key = Key::parse(&Uuid::now_v7().simple().to_string())
+            .map_err(|error| Error::answer("making a key", error))?;
+        let task = EntityAddress::new(Task::KIND, key);
+        let submit = Submit { skill: AGENT.into(), input: input.clone(), ..Submit::new("effects") };
+        let submit = Task::Submit(submit);
+        told(bus, task.clone(), &submit).await?;
+        Ok::<_, Error>(task)
+    });
+    try_join_all(asks).await
+}
+
+/// Tells an entity something that it must accept.
+async fn told<C: WireCommand>(bus: &Bus, to: EntityAddress, command: &C) -> Result<Value, Error> {
+    let failed = |reason: &dyn std::fmt::Display| Error::answer("telling an entity", reason);
+    let ask = Ask::new(to, Body::json(command)).caller(AGENT);
+    match bus.ask(&ask, PATIENCE).await.map_err(|error| failed(&error))? {
+        Reply::Accepted { result, .. } => Ok(result),
+        Reply::Refused { refusal, .. } => Err(failed(&refusal.message)),
+    }
+}
+
+async fn until(what: &'static str, holds: impl Fn() -> bool) -> Result<(), Error> {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        late(deadline, what)?;
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+fn late(deadline: Instant, what: &'static str) -> Result<(), Error> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    Err(Error::Late { what, seconds: PATIENCE.as_secs() })
+}
+
+/// The workers.
+struct Crew {
+    stop: CancellationToken,
+    workers: Vec<JoinHandle<Result<(), actors_agents::WorkerError>>>,
+}
+
+impl Crew {
+    async fn start(installation: &Installation, tally: &Arc<Tally>, jobs: usize) -> Result<Self, Error> {
+        let (stop, mut workers) = (CancellationToken::new(), Vec::new());
+        for number in 0..WORKERS {
+            let agent = Arc::new(Busy { tally: Arc::clone(tally) });
+            let name = format!("{AGENT}-{jobs}-{number}");
+            let capacity = jobs.div_ceil(WORKERS);
+            let worker = Worker::new(installation.bus().await?, agent, name, capacity);
+            workers.push(tokio::spawn(worker.run(stop.clone())));
+        }
+        Ok(Self { stop, workers })
+    }
+
+    async fn stop(self) -> Result<(), Error> {
+        self.stop.cancel();
+        for worker in self.workers {
+            let ended = worker.await.map_err(|error| Error::answer("running a worker", error))?;
+            ended.map_err(|error| Error::answer("running a worker", error))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! `lanes`: what limits a lane, its rules, and pauses.
+
+use serde_json::json;
+
+use crate::bus::Client;
+use crate::schema::check;
+use crate::world::{World, eventually};
+
+/// Goal: an operator sees what a lane waits for, changes its rules, and the settings know of it. Method: a
+/// lane with work that nobody can do, then one bound after the other.
+#[test]
+fn rules_are_changed_and_are_a_version_of_the_settings() {
+    let world = World::start();
+    Client::connect(&world).oracle();
+    world.orrery(&["task", "submit", "g", "--id", "lonely", "--skill", "juggling"]).good();
+    eventually("a lane with work that waits", || {
+        let list = world.orrery(&["lanes", "--json"]).good().line();
+        check("lanes", &list);
+        let lane = &list["lanes"][0];
+        (lane["id"] == "default" && lane["blocks"][0]["what"] == "no-agent" && lane["waiting"] == 1)
+            .then_some(())
+    });
+    let text = world.orrery(&["lanes"]).good().stdout;
+    assert!(text.starts_with("LANE") && text.contains("no-agent: no living agent"), "{text}");
+
+    let set = [
+        "lanes",
+        "set",
+        "default",
+        "--concurrent",
+        "4",
+        "--per-day",
+        "500",
+        "--ageing",
+        "10m",
+        "--weight",
+        "ada=3",
+        "--window",
+        "0 3 * * SUN=2h",
+        "--reason",
+        "a small machine",
+        "--json",
+    ];
+    let told = world.orrery(&set).good().line();
+    check("lane-set", &told);
+    assert_eq!(told, json!({"lane": "default", "version": 1, "former": 0, "applied": true}));
+    let shown = world.orrery(&["lanes", "show", "default", "--json"]).good().line();
+    check("lane", &shown);
+    let limits = json!({
+        "concurrent": 4, "per_minute": null, "per_day": 500, "ageing_ms": 600_000, "weights": {"ada": 3},
+        "windows": [{"cron": "0 3 * * SUN", "duration_ms": 7_200_000}],
+    });
+    assert_eq!((&shown["limits"], &shown["version"]), (&limits, &1.into()), "{shown}");
+    let text = world.orrery(&["lanes", "show", "default"]).good().stdout;
+    assert!(
+        text.contains("4 at once, 500/day") && text.contains("ada 3") && text.contains("for 2h"),
+        "{text}"
+    );
+    let history = world.orrery(&["config", "history", "lanes"]).good().stdout;
+    assert!(history.contains("a small machine"), "{history}");
+
+    world
+        .orrery(&["lanes", "set", "default", "--per-day", "none", "--no-windows", "--weight", "ada=none"])
+        .good();
+    let shown = world.orrery(&["lanes", "show", "default", "--json"]).good().line();
+    let limits = json!({
+        "concurrent": 4, "per_minute": null, "per_day": null, "ageing_ms": 600_000, "weights": {}, "windows": [],
+    });
+    assert_eq!(shown["limits"], limits);
+    let text = world.orrery(&["lanes", "set", "default", "--concurrent", "4"]).good().stdout;
+    assert!(text.contains("are so already"), "{text}");
+    world.orrery(&["config", "rollback", "lanes", "--reason", "as before"]).good();
+    eventually("the rules of before", || {
+        let shown = world.orrery(&["lanes", "show", "default", "--json"]).good().line();
+        (shown["limits"]["per_day"] == 500).then_some(())
+    });
+}
+
+/// Goal: a lane is paused and resumed with a reason, and what is wrong is said and changes nothing.
+/// Method: both, and a mistake of every sort.
+#[test]
+fn a_lane_is_paused_resumed_and_never_misspelled() {
+    let world = World::start();
+    world.orrery(&["task", "submit", "g", "--id", "before", "--skill", "noop", "--wait"]).good();
+    let told = world.orrery(&["lanes", "pause", "default", "--reason", "a new disk", "--json"]).good().line();
+    check("lane-told", &told);
+    assert_eq!(told["paused"], true);
+    world.orrery(&["task", "submit", "g", "--id", "held", "--skill", "noop"]).good();
+    eventually("work that waits", || {
+        let shown = world.orrery(&["lanes", "show", "default"]).good().stdout;
+        (shown.contains("1 waiting") && shown.contains("held by pause: paused by")).then_some(())
+    });
+    world.orrery(&["lanes", "resume", "default", "--rate", "60/min"]).good();
+    eventually("the end of what waited", || {
+        let shown = world.orrery(&["task", "show", "held", "--json"]).good().stdout;
+        shown.contains("\"completed\"").then_some(())
+    });
+    let hint = world.orrery(&["lanes", "resume", "default"]).failed("not-paused", 65);
+    assert!(hint.stderr.contains("lanes show default"), "{hint:?}");
+
+    for verb in [
+        &["lanes", "show", "defualt"][..],
+        &["lanes", "pause", "defualt", "--reason", "x"],
+        &["lanes", "resume", "defualt"],
+        &["lanes", "set", "defualt", "--concurrent", "2"],
+    ] {
+        world.orrery(verb).failed("lane-not-found", 66);
+    }
+    world.orrery(&["lanes", "set", "night", "--concurrent", "2", "--new"]).good();
+    let shown = world.orrery(&["lanes", "show", "night", "--json"]).good().line();
+    assert_eq!(shown["limits"]["concurrent"], 2, "{shown}");
+    for wrong in [
+        &["--concurrent", "0"][..],
+        &["--per-minute", "many"],
+        &["--per-day", "-3"],
+        &["--ageing", "2"],
+        &["--weight", "ada"],
+        &["--window", "0 3 * * *"],
+        &[],
+    ] {
+        assert_eq!(world.orrery(&[&["lanes", "set", "default"], wrong].concat()).status, 64, "{wrong:?}");
+    }
+    for (wrong, place) in [
+        (["--ageing", "10ms"], "/lanes/default/ageing"),
+        (["--weight", "ada=1001"], "/lanes/default/weights/ada"),
+        (["--window", "never=2h"], "/lanes/default/maintenance/0/cron"),
+    ] {
+        let ended = world.orrery(&[&["lanes", "set", "default"][..], &wrong].concat());
+        assert!(ended.failed("invalid-config", 65).stderr.contains(place), "{place}");
+    }
+    assert_eq!(world.orrery(&["lanes", "pause", "default"]).status, 64, "a pause needs a reason");
+}

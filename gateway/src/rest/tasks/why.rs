@@ -1,0 +1,151 @@
+//! What a task and everything below it waits for: asked of the tasks and their lanes themselves.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, State};
+use bus_schemas::commands::{broker, task};
+use bus_schemas::views::lane::Waiting;
+use bus_schemas::views::waits::{Inquiry, Question, Waits};
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::dto::State as TaskStateName;
+use crate::rest::Edge;
+use crate::rest::ask::ask;
+use crate::rest::extract::Id;
+use crate::rest::lanes::BlockView;
+use crate::rest::layer::Caller;
+use crate::rest::problem::{Problem, ProblemView, code};
+
+/// Questions that are on their way at once.
+const ASKED_AT_ONCE: usize = 16;
+
+/// What a task and everything below it waits for. Times are milliseconds since 1970.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Waits)]
+pub struct WaitsView {
+    /// The task.
+    pub task: String,
+    /// How far it is.
+    pub state: TaskStateName,
+    /// `nothing`, `lane`, `start`, `worker`, `backoff`, `answer`, `budget` or `children`.
+    pub waits_for: String,
+    /// In a sentence.
+    pub reason: String,
+    /// What would move it; empty for a task that has ended.
+    pub moves: String,
+    /// Since when, as far as its events say.
+    pub since: u64,
+    /// When it goes on by itself; null where that is not known.
+    pub until: Option<u64>,
+    /// The lane in which it waits.
+    pub lane: String,
+    /// What its lane says; null where it does not wait in one.
+    pub in_lane: Option<WaitingView>,
+    /// Its children that have not ended, with theirs.
+    #[schema(no_recursion)]
+    pub children: Vec<WaitsView>,
+    /// Children that were started, and are not there.
+    pub missing: Vec<String>,
+    /// How many children were not asked, because there are too many.
+    pub left_out: u64,
+}
+
+/// What a task waits for in its lane.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Waiting)]
+pub struct WaitingView {
+    /// Whether it waits there at all.
+    pub waits: bool,
+    /// Which attempt waits or runs; 0 for none.
+    pub attempt: u32,
+    /// The agent, where it runs.
+    pub agent: Option<String>,
+    /// Since when it waits.
+    pub since: Option<u64>,
+    /// How many of the same skill are served before it.
+    pub ahead: u64,
+    /// Why it waits.
+    pub blocks: Vec<BlockView>,
+}
+
+/// Says what a task and everything below it waits for, since when, and what would move it.
+#[utoipa::path(get, path = "/v1/tasks/{id}/why", operation_id = "explainTask", tag = "tasks", params(("id" = String, Path)),
+    responses((status = 200, description = "as it is now", body = WaitsView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json"),
+        (status = "5XX", description = "somebody does not answer", body = ProblemView, content_type = "application/problem+json")))]
+pub async fn why(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id,
+) -> Result<axum::Json<WaitsView>, Problem> {
+    let mut inquiry = Inquiry::of(id.clone());
+    loop {
+        let questions = inquiry.questions();
+        if questions.is_empty() {
+            break;
+        }
+        let asked = futures::stream::iter(questions).map(|question| put(&edge, caller, question));
+        let answers: Vec<_> = asked.buffered(ASKED_AT_ONCE).try_collect().await?;
+        for (question, answer) in answers {
+            inquiry.answer(&question, answer).map_err(|error| {
+                Problem::new(code::MALFORMED_ANSWER, format!("reading what a task waits for: {error}"))
+                    .hint("gateway and host are of different versions; update the older one")
+            })?;
+        }
+    }
+    let missing = || {
+        Problem::new(code::TASK_NOT_FOUND, format!("there is no task `{id}`"))
+            .hint("`GET /v1/tasks` lists what there is")
+    };
+    inquiry.end().map(|waits| axum::Json(waits.into())).ok_or_else(missing)
+}
+
+/// Puts a question; a task that is not there has no answer.
+async fn put(edge: &Edge, caller: Caller, question: Question) -> Result<(Question, Option<Value>), Problem> {
+    let asked = match &question {
+        Question::Task(task) => ask(edge, caller, task.clone(), &task::Command::Explain).await,
+        Question::Lane { lane, task } => {
+            ask(edge, caller, lane.clone(), &broker::Command::Explain { task: task.clone() }).await
+        }
+    };
+    match asked {
+        Ok(accepted) => Ok((question, Some(accepted.result))),
+        Err(problem) if problem.code == code::TASK_NOT_FOUND => Ok((question, None)),
+        Err(problem) => Err(problem),
+    }
+}
+
+impl From<Waits> for WaitsView {
+    fn from(waits: Waits) -> Self {
+        let waits_for: &'static str = waits.waits_for.into();
+        Self {
+            task: waits.task.to_string(),
+            state: waits.state.into(),
+            waits_for: waits_for.to_owned(),
+            reason: waits.reason,
+            moves: waits.moves,
+            since: waits.since.0,
+            until: waits.until.map(|until| until.0),
+            lane: waits.lane.to_string(),
+            in_lane: waits.in_lane.map(Into::into),
+            children: waits.children.into_iter().map(Into::into).collect(),
+            missing: waits.missing.into_iter().map(|child| child.to_string()).collect(),
+            left_out: waits.left_out,
+        }
+    }
+}
+
+impl From<Waiting> for WaitingView {
+    fn from(waiting: Waiting) -> Self {
+        Self {
+            waits: waiting.waits,
+            attempt: waiting.attempt,
+            agent: waiting.agent.map(|agent| agent.to_string()),
+            since: waiting.since.map(|since| since.0),
+            ahead: waiting.ahead,
+            blocks: waiting.blocks.into_iter().map(Into::into).collect(),
+        }
+    }
+}

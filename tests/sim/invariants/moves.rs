@@ -1,0 +1,188 @@
+//! What an open task waits for, as the logs have it, after every record: nothing runs for ever, because
+//! nothing waits for what nobody will bring.
+
+use std::collections::BTreeMap;
+
+use bus_schemas::commands::broker;
+use bus_schemas::events::task;
+use bus_schemas::record::Mail;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, EntityAddress, Key, Kind};
+use smol_str::SmolStr;
+
+use super::work::LaneAudit;
+use super::{Audit, Check, hold};
+
+/// How the body of the one command begins that brings an attempt into its lane.
+const ENQUEUE: &[u8] = br#"{"type":"enqueue""#;
+
+/// The mail that is in a log and not applied yet.
+#[derive(Debug, Default)]
+pub struct Mails {
+    /// How many are on their way to an entity.
+    to: BTreeMap<EntityAddress, u32>,
+    /// How many bring an attempt into a lane.
+    enqueued: BTreeMap<(Key, u32), u32>,
+}
+
+/// What a task waits for, counted from its events.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub enum Waits {
+    /// Nothing: it is not there, or has ended.
+    #[default]
+    Nothing,
+    /// An agent, from its lane.
+    Lane {
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// A worker, under a lease.
+    Worker,
+    /// The end of a pause.
+    Pause,
+    /// A person.
+    Person,
+    /// Its children.
+    Children,
+}
+
+/// One task, as far as it can be stuck.
+#[derive(Debug, Default)]
+pub struct Standing {
+    waits: Waits,
+    lane: Option<Key>,
+    /// The child of each started step, and whether it is open.
+    children: BTreeMap<SmolStr, (Key, bool)>,
+}
+
+impl Mails {
+    /// A log sent it.
+    pub(super) fn sent(&mut self, mail: &Mail) {
+        *self.to.entry(mail.to.clone()).or_default() += 1;
+        if let Some(attempt) = enqueues(&mail.to, &mail.command.body) {
+            *self.enqueued.entry(attempt).or_default() += 1;
+        }
+    }
+    /// Its receiver's log has it.
+    pub(super) fn applied(&mut self, to: &EntityAddress, body: &Body) {
+        take(&mut self.to, to);
+        if let Some(attempt) = enqueues(to, body) {
+            take(&mut self.enqueued, &attempt);
+        }
+    }
+    /// Whether any is on its way to an entity.
+    pub(super) fn goes_to(&self, entity: &EntityAddress) -> bool {
+        self.to.contains_key(entity)
+    }
+}
+
+/// The attempt that a command brings into a lane, if it does.
+fn enqueues(to: &EntityAddress, body: &Body) -> Option<(Key, u32)> {
+    if to.kind != broker::Command::KIND || !body.bytes.starts_with(ENQUEUE) {
+        return None;
+    }
+    match body.read::<broker::Command>() {
+        Ok(broker::Command::Enqueue { task, attempt, .. }) => Some((task, attempt)),
+        _ => None,
+    }
+}
+
+fn take<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    let left = counts.get(key).copied().unwrap_or(0).saturating_sub(1);
+    match left {
+        0 => drop(counts.remove(key)),
+        _ => *counts.get_mut(key).expect("it was counted") = left,
+    }
+}
+
+impl Standing {
+    /// Takes an event of the task in.
+    pub fn event(&mut self, event: &task::Event) {
+        match event {
+            task::Event::Submitted { submission, .. } => self.lane = Some(submission.lane.clone()),
+            task::Event::Queued { attempt, .. } => self.waits = Waits::Lane { attempt: *attempt },
+            task::Event::JobIssued { .. } | task::Event::JobStarted { .. } => self.waits = Waits::Worker,
+            task::Event::BackoffStarted { .. } => self.waits = Waits::Pause,
+            task::Event::InputRequired { .. } => self.waits = Waits::Person,
+            task::Event::Planned { .. } => self.waits = Waits::Children,
+            task::Event::Retried { .. } if !self.children.is_empty() => self.waits = Waits::Children,
+            task::Event::ChildStarted { step, child } => {
+                self.children.insert(step.clone(), (child.clone(), true));
+            }
+            task::Event::ChildSettled { step, .. } => {
+                if let Some((_, open)) = self.children.get_mut(step) {
+                    *open = false;
+                }
+            }
+            task::Event::Rejected { .. }
+            | task::Event::Completed { .. }
+            | task::Event::Failed { .. }
+            | task::Event::Canceled { .. } => self.waits = Waits::Nothing,
+            _ => {}
+        }
+    }
+    /// The lane that it was submitted to.
+    pub(super) fn lane(&self) -> Option<&Key> {
+        self.lane.as_ref()
+    }
+    fn is_open(&self) -> bool {
+        self.waits != Waits::Nothing
+    }
+}
+
+impl Audit {
+    /// Each open task waits for something that comes: an agent in its lane's queue, a worker under a
+    /// lease, the end of a pause, a person, a child that is open; or a command is on its way to it.
+    pub(super) fn every_open_task_waits(&self) -> Check {
+        self.open.iter().try_for_each(|task| self.task_waits(task))
+    }
+
+    /// Notes whether a task is open after its events.
+    pub(super) fn note_open(&mut self, task: &Key) {
+        let open = self.tasks.get(task).is_some_and(|known| known.standing.is_open());
+        if open {
+            self.open.insert(task.clone());
+        } else {
+            self.open.remove(task);
+        }
+    }
+
+    fn task_waits(&self, task: &Key) -> Check {
+        let Some(standing) = self.tasks.get(task).map(|known| &known.standing) else { return Ok(()) };
+        let address = EntityAddress::new(Kind::from_static("task"), task.clone());
+        let has_timer =
+            |name| self.log(address.partition(self.count)).timers.contains_key(&(address.clone(), name));
+        let comes = match &standing.waits {
+            Waits::Nothing | Waits::Person => true,
+            Waits::Lane { attempt } => {
+                self.mails.enqueued.contains_key(&(task.clone(), *attempt))
+                    || standing
+                        .lane
+                        .as_ref()
+                        .and_then(|lane| self.lanes.get(lane))
+                        .is_some_and(|lane| lane.holds_place(task, *attempt))
+            }
+            Waits::Worker => has_timer(SmolStr::new_static("lease")),
+            Waits::Pause => has_timer(SmolStr::new_static("backoff")),
+            Waits::Children => {
+                standing.children.values().any(|(child, open)| *open && self.child_moves(child))
+            }
+        };
+        hold(comes || self.mails.goes_to(&address), "every_open_task_moves", || {
+            format!("the task `{task}` waits for {:?}, and nothing brings it", standing.waits)
+        })
+    }
+
+    /// Whether a child is open, or is told to be.
+    fn child_moves(&self, child: &Key) -> bool {
+        let address = EntityAddress::new(Kind::from_static("task"), child.clone());
+        self.open.contains(child) || self.mails.goes_to(&address)
+    }
+}
+
+impl LaneAudit {
+    /// Whether an attempt is in the lane's queue.
+    fn holds_place(&self, task: &Key, attempt: u32) -> bool {
+        self.waiting().get(task) == Some(&attempt)
+    }
+}
