@@ -9,7 +9,7 @@ use bus_client::Profile;
 use crate::error::Error;
 use crate::installation::Installation;
 use crate::report::{Line, Report};
-use crate::{halt, idle, machine, replay, resume, task, turn};
+use crate::{budget, halt, idle, machine, replay, resume, task, turn};
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub enum Bench {
     },
     /// From a halt of everything to the last effect that begins, under load.
     Halt,
+    /// A tree of many jobs that uses up its budget.
+    Budget,
     /// The bare loop alone.
     Baseline,
 }
@@ -119,6 +121,7 @@ pub async fn run(bench: Bench, options: Options) -> Result<Report, Error> {
         Bench::Resume { owner_command } => resume::run(&installation, &options, owner_command).await?,
         Bench::Idle { owner_command } => idle::run(&installation, &options, owner_command).await?,
         Bench::Halt => halt::run(&installation, &options).await?,
+        Bench::Budget => budget::run(&installation, &options).await?,
         Bench::Baseline => turn::run_baseline(&installation, &options).await?,
     };
     installation.stop().await;
@@ -145,6 +148,7 @@ impl Bench {
             Self::Resume { .. } => "resume",
             Self::Idle { .. } => "idle",
             Self::Halt => "halt",
+            Self::Budget => "budget",
             Self::Baseline => "baseline",
         }
     }

@@ -15,6 +15,7 @@ mod machine;
 mod owner;
 mod slices;
 
+mod budget;
 mod halt;
 mod idle;
 mod replay;

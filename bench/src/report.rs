@@ -57,6 +57,9 @@ pub struct Line {
     /// The slowest, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_us: Option<f64>,
+    /// The most by which a tree had used more than its budget, in tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over_tokens: Option<u64>,
     /// Entities that were touched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entities: Option<u64>,

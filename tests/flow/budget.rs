@@ -97,7 +97,7 @@ async fn a_tree_spends_no_more_than_its_budget_and_asks_for_more() {
 
     let paused = view_when(&installation, "tree", |view| view.state == TaskState::InputRequired).await;
     let account = paused.budget.expect("it has a budget");
-    assert_eq!(account.exceeded.map(|exceeded| exceeded.dimension), Some(Dimension::Tokens));
+    assert_eq!(account.exceeded.as_ref().map(|exceeded| exceeded.dimension), Some(Dimension::Tokens));
     assert!(account.used.tokens + account.reserved.tokens <= 1_000, "{account:?}");
 
     // Eight jobs begin anew, each with all of its calls.

@@ -47,6 +47,8 @@ enum Which {
     Idle,
     /// From a halt of everything to the last effect that begins, under load
     Halt,
+    /// A tree of many jobs that uses up its budget: what a call costs, and how far over it comes
+    Budget,
     /// The bare loop alone
     Baseline,
     /// A host for the benchmarks that kill one
@@ -112,6 +114,7 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
         Which::Resume => Bench::Resume { owner_command },
         Which::Idle => Bench::Idle { owner_command },
         Which::Halt => Bench::Halt,
+        Which::Budget => Bench::Budget,
         Which::Baseline => Bench::Baseline,
         Which::Owner => {
             let settings = arguments.settings.unwrap_or_default();

@@ -180,7 +180,7 @@ fn limit(block: &Block) -> String {
 }
 
 /// How long ago, in its largest unit.
-fn age(since: Timestamp, now: Timestamp) -> String {
+pub(in crate::commands) fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.0.saturating_sub(since.0) / 1_000;
     match seconds {
         0..60 => format!("{seconds}s"),

@@ -55,10 +55,10 @@ fn asks_for_rules(state: &State, command: &Command, context: &Context<'_>) -> bo
 fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
     let at = context.now;
     let events = match command {
-        Command::Enqueue { task, attempt, .. } if runs_already(state, &task, attempt).is_some() => {
+        Command::Enqueue { task, attempt, skill, .. } if runs_already(state, &task, attempt).is_some() => {
             // A task that is swept says so: the assignment did not reach it. Where it did, this is nothing new.
             let agent = runs_already(state, &task, attempt).expect("the guard found it");
-            let policy = None;
+            let policy = state.policies().of(&skill);
             let assign = task::Command::Assign { agent, attempt, policy };
             return Ok(Decision::none().send(task, &assign));
         }

@@ -3,6 +3,8 @@
 use bus_schemas::settings::{self, Budget};
 use bus_schemas::views::task::Account;
 
+/// Where the flags stand in the help.
+const HEADING: &str = "Budget";
 /// Millionths in one.
 const MICROS: u64 = 1_000_000;
 /// Digits behind the point of an amount of money.
@@ -10,22 +12,21 @@ const MONEY_DIGITS: usize = 6;
 
 /// What a task and everything below it may use.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Budget")]
 pub(in crate::commands) struct Flags {
     /// Tokens of models, in both directions
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, help_heading = HEADING, value_name = "NUMBER", value_parser = count())]
     tokens: Option<u64>,
     /// Money, in the currency of the prices, such as `2.50`
-    #[arg(long, value_name = "AMOUNT", value_parser = money)]
+    #[arg(long, help_heading = HEADING, value_name = "AMOUNT", value_parser = money)]
     money: Option<u64>,
     /// Calls of tools
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, help_heading = HEADING, value_name = "NUMBER", value_parser = count())]
     tool_calls: Option<u64>,
     /// Jobs, those of its children with them
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, help_heading = HEADING, value_name = "NUMBER", value_parser = count())]
     jobs: Option<u64>,
     /// Time, such as `30m`
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, help_heading = HEADING, value_name = "DURATION")]
     time: Option<settings::Duration>,
 }
 
@@ -44,6 +45,11 @@ impl Flags {
     pub(in crate::commands) fn given(&self) -> Option<Budget> {
         Some(self.budget()).filter(|budget| *budget != Budget::default())
     }
+}
+
+/// A bound of nothing lets nothing begin.
+fn count() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..)
 }
 
 /// Reads an amount of money as its millionths.

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::one_line;
+use crate::commands::lanes::age;
 use crate::failure::{Failure, exit};
 use crate::output::Show;
 use crate::progress::{now, word};
@@ -45,8 +46,8 @@ fn lines(waits: &Waits, depth: usize, lines: &mut Vec<String>) {
     if waits.waits_for == WaitsFor::Nothing {
         return;
     }
-    let seconds = now().0.saturating_sub(waits.since.0) / 1_000;
-    lines.push(format!("{indent}  since     {}, for {seconds} s", waits.since.to_rfc3339()));
+    let since = waits.since;
+    lines.push(format!("{indent}  since     {}, {} ago", since.to_rfc3339(), age(since, now())));
     lines.extend(waits.until.map(|until| format!("{indent}  until     {}", until.to_rfc3339())));
     lines.push(format!("{indent}  moved by  {}", one_line(&waits.moves)));
     waits.children.iter().for_each(|child| self::lines(child, depth + 1, lines));

@@ -50,6 +50,16 @@ fn a_lane_asks_for_its_rules_until_it_was_told() {
 }
 
 #[test]
+fn a_task_that_asks_again_for_what_it_has_is_told_again() {
+    let assigned = Event::Assigned { task: key("a"), attempt: 1, agent: key("coder"), at: NOW };
+    let given = lane([offered("coder", 2), configured(0, None, false), enqueued("a", "ann", 5, 1), assigned]);
+    let outcome = given.when(enqueue("a", "ann", 5, 1));
+    assert!(outcome.decision().events.is_empty());
+    let assign = task::Command::Assign { agent: key("coder"), attempt: 1, policy: None };
+    assert_eq!(outcome.decision().sends, [sent("task/a", &assign)]);
+}
+
+#[test]
 fn a_task_is_told_what_the_settings_say_of_it() {
     let told = |name: &str, version, value| {
         Command::ApplyConfig(settings::ApplyConfig { name: name.into(), version, value })

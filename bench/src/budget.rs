@@ -1,0 +1,236 @@
+//! budget: a tree of many jobs spends at once until its budget is used up; what does a call cost, and
+//! how far over its budget does the tree come?
+//!
+//! Each job makes one call after the other, and each call is reserved at its worst case and settled with
+//! what it used. The budget is enough for half of the calls. A round waits until the tree is paused and no
+//! job runs any more, and reads the account; then it extends the budget and lets the tree end.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actors_agents::{Agent, Done, Failure, Work, Worker, WorkerError};
+use bus_client::{Ask, Bus};
+use bus_schemas::commands::agent::{AgentCard, Skill};
+use bus_schemas::commands::task::{Command, Plan, PlanStep, Submit, Usage};
+use bus_schemas::settings::Budget;
+use bus_schemas::views::task::{Task, TaskState};
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, EntityAddress, Key, Reply};
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::bench::{Measured, Options};
+use crate::error::Error;
+use crate::installation::Installation;
+use crate::report::Line;
+use crate::slices::line_of_times;
+
+/// Numbers of jobs that spend at once.
+const JOBS: [usize; 2] = [16, 64];
+/// Workers among which they are divided.
+const WORKERS: usize = 4;
+/// Calls of each job.
+const CALLS: u64 = 8;
+/// What a call reserves, in tokens.
+const WORST: u64 = 150;
+/// What a call uses that keeps to what it reserved, and one that does not.
+const USED: [(&str, u64); 2] =
+    [("calls within what they reserve", 100), ("calls a third beyond what they reserve", 200)];
+/// How long anything may take before the benchmark is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked how far the tree is.
+const LOOK: Duration = Duration::from_millis(2);
+/// How long a call may be unsettled.
+const LEASE: Duration = Duration::from_secs(60);
+/// The agent, and its skill.
+const AGENT: &str = "bench-budget";
+
+/// What the jobs of all workers have done.
+#[derive(Debug, Default)]
+struct Tally {
+    running: AtomicUsize,
+    used_by_call: AtomicU64,
+    /// What reserving and settling took for each call, in microseconds.
+    times: Mutex<Vec<u64>>,
+}
+
+/// An agent whose jobs make calls that cost.
+struct Spender(Arc<Tally>);
+
+/// Counts a job for as long as it lives, however it ends.
+struct Counted(Arc<Tally>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Agent for Spender {
+    fn card(&self) -> AgentCard {
+        let skill =
+            Skill { id: AGENT.into(), name: "Calls".into(), description: String::new(), tags: Vec::new() };
+        AgentCard {
+            name: Key::parse(AGENT).expect("a constant that is a key"),
+            description: "makes calls that cost".into(),
+            version: "1".into(),
+            skills: vec![skill],
+            dependencies: Vec::new(),
+        }
+    }
+
+    fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
+        let tally = Arc::clone(&self.0);
+        Box::pin(async move {
+            tally.running.fetch_add(1, Ordering::SeqCst);
+            let _counted = Counted(Arc::clone(&tally));
+            let tokens = tally.used_by_call.load(Ordering::SeqCst);
+            for _ in 0..CALLS {
+                let (worst, began) = (Usage { tokens: WORST, ..Usage::default() }, Instant::now());
+                work.spend(worst, LEASE, |meter| async move {
+                    meter.add(Usage { tokens, ..Usage::default() });
+                    Ok(())
+                })
+                .await?;
+                let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                tally.times.lock().unwrap_or_else(PoisonError::into_inner).push(took);
+            }
+            Ok(Done::default())
+        })
+    }
+}
+
+/// Measures budgets under fan-out.
+pub(crate) async fn run(installation: &Installation, options: &Options) -> Result<Measured, Error> {
+    let running = installation.host(false).await?;
+    let bus = installation.bus().await?;
+    let mut results = Vec::new();
+    for jobs in options.callers_or(&JOBS) {
+        for (case, used_by_call) in USED {
+            let tally = Arc::new(Tally::default());
+            tally.used_by_call.store(used_by_call, Ordering::SeqCst);
+            let crew = Crew::start(installation, &tally, jobs).await?;
+            let (began, mut over) = (Instant::now(), 0);
+            let mut rounds = 0_u64;
+            while rounds == 0 || began.elapsed() < Duration::from_secs(options.seconds) {
+                over = over.max(one_round(&bus, &tally, jobs).await?);
+                rounds += 1;
+            }
+            let seconds = began.elapsed().as_secs_f64();
+            crew.stop().await?;
+            let times = std::mem::take(&mut *tally.times.lock().unwrap_or_else(PoisonError::into_inner));
+            let per_s = Some((times.len() as f64 / seconds).round());
+            let line = line_of_times(&times)?;
+            options.say(&format!("budget, {jobs} jobs, {case}: {over} tokens beyond the budget at most"));
+            let (callers, case, over_tokens) = (Some(jobs), Some(case), Some(over));
+            results.push(Line { callers, case, per_s, over_tokens, ..line });
+        }
+    }
+    running.stop().await;
+    let notes = vec![
+        "a call is a reservation at the root of the tree, nothing, and its settlement: two commands, each with an answer after its commit",
+        "over_tokens is the most by which a paused tree had used more than its budget; a call reserves 150 tokens, and at most one call of each job is under way",
+    ];
+    Ok(Measured { results, unit: "calls", notes })
+}
+
+/// A tree that is paused, looked at, extended and ended; what it used beyond its budget.
+async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<u64, Error> {
+    let key = Key::parse(&Uuid::now_v7().simple().to_string())
+        .map_err(|error| Error::answer("making a key", error))?;
+    let task = EntityAddress::new(Command::KIND, key);
+    let steps = (0..jobs).map(|number| PlanStep {
+        step: format!("s{number}").into(),
+        goal: "spend".into(),
+        skill: AGENT.into(),
+        input: Value::Null,
+        after: Vec::new(),
+        optional: false,
+    });
+    let limit = jobs as u64 * CALLS * WORST / 2;
+    let budget = Budget { tokens: Some(limit), ..Budget::default() };
+    let submit = Command::Submit(Submit {
+        plan: Some(Plan { steps: steps.collect() }),
+        budget: Some(budget),
+        ..Submit::new("spend")
+    });
+    told(bus, &task, &submit).await?;
+    let paused = until(bus, &task, &submit, "a tree that is paused", |view| {
+        view.state == TaskState::InputRequired && tally.running.load(Ordering::SeqCst) == 0
+    })
+    .await?;
+    let account = paused.budget.ok_or_else(|| Error::answer("reading a budget", "the tree has none"))?;
+    let more = Command::ExtendBudget {
+        extend: Budget { tokens: Some(limit * 100), ..Budget::default() },
+        reason: "a benchmark".into(),
+        by: AGENT.into(),
+    };
+    told(bus, &task, &more).await?;
+    until(bus, &task, &submit, "the end of the tree", |view| view.state.is_final()).await?;
+    Ok(account.used.tokens.saturating_sub(limit))
+}
+
+/// The task as soon as it fits. The same submission again is answered with it.
+async fn until(
+    bus: &Bus,
+    task: &EntityAddress,
+    submit: &Command,
+    what: &'static str,
+    fits: impl Fn(&Task) -> bool,
+) -> Result<Task, Error> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let view: Task = serde_json::from_value(told(bus, task, submit).await?)
+            .map_err(|error| Error::answer("reading a task", error))?;
+        if fits(&view) {
+            return Ok(view);
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Late { what, seconds: PATIENCE.as_secs() });
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Tells an entity something that it must accept.
+async fn told(bus: &Bus, to: &EntityAddress, command: &Command) -> Result<Value, Error> {
+    let failed = |reason: &dyn std::fmt::Display| Error::answer("telling a task", reason);
+    let ask = Ask::new(to.clone(), Body::json(command)).caller(AGENT);
+    match bus.ask(&ask, PATIENCE).await.map_err(|error| failed(&error))? {
+        Reply::Accepted { result, .. } => Ok(result),
+        Reply::Refused { refusal, .. } => Err(failed(&refusal.message)),
+    }
+}
+
+/// The workers.
+struct Crew {
+    stop: CancellationToken,
+    workers: Vec<JoinHandle<Result<(), WorkerError>>>,
+}
+
+impl Crew {
+    async fn start(installation: &Installation, tally: &Arc<Tally>, jobs: usize) -> Result<Self, Error> {
+        let (stop, mut workers) = (CancellationToken::new(), Vec::new());
+        for number in 0..WORKERS {
+            let name = format!("{AGENT}-{}-{number}", Uuid::now_v7().simple());
+            let agent = Arc::new(Spender(Arc::clone(tally)));
+            let worker = Worker::new(installation.bus().await?, agent, name, jobs.div_ceil(WORKERS));
+            workers.push(tokio::spawn(worker.run(stop.clone())));
+        }
+        Ok(Self { stop, workers })
+    }
+
+    async fn stop(self) -> Result<(), Error> {
+        self.stop.cancel();
+        for worker in self.workers {
+            let ended = worker.await.map_err(|error| Error::answer("running a worker", error))?;
+            ended.map_err(|error| Error::answer("running a worker", error))?;
+        }
+        Ok(())
+    }
+}
