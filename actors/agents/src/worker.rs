@@ -22,6 +22,7 @@ use std::time::Duration;
 use bus_client::halts::HaltFollower;
 use bus_client::{Bus, Chaos, HaltWatch};
 use bus_schemas::commands::agent::AgentCard;
+use bus_schemas::commands::task::Submit;
 use bus_schemas::{Key, Refusal};
 use smol_str::SmolStr;
 use tokio_util::sync::CancellationToken;
@@ -58,13 +59,15 @@ pub struct Worker {
     name: SmolStr,
     capacity: usize,
     drain: Duration,
+    lanes: Vec<Key>,
     chaos: Chaos,
 }
 
 impl Worker {
     /// A worker; `name` must be unique among the workers of this agent.
     pub fn new(bus: Bus, agent: Arc<dyn Agent>, name: impl Into<SmolStr>, capacity: usize) -> Self {
-        Self { bus, agent, name: name.into(), capacity: capacity.max(1), drain: DRAIN, chaos: Chaos::none() }
+        let (name, capacity, lanes) = (name.into(), capacity.max(1), vec![Submit::new("").lane]);
+        Self { bus, agent, name, capacity, drain: DRAIN, lanes, chaos: Chaos::none() }
     }
 
     /// Gives running jobs another time than [`DRAIN`].
@@ -78,6 +81,13 @@ impl Worker {
     #[must_use]
     pub fn chaos(mut self, chaos: Chaos) -> Self {
         self.chaos = chaos;
+        self
+    }
+
+    /// Serves these lanes instead of the one of tasks that name none.
+    #[must_use]
+    pub fn lanes(mut self, lanes: Vec<Key>) -> Self {
+        self.lanes = lanes;
         self
     }
 
@@ -102,6 +112,7 @@ impl Worker {
             agent: self.agent,
             name: self.name,
             capacity: self.capacity,
+            lanes: self.lanes,
             chaos: self.chaos,
             drained: CancellationToken::new(),
             held: Mutex::default(),
@@ -166,6 +177,7 @@ struct Crew {
     card: AgentCard,
     name: SmolStr,
     capacity: usize,
+    lanes: Vec<Key>,
     /// What is disturbed on purpose.
     chaos: Chaos,
     /// Fires when running jobs have had their time to end.

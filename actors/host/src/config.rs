@@ -14,6 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use bus_client::{NatsConfig, Profile};
+use bus_schemas::Key;
 use serde::{Deserialize, Serialize};
 
 pub use self::sweep::SweepAfter;
@@ -39,6 +40,8 @@ pub struct Config {
     pub host_name: Option<String>,
     /// Whether this process runs the shipped agents. Default: true.
     pub agents: bool,
+    /// The lanes that these agents serve, with commas between. Default: `default`.
+    pub agent_lanes: String,
     /// Whether this process runs partitions. Default: true.
     pub host: bool,
     /// For how long a task may stand still before it is looked at, at least `1s`; `0` for never.
@@ -99,6 +102,7 @@ impl Default for Config {
             otlp_endpoint: None,
             host_name: None,
             agents: true,
+            agent_lanes: "default".to_owned(),
             host: true,
             sweep_after: SweepAfter::default(),
             dead_letters: DeadLetters::default(),
@@ -190,6 +194,9 @@ impl Config {
             let wanted = "1 to 160 letters, digits, `-`, `_` and single dots between them";
             told("host_name", &format!("`{name}` is not {wanted}"));
         }
+        if let Err(reason) = self.lanes() {
+            told("agent_lanes", &reason);
+        }
         if self.sweep_after.is_too_short() {
             told("sweep_after", &"must be at least 1s, or 0 for never");
         }
@@ -209,6 +216,15 @@ impl Config {
             mistakes.extend(secrets::placeholders(&self.plain()));
         }
         mistakes
+    }
+
+    /// The lanes that the agents of this process serve; otherwise why they are none.
+    pub fn lanes(&self) -> Result<Vec<Key>, String> {
+        let names: Vec<&str> = self.agent_lanes.split(',').map(str::trim).collect();
+        let lane = |name: &&str| {
+            Key::parse(name).map_err(|error| format!("`{name}` is no lane: {error}; lanes have commas between"))
+        };
+        names.iter().map(lane).collect()
     }
 
     /// The settings for people: secrets, and credentials in URLs, are hidden. What is not set is

@@ -247,7 +247,7 @@ async fn start_below(
         let agents = root.below("agents", BRANCH).await.map_err(supervision)?;
         branches.edges.push(agents.clone());
         for (agent, capacity) in actors_agents::catalog::shipped() {
-            agents.start(worker(&bus, agent, capacity, &host_name(config), &chaos));
+            agents.start(worker(&bus, (agent, capacity), config, &chaos));
         }
     }
     let quarantine = Quarantine::default();
@@ -371,16 +371,16 @@ fn sweeper(bus: &Bus, config: &Config, halts: &HaltWatch) -> Option<Child> {
 
 fn worker(
     bus: &Bus,
-    agent: Arc<dyn actors_agents::Agent>,
-    capacity: usize,
-    host: &str,
+    (agent, capacity): (Arc<dyn actors_agents::Agent>, usize),
+    config: &Config,
     chaos: &Chaos,
 ) -> Child {
-    let agent_name = agent.card().name.to_string();
+    let (agent_name, host) = (agent.card().name.to_string(), host_name(config));
+    let lanes = config.lanes().expect("the settings were checked");
     let (bus, chaos, name) = (bus.clone(), chaos.clone(), format!("{host}-{agent_name}"));
     let work: Work = Arc::new(move |stop| {
         let worker = actors_agents::Worker::new(bus.clone(), Arc::clone(&agent), name.clone(), capacity);
-        let worker = worker.chaos(chaos.clone());
+        let worker = worker.chaos(chaos.clone()).lanes(lanes.clone());
         Box::pin(async move { worker.run(stop).await.map_err(|error| chain(&error)) })
     });
     Child { name: agent_name, restart: Restart::Always, work }

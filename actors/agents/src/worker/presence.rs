@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bus_client::{Ask, AskError};
 use bus_schemas::commands::agent::Command;
-use bus_schemas::{Body, EntityAddress, Key, Kind, Refusal, Reply};
+use bus_schemas::{Body, EntityAddress, Kind, Refusal, Reply};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Crew, WorkerError};
@@ -25,7 +25,7 @@ pub(super) async fn join(crew: &Crew) -> Result<(), WorkerError> {
         worker: crew.name.clone(),
         card: crew.card.clone(),
         capacity: u32::try_from(crew.capacity).unwrap_or(u32::MAX),
-        lanes: vec![Key::parse("default").expect("a constant")],
+        lanes: crew.lanes.clone(),
         heartbeat_ms: SILENCE_MAX.as_millis() as u64,
     };
     loop {
