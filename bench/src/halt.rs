@@ -33,7 +33,7 @@ use crate::slices::line_of_times;
 
 /// Numbers of jobs that run at once.
 const JOBS: [usize; 2] = [16, 64];
-/// Workers among which they are divided.
+/// Workers that share them.
 const WORKERS: usize = 4;
 /// Rounds for each second that was asked for.
 const ROUNDS_PER_SECOND: u64 = 10;
@@ -201,7 +201,7 @@ async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<Round, Error
 /// Does short jobs until the lane, which is released one job more for each that is done, holds nothing
 /// back any more.
 async fn reopen(bus: &Bus, jobs: usize) -> Result<(), Error> {
-    submit(bus, jobs, IS_SHORT).await?;
+    submit(bus, jobs * WORKERS, IS_SHORT).await?;
     let lane = EntityAddress::new(Broker::KIND, Submit::new("").lane);
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -267,8 +267,8 @@ impl Crew {
         for number in 0..WORKERS {
             let agent = Arc::new(Busy { tally: Arc::clone(tally) });
             let name = format!("{AGENT}-{jobs}-{number}");
-            let capacity = jobs.div_ceil(WORKERS);
-            let worker = Worker::new(installation.bus().await?, agent, name, capacity);
+            // A worker fetches ahead: with less room, a job could wait in one that is full.
+            let worker = Worker::new(installation.bus().await?, agent, name, jobs);
             workers.push(tokio::spawn(worker.run(stop.clone())));
         }
         Ok(Self { stop, workers })

@@ -91,17 +91,15 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Lanes(arguments) => {
             live(&config, async |session| commands::lanes::run(session, arguments, output).await).await
         }
-        Verb::Chaos(arguments) if arguments.reads() => {
-            stored(&config, async |session| commands::chaos::run(session, arguments, output).await).await
-        }
         Verb::Chaos(arguments) => {
-            live(&config, async |session| commands::chaos::run(session, arguments, output).await).await
-        }
-        Verb::Heal(arguments) if arguments.reads() => {
-            stored(&config, async |session| commands::heal::run(session, arguments, output).await).await
+            let reads = arguments.reads();
+            let verb = async |session: &Session| commands::chaos::run(session, arguments, output).await;
+            if reads { stored(&config, verb).await } else { live(&config, verb).await }
         }
         Verb::Heal(arguments) => {
-            live(&config, async |session| commands::heal::run(session, arguments, output).await).await
+            let reads = arguments.reads();
+            let verb = async |session: &Session| commands::heal::run(session, arguments, output).await;
+            if reads { stored(&config, verb).await } else { live(&config, verb).await }
         }
         Verb::Events(arguments) => {
             stored(&config, async |session| commands::events::run(session, arguments, output).await).await
@@ -127,20 +125,25 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         }
         Verb::Doctor(arguments) => commands::doctor::run(&config, arguments, output).await,
         Verb::Bench(arguments) => commands::bench::run(&config, arguments, output).await,
-        Verb::Config(arguments) => match arguments.live() {
-            Some(verb) => {
-                live(&config, async |session| commands::settings::run(session, verb, output).await).await
-            }
-            None => {
-                commands::config::run(&config, &arguments, output);
-                Ok(())
-            }
-        },
+        Verb::Config(arguments) => settings(&config, &arguments, output).await,
         Verb::Completions(arguments) => {
             commands::completions::run(&arguments);
             Ok(())
         }
     }
+}
+
+/// Settings of the process, or those that change while the system runs.
+async fn settings(
+    config: &Config,
+    arguments: &commands::config::Arguments,
+    output: Output,
+) -> Result<(), Failure> {
+    let Some(verb) = arguments.live() else {
+        commands::config::run(config, arguments, output);
+        return Ok(());
+    };
+    live(config, async |session| commands::settings::run(session, verb, output).await).await
 }
 
 /// For verbs that need a system that runs.
