@@ -24,6 +24,9 @@ pub enum Error {
     /// A character that a subject token must not hold, so that a key can not inject subjects.
     #[error("`{what}` may hold letters, digits, `-` and `_`{extra}, found {found:?}")]
     Character { what: &'static str, extra: &'static str, found: char },
+    /// Nothing before, between or behind dots.
+    #[error("a key has no empty steps: something must stand on both sides of each dot, found {0:?}")]
+    EmptyStep(String),
     /// Not `<kind>/<key>`.
     #[error("an entity is written `<kind>/<key>`, found {0:?}")]
     Address(String),
@@ -73,6 +76,9 @@ impl Key {
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.is_empty() || text.len() > KEY_BYTES_MAX {
             return Err(Error::Length { what: "key", max: KEY_BYTES_MAX, len: text.len() });
+        }
+        if text.split('.').any(str::is_empty) {
+            return Err(Error::EmptyStep(text.to_owned()));
         }
         for token in text.split('.') {
             check_token("key", token, KEY_BYTES_MAX, ", and `.` between the steps of a path")?;

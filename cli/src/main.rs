@@ -93,13 +93,13 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         }
         Verb::Chaos(arguments) => {
             let reads = arguments.reads();
-            let verb = async |session: &Session| commands::chaos::run(session, arguments, output).await;
-            if reads { stored(&config, verb).await } else { live(&config, verb).await }
+            either(reads, &config, async |session| commands::chaos::run(session, arguments, output).await)
+                .await
         }
         Verb::Heal(arguments) => {
             let reads = arguments.reads();
-            let verb = async |session: &Session| commands::heal::run(session, arguments, output).await;
-            if reads { stored(&config, verb).await } else { live(&config, verb).await }
+            either(reads, &config, async |session| commands::heal::run(session, arguments, output).await)
+                .await
         }
         Verb::Events(arguments) => {
             stored(&config, async |session| commands::events::run(session, arguments, output).await).await
@@ -126,10 +126,7 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Doctor(arguments) => commands::doctor::run(&config, arguments, output).await,
         Verb::Bench(arguments) => commands::bench::run(&config, arguments, output).await,
         Verb::Config(arguments) => settings(&config, &arguments, output).await,
-        Verb::Completions(arguments) => {
-            commands::completions::run(&arguments);
-            Ok(())
-        }
+        Verb::Completions(arguments) => commands::completions::run(&arguments),
     }
 }
 
@@ -163,6 +160,15 @@ async fn stored(
     let result = session.unless_interrupted(verb(&session)).await;
     session.close().await;
     result
+}
+
+/// For verbs that need a system that runs unless they only read.
+async fn either(
+    reads: bool,
+    config: &Config,
+    verb: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if reads { stored(config, verb).await } else { live(config, verb).await }
 }
 
 /// `up` logs to stderr. Everything else is short, and a person reads its stderr: only trouble is

@@ -15,7 +15,8 @@ use crate::decision::Decision;
 /// happened. Neither does anything else: no clock, no randomness, no I/O.
 pub trait Entity: Send + Sync + 'static {
     /// What the entity remembers. Written into snapshots; a change of its fields makes old
-    /// snapshots unreadable, which costs a longer replay and nothing else.
+    /// snapshots unreadable, which costs a longer replay; an entity whose events were archived has
+    /// its snapshot alone, and is stopped until they are back.
     type State: Default + Serialize + DeserializeOwned + Send + 'static;
     /// What it can be told.
     type Command: WireCommand;

@@ -222,7 +222,8 @@ impl Config {
     pub fn lanes(&self) -> Result<Vec<Key>, String> {
         let names: Vec<&str> = self.agent_lanes.split(',').map(str::trim).collect();
         let lane = |name: &&str| {
-            Key::parse(name).map_err(|error| format!("`{name}` is no lane: {error}; lanes have commas between"))
+            Key::parse(name)
+                .map_err(|error| format!("`{name}` is no lane: {error}; lanes have commas between"))
         };
         names.iter().map(lane).collect()
     }

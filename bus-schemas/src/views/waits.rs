@@ -212,14 +212,14 @@ mod tests {
     fn an_inquiry_goes_down_to_the_leaves_and_asks_the_lanes() {
         let mut inquiry = Inquiry::of(key("t"));
         let root = Question::Task(key("t"));
-        assert_eq!(inquiry.questions(), [root.clone()]);
+        assert_eq!(inquiry.questions(), std::slice::from_ref(&root));
         inquiry.answer(&root, Some(why("t", "children", &["t.a", "t.b"]))).expect("an answer");
         let [a, b] = ["t.a", "t.b"].map(|task| Question::Task(key(task)));
         assert_eq!(inquiry.questions(), [a.clone(), b.clone()]);
         inquiry.answer(&a, Some(why("t.a", "lane", &[]))).expect("an answer");
         inquiry.answer(&b, None).expect("none is an answer");
         let lane = Question::Lane { lane: key("default"), task: key("t.a") };
-        assert_eq!(inquiry.questions(), [lane.clone()]);
+        assert_eq!(inquiry.questions(), std::slice::from_ref(&lane));
         let held = json!({"what": "held", "reason": "a leak", "cause": "halt/all", "until": null});
         let waiting =
             json!({"waits": true, "attempt": 1, "agent": null, "since": 1, "ahead": 0, "blocks": [held]});

@@ -2,6 +2,8 @@
 
 use clap::CommandFactory;
 
+use crate::failure::Failure;
+
 /// For which shell.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -10,8 +12,9 @@ pub struct Arguments {
     shell: clap_complete::Shell,
 }
 
-/// Prints the script.
-pub fn run(arguments: &Arguments) {
+/// Prints the script. Never fails, and answers as every verb does.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut command = crate::arguments::Arguments::command();
     clap_complete::generate(arguments.shell, &mut command, "orrery", &mut std::io::stdout());
+    Ok(())
 }

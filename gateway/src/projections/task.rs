@@ -211,7 +211,14 @@ mod tests {
 
     fn question(prompt: &str, authorization: bool) -> Event {
         let (attempt, at) = (1, Timestamp(2));
-        Event::InputRequired { attempt, prompt: prompt.into(), authorization, effect: None, asks: "".into(), at }
+        Event::InputRequired {
+            attempt,
+            prompt: prompt.into(),
+            authorization,
+            effect: None,
+            asks: "".into(),
+            at,
+        }
     }
 
     #[test]
