@@ -6,7 +6,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 fn main() -> std::io::Result<()> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/errors").canonicalize()?;
+    // Asked now and not when this program was compiled: a copy of the sources may have compiled it.
+    let manifest = std::env::var("CARGO_MANIFEST_DIR").expect("cargo tells where the manifest is");
+    let folder = PathBuf::from(manifest).join("../docs/errors").canonicalize()?;
     println!("cargo:rerun-if-changed={}", folder.display());
     let mut pages: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(&folder)? {

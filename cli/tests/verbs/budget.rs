@@ -1,7 +1,5 @@
 //! Budgets: a tree that has used up its own waits for a person, says so, and goes on with more.
 
-use serde_json::Value;
-
 use crate::bus::Client;
 use crate::schema::check;
 use crate::world::{World, eventually};
@@ -42,7 +40,7 @@ fn a_budget_that_is_used_up_is_said_and_extended() {
     check("task-told", &world.orrery(&extend).good().line());
     eventually("the next attempt", || {
         let why = world.orrery(&["task", "why", "k", "--json"]).good().line();
-        (why["waits_for"] == Value::from("start")).then_some(())
+        (why["waits_for"] == "start").then_some(())
     });
     let shown = world.orrery(&["task", "show", "k", "--json"]).good().line();
     assert!(shown["task"]["budget"]["exceeded"].is_null(), "{shown}");

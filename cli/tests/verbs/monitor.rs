@@ -56,13 +56,8 @@ const WRONG: [(&str, f64); 5] = [
     (r#"orrery_dead_letters_waiting{class="poison"}"#, 1.0),
 ];
 
-/// Goal: monitoring sees what is wrong, still after a restart, and that it was mended. Method: a real
-/// process in which a command is poison, a breaker is tripped, an agent is halted, and work waits for an
-/// agent that nobody has; then all of it is set right.
-#[test]
-fn what_is_wrong_is_measured_until_it_is_mended() {
-    let world = World::start();
-    let client = Client::connect(&world);
+/// Does everything that is wrong; where the backup of it lies.
+fn go_wrong(world: &World, client: &Client) -> tempfile::TempDir {
     client.poison();
     let halt = Halt::Halt { reason: "a test".into(), by: String::new(), grace_ms: 0 };
     client.ask("agent.nobody", &halt).expect("a halt");
@@ -77,7 +72,17 @@ fn what_is_wrong_is_measured_until_it_is_mended() {
     let backups = tempfile::tempdir().expect("a temporary directory");
     let backup = backups.path().join("one");
     world.orrery(&["backup", backup.to_str().expect("UTF-8")]).good();
+    backups
+}
 
+/// Goal: monitoring sees what is wrong, still after a restart, and that it was mended. Method: a real
+/// process in which a command is poison, a breaker is tripped, an agent is halted, and work waits for an
+/// agent that nobody has; then all of it is set right.
+#[test]
+fn what_is_wrong_is_measured_until_it_is_mended() {
+    let world = World::start();
+    let client = Client::connect(&world);
+    let backups = go_wrong(&world, &client);
     until(&world, &WRONG);
     until(
         &world,
@@ -114,7 +119,7 @@ fn what_is_wrong_is_measured_until_it_is_mended() {
         ],
     );
     assert_eq!(figure(&metrics(&world), "orrery_host_last_crash_report_timestamp_seconds"), None);
-    drop(client);
+    drop((client, backups));
 
     // What is wrong stays wrong in another process, and what happened before is not counted again.
     let world = World::start_in(world.stop());

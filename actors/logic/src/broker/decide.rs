@@ -145,6 +145,10 @@ fn runs_already(state: &State, task: &Key, attempt: u32) -> Option<Key> {
 fn enqueue(state: &State, enqueued: Event, task: &Key, attempt: u32) -> Option<Vec<Event>> {
     let waits = state.waiting(task).map(|entry| entry.attempt);
     let runs = state.running(task).map(|job| job.attempt);
+    if waits == Some(attempt) {
+        // Said again by a task that is swept: if anything can be assigned, it is now.
+        return Some(Vec::new());
+    }
     if waits.into_iter().chain(runs).any(|known| known >= attempt) {
         return None;
     }

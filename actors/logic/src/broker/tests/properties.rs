@@ -59,7 +59,8 @@ impl Model {
                 self.running.insert(task.clone(), (owner, agent.clone()));
             }
             Event::Released { task, .. } => {
-                if self.waiting.remove(task).is_none() {
+                let waited = self.waiting.remove(task).is_some();
+                if !waited {
                     self.running.remove(task);
                 }
             }
