@@ -1,15 +1,16 @@
 //! Jobs: publishing them, taking them, streamed output, cancellation, dead letters.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::AckKind;
-use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer, pull};
+use async_nats::jetstream::{AckKind, Message};
 use bus_schemas::envelope::header;
 use bus_schemas::jobs::{INLINE_BYTES_MAX, Job, OutputChunk};
 use bus_schemas::{EntityAddress, Key, Kind, TraceContext, record};
 use bytes::Bytes;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use crate::blobs::carried;
 use crate::bus::Bus;
@@ -19,6 +20,9 @@ use crate::publish::{self, PublishError};
 
 /// A delivered job that nobody renews for so long is delivered again.
 pub const ACK_WAIT: Duration = Duration::from_secs(30);
+
+/// How long the server keeps a request for a job: one that is lost with its server is noticed soon.
+const PULL_WAIT: Duration = Duration::from_secs(3);
 
 /// The events after which a running job is no longer wanted.
 const ENDINGS: [&str; 4] = [
@@ -31,7 +35,7 @@ const ENDINGS: [&str; 4] = [
 /// A job as it was delivered.
 #[derive(Debug)]
 pub struct Delivery {
-    message: async_nats::jetstream::Message,
+    message: Message,
     /// The job, or why it can not be read.
     pub job: Result<Job, String>,
     /// How often it was delivered, with this one.
@@ -62,7 +66,7 @@ impl Delivery {
     }
 }
 
-async fn delivery(bus: Bus, mut message: async_nats::jetstream::Message) -> Result<Delivery, Error> {
+async fn delivery(bus: Bus, mut message: Message) -> Result<Delivery, Error> {
     let delivered = message.info().map_or(1, |info| info.delivered);
     let headers = message.message.headers.take().unwrap_or_default();
     let job = match bus.body(&headers, message.payload.clone()).await {
@@ -95,18 +99,17 @@ impl Bus {
         publish::acked(self, self.subjects().job(&job.agent), headers, payload).await
     }
 
-    /// The jobs of an agent, at most `at_once` unfinished ones for this call. Workers of the same
-    /// agent share one queue.
+    /// The jobs of an agent. Workers of the same agent share one queue, so each job is asked for when the
+    /// stream is polled and none before: what is fetched and not begun would be kept from the others.
     pub async fn take_jobs(
         &self,
         agent: &Key,
-        at_once: usize,
     ) -> Result<impl Stream<Item = Result<Delivery, Error>> + Send + Unpin + use<>, Error> {
         let doing = format!("taking jobs of agent `{agent}`");
         let failed = |error: String| Error::call(doing.clone(), error);
-        let stream = self.topology().jobs();
+        let jobs = self.topology().jobs();
         let handle =
-            self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
+            self.jetstream().get_stream_no_info(&jobs).await.map_err(|error| failed(error.to_string()))?;
         let config = pull::Config {
             durable_name: Some(format!("agent-{}", agent.as_str().replace('.', "_"))),
             filter_subject: self.subjects().job(agent),
@@ -116,12 +119,10 @@ impl Bus {
             ..pull::Config::default()
         };
         let consumer = handle.create_consumer(config).await.map_err(|error| failed(error.to_string()))?;
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(at_once.max(1))
-            .messages()
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let messages = stream::try_unfold(consumer, |consumer| async move {
+            let message = next_job(&consumer).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>(Some((message, consumer)))
+        });
         let bus = self.clone();
         Ok(messages
             .map_err(move |error| Error::call(doing.clone(), error))
@@ -209,6 +210,17 @@ impl Bus {
                 Ok(None)
             }
             Err(error) => Err(failed(error.to_string())),
+        }
+    }
+}
+
+/// The next job of a consumer, however long it takes. A request that got lost, with its server, is
+/// made again after [`PULL_WAIT`] and the client's own five seconds.
+async fn next_job(consumer: &Consumer<pull::Config>) -> Result<Message, Box<dyn StdError + Send + Sync>> {
+    loop {
+        let mut batch = consumer.batch().max_messages(1).expires(PULL_WAIT).messages().await?;
+        if let Some(message) = batch.next().await {
+            return message;
         }
     }
 }

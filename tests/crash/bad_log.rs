@@ -15,20 +15,21 @@ struct Damage {
     cause: &'static str,
 }
 
-/// Bytes that are no record, a record out of the chain, and a record of a later program.
-const DAMAGES: [Damage; 3] = [
+/// Bytes that are no record, and a record out of the chain.
+const DAMAGES: [Damage; 2] = [
     Damage { partition: PartitionId(2), bytes: |_| b"rubbish".to_vec(), cause: "reading record" },
     Damage {
         partition: PartitionId(3),
         bytes: |record| CommitRecord { previous: Hash::of(b"another"), ..record }.encode(),
         cause: "does not follow the one before it",
     },
-    Damage {
-        partition: PartitionId(4),
-        bytes: |record| CommitRecord { version: RECORD_VERSION + 1, ..record }.encode(),
-        cause: "version",
-    },
 ];
+/// A record of a later program.
+const LATER: Damage = Damage {
+    partition: PartitionId(4),
+    bytes: |record| CommitRecord { version: RECORD_VERSION + 1, ..record }.encode(),
+    cause: "program-outdated",
+};
 /// A partition that nobody damages.
 const SOUND: PartitionId = PartitionId(5);
 
@@ -55,7 +56,7 @@ async fn damage(server: &Server, bus: &Bus, damage: &Damage) -> LogSequence {
     LogSequence(sent.expect("sent").await.expect("stored").sequence)
 }
 
-/// Goal: damage is named and never skipped, and stays where it is. Method: three logs damaged in three
+/// Goal: damage is named and never skipped, and stays where it is. Method: two logs damaged in two
 /// ways; their partitions must not answer or write, the host must say why, and another must go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_log_stops_its_partition_and_is_named() {
@@ -88,7 +89,7 @@ async fn a_damaged_log_stops_its_partition_and_is_named() {
     }
     let said = tokio::time::timeout(2 * PATIENCE, after.said()).await.expect("it gives up waiting");
     assert_eq!(said["code"], "not-ready", "{said}");
-    assert!(said["message"].as_str().is_some_and(|text| text.starts_with("3 partitions")), "{said}");
+    assert!(said["message"].as_str().is_some_and(|text| text.starts_with("2 partitions")), "{said}");
     for (Damage { partition, .. }, end) in DAMAGES.iter().zip(&ends) {
         let silent = bus.ask(&touch(&key_in(*partition)), std::time::Duration::from_secs(2)).await;
         assert!(silent.is_err(), "a damaged partition must not answer: {silent:?}");
@@ -97,4 +98,27 @@ async fn a_damaged_log_stops_its_partition_and_is_named() {
     }
     assert!(after.is_running(), "damage of some partitions does not end the process: {}", after.log());
     assert_eq!(accepted(&bus, &touch(&key_in(SOUND))).await.0, 3, "the other partitions go on");
+}
+
+/// Goal: what a later program wrote is left to it, and stays. Method: its record at the end of a log; the
+/// host must say so at once, must not answer for the partition or write, and must go on with another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_a_later_program_is_left_to_it() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("before", false).await;
+    let bus = server.bus().await;
+    let (sound, later) = (touch(&key_in(SOUND)), touch(&key_in(LATER.partition)));
+    accepted(&bus, &sound).await;
+    accepted(&bus, &later).await;
+    host.stop().await;
+    let end = damage(&server, &bus, &LATER).await;
+    let mut after = Process::begin(&server, "after", false, None);
+    let said = tokio::time::timeout(2 * PATIENCE, after.said()).await.expect("it gives up waiting");
+    assert_eq!(said["code"], LATER.cause, "{said}");
+    assert_eq!(accepted(&bus, &touch(&key_in(SOUND))).await.0, 2, "the other partitions go on");
+    let silent = bus.ask(&touch(&key_in(LATER.partition)), std::time::Duration::from_secs(2)).await;
+    assert!(silent.is_err(), "the partition must not answer: {silent:?}");
+    let last = bus.last_record(LATER.partition).await.expect("the log").expect("a record");
+    assert_eq!(last.sequence, end, "nobody wrote behind it");
+    assert!(after.log().contains(LATER.cause), "{}", after.log());
 }

@@ -84,7 +84,7 @@ fn what_a_task_waits_for_is_said() {
     let waits = |tree: &Value| tree["waits_for"].as_str().unwrap_or_default().to_owned();
     let tree = shown(&world, "k", "the child", |tree| waits(tree).contains("`k.ask`"));
     check("task-show", &tree);
-    let for_nobody = |tree: &Value| waits(&tree["children"][0]).contains("the skill `oracle`");
+    let for_nobody = |tree: &Value| waits(&tree["children"][0]).contains("no living agent offers");
     let tree = shown(&world, "k", "the queued child", for_nobody);
     assert!(waits(&tree["children"][0]).contains("no living agent offers"), "{tree}");
     let why = world.orrery(&["task", "why", "k", "--json"]).good().line();

@@ -32,7 +32,7 @@ pub(super) async fn take(crew: &Arc<Crew>, halt: &CancellationToken, drain: Dura
         let opened = tokio::select! {
             biased;
             () = halt.cancelled() => break,
-            opened = crew.bus.take_jobs(&crew.card.name, crew.capacity) => opened,
+            opened = crew.bus.take_jobs(&crew.card.name) => opened,
         };
         match opened {
             Ok(deliveries) => take_from(crew, halt, deliveries, &free, &mut attempts).await,
