@@ -154,7 +154,9 @@ impl Waits {
                 waiting.blocks.iter().map(phrase).collect::<Vec<_>>().join("; ")
             }
             Some(Waiting { agent: Some(agent), .. }) => format!("its lane gave it to agent `{agent}`"),
-            Some(_) => "its lane has not heard of it; should that last, the sweeper tells it again".to_owned(),
+            Some(_) => {
+                "its lane has not heard of it; should that last, the sweeper tells it again".to_owned()
+            }
             None => self
                 .missing
                 .iter()
