@@ -229,13 +229,21 @@ async fn submit(bus: &Bus, jobs: usize, input: Value) -> Result<Vec<EntityAddres
     try_join_all(asks).await
 }
 
-/// Tells an entity something that it must accept.
+/// Tells an entity something that it must accept. A host that has not heard yet of the end of a halt
+/// refuses new work, and is asked again.
 async fn told<C: WireCommand>(bus: &Bus, to: EntityAddress, command: &C) -> Result<Value, Error> {
     let failed = |reason: &dyn std::fmt::Display| Error::answer("telling an entity", reason);
-    let ask = Ask::new(to, Body::json(command)).caller(AGENT);
-    match bus.ask(&ask, PATIENCE).await.map_err(|error| failed(&error))? {
-        Reply::Accepted { result, .. } => Ok(result),
-        Reply::Refused { refusal, .. } => Err(failed(&refusal.message)),
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let ask = Ask::new(to.clone(), Body::json(command)).caller(AGENT);
+        match bus.ask(&ask, PATIENCE).await.map_err(|error| failed(&error))? {
+            Reply::Accepted { result, .. } => return Ok(result),
+            Reply::Refused { refusal, .. } if refusal.code == "halted" => {
+                late(deadline, "a host that has heard of the end of the halt")?;
+                tokio::time::sleep(LOOK).await;
+            }
+            Reply::Refused { refusal, .. } => return Err(failed(&refusal.message)),
+        }
     }
 }
 
