@@ -33,6 +33,18 @@ fn a_halt_is_measured_until_the_last_effect() {
     assert!(figure(1, "p50_us") > 0.0 && figure(2, "max_us") >= figure(0, "max_us"), "{report}");
 }
 
+/// A tree comes over its budget only by what its calls use beyond what they reserve: one call of each job.
+#[test]
+fn a_budget_is_measured_under_fan_out() {
+    let nowhere = tempfile::tempdir().expect("a temporary directory");
+    let bench = ["bench", "budget", "--seconds", "1", "--callers", "8", "--profile", "fast", "--json"];
+    let report = orrery(nowhere.path(), &bench).good().line();
+    check("bench", &report);
+    let over: Vec<_> = (0..2).map(|case| report["results"][case]["over_tokens"].as_u64()).collect();
+    assert_eq!(over[0], Some(0), "{report}");
+    assert!(over[1].is_some_and(|tokens| tokens <= 8 * 50), "{report}");
+}
+
 /// What can not be measured is refused before anything is started.
 #[test]
 fn what_can_not_be_measured_is_refused() {
