@@ -141,7 +141,6 @@ fn compare(wanted: &Config, found: &Config) -> Vec<Deviation> {
         ),
         ("allow_direct", wanted.allow_direct && !found.allow_direct, "false".to_owned(), on(), true),
         ("deny_delete", wanted.deny_delete && !found.deny_delete, "false".to_owned(), on(), false),
-        ("deny_purge", wanted.deny_purge && !found.deny_purge, "false".to_owned(), on(), false),
     ];
     let differing = settings.into_iter().filter(|(_, differs, ..)| *differs);
     differing

@@ -55,6 +55,28 @@ impl Bus {
         }
     }
 
+    /// Whether the server lets the beginning of a partition's log be cut: a log that was made before
+    /// there were cuts denies it for ever.
+    pub async fn may_cut(&self, partition: PartitionId) -> Result<bool, Error> {
+        let name = self.topology().log(partition);
+        let stream = self.jetstream().get_stream(&name).await;
+        let stream =
+            stream.map_err(|error| Error::call(format!("reading the settings of `{name}`"), error))?;
+        Ok(!stream.cached_info().config.deny_purge)
+    }
+
+    /// Removes the records up to `upto`, and says how many there were. What needs them must have them
+    /// from elsewhere by then: nothing brings them back.
+    pub async fn cut_log(&self, partition: PartitionId, upto: LogSequence) -> Result<u64, Error> {
+        let name = self.topology().log(partition);
+        let failed = |error: String| Error::call(format!("cutting `{name}` behind record {upto}"), error);
+        let stream = self.jetstream().get_stream_no_info(&name).await;
+        let stream = stream.map_err(|error| failed(error.to_string()))?;
+        let purged =
+            stream.purge().sequence(upto.next().0).await.map_err(|error| failed(error.to_string()))?;
+        Ok(purged.purged)
+    }
+
     /// The records after `after`, up to the last one that exists now.
     pub async fn records_after(
         &self,

@@ -44,8 +44,8 @@ pub(crate) fn configs(bus: &Bus) -> Vec<Config> {
         name: topology.log(partition),
         subjects: vec![topology.subjects.log(partition)],
         description: Some("commit records: the truth".into()),
+        // A record in the middle can not be deleted; the beginning is cut behind an archive.
         deny_delete: true,
-        deny_purge: true,
         ..base(bus)
     });
     logs.chain(derived(bus)).collect()

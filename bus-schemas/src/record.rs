@@ -266,15 +266,20 @@ impl CommitRecord {
         match rmp_serde::from_slice::<Self>(bytes) {
             Ok(record) if record.version <= RECORD_VERSION => Ok(record),
             Ok(record) => Err(Error::Version { found: record.version }),
-            Err(error) => match rmp_serde::from_slice::<Head>(bytes) {
-                Ok(Head(found)) if found > RECORD_VERSION => Err(Error::Version { found }),
+            Err(error) => match leading_version(bytes) {
+                Some(found) if found > RECORD_VERSION => Err(Error::Version { found }),
                 _ => Err(error.into()),
             },
         }
     }
 }
 
-/// The version of a record that may have any fields after it.
+/// The version that stands first in a MessagePack array, whatever stands behind it; none where there is none.
+pub fn leading_version(bytes: &[u8]) -> Option<u16> {
+    rmp_serde::from_slice::<Head>(bytes).ok().map(|Head(version)| version)
+}
+
+/// A version that may have any fields after it.
 struct Head(u16);
 
 impl<'de> Deserialize<'de> for Head {
@@ -288,7 +293,7 @@ struct HeadVisitor;
 impl<'de> serde::de::Visitor<'de> for HeadVisitor {
     type Value = Head;
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a commit record")
+        f.write_str("an array that begins with a version")
     }
     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut fields: A) -> Result<Head, A::Error> {
         let version = fields.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(0, &self))?;

@@ -25,6 +25,9 @@ pub struct Discovery {
     pub began: Option<u64>,
     /// `http://host:port` of the gateway; none where this process serves none.
     pub http: Option<String>,
+    /// `http://host:port` of metrics alone; none where the gateway's are all.
+    #[serde(default)]
+    pub metrics: Option<String>,
     /// `nats://host:port`.
     pub nats_url: String,
     /// `http://host:port` of the NATS server's monitoring, where known.
@@ -45,11 +48,16 @@ pub struct Discovery {
 
 impl Discovery {
     /// What this process tells about itself.
-    pub fn new(addresses: &Addresses, http: Option<String>, data_dir: &Path) -> Self {
+    pub fn new(
+        addresses: &Addresses,
+        (http, metrics): (Option<String>, Option<String>),
+        data_dir: &Path,
+    ) -> Self {
         Self {
             pid: std::process::id(),
             began: began(std::process::id()),
             http,
+            metrics,
             nats_url: addresses.nats_url.clone(),
             monitor_url: addresses.monitor_url.clone(),
             profile: addresses.profile.to_string(),
@@ -160,7 +168,7 @@ mod tests {
             partitions: 8,
             server_version: "2.15.1".to_owned(),
         };
-        let mut discovery = Discovery::new(&addresses, None, directory.path());
+        let mut discovery = Discovery::new(&addresses, (None, None), directory.path());
         discovery.write().expect("it can be written");
         assert_eq!(Discovery::find(directory.path()), Ok(Some(discovery.clone())));
         discovery.began = discovery.began.map(|ticks| ticks + 1);

@@ -1,13 +1,15 @@
-//! Reading a partition's log from its beginning: decoded, whole, with progress.
+//! Reading a partition's records from the first one on: what the archive has of them, then the log.
 
 use bus_client::Bus;
+use bus_client::events::StreamState;
 use bus_client::log::LogEntry;
 use bus_schemas::record::CommitRecord;
 use bus_schemas::{Hash, LogSequence, PartitionId};
-use futures::TryStreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::commands::archive::Archive;
 use crate::failure::{Failure, exit};
 use crate::output::Output;
 
@@ -26,30 +28,89 @@ pub struct Entry {
 pub struct Records {
     bus: Bus,
     partition: PartitionId,
-    entries: BoxStream<'static, Result<LogEntry, bus_client::Error>>,
+    entries: BoxStream<'static, Result<LogEntry, Failure>>,
+    last: LogSequence,
+    /// How many were read from the archive.
+    pub archived: u64,
+    /// Up to which record they come from the archive.
+    cut: LogSequence,
     bar: ProgressBar,
 }
 
 /// All records that a partition has now.
-pub async fn records(bus: &Bus, partition: PartitionId, output: Output) -> Result<Records, Failure> {
+pub async fn records(
+    bus: &Bus,
+    archive: &Archive,
+    partition: PartitionId,
+    output: Output,
+) -> Result<Records, Failure> {
     let state = bus.state_of(&bus.topology().log(partition)).await?;
-    let bar = if output.watched() { ProgressBar::new(state.messages) } else { ProgressBar::hidden() };
+    let cut = covered(archive, partition, &state)?;
+    let bar = if output.watched() { ProgressBar::new(cut.0 + state.messages) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} records");
     bar.set_style(style.expect("the template is a constant"));
     bar.set_prefix(format!("partition {partition}"));
-    let entries = bus.records_after(partition, LogSequence(0)).await?;
-    Ok(Records { bus: bus.clone(), partition, entries: Box::pin(entries), bar })
+    let logged = bus.records_after(partition, cut).await?.map_err(Failure::from);
+    let entries = stream::iter(archive.records(partition, cut)).chain(logged).boxed();
+    let (last, archived) = (LogSequence(0), 0);
+    Ok(Records { bus: bus.clone(), partition, entries, last, archived, cut, bar })
+}
+
+/// Up to which record a log was cut. The archive must have all of those.
+pub fn covered(archive: &Archive, partition: PartitionId, log: &StreamState) -> Result<LogSequence, Failure> {
+    let cut = LogSequence(log.first_sequence.saturating_sub(1));
+    let (end, _) = archive.log_end(partition);
+    if end >= cut {
+        return Ok(cut);
+    }
+    let place = archive.directory().display();
+    Err(Failure::new(
+        "log-cut",
+        format!("the log of partition {partition} was cut behind record {cut}, and the archive at `{place}` has its records up to {end}"),
+    )
+    .next("name the directory that was given to `orrery archive --dir` with `--archive DIR`, or bring the files back from a backup")
+    .exit(exit::DATA))
+}
+
+/// The archive and the log are of two installations, or one of them is damaged.
+pub fn unlinked(partition: PartitionId, sequence: LogSequence) -> Failure {
+    Failure::new(
+        "archive-damaged",
+        format!("record {sequence} of partition {partition} in the archive is not the one before the log"),
+    )
+    .next("bring the archive of this installation back from a backup; the log is as it was")
+    .exit(exit::DATA)
 }
 
 impl Records {
     /// The next record as it lies in the log; none behind the last one.
     pub async fn next_stored(&mut self) -> Result<Option<LogEntry>, Failure> {
         let entry = self.entries.try_next().await?;
-        match entry {
-            Some(_) => self.bar.inc(1),
-            None => self.bar.finish_and_clear(),
+        let Some(entry) = entry else {
+            self.bar.finish_and_clear();
+            return Ok(None);
+        };
+        if entry.sequence > self.last.next() {
+            self.expect_uncut().await?;
         }
-        Ok(entry)
+        self.last = entry.sequence;
+        self.archived += u64::from(entry.sequence <= self.cut);
+        self.bar.inc(1);
+        Ok(Some(entry))
+    }
+
+    /// A gap is damage, unless the log is being cut while it is read.
+    async fn expect_uncut(&self) -> Result<(), Failure> {
+        let state = self.bus.state_of(&self.bus.topology().log(self.partition)).await?;
+        if state.first_sequence <= self.cut.next().0 {
+            return Ok(());
+        }
+        Err(Failure::new(
+            "log-cut",
+            format!("the log of partition {} was cut while it was read", self.partition),
+        )
+        .next("try again when `orrery archive` has ended")
+        .exit(exit::UNAVAILABLE))
     }
 
     /// The next record; none behind the last one. One that can not be read is a failure.

@@ -55,7 +55,9 @@ impl Error {
     /// What to do next.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Listen { .. } => "choose another address with `--http`; port 0 picks a free one",
+            Self::Listen { .. } => {
+                "choose another address with `--http` or the setting `metrics`; port 0 picks a free one"
+            }
             Self::Projections(_) => {
                 "make the data directory writable, or delete `read-model.sqlite`: it is rebuilt from the log"
             }
@@ -103,6 +105,19 @@ pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<
         let followed = follower.await.map_err(|error| Error::Server(error.to_string()));
         served.and(gathered).and(followed)
     });
+    Ok(Gateway { address, task })
+}
+
+/// Answers `/metrics` and `/health` alone, for a process that has no gateway, or one whose monitoring
+/// comes over another network than its callers. Ends in good order when `stop` is cancelled.
+pub async fn serve_metrics(address: SocketAddr, stop: CancellationToken) -> Result<Gateway, Error> {
+    crate::metric::record();
+    let refused = |source| Error::Listen { listen: address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    tokio::spawn(stop.clone().run_until_cancelled_owned(crate::metric::upkeep()));
+    tracing::info!(%address, "metrics are answered");
+    let task = tokio::spawn(listen(listener, rest::monitoring(), stop));
     Ok(Gateway { address, task })
 }
 

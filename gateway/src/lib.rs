@@ -14,6 +14,6 @@ mod gather;
 
 mod gateway;
 
-pub use gateway::{Config, Error, Gateway, serve};
+pub use gateway::{Config, Error, Gateway, serve, serve_metrics};
 pub use metric::record;
 pub use rest::openapi::openapi;

@@ -118,6 +118,15 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .with_state(edge)
 }
 
+/// What monitoring asks, and nothing else.
+pub fn monitoring() -> Router {
+    Router::new()
+        .route("/health", get(operations::health))
+        .route("/metrics", get(operations::metrics))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+}
+
 async fn no_route() -> Problem {
     Problem::new(code::ROUTE_NOT_FOUND, "there is nothing at this path")
         .hint("`/v1/openapi.json` lists every path")

@@ -1,5 +1,7 @@
 //! A log that holds what no host wrote: its partition stops and says why; the others go on.
 
+use actors_runtime::state::PartitionState;
+use actors_runtime::takeover;
 use async_nats::jetstream;
 use bus_client::{Bus, Profile};
 use bus_schemas::record::{CommitRecord, RECORD_VERSION};
@@ -121,4 +123,34 @@ async fn a_log_of_a_later_program_is_left_to_it() {
     let last = bus.last_record(LATER.partition).await.expect("the log").expect("a record");
     assert_eq!(last.sequence, end, "nobody wrote behind it");
     assert!(after.log().contains(LATER.cause), "{}", after.log());
+}
+
+/// Goal: a log that was cut is never taken for a short one. Method: its beginning is gone, and so are
+/// snapshot and base; the host must say so, must not answer for the partition or write, and goes on with
+/// it when a base is there again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_log_without_snapshot_and_base_waits_for_one() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("before", false).await;
+    let bus = server.bus().await;
+    let (partition, cut) = (SOUND, touch(&key_in(SOUND)));
+    accepted(&bus, &cut).await;
+    host.stop().await;
+    let (end, _) = end_of(&bus, partition).await;
+    let name = takeover::snapshot_name(partition);
+    let snapshot = bus.get_named(&name).await.expect("the blob store").expect("the drain has written it");
+    bus.delete_named(&name).await.expect("deleted");
+    assert_eq!(bus.cut_log(partition, LogSequence(end.0 - 1)).await.expect("cut"), end.0 - 1);
+    let after = Process::begin(&server, "after", false, None);
+    eventually("a line on the cut", || async {
+        let log = after.log();
+        log.lines().any(|line| line.contains("its log was cut") && line.contains("record 1")).then_some(())
+    })
+    .await;
+    assert_eq!(end_of(&bus, partition).await.0, end, "nobody wrote behind it");
+    // It needs older records for the memory of recent ids; what it says of them is the last record's.
+    let mut base = PartitionState::decode(&snapshot).expect("a state");
+    base.recent_from = end;
+    bus.put_named(&takeover::base_name(partition), &base.encode()).await.expect("stored");
+    assert_eq!(accepted(&bus, &touch(&key_in(SOUND))).await.0, 2, "the partition goes on");
 }

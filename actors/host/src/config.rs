@@ -33,6 +33,9 @@ pub struct Config {
     pub nats_port: u16,
     /// Where HTTP is served; port 0 picks a free one. Default: 127.0.0.1:8080.
     pub http: SocketAddr,
+    /// Where `/metrics` and `/health` are answered beside or without a gateway; port 0 picks a free
+    /// one. Default: nowhere but at the gateway.
+    pub metrics: Option<SocketAddr>,
     /// Where traces go, OTLP over HTTP, such as `http://127.0.0.1:4318`. Default: nowhere.
     pub otlp_endpoint: Option<String>,
     /// This host's name in leases and records; unique among the hosts of an installation.
@@ -99,6 +102,7 @@ impl Default for Config {
             nats_server: None,
             nats_port: 0,
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            metrics: None,
             otlp_endpoint: None,
             host_name: None,
             agents: true,

@@ -565,7 +565,7 @@ impl Core {
             return None;
         }
         self.snapshot_wanted = false;
-        Some(rmp_serde::to_vec(&self.state).expect("a partition's state is plain data"))
+        Some(self.state.encode())
     }
 
     /// Whether nothing that is ours to decide waits, and nothing is decided or in flight.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bus_schemas::ids::Epoch;
-use bus_schemas::record::{CommitRecord, Mail, Position, Source, TimerChange, Turn};
+use bus_schemas::record::{CommitRecord, Mail, Position, Source, TimerChange, Turn, leading_version};
 use bus_schemas::{
     Body, CommandId, EntityAddress, Hash, Kind, LogSequence, PartitionId, Timestamp, TraceContext,
 };
@@ -18,6 +18,9 @@ use smol_str::SmolStr;
 /// is a minute, and at the highest measured rates ten seconds: longer than any caller repeats an ask; older ids are refused, not
 /// applied again.
 pub const RECENT_IDS_MAX: usize = 65_536;
+
+/// The layout of a stored state: raised when an older program could not read it.
+pub const STATE_VERSION: u16 = 1;
 
 /// What a partition's log determines.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -50,7 +53,55 @@ pub struct PartitionState {
     pub written: BTreeMap<Kind, u16>,
 }
 
+/// Why a stored state is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredError {
+    /// Not a state at all, or one of a program before versions.
+    #[error("decoding a partition's state: {0}")]
+    Malformed(#[from] rmp_serde::decode::Error),
+    /// Written by a later program.
+    #[error("the state has version {found}; this program knows versions up to {STATE_VERSION}")]
+    Version { found: u16 },
+}
+
 impl PartitionState {
+    /// The state as it is stored: MessagePack, its version first.
+    pub fn encode(&self) -> Vec<u8> {
+        rmp_serde::to_vec(&(STATE_VERSION, self)).expect("a partition's state is plain data")
+    }
+
+    /// Reads a stored state.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoredError> {
+        match (leading_version(bytes), rmp_serde::from_slice::<(u16, Self)>(bytes)) {
+            (Some(found), _) if found > STATE_VERSION => Err(StoredError::Version { found }),
+            (_, Ok((_, state))) => Ok(state),
+            (_, Err(error)) => Err(error.into()),
+        }
+    }
+
+    /// Whether two states at the same record are the same, one of them live and one folded from the
+    /// log. Receipts and repeats that were passed over reach the log with a later record only, so
+    /// either side may know more of them.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let (mut left, mut right) = (self.clone(), other.clone());
+        for (to, upto) in self.outbox.received() {
+            right.outbox.receipt(to, upto);
+        }
+        for (to, upto) in other.outbox.received() {
+            left.outbox.receipt(to, upto);
+        }
+        left.inbox = left.inbox.max(right.inbox);
+        right.inbox = left.inbox;
+        left.encode() == right.encode()
+    }
+
+    /// The oldest record that a takeover from this state reads, where `mark` is how far the events
+    /// are out.
+    pub fn first_needed(&self, mark: LogSequence) -> LogSequence {
+        let needed = [self.last.next(), self.recent_from, mark.next(), self.jobs_out.next()];
+        needed.into_iter().min().unwrap_or_default().max(LogSequence(1))
+    }
+
     /// Applies one turn: what it came from and what it set going.
     pub fn apply_turn(&mut self, turn: &Turn) {
         match &turn.source {

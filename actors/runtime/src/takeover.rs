@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use actors_core::Registry;
+use bus_client::events::Mark;
 use bus_client::{Bus, Error};
 use bus_schemas::record::{self, CommitRecord};
-use bus_schemas::{Hash, LogSequence, Timestamp};
+use bus_schemas::{Hash, LogSequence, PartitionId, Timestamp};
 use futures::TryStreamExt;
 
 use crate::core::{Core, RecoverError, Settings};
 use crate::fanout::{self, Events};
 use crate::journal::{self, Committed, Fate};
-use crate::state::PartitionState;
+use crate::state::{PartitionState, STATE_VERSION, StoredError};
 use crate::versions::Newer;
 
 /// Former owners that may write while we read; each is fenced by our next try, and only a host that
@@ -33,6 +34,12 @@ pub enum TakeoverError {
     /// A newer program wrote to the log. Nothing is changed: the partition waits for such a program.
     #[error("partition {partition} waits for a newer program: {newer}")]
     Newer { partition: u16, newer: Newer },
+    /// The log was cut behind an archive, and what was to stand for the records is not there.
+    #[error(
+        "partition {partition} needs record {needed}, and its log was cut: \
+         `orrery archive --logs` makes its base again, and `orrery rebuild events` an event stream that is gone"
+    )]
+    Cut { partition: u16, needed: LogSequence },
     /// Other hosts kept writing.
     #[error("partition {partition} was taken by another host: {reason}")]
     Lost { partition: u16, reason: String },
@@ -49,8 +56,14 @@ pub struct Taken {
 }
 
 /// The name of a partition's snapshot in the blob store.
-pub fn snapshot_name(partition: bus_schemas::PartitionId) -> String {
+pub fn snapshot_name(partition: PartitionId) -> String {
     format!("partition-snapshot-{partition}")
+}
+
+/// The name of the state that stands for the records that were cut off a partition's log: the second
+/// way to take it over, where the snapshot is lost. Written with the cut, never by an owner.
+pub fn base_name(partition: PartitionId) -> String {
+    format!("partition-base-{partition}")
 }
 
 /// Takes a partition over.
@@ -105,27 +118,68 @@ async fn read(
     let failed = |source| TakeoverError::Bus { partition: partition.0, source };
     let last =
         bus.last_record(partition).await.map_err(failed)?.map_or(LogSequence(0), |entry| entry.sequence);
-    let stored = match bus.get_named(&snapshot_name(partition)).await {
-        Ok(stored) => stored,
-        Err(error @ Error::Blob { .. }) => {
-            tracing::warn!(%partition, %error, "the partition's snapshot can not be read; reading the log instead");
-            None
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    // A snapshot ahead of the log belongs to a log that is gone; one that can not be read is none.
-    let snapshot = stored
-        .and_then(|bytes| rmp_serde::from_slice::<PartitionState>(&bytes).ok())
-        .filter(|state| state.last <= last);
+    let snapshot = stored(bus, &snapshot_name(partition), last).await.map_err(failed)?;
+    let snapshot = snapshot.and_then(|stored| {
+        stored
+            .inspect_err(|error| tracing::warn!(%partition, %error, "the partition's snapshot is of no use"))
+            .ok()
+    });
     let mark = bus.mark(partition).await.map_err(failed)?;
     let mut core = Core::new(settings.clone(), Arc::clone(registry), snapshot);
-    let needed =
-        [core.state.last.0 + 1, core.state.recent_from.0, mark.upto.0 + 1, core.state.jobs_out.0 + 1];
-    let first = needed.into_iter().min().unwrap_or(1).max(1);
-    let jobs_out = core.state.jobs_out;
+    let read = match follow(bus, &mut core, &mark).await {
+        Err(TakeoverError::Cut { .. }) => {
+            tracing::warn!(%partition, "the log begins behind what the snapshot needs; beginning at the base");
+            let base = match stored(bus, &base_name(partition), last).await.map_err(failed)? {
+                Some(Err(StoredError::Version { found })) => {
+                    let newer = Newer::Base { found, known: STATE_VERSION };
+                    return Err(TakeoverError::Newer { partition: partition.0, newer });
+                }
+                base => base.and_then(Result::ok),
+            };
+            core = Core::new(settings.clone(), Arc::clone(registry), base);
+            follow(bus, &mut core, &mark).await
+        }
+        read => read,
+    };
+    let behind = read?;
+    if let Some(newer) = core.beyond() {
+        return Err(TakeoverError::Newer { partition: partition.0, newer });
+    }
+    Ok((core, Events::new(bus.clone(), partition, mark), behind))
+}
+
+/// A stored state; none where there is none, where it can not be had whole, and where it is ahead of
+/// the log and so belongs to one that is gone.
+async fn stored(
+    bus: &Bus,
+    name: &str,
+    last: LogSequence,
+) -> Result<Option<Result<PartitionState, StoredError>>, Error> {
+    let bytes = match bus.get_named(name).await {
+        Ok(bytes) => bytes,
+        Err(error @ Error::Blob { .. }) => {
+            tracing::warn!(name, %error, "a stored state can not be read");
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let state = bytes.map(|bytes| PartitionState::decode(&bytes));
+    Ok(state.filter(|state| state.as_ref().map_or(true, |state| state.last <= last)))
+}
+
+/// Reads the log from where the state needs it; the records whose fan-out may not be complete.
+async fn follow(bus: &Bus, core: &mut Core, mark: &Mark) -> Result<Vec<Arc<Committed>>, TakeoverError> {
+    let partition = core.partition();
+    let failed = |source| TakeoverError::Bus { partition: partition.0, source };
+    let (needed, jobs_out) = (core.state.first_needed(mark.upto), core.state.jobs_out);
+    let mut expected = Some(needed);
     let mut behind = Vec::new();
-    let mut records = bus.records_after(partition, LogSequence(first - 1)).await.map_err(failed)?;
+    let mut records = bus.records_after(partition, LogSequence(needed.0 - 1)).await.map_err(failed)?;
     while let Some(entry) = records.try_next().await.map_err(failed)? {
+        // The server begins with the first record that there is.
+        if expected.take().is_some_and(|first| entry.sequence > first) {
+            return Err(TakeoverError::Cut { partition: partition.0, needed });
+        }
         let unreadable = |source| match source {
             record::Error::Version { found } => {
                 let (partition, known) = (partition.0, record::RECORD_VERSION);
@@ -140,10 +194,7 @@ async fn read(
             behind.push(Arc::new(Committed { sequence: entry.sequence, record, group: 0 }));
         }
     }
-    if let Some(newer) = core.beyond() {
-        return Err(TakeoverError::Newer { partition: partition.0, newer });
-    }
     // What the records themselves say of jobs is later than what the snapshot says.
     behind.retain(|committed| committed.sequence > mark.upto || committed.sequence > core.state.jobs_out);
-    Ok((core, Events::new(bus.clone(), partition, mark), behind))
+    Ok(behind)
 }

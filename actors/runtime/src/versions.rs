@@ -28,6 +28,8 @@ pub enum Newer {
     Events { kind: Kind, found: u16, known: u16 },
     /// Commit records.
     Records { found: u16, known: u16 },
+    /// The state that stands for the records which were cut off.
+    Base { found: u16, known: u16 },
 }
 
 impl fmt::Display for Newer {
@@ -45,6 +47,9 @@ impl fmt::Display for Newer {
             }
             Self::Records { found, known } => {
                 write!(f, "it holds records of version {found}; this program knows versions up to {known}")
+            }
+            Self::Base { found, known } => {
+                write!(f, "its base has version {found}; this program knows versions up to {known}")
             }
         }
     }

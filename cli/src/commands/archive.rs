@@ -8,15 +8,18 @@
 //! for it can not be mistaken for one to which nothing has happened. A task that is retried goes on
 //! behind it, and is archived again when it has ended again.
 //!
-//! The logs are not cut, and stay the truth: `rebuild events` writes the whole stream again from
-//! them, archived events included, and archiving again takes them out again.
+//! The logs stay the truth: `rebuild events` writes the whole stream again from them, archived events
+//! included, and archiving again takes them out again. With `--logs` their beginning moves into files as
+//! well ([`cut`]); the truth is then the archive's records and the log behind them.
 
 mod choose;
+mod cut;
 pub mod files;
+mod logs;
 mod merged;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use actors_core::Registry;
@@ -45,6 +48,9 @@ pub struct Arguments {
     /// Only task trees in which nothing has happened for so long: `30d`, `12h`, `90m`, `10s`
     #[arg(long, value_name = "AGE", default_value = OLDER_THAN_DEFAULT, value_parser = age)]
     older_than: Duration,
+    /// Cut the logs too: commit records of that age that no takeover needs any more
+    #[arg(long)]
+    logs: bool,
     /// Where the files are kept; whoever reads them must say so too. Default: `archive` in the data directory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -65,18 +71,26 @@ pub struct Archived {
     pub left: u64,
     /// The new file; none when nothing was to be written.
     pub file: Option<PathBuf>,
+    /// Commit records that were written to files; none without `--logs`.
+    pub records: u64,
+    /// Commit records that were cut off the logs.
+    pub records_removed: u64,
 }
 
 impl Show for Archived {
     fn text(&self) -> String {
-        let Self { trees, tasks, events, removed, left, file } = self;
+        let Self { trees, tasks, events, removed, left, file, records, records_removed } = self;
         let left = if *left == 0 { String::new() } else { format!("; {left} tasks stay") };
+        let logs = match (records, records_removed) {
+            (0, 0) => String::new(),
+            _ => format!("\n{records} commit records written, {records_removed} cut off the logs"),
+        };
         match file {
             Some(file) => format!(
-                "{trees} task trees ({tasks} tasks): {events} events written to `{}`, {removed} taken out of the stream{left}",
+                "{trees} task trees ({tasks} tasks): {events} events written to `{}`, {removed} taken out of the stream{left}{logs}",
                 file.display()
             ),
-            None => format!("nothing to write, {removed} events taken out of the stream{left}"),
+            None => format!("nothing to write, {removed} events taken out of the stream{left}{logs}"),
         }
     }
 }
@@ -85,21 +99,26 @@ impl Show for Archived {
 #[derive(Debug, Default, clap::Args)]
 pub struct Location {
     /// Where `orrery archive` keeps its files. Default: `archive` in the data directory
-    #[arg(long = "archive", value_name = "DIR")]
-    directory: Option<PathBuf>,
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
 }
 
 impl Location {
     /// The files there; none where nothing was archived.
     pub fn open(&self, config: &Config) -> Result<Archive, Failure> {
-        match &self.directory {
+        self.open_or(&directory(config))
+    }
+
+    /// The files there, or in another directory where none is named.
+    pub fn open_or(&self, usual: &Path) -> Result<Archive, Failure> {
+        match &self.archive {
             Some(named) if !named.is_dir() => {
                 Err(Failure::new("archive-damaged", format!("`{}` is no directory", named.display()))
                     .next("name the directory that was given to `orrery archive --dir`")
                     .exit(exit::NOT_FOUND))
             }
             Some(named) => Archive::open(named),
-            None => Archive::open(&directory(config)),
+            None => Archive::open(usual),
         }
     }
 }
@@ -134,7 +153,7 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     let directory = arguments.dir.unwrap_or_else(|| directory(&session.config));
     files::make(&directory)?;
     let _lock = lock(&directory)?;
-    let archive = Archive::open(&directory)?;
+    let mut archive = Archive::open(&directory)?;
     archive.check()?;
     let kept = archive.last_revisions()?;
     let older = u64::try_from(arguments.older_than.as_millis()).unwrap_or(u64::MAX);
@@ -145,10 +164,13 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     let snapshots = snapshots(bus, &finished, &mut archived, output).await?;
     let finished: BTreeMap<_, _> =
         finished.into_iter().filter(|(entity, _)| snapshots.contains_key(entity)).collect();
-    write(bus, archive, &finished, &mut archived).await?;
+    write(bus, &mut archive, &finished, &mut archived).await?;
     for (entity, snapshot) in &snapshots {
         keep(bus, entity, snapshot).await?;
         archived.removed += bus.trim_events(entity, finished[entity].last_sequence).await?;
+    }
+    if arguments.logs {
+        cut::run(bus, &mut archive, before, &mut archived, output).await?;
     }
     output.show(&archived);
     Ok(())
@@ -213,7 +235,7 @@ async fn snapshot(
 /// Writes the events that no file has yet.
 async fn write(
     bus: &Bus,
-    mut archive: Archive,
+    archive: &mut Archive,
     finished: &BTreeMap<EntityAddress, Finished>,
     archived: &mut Archived,
 ) -> Result<(), Failure> {

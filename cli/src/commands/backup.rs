@@ -41,8 +41,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::manifest::{Manifest, Partition, Stored, StreamFile, sync_directory};
-use super::archive;
+use super::archive::{self, Archive};
 use crate::failure::{Failure, exit};
+use crate::log;
 use crate::output::{Output, Show};
 use crate::session::Session;
 
@@ -56,6 +57,8 @@ pub struct Arguments {
     /// An empty directory, or one that does not exist yet
     #[arg(value_name = "DIR")]
     directory: PathBuf,
+    #[command(flatten)]
+    archive: archive::Location,
 }
 
 /// What was written.
@@ -91,8 +94,9 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     let directory = &arguments.directory;
     empty(directory)?;
     // While events move into archive files, neither the stream nor the files have all of them.
-    let archives = archive::directory(&session.config);
+    let archives = arguments.archive.open(&session.config)?.directory().to_owned();
     let _lock = archive::lock(&archives)?;
+    expect_whole(&session.bus, &Archive::open(&archives)?).await?;
     let mut backup = Backup::new(&session.bus, directory, output);
     let manifest = backup.take(session).await?;
     let copied = archive::copy(&archives, &directory.join(manifest::ARCHIVE))?;
@@ -113,6 +117,14 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
         records: manifest.records(),
         bytes: manifest.files().map(|file| file.bytes).sum(),
     });
+    Ok(())
+}
+
+/// Refuses an archive without the records that were cut off the logs: nothing could be verified.
+async fn expect_whole(bus: &Bus, archive: &Archive) -> Result<(), Failure> {
+    for partition in bus.topology().all_partitions() {
+        log::covered(archive, partition, &bus.state_of(&bus.topology().log(partition)).await?)?;
+    }
     Ok(())
 }
 

@@ -179,7 +179,8 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     Ok(())
 }
 
-async fn all(session: &Session) -> Result<Breakers, Failure> {
+/// All breakers of which something was heard.
+pub async fn all(session: &Session) -> Result<Breakers, Failure> {
     let subject = session.bus.subjects().events(Some(&Command::KIND));
     let latest = session.bus.latest_events(&subject).await?;
     let asked = futures::stream::iter(latest).map(|event| one(session, event.entity.key));

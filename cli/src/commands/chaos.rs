@@ -274,7 +274,8 @@ fn name(experiment: &Experiment) -> Result<Key, Failure> {
     Ok(Key::parse(&format!("{}-{}", experiment.verb(), &digits[24..]))?)
 }
 
-async fn list(session: &Session, all: bool) -> Result<List, Failure> {
+/// The experiments that go on, or all of which something was heard.
+pub async fn list(session: &Session, all: bool) -> Result<List, Failure> {
     let subjects = vec![session.bus.subjects().events(Some(&Command::KIND))];
     let mut events = session.bus.events_until_now(EventQuery { subjects, from: 0 }).await?;
     let mut known = Experiments::default();

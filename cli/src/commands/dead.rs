@@ -7,6 +7,8 @@ mod filter;
 mod letter;
 mod redrive;
 
+use std::collections::BTreeSet;
+
 use bus_schemas::Key;
 use bus_schemas::commands::deadletter::Command;
 use schemars::JsonSchema;
@@ -23,6 +25,8 @@ pub use letter::{Letter, Page, Whole};
 
 /// Rows of a page when nothing else is asked for.
 const ROWS: u32 = 50;
+/// Dead letters that are looked at to say what a filter could have meant.
+const NEWEST: u32 = 200;
 
 /// What to do with dead letters; without a verb those that wait are listed.
 #[derive(Debug, clap::Args)]
@@ -181,10 +185,26 @@ fn by() -> String {
 async fn list(session: &Session, arguments: List, output: Output) -> Result<(), Failure> {
     let List { filter, state, limit, cursor } = arguments;
     let limit = limit.unwrap_or(ROWS).to_string();
+    let (filtered, first) = (!filter.is_empty() || state.is_some(), cursor.is_none());
     let mut parts = filter.parts();
     parts.extend([("state", state), ("limit", Some(limit)), ("cursor", cursor)]);
-    output.show(&read::<Page>(view(session, &format!("/v1/dead-letters?{}", query(&parts))).await?)?);
+    let page = page(session, &parts).await?;
+    output.show(&page);
+    // A misspelled class must not look like good news.
+    if page.dead_letters.is_empty() && filtered && first {
+        let newest = self::page(session, &[("limit", Some(NEWEST.to_string()))]).await?.dead_letters;
+        let known: BTreeSet<String> =
+            newest.iter().map(|letter| format!("{} {}", letter.state, letter.class)).collect();
+        if !known.is_empty() {
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            output.say(&format!("nothing matches; among the newest {} there are: {known}", newest.len()));
+        }
+    }
     Ok(())
+}
+
+async fn page(session: &Session, parts: &[(&str, Option<String>)]) -> Result<Page, Failure> {
+    read(view(session, &format!("/v1/dead-letters?{}", query(parts))).await?)
 }
 
 async fn show(

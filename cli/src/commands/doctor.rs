@@ -3,6 +3,7 @@
 //! Looks at the machine, then at the server, then at the system; what depends on something that
 //! failed is left out, since its failure would say nothing new. Changes nothing.
 
+mod held;
 mod machine;
 mod system;
 mod versions;
@@ -87,7 +88,10 @@ pub async fn run(config: &Config, _: Arguments, output: Output) -> Result<(), Fa
     machine::checks(config).await.into_iter().for_each(&mut tell);
     match Session::connect(config).await {
         Err(failure) => tell(Check::of("system", failure)),
-        Ok(session) => system::checks(&session).await.into_iter().for_each(&mut tell),
+        Ok(session) => {
+            system::checks(&session).await.into_iter().for_each(&mut tell);
+            held::checks(&session).await.into_iter().for_each(&mut tell);
+        }
     }
     match failed {
         0 => Ok(()),

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::archive::Location;
+use super::archive::{Archive, Location};
 use super::verify::{audit, whole};
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
@@ -37,10 +37,10 @@ pub struct Arguments {
     what: What,
 }
 
-#[derive(Debug, Clone, Copy, clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 enum What {
     /// The event stream, from the logs; entity snapshots are dropped, and this directory's read model is written again too
-    Events,
+    Events(Location),
     /// This data directory's read model, from the event stream
     Views,
 }
@@ -70,12 +70,12 @@ impl Show for Rebuilt {
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
     no_gateway(session)?;
     let (mut written, mut read) = (None, None);
-    if let What::Events = arguments.what {
+    if let What::Events(archive) = arguments.what {
         no_host(session).await?;
-        let (records, events) = rebuild_events(session, output).await?;
+        let archive = archive.open(&session.config)?;
+        let (records, events) = rebuild_events(session, &archive, output).await?;
         (written, read) = (Some(events), Some(records));
         output.say("verifying what was written");
-        let archive = Location::default().open(&session.config)?;
         whole(&audit(session, None, &archive, output).await?)?;
     }
     let applied = rebuild_views(session).await?;
@@ -107,11 +107,11 @@ fn still_running(who: &str) -> Failure {
         .exit(exit::UNAVAILABLE)
 }
 
-async fn rebuild_events(session: &Session, output: Output) -> Result<(u64, u64), Failure> {
+async fn rebuild_events(session: &Session, archive: &Archive, output: Output) -> Result<(u64, u64), Failure> {
     let bus = &session.bus;
     // A log that can not be read must not cost the stream that was made of it.
     for partition in bus.topology().all_partitions() {
-        let mut records = records(bus, partition, output).await?;
+        let mut records = records(bus, archive, partition, output).await?;
         while records.next().await?.is_some() {}
     }
     // They name places in the event stream, and those are others soon.
@@ -120,7 +120,7 @@ async fn rebuild_events(session: &Session, output: Output) -> Result<(u64, u64),
     let (mut read, mut written) = (0, 0);
     for partition in bus.topology().all_partitions() {
         let mut events = Events::new(bus.clone(), partition, bus.mark(partition).await?);
-        let mut records = records(bus, partition, output).await?;
+        let mut records = records(bus, archive, partition, output).await?;
         let mut round = Vec::with_capacity(RECORDS_PER_ROUND_MAX);
         loop {
             let entry = records.next().await?;

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use self::difference::{Change, between};
 use crate::address;
-use crate::commands::archive;
+use crate::commands::archive::{self, Archive};
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 use crate::session::Session;
@@ -93,14 +93,24 @@ impl Show for Step {
 
 /// Replays one entity, or decides again.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let archive = arguments.archive.open(&session.config)?;
+    within(session, archive, arguments, output).await
+}
+
+/// The same with an archive that is not where the session's would be.
+async fn within(
+    session: &Session,
+    archive: Archive,
+    arguments: Arguments,
+    output: Output,
+) -> Result<(), Failure> {
     let entity = arguments.entity.as_deref().map(address::known).transpose()?;
     if arguments.redecide {
-        return redecide::run(session, entity, output).await;
+        return redecide::run(session, &archive, entity, output).await;
     }
     let entity = entity.expect("clap asks for an entity where nothing else is said");
     let mut instance = actors_logic::registry().make(&entity.kind).expect("its kind is known");
     let subjects = vec![session.bus.subjects().event(&entity)];
-    let archive = arguments.archive.open(&session.config)?;
     let query = EventQuery { subjects, from: 0 };
     let mut events = archive::events(&session.bus, &archive, query, false).await?;
     let (mut hash, mut before, mut last) = (Hash::default(), Value::Null, None);

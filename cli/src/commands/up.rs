@@ -66,6 +66,7 @@ pub fn configured(mut config: Config, arguments: &Arguments) -> Config {
 pub struct System {
     running: Running,
     gateway: Option<gateway::Gateway>,
+    metrics: Option<gateway::Gateway>,
     stop: CancellationToken,
     /// Where it is found; none until it answers.
     discovery: Option<Discovery>,
@@ -88,12 +89,13 @@ impl System {
         if let Some(found) = Discovery::find(&config.data_dir)? {
             return Err(already(&found));
         }
-        if http {
+        if http || config.metrics.is_some() {
             // Before anything that counts: a counter that is made without a recorder never shows.
             gateway::record();
         }
         let running = actors_host::start_unless(config, interrupted.as_mut()).await?;
-        let mut system = Self { running, gateway: None, stop: CancellationToken::new(), discovery: None };
+        let stop = CancellationToken::new();
+        let mut system = Self { running, gateway: None, metrics: None, stop, discovery: None };
         let served = tokio::select! {
             served = system.serve(config, http) => served,
             () = interrupted => Err(StartError::Interrupted.into()),
@@ -107,14 +109,19 @@ impl System {
     }
 
     async fn serve(&mut self, config: &Config, http: bool) -> Result<(), Failure> {
+        if let Some(listen) = config.metrics {
+            self.metrics = Some(gateway::serve_metrics(listen, self.stop.clone()).await?);
+        }
         self.running.ready().await?;
         if http {
             let settings = gateway::Config { listen: config.http, data_dir: config.data_dir.clone() };
             let bus = self.running.bus().clone();
             self.gateway = Some(gateway::serve(bus, settings, self.stop.clone()).await?);
         }
-        let address = self.gateway.as_ref().map(|gateway| format!("http://{}", gateway.address));
-        let discovery = Discovery::new(&self.running.addresses(), address, &config.data_dir);
+        let address =
+            |of: &Option<gateway::Gateway>| of.as_ref().map(|one| format!("http://{}", one.address));
+        let addresses = (address(&self.gateway), address(&self.metrics));
+        let discovery = Discovery::new(&self.running.addresses(), addresses, &config.data_dir);
         discovery.write()?;
         self.discovery = Some(discovery);
         Ok(())
@@ -133,10 +140,10 @@ impl System {
     /// Stops everything in good order: first the edge, then agents, partitions and the server.
     pub async fn stop(self) -> Result<(), Failure> {
         self.stop.cancel();
-        let edge = match self.gateway {
-            Some(gateway) => gateway.stopped().await.map_err(Failure::from),
-            None => Ok(()),
-        };
+        let mut edge = Ok(());
+        for served in self.gateway.into_iter().chain(self.metrics) {
+            edge = edge.and(served.stopped().await.map_err(Failure::from));
+        }
         self.running.stop().await;
         if let Some(discovery) = self.discovery {
             discovery.remove();

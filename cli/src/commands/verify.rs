@@ -50,6 +50,8 @@ impl Show for Finding {
 pub struct Summary {
     /// Commit records read.
     pub records: u64,
+    /// Those of them that were read in archive files, because the logs were cut behind them.
+    pub records_archived: u64,
     /// Events read in the logs.
     pub events_in_log: u64,
     /// Events read in the event stream.
@@ -66,14 +68,21 @@ pub struct Summary {
 
 impl Show for Summary {
     fn text(&self) -> String {
-        let Self { records, events_in_log, events_in_stream, events_archived, entities, snapshots, findings } =
+        let Self { records, events_in_log, events_in_stream, events_archived, entities, snapshots, .. } =
             self;
+        let (findings, archived) = (
+            self.findings,
+            match self.records_archived {
+                0 => String::new(),
+                many => format!(" ({many} of them archived)"),
+            },
+        );
         let verdict = match findings {
             0 => "everything agrees".to_owned(),
             many => format!("{many} findings"),
         };
         format!(
-            "{records} records, {events_in_log} events in the log, {events_in_stream} in the stream, {events_archived} archived, {entities} entities, {snapshots} snapshots: {verdict}"
+            "{records} records{archived}, {events_in_log} events in the log, {events_in_stream} in the stream, {events_archived} archived, {entities} entities, {snapshots} snapshots: {verdict}"
         )
     }
 }

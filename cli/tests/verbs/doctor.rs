@@ -37,6 +37,25 @@ fn dead_letters_without_a_payload_count() {
         (dead["verdict"] == "warn").then(|| assert_eq!(dead["detail"], "1 dead letter"))
     });
     assert!(world.orrery(&["dead", "list"]).good().stdout.contains("job-failed"));
+    let misspelled = world.orrery(&["dead", "list", "--class", "job-fialed"]).good();
+    assert!(misspelled.stderr.contains("there are: waiting job-failed"), "{misspelled:?}");
+}
+
+/// Whoever asks why nothing happens is told what holds it.
+#[test]
+fn what_holds_work_back_is_named() {
+    let world = World::start();
+    world.orrery(&["halt", "lane.night", "--reason", "a new disk"]).good();
+    world.orrery(&["breakers", "trip", "tool.deploy", "--reason", "an outage"]).good();
+    let lines = world.orrery(&["doctor", "--json"]).good().lines();
+    for (name, verdict, detail) in [
+        ("halts", "warn", "halted: lane.night"),
+        ("breakers", "warn", "not closed: tool.deploy is open"),
+        ("chaos", "ok", "no experiment goes on"),
+    ] {
+        let line = lines.iter().find(|line| line["check"] == name).expect("a check");
+        assert_eq!((line["verdict"].as_str(), line["detail"].as_str()), (Some(verdict), Some(detail)));
+    }
 }
 
 /// Where nothing runs, that is what is wrong, with what to do.

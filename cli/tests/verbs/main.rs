@@ -8,6 +8,7 @@ mod bench;
 mod budget;
 mod bus;
 mod chaos;
+mod cut;
 mod damage;
 mod dead;
 mod doctor;

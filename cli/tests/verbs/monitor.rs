@@ -15,9 +15,14 @@ fn figure(metrics: &str, name: &str) -> Option<f64> {
 }
 
 fn metrics(world: &World) -> String {
-    let address = world.address("http").trim_start_matches("http://");
-    let mut stream = TcpStream::connect(address).expect("the gateway listens");
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    asked(world.address("http"), "/metrics")
+}
+
+/// What is answered to a GET, head and body.
+fn asked(address: &str, path: &str) -> String {
+    let address = address.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("text");
@@ -143,4 +148,16 @@ fn what_is_wrong_is_measured_until_it_is_mended() {
             ("orrery_dead_letters_oldest_seconds", 0.0),
         ],
     );
+}
+
+/// A process without a gateway is measured where the settings say, and answers nothing else there.
+#[test]
+fn a_host_without_a_gateway_is_measured() {
+    let world = World::start_with_and("metrics = \"127.0.0.1:0\"", &["--roles", "host,agents"]);
+    assert_eq!(world.banner["http"], serde_json::Value::Null);
+    let address = world.address("metrics");
+    let served = "orrery_lease_served_partitions";
+    eventually(served, || figure(&asked(address, "/metrics"), served).filter(|value| *value == 8.0));
+    assert!(asked(address, "/health").starts_with("HTTP/1.1 200"));
+    assert!(asked(address, "/v1/tasks").starts_with("HTTP/1.1 404"));
 }

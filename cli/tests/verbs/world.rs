@@ -86,11 +86,15 @@ impl World {
     }
     /// Starts with settings in a file.
     pub fn start_with(settings: &str) -> Self {
+        Self::start_with_and(settings, &[])
+    }
+    /// Starts with settings in a file, and arguments.
+    pub fn start_with_and(settings: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("orrery.toml");
         std::fs::write(&file, settings).expect("a file");
         let file = file.to_str().expect("a plain path").to_owned();
-        Self::start_saying(directory, Stdio::inherit(), &["--config", &file])
+        Self::start_saying(directory, Stdio::inherit(), &[&["--config", &file], arguments].concat())
     }
     /// Starts on a directory that exists, with its log elsewhere.
     pub fn start_logging(directory: TempDir, log: Stdio) -> Self {

@@ -95,9 +95,8 @@ impl World {
     ) -> Result<(Core, Vec<Arc<Committed>>), crate::invariants::Violation> {
         let last = self.end_of_log(partition);
         let stored = self.store.snapshots.get(&takeover::snapshot_name(partition));
-        let snapshot = stored
-            .and_then(|bytes| rmp_serde::from_slice::<PartitionState>(bytes).ok())
-            .filter(|state| state.last <= last);
+        let snapshot =
+            stored.and_then(|bytes| PartitionState::decode(bytes).ok()).filter(|state| state.last <= last);
         let mark = self.store.mark(partition);
         let mut settings = Settings::new(
             partition,
@@ -111,12 +110,10 @@ impl World {
             self.coverage.note(Reached::TakeoverFromSnapshot);
         }
         let mut core = Core::new(settings, Arc::clone(&self.registry), snapshot);
-        let needed =
-            [core.state.last.0 + 1, core.state.recent_from.0, mark.upto.0 + 1, core.state.jobs_out.0 + 1];
-        let first = needed.into_iter().min().unwrap_or(1).max(1);
+        let first = core.state.first_needed(mark.upto);
         let jobs_out = core.state.jobs_out;
         let mut behind = Vec::new();
-        for (sequence, bytes) in self.store.records_from(partition, first) {
+        for (sequence, bytes) in self.store.records_from(partition, first.0) {
             let record = self.store.read_record(&bytes).expect("the audit has read it");
             if let Err(error) = core.recover(sequence, Hash::of(&bytes), &record) {
                 violated("hash_chain_continuous", error.to_string())?;

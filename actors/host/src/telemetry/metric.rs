@@ -32,6 +32,8 @@ pub const INBOX_STORED: &str = "orrery_inbox_stored_commands";
 pub const HALTS: &str = "orrery_halts_standing";
 /// For how long the oldest of them stands, in seconds; 0 where none does.
 pub const HALT_AGE: &str = "orrery_halts_oldest_seconds";
+/// Experiments that go on.
+pub const EXPERIMENTS: &str = "orrery_chaos_experiments";
 /// How a breaker stands, by dependency: 0 closed, 1 half-open, 2 open.
 pub const BREAKER_STATE: &str = "orrery_breaker_state";
 /// For how long a breaker is not closed, in seconds, by dependency; 0 where it is closed.
@@ -69,6 +71,7 @@ pub(super) fn describe() {
         metrics::describe_gauge!(INBOX_STORED, "Commands that are handed over and not applied");
         metrics::describe_gauge!(HALTS, "Halts that stand, by what they are about");
         metrics::describe_gauge!(HALT_AGE, Unit::Seconds, "For how long the oldest halt stands");
+        metrics::describe_gauge!(EXPERIMENTS, "Experiments that go on");
         metrics::describe_gauge!(BREAKER_STATE, "0 closed, 1 half-open, 2 open");
         metrics::describe_gauge!(BREAKER_AGE, Unit::Seconds, "For how long the breaker is not closed");
         metrics::describe_gauge!(LANE_WAITING, "Attempts that wait");

@@ -1,4 +1,5 @@
-//! The archive's files: events as JSON lines, each file with its hash in a manifest, none ever changed.
+//! The archive's files: events as JSON lines and commit records as they lay in their logs, each file
+//! with its hash in a manifest, none ever changed.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,11 +10,12 @@ use bus_client::StoredEvent;
 use bus_schemas::{CommandId, EntityAddress, Hash, Revision, record};
 use serde::{Deserialize, Serialize};
 
+use super::logs::LogFile;
 use crate::commands::backup::manifest::{Stored, Writer, sync_directory, unwritable, write_json};
 use crate::failure::{Failure, exit};
 
 /// The layout of an archive: raised when an older program could not read it.
-const SCHEMA: u16 = 1;
+const SCHEMA: u16 = 2;
 /// The manifest's file.
 const FILE: &str = "manifest.json";
 /// Locked by whoever writes, and by a backup.
@@ -24,6 +26,14 @@ const LOCK: &str = "lock";
 struct Manifest {
     schema: u16,
     files: Vec<Stored>,
+    #[serde(default)]
+    logs: Vec<LogFile>,
+}
+
+impl Manifest {
+    fn stored(&self) -> impl Iterator<Item = &Stored> {
+        self.files.iter().chain(self.logs.iter().map(|log| &log.stored))
+    }
 }
 
 /// An event in a file.
@@ -55,33 +65,46 @@ impl Archive {
     /// The archive in a directory; an empty one where there is none.
     pub fn open(directory: &Path) -> Result<Self, Failure> {
         let path = directory.join(FILE);
-        let manifest = match std::fs::read(&path) {
+        let manifest: Manifest = match std::fs::read(&path) {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|error| damaged(&path, &error.to_string()))?
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Manifest { schema: SCHEMA, files: Vec::new() }
+                Manifest { schema: SCHEMA, files: Vec::new(), logs: Vec::new() }
             }
             Err(error) => return Err(damaged(&path, &error.to_string())),
         };
-        if manifest.schema != SCHEMA {
-            let reason = format!("its layout is {}, and this program reads {SCHEMA}", manifest.schema);
+        if manifest.schema > SCHEMA {
+            let reason = format!("its layout is {}, and this program reads up to {SCHEMA}", manifest.schema);
             return Err(damaged(&path, &reason).next("use the version that wrote it"));
         }
-        Ok(Self { directory: directory.to_owned(), manifest })
+        Ok(Self { directory: directory.to_owned(), manifest: Manifest { schema: SCHEMA, ..manifest } })
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.manifest.files.is_empty()
+        self.manifest.stored().next().is_none()
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The files of commit records, in the order in which they were written.
+    pub fn logs(&self) -> &[LogFile] {
+        &self.manifest.logs
     }
 
     /// Holds every file against its hash.
     pub fn check(&self) -> Result<(), Failure> {
-        self.manifest.files.iter().try_for_each(|file| {
-            file.check(&self.directory, |_| {})
-                .map_err(|failure| damaged(&self.directory.join(&file.file), &failure.message))
-        })
+        self.manifest.stored().try_for_each(|file| self.check_file(file))
+    }
+
+    /// Holds one file against its hash.
+    pub fn check_file(&self, file: &Stored) -> Result<(), Failure> {
+        let path = self.directory.join(&file.file);
+        file.check(&self.directory, |_| {}).map_err(|failure| damaged(&path, &failure.message))
     }
 
     /// Every event, in the order in which they were archived. An entity that was archived twice, with
@@ -106,10 +129,14 @@ impl Archive {
             .collect()
     }
 
-    /// A new file.
+    /// A new file of events.
     pub fn begin(&self) -> Result<New, Failure> {
         let number = self.manifest.files.len() + 1;
-        let name = format!("events-{number:06}.jsonl");
+        self.create(format!("events-{number:06}.jsonl"))
+    }
+
+    /// A new file.
+    pub fn create(&self, name: String) -> Result<New, Failure> {
         let path = self.directory.join(&name);
         // One that an interrupted run left is in no manifest.
         match std::fs::remove_file(&path) {
@@ -121,14 +148,23 @@ impl Archive {
         Ok(New { writer: BufWriter::new(Writer::create(&path)?), name, path })
     }
 
-    /// Takes a file in, synced, and gives its path.
+    /// Takes a file of events in, synced, and gives its path.
     pub fn add(&mut self, new: New) -> Result<PathBuf, Failure> {
-        let New { writer, name, path } = new;
-        let writer = writer.into_inner().map_err(|error| unwritable(&path, error.error()))?;
-        self.manifest.files.push(writer.finish(&name)?);
-        sync_directory(&self.directory)?;
-        write_json(&self.directory.join(FILE), &self.manifest)?;
+        let path = new.path.clone();
+        self.manifest.files.push(new.finish()?);
+        self.write()?;
         Ok(path)
+    }
+
+    /// Takes a file of commit records in.
+    pub fn add_log(&mut self, log: LogFile) -> Result<(), Failure> {
+        self.manifest.logs.push(log);
+        self.write()
+    }
+
+    fn write(&self) -> Result<(), Failure> {
+        sync_directory(&self.directory)?;
+        write_json(&self.directory.join(FILE), &self.manifest)
     }
 }
 
@@ -163,7 +199,18 @@ impl New {
             body: body.to_owned(),
         };
         let line = serde_json::to_string(&line).expect("a line is plain data") + "\n";
-        self.writer.write_all(line.as_bytes()).map_err(|error| unwritable(&self.path, &error))
+        self.write(line.as_bytes())
+    }
+
+    /// Adds bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.writer.write_all(bytes).map_err(|error| unwritable(&self.path, &error))
+    }
+
+    /// Syncs it.
+    pub fn finish(self) -> Result<Stored, Failure> {
+        let Self { writer, name, path } = self;
+        writer.into_inner().map_err(|error| unwritable(&path, error.error()))?.finish(&name)
     }
 
     /// Forgets it; a file that stays is in no manifest.
@@ -239,7 +286,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<Vec<Stored>, Failure> {
     make(to)?;
     let folder = to.file_name().map_or_else(PathBuf::new, PathBuf::from);
     let mut copied = Vec::new();
-    for file in &archive.manifest.files {
+    for file in archive.manifest.stored() {
         let path = to.join(&file.file);
         std::fs::copy(from.join(&file.file), &path)
             .and_then(|_| File::open(&path)?.sync_all())
@@ -252,7 +299,7 @@ pub fn copy(from: &Path, to: &Path) -> Result<Vec<Stored>, Failure> {
     Ok(copied)
 }
 
-fn damaged(path: &Path, reason: &str) -> Failure {
+pub fn damaged(path: &Path, reason: &str) -> Failure {
     Failure::new("archive-damaged", format!("reading the archive file `{}`: {reason}", path.display()))
         .next("bring the file back from a backup; `orrery rebuild events` writes all events into the stream again from the logs")
         .exit(exit::DATA)

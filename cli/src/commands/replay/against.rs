@@ -8,8 +8,8 @@ use actors_host::Config;
 use bus_client::{Error, NatsConfig, Profile};
 use tempfile::TempDir;
 
-use super::{Arguments, run};
-use crate::commands::backup::manifest::{Manifest, unwritable};
+use super::{Arguments, within};
+use crate::commands::backup::manifest::{ARCHIVE, Manifest, unwritable};
 use crate::commands::restore;
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
@@ -40,7 +40,12 @@ pub async fn check(config: &Config, arguments: Arguments, output: Output) -> Res
         true => backup(&private, &directory, output).await?,
         false => store(private, &directory, &copy).await?,
     };
-    let decided = session.unless_interrupted(run(&session, arguments, output)).await;
+    let decided = async {
+        // Where `orrery archive` puts it in a data directory, and `orrery backup` in a backup.
+        let archive = arguments.archive.open_or(&directory.join(ARCHIVE))?;
+        within(&session, archive, arguments, output).await
+    };
+    let decided = session.unless_interrupted(decided).await;
     session.close().await;
     decided
 }

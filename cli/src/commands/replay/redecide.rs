@@ -18,6 +18,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::commands::archive::Archive;
 use crate::failure::Failure;
 use crate::log::records;
 use crate::output::{Output, Show};
@@ -77,7 +78,12 @@ impl Show for Summary {
 }
 
 /// Decides the commands of one entity again, or of all.
-pub async fn run(session: &Session, only: Option<EntityAddress>, output: Output) -> Result<(), Failure> {
+pub async fn run(
+    session: &Session,
+    archive: &Archive,
+    only: Option<EntityAddress>,
+    output: Output,
+) -> Result<(), Failure> {
     let topology = session.bus.topology();
     let partitions: Vec<PartitionId> = match &only {
         Some(entity) => vec![entity.partition(topology.partitions)],
@@ -86,7 +92,7 @@ pub async fn run(session: &Session, only: Option<EntityAddress>, output: Output)
     let mut summary = Summary::default();
     for partition in partitions {
         let mut again = Again::new(partition, topology.partitions, only.as_ref());
-        let mut records = records(&session.bus, partition, output).await?;
+        let mut records = records(&session.bus, archive, partition, output).await?;
         while let Some(entry) = records.next().await? {
             for turn in &entry.record.turns {
                 again.turn(entry.sequence.0, turn, output);

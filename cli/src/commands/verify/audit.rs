@@ -52,7 +52,7 @@ pub async fn audit(
     audit.read_archive(archive, only);
     audit.read_stream(session, only).await?;
     for partition in partitions {
-        audit.read_log(session, partition, only).await?;
+        audit.read_log(session, archive, partition, only).await?;
     }
     audit.compare();
     audit.summary.entities = audit.logged.len() as u64;
@@ -95,8 +95,9 @@ struct Audit {
     logged: HashMap<EntityAddress, Link>,
     /// Snapshots of entities that the log has not met yet, with their place in the event stream.
     snapshots: BTreeMap<EntityAddress, (Link, u64)>,
-    /// Snapshots of partitions that the log has not met yet: the last record, and its hash.
-    partitions: BTreeMap<PartitionId, (LogSequence, Hash)>,
+    /// Snapshots and bases of partitions that the log has not met yet: the last record, the name, and
+    /// the hash of that record.
+    partitions: BTreeMap<(PartitionId, LogSequence, String), Hash>,
     summary: Summary,
 }
 
@@ -217,17 +218,16 @@ impl Audit {
             }
         }
         for partition in partitions {
-            let Some(bytes) = session.bus.get_named(&takeover::snapshot_name(*partition)).await? else {
-                continue;
-            };
-            self.summary.snapshots += 1;
-            match rmp_serde::from_slice::<PartitionState>(&bytes) {
-                Ok(state) => {
-                    self.partitions.insert(*partition, (state.last, state.previous));
-                }
-                Err(error) => {
-                    let place = format!("snapshot of partition {partition}");
-                    self.find("snapshot-differs", place, format!("it can not be read: {error}"));
+            for name in [takeover::snapshot_name(*partition), takeover::base_name(*partition)] {
+                let Some(bytes) = session.bus.get_named(&name).await? else { continue };
+                self.summary.snapshots += 1;
+                match PartitionState::decode(&bytes) {
+                    Ok(state) => {
+                        self.partitions.insert((*partition, state.last, name), state.previous);
+                    }
+                    Err(error) => {
+                        self.find("snapshot-differs", name, format!("it can not be read: {error}"));
+                    }
                 }
             }
         }
@@ -237,10 +237,11 @@ impl Audit {
     async fn read_log(
         &mut self,
         session: &Session,
+        archive: &Archive,
         partition: PartitionId,
         only: Option<&EntityAddress>,
     ) -> Result<(), Failure> {
-        let mut records = records(&session.bus, partition, self.output).await?;
+        let mut records = records(&session.bus, archive, partition, self.output).await?;
         let mut former = Former::default();
         while let Some(LogEntry { sequence, record: bytes }) = records.next_stored().await? {
             self.summary.records += 1;
@@ -261,17 +262,18 @@ impl Audit {
                     former = Former { partial: true, epoch: former.epoch, ..Former::default() };
                 }
             }
-            if let Some((last, previous)) = self.partitions.get(&partition).copied()
-                && last == sequence
-            {
-                self.partitions.remove(&partition);
+            let here = (partition, sequence, String::new())..(partition, sequence.next(), String::new());
+            let met: Vec<_> =
+                self.partitions.range(here).map(|(place, hash)| (place.clone(), *hash)).collect();
+            for (place, previous) in met {
+                self.partitions.remove(&place);
                 if previous != hash {
-                    let place = format!("snapshot of partition {partition}");
-                    self.find("snapshot-differs", place, format!("record {sequence} has another hash"));
+                    self.find("snapshot-differs", place.2, format!("record {sequence} has another hash"));
                 }
             }
             (former.sequence, former.hash) = (sequence, hash);
         }
+        self.summary.records_archived += records.archived;
         let mark = self.marks.get(&partition).map_or(LogSequence(0), |(upto, _)| *upto);
         if mark > former.sequence {
             let detail = format!("the mark says record {mark}, and the log ends at {}", former.sequence);
@@ -423,9 +425,8 @@ impl Audit {
         for (entity, (link, _)) in std::mem::take(&mut self.snapshots) {
             self.find("snapshot-differs", entity, format!("the log has no revision {}", link.revision));
         }
-        for (partition, (last, _)) in std::mem::take(&mut self.partitions) {
-            let place = format!("snapshot of partition {partition}");
-            self.find("snapshot-differs", place, format!("the log has no record {last}"));
+        for ((_, last, name), _) in std::mem::take(&mut self.partitions) {
+            self.find("snapshot-differs", name, format!("the log has no record {last}"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Halts, breakers, lanes and settings, as the observer knows them from their events.
+//! Halts, breakers, lanes, settings and experiments, as the observer knows them from their events.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use actors_runtime::look::Look;
 use bus_client::{Bus, EventQuery};
 use bus_schemas::commands::breaker::{Description as Breaker, Phase};
 use bus_schemas::commands::config::Description as Config;
-use bus_schemas::commands::{breaker, broker, config, halt};
+use bus_schemas::commands::{breaker, broker, chaos, config, halt};
 use bus_schemas::halts::Scope;
 use bus_schemas::settings::{Limits, Setting};
 use bus_schemas::views::lane::{Lane, Limit};
@@ -25,8 +25,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The kinds that are followed. All of them have few entities; tasks and dead letters, which are many,
 /// are counted by the read models.
-const KINDS: [Kind; 4] =
-    [halt::Command::KIND, breaker::Command::KIND, broker::Command::KIND, config::Command::KIND];
+const KINDS: [Kind; 5] = [
+    halt::Command::KIND,
+    breaker::Command::KIND,
+    broker::Command::KIND,
+    config::Command::KIND,
+    chaos::Command::KIND,
+];
 
 /// What a halt can be about, as the metric says it.
 const SCOPES: [&str; 4] = ["all", "lane", "agent", "task"];
@@ -69,6 +74,10 @@ async fn follow(bus: &Bus, hosts: &watch::Receiver<Vec<String>>) -> Result<Infal
 
 fn measure(look: &mut Look, hosts: &[String], now: Timestamp) {
     halts(look, now);
+    let experiments = look.states::<actors_logic::chaos::State>(&chaos::Command::KIND);
+    let go_on = experiments.iter().filter_map(|(_, state)| state.begun.as_ref());
+    let go_on = go_on.filter(|begun| begun.ended.is_none() && begun.until > now).count();
+    metrics::gauge!(metric::EXPERIMENTS).set(go_on as f64);
     for (dependency, breaker) in look.answers::<_, Breaker>(&breaker::Command::Describe, now) {
         let (state, since) = match breaker.phase {
             Phase::Closed => (0.0, None),

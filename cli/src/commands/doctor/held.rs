@@ -1,0 +1,68 @@
+//! What holds work back although everything works: halts, breakers, experiments. Somebody wanted it so,
+//! or the system did, and whoever asks why nothing happens should see it here.
+
+use bus_schemas::commands::breaker::Phase;
+
+use super::Check;
+use crate::commands::{breakers, chaos};
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Names that a check shows.
+const NAMES_SHOWN: usize = 5;
+
+/// The checks, in order.
+pub async fn checks(session: &Session) -> Vec<Check> {
+    vec![
+        halts(session).await.unwrap_or_else(|failure| Check::of("halts", failure)),
+        open(session).await.unwrap_or_else(|failure| Check::of("breakers", failure)),
+        experiments(session).await.unwrap_or_else(|failure| Check::of("chaos", failure)),
+    ]
+}
+
+async fn halts(session: &Session) -> Result<Check, Failure> {
+    let (halts, _) = session.bus.halts().await?;
+    let scopes: Vec<String> = halts.read(|halts| halts.iter().map(|(scope, _)| scope.to_string()).collect());
+    let fix = "`orrery halts` says who and why; `orrery resume SCOPE` lets it go on";
+    Ok(check("halts", "nothing is halted", ("halted", &scopes), fix))
+}
+
+async fn open(session: &Session) -> Result<Check, Failure> {
+    let all = breakers::all(session).await?.breakers;
+    let open = all.iter().filter(|breaker| breaker.now.phase != Phase::Closed);
+    let open: Vec<String> =
+        open.map(|breaker| format!("{} is {}", breaker.dependency, breaker.now.phase)).collect();
+    let fix = "`orrery breakers show NAME` says why, and what moves it";
+    Ok(check("breakers", &format!("all {} are closed", all.len()), ("not closed", &open), fix))
+}
+
+async fn experiments(session: &Session) -> Result<Check, Failure> {
+    let running = chaos::list(session, false).await?.experiments;
+    let running: Vec<String> = running.iter().map(|shown| shown.id.to_string()).collect();
+    let fix = "`orrery chaos list` shows until when; `orrery chaos stop --all` ends them";
+    Ok(check("chaos", "no experiment goes on", ("experiments", &running), fix))
+}
+
+fn check(name: &str, none: &str, (what, found): (&str, &[String]), fix: &str) -> Check {
+    if found.is_empty() {
+        return Check::ok(name, none);
+    }
+    let mut shown = found.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if found.len() > NAMES_SHOWN {
+        shown.push_str(&format!(" and {} more", found.len() - NAMES_SHOWN));
+    }
+    Check::warn(name, format!("{what}: {shown}"), fix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Check, check};
+
+    #[test]
+    fn a_check_names_some_and_counts_the_rest() {
+        let names: Vec<String> = (1..8).map(|number| format!("b{number}")).collect();
+        let Check { detail, fix, .. } = check("x", "none", ("open", &names), "look");
+        assert_eq!((detail.as_str(), fix.as_deref()), ("open: b1, b2, b3, b4, b5 and 2 more", Some("look")));
+        assert_eq!(check("x", "none", ("open", &[]), "look").fix, None);
+    }
+}
