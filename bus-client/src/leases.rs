@@ -54,10 +54,23 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// Whether another host reads everything that this one reads, and more.
-    pub fn is_outdated(&self, host: &str) -> bool {
-        let own = self.presences.get(host);
-        own.is_some_and(|own| self.presences.values().any(|other| own.is_outdated_by(other)))
+    /// How many of the partitions a host runs: as many as any other with the newest program, and where
+    /// that leaves some, the first hosts by name one more. None beside a newer program. `own` is what
+    /// the host says of itself, which may not be heard yet.
+    pub fn share(&self, host: &str, own: &Presence, partitions: u16) -> Option<usize> {
+        let others = || self.presences.iter().filter(|(name, _)| *name != host);
+        if others().any(|(_, other)| own.is_outdated_by(other)) {
+            return None;
+        }
+        let said = || others().map(|(_, said)| said).chain([own]);
+        let current = others().filter(|(_, other)| !said().any(|one| other.is_outdated_by(one)));
+        let (mut hosts, mut before) = (1, 0);
+        for (name, _) in current {
+            hosts += 1;
+            before += usize::from(name.as_str() < host);
+        }
+        let partitions = usize::from(partitions);
+        Some(partitions / hosts + usize::from(before < partitions % hosts))
     }
 }
 
@@ -174,5 +187,37 @@ mod tests {
         let left = BTreeMap::from([(PartitionId(3), "later".to_owned())]);
         let leaves = Presence { leaves: left, ..old.clone() };
         assert!(!old.is_outdated_by(&leaves) && !leaves.is_outdated_by(&old), "what it leaves says nothing");
+    }
+
+    fn leases(hosts: &[&str]) -> Leases {
+        let presences = hosts.iter().map(|host| ((*host).to_owned(), Presence::default())).collect();
+        Leases { presences, ..Leases::default() }
+    }
+
+    #[test]
+    fn shares_differ_by_one_at_most_and_make_the_whole() {
+        for (count, wanted) in [(1, vec![8]), (3, vec![3, 3, 2]), (5, vec![2, 2, 2, 1, 1])] {
+            let hosts = &["a", "b", "c", "d", "e"][..count];
+            let all = leases(hosts);
+            let shares: Vec<usize> =
+                hosts.iter().filter_map(|host| all.share(host, &Presence::default(), 8)).collect();
+            assert_eq!(shares, wanted);
+        }
+    }
+
+    #[test]
+    fn a_host_above_the_number_of_partitions_has_none() {
+        let all = leases(&["a", "b", "c"]);
+        assert_eq!(all.share("c", &Presence::default(), 2), Some(0));
+        assert_eq!(all.share("new", &Presence::default(), 2), Some(0), "it is not heard yet");
+    }
+
+    #[test]
+    fn older_programs_have_nothing_and_do_not_count() {
+        let newer = Presence { record: 1, ..Presence::default() };
+        let mut all = leases(&["a", "b"]);
+        assert_eq!(all.share("c", &newer, 8), Some(8));
+        all.presences.insert("c".to_owned(), newer);
+        assert_eq!(all.share("a", &Presence::default(), 8), None);
     }
 }

@@ -38,3 +38,29 @@ async fn partitions_move_with_the_hosts() {
     }
     second.stop().await;
 }
+
+/// Goal: a host too many is no failure. Method: more hosts than partitions; the last one starts, has
+/// nothing, and takes a share when another one leaves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_too_many_stands_by() {
+    let server = Server::start(Profile::Fast).await;
+    let mut hosts = Vec::new();
+    for number in 0..9 {
+        hosts.push(server.host(&format!("host-{number}"), false).await);
+    }
+    let bus = server.bus().await;
+    let shares = || async {
+        let leases = bus.leases().await.expect("the leases");
+        let held = |host: &String| leases.holders.values().filter(|holder| *holder == host).count();
+        leases.hosts.iter().map(held).collect::<Vec<usize>>()
+    };
+    let wanted = |many: usize| [vec![1; 8], vec![0; many - 8]].concat();
+    eventually("a partition for each but the last", || async { (shares().await == wanted(9)).then_some(()) })
+        .await;
+    hosts.remove(0).stop().await;
+    eventually("a partition for each", || async { (shares().await == wanted(8)).then_some(()) }).await;
+    accepted(&bus, &touch("p")).await;
+    for host in hosts {
+        host.stop().await;
+    }
+}

@@ -497,8 +497,9 @@ impl Running {
             // A lease comes before the takeover: what this host holds it must serve too.
             let ours = self.host.as_ref().map_or(0, |host| {
                 let held_here = leases.holders.values().filter(|holder| *holder == host).count();
-                // Beside a newer program a host runs nothing, and stands by.
-                held_here.max(usize::from(!leases.is_outdated(host)))
+                // Beside a newer program, or where every partition has a host already, it stands by.
+                let share = |own| leases.share(host, own, self.addresses.partitions).unwrap_or_default();
+                held_here.max(leases.presences.get(host).map_or(1, share).min(1))
             });
             let missing = partitions.saturating_sub(held) + ours.saturating_sub(here);
             if missing == 0 {

@@ -80,11 +80,6 @@ pub struct Placement {
     standing: Standing,
 }
 
-/// How many partitions each of `hosts` runs at most.
-pub fn quota(partitions: u16, hosts: usize) -> usize {
-    usize::from(partitions).div_ceil(hosts.max(1))
-}
-
 impl Placement {
     /// A host without partitions. `serving` counts the partitions that answer.
     pub fn new(
@@ -203,8 +198,7 @@ impl Placement {
     /// Gives away what is above our share, and takes what nobody runs. Beside a newer program our
     /// share is nothing.
     async fn balance(&mut self, leases: &Leases) -> Result<(), Error> {
-        let partitions = self.bus.topology().partitions;
-        let quota = self.standing.sharing(leases).map_or(0, |hosts| quota(partitions, hosts));
+        let quota = self.standing.share(leases, &self.host, self.bus.topology().partitions);
         let mut count = 0;
         for (partition, held) in self.held.iter_mut().filter(|(_, held)| !held.draining) {
             if count < quota {

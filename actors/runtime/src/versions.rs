@@ -120,18 +120,17 @@ impl Standing {
         self.leaves.lock().map(|leaves| leaves.clone()).unwrap_or_default()
     }
 
-    /// Among how many hosts the partitions are shared: those that no other one outdates. None when a
-    /// newer program is there, whose host is to run all of them.
-    pub(crate) fn sharing(&self, leases: &Leases) -> Option<usize> {
-        let all = || leases.presences.values();
-        let another = all().any(|other| self.presence.is_outdated_by(other));
+    /// How many partitions this host runs: none when a newer program is there, whose host is to run all
+    /// of them.
+    pub(crate) fn share(&self, leases: &Leases, host: &str, partitions: u16) -> usize {
+        let share = leases.share(host, &self.presence, partitions);
+        let another = share.is_none();
         if another != self.newest.is_another() {
             let what = if another { "is there: partitions are left to it" } else { "is gone" };
             tracing::info!("a host with a newer program {what}");
         }
         self.newest.set(another);
-        let current = all().filter(|one| !all().any(|other| one.is_outdated_by(other))).count();
-        (!another).then_some(current.max(1))
+        share.unwrap_or_default()
     }
 
     /// Whether the hosts with older programs know of this one, so that it may take partitions.
@@ -160,15 +159,15 @@ mod tests {
     fn the_newest_share_and_the_others_have_nothing() {
         let (old, new, other) = (reading(1), reading(2), reading(2));
         let leases = leases(&[("a", &old), ("b", &new), ("c", &other)]);
-        assert_eq!((old.sharing(&leases), new.sharing(&leases)), (None, Some(2)));
+        assert_eq!((old.share(&leases, "a", 8), new.share(&leases, "b", 8)), (0, 4));
         assert!(old.newest().is_another() && !new.newest().is_another());
     }
 
     #[test]
     fn an_older_host_shares_again_when_the_newer_one_is_gone() {
         let (old, new) = (reading(1), reading(2));
-        assert_eq!(old.sharing(&leases(&[("a", &old), ("b", &new)])), None);
-        assert_eq!(old.sharing(&leases(&[("a", &old)])), Some(1));
+        assert_eq!(old.share(&leases(&[("a", &old), ("b", &new)]), "a", 8), 0);
+        assert_eq!(old.share(&leases(&[("a", &old)]), "a", 8), 8);
         assert!(!old.newest().is_another());
     }
 
