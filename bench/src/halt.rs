@@ -36,7 +36,7 @@ const JOBS: [usize; 2] = [16, 64];
 /// Workers that share them.
 const WORKERS: usize = 4;
 /// Rounds for each second that was asked for.
-const ROUNDS_PER_SECOND: u64 = 10;
+const ROUNDS_PER_SECOND: u64 = 4;
 /// Effects that each job has begun on the average before the halt comes: then all of them are under way.
 const EFFECTS_BEFORE: u64 = 3;
 /// How long anything may take before the benchmark is given up.

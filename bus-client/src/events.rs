@@ -129,7 +129,7 @@ pub(crate) async fn ordered(
 }
 
 /// As [`ordered`], with how many messages there are now.
-async fn open(
+pub(crate) async fn open(
     bus: &Bus,
     stream: &str,
     subjects: Vec<String>,

@@ -8,6 +8,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use async_nats::jetstream::{kv, object_store};
 use bus_schemas::topology::{DUPLICATE_WINDOW_SECONDS, OUTPUT_TTL_SECONDS};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::config::redacted_url;
@@ -26,6 +27,9 @@ pub struct Installation {
     pub format: u16,
     /// How many partitions there are.
     pub partitions: u16,
+    /// What tells it from every other one, made once at random; none in one that no program with ids has opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// Makes what is missing. Changes nothing that exists.
@@ -123,9 +127,22 @@ async fn stream(bus: &Bus, config: Config) -> Result<(), Error> {
 impl Bus {
     /// Whether the installation's fixed settings are those of this connection.
     pub async fn check_installation(&self) -> Result<(), Error> {
-        let store = self.jetstream().get_key_value(self.topology().settings()).await;
-        let store = store.map_err(|error| Error::call("opening the installation's settings", error))?;
-        hold_against(&stored_settings(&store).await?, &wanted(self))
+        let store = settings_of(self).await?;
+        hold_against(&stored_settings(&store).await?.0, &wanted(self))
+    }
+
+    /// What tells this installation from every other one; none where it was made before there were ids.
+    /// A restored copy has the id of the original: they share a history up to the backup.
+    pub async fn installation_id(&self) -> Result<Option<String>, Error> {
+        Ok(stored_settings(&settings_of(self).await?).await?.0.id)
+    }
+
+    /// As [`Bus::installation_id`]; one that has no id gets one.
+    pub async fn make_installation_id(&self) -> Result<String, Error> {
+        let store = settings_of(self).await?;
+        identified(&store).await?;
+        let id = stored_settings(&store).await?.0.id;
+        id.ok_or_else(|| Error::call("giving the installation an id", "an older program took it away"))
     }
 
     /// Whether there is an installation under this connection's prefix.
@@ -196,7 +213,34 @@ async fn buckets(bus: &Bus) -> Result<(), Error> {
 }
 
 fn wanted(bus: &Bus) -> Installation {
-    Installation { format: 1, partitions: bus.topology().partitions }
+    Installation { format: 1, partitions: bus.topology().partitions, id: None }
+}
+
+async fn settings_of(bus: &Bus) -> Result<kv::Store, Error> {
+    let store = bus.jetstream().get_key_value(bus.topology().settings()).await;
+    store.map_err(|error| Error::call("opening the installation's settings", error))
+}
+
+fn encoded(installation: &Installation) -> bytes::Bytes {
+    serde_json::to_vec(installation).expect("two numbers and a text").into()
+}
+
+/// An id that no other installation has.
+fn new_id() -> Option<String> {
+    Some(Uuid::now_v7().to_string())
+}
+
+/// Gives an installation that was made before there were ids one.
+async fn identified(store: &kv::Store) -> Result<(), Error> {
+    let (found, revision) = stored_settings(store).await?;
+    if found.id.is_none() {
+        // Of several that do so at once the first one's counts.
+        let given = Installation { id: new_id(), ..found };
+        if let Err(error) = store.update("installation", encoded(&given), revision).await {
+            tracing::debug!(%error, "the installation got its id from somebody else");
+        }
+    }
+    Ok(())
 }
 
 /// Writes the fixed settings of a new installation, or holds ours against those of the existing one.
@@ -204,20 +248,23 @@ async fn fix_settings(bus: &Bus) -> Result<(), Error> {
     let topology = bus.topology();
     let store = bucket(bus, topology.settings(), Duration::ZERO).await?;
     let wanted = wanted(bus);
-    let bytes = serde_json::to_vec(&wanted).expect("two numbers");
+    let new = Installation { id: new_id(), ..wanted.clone() };
     // Two hosts may start at once: the second create is refused, and then the first one's counts.
-    if store.create("installation", bytes.into()).await.is_ok() {
+    if store.create("installation", encoded(&new)).await.is_ok() {
         return Ok(());
     }
-    let found = stored_settings(&store).await?;
-    hold_against(&found, &wanted)
+    hold_against(&stored_settings(&store).await?.0, &wanted)?;
+    identified(&store).await
 }
 
-async fn stored_settings(store: &kv::Store) -> Result<Installation, Error> {
+/// The settings, and the revision of their entry.
+async fn stored_settings(store: &kv::Store) -> Result<(Installation, u64), Error> {
     let doing = "reading the installation's settings";
-    let entry = store.get("installation").await.map_err(|error| Error::call(doing, error))?;
-    let bytes = entry.ok_or_else(|| Error::call(doing, "they are gone"))?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::call(doing, error))
+    let entry = store.entry("installation").await.map_err(|error| Error::call(doing, error))?;
+    let gone = |entry: &kv::Entry| entry.operation != kv::Operation::Put;
+    let entry = entry.filter(|entry| !gone(entry)).ok_or_else(|| Error::call(doing, "they are gone"))?;
+    let settings = serde_json::from_slice(&entry.value).map_err(|error| Error::call(doing, error))?;
+    Ok((settings, entry.revision))
 }
 
 fn hold_against(found: &Installation, wanted: &Installation) -> Result<(), Error> {

@@ -12,3 +12,8 @@ pub mod healer;
 pub mod probe;
 pub mod schedule;
 pub mod task;
+
+/// Whether a field that is usually zero can be left out.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

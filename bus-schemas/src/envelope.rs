@@ -289,6 +289,8 @@ impl Refusal {
 
 /// Codes of refusals that the runtime gives; entities have their own beside these.
 pub mod code {
+    /// A halt covers what the command would begin.
+    pub const HALTED: &str = "halted";
     /// The body is not of the command's schema.
     pub const MALFORMED: &str = "malformed-command";
     /// No entity of this kind exists in this installation.

@@ -17,6 +17,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -46,8 +47,26 @@ pub trait Setting: Serialize + DeserializeOwned + JsonSchema + Default {
     /// The key of its entity.
     const NAME: &'static str;
 
-    /// What the types can not say, each with its place.
-    fn mistakes(&self) -> Vec<Mistake>;
+    /// What the types can not say, each with its place. A rule about two fields is not looked at where
+    /// one of them is among the `unfit`.
+    fn mistakes(&self, unfit: &Unfit) -> Vec<Mistake>;
+}
+
+/// Places of a document at which something stands that is no such thing at all: a text for a number, a
+/// number out of its bounds. In their stead stands a default, about which nobody shall be told anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unfit(BTreeSet<String>);
+
+impl Unfit {
+    /// Whether a field of what stands at `parent` is among them.
+    pub fn has(&self, parent: &str, field: &str) -> bool {
+        self.0.contains(&pointer(parent, field))
+    }
+    /// Whether a place is among them, or lies in one of them.
+    fn covers(&self, place: &str) -> bool {
+        let ends = place.match_indices('/').map(|(end, _)| end).chain([place.len()]);
+        ends.into_iter().any(|end| self.0.contains(&place[..end]))
+    }
 }
 
 /// What is wrong with a document, and where.
@@ -83,6 +102,7 @@ struct Known {
     default: fn() -> Value,
     schema: fn() -> Value,
     mistakes: fn(&Value) -> Vec<Mistake>,
+    filled: fn(&Value) -> Option<Value>,
 }
 
 impl Known {
@@ -92,6 +112,7 @@ impl Known {
             default: || serde_json::to_value(T::default()).expect("settings have string keys"),
             schema: schema_of::<T>,
             mistakes: |value| read::<T>(value).err().unwrap_or_default(),
+            filled: |value| serde_json::to_value(serde_json::from_value::<T>(value.clone()).ok()?).ok(),
         }
     }
 }
@@ -119,30 +140,60 @@ pub fn schema(name: &str) -> Option<Value> {
     known(name).map(|known| (known.schema)())
 }
 
-/// Every mistake in a document, in the order of their places; none for a name that there is not.
+/// A document with what it leaves out, and without what is not set: two documents that mean the same
+/// are the same then. One that can not be read stays as it is.
+pub fn filled(name: &str, value: &Value) -> Value {
+    let mut filled = known(name).and_then(|known| (known.filled)(value)).unwrap_or_else(|| value.clone());
+    drop_nulls(&mut filled);
+    filled
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// Every mistake in a document; none for a name that there is not.
 pub fn mistakes(name: &str, value: &Value) -> Option<Vec<Mistake>> {
     known(name).map(|known| (known.mistakes)(value))
 }
 
 /// Reads a document of a type, or tells every mistake in it.
 pub fn read<T: Setting>(value: &Value) -> Result<T, Vec<Mistake>> {
+    read_with(value, |_| Vec::new())
+}
+
+/// Reads a document by rules of the caller's as well, which are asked with whatever of it can be read.
+/// Every mistake is told at once, those of the shape first.
+pub fn read_with<T: Setting>(
+    value: &Value,
+    rules: impl FnOnce(&T) -> Vec<Mistake>,
+) -> Result<T, Vec<Mistake>> {
     let bytes = value.to_string().len();
     if bytes > VALUE_BYTES_MAX {
         let reason = format!("has {bytes} bytes; at most {VALUE_BYTES_MAX} are taken");
         return Err(vec![Mistake::new("", reason)]);
     }
-    let mut mistakes = shape::mistakes(&schema_of::<T>(), value);
-    if mistakes.is_empty() {
-        match serde_json::from_value::<T>(value.clone()) {
-            Ok(document) => {
-                mistakes = document.mistakes();
-                if mistakes.is_empty() {
-                    return Ok(document);
-                }
+    let schema = schema_of::<T>();
+    let mut mistakes = shape::mistakes(&schema, value);
+    let unfit = Unfit(mistakes.iter().map(|mistake| mistake.pointer.clone()).collect());
+    match serde_json::from_value::<T>(shape::mended(&schema, value)) {
+        Ok(document) => {
+            let more = document.mistakes(&unfit).into_iter().chain(rules(&document));
+            mistakes.extend(more.filter(|mistake| !unfit.covers(&mistake.pointer)));
+            if mistakes.is_empty() {
+                return Ok(document);
             }
-            // The shape says more, with a place; what it does not know is still never taken.
-            Err(error) => mistakes.push(Mistake::new("", error.to_string())),
         }
+        // The shape says more, with a place; what it does not know is still never taken.
+        Err(error) if mistakes.is_empty() => mistakes.push(Mistake::new("", error.to_string())),
+        Err(_) => {}
     }
     mistakes.truncate(MISTAKES_MAX);
     Err(mistakes)

@@ -39,24 +39,15 @@ pub fn address(session: &Session) -> Result<String, Failure> {
 
 /// Reads a JSON document, whatever the status.
 pub async fn get<T: DeserializeOwned>(base: &str, path: &str) -> Result<(StatusCode, T), Failure> {
-    let failed = |error: reqwest::Error| {
-        Failure::of("gateway-unreachable", &error)
-            .next("`orrery doctor` shows whether the gateway answers")
-            .exit(exit::UNAVAILABLE)
-    };
-    let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(failed)?;
-    let answer = client.get(format!("{base}{path}")).send().await.map_err(failed)?;
+    let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(unreachable)?;
+    let answer = client.get(format!("{base}{path}")).send().await.map_err(unreachable)?;
     let status = answer.status();
-    Ok((status, answer.json().await.map_err(failed)?))
+    Ok((status, answer.json().await.map_err(unreachable)?))
 }
 
 /// Reads a document into its type.
 pub fn read<T: DeserializeOwned>(body: Value) -> Result<T, Failure> {
-    serde_json::from_value(body).map_err(|error| {
-        Failure::of("malformed-answer", &error)
-            .next("the gateway is of another version than this program: use the same")
-            .exit(exit::UNAVAILABLE)
-    })
+    serde_json::from_value(body).map_err(|error| malformed(&error))
 }
 
 /// A query of what is given; values are percent-encoded (RFC 3986).
@@ -91,18 +82,70 @@ pub async fn until_shown(session: &Session, looks_right: impl AsyncFn() -> Resul
 /// Reads a view; a problem document becomes a failure with its code.
 pub async fn view(session: &Session, path: &str) -> Result<Value, Failure> {
     let (status, body): (_, Value) = get(&address(session)?, path).await?;
-    if status.is_success() {
-        return Ok(body);
+    if status.is_success() { Ok(body) } else { Err(problem(status, &body)) }
+}
+
+/// JSON lines as they come: there may be more than memory holds.
+pub struct Lines {
+    answer: reqwest::Response,
+    rest: Vec<u8>,
+}
+
+/// Begins to read a view that is JSON lines.
+pub async fn lines(session: &Session, path: &str) -> Result<Lines, Failure> {
+    // As a whole it may take as long as it takes; only silence ends it.
+    let client = reqwest::Client::builder().read_timeout(PATIENCE).build().map_err(unreachable)?;
+    let answer = client.get(format!("{}{path}", address(session)?)).send().await.map_err(unreachable)?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(problem(status, &answer.json().await.map_err(unreachable)?));
     }
+    Ok(Lines { answer, rest: Vec::new() })
+}
+
+impl Lines {
+    /// The next document; none at the end.
+    pub async fn next(&mut self) -> Result<Option<Value>, Failure> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return parse(&line).map(Some);
+            }
+            match self.answer.chunk().await.map_err(unreachable)? {
+                Some(chunk) => self.rest.extend_from_slice(&chunk),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+fn parse(line: &[u8]) -> Result<Value, Failure> {
+    serde_json::from_slice(line).map_err(|error| malformed(&error))
+}
+
+fn malformed(error: &serde_json::Error) -> Failure {
+    Failure::of("malformed-answer", error)
+        .next("the gateway is of another version than this program: use the same")
+        .exit(exit::UNAVAILABLE)
+}
+
+fn unreachable(error: reqwest::Error) -> Failure {
+    Failure::of("gateway-unreachable", &error)
+        .next("`orrery doctor` shows whether the gateway answers")
+        .exit(exit::UNAVAILABLE)
+}
+
+/// A problem document as a failure.
+fn problem(status: StatusCode, body: &Value) -> Failure {
     let text = |field: &str| body[field].as_str().map(str::to_owned);
     let code = text("code").unwrap_or_else(|| "internal-error".to_owned());
     let message = text("detail").or_else(|| text("title")).unwrap_or_else(|| status.to_string());
     let hint =
         text("hint").map(|hint| HINTS.iter().fold(hint, |hint, (edge, command)| hint.replace(edge, command)));
     let failure = Failure { next: hint, ..Failure::new(code, message) };
-    Err(failure.exit(match status {
+    failure.exit(match status {
         StatusCode::NOT_FOUND => exit::NOT_FOUND,
         status if status.is_client_error() => exit::USAGE,
         _ => exit::UNAVAILABLE,
-    }))
+    })
 }

@@ -9,7 +9,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::commands::archive::Archive;
+use crate::commands::archive::{Archive, expect_own, foreign};
 use crate::failure::{Failure, exit};
 use crate::output::Output;
 
@@ -27,9 +27,11 @@ pub struct Entry {
 /// The records of a partition, one after the other.
 pub struct Records {
     bus: Bus,
+    archive: Archive,
     partition: PartitionId,
     entries: BoxStream<'static, Result<LogEntry, Failure>>,
-    last: LogSequence,
+    /// The last record that was read, and its hash.
+    last: (LogSequence, Hash),
     /// How many were read from the archive.
     pub archived: u64,
     /// Up to which record they come from the archive.
@@ -46,14 +48,17 @@ pub async fn records(
 ) -> Result<Records, Failure> {
     let state = bus.state_of(&bus.topology().log(partition)).await?;
     let cut = covered(archive, partition, &state)?;
+    if cut.0 > 0 {
+        expect_own(bus, archive).await?;
+    }
     let bar = if output.watched() { ProgressBar::new(cut.0 + state.messages) } else { ProgressBar::hidden() };
     let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} records");
     bar.set_style(style.expect("the template is a constant"));
     bar.set_prefix(format!("partition {partition}"));
     let logged = bus.records_after(partition, cut).await?.map_err(Failure::from);
     let entries = stream::iter(archive.records(partition, cut)).chain(logged).boxed();
-    let (last, archived) = (LogSequence(0), 0);
-    Ok(Records { bus: bus.clone(), partition, entries, last, archived, cut, bar })
+    let (archive, last, archived) = (archive.clone(), (LogSequence(0), Hash::default()), 0);
+    Ok(Records { bus: bus.clone(), archive, partition, entries, last, archived, cut, bar })
 }
 
 /// Up to which record a log was cut. The archive must have all of those.
@@ -68,18 +73,14 @@ pub fn covered(archive: &Archive, partition: PartitionId, log: &StreamState) -> 
         "log-cut",
         format!("the log of partition {partition} was cut behind record {cut}, and the archive at `{place}` has its records up to {end}"),
     )
-    .next("name the directory that was given to `orrery archive --dir` with `--archive DIR`, or bring the files back from a backup")
+    .next("name the directory that was given as `--dir` to `orrery archive` with `--archive DIR`, or bring the files back from a backup")
     .exit(exit::DATA))
 }
 
-/// The archive and the log are of two installations, or one of them is damaged.
-pub fn unlinked(partition: PartitionId, sequence: LogSequence) -> Failure {
-    Failure::new(
-        "archive-damaged",
-        format!("record {sequence} of partition {partition} in the archive is not the one before the log"),
-    )
-    .next("bring the archive of this installation back from a backup; the log is as it was")
-    .exit(exit::DATA)
+/// The archive and the log have two histories.
+pub fn unlinked(archive: &Archive, partition: PartitionId, sequence: LogSequence) -> Failure {
+    let reason = format!("the log of partition {partition} does not go on with its record {sequence}");
+    foreign(archive.directory(), &reason)
 }
 
 impl Records {
@@ -90,10 +91,18 @@ impl Records {
             self.bar.finish_and_clear();
             return Ok(None);
         };
-        if entry.sequence > self.last.next() {
+        let (last, hash) = self.last;
+        if entry.sequence > last.next() {
             self.expect_uncut().await?;
         }
-        self.last = entry.sequence;
+        // One that can not be read says nothing of what stood before it.
+        if last == self.cut
+            && last.0 > 0
+            && CommitRecord::decode(&entry.record).is_ok_and(|record| record.previous != hash)
+        {
+            return Err(unlinked(&self.archive, self.partition, last));
+        }
+        self.last = (entry.sequence, if entry.sequence <= self.cut { Hash::of(&entry.record) } else { hash });
         self.archived += u64::from(entry.sequence <= self.cut);
         self.bar.inc(1);
         Ok(Some(entry))

@@ -198,7 +198,7 @@ pub fn detail(event: &Event) -> String {
         Event::Submitted { submission, .. } => submission.goal.clone(),
         Event::Rejected { failure } | Event::Failed { failure, .. } => why(failure),
         Event::AttemptFailed { attempt, failure } => format!("attempt {attempt} failed: {}", why(failure)),
-        Event::AttemptWithdrawn { attempt, reason } => {
+        Event::AttemptWithdrawn { attempt, reason, .. } => {
             reasoned(&format!("attempt {attempt} was taken back"), reason)
         }
         Event::Planned { plan } => format!("{} steps", plan.steps.len()),

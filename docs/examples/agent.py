@@ -11,7 +11,7 @@ try:
     from blake3 import blake3
 except ImportError:
     blake3 = None
-HEARTBEAT_S, ACK_WAIT_S = 5.0, 30.0
+HEARTBEAT_S, ACK_WAIT_S, HALTED_S = 5.0, 30.0, 5.0
 RECONNECTS_MAX, RECONNECT_WAIT_S = 10, 0.5  # a server that restarts is back within seconds
 LATER = ("busy",)  # refusals that ask for another try under the same id
 
@@ -49,13 +49,13 @@ class Agent:
                 await self.register()
 
     async def renewals(self, message, job, work):
-        """Keeps the delivery and the task's lease; a refusal means that the work is no longer wanted."""
+        """Keeps the delivery and the task's lease; a refusal means that the work is no longer wanted, or halted."""
         while True:
             await asyncio.sleep(min(job["lease_ms"] / 1000, ACK_WAIT_S) / 3)
             await message.in_progress()
             reply = await self.ask(f"task.{job['task']['key']}", {"type": "renew-lease", "attempt": job["attempt"]})
             if reply["status"] == "refused":
-                work.cancel()
+                work.cancel(reply["code"])
 
     async def do(self, job):
         """The work itself: any side effect comes after `start-job`, never before."""
@@ -79,14 +79,19 @@ class Agent:
         job = json.loads(data)
         task, attempt = f"task.{job['task']['key']}", job["attempt"]
         start = {"type": "start-job", "attempt": attempt, "worker": self.worker}
-        if (await self.ask(task, start, f"{job['id']}/start/{self.worker}"))["status"] == "accepted":
+        started = await self.ask(task, start, f"{job['id']}/start/{self.worker}")
+        if started.get("code") == "halted":
+            return await message.nak(delay=HALTED_S)  # it comes again, and may begin once the halt is lifted
+        if started["status"] == "accepted":
             work = asyncio.create_task(self.do(job))
             renewals = asyncio.create_task(self.renewals(message, job, work))
             report = {"type": "fail-job", "attempt": attempt, "code": "word-count-failed"}
             try:
                 report = await work
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as stopped:
                 report |= {"class": "canceled", "message": "the work was stopped"}
+                if stopped.args == ("halted",):  # it waits anew, and this was no try
+                    report = {"type": "withdraw", "attempt": attempt, "reason": "halted"}
             except Exception as error:
                 report |= {"class": "transient", "message": repr(error)}
             await end(renewals)

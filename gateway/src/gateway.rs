@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gather;
 use crate::projections::{self, Projections};
 use crate::rest::{self, Edge};
+use crate::supervise;
 
 /// How long requests that are under way may take once the gateway stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -92,8 +93,8 @@ pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<
     let closing = CancellationToken::new();
     let (projections, follower) =
         Projections::start(bus.clone(), config.data_dir.join(READ_MODEL), closing.clone()).await?;
-    let gatherer = tokio::spawn(gather::run(bus.clone(), projections.clone(), closing.clone()));
-    tokio::spawn(closing.clone().run_until_cancelled_owned(projections::count::run(projections.clone())));
+    let gatherer = tokio::spawn(gatherer(bus.clone(), projections.clone(), closing.clone()));
+    tokio::spawn(counting(projections.clone(), closing.clone()));
     tokio::spawn(closing.clone().run_until_cancelled_owned(crate::metric::upkeep()));
     let router = rest::router(Arc::new(Edge::new(bus, projections, stop.clone(), address)));
     tracing::info!(%address, "the gateway listens");
@@ -106,6 +107,23 @@ pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<
         served.and(gathered).and(followed)
     });
     Ok(Gateway { address, task })
+}
+
+/// Looks for the entries of campaigns, for as long as the read model is open.
+async fn gatherer(bus: Bus, projections: Projections, closing: CancellationToken) {
+    let begin = || gather::run(bus.clone(), projections.clone(), closing.clone());
+    supervise::keep("gather", closing.clone(), begin).await;
+}
+
+/// Keeps the figures of the read model for metrics.
+async fn counting(projections: Projections, closing: CancellationToken) {
+    let begin = || {
+        let counted = closing.clone().run_until_cancelled_owned(projections::count::run(projections.clone()));
+        async move {
+            counted.await;
+        }
+    };
+    supervise::keep("count", closing.clone(), begin).await;
 }
 
 /// Answers `/metrics` and `/health` alone, for a process that has no gateway, or one whose monitoring

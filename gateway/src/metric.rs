@@ -20,6 +20,10 @@ pub const APPLIED: &str = "orrery_gateway_projection_events_total";
 /// Events that the read model could not apply.
 pub const UNREADABLE: &str = "orrery_gateway_projection_unreadable_total";
 
+/// Loops of the gateway that failed and were begun anew, with `supervisor` `gateway`: the metric of all
+/// that is supervised, so that one rule watches it.
+pub const LOOP_FAILURES: &str = "orrery_supervision_failures_total";
+
 /// Tasks that are not final, by `state`.
 pub const TASKS_OPEN: &str = "orrery_tasks_open";
 /// For how long the task that stands still for longest has not changed, in seconds, by `state`; 0 where
@@ -108,6 +112,7 @@ fn describe() {
     metrics::describe_gauge!(LAG, Unit::Count, "messages of the event stream not applied yet");
     metrics::describe_counter!(APPLIED, Unit::Count, "events applied to the read model");
     metrics::describe_counter!(UNREADABLE, Unit::Count, "events that could not be applied to the read model");
+    metrics::describe_counter!(LOOP_FAILURES, Unit::Count, "supervised workers that failed");
     metrics::describe_gauge!(TASKS_OPEN, Unit::Count, "tasks that are not final");
     metrics::describe_gauge!(TASK_STILL, Unit::Seconds, "for how long a task of the state has not changed");
     metrics::describe_counter!(TASKS_ENDED, Unit::Count, "tasks that came to their end");

@@ -12,6 +12,7 @@ mod layer;
 
 mod agents;
 mod artifacts;
+mod breakers;
 mod config;
 mod dead;
 mod events;
@@ -87,6 +88,7 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/schedules/{name}/pause", post(schedules::pause))
         .route("/v1/schedules/{name}/resume", post(schedules::resume))
         .route("/v1/dead-letters", get(dead::list))
+        .route("/v1/dead-letters/export", get(dead::export::export))
         .route("/v1/dead-letters/{id}", get(dead::show))
         .route("/v1/dead-letters/{id}/payload", put(dead::edit))
         .route("/v1/dead-letters/{id}/redrive", post(dead::redrive))
@@ -106,6 +108,10 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .route("/v1/lanes/{lane}", get(lanes::show).patch(lanes::change))
         .route("/v1/lanes/{lane}/pause", post(lanes::pause))
         .route("/v1/lanes/{lane}/resume", post(lanes::resume))
+        .route("/v1/breakers", get(breakers::list))
+        .route("/v1/breakers/{dependency}", get(breakers::show))
+        .route("/v1/breakers/{dependency}/trip", post(breakers::trip))
+        .route("/v1/breakers/{dependency}/reset", post(breakers::reset))
         .route("/v1/openapi.json", get(operations::openapi))
         .route("/errors/{code}", get(pages::show))
         .route("/health", get(operations::health))

@@ -3,9 +3,13 @@
 use actors_runtime::state::PartitionState;
 use actors_runtime::takeover;
 use async_nats::jetstream;
-use bus_client::{Bus, Profile};
+use bus_client::log::LogEntry;
+use bus_client::{Bus, EventQuery, Profile};
+use bus_schemas::commands::healer::Command as Healer;
 use bus_schemas::record::{CommitRecord, RECORD_VERSION};
+use bus_schemas::wire::WireCommand;
 use bus_schemas::{Hash, LogSequence, PartitionId};
+use futures::TryStreamExt;
 use system_tests::{PATIENCE, Server, accepted, eventually, probe, touch};
 
 use crate::process::Process;
@@ -153,4 +157,86 @@ async fn a_cut_log_without_snapshot_and_base_waits_for_one() {
     base.recent_from = end;
     bus.put_named(&takeover::base_name(partition), &base.encode()).await.expect("stored");
     assert_eq!(accepted(&bus, &touch(&key_in(SOUND))).await.0, 2, "the partition goes on");
+}
+
+/// Reads a whole log, which must come to its end.
+async fn whole(bus: &Bus, partition: PartitionId) -> Vec<LogEntry> {
+    let read = async {
+        let records = bus.records_after(partition, LogSequence(0)).await.expect("the log");
+        records.try_collect().await.expect("records")
+    };
+    tokio::time::timeout(PATIENCE, read).await.expect("reading ends where the log ends")
+}
+
+/// Waits until a host says why a partition of its does not run.
+async fn says(host: &Process, partition: PartitionId, cause: &str) {
+    let named = format!("partition-{partition}");
+    eventually(&format!("a line on {named} and `{cause}`"), || async {
+        host.log().lines().any(|line| line.contains(&named) && line.contains(cause)).then_some(())
+    })
+    .await;
+}
+
+/// Goal: a log that somebody emptied is neither waited for nor taken for a new one. Method: it is purged
+/// under its owner, who must say so and must not answer or write; nor may a host that starts; readers come to
+/// their end, and another partition goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_emptied_stops_its_partition_and_is_named() {
+    let server = Server::start(Profile::Fast).await;
+    let mut owner = Process::start(&server, "owner", false).await;
+    let bus = server.bus().await;
+    let (sound, emptied) = (touch(&key_in(PartitionId(2))), touch(&key_in(SOUND)));
+    accepted(&bus, &sound).await;
+    accepted(&bus, &emptied).await;
+    let (end, _) = end_of(&bus, SOUND).await;
+    assert_eq!(bus.cut_log(SOUND, end).await.expect("cut"), end.0);
+    assert!(whole(&bus, SOUND).await.is_empty());
+    let silent = bus.ask(&touch(&key_in(SOUND)), std::time::Duration::from_secs(2)).await;
+    assert!(silent.is_err(), "the partition must not answer: {silent:?}");
+    let cause = format!("has had {end} records, and its log was cut behind all of them");
+    says(&owner, SOUND, &cause).await;
+    eventually("the healer to note it", || async {
+        let query = EventQuery { subjects: vec![bus.subjects().events(Some(&Healer::KIND))], from: 0 };
+        let events = bus.events_until_now(query).await.expect("the event stream");
+        let events: Vec<_> = events.try_collect().await.expect("readable events");
+        let noted = |body: &[u8]| String::from_utf8_lossy(body).contains(&cause);
+        events.iter().any(|stored| noted(&stored.event.body)).then_some(())
+    })
+    .await;
+    assert_eq!(accepted(&bus, &touch(&key_in(PartitionId(2)))).await.0, 2, "another partition goes on");
+    owner.kill().await;
+    let after = Process::begin(&server, "after", false, None);
+    says(&after, SOUND, &cause).await;
+    assert!(bus.last_record(SOUND).await.expect("the log").is_none(), "nobody wrote behind it");
+}
+
+/// Goal: a record that lacks in the middle is missed, also where only the memory of recent ids would need
+/// it. Method: a record before the snapshot is taken out; the host must name it and not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_lacks_before_the_snapshot_is_missed() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("before", false).await;
+    let bus = server.bus().await;
+    for _ in 0..3 {
+        accepted(&bus, &touch(&key_in(SOUND))).await;
+    }
+    host.stop().await;
+    let records = whole(&bus, SOUND).await;
+    let client = async_nats::connect(&server.listening.nats_url).await.expect("the server");
+    let context = jetstream::new(client);
+    let name = bus.topology().log(SOUND);
+    let config = context.get_stream(&name).await.expect("the log").cached_info().config.clone();
+    context.delete_stream(&name).await.expect("deleted");
+    let config = jetstream::stream::Config { deny_delete: false, ..config };
+    let stream = context.create_stream(config).await.expect("made again");
+    for entry in &records {
+        let sent = context.publish(bus.subjects().log(SOUND), entry.record.clone()).await;
+        sent.expect("sent").await.expect("stored");
+    }
+    assert!(stream.delete_message(2).await.expect("answered"), "it is taken out");
+    let after = Process::begin(&server, "after", false, None);
+    says(&after, SOUND, "needs record 2, and its log was cut").await;
+    let silent = bus.ask(&touch(&key_in(SOUND)), std::time::Duration::from_secs(2)).await;
+    assert!(silent.is_err(), "the partition must not answer: {silent:?}");
+    assert_eq!(end_of(&bus, SOUND).await.0, LogSequence(records.len() as u64), "nobody wrote behind it");
 }

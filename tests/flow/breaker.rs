@@ -1,5 +1,7 @@
 //! Circuit breakers and the healer: a dependency fails, work waits, and everything goes on by itself.
 
+mod waits;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,7 +19,9 @@ use bus_schemas::wire::WireCommand;
 use bus_schemas::{EntityAddress, Key, Reply, Revision, Timestamp, upcast};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
+use serde_json::{Value, json};
 use system_tests::agents::{settled, task};
+use system_tests::edge::Edge;
 use system_tests::process::Process;
 use system_tests::{PATIENCE, Server, accepted, command, eventually, probe, refused};
 use tokio::task::JoinHandle;
@@ -189,12 +193,13 @@ async fn work_waits_for_a_dependency_that_is_down_and_goes_on_when_it_is_back() 
     assert!(calls <= 3 + failed_calls + 8, "{calls} calls: it was called while it was open");
     let log = eventually("the log of the healer", || async {
         let log = healed(&bus).await;
-        log.contains_key("drain breaker/tool.flaky").then_some(log)
+        log.contains_key("ease breaker/tool.flaky").then_some(log)
     })
     .await;
     let told = |action: &str| log[&format!("{action} breaker/{DEPENDENCY}")].as_str();
     assert!(told("hold").contains("the dependency does not answer"), "{log:?}");
     assert!(told("probe").starts_with("half-open") && told("ease").starts_with("closed"), "{log:?}");
+    assert!(!log.contains_key("drain breaker/tool.flaky"), "nothing was left behind: {log:?}");
     worker.stop().await;
     drop((first, second));
 }
@@ -249,5 +254,38 @@ async fn an_entity_that_poisons_is_quarantined_until_it_is_released() {
         matches!(reply, Reply::Accepted { .. }).then_some(())
     })
     .await;
+    host.stop().await;
+}
+
+/// Goal: over HTTP as on the bus: breakers are listed, shown, tripped and reset. Method: each once, with
+/// the answers that a client sees.
+#[tokio::test(flavor = "multi_thread")]
+async fn breakers_are_worked_with_over_http() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let edge = Edge::start(host.bus(), &server.directory().join("gateway")).await;
+    let (_, none) = edge.get("/v1/breakers").await;
+    assert_eq!(none, json!({"breakers": []}));
+    let reason = json!({"reason": "it is being moved", "by": "ada"});
+    for (path, code) in
+        [("/v1/breakers/tool.git", "breaker-not-found"), ("/v1/breakers/tool..git", "invalid-id")]
+    {
+        let (_, problem) = edge.get(path).await;
+        assert_eq!(problem["code"], code, "{problem}");
+    }
+    let (status, problem) = edge.post("/v1/breakers/tool.git/reset", &reason).await;
+    assert_eq!((status, &problem["code"]), (404, &"breaker-not-found".into()), "{problem}");
+    let (status, problem) = edge.post("/v1/breakers/tool.git/trip", &json!({})).await;
+    assert_eq!((status, &problem["code"]), (422, &"invalid-body".into()), "{problem}");
+    let (status, open) = edge.post("/v1/breakers/tool.git/trip", &reason).await;
+    assert_eq!((status, &open["phase"], &open["until"]), (200, &"open".into(), &Value::Null), "{open}");
+    assert!(open["reason"].as_str().is_some_and(|why| why.contains("it is being moved")), "{open}");
+    let (_, list) = edge.get("/v1/breakers").await;
+    assert_eq!(list, json!({"breakers": [open]}));
+    let (status, closed) = edge.post("/v1/breakers/tool.git/reset", &reason).await;
+    assert_eq!((status, &closed["phase"]), (200, &"closed".into()), "{closed}");
+    let (status, shown) = edge.get("/v1/breakers/tool.git").await;
+    assert_eq!((status, &shown), (200, &closed));
+    edge.stop().await;
     host.stop().await;
 }

@@ -6,7 +6,7 @@ mod webhook;
 use bus_client::{Ask, Bus, Profile};
 use bus_schemas::commands::deadletter::{Command, Entry};
 use bus_schemas::commands::probe::Command as Probe;
-use bus_schemas::commands::task::{Command as Task, Submit};
+use bus_schemas::commands::task::{Command as Task, Plan, PlanStep, Submit};
 use bus_schemas::events::deadletter::Event;
 use bus_schemas::jobs::FailureClass;
 use bus_schemas::payload::Payload;
@@ -199,6 +199,91 @@ async fn a_failed_task_is_one_entry_until_it_is_done() {
     assert_eq!(history.len(), 5, "{history:?}");
     for attempt in [2, 3] {
         assert!(self::history(bus, &format!("t-{attempt}")).await.is_empty(), "there is one entry");
+    }
+    host.stop().await;
+}
+
+/// The only attempt of a task is done.
+fn completed(attempt: u32) -> Task {
+    Task::CompleteJob { attempt, artifacts: vec![], result: serde_json::Value::Null, plan: None }
+}
+
+/// Goal: tasks of similar names have entries of their own. Method: the step `b` of `co` fails, and so
+/// does the task `co-b`; the latter is tried again and done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_and_a_task_of_a_similar_name_have_two_entries() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    let (step, goal, skill) = ("b".into(), "a step".into(), "code".into());
+    let input = serde_json::Value::Null;
+    let step = PlanStep { step, goal, skill, input, after: vec![], optional: false };
+    let planned = Submit { plan: Some(Plan { steps: vec![step] }), ..Submit::new("a goal") };
+    accepted(bus, &command("co", &Task::Submit(planned))).await;
+    accepted(bus, &command("co-b", &Task::Submit(Submit::new("a goal")))).await;
+    for task in ["co.b", "co-b"] {
+        begin(bus, task, 1).await;
+        accepted(bus, &command(task, &failed(1))).await;
+        let entry = format!("{task}-1");
+        let history = until(bus, &entry, "recorded", |event| matches!(event, Event::Recorded { .. })).await;
+        let Event::Recorded { entry } = &history[0] else { panic!("{history:?}") };
+        assert_eq!(entry.key, task);
+    }
+    accepted(bus, &command("co-b", &Task::Retry { by: "ada".into() })).await;
+    begin(bus, "co-b", 2).await;
+    accepted(bus, &command("co-b", &completed(2))).await;
+    until(bus, "co-b-1", "redriven", |event| matches!(event, Event::Redriven { .. })).await;
+    assert_eq!(history(bus, "co.b-1").await.len(), 1, "it still waits");
+    host.stop().await;
+}
+
+/// Goal: a failed job says what it was to do, how each attempt failed, and to which request it belongs;
+/// edited, it is done as a task of its own for the same request. Method: a task under a request with a
+/// trace, whose agent says nothing of either; it fails, is edited, redriven and completed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_job_is_edited_and_done_by_another_task_of_its_request() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+    let request = CommandId::from_text("the request");
+    let submission = Submit { owner: "ada".into(), skill: "code".into(), ..Submit::new("a gaol") };
+    let submit = command("t", &Task::Submit(submission.clone()));
+    accepted(bus, &Ask { correlation: Some(request), trace, ..submit }).await;
+    begin(bus, "t", 1).await;
+    accepted(bus, &command("t", &failed(1))).await;
+    let recorded = until(bus, "t-1", "recorded", |event| matches!(event, Event::Recorded { .. })).await;
+    let Event::Recorded { entry } = &recorded[0] else { panic!("{recorded:?}") };
+    assert_eq!(entry.correlation, request);
+    let of_request = |traceparent: &Option<String>| {
+        traceparent.as_ref().is_some_and(|trace| trace[3..35] == *"4bf92f3577b34da6a3ce929d0e0e4736")
+    };
+    assert!(of_request(&entry.traceparent), "{:?}", entry.traceparent);
+    let cause = "attempt 1 failed as permanent, by worker `w` of agent `nobody`: broken: it went wrong";
+    assert_eq!(entry.causes, [cause]);
+    let payload = entry.payload.as_ref().and_then(Payload::body).expect("what was submitted");
+    assert_eq!(payload.read::<Task>().expect("a command"), Task::Submit(submission.clone()));
+    let of_task = |name: &str| EntityAddress::new(Task::KIND, Key::parse(name).expect("a test's key"));
+    for event in bus.history(&of_task("t"), Revision(0), 0).await.unwrap() {
+        assert_eq!(event.correlation, Some(request), "{}", event.event.event_type);
+    }
+
+    let mended = Task::Submit(Submit { goal: "a goal".into(), ..submission });
+    let payload = Payload::of(&Body::json(&mended)).expect("it is small");
+    let edit = Command::Edit { payload, to: None, by: "ada".into(), reason: "a typo".into() };
+    accepted(bus, &command("t-1", &edit)).await;
+    accepted(bus, &command("t-1", &redrive())).await;
+    begin(bus, "t-1-r1", 1).await;
+    accepted(bus, &command("t-1-r1", &failed(1))).await;
+    until(bus, "t-1", "back", |event| matches!(event, Event::Returned { .. })).await;
+    assert!(self::history(bus, "t-1-r1-1").await.is_empty(), "what fails again is the same entry");
+    accepted(bus, &command("t-1", &redrive())).await;
+    begin(bus, "t-1-r2", 1).await;
+    accepted(bus, &command("t-1-r2", &completed(1))).await;
+    until(bus, "t-1", "redriven", |event| matches!(event, Event::Redriven { .. })).await;
+    for event in bus.history(&of_task("t-1-r2"), Revision(0), 0).await.unwrap() {
+        assert_eq!(event.correlation, Some(request), "{}", event.event.event_type);
+        assert!(of_request(&event.traceparent), "{:?}", event.traceparent);
     }
     host.stop().await;
 }

@@ -1,16 +1,30 @@
 //! halt: nothing begins any more, what runs is taken back, and work goes on when the halt is lifted.
 
+use std::sync::Arc;
+
+use actors_agents::{Agent, Done, Effect, Failure, Work, Worker};
 use bus_client::{Ask, Bus, Profile};
+use bus_schemas::commands::agent::{AgentCard, Command as AgentCommand, Skill};
 use bus_schemas::commands::broker;
 use bus_schemas::commands::halt::Command as Halt;
+use bus_schemas::commands::healer::Command as Healer;
 use bus_schemas::commands::task::{Command, Submit};
+use bus_schemas::jobs::EffectStep;
 use bus_schemas::views::lane::{Lane, Limit};
-use bus_schemas::{Reply, Revision};
+use bus_schemas::{EntityAddress, Key, Kind, Reply, Revision};
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
 use system_tests::agents::{GATE, Gate, Told, task};
 use system_tests::{PATIENCE, Server, accepted, command, eventually, refused};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 fn halt(scope: &str) -> Ask {
-    command(scope, &Halt::Halt { reason: "fire".into(), by: "a test".into(), grace_ms: 100 })
+    halt_with(scope, 100)
+}
+
+fn halt_with(scope: &str, grace_ms: u64) -> Ask {
+    command(scope, &Halt::Halt { reason: "fire".into(), by: "a test".into(), grace_ms })
 }
 
 fn lift(scope: &str) -> Ask {
@@ -82,4 +96,153 @@ async fn a_halt_says_why_and_what() {
     assert_eq!(refused(bus, &halt("everything")).await, "unknown-scope");
     assert_eq!(refused(bus, &lift("all")).await, "not-halted");
     host.stop().await;
+}
+
+/// The skill of the [`Payer`], and its name.
+const PAYER: &str = "payer";
+
+/// An agent whose only effect goes on until the test lets it end, whatever it is told.
+struct Payer {
+    begun: watch::Sender<bool>,
+    may_end: watch::Receiver<bool>,
+}
+
+fn card(name: &str) -> AgentCard {
+    let skill = Skill { id: name.into(), name: name.into(), description: String::new(), tags: Vec::new() };
+    AgentCard {
+        name: Key::parse(name).expect("a constant"),
+        description: "an agent of a test".into(),
+        version: "1".into(),
+        skills: vec![skill],
+        dependencies: Vec::new(),
+    }
+}
+
+impl Agent for Payer {
+    fn card(&self) -> AgentCard {
+        card(PAYER)
+    }
+
+    fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
+        let (begun, mut may_end) = (self.begun.clone(), self.may_end.clone());
+        Box::pin(async move {
+            let pay = async |_| {
+                begun.send_replace(true);
+                let ended = may_end.wait_for(|may| *may).await;
+                ended.map(|_| Value::from("a receipt")).map_err(|_| Failure::canceled())
+            };
+            work.effect(Effect::new("pay"), pay).await?;
+            Ok(Done::default())
+        })
+    }
+}
+
+/// Goal: what is under way may end within the grace, and is not done again. Method: an effect that takes
+/// longer than a lane needs to hear of the halt and shorter than the grace; one attempt only.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_within_its_grace_counts_and_is_not_done_again() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = server.bus().await;
+    let (begun, mut has_begun) = watch::channel(false);
+    let (end, may_end) = watch::channel(false);
+    let stop = CancellationToken::new();
+    let worker = Worker::new(bus.clone(), Arc::new(Payer { begun, may_end }), "payer-1", 1);
+    let working = tokio::spawn(worker.run(stop.clone()));
+    let submission = Submit { skill: PAYER.into(), attempts_max: Some(1), ..Submit::new("pay") };
+    accepted(&bus, &command("bill", &Command::Submit(submission))).await;
+    has_begun.wait_for(|begun| *begun).await.expect("the effect begins");
+    accepted(&bus, &halt_with("all", 60_000)).await;
+    // The lane has heard of it, and the worker's next command comes behind that.
+    eventually("the lane to hold", || async {
+        let blocks = lane(&bus).await.blocks;
+        blocks.iter().any(|block| block.what == Limit::Held).then_some(())
+    })
+    .await;
+    assert_eq!(count(&bus, "bill", "attempt-withdrawn").await, 0, "it has its grace");
+    end.send_replace(true);
+    eventually("it completes", || async { (count(&bus, "bill", "completed").await == 1).then_some(()) })
+        .await;
+    for (event, times) in [("job-issued", 1), ("attempt-withdrawn", 0), ("attempt-failed", 0)] {
+        assert_eq!(count(&bus, "bill", event).await, times, "{event}");
+    }
+    accepted(&bus, &lift("all")).await;
+    stop.cancel();
+    working.await.expect("no panic").expect("it ends well");
+    host.stop().await;
+}
+
+/// A command of a worker for the task `t`.
+fn worker(command_of_task: &Command) -> Ask {
+    command("t", command_of_task)
+}
+
+/// Goal: a halt holds where nobody answers for the lane, and for a worker that does not follow halts.
+/// Method: the lane is kept apart, and a worker that speaks the protocol and nothing more goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_host_lets_nothing_begin_where_the_lane_does_not_answer() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = server.bus().await;
+    let register = AgentCommand::Register {
+        worker: "w".into(),
+        card: card("oracle"),
+        capacity: 1,
+        lanes: vec![Key::parse("default").expect("a key")],
+        heartbeat_ms: 3_600_000,
+    };
+    accepted(&bus, &command("oracle", &register)).await;
+    accepted(&bus, &command("t", &Command::Submit(Submit { skill: "oracle".into(), ..Submit::new("ask") })))
+        .await;
+    eventually("a job", || async { (count(&bus, "t", "job-issued").await == 1).then_some(()) }).await;
+    let start = Command::StartJob { attempt: 1, worker: "w".into() };
+    let renew = Command::RenewLease { attempt: 1, progressed: true };
+    let effect = |name: &str, step| Command::RecordEffect {
+        attempt: 1,
+        effect: name.into(),
+        step,
+        detail: String::new(),
+        key: None,
+        result: Value::Null,
+    };
+    accepted(&bus, &worker(&start)).await;
+    accepted(&bus, &worker(&effect("pay", EffectStep::Intended))).await;
+    accepted(&bus, &worker(&effect("pay", EffectStep::Started))).await;
+    accepted(&bus, &worker(&effect("mail", EffectStep::Intended))).await;
+    let entity = EntityAddress::new(Kind::from_static("broker"), Key::parse("default").expect("a key"));
+    let quarantine = Healer::Quarantine {
+        entity,
+        reason: "a lane without owner".into(),
+        by: "a test".into(),
+        evidence: Default::default(),
+    };
+    accepted(&bus, &command("quarantine", &quarantine)).await;
+    // Each time under an id of its own: a repeat would get the first answer.
+    let describe = || command("default", &broker::Command::Describe);
+    eventually("the lane to be silent", || async {
+        (refused_or_not(&bus, &describe()).await == Some("entity-quarantined".to_owned())).then_some(())
+    })
+    .await;
+    accepted(&bus, &halt("all")).await;
+    eventually("the host to know", || async {
+        (refused_or_not(&bus, &worker(&start)).await == Some("halted".to_owned())).then_some(())
+    })
+    .await;
+    assert_eq!(refused(&bus, &worker(&effect("mail", EffectStep::Started))).await, "halted");
+    eventually("the grace to be over", || async {
+        (refused_or_not(&bus, &worker(&renew)).await == Some("halted".to_owned())).then_some(())
+    })
+    .await;
+    accepted(&bus, &worker(&effect("pay", EffectStep::Completed))).await;
+    let complete = Command::CompleteJob { attempt: 1, artifacts: Vec::new(), result: json!(1), plan: None };
+    accepted(&bus, &worker(&complete)).await;
+    host.stop().await;
+}
+
+/// The code of a refusal, if it is one.
+async fn refused_or_not(bus: &Bus, ask: &Ask) -> Option<String> {
+    match bus.ask(ask, PATIENCE).await.expect("an answer") {
+        Reply::Accepted { .. } => None,
+        Reply::Refused { refusal, .. } => Some(refusal.code.to_string()),
+    }
 }

@@ -99,6 +99,75 @@ async fn a_task_that_its_lane_forgot_goes_on_by_itself() {
     two.stop().await;
 }
 
+/// Goal: what a lane holds for a halt that nobody knows of goes on by itself. Method: a `hold` that no halt
+/// sent, as is left of one whose end was lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_for_a_halt_that_does_not_stand_goes_on_by_itself() {
+    let server = Server::start(Profile::Fast).await;
+    let host = host(&server, "one").await;
+    let bus = server.bus().await;
+    let hold = broker::Command::Hold {
+        cause: "halt/all".into(),
+        scope: broker::HoldScope::Lane,
+        reason: "a fire that is out".into(),
+        interrupt: true,
+        grace_ms: 0,
+    };
+    accepted(&bus, &command("default", &hold)).await;
+    let gate = Gate::start(&bus);
+    gate.open();
+    submit(&bus, "held", GATE).await;
+    let end = settled(&bus, "held").await;
+    assert!(matches!(end, Event::Completed { .. }), "{end:?}");
+    eventually("what was done is noted", || async {
+        (acts(&bus, "held").await == [Action::Sweep, Action::Clear]).then_some(())
+    })
+    .await;
+    gate.stop().await;
+    host.stop().await;
+}
+
+/// Goal: a task that takes no commands is left alone: a sweep would become a dead letter, and nobody is to say
+/// that it is stuck. Method: a forgotten task in quarantine, beside one that is
+/// looked at later and is swept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_in_quarantine_is_left_alone() {
+    let server = Server::start(Profile::Fast).await;
+    let host = host(&server, "one").await;
+    let bus = server.bus().await;
+    let forget = async |key: &str| {
+        submit(&bus, key, "juggling").await;
+        eventually("the lane knows it", || async { in_lane(&bus, key).await.waits.then_some(()) }).await;
+        let release =
+            broker::Command::Release { task: task(key).key, attempt: 1, outcome: Outcome::Withdrawn };
+        accepted(&bus, &command("default", &release)).await;
+    };
+    let quarantine = Healer::Quarantine {
+        entity: task("kept"),
+        reason: "a test".into(),
+        by: "a test".into(),
+        evidence: Default::default(),
+    };
+    submit(&bus, "kept", "juggling").await;
+    eventually("the lane knows it", || async { in_lane(&bus, "kept").await.waits.then_some(()) }).await;
+    accepted(&bus, &command("quarantine", &quarantine)).await;
+    eventually("the host to know", || async {
+        let asked = bus.ask(&command("kept", &Command::Explain), PATIENCE).await.expect("an answer");
+        matches!(asked, Reply::Refused { .. }).then_some(())
+    })
+    .await;
+    let release =
+        broker::Command::Release { task: task("kept").key, attempt: 1, outcome: Outcome::Withdrawn };
+    accepted(&bus, &command("default", &release)).await;
+    forget("later").await;
+    eventually("the other one is swept", || async {
+        acts(&bus, "later").await.contains(&Action::Sweep).then_some(())
+    })
+    .await;
+    assert_eq!(acts(&bus, "kept").await, []);
+    host.stop().await;
+}
+
 /// Goal: who does not want the sweeper has none. Method: `0`, in every way in which it can be written.
 #[test]
 fn it_can_be_turned_off() {

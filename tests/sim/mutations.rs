@@ -187,6 +187,13 @@ fn a_task_for_which_nothing_comes_is_noticed_at_once() {
     }
 }
 
+#[test]
+fn a_retried_tree_whose_time_is_not_bounded_any_more_is_noticed() {
+    let failure = is_noticed_of::<entities::TimelessRetry>("every_open_task_moves");
+    let reason = &failure.violation.reason;
+    assert!(reason.contains("nothing ends it"), "{reason}");
+}
+
 fn key(text: &str) -> Key {
     Key::parse(text).expect("a constant")
 }

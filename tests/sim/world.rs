@@ -28,7 +28,7 @@ use actors_runtime::fold::Loaded;
 use actors_runtime::journal::Commit;
 use bus_client::mail::{Parcel, Receipt};
 use bus_schemas::subjects::Subjects;
-use bus_schemas::{EntityAddress, LogSequence, PartitionId};
+use bus_schemas::{Body, EntityAddress, LogSequence, PartitionId};
 use bytes::Bytes;
 
 use crate::coverage::{Coverage, Reached};
@@ -145,6 +145,8 @@ pub enum Happening {
         job: usize,
         life: u32,
     },
+    /// A worker says what its call has used.
+    CallSettled(EntityAddress, Body),
     WorkEnds {
         worker: WorkerId,
         job: usize,
@@ -338,6 +340,7 @@ impl World {
             Happening::WorkerBeats(worker) => self.worker_beats(worker),
             Happening::WorkerReturns(worker) => self.worker_returns(worker),
             Happening::WorkRenews { worker, job, life } => self.work_renews(worker, job, life),
+            Happening::CallSettled(tree, settle) => self.ask(tree, settle, workers::Next::Nothing),
             Happening::WorkEnds { worker, job, life } => self.work_ends(worker, job, life),
             Happening::WorkWithdrawn { worker, job, life } => self.work_withdrawn(worker, job, life),
         }

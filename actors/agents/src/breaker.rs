@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bus_client::Bus;
 use bus_schemas::Key;
+pub use bus_schemas::commands::breaker::BREAKER_OPEN;
 use bus_schemas::commands::breaker::Phase;
 use bus_schemas::jobs::FailureClass;
 use smol_str::SmolStr;
@@ -30,8 +31,6 @@ use tokio_util::sync::CancellationToken;
 use self::local::Local;
 use crate::contract::Failure;
 
-/// The code of a failure of work that was refused a call.
-pub const BREAKER_OPEN: &str = "breaker-open";
 /// Calls that were refused here because a breaker is open.
 pub const REJECTED: &str = "orrery_breaker_rejected_calls_total";
 /// Dependencies that are known at once. Hosts of webhooks may be many; those beyond are not guarded.

@@ -30,9 +30,15 @@ pub trait Entity: Send + Sync + 'static {
     /// Whether its timers wait while everything is halted: those that lead to work do.
     const RESTS_UNDER_HALT: bool = false;
 
-    /// Refuses a command from a caller that begins work which a halt covers. Asked before the command
-    /// is decided, and not part of the decision: nothing of it is in the log.
-    fn admit(_command: &Self::Command, _halts: &Halts, _entity: &EntityAddress) -> Result<(), Refusal> {
+    /// Refuses a command from a caller that begins work which a halt covers, or goes on with it for
+    /// longer than that allows. Asked before the command is decided, and not part of the decision:
+    /// nothing of it is in the log.
+    fn admit(
+        _state: &Self::State,
+        _command: &Self::Command,
+        _halts: &Halts,
+        _context: (&EntityAddress, Timestamp),
+    ) -> Result<(), Refusal> {
         Ok(())
     }
 
@@ -80,6 +86,9 @@ pub struct Context<'a> {
     pub correlation: CommandId,
     /// Who sent the command, if they said.
     pub caller: Option<&'a SmolStr>,
+    /// The trace of the request that began the entity, or of the command. For what is sent alone: its span
+    /// is another one when the command is decided again.
+    pub trace: Option<TraceContext>,
 }
 
 impl Context<'_> {

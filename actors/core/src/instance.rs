@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bus_schemas::halts::Halts;
 use bus_schemas::wire::WireEvent;
-use bus_schemas::{Body, EntityAddress, Hash, Refusal, Revision, jobs, record, upcast};
+use bus_schemas::{Body, EntityAddress, Hash, Refusal, Revision, Timestamp, jobs, record, upcast};
 use bytes::Bytes;
 use serde_json::Value;
 use smol_str::SmolStr;
@@ -47,8 +47,8 @@ pub trait Instance: std::marker::Send {
     fn turn(&mut self, body: &Body, context: &Context<'_>) -> Result<Turn, TurnError>;
     /// Whether a body is a command that this program knows.
     fn understands(&self, body: &Body) -> bool;
-    /// Refuses a command that begins work which a halt covers.
-    fn admit(&self, body: &Body, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal>;
+    /// Refuses a command that begins work which a halt covers, or goes on with it for too long.
+    fn admit(&self, body: &Body, halts: &Halts, context: (&EntityAddress, Timestamp)) -> Result<(), Refusal>;
     /// Whether a command begins an experiment.
     fn is_experiment(&self, body: &Body) -> bool;
     /// Folds a stored event.
@@ -118,9 +118,9 @@ impl<T: Entity> Instance for Live<T> {
         body.check().and_then(|()| body.read::<T::Command>()).is_ok()
     }
 
-    fn admit(&self, body: &Body, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal> {
+    fn admit(&self, body: &Body, halts: &Halts, context: (&EntityAddress, Timestamp)) -> Result<(), Refusal> {
         // What can not be read is refused when it is decided.
-        body.read::<T::Command>().map_or(Ok(()), |command| T::admit(&command, halts, entity))
+        body.read::<T::Command>().map_or(Ok(()), |command| T::admit(&self.state, &command, halts, context))
     }
 
     fn is_experiment(&self, body: &Body) -> bool {

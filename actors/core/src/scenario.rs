@@ -5,6 +5,7 @@
 //! ```
 
 use bus_schemas::{CommandId, EntityAddress, Refusal, Revision, Timestamp};
+use smol_str::SmolStr;
 
 use crate::decision::Decision;
 use crate::entity::{Context, Entity};
@@ -15,6 +16,7 @@ pub struct Given<T: Entity> {
     state: T::State,
     revision: Revision,
     now: Timestamp,
+    caller: Option<SmolStr>,
 }
 
 /// What came of a command.
@@ -32,6 +34,7 @@ pub fn given<T: Entity>(entity: &EntityAddress, events: impl IntoIterator<Item =
         state: T::State::default(),
         revision: Revision(0),
         now: Timestamp(1_000_000),
+        caller: None,
     };
     for event in events {
         T::fold(&mut given.state, &event);
@@ -47,6 +50,12 @@ impl<T: Entity> Given<T> {
         self.now = now;
         self
     }
+    /// What comes from now on is from somebody with a name: a worker, a person.
+    #[must_use]
+    pub fn told_by(mut self, caller: &str) -> Self {
+        self.caller = Some(caller.into());
+        self
+    }
     /// The state.
     pub fn state(&self) -> &T::State {
         &self.state
@@ -60,7 +69,8 @@ impl<T: Entity> Given<T> {
             now: self.now,
             command: id,
             correlation: id,
-            caller: None,
+            caller: self.caller.as_ref(),
+            trace: None,
         };
         let result = T::decide(&self.state, command, &context);
         for event in result.iter().flat_map(|decision| &decision.events) {

@@ -263,12 +263,12 @@ async fn start_below(
         branches.edges.push(partitions.clone());
         let (halts, follower) = bus.halts().await?;
         placements.start(following(follower));
-        sweeping = sweeper(&bus, config, &halts);
+        sweeping = sweeper(&bus, config, &halts, &quarantine);
         let kept = (&bounds, &quarantine, &halts, &chaos);
         placements.start(placement(&bus, config, &partitions, Arc::new(serving_sender), kept));
         placements.start(forwarder(&bus, &chaos));
         if let Some(url) = &config.dead_letters.webhook {
-            placements.start(webhook(&bus, url));
+            placements.start(webhook(&bus, url, &host_name(config)));
         }
     }
     // Stopped behind the partitions, so that it can tell of their end.
@@ -363,10 +363,11 @@ fn healer(
 }
 
 /// None where it is turned off.
-fn sweeper(bus: &Bus, config: &Config, halts: &HaltWatch) -> Option<Child> {
+fn sweeper(bus: &Bus, config: &Config, halts: &HaltWatch, quarantine: &Quarantine) -> Option<Child> {
     let after = config.sweep_after.duration()?;
     let host = Key::parse(&host_name(config)).expect("the name of a host is checked");
-    Some(Sweeper { bus: bus.clone(), host, halts: halts.clone(), after }.child())
+    let (halts, quarantine) = (halts.clone(), quarantine.clone());
+    Some(Sweeper { bus: bus.clone(), host, halts, quarantine, after }.child())
 }
 
 fn worker(
@@ -427,10 +428,10 @@ fn following(follower: HaltFollower) -> Child {
 }
 
 /// Tells of dead letters; the hosts share it.
-fn webhook(bus: &Bus, url: &str) -> Child {
-    let (bus, url) = (bus.clone(), url.to_owned());
+fn webhook(bus: &Bus, url: &str, host: &str) -> Child {
+    let (bus, url, reporter) = (bus.clone(), url.to_owned(), format!("{host}-webhook"));
     let work: Work = Arc::new(move |stop| {
-        let webhook = Webhook::new(bus.clone(), &url);
+        let webhook = Webhook::new(bus.clone(), &url, &reporter);
         Box::pin(async move {
             let webhook = webhook.map_err(|error| chain(&error))?;
             webhook.run(stop).await.map_err(|error| chain(&error))

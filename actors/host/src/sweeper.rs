@@ -11,6 +11,7 @@
 //! | what is found | what is done |
 //! | --- | --- |
 //! | it waits for somebody who knows of it | nothing; it is looked at again later |
+//! | a worker has had it for long | `sweep`, unnoted: its lease is set anew, and ends where nobody renews it |
 //! | nobody knows of it | `sweep`: it says again what it waits for; noted, once |
 //! | it has changed, or somebody knows of it now | `clear` is noted |
 //! | nobody knows of it still | `warn` is noted once, with its name; it is swept again now and then |
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use actors_runtime::lease::chain;
 use actors_runtime::partition::now;
+use actors_runtime::quarantine::Quarantine;
 use actors_runtime::supervision::{Child, Restart, Work};
 use bus_client::{Ask, Bus, EventQuery, HaltWatch, StoredEvent};
 use bus_schemas::commands::healer::Action;
@@ -60,6 +62,8 @@ pub(crate) struct Sweeper {
     pub(crate) host: Key,
     /// What stands still: that is a wait with a name.
     pub(crate) halts: HaltWatch,
+    /// Who takes no commands, and so can not be swept: a wait with a name as well.
+    pub(crate) quarantine: Quarantine,
     /// For how long a task may stand still before it is looked at.
     pub(crate) after: Duration,
 }
@@ -142,7 +146,7 @@ impl Sweeper {
                 known.leave(&task, now());
                 continue;
             }
-            let verdict = match looker.verdict(&task, workers, &self.halts, now()).await {
+            let verdict = match looker.verdict(&task, workers, (&self.halts, &self.quarantine), now()).await {
                 Ok(verdict) => verdict,
                 Err(error) => {
                     tracing::debug!(%task, error = chain(&error), "looking at a task; again later");
@@ -194,7 +198,7 @@ fn take_agent(workers: &mut Workers, stored: &StoredEvent) {
 fn say(notes: &Notes, task: &Key, act: Option<Act>) {
     let subject = format!("task/{task}");
     match act {
-        None | Some(Act::SweepAgain) => {}
+        None | Some(Act::SweepAgain | Act::Renew) => {}
         Some(Act::Sweep { reason, since }) => {
             metrics::counter!(metric::SWEPT).increment(1);
             let reason = format!("it waits for nobody: {reason}; it is told to say again what it waits for");

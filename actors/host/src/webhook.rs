@@ -4,12 +4,17 @@
 //! What the receiver does not take is tried again, later and later, by whoever has the event then.
 //! What it never takes becomes a dead letter itself, of class `notification-failed`: of that one nobody
 //! is told, so there is no loop, and a redrive of it is told once more.
+//!
+//! Between the two stands the breaker `webhook.<host>`: a receiver that is away is left alone, and what
+//! it missed is redriven when it is back.
 
 mod post;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use actors_agents::Breakers;
+use actors_agents::breaker::Outcome as Called;
 use actors_runtime::lease::chain;
 use bus_client::watch::Watched;
 use bus_client::{Ask, Bus, StoredEvent};
@@ -60,6 +65,9 @@ pub enum Error {
 pub struct Webhook {
     bus: Bus,
     poster: Poster,
+    breakers: Breakers,
+    /// The receiver's breaker, where its name is none that is too long for one.
+    breaker: Option<Key>,
 }
 
 /// What is to be told.
@@ -80,13 +88,27 @@ struct Arrival {
 }
 
 impl Webhook {
-    /// Prepares it. The URL must be one that [`check`] takes.
-    pub fn new(bus: Bus, url: &str) -> Result<Self, UrlError> {
-        Ok(Self { bus, poster: Poster::new(url)? })
+    /// Prepares it. The URL must be one that [`check`] takes; `reporter` is who says how calls went.
+    pub fn new(bus: Bus, url: &str, reporter: &str) -> Result<Self, UrlError> {
+        let poster = Poster::new(url)?;
+        let (breakers, breaker) = (Breakers::new(bus.clone(), reporter), poster.breaker());
+        Ok(Self { bus, poster, breakers, breaker })
     }
 
     /// Tells until `stop`. What is under way then is delivered again.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let breakers = self.breakers.clone();
+        // Breakers are told of the last calls, also where following ends with an error.
+        let ended = stop.child_token();
+        let follow = async {
+            let followed = self.follow(stop).await;
+            ended.cancel();
+            followed
+        };
+        tokio::join!(follow, breakers.run(ended.clone())).0
+    }
+
+    async fn follow(self, stop: CancellationToken) -> Result<(), Error> {
         let this = Arc::new(self);
         let every_letter = vec![this.bus.subjects().events(Some(&Command::KIND))];
         let mut events = this.bus.watch(PLACE, every_letter, AT_ONCE).await?;
@@ -120,7 +142,7 @@ impl Webhook {
             }
         };
         let Some(notification) = notification else { return Ok(watched.finish().await?) };
-        match self.poster.post(&notification.id, notification.body.clone()).await {
+        match self.post(&notification).await {
             Ok(()) => self.settle(&notification, Outcome::Accepted).await?,
             Err(rejection) if rejection.may_pass && watched.delivered < DELIVERIES_MAX => {
                 let doublings = u32::try_from(watched.delivered - 1).unwrap_or(u32::MAX).min(16);
@@ -130,6 +152,24 @@ impl Webhook {
             Err(rejection) => self.give_up(&notification, &rejection, watched.delivered).await?,
         }
         Ok(watched.finish().await?)
+    }
+
+    /// Posts it, unless the receiver's breaker is open.
+    async fn post(&self, notification: &Notification) -> Result<(), Rejection> {
+        let permit = match &self.breaker {
+            Some(breaker) => Some(self.breakers.permit(breaker).await.map_err(Rejection::of_breaker)?),
+            None => None,
+        };
+        let posted = self.poster.post(&notification.id, notification.body.clone()).await;
+        let called = match &posted {
+            Err(rejection) if rejection.may_pass => Called::Failed(rejection.reason()),
+            // Who refuses it for good is there, and answers.
+            Ok(()) | Err(_) => Called::Succeeded,
+        };
+        if let Some(permit) = permit {
+            permit.record(called);
+        }
+        posted
     }
 
     /// What an event has to be told, if anything.
@@ -176,7 +216,7 @@ impl Webhook {
     /// Says what came of a redrive; a first arrival has nobody who waits.
     async fn settle(&self, notification: &Notification, outcome: Outcome) -> Result<(), Error> {
         let Some(redrive) = notification.redrive else { return Ok(()) };
-        let settle = Command::SettleRedrive { redrive: Some(redrive), outcome };
+        let settle = Command::SettleRedrive { redrive: Some(redrive), outcome, task: None };
         self.hand_over(notification.about.entity.key.clone(), &settle).await
     }
 
@@ -201,6 +241,8 @@ impl Webhook {
             causes: vec![format!("the dead letter `{}` arrived", entity.key)],
             hint: Some("mend the receiver, then redrive this one".to_owned()),
             source: Some(CALLER.into()),
+            // What its receiver was away for goes out by itself when it is back.
+            dependency: self.breaker.clone().filter(|_| rejection.may_pass),
             payload: Some(Payload::written(ContentType::Json, &notification.body)),
             ..Entry::new(class::NOTIFICATION_FAILED, reason, MEANT_FOR, ids, notification.about.at)
         };

@@ -14,7 +14,7 @@
 //! | --- | --- | --- |
 //! | closed | open | the failure rate, the slow rate, failures one after the other, `trip` |
 //! | open | half-open | the timer `end-open`; never when it was tripped |
-//! | open | open | `trip`, which holds until `reset` |
+//! | open | open | `trip`, which holds until `reset`; another reason replaces the first |
 //! | half-open | open | a probe that failed or was slow, `trip` |
 //! | half-open | closed | `successes` probes in a row, `reset` |
 //! | open | closed | `reset` |
@@ -39,12 +39,14 @@
 //! | `describe` | nothing; the reply is the breaker as it is |
 //! | `end-open` | `half-opened`; lanes may try with a few jobs |
 //! | `expire-probe` | `probe-expired` |
-//! | `renew-probes` | nothing; lanes may try with a few more jobs |
+//! | `renew-probes` | lanes may try with a few more jobs; `letters-tried` where dead letters wait |
+//! | `note-letter` | `letter-noted`, of the first ones |
 //!
 //! Each change of state is told to the lanes that watch, and noted by `healer/log`. When it closes,
-//! a campaign redrives the dead letters that the dependency caused.
+//! a campaign redrives the dead letters that the dependency caused since it fell ill.
 
 mod decide;
+mod letters;
 mod policy;
 mod state;
 mod tell;

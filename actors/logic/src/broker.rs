@@ -22,7 +22,8 @@
 //! | `resume` | `resumed`, `assigned`; refused for what is not paused |
 //! | `set-cap` | `cap-set` if it is new, `assigned`… |
 //! | `set-limits` | `limits-set` if they are new, `assigned`… |
-//! | `hold` | `held` if it is new; what runs is withdrawn where it interrupts |
+//! | `hold` | `held` if it is new; what runs is withdrawn where it interrupts, after its grace |
+//! | `recall` (timer) | nothing; what runs in the scope of a hold is withdrawn |
 //! | `ease` | `eased`, `assigned` |
 //! | `probe` | `probes-allowed`, `assigned`… |
 //! | `wake` | `assigned`… |
@@ -37,6 +38,7 @@ mod explain;
 mod pause;
 mod policies;
 mod queue;
+mod recall;
 mod state;
 #[cfg(test)]
 mod tests;

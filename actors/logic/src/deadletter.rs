@@ -13,16 +13,19 @@
 //! - What fails again is the same entry, never another one.
 //! - One payload is redriven at most [`REDRIVES_MAX`] times.
 //! - A redrive sends at most one command, under the correlation and the trace of the original.
+//! - A task that was edited is submitted anew at each redrive, under a key that only this redrive has.
+//! - Only the task that failed, or the one that was submitted in its place, says how it ended.
 //!
 //! | command | leads to |
 //! | --- | --- |
-//! | `record` | `recorded`; the same again nothing; a failed task that fails again `returned`; another entry is refused: `entry-exists` |
+//! | `record` | `recorded`, and the breaker of what it failed by hears of it; the same again nothing; a failed task that fails again `returned`; another entry goes to a key of its own |
 //! | `edit` | `edited` |
-//! | `redrive` | `redrive-started` and the command; of a failed task `retry` of its root |
+//! | `redrive` | `redrive-started` and the command; of a failed task `retry` of its root, of an edited one `submit` |
 //! | `settle-redrive` | `redriven` or `returned`, and the campaign is told |
 //! | `drop` | `dropped` |
 
 mod decide;
+mod resubmit;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@
 //! | `halt` | `halted` if anything is new; `hold` to the lanes, the agent or the task |
 //! | `lift` | `lifted`; `ease` to the same; refused for what is not halted |
 //! | `watch` | `watched` once, and `hold` when halted: only `all` is watched |
+//! | `confirm` | nothing; `ease` to a lane that holds for what does not stand |
 
 mod decide;
 mod state;

@@ -23,7 +23,8 @@
 //! | --- | --- |
 //! | `submit` | `submitted`, then `queued`, or `planned` and `child-started`…; from a parent also `rejected` |
 //! | `assign` | `job-issued` and the job; otherwise the broker's slot is released |
-//! | `start-job` | `job-started` |
+//! | `start-job` | `job-started`; refused from the sixth time on |
+//! | `withdraw` | `attempt-withdrawn`, then `queued`, or `backoff-started` where workers give it back in a row |
 //! | `renew-lease` | the timer `lease` is set anew, with progress also the timer `progress` |
 //! | `expire-lease`, `expire-progress`, `fail-job` | `attempt-failed`, then `backoff-started`, `queued`, `input-required` or `failed` |
 //! | `end-backoff` | `queued` |
@@ -49,16 +50,17 @@ mod view;
 mod tests;
 
 use actors_core::{Context, Decision, Entity, Refusal};
-use bus_schemas::EntityAddress;
 use bus_schemas::commands::task::Command;
 use bus_schemas::events::task::Event;
 use bus_schemas::halts::Halts;
+use bus_schemas::{EntityAddress, Timestamp};
 
 pub use account::{Account, Held};
 pub use state::{Child, Effect, Phase, State};
 pub use view::view;
 
 pub(crate) use check::submission as check_submission;
+pub(crate) use draft::within_bounds;
 
 /// The kind `task`.
 #[derive(Debug)]
@@ -71,8 +73,13 @@ impl Entity for Task {
     const KEEPS_ORIGIN: bool = true;
     const RESTS_UNDER_HALT: bool = true;
 
-    fn admit(command: &Command, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal> {
-        decide::admit(command, halts, entity)
+    fn admit(
+        state: &State,
+        command: &Command,
+        halts: &Halts,
+        context: (&EntityAddress, Timestamp),
+    ) -> Result<(), Refusal> {
+        decide::admit(state, command, halts, context)
     }
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {

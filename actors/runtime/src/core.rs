@@ -350,7 +350,7 @@ impl Core {
         }
         if source == Source::Ask
             && let Ok(entity) = &to
-            && let Some(refusal) = self.halted(entity, &command)
+            && let Some(refusal) = self.halted(entity, &command, now)
         {
             self.answers.extend(reply_to.map(|reply_to| (reply_to, refusal_reply(command.id, refusal))));
             return;
@@ -383,12 +383,12 @@ impl Core {
         self.keep(turn, reply_to);
     }
 
-    /// Why a command from a caller must not begin its work now.
-    fn halted(&self, entity: &EntityAddress, command: &record::Command) -> Option<Refusal> {
+    /// Why a command from a caller must not begin its work now, or go on with it.
+    fn halted(&self, entity: &EntityAddress, command: &record::Command, now: Timestamp) -> Option<Refusal> {
         self.settings.halts.read(|halts| {
             // Nearly always none stands.
             let instance = if halts.is_empty() { return None } else { self.cache.look(entity)? };
-            instance.admit(&command.body, halts, entity).err()
+            instance.admit(&command.body, halts, (entity, now)).err()
         })
     }
 

@@ -57,6 +57,7 @@ pub fn decide(
         command: command.id,
         correlation: command.correlation,
         caller: command.caller.as_ref(),
+        trace: crate::trace::nearest(command.trace, instance.origin()),
     };
     let deciding = crate::deciding::begin(&to, &command);
     let turn = instance.turn(&command.body, &context);
@@ -257,7 +258,7 @@ fn settle(
     command: &Command,
     outcome: Outcome,
 ) -> Mail {
-    let told = DeadLetterCommand::SettleRedrive { redrive: command.cause, outcome };
+    let told = DeadLetterCommand::SettleRedrive { redrive: command.cause, outcome, task: None };
     mail(desk, before, command, u32::MAX, letter, Body::json(&told))
 }
 

@@ -97,7 +97,7 @@ pub struct InFlight {
 pub enum Fate {
     /// It is in the log.
     Committed(LogSequence),
-    /// Somebody else wrote: this host no longer owns the partition.
+    /// Somebody else wrote, or the log was emptied: this host does not go on with the partition.
     Lost(String),
     /// Nobody can say yet; the same bytes are tried again with the same expectation.
     Again(String),
@@ -153,6 +153,28 @@ pub fn judge(commit: &Commit, last: Option<(LogSequence, &[u8])>, reason: &str) 
         Some((sequence, _)) if sequence > commit.expected => {
             Fate::Lost(format!("record {sequence} is another host's: {reason}"))
         }
+        // Trying again would go on for ever: what the takeover finds then has a name.
+        None if commit.expected > LogSequence(0) => {
+            Fate::Lost(format!("the log is empty, and record {} was its last one: {reason}", commit.expected))
+        }
         _ => Fate::Again(reason.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_append_to_a_log_that_was_emptied_is_not_tried_for_ever() {
+        let commit = |expected| Commit {
+            partition: PartitionId(3),
+            expected: LogSequence(expected),
+            bytes: Bytes::from_static(b"record"),
+            blobs: Vec::new(),
+        };
+        let fate = judge(&commit(7), None, "wrong last sequence: 0");
+        assert!(matches!(&fate, Fate::Lost(reason) if reason.contains("record 7")), "{fate:?}");
+        assert_eq!(judge(&commit(0), None, "no answer"), Fate::Again("no answer".into()), "a new log");
     }
 }

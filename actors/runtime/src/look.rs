@@ -70,7 +70,8 @@ impl Look {
         let of_kind = self.entities.iter_mut().filter(|(entity, _)| entity.kind == C::KIND);
         let answers = of_kind.filter_map(|(entity, instance)| {
             let revision = instance.revision();
-            let context = Context { entity, revision, now, command: id, correlation: id, caller: None };
+            let context =
+                Context { entity, revision, now, command: id, correlation: id, caller: None, trace: None };
             let reply = instance.turn(&body, &context).ok()?.reply;
             Some((entity.key.clone(), serde_json::from_value(reply).ok()?))
         });
@@ -93,7 +94,15 @@ impl Look {
         }
         let Some(instance) = self.entities.get_mut(&entity) else { return Ok(None) };
         let (id, revision) = (CommandId::from_text("look"), instance.revision());
-        let context = Context { entity: &entity, revision, now, command: id, correlation: id, caller: None };
+        let context = Context {
+            entity: &entity,
+            revision,
+            now,
+            command: id,
+            correlation: id,
+            caller: None,
+            trace: None,
+        };
         let turn = instance.turn(&Body::json(command), &context);
         Ok(turn.ok().and_then(|turn| serde_json::from_value(turn.reply).ok()))
     }

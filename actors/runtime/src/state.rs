@@ -21,6 +21,8 @@ pub const RECENT_IDS_MAX: usize = 65_536;
 
 /// The layout of a stored state: raised when an older program could not read it.
 pub const STATE_VERSION: u16 = 1;
+/// How a stored state with a version begins: a MessagePack array of two.
+const VERSIONED: u8 = 0x92;
 
 /// What a partition's log determines.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -56,9 +58,12 @@ pub struct PartitionState {
 /// Why a stored state is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum StoredError {
-    /// Not a state at all, or one of a program before versions.
+    /// Not a state at all.
     #[error("decoding a partition's state: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
+    /// Written by a program before states had versions.
+    #[error("the state was written by an older program, before states had versions")]
+    Unversioned,
     /// Written by a later program.
     #[error("the state has version {found}; this program knows versions up to {STATE_VERSION}")]
     Version { found: u16 },
@@ -72,6 +77,10 @@ impl PartitionState {
 
     /// Reads a stored state.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoredError> {
+        // The first field of a state without a version is the partition, a number as well.
+        if !bytes.starts_with(&[VERSIONED]) && rmp_serde::from_slice::<Self>(bytes).is_ok() {
+            return Err(StoredError::Unversioned);
+        }
         match (leading_version(bytes), rmp_serde::from_slice::<(u16, Self)>(bytes)) {
             (Some(found), _) if found > STATE_VERSION => Err(StoredError::Version { found }),
             (_, Ok((_, state))) => Ok(state),
@@ -420,6 +429,22 @@ mod tests {
 
     fn made_at(ms: u128) -> CommandId {
         CommandId(Uuid::from_u128(ms << 80 | 7 << 76 | 2 << 62))
+    }
+
+    #[test]
+    fn a_state_says_of_which_program_it_is() {
+        let state = PartitionState { partition: PartitionId(5), last: LogSequence(9), ..Default::default() };
+        assert_eq!(
+            PartitionState::decode(&state.encode()).map(|state| state.last).ok(),
+            Some(LogSequence(9))
+        );
+        let bare = rmp_serde::to_vec(&state).expect("plain data");
+        let decoded = PartitionState::decode(&bare);
+        assert!(matches!(decoded, Err(StoredError::Unversioned)), "partition 5 is no version 5: {decoded:?}");
+        let later = rmp_serde::to_vec(&(STATE_VERSION + 1, "anything")).expect("plain data");
+        let decoded = PartitionState::decode(&later);
+        assert!(matches!(decoded, Err(StoredError::Version { found }) if found == STATE_VERSION + 1));
+        assert!(matches!(PartitionState::decode(b"rubbish"), Err(StoredError::Malformed(_))));
     }
 
     #[test]

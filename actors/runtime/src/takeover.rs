@@ -40,6 +40,12 @@ pub enum TakeoverError {
          `orrery archive --logs` makes its base again, and `orrery rebuild events` an event stream that is gone"
     )]
     Cut { partition: u16, needed: LogSequence },
+    /// Every record was removed behind everybody's back. What comes next would have no place.
+    #[error(
+        "partition {partition} has had {last} records, and its log was cut behind all of them: \
+         only a backup brings them back"
+    )]
+    Emptied { partition: u16, last: u64 },
     /// Other hosts kept writing.
     #[error("partition {partition} was taken by another host: {reason}")]
     Lost { partition: u16, reason: String },
@@ -116,8 +122,7 @@ async fn read(
 ) -> Result<(Core, Events, Vec<Arc<Committed>>), TakeoverError> {
     let partition = settings.partition;
     let failed = |source| TakeoverError::Bus { partition: partition.0, source };
-    let last =
-        bus.last_record(partition).await.map_err(failed)?.map_or(LogSequence(0), |entry| entry.sequence);
+    let last = end(bus, partition).await?;
     let snapshot = stored(bus, &snapshot_name(partition), last).await.map_err(failed)?;
     let snapshot = snapshot.and_then(|stored| {
         stored
@@ -148,6 +153,20 @@ async fn read(
     Ok((core, Events::new(bus.clone(), partition, mark), behind))
 }
 
+/// The last record of a log that is whole, or that nothing was ever written to.
+async fn end(bus: &Bus, partition: PartitionId) -> Result<LogSequence, TakeoverError> {
+    let failed = |source| TakeoverError::Bus { partition: partition.0, source };
+    if let Some(entry) = bus.last_record(partition).await.map_err(failed)? {
+        return Ok(entry.sequence);
+    }
+    let log = bus.state_of(&bus.topology().log(partition)).await.map_err(failed)?;
+    match (log.messages, log.last_sequence) {
+        (0, last) if last > 0 => Err(TakeoverError::Emptied { partition: partition.0, last }),
+        // What another host has written meanwhile is found by the append.
+        _ => Ok(LogSequence(0)),
+    }
+}
+
 /// A stored state; none where there is none, where it can not be had whole, and where it is ahead of
 /// the log and so belongs to one that is gone.
 async fn stored(
@@ -172,14 +191,15 @@ async fn follow(bus: &Bus, core: &mut Core, mark: &Mark) -> Result<Vec<Arc<Commi
     let partition = core.partition();
     let failed = |source| TakeoverError::Bus { partition: partition.0, source };
     let (needed, jobs_out) = (core.state.first_needed(mark.upto), core.state.jobs_out);
-    let mut expected = Some(needed);
+    let mut next = needed;
     let mut behind = Vec::new();
     let mut records = bus.records_after(partition, LogSequence(needed.0 - 1)).await.map_err(failed)?;
     while let Some(entry) = records.try_next().await.map_err(failed)? {
-        // The server begins with the first record that there is.
-        if expected.take().is_some_and(|first| entry.sequence > first) {
-            return Err(TakeoverError::Cut { partition: partition.0, needed });
+        // The server begins with the first record that there is, and passes over what is not.
+        if entry.sequence > next {
+            return Err(TakeoverError::Cut { partition: partition.0, needed: next });
         }
+        next = entry.sequence.next();
         let unreadable = |source| match source {
             record::Error::Version { found } => {
                 let (partition, known) = (partition.0, record::RECORD_VERSION);

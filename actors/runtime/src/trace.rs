@@ -54,7 +54,8 @@ pub fn stage(
 /// Keeps a command for an entity in the trace and the correlation of the request that began it.
 ///
 /// Somebody else's request may lead to it: the slot that one task frees is given to another one.
-/// A caller from outside keeps what it sent, since the request is its own.
+/// A caller from outside keeps what it sent, since the request is its own; one that sent nothing is
+/// about the request that began the entity.
 pub fn keep_origin(command: &mut Command, source: &Source, origin: Origin) {
     let id = |trace: Option<TraceContext>| trace.map(|trace| trace.trace_id);
     match source {
@@ -64,8 +65,21 @@ pub fn keep_origin(command: &mut Command, source: &Source, origin: Origin) {
                 command.trace = origin.trace;
             }
         }
-        Source::Ask | Source::Inbox(_) => command.trace = command.trace.or(origin.trace),
+        Source::Ask | Source::Inbox(_) => {
+            // Without a request of its own a command is its own request.
+            if command.correlation == command.id {
+                command.correlation = origin.correlation;
+            }
+            command.trace = command.trace.or(origin.trace);
+        }
     }
+}
+
+/// The trace of the request that began an entity, at the span that is nearest to a command.
+pub fn nearest(command: Option<TraceContext>, origin: Option<Origin>) -> Option<TraceContext> {
+    let began = origin.and_then(|origin| origin.trace);
+    let is_within = |trace: &TraceContext| began.is_none_or(|began| began.trace_id == trace.trace_id);
+    command.filter(is_within).or(began)
 }
 
 /// Notes the decision of a traced command, and makes it the cause of what the turn sends out.
@@ -171,5 +185,26 @@ mod tests {
     fn a_caller_from_outside_keeps_its_own_trace() {
         assert_eq!(kept(&Source::Ask, Some(trace(2))), (false, Some(trace(2))));
         assert_eq!(kept(&Source::Inbox(1), None), (false, Some(trace(1))));
+    }
+
+    #[test]
+    fn a_caller_that_names_no_request_is_about_the_entitys_own() {
+        let (own, id) = (CommandId::from_text("own"), CommandId::from_text("id"));
+        for source in [Source::Ask, Source::Inbox(1)] {
+            let (body, cause, caller) = (Body::default(), None, None);
+            let mut command = Command { id, body, cause, correlation: id, trace: None, caller };
+            keep_origin(&mut command, &source, Origin { correlation: own, trace: None });
+            assert_eq!(command.correlation, own, "{source:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_out_is_traced_to_the_request_that_began_it() {
+        let origin = |trace| Some(Origin { correlation: CommandId::from_text("own"), trace });
+        let below = TraceContext { span_id: [9; 8], ..trace(1) };
+        assert_eq!(nearest(Some(below), origin(Some(trace(1)))), Some(below));
+        assert_eq!(nearest(Some(trace(2)), origin(Some(trace(1)))), Some(trace(1)));
+        assert_eq!(nearest(Some(trace(2)), origin(None)), Some(trace(2)));
+        assert_eq!(nearest(None, None), None);
     }
 }

@@ -48,6 +48,9 @@ pub enum Command {
         cause: SmolStr,
         /// Why.
         reason: String,
+        /// How long what runs may take to end by itself, in milliseconds.
+        #[serde(default, skip_serializing_if = "super::is_zero")]
+        grace_ms: u64,
     },
     /// The cause holds no longer.
     Ease {

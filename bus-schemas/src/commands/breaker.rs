@@ -8,6 +8,19 @@ use smol_str::SmolStr;
 use crate::ids::{Key, Timestamp};
 use crate::settings::ApplyConfig;
 
+/// The longest key of a breaker: a campaign's key has room for `drain-` and a revision of twenty digits
+/// beside it.
+pub const DEPENDENCY_BYTES_MAX: usize = 128;
+
+/// The code of a failure of work that was refused a call: it has not been tried.
+pub const BREAKER_OPEN: &str = "breaker-open";
+
+/// The breaker of an agent, which counts how its jobs end; none for a name that is too long for one.
+pub fn of_agent(agent: &Key) -> Option<Key> {
+    let key = format!("agent.{agent}");
+    if key.len() <= DEPENDENCY_BYTES_MAX { Key::parse(&key).ok() } else { None }
+}
+
 /// What a breaker can be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
@@ -89,8 +102,14 @@ pub enum Command {
         /// Which permit.
         permit: u64,
     },
-    /// Timer: nothing came of the work that lanes let through; they may try with more.
+    /// Timer: nothing came of the work that lanes let through; they may try with more, and so may dead
+    /// letters that the dependency caused.
     RenewProbes,
+    /// From a dead letter: it waits, and this dependency caused it. Harmless twice.
+    NoteLetter {
+        /// The letter.
+        entry: Key,
+    },
 }
 crate::wire::wire_command!(Command, "breaker");
 
@@ -242,6 +261,10 @@ pub struct Description {
     pub probing: u32,
     /// When it opens, for how long, and what closes it.
     pub policy: Policy,
+    /// The version of the settings `breakers` that the policy is of; 0 for the defaults, none where it is
+    /// the default or a person's.
+    #[serde(default)]
+    pub version: Option<u64>,
     /// How many events it has seen.
     pub revision: u64,
 }

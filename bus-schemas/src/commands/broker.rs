@@ -61,7 +61,8 @@ pub enum Command {
         #[serde(default)]
         by: String,
     },
-    /// From a person: what was paused goes on, gradually.
+    /// From a person: what was paused goes on, gradually. Said again while that goes on: at this rate
+    /// from now on, or at once where there is none.
     Resume {
         /// Why.
         #[serde(default)]
@@ -102,9 +103,18 @@ pub enum Command {
         /// Whether what runs is taken back.
         #[serde(default)]
         interrupt: bool,
+        /// How long what runs may take to end by itself before that, in milliseconds.
+        #[serde(default, skip_serializing_if = "super::is_zero")]
+        grace_ms: u64,
+    },
+    /// Timer: the grace of a hold is over, and what still runs in its scope is taken back.
+    Recall {
+        /// Who holds.
+        cause: SmolStr,
     },
     /// The cause holds no longer. What waited is released gradually: one job at first, one more for
-    /// each that is done, and back to one when one fails.
+    /// each that is done, and back to one when one fails. Said again while that goes on: at this rate
+    /// from now on, or at once where there is none.
     Ease {
         /// Who held.
         cause: SmolStr,

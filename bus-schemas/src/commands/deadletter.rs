@@ -65,6 +65,9 @@ pub enum Command {
         redrive: Option<CommandId>,
         /// What came of it.
         outcome: Outcome,
+        /// From a task: which one. An entry of another one is not meant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<Key>,
     },
     /// Gives it up: it is kept, and nothing more is done.
     Drop {
@@ -122,7 +125,8 @@ pub struct Entry {
     /// What it depends on and failed by: the key of a breaker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependency: Option<Key>,
-    /// The command's bytes; none where there are none, or more than a command may have.
+    /// The command's bytes, of a failed task its `submit`; none where there are none, or more than a
+    /// command may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Payload>,
 }

@@ -22,7 +22,8 @@ pub enum Command {
         #[serde(default = "default_grace_ms")]
         grace_ms: u64,
     },
-    /// Work goes on, slowly at first.
+    /// Work goes on, slowly at first. Said again of what was lifted: at this rate from now on, or at
+    /// once where there is none.
     Lift {
         /// Why.
         reason: String,
@@ -35,6 +36,12 @@ pub enum Command {
     },
     /// From a lane: it wants to hear of `all`. Harmless twice.
     Watch {
+        /// The lane.
+        lane: Key,
+    },
+    /// From a lane that holds for it, and has heard nothing for long: it is eased where nothing halts it
+    /// any more. Nothing happens here.
+    Confirm {
         /// The lane.
         lane: Key,
     },

@@ -97,6 +97,9 @@ pub enum Command {
         cause: SmolStr,
         /// Why.
         reason: String,
+        /// How long what runs may take to end by itself, in milliseconds.
+        #[serde(default, skip_serializing_if = "super::is_zero")]
+        grace_ms: u64,
     },
     /// The cause holds no longer.
     Ease {
@@ -335,6 +338,9 @@ pub struct Submit {
     /// Set for a child: the artifacts of the steps it comes after.
     #[serde(default)]
     pub inputs: Vec<Artifact>,
+    /// Set by a dead letter whose edited submission this is: it is told how this ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<Key>,
 }
 
 fn default_owner() -> SmolStr {
@@ -366,6 +372,7 @@ impl Submit {
             budget: None,
             parent: None,
             inputs: Vec::new(),
+            dead_letter: None,
         }
     }
 }

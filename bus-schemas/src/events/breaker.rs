@@ -104,6 +104,22 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// A dead letter waits that the dependency caused.
+    LetterNoted {
+        /// The letter.
+        entry: Key,
+        /// When.
+        at: Timestamp,
+    },
+    /// No work waited that could be tried: these dead letters are redriven instead.
+    LettersTried {
+        /// The letters.
+        entries: Vec<Key>,
+        /// The campaign that redrives them.
+        campaign: Key,
+        /// When.
+        at: Timestamp,
+    },
 }
 crate::wire::wire_event!(Event, "breaker", 1);
 

@@ -129,7 +129,8 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// The cause holds no longer; what waited is released gradually.
+    /// The cause holds no longer; what waited is released gradually. Said again of what is released so
+    /// already: at this rate from now on, or at once where there is none.
     Eased {
         /// Who held.
         cause: SmolStr,
@@ -144,6 +145,13 @@ pub enum Event {
         cause: SmolStr,
         /// How many.
         permits: u32,
+    },
+    /// What the cause held is released: it bounds nothing any more.
+    EasingEnded {
+        /// Who held.
+        cause: SmolStr,
+        /// When.
+        at: Timestamp,
     },
 }
 crate::wire::wire_event!(Event, "broker", 1);

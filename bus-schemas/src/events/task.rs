@@ -71,7 +71,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// A worker began.
+    /// A worker began, or began anew after it was restarted.
     JobStarted {
         /// Which attempt.
         attempt: u32,
@@ -110,6 +110,9 @@ pub enum Event {
         attempt: u32,
         /// Why.
         reason: String,
+        /// Whether its lane, or the keeper of the budget, took it back, and holds it.
+        #[serde(default, skip_serializing_if = "is_default")]
+        held: bool,
     },
     /// The next attempt waits.
     BackoffStarted {

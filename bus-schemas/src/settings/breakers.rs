@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Duration, Mistake, Setting, pointer};
+use super::{Duration, Mistake, Setting, Unfit, pointer};
 use crate::commands::breaker;
 use crate::ids::Key;
 
@@ -126,14 +126,16 @@ impl BreakerPolicy {
         }
     }
 
-    fn mistakes(&self, place: &str) -> Vec<Mistake> {
+    fn mistakes(&self, place: &str, unfit: &Unfit) -> Vec<Mistake> {
         let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
         let short = Duration::from_ms(100);
+        let is_min_known = !unfit.has(place, "open_min");
+        let open_max_least = if is_min_known { self.open_min.clamp(short, day) } else { short };
         let bounds = [
             ("window", self.window, Duration::from_secs(1), hour),
             ("slow_call", self.slow_call, Duration::from_ms(1), hour),
             ("open_min", self.open_min, short, day),
-            ("open_max", self.open_max, self.open_min.clamp(short, day), day),
+            ("open_max", self.open_max, open_max_least, day),
             ("probe_timeout", self.probe_timeout, short, hour),
         ];
         let wrong = bounds.into_iter().filter(|(_, found, min, max)| !(min..=max).contains(&found));
@@ -147,7 +149,7 @@ impl BreakerPolicy {
 impl Setting for Breakers {
     const NAME: &'static str = "breakers";
 
-    fn mistakes(&self) -> Vec<Mistake> {
+    fn mistakes(&self, unfit: &Unfit) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         if self.policies.len() > PATTERNS_MAX {
             let reason = format!("has {} entries; at most {PATTERNS_MAX} are taken", self.policies.len());
@@ -160,7 +162,7 @@ impl Setting for Breakers {
                     "is no pattern: the key of a breaker, the beginning of one with `*` behind it, or `*`";
                 mistakes.push(Mistake::new(&place, reason));
             }
-            mistakes.extend(policy.mistakes(&place));
+            mistakes.extend(policy.mistakes(&place, unfit));
         }
         mistakes
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use smol_str::SmolStr;
 
-use super::{Duration, Mistake, Setting, pointer};
+use super::{Duration, Mistake, Setting, Unfit, pointer};
 use crate::commands::broker;
 use crate::ids::Key;
 
@@ -174,7 +174,7 @@ fn merge(target: &mut Value, patch: &Value) {
 impl Setting for Lanes {
     const NAME: &'static str = "lanes";
 
-    fn mistakes(&self) -> Vec<Mistake> {
+    fn mistakes(&self, _: &Unfit) -> Vec<Mistake> {
         let mut mistakes: Vec<Mistake> =
             self.places().flat_map(|(place, lane)| lane.mistakes(&place)).collect();
         if self.lanes.len() > LANES_MAX {

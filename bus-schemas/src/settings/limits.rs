@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, Mistake, Setting};
+use super::{Duration, Mistake, Setting, Unfit};
 
 /// The longest log filter in bytes.
 const FILTER_BYTES_MAX: usize = 1_024;
@@ -74,7 +74,7 @@ fn wrong_filter(filter: &str) -> Option<String> {
 impl Setting for Limits {
     const NAME: &'static str = "limits";
 
-    fn mistakes(&self) -> Vec<Mistake> {
+    fn mistakes(&self, _: &Unfit) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         if let Some(reason) = self.log_filter.as_deref().and_then(wrong_filter) {
             mistakes.push(Mistake::new("/log_filter", reason));

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Duration, Mistake, Setting, pointer};
+use super::{Duration, Mistake, Setting, Unfit, pointer};
 
 /// Skills with a policy of their own.
 const SKILLS_MAX: usize = 256;
@@ -102,14 +102,16 @@ impl RetryPolicy {
         Duration::from_ms(pause.min(cap))
     }
 
-    fn mistakes(&self, place: &str) -> Vec<Mistake> {
+    fn mistakes(&self, place: &str, unfit: &Unfit) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         let mut told =
             |field: &str, reason: String| mistakes.push(Mistake::new(pointer(place, field), reason));
         if self.cap > CAP_MAX {
             told("cap", format!("is {}, and must be at most {CAP_MAX}", self.cap));
         }
-        if self.base == Duration::default() || self.base > self.cap {
+        if self.base == Duration::default() {
+            told("base", "is 0s, and must be at least 1ms".to_owned());
+        } else if self.base > self.cap && !unfit.has(place, "cap") {
             told("base", format!("is {}, and must be 1ms to the cap, {}", self.base, self.cap));
         }
         if !(Duration::from_secs(1)..=CAP_MAX).contains(&self.progress) {
@@ -127,8 +129,8 @@ impl RetryPolicy {
 impl Setting for Retry {
     const NAME: &'static str = "retry";
 
-    fn mistakes(&self) -> Vec<Mistake> {
-        let mut mistakes = self.default.mistakes("/default");
+    fn mistakes(&self, unfit: &Unfit) -> Vec<Mistake> {
+        let mut mistakes = self.default.mistakes("/default", unfit);
         if self.skills.len() > SKILLS_MAX {
             let count = self.skills.len();
             mistakes.push(Mistake::new(
@@ -141,7 +143,7 @@ impl Setting for Retry {
             if skill.is_empty() {
                 mistakes.push(Mistake::new(&place, "names no skill"));
             }
-            mistakes.extend(policy.mistakes(&place));
+            mistakes.extend(policy.mistakes(&place, unfit));
         }
         mistakes
     }

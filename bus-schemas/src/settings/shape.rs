@@ -40,6 +40,53 @@ fn walk(schema: &Value, value: &Value, place: &str, found: &mut Vec<Mistake>) {
     }
 }
 
+/// The document with what does not fit replaced by the default of its place, or by something of its
+/// type: so that the rest of it can be read, and looked at as well.
+pub(super) fn mended(schema: &Value, value: &Value) -> Value {
+    match value {
+        Value::Object(fields) if wrong_type(schema, value).is_none() && !has_choices(schema) => {
+            mended_object(schema, fields)
+        }
+        Value::Array(items) if wrong_type(schema, value).is_none() => {
+            items.iter().map(|item| mended(&schema["items"], item)).collect()
+        }
+        value if mistakes(schema, value).is_empty() => value.clone(),
+        _ => stopgap(schema),
+    }
+}
+
+fn mended_object(schema: &Value, fields: &Map<String, Value>) -> Value {
+    let known = |name: &str| schema["properties"].get(name);
+    let more = schema.get("additionalProperties").filter(|more| more.is_object());
+    // What nobody knows is left out.
+    let field = |(name, value): (&String, &Value)| Some((name.clone(), mended(known(name).or(more)?, value)));
+    let mut mended: Map<String, Value> = fields.iter().filter_map(field).collect();
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        mended.entry(name).or_insert_with(|| known(name).map(stopgap).unwrap_or_default());
+    }
+    mended.into()
+}
+
+/// Something that fits: the default where the schema names one.
+fn stopgap(schema: &Value) -> Value {
+    if let Some(default) = schema.get("default") {
+        return default.clone();
+    }
+    match schema["type"].as_str() {
+        Some("object") => mended_object(schema, &Map::new()),
+        Some("array") => Value::Array(Vec::new()),
+        Some("string") if schema["format"] == FORMAT => Duration::default().to_string().into(),
+        Some("string") => String::new().into(),
+        Some("integer" | "number") => schema.get("minimum").cloned().unwrap_or_else(|| 0.into()),
+        Some("boolean") => false.into(),
+        _ => Value::Null,
+    }
+}
+
+fn has_choices(schema: &Value) -> bool {
+    schema.get("anyOf").or_else(|| schema.get("oneOf")).is_some()
+}
+
 /// Words are told as a list; of a value that may be null, what is wrong with it as no null.
 fn one_of(choices: &[Value], value: &Value, place: &str, found: &mut Vec<Mistake>) {
     let words: Vec<&str> = choices.iter().filter_map(|choice| choice["const"].as_str()).collect();

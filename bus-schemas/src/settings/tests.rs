@@ -99,6 +99,79 @@ fn what_types_can_not_say_is_told_with_its_place() {
     assert_eq!(places("limits", json!({"budget": {"wall_clock": "1ms"}})), ["/budget/wall_clock"]);
 }
 
+/// Goal: one reading is enough also where mistakes are of different sorts. Method: documents in which
+/// something is no such thing at all, beside what only rules know; nothing is told of what stands in for
+/// it, and no rule about two fields is looked at when one of them is not there.
+#[test]
+fn rules_are_looked_at_where_the_shape_is_good() {
+    let lanes = json!({
+        "default": {"ageing": "10ms", "concurrent": 0, "colour": 1},
+        "lanes": {
+            "a b": {"per_day": "many"},
+            "night": {
+                "weights": {"ada": "x", "ben": 0},
+                "maintenance": [{"cron": 1, "duration": "8d"}, {"duration": "soon"}, 7, {"cron": "0 3 * * *", "duration": "9d"}],
+            },
+        },
+    });
+    let mut told = places("lanes", lanes);
+    told.sort_unstable();
+    let expected = [
+        "/default/ageing",
+        "/default/colour",
+        "/default/concurrent",
+        "/lanes/a b",
+        "/lanes/a b/per_day",
+        "/lanes/night/maintenance/0/cron",
+        "/lanes/night/maintenance/0/duration",
+        "/lanes/night/maintenance/1/cron",
+        "/lanes/night/maintenance/1/duration",
+        "/lanes/night/maintenance/2",
+        "/lanes/night/maintenance/3/duration",
+        "/lanes/night/weights/ada",
+        "/lanes/night/weights/ben",
+    ];
+    assert_eq!(told, expected);
+    let limits =
+        json!({"inbox_queue": 1, "log_filter": "loud", "budget": {"wall_clock": "1ms", "tokens": 0}});
+    assert_eq!(places("limits", limits).len(), 4);
+    let retry = json!({"default": {"base": "10m", "cap": 3}, "skills": {"x": {"base": "0s", "cap": 3}}});
+    assert_eq!(places("retry", retry), ["/default/cap", "/skills/x/cap", "/skills/x/base"]);
+    let breakers = json!({"policies": {"m": {"open_min": 3, "open_max": "1s", "window": "1ms"}}});
+    assert_eq!(places("breakers", breakers), ["/policies/m/open_min", "/policies/m/window"]);
+}
+
+/// Goal: rules that only the caller knows are asked at once with all others. Method: the crons of a
+/// document with a mistake of its shape, one of them in a place that is no text.
+#[test]
+fn rules_of_the_caller_are_asked_with_what_can_be_read() {
+    let windows = json!([{"cron": 1, "duration": "1h"}, {"cron": "never", "duration": "soon"}]);
+    let lanes = json!({"default": {"maintenance": windows, "concurrent": 0}});
+    let crons = |lanes: &Lanes| lanes.crons().map(|(place, _)| Mistake::new(place, "never begins")).collect();
+    let told = read_with::<Lanes>(&lanes, crons).expect_err("mistakes");
+    let told: Vec<_> =
+        told.iter().map(|mistake| (mistake.pointer.as_str(), mistake.reason.as_str())).collect();
+    let cron = ("/default/maintenance/1/cron", "never begins");
+    assert!(told.len() == 4 && told.contains(&cron), "{told:?}");
+}
+
+/// Goal: what a document leaves out is no change. Method: documents that mean the same, and that do not.
+#[test]
+fn a_document_means_what_it_leaves_out_as_well() {
+    let means_the_same = |name: &str, before: Value, after: Value| {
+        differences(&filled(name, &before), &filled(name, &after)).is_empty()
+    };
+    for name in names() {
+        assert!(means_the_same(name, json!({}), default_value(name).expect("known")), "{name}");
+    }
+    assert!(means_the_same("limits", json!({"inbox_queue": 8192, "log_filter": null}), json!({})));
+    assert!(means_the_same("retry", json!({"default": {"base": "60s"}}), json!({"default": {"base": "1m"}})));
+    assert!(!means_the_same("retry", json!({"skills": {"x": {}}}), json!({})));
+    let found = differences(&filled("limits", &json!({"log_filter": "info"})), &filled("limits", &json!({})));
+    assert_eq!(found[0].after, None, "what is not set is told as nothing: {found:?}");
+    assert_eq!(filled("limits", &json!({"colour": 1})), json!({"colour": 1}), "of another version");
+}
+
 #[test]
 fn a_document_that_is_too_large_is_not_looked_at() {
     let long = "x".repeat(VALUE_BYTES_MAX);
@@ -215,6 +288,8 @@ proptest! {
         // serde knows no bounds of numbers but those of their type.
         let bounded = shape.iter().filter(|mistake| mistake.pointer != "/default/attempts" || attempts < 0);
         prop_assert_eq!(bounded.count() == 0, serde_json::from_value::<Retry>(value.clone()).is_ok(), "{}", value);
+        let mended = shape::mended(&schema_of::<Retry>(), &value);
+        prop_assert!(serde_json::from_value::<Retry>(mended).is_ok(), "what fits can always be read: {}", value);
     }
 }
 

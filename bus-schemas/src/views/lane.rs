@@ -1,5 +1,7 @@
 //! A lane as readers see it: what a broker answers to `describe` and `explain`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -24,12 +26,19 @@ pub struct Lane {
     /// told yet.
     #[serde(default)]
     pub version: Option<u64>,
+    /// Which version of which settings it runs, by name: `lanes` since it was told, `limits` and `retry`;
+    /// 0 for the defaults.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<SmolStr, u64>,
     /// Jobs begun in this minute.
     pub begun_in_minute: u32,
     /// Jobs begun on this day, in UTC.
     pub begun_in_day: u32,
     /// What limits it right now.
     pub blocks: Vec<Block>,
+    /// How many holds there are of single task trees, such as a halt or a budget that is used up.
+    #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+    pub trees_held: u64,
     /// Who serves it.
     pub agents: Vec<LaneAgent>,
 }

@@ -33,7 +33,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::choose::Finished;
-pub use self::files::{Archive, copy, lock};
+pub use self::cut::Kept;
+pub use self::files::{Archive, copy, expect_none, foreign, lock, make, remove_copy};
 pub use self::merged::events;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
@@ -75,23 +76,40 @@ pub struct Archived {
     pub records: u64,
     /// Commit records that were cut off the logs.
     pub records_removed: u64,
+    /// Logs with records of that age that stay, and why; none without `--logs`.
+    pub kept: Vec<Kept>,
+    /// Whether logs were looked at.
+    #[serde(skip)]
+    logs: bool,
 }
 
 impl Show for Archived {
     fn text(&self) -> String {
-        let Self { trees, tasks, events, removed, left, file, records, records_removed } = self;
+        let Self { trees, tasks, events, removed, left, file, .. } = self;
         let left = if *left == 0 { String::new() } else { format!("; {left} tasks stay") };
-        let logs = match (records, records_removed) {
-            (0, 0) => String::new(),
-            _ => format!("\n{records} commit records written, {records_removed} cut off the logs"),
-        };
-        match file {
+        let moved = match file {
             Some(file) => format!(
-                "{trees} task trees ({tasks} tasks): {events} events written to `{}`, {removed} taken out of the stream{left}{logs}",
+                "{trees} task trees ({tasks} tasks): {events} events written to `{}`, {removed} taken out of the stream{left}",
                 file.display()
             ),
-            None => format!("nothing to write, {removed} events taken out of the stream{left}{logs}"),
+            None => format!("nothing to write, {removed} events taken out of the stream{left}"),
+        };
+        moved + &self.logs_text()
+    }
+}
+
+impl Archived {
+    fn logs_text(&self) -> String {
+        let Self { records, records_removed, kept, logs, .. } = self;
+        if !logs {
+            return String::new();
         }
+        let cut = match (records, records_removed, kept.is_empty()) {
+            (0, 0, true) => "\nno log has records of that age to cut".to_owned(),
+            (0, 0, false) => "\nno log was cut".to_owned(),
+            _ => format!("\n{records} commit records written, {records_removed} cut off the logs"),
+        };
+        kept.iter().fold(cut, |text, kept| text + "\n" + &kept.text())
     }
 }
 
@@ -114,7 +132,7 @@ impl Location {
         match &self.archive {
             Some(named) if !named.is_dir() => {
                 Err(Failure::new("archive-damaged", format!("`{}` is no directory", named.display()))
-                    .next("name the directory that was given to `orrery archive --dir`")
+                    .next("name the directory that was given as `--dir` to `orrery archive`")
                     .exit(exit::NOT_FOUND))
             }
             Some(named) => Archive::open(named),
@@ -141,6 +159,14 @@ pub fn directory(config: &Config) -> PathBuf {
     config.data_dir.join("archive")
 }
 
+/// Refuses an archive of another installation.
+pub async fn expect_own(bus: &Bus, archive: &Archive) -> Result<(), Failure> {
+    match archive.is_empty() {
+        true => Ok(()),
+        false => archive.expect_of(bus.installation_id().await?.as_deref()),
+    }
+}
+
 /// The present, for people.
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -155,12 +181,18 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     let _lock = lock(&directory)?;
     let mut archive = Archive::open(&directory)?;
     archive.check()?;
-    let kept = archive.last_revisions()?;
+    let installation = session.bus.make_installation_id().await?;
+    archive.expect_of(Some(&installation))?;
+    archive.claim(installation);
     let older = u64::try_from(arguments.older_than.as_millis()).unwrap_or(u64::MAX);
     let before = Timestamp(now().0.saturating_sub(older));
     let bus = &session.bus;
-    let (trees, finished) = choose::finished(bus, before, &kept).await?;
-    let mut archived = Archived { trees, tasks: finished.len() as u64, ..Archived::default() };
+    if arguments.logs {
+        cut::expect_own(bus, &archive).await?;
+    }
+    let (trees, finished) = choose::finished(bus, before, &archive).await?;
+    let (tasks, logs) = (finished.len() as u64, arguments.logs);
+    let mut archived = Archived { trees, tasks, logs, ..Archived::default() };
     let snapshots = snapshots(bus, &finished, &mut archived, output).await?;
     let finished: BTreeMap<_, _> =
         finished.into_iter().filter(|(entity, _)| snapshots.contains_key(entity)).collect();

@@ -120,8 +120,10 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     Ok(())
 }
 
-/// Refuses an archive without the records that were cut off the logs: nothing could be verified.
+/// Refuses an archive of another installation, and one without the records that were cut off the logs:
+/// nothing could be verified.
 async fn expect_whole(bus: &Bus, archive: &Archive) -> Result<(), Failure> {
+    archive::expect_own(bus, archive).await?;
     for partition in bus.topology().all_partitions() {
         log::covered(archive, partition, &bus.state_of(&bus.topology().log(partition)).await?)?;
     }

@@ -11,14 +11,12 @@ use crate::commands::task::one_line;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show, table};
 use crate::session::Session;
+use crate::who::Who;
 
 /// Breakers that are asked at once.
 const ASKED_AT_ONCE: usize = 16;
 /// Characters of a reason that a row shows.
 const REASON_CHARS_MAX: usize = 80;
-
-/// Who tells, as the events say it.
-const BY: &str = "cli";
 
 /// What to do; without a verb they are listed.
 #[derive(Debug, clap::Args)]
@@ -38,11 +36,13 @@ enum Verb {
     },
     /// Open one until it is reset: nothing is called, and work that needs it waits
     Trip {
-        /// The dependency, such as `model.openai`
+        /// The dependency, such as `model.openai`, or `agent.NAME`
         dependency: String,
-        /// Why
+        /// Why; whoever is woken by it will ask. Another reason replaces the one before
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        who: Who,
     },
     /// Close one: everything may be called again
     Reset {
@@ -51,6 +51,8 @@ enum Verb {
         /// Why
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        who: Who,
     },
 }
 
@@ -80,11 +82,17 @@ pub struct Told {
     pub revision: u64,
     /// How it stands.
     pub phase: Phase,
+    /// Whether anything was heard of it before: a misspelled name stops nothing.
+    pub known: bool,
 }
 
 impl Show for Told {
     fn text(&self) -> String {
-        format!("breaker {} is {} at revision {}", self.dependency, self.phase, self.revision)
+        let mut text = format!("breaker {} is {} at revision {}", self.dependency, self.phase, self.revision);
+        if !self.known {
+            text.push_str("; nothing was heard of it so far: is the name right?");
+        }
+        text
     }
 }
 
@@ -142,13 +150,17 @@ impl Show for Breaker {
             policy.failure_percent, policy.calls_min, policy.consecutive_failures
         );
         line("policy", opens);
+        if let Some(version) = now.version {
+            let rules = if version == 0 { "the defaults".to_owned() } else { format!("version {version}") };
+            line("rules", format!("{rules} of the settings `breakers`"));
+        }
         lines.join("\n")
     }
 }
 
 /// Does it.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let (dependency, command) = match arguments.verb.unwrap_or(Verb::List) {
+    let (key, command, known) = match arguments.verb.unwrap_or(Verb::List) {
         Verb::List => {
             output.show(&all(session).await?);
             return Ok(());
@@ -162,20 +174,24 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
             output.show(&breaker);
             return Ok(());
         }
-        Verb::Trip { dependency, reason } => (dependency, Command::Trip { reason, by: BY.to_owned() }),
-        Verb::Reset { dependency, reason } => {
+        Verb::Trip { dependency, reason, who } => {
+            let key = Key::parse(&dependency)?;
+            // It may be tripped before it is called the first time.
+            let known = one(session, key.clone()).await?.now.revision > 0;
+            (key, Command::Trip { reason, by: who.name() }, known)
+        }
+        Verb::Reset { dependency, reason, who } => {
             let key = Key::parse(&dependency)?;
             // A misspelled name must not be answered as if something had been closed.
             if one(session, key.clone()).await?.now.revision == 0 {
                 return Err(not_found(&key));
             }
-            (dependency, Command::Reset { reason, by: BY.to_owned() })
+            (key, Command::Reset { reason, by: who.name() }, true)
         }
     };
-    let key = Key::parse(&dependency)?;
     let (revision, _) = session.ask(&key, &command).await?;
-    let phase = one(session, key).await?.now.phase;
-    output.show(&Told { dependency, revision: revision.0, phase });
+    let phase = one(session, key.clone()).await?.now.phase;
+    output.show(&Told { dependency: key.to_string(), revision: revision.0, phase, known });
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use crate::failure::{Failure, exit};
 use crate::gateway::read;
 use crate::output::{Output, Show, table};
 use crate::session::Session;
+use crate::who::by;
 
 /// Characters of a reason that a row shows.
 const REASON_CHARS_MAX: usize = 60;
@@ -218,11 +219,6 @@ impl Arguments {
     pub fn reads(&self) -> bool {
         matches!(self.verb, None | Some(Verb::List { .. }))
     }
-}
-
-/// Who does it.
-fn by() -> String {
-    std::env::var("USER").unwrap_or_else(|_| "cli".to_owned())
 }
 
 /// Does it.

@@ -18,6 +18,7 @@ use crate::failure::{Failure, exit};
 use crate::gateway::{query, read, until_shown, view};
 use crate::output::{Output, Show};
 use crate::session::Session;
+use crate::who::by;
 
 pub use campaigns::{Campaign, Campaigns};
 use filter::Filter;
@@ -177,11 +178,6 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     }
 }
 
-/// Who tells, as the events say it.
-fn by() -> String {
-    "cli".to_owned()
-}
-
 async fn list(session: &Session, arguments: List, output: Output) -> Result<(), Failure> {
     let List { filter, state, limit, cursor } = arguments;
     let limit = limit.unwrap_or(ROWS).to_string();
@@ -192,13 +188,19 @@ async fn list(session: &Session, arguments: List, output: Output) -> Result<(), 
     output.show(&page);
     // A misspelled class must not look like good news.
     if page.dead_letters.is_empty() && filtered && first {
-        let newest = self::page(session, &[("limit", Some(NEWEST.to_string()))]).await?.dead_letters;
-        let known: BTreeSet<String> =
-            newest.iter().map(|letter| format!("{} {}", letter.state, letter.class)).collect();
-        if !known.is_empty() {
-            let known = known.into_iter().collect::<Vec<_>>().join(", ");
-            output.say(&format!("nothing matches; among the newest {} there are: {known}", newest.len()));
-        }
+        say_what_there_is(session, output).await?;
+    }
+    Ok(())
+}
+
+/// What a filter could have meant that means nothing.
+async fn say_what_there_is(session: &Session, output: Output) -> Result<(), Failure> {
+    let newest = page(session, &[("limit", Some(NEWEST.to_string()))]).await?.dead_letters;
+    let known: BTreeSet<String> =
+        newest.iter().map(|letter| format!("{} {}", letter.state, letter.class)).collect();
+    if !known.is_empty() {
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        output.say(&format!("nothing matches; among the newest {} there are: {known}", newest.len()));
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::failure::{Failure, exit};
 use crate::gateway::{LOOK, VISIBLE_PATIENCE};
 use crate::output::{Output, Show, table};
 use crate::session::Session;
+use crate::who::Who;
 
 /// Characters of a reason that a row shows.
 const REASON_CHARS_MAX: usize = 80;
@@ -28,6 +29,8 @@ pub struct Arguments {
     /// How long running work has to end by itself before it is killed, at most 60s
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     grace: settings::Duration,
+    #[command(flatten)]
+    who: Who,
 }
 
 /// Nothing to choose.
@@ -41,12 +44,15 @@ pub struct Resume {
     scope: String,
     /// Jobs that may begin in the first minute, in each lane: twice as many in each minute after it, and
     /// so many again after a failure; for `all` and lanes. Without it, one job at first, and one more
-    /// for each that is done
+    /// for each that is done. Said again while work comes back so: this rate from now on, or, without
+    /// one, everything at once
     #[arg(long, value_name = "N/min", value_parser = rate)]
     rate: Option<u32>,
     /// Why
     #[arg(long, default_value = "resumed")]
     reason: String,
+    #[command(flatten)]
+    who: Who,
 }
 
 /// Everything that stands still.
@@ -84,6 +90,8 @@ pub struct Told {
     pub known: bool,
     /// Jobs that may begin in the first minute; none where no rate was given.
     pub per_minute: Option<u32>,
+    /// Whether it was lifted before: what still came back gradually goes on at once, or at this rate.
+    pub again: bool,
 }
 
 impl Show for Halts {
@@ -106,9 +114,10 @@ impl Show for Halts {
 
 impl Show for Told {
     fn text(&self) -> String {
-        let Self { scope, halted, known, per_minute, .. } = self;
+        let Self { scope, halted, known, per_minute, again, .. } = self;
         let mut text = match (halted, per_minute) {
             (true, _) => format!("{scope} is halted"),
+            (false, None) if *again => format!("{scope} goes on, all at once"),
             (false, None) => format!("{scope} goes on, one job at first"),
             (false, Some(rate)) => format!("{scope} goes on, with {rate} jobs in the first minute"),
         };
@@ -128,11 +137,6 @@ pub(super) fn rate(text: &str) -> Result<u32, String> {
     }
 }
 
-/// Who tells.
-pub(super) fn by() -> String {
-    std::env::var("USER").unwrap_or_else(|_| "cli".to_owned())
-}
-
 fn scope_of(text: &str) -> Result<Scope, Failure> {
     Key::parse(text).ok().and_then(|key| Scope::parse(&key)).ok_or_else(|| {
         Failure::new("unknown-scope", format!("`{text}` is nothing that can be halted"))
@@ -143,16 +147,16 @@ fn scope_of(text: &str) -> Result<Scope, Failure> {
 
 /// Stops.
 pub async fn halt(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let Arguments { scope, reason, grace } = arguments;
-    let command = Command::Halt { reason, by: by(), grace_ms: grace.as_ms() };
+    let Arguments { scope, reason, grace, who } = arguments;
+    let command = Command::Halt { reason, by: who.name(), grace_ms: grace.as_ms() };
     output.show(&tell(session, &scope_of(&scope)?, &scope, &command, None).await?);
     Ok(())
 }
 
 /// Goes on.
 pub async fn resume(session: &Session, arguments: Resume, output: Output) -> Result<(), Failure> {
-    let Resume { scope, rate, reason } = arguments;
-    let command = Command::Lift { reason, by: by(), per_minute: rate };
+    let Resume { scope, rate, reason, who } = arguments;
+    let command = Command::Lift { reason, by: who.name(), per_minute: rate };
     output.show(&tell(session, &scope_of(&scope)?, &scope, &command, rate).await?);
     Ok(())
 }
@@ -179,9 +183,12 @@ async fn tell(
     let halted = matches!(command, Command::Halt { .. });
     // Looked up beforehand: the halt itself makes a lane known.
     let known = is_known(session, scope).await?;
+    let stands =
+        session.bus.halts().await.map_or(true, |(halts, _)| halts.read(|halts| halts.of(scope).is_some()));
+    let again = !halted && !stands;
     let (revision, _) = session.ask(&Key::parse(named)?, command).await?;
     until_shown(session, scope, halted).await;
-    Ok(Told { scope: named.to_owned(), halted, revision: revision.0, known, per_minute })
+    Ok(Told { scope: named.to_owned(), halted, revision: revision.0, known, per_minute, again })
 }
 
 /// Waits until the events tell it: `halts` reads them.

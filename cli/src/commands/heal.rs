@@ -17,9 +17,8 @@ use crate::commands::up::interrupted;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 use crate::session::Session;
+use crate::who::Who;
 
-/// Who tells, as the events say it.
-const BY: &str = "cli";
 /// What helps against an event that this program can not read.
 const NEWER: &str = "use the version that wrote it; `orrery verify --all` tells whether it is damaged";
 
@@ -41,6 +40,8 @@ enum Verb {
         /// Why
         #[arg(long, default_value = "")]
         reason: String,
+        #[command(flatten)]
+        who: Who,
     },
 }
 
@@ -155,10 +156,10 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
                     .exit(exit::INTERRUPTED)),
             }
         }
-        Verb::Release { entity, reason } => {
+        Verb::Release { entity, reason, who } => {
             let entity = address::known(&entity)?;
             let key = Key::parse(QUARANTINE).expect("a constant");
-            let command = Command::Release { entity: entity.clone(), reason, by: BY.to_owned() };
+            let command = Command::Release { entity: entity.clone(), reason, by: who.name() };
             let (revision, _) = session.ask(&key, &command).await?;
             output.show(&Released { entity: entity.to_string(), revision: revision.0 });
             Ok(())

@@ -7,20 +7,21 @@ use std::collections::BTreeSet;
 use bus_schemas::commands::broker::{Command, Limits};
 use bus_schemas::commands::config;
 use bus_schemas::settings::{self, Setting};
-use bus_schemas::views::lane::{Block, Lane, LaneAgent};
+use bus_schemas::views::lane::{Block, Lane, LaneAgent, Limit};
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Key, Timestamp};
 use futures::{StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::commands::halt::{by, rate};
+use crate::commands::halt::rate;
 use crate::commands::task::one_line;
 use crate::failure::{Failure, exit};
 use crate::gateway::read;
 use crate::output::{Output, Show, table};
 use crate::progress::now;
 use crate::session::Session;
+use crate::who::Who;
 
 pub use set::Told as Set;
 
@@ -54,17 +55,23 @@ enum Verb {
         /// Why
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        who: Who,
     },
     /// Let what was paused go on
     Resume {
         /// The lane
         lane: String,
-        /// Jobs that may begin in the first minute: twice as many in each minute after it
+        /// Jobs that may begin in the first minute: twice as many in each minute after it. Without it,
+        /// one job at first, and one more for each that is done. Said again while work comes back so:
+        /// this rate from now on, or, without one, everything at once
         #[arg(long, value_name = "N/min", value_parser = rate)]
         rate: Option<u32>,
         /// Why
         #[arg(long, default_value = "resumed")]
         reason: String,
+        #[command(flatten)]
+        who: Who,
     },
 }
 
@@ -89,11 +96,20 @@ pub struct Told {
     pub revision: u64,
     /// Whether it is paused now.
     pub paused: bool,
+    /// Jobs that may begin in the first minute; none where no rate was given.
+    pub per_minute: Option<u32>,
+    /// Whether it was resumed before: what still came back gradually goes on at once, or at this rate.
+    pub again: bool,
 }
 
 impl Show for Told {
     fn text(&self) -> String {
-        let state = if self.paused { "is paused: what runs goes on" } else { "goes on, one job at first" };
+        let state = match (self.paused, self.per_minute) {
+            (true, _) => "is paused: what runs goes on".to_owned(),
+            (false, Some(rate)) => format!("goes on, with {rate} jobs in the first minute"),
+            (false, None) if self.again => "goes on, all at once".to_owned(),
+            (false, None) => "goes on, one job at first".to_owned(),
+        };
         format!("lane {} {state}", self.lane)
     }
 }
@@ -148,11 +164,19 @@ impl Show for Shown {
                 Some(version) => format!("version {version} of the settings `lanes`"),
             },
         );
+        for (name, version) in lane.settings.iter().filter(|(name, _)| *name != settings::Lanes::NAME) {
+            let version =
+                if *version == 0 { "the defaults".to_owned() } else { format!("version {version}") };
+            line("settings", format!("{version} of `{name}`"));
+        }
         for LaneAgent { agent, capacity, running, free } in &lane.agents {
             line("agent", format!("{agent}: {running} of {capacity} run, {free} free"));
         }
         for block in &lane.blocks {
             line("limited", limit(block));
+        }
+        if lane.trees_held > 0 {
+            line("held", format!("{} single tasks with what is below them", lane.trees_held));
         }
         lines.join("\n")
     }
@@ -199,16 +223,19 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
             output.show(&Shown(one(session, key).await?));
         }
         Verb::Set(arguments) => output.show(&set::run(session, arguments).await?),
-        Verb::Pause { lane, reason } => {
+        Verb::Pause { lane, reason, who } => {
             let key = known(session, &lane).await?;
-            let (revision, _) = session.ask(&key, &Command::Pause { reason, by: by() }).await?;
-            output.show(&Told { lane, revision: revision.0, paused: true });
+            let (revision, _) = session.ask(&key, &Command::Pause { reason, by: who.name() }).await?;
+            output.show(&Told { lane, revision: revision.0, paused: true, per_minute: None, again: false });
         }
-        Verb::Resume { lane, rate, reason } => {
+        Verb::Resume { lane, rate, reason, who } => {
             let key = known(session, &lane).await?;
-            let command = Command::Resume { reason, by: by(), per_minute: rate };
+            let is_pause =
+                |block: &Block| block.what == Limit::Held && block.cause.as_deref() == Some("pause");
+            let again = !one(session, key.clone()).await?.blocks.iter().any(is_pause);
+            let command = Command::Resume { reason, by: who.name(), per_minute: rate };
             let (revision, _) = session.ask(&key, &command).await?;
-            output.show(&Told { lane, revision: revision.0, paused: false });
+            output.show(&Told { lane, revision: revision.0, paused: false, per_minute: rate, again });
         }
     }
     Ok(())

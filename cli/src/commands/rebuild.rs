@@ -1,7 +1,11 @@
 //! `orrery rebuild`: writes derived data again, from the log.
 //!
-//! Nothing is lost by it, and it may be interrupted: it can be repeated, and a host that starts on a
-//! half-written event stream goes on from its marks.
+//! Nothing is lost by it, and it may be interrupted: it can be repeated. A host that starts on a
+//! half-written event stream goes on from its marks, unless the log was cut: a mark before the cut asks
+//! for records that are in the archive alone, and the partition stops until this was run to its end.
+//!
+//! Archived events are in the stream again afterwards. Their files are dropped then, so a damaged one
+//! is mended by this: events are read from the logs, and of the archive its commit records alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::archive::{Archive, Location};
+use super::archive::{self, Archive, Location};
 use super::verify::{audit, whole};
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
@@ -70,13 +74,17 @@ impl Show for Rebuilt {
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
     no_gateway(session)?;
     let (mut written, mut read) = (None, None);
-    if let What::Events(archive) = arguments.what {
+    if let What::Events(location) = arguments.what {
         no_host(session).await?;
-        let archive = archive.open(&session.config)?;
+        let directory = location.open(&session.config)?.directory().to_owned();
+        let _lock = archive::lock(&directory)?;
+        let mut archive = Archive::open(&directory)?;
+        archive::expect_own(&session.bus, &archive).await?;
         let (records, events) = rebuild_events(session, &archive, output).await?;
         (written, read) = (Some(events), Some(records));
         output.say("verifying what was written");
-        whole(&audit(session, None, &archive, output).await?)?;
+        whole(&audit(session, None, &archive.without_events(), output).await?)?;
+        archive.drop_events()?;
     }
     let applied = rebuild_views(session).await?;
     output.show(&Rebuilt { records: read, events: written, applied });

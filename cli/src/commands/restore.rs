@@ -74,6 +74,8 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
     let manifest = Manifest::read(&arguments.directory)?;
     check_files(&manifest, &arguments.directory, output)?;
     let config = configured(config, &manifest)?;
+    // Records that a log was cut behind may be in those files alone, so they are never written over.
+    archive::expect_none(&archive::directory(&config))?;
     let session = open(&config).await?;
     let restored = restore(&session, &manifest, &arguments.directory, output).await;
     session.close().await;
@@ -126,6 +128,10 @@ pub async fn restore(
 ) -> Result<Restored, Failure> {
     let bus = &session.bus;
     server::check(bus, &session.config.nats).await?;
+    let archives = archive::directory(&session.config);
+    archive::make(&archives)?;
+    let _lock = archive::lock(&archives)?;
+    archive::expect_none(&archives)?;
     make_room(bus, manifest).await?;
     let restored = session.unless_interrupted(fill(session, manifest, directory, output)).await;
     if restored.is_err() {
@@ -135,6 +141,7 @@ pub async fn restore(
             // What failed is the news; a stream that stays is named by the next try.
             let _ = bus.delete_stream(stream.name()).await;
         }
+        archive::remove_copy(&directory.join(ARCHIVE), &archives);
     }
     restored
 }

@@ -24,6 +24,7 @@ use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 use crate::progress::{Progress, reasoned, word};
 use crate::session::{PATIENCE, Session};
+use crate::who::by;
 
 /// The goal and what it is about.
 #[derive(Debug, clap::Args)]
@@ -179,7 +180,7 @@ async fn done(bus: &Bus, config: &Config, goal: &Goal, output: Output) -> Result
 }
 
 async fn cancel(bus: &Bus, task: &EntityAddress) -> Result<(), Failure> {
-    let command = Command::Cancel { reason: "interrupted".to_owned(), by: "cli".to_owned() };
+    let command = Command::Cancel { reason: "interrupted".to_owned(), by: by() };
     let ask = Ask::new(task.clone(), Body::json(&command)).caller("cli");
     match bus.ask(&ask, PATIENCE).await? {
         Reply::Accepted { .. } => Ok(()),

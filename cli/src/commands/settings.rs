@@ -1,5 +1,7 @@
 //! `orrery config get|set|activate|rollback|history|diff`: settings that change while the system runs.
 
+mod running;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
@@ -14,8 +16,11 @@ use serde_json::Value;
 use crate::commands::task::one_line;
 use crate::failure::{Failure, exit};
 use crate::gateway::read;
-use crate::output::{Output, Show, table};
+use crate::output::{Output, Show};
 use crate::session::Session;
+use crate::who::Who;
+
+use running::Running;
 
 /// What to do with settings that change while the system runs.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -45,6 +50,8 @@ pub enum Verb {
         /// Let it hold at once
         #[arg(long)]
         activate: bool,
+        #[command(flatten)]
+        who: Who,
     },
     /// Let a version hold instead of the one that does
     Activate {
@@ -56,6 +63,8 @@ pub enum Verb {
         /// Why
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        who: Who,
     },
     /// Let the version hold again that held before
     Rollback {
@@ -64,6 +73,8 @@ pub enum Verb {
         /// Why
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        who: Who,
     },
     /// Print who changed what, when and why
     History {
@@ -136,11 +147,11 @@ pub struct Explained {
     pub differences: Option<Vec<Difference>>,
 }
 
-/// Every name with what holds, and which host runs it.
+/// Every name with what holds, and who runs it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Versions {
     /// By name.
-    pub settings: Vec<Description>,
+    pub settings: Vec<Running>,
 }
 
 fn version_of(version: u64) -> String {
@@ -148,6 +159,11 @@ fn version_of(version: u64) -> String {
         0 => "the defaults".to_owned(),
         version => format!("version {version}"),
     }
+}
+
+/// That a version holds.
+fn holding(version: u64) -> String {
+    format!("{} {}", version_of(version), if version == 0 { "hold" } else { "holds" })
 }
 
 /// A document as a person reads it.
@@ -170,8 +186,11 @@ fn lines(differences: &[Difference], indent: &str) -> Vec<String> {
 impl Show for Shown {
     fn text(&self) -> String {
         let Description { name, active, newest, version, value, proposed, hosts, watchers, .. } = &self.0;
-        let state = if version == active { "holds" } else { "does not hold" };
-        let mut text = vec![format!("{name}: {} {state}", version_of(*version))];
+        let mut text = vec![match (version == active, version) {
+            (true, version) => format!("{name}: {}", holding(*version)),
+            (false, 0) => format!("{name}: the defaults do not hold"),
+            (false, version) => format!("{name}: version {version} does not hold"),
+        }];
         if version != active {
             text.push(format!("  holds     {}", version_of(*active)));
         }
@@ -204,9 +223,9 @@ impl Show for Told {
         let Self { name, version, active, former } = self;
         match (active, former) {
             (true, Some(former)) if former != version => {
-                format!("{name}: {} holds instead of {}", version_of(*version), version_of(*former))
+                format!("{name}: {} instead of {}", holding(*version), version_of(*former))
             }
-            (true, _) => format!("{name}: {} holds already", version_of(*version)),
+            (true, _) => format!("{name}: {} already", holding(*version)),
             (false, _) => format!("{name}: version {version} is made and does not hold yet"),
         }
     }
@@ -223,7 +242,7 @@ impl Show for Compared {
 
 impl Show for Changes {
     fn text(&self) -> String {
-        let mut text = vec![format!("{}: {} holds", self.name, version_of(self.active))];
+        let mut text = vec![format!("{}: {}", self.name, holding(self.active))];
         for each in &self.changes {
             let Change { deed, version, former, word, .. } = &each.change;
             let (when, by, reason) = (word.at.to_rfc3339(), &word.by, one_line(&word.reason));
@@ -241,31 +260,6 @@ impl Show for Changes {
     }
 }
 
-impl Show for Versions {
-    fn text(&self) -> String {
-        let row = |settings: &Description| {
-            let runs = |host: &bus_schemas::commands::config::HostVersion| {
-                let mark = if host.problem.is_empty() { "" } else { " (failed)" };
-                format!("{}={}{mark}", host.host, host.version)
-            };
-            let hosts: Vec<String> = settings.hosts.iter().map(runs).collect();
-            vec![
-                settings.name.to_string(),
-                settings.active.to_string(),
-                settings.newest.to_string(),
-                hosts.join(" "),
-            ]
-        };
-        let rows: Vec<Vec<String>> = self.settings.iter().map(row).collect();
-        table(&["SETTINGS", "HOLDS", "NEWEST", "HOSTS"], &rows)
-    }
-}
-
-/// Who changes settings here.
-fn by() -> String {
-    std::env::var("USER").unwrap_or_else(|_| "cli".to_owned())
-}
-
 /// Does it.
 pub async fn run(session: &Session, verb: Verb, output: Output) -> Result<(), Failure> {
     match verb {
@@ -276,29 +270,29 @@ pub async fn run(session: &Session, verb: Verb, output: Output) -> Result<(), Fa
                 false => output.show(&Shown(shown)),
             }
         }
-        Verb::Set { name, file, reason, activate } => {
-            output.show(&set(session, name, &file, reason, activate).await?);
+        Verb::Set { name, file, reason, activate, who } => {
+            output.show(&set(session, name, &file, (reason, who.name()), activate).await?);
         }
-        Verb::Activate { name, version, reason } => {
-            let told = tell(session, name, &Command::Activate { version, reason, by: by() }).await?;
+        Verb::Activate { name, version, reason, who } => {
+            let told = tell(session, name, &Command::Activate { version, reason, by: who.name() }).await?;
             output.show(&told);
         }
-        Verb::Rollback { name, reason } => {
-            output.show(&tell(session, name, &Command::Rollback { reason, by: by() }).await?);
+        Verb::Rollback { name, reason, who } => {
+            output.show(&tell(session, name, &Command::Rollback { reason, by: who.name() }).await?);
         }
         Verb::History { name } => output.show(&history(session, name).await?),
         Verb::Diff { name, before, after } => {
             let value =
                 async |version| Ok::<_, Failure>(describe(session, &name, Some(version)).await?.value);
-            let differences = differences(&value(before).await?, &value(after).await?);
+            let differences = compared(&name, &value(before).await?, &value(after).await?);
             output.show(&Compared { name, before, after, differences });
         }
         Verb::Versions => {
-            let mut shown = Vec::new();
+            let mut described = Vec::new();
             for name in settings::names() {
-                shown.push(describe(session, name, None).await?);
+                described.push(describe(session, name, None).await?);
             }
-            output.show(&Versions { settings: shown });
+            output.show(&Versions { settings: running::of(session, described).await? });
         }
     }
     Ok(())
@@ -307,6 +301,11 @@ pub async fn run(session: &Session, verb: Verb, output: Output) -> Result<(), Fa
 /// The settings, with the document of a version.
 async fn describe(session: &Session, name: &str, version: Option<u64>) -> Result<Description, Failure> {
     read(session.ask(&Key::parse(name)?, &Command::Describe { version }).await?.1)
+}
+
+/// What differs in what two documents mean: whatever one of them leaves out has its default.
+fn compared(name: &str, before: &Value, after: &Value) -> Vec<Difference> {
+    differences(&settings::filled(name, before), &settings::filled(name, after))
 }
 
 /// Lets a version hold.
@@ -319,16 +318,16 @@ async fn set(
     session: &Session,
     name: String,
     file: &Path,
-    reason: String,
+    (reason, by): (String, String),
     activate: bool,
 ) -> Result<Told, Failure> {
     let value = document(file).await?;
-    let propose = Command::Propose { value, reason: reason.clone(), by: by() };
+    let propose = Command::Propose { value, reason: reason.clone(), by: by.clone() };
     let made: Proposed = read(session.ask(&Key::parse(&name)?, &propose).await?.1)?;
     if !activate {
         return Ok(Told { name, version: made.version, active: false, former: None });
     }
-    tell(session, name, &Command::Activate { version: made.version, reason, by: by() }).await
+    tell(session, name, &Command::Activate { version: made.version, reason, by }).await
 }
 
 async fn document(file: &Path) -> Result<Value, Failure> {
@@ -359,7 +358,8 @@ async fn history(session: &Session, name: String) -> Result<Changes, Failure> {
             }
         }
         let documents = known.get(&change.former).zip(known.get(&change.version));
-        let differences = documents.filter(|_| change.kept).map(|(former, this)| differences(former, this));
+        let differences =
+            documents.filter(|_| change.kept).map(|(former, this)| compared(&name, former, this));
         changes.push(Explained { change, differences });
     }
     Ok(Changes { name, active: history.active, changes })

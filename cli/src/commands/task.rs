@@ -24,6 +24,7 @@ use crate::gateway::{query, read, view};
 use crate::output::{Output, Show, table};
 use crate::progress::word;
 use crate::session::{PATIENCE, Session};
+use crate::who::Who;
 
 /// What to do with tasks.
 #[derive(Debug, clap::Args)]
@@ -60,11 +61,15 @@ enum Verb {
         /// Why
         #[arg(long, default_value = "")]
         reason: String,
+        #[command(flatten)]
+        who: Who,
     },
     /// Try a failed task again, with a fresh count of attempts
     Retry {
         /// The task
         id: String,
+        #[command(flatten)]
+        who: Who,
     },
     /// Answer the question that a task waits with
     #[command(visible_alias = "answer")]
@@ -75,6 +80,8 @@ enum Verb {
         /// number, a duration or an object such as `{"tokens":10000}`, or `no`. About an effect: `done`, `not
         /// done` or `give up`
         answer: String,
+        #[command(flatten)]
+        who: Who,
     },
     /// Let a task and everything below it use more; one that was paused for its budget goes on
     Extend {
@@ -85,6 +92,8 @@ enum Verb {
         reason: String,
         #[command(flatten)]
         more: budget::Flags,
+        #[command(flatten)]
+        who: Who,
     },
     /// Write an artifact to a file or to stdout
     Artifact {
@@ -192,7 +201,6 @@ impl Show for Written {
 
 /// Does it.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let by = || std::env::var("USER").unwrap_or_else(|_| "cli".to_owned());
     match arguments.verb {
         Verb::List(list) => {
             let page: Page = read(view(session, &format!("/v1/tasks?{}", list.query())).await?)?;
@@ -204,19 +212,19 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
             session.expect_host().await?;
             output.show(&Answer(why::of(&session.bus, &key, PATIENCE).await?));
         }
-        Verb::Extend { id, reason, more } => {
-            let command = Command::ExtendBudget { extend: more.budget(), reason, by: by() };
+        Verb::Extend { id, reason, more, who } => {
+            let command = Command::ExtendBudget { extend: more.budget(), reason, by: who.name() };
             tell(session, &id, &command, output).await?;
         }
         Verb::Watch { id } => return watch::run(session, &id, output).await,
         Verb::Submit(arguments) => return submit::run(session, *arguments, output).await,
-        Verb::Cancel { id, reason } => {
-            tell(session, &id, &Command::Cancel { reason, by: by() }, output).await?;
+        Verb::Cancel { id, reason, who } => {
+            tell(session, &id, &Command::Cancel { reason, by: who.name() }, output).await?;
         }
-        Verb::Retry { id } => tell(session, &id, &Command::Retry { by: by() }, output).await?,
-        Verb::Input { id, answer } => {
+        Verb::Retry { id, who } => tell(session, &id, &Command::Retry { by: who.name() }, output).await?,
+        Verb::Input { id, answer, who } => {
             let answer = serde_json::from_str(&answer).unwrap_or(Value::String(answer));
-            tell(session, &id, &Command::ProvideInput { answer, by: by() }, output).await?;
+            tell(session, &id, &Command::ProvideInput { answer, by: who.name() }, output).await?;
         }
         Verb::Artifact { id, name, file } => artifact(session, &id, &name, file, output).await?,
     }

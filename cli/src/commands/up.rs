@@ -67,6 +67,8 @@ pub struct System {
     running: Running,
     gateway: Option<gateway::Gateway>,
     metrics: Option<gateway::Gateway>,
+    /// What does not answer although the rest does.
+    lacking: Option<String>,
     stop: CancellationToken,
     /// Where it is found; none until it answers.
     discovery: Option<Discovery>,
@@ -95,7 +97,7 @@ impl System {
         }
         let running = actors_host::start_unless(config, interrupted.as_mut()).await?;
         let stop = CancellationToken::new();
-        let mut system = Self { running, gateway: None, metrics: None, stop, discovery: None };
+        let mut system = Self { running, gateway: None, metrics: None, lacking: None, stop, discovery: None };
         let served = tokio::select! {
             served = system.serve(config, http) => served,
             () = interrupted => Err(StartError::Interrupted.into()),
@@ -112,7 +114,14 @@ impl System {
         if let Some(listen) = config.metrics {
             self.metrics = Some(gateway::serve_metrics(listen, self.stop.clone()).await?);
         }
-        self.running.ready().await?;
+        match self.running.ready().await {
+            // The others go on, and whoever is to mend the rest needs them and the gateway.
+            Err(error @ StartError::NotReady { .. }) if *self.running.serving().borrow() > 0 => {
+                tracing::error!(code = error.code(), %error, "going on without them");
+                self.lacking = Some(format!("{error}; the others do, and it goes on with them"));
+            }
+            ready => ready?,
+        }
         if http {
             let settings = gateway::Config { listen: config.http, data_dir: config.data_dir.clone() };
             let bus = self.running.bus().clone();
@@ -166,6 +175,9 @@ pub async fn run(config: Config, arguments: &Arguments, output: Output) -> Resul
     };
     if let Some(discovery) = &system.discovery {
         output.show(discovery);
+    }
+    if let Some(lacking) = &system.lacking {
+        output.say(&format!("warning[not-ready]: {lacking}\n next: `orrery doctor` names them, and docs/runbooks/partition-stopped.md says what to do"));
     }
     let reason = tokio::select! {
         reason = system.failed() => Some(reason),

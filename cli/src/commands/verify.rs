@@ -1,11 +1,13 @@
 //! `orrery verify`: hash chains, gaps, and the log against the streams that derive from it.
 
 mod audit;
+mod base;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use self::audit::audit;
+pub use self::base::lacking;
 use super::archive::Location;
 use crate::address;
 use crate::failure::{Failure, exit};
@@ -31,7 +33,8 @@ pub struct Finding {
     /// A stable word: `chain-broken`, `revision-gap`, `event-missing`, `event-extra`,
     /// `event-differs`, `event-unreadable`, `order-broken`, `record-unreadable`, `log-chain-broken`,
     /// `log-gap`, `epoch-fell`, `mail-gap`, `position-fell`, `mark-ahead`, `snapshot-differs`,
-    /// `blob-missing`, `archive-damaged`.
+    /// `blob-missing`, `archive-damaged`; of logs that were cut `base-missing`, `mark-behind`,
+    /// `log-emptied`.
     pub finding: String,
     /// Where: an entity, a partition or a snapshot.
     pub place: String,

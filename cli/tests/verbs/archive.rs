@@ -6,7 +6,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::schema::check;
-use crate::world::{Ended, World, eventually, orrery};
+use crate::world::{Ended, World, eventually, orrery, program};
 
 /// A system that has done two tasks and failed with a third, and is down; and what it says to whoever
 /// wants to cancel what is done.
@@ -36,6 +36,12 @@ fn archive(data_dir: &Path) -> Value {
     let archived = orrery(data_dir, &["archive", "--older-than", "0s", "--json"]).good().line();
     check("archived", &archived);
     archived
+}
+
+/// The archive's manifest.
+fn manifest(data_dir: &Path) -> Value {
+    let file = data_dir.join("archive").join("manifest.json");
+    serde_json::from_slice(&std::fs::read(file).expect("a file")).expect("JSON")
 }
 
 /// The printed events of tasks, in the order of entity and revision.
@@ -77,6 +83,7 @@ fn archived_tasks_are_read_verified_and_gone_on_with() {
     let left = before.len() as u64 - tasks;
     assert_eq!(archived["events"].as_u64(), Some(left), "all but the last event of each: {archived}");
     assert_eq!((&archived["removed"], &archived["left"]), (&archived["events"], &0.into()), "{archived}");
+    assert_eq!(manifest(past.path())["schema"], 1, "programs from before logs were cut read it");
     assert_eq!(history(past.path()), before);
     let after = verified(past.path());
     assert_eq!(after["events_archived"], archived["events"], "{after}");
@@ -111,10 +118,13 @@ fn archived_tasks_are_read_verified_and_gone_on_with() {
     eventually("the leases to be forgotten", || {
         (orrery(past.path(), &["rebuild", "events"]).status == 0).then_some(())
     });
-    assert_eq!(history(past.path()), more, "what is in both comes once");
-    verified(past.path());
+    assert_eq!(history(past.path()), more, "what is in the stream again is in no file");
+    assert_eq!(verified(past.path())["events_archived"], 0);
     let again = archive(past.path());
-    assert!(again["events"] == 0 && again["removed"].as_u64() > archived["removed"].as_u64(), "{again}");
+    assert!(
+        again["events"] == again["removed"] && again["removed"].as_u64() > archived["removed"].as_u64(),
+        "{again}"
+    );
     assert_eq!(history(past.path()), more);
     verified(past.path());
 }
@@ -140,6 +150,10 @@ fn a_damaged_archive_is_found_and_comes_back_with_a_backup() {
     };
     findings(&["archive-damaged", "chain-broken"]);
     orrery(past.path(), &["events"]).failed("archive-damaged", 65);
+    let elsewhere =
+        orrery(past.path(), &["events", "--archive", "/no/such/place"]).failed("archive-damaged", 66);
+    let typed = format!("`--dir` to `{} archive --data-dir {}`", program(), past.path().display());
+    assert!(elsewhere.stderr.contains(&typed), "{elsewhere:?}");
     orrery(past.path(), &["archive", "--older-than", "0s"]).failed("archive-damaged", 65);
     std::fs::remove_file(&file).expect("a file");
     findings(&["archive-damaged", "revision-gap"]);
@@ -148,10 +162,12 @@ fn a_damaged_archive_is_found_and_comes_back_with_a_backup() {
     let target = tempfile::tempdir().expect("a temporary directory");
     orrery(target.path(), &["restore", backup]).good();
     assert_eq!(history(target.path()), before);
-    // And the logs still have everything.
+    // And the logs still have everything: what is damaged is written again, and archived anew.
     eventually("the leases to be forgotten", || {
-        std::fs::remove_dir_all(past.path().join("archive")).ok();
         (orrery(past.path(), &["rebuild", "events"]).status == 0).then_some(())
     });
     assert_eq!(history(past.path()), before);
+    archive(past.path());
+    assert_eq!(history(past.path()), before);
+    verified(past.path());
 }

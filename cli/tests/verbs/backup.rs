@@ -213,13 +213,20 @@ fn a_damaged_backup_is_refused_and_names_its_file() {
 }
 
 /// Goal: nothing is written over. Method: a directory with a file in it, an installation that was used,
-/// one that runs.
+/// an archive of another history, one that runs.
 #[test]
 fn nothing_is_written_over() {
     let (past, backup) = backed_up();
     orrery(past.path(), &["backup", text(&backup)]).failed("directory-not-empty", 64);
     restore(past.path(), &backup).failed("restore-not-empty", 65);
     orrery(past.path(), &["verify", "--all"]).good();
+    let stale = tempfile::tempdir().expect("a temporary directory");
+    let file = stale.path().join("archive").join("log-0-000001.records");
+    std::fs::create_dir(stale.path().join("archive")).expect("a directory");
+    std::fs::write(&file, "the only copy").expect("a file");
+    restore(stale.path(), &backup).failed("restore-not-empty", 65);
+    assert_eq!(std::fs::read_to_string(&file).expect("a file"), "the only copy");
+    assert!(!stale.path().join("nats").exists(), "nothing was made");
     let world = World::start_in(past);
     let failed = restore(world.data_dir(), &backup);
     failed.failed("still-running", 69);

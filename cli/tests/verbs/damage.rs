@@ -206,3 +206,20 @@ await js.update_stream(config)
 fn topology(ended: &Ended) -> Vec<Value> {
     ended.lines().into_iter().filter(|line| line["check"] == "topology").collect()
 }
+
+/// Goal: a damaged log costs its partition and nothing else, at a start too. Method: rubbish at the end of
+/// one log; the system starts, serves its gateway and the other partitions, and the doctor names the one.
+#[test]
+fn a_system_with_a_damaged_log_starts_and_serves_the_rest() {
+    let past = World::start().stop();
+    tamper(past.path(), r#"await js.publish("orrery.log.3", b"rubbish")"#);
+    let world = World::start_in(past);
+    assert!(world.address("http").starts_with("http://"), "{}", world.banner);
+    let lines = world.orrery(&["doctor", "--json"]).failed("checks-failed", 1).lines();
+    let partitions = lines.iter().find(|line| line["check"] == "partitions").expect("a check");
+    assert_eq!(partitions["detail"], "no answer from 3", "{partitions}");
+    let done =
+        |id: &String| world.orrery(&["task", "submit", "nothing", "--id", id, "--skill", "noop"]).status == 0;
+    let ids: Vec<String> = (0..8).map(|number| format!("t{number}")).collect();
+    assert!(ids.iter().any(done), "another partition takes work");
+}

@@ -56,6 +56,11 @@ fn a_halt_says_why_and_what() {
     let misspelled = world.orrery(&["halt", "lane.defualt", "--reason", "x"]).good().stdout;
     assert!(misspelled.contains("is the name right?"), "{misspelled}");
     world.orrery(&["resume", "lane.defualt"]).good();
+    // What was lifted may still come back gradually; a name that nobody knows does not limit anything.
+    let again = world.orrery(&["resume", "lane.defualt"]).good().stdout;
+    assert!(again.contains("all at once"), "{again}");
+    let lane = world.orrery(&["lanes", "show", "defualt", "--json"]).good().line();
+    assert_eq!(lane["blocks"].as_array().map(Vec::len), Some(0), "{lane}");
     world.orrery(&["halt", "agent.noop", "--reason", "x"]).good();
     world.orrery(&["resume", "agent.noop", "--rate", "9"]).failed("invalid-rate", 65);
     for wrong in ["0", "9/s", "many"] {

@@ -55,7 +55,14 @@ fn breakers_are_shown_tripped_and_reset_and_the_log_says_why() {
     let trip = ["breakers", "trip", "tool.deploy", "--reason", "maintenance", "--json"];
     let told = world.orrery(&trip).good().line();
     check("breaker-told", &told);
-    assert_eq!(told["phase"], "open");
+    assert_eq!((&told["phase"], &told["known"]), (&Value::from("open"), &Value::from(true)));
+    world.orrery(&["breakers", "trip", "tool.deploy", "--reason", "it is moved", "--by", "ada"]).good();
+    let shown = world.orrery(&["breakers", "show", "tool.deploy", "--json"]).good().line();
+    assert_eq!(shown["reason"], "tripped: it is moved", "another reason replaces the first one");
+    world.orrery(&["breakers", "trip", "tool.deploy", "--reason", " "]).failed("reason-missing", 65);
+    world.orrery(&["breakers", "reset", "tool.deploy", "--reason", " "]).failed("reason-missing", 65);
+    let misspelled = world.orrery(&["breakers", "trip", "tool.depoly", "--reason", "x"]).good().stdout;
+    assert!(misspelled.contains("is the name right?"), "{misspelled}");
     for dependency in ["tool.deploy", "model.small"] {
         world.orrery(&["breakers", "reset", dependency, "--reason", "done"]).good();
     }

@@ -95,6 +95,9 @@ fn a_lane_is_paused_resumed_and_never_misspelled() {
         let shown = world.orrery(&["task", "show", "held", "--json"]).good().stdout;
         shown.contains("\"completed\"").then_some(())
     });
+    // The rate holds for a whole minute; whoever does not need it any more says so once.
+    let again = world.orrery(&["lanes", "resume", "default"]).good().stdout;
+    assert!(again.contains("all at once"), "{again}");
     let hint = world.orrery(&["lanes", "resume", "default"]).failed("not-paused", 65);
     assert!(hint.stderr.contains("lanes show default"), "{hint:?}");
 

@@ -61,15 +61,60 @@ fn settings_are_changed_looked_up_and_taken_back() {
     assert!(text.contains("it got worse") && text.contains("    + /inbox_queue: 100"), "{text}");
 }
 
+/// Goal: an operator sees which lane runs which version of which settings, who changed them, and only
+/// changes that are some. Method: a lane that hears of two versions of `retry` that mean the same.
+#[test]
+fn lanes_say_which_versions_they_run() {
+    let world = World::start();
+    world.orrery(&["task", "submit", "g", "--id", "lonely", "--skill", "juggling"]).good();
+    let set = |name: &str, text: &str| {
+        let file = document(&world, name, text);
+        let set = ["config", "set", "retry", &file, "--reason", "x", "--by", "ada", "--activate"];
+        world.orrery(&set).good();
+    };
+    set("one.json", r#"{"default": {"base": "60s"}}"#);
+    set("two.json", r#"{"default": {"base": "1m", "attempts": 3}, "skills": {}}"#);
+    eventually("the lane's word", || {
+        let versions = world.orrery(&["config", "show", "--versions", "--json"]).good().line();
+        check("config-versions", &versions);
+        let settings = versions["settings"].as_array().expect("a list");
+        let retry = settings.iter().find(|each| each["name"] == "retry").expect("they are listed");
+        let lane = retry["entities"].as_array().expect("a list").iter().find(|each| each["version"] == 2);
+        lane.is_some_and(|lane| lane["entity"]["key"] == "default").then_some(())
+    });
+    let text = world.orrery(&["config", "show", "--versions"]).good().stdout;
+    assert!(text.contains("LANES AND BREAKERS") && text.contains("1 of 1 run it"), "{text}");
+    let shown = world.orrery(&["lanes", "show", "default", "--json"]).good().line();
+    check("lane", &shown);
+    assert_eq!(shown["settings"], serde_json::json!({"lanes": 0, "limits": 0, "retry": 2}));
+    let text = world.orrery(&["lanes", "show", "default"]).good().stdout;
+    assert!(text.contains("version 2 of `retry`") && text.contains("the defaults of `limits`"), "{text}");
+
+    let text = world.orrery(&["config", "diff", "retry", "1", "2"]).good().stdout;
+    assert_eq!(text.trim_end(), "nothing differs");
+    let history = world.orrery(&["config", "history", "retry"]).good().stdout;
+    assert!(history.contains("by ada: x"), "{history}");
+    let told: Vec<&str> = history.lines().filter(|line| line.starts_with("    ")).collect();
+    let once = ["    - /default/base: \"1s\"", "    + /default/base: \"1m\""];
+    assert_eq!(told, [once, once].concat(), "proposed and activated, and the second one changed nothing");
+    let text = world.orrery(&["config", "rollback", "retry", "--reason", "x"]).good().stdout;
+    assert_eq!(text.trim_end(), "retry: version 1 holds instead of version 2");
+    let text = world.orrery(&["config", "activate", "retry", "0", "--reason", "x"]).good().stdout;
+    assert_eq!(text.trim_end(), "retry: the defaults hold instead of version 1");
+}
+
 /// Goal: what is wrong is said with its place, and the exit code tells whose mistake it is. Method: a
 /// mistake of every sort.
 #[test]
 fn wrong_settings_are_refused_and_nothing_changes() {
     let world = World::start();
-    let wrong = document(&world, "wrong.json", r#"{"inbox_queue": 1, "colour": "blue"}"#);
+    let wrong = r#"{"inbox_queue": 1, "colour": "blue", "log_filter": "loud"}"#;
+    let wrong = document(&world, "wrong.json", wrong);
     let ended = world.orrery(&["config", "set", "limits", &wrong, "--reason", "x", "--activate"]);
     let ended = ended.failed("invalid-config", 65);
-    assert!(ended.stderr.contains("/inbox_queue") && ended.stderr.contains("/colour"), "{}", ended.stderr);
+    for place in ["/inbox_queue", "/colour", "/log_filter"] {
+        assert!(ended.stderr.contains(place), "{place}: {}", ended.stderr);
+    }
     let broken = document(&world, "broken.json", "{");
     world.orrery(&["config", "set", "limits", &broken, "--reason", "x"]).failed("invalid-config", 65);
     world.orrery(&["config", "set", "limits", "/no/such/file", "--reason", "x"]).failed("path-missing", 66);

@@ -164,6 +164,22 @@ fn one_fault_has_one_exit_code() {
         .failed("bad-setting", 64);
 }
 
+/// A webhook that can never be told anything is said at the start, and not tried for ever.
+#[test]
+fn a_webhook_without_certificates_is_a_bad_setting() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let nowhere = directory.path().join("no-certificates");
+    let nowhere = nowhere.to_str().expect("UTF-8");
+    let variables =
+        |url| [("SSL_CERT_FILE", nowhere), ("SSL_CERT_DIR", nowhere), ("ORRERY__DEAD_LETTERS__WEBHOOK", url)];
+    for verb in [&["config", "check"][..], &["up", "--http", "127.0.0.1:0"]] {
+        let failed = with(directory.path(), &variables("https://example.org/x"), verb);
+        let failed = failed.failed("bad-setting", 64);
+        assert!(failed.stderr.contains("certificates"), "{failed:?}");
+    }
+    with(directory.path(), &variables("http://example.org/x"), &["config", "check"]).good();
+}
+
 /// Goal: whoever mends a file sees all of it at once, and what it is now. Method: a file with one
 /// mistake of each sort through `config check` and `config show`.
 #[test]

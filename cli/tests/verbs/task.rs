@@ -1,9 +1,11 @@
 //! `task`: what there is to do, how far it is, and what can be done to it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use bus_schemas::commands::healer::{Command as Healer, QUARANTINE};
 use serde_json::Value;
 
 use crate::bus::Client;
@@ -115,6 +117,48 @@ fn what_a_task_waits_for_is_said() {
     check("task-told", &world.orrery(&["task", "input", "k.ask", "me", "--json"]).good().line());
     shown(&world, "k.ask", "the answer", |tree| tree["task"]["question"].is_null());
     world.orrery(&["task", "input", "k.ask", "me"]).failed("no-question", 65);
+}
+
+/// Goal: one that says nothing does not hide what the others wait for, and under a halt nothing is said to
+/// move by itself. Method: a step in quarantine beside one that waits, and a halt of everything.
+#[test]
+fn what_the_others_wait_for_is_said_where_one_says_nothing() {
+    let world = World::start();
+    let steps = r#"{"steps": [{"step": "a", "goal": "what?", "skill": "oracle"},
+                              {"step": "b", "goal": "what?", "skill": "oracle"}]}"#;
+    world.orrery(&["task", "submit", "know", "--id", "q", "--plan", &plan(&world, steps)]).good();
+    let client = Client::connect(&world);
+    let quarantine = Healer::Quarantine {
+        entity: "task/q.a".parse().expect("an address"),
+        reason: "a test".into(),
+        by: String::new(),
+        evidence: BTreeMap::new(),
+    };
+    client.ask(QUARANTINE, &quarantine).expect("it is not quarantined yet");
+    let why = eventually("the quarantine", || {
+        let why = world.orrery(&["task", "why", "q", "--json"]).good().line();
+        why["silent"].is_array().then_some(why)
+    });
+    check("task-why", &why);
+    assert_eq!(
+        (&why["silent"][0]["entity"], &why["silent"][0]["code"]),
+        (&"task/q.a".into(), &"entity-quarantined".into())
+    );
+    let leaf = &why["children"][0];
+    assert_eq!(
+        (&leaf["task"], &leaf["moves"]),
+        (&"q.b".into(), &"a worker of an agent with this skill".into()),
+        "{why}"
+    );
+    let text = world.orrery(&["task", "why", "q"]).good().stdout;
+    assert!(text.contains("task/q.a does not say: entity-quarantined"), "{text}");
+    world.orrery(&["task", "why", "q.a"]).failed("entity-quarantined", 65);
+
+    world.orrery(&["halt", "all", "--reason", "a leak"]).good();
+    let why = world.orrery(&["task", "why", "q.b", "--json"]).good().line();
+    check("task-why", &why);
+    assert_eq!((&why["halted"]["scope"], &why["until"]), (&"all".into(), &Value::Null), "{why}");
+    assert!(why["moves"].as_str().is_some_and(|moves| moves.contains("`orrery resume all`")), "{why}");
 }
 
 /// Ctrl-C ends the watching and not the task.

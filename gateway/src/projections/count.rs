@@ -137,6 +137,7 @@ fn announce() {
         metrics::counter!(metric::ATTEMPTS_FAILED, "class" => <&'static str>::from(class)).increment(0);
     }
     metrics::counter!(metric::RETRIES).increment(0);
+    metrics::counter!(metric::UNREADABLE).increment(0);
     metrics::counter!(metric::BUDGETS_EXCEEDED).increment(0);
 }
 
@@ -165,6 +166,7 @@ fn workers(agent: &super::agent::Agent) {
     let name = || agent.name.to_string();
     metrics::gauge!(metric::WORKERS, "agent" => name()).set((agent.workers.len() - lost) as f64);
     metrics::gauge!(metric::WORKERS_LOST, "agent" => name()).set(lost as f64);
+    metrics::counter!(metric::WORKERS_LOST_TOTAL, "agent" => name()).increment(0);
 }
 
 fn now() -> Timestamp {

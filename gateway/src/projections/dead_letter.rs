@@ -84,6 +84,9 @@ pub struct DeadLetter {
     pub redrives: u32,
     /// How often it was edited.
     pub edits: u32,
+    /// To whom its latest redrive went: `<kind>/<key>`. A failed task that was edited is submitted anew.
+    #[serde(default)]
+    pub target: Option<String>,
     /// The campaign of its latest redrive.
     pub campaign: Option<String>,
     /// Who edited, redrove or dropped it last.
@@ -165,6 +168,7 @@ impl DeadLetter {
             attempts: entry.attempts,
             redrives: 0,
             edits: 0,
+            target: None,
             campaign: None,
             by: None,
             at: entry.at,
@@ -186,8 +190,9 @@ impl DeadLetter {
                 self.to = to.as_ref().map(EntityAddress::to_string).or(self.to.take());
                 self.by = Some(by.clone());
             }
-            Event::RedriveStarted { number, campaign, by, .. } => {
+            Event::RedriveStarted { number, campaign, by, to, .. } => {
                 self.state = DeadLetterState::Redriving;
+                self.target = Some(to.to_string());
                 self.redrives = *number;
                 self.campaign = campaign.as_ref().map(ToString::to_string);
                 self.by = Some(by.clone());

@@ -50,6 +50,7 @@ impl View for Lane {
             | Event::PoliciesSet { .. }
             | Event::Held { .. }
             | Event::Eased { .. }
+            | Event::EasingEnded { .. }
             | Event::ProbesAllowed { .. } => {}
         }
     }

@@ -1,6 +1,7 @@
 //! Dead letters: what could not be done, with what it was to be done with; edited, redriven, dropped.
 
 mod dto;
+pub mod export;
 pub mod redrives;
 
 use std::sync::Arc;
@@ -53,12 +54,7 @@ pub async fn list(
     responses((status = 200, description = "as it is now", body = DeadLetterView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn show(State(edge): State<Arc<Edge>>, Id(id): Id) -> Result<axum::Json<DeadLetterView>, Problem> {
     let letter = edge.projections.reader.dead_letter(&id).await?.ok_or_else(|| missing(&id))?;
-    let (recorded, edited) = payloads(&edge, &id).await?;
-    let kept = match recorded {
-        Some(payload) => Some(payload),
-        None => original(&edge, &letter).await?,
-    };
-    Ok(axum::Json(DeadLetterView { letter, payload: kept.map(Into::into), edited: edited.map(Into::into) }))
+    whole(&edge, letter).await.map(axum::Json)
 }
 
 /// Sends something else when it is redriven. The original stays.
@@ -115,6 +111,16 @@ async fn change(
         }
     });
     found.await?.map(axum::Json).ok_or_else(|| behind(edge))
+}
+
+/// A dead letter with its payload, as it came and as it was edited.
+async fn whole(edge: &Edge, letter: DeadLetter) -> Result<DeadLetterView, Problem> {
+    let (recorded, edited) = payloads(edge, &letter.entry).await?;
+    let kept = match recorded {
+        Some(payload) => Some(payload),
+        None => original(edge, &letter).await?,
+    };
+    Ok(DeadLetterView { letter, payload: kept.map(Into::into), edited: edited.map(Into::into) })
 }
 
 fn missing(id: &Key) -> Problem {

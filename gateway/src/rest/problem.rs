@@ -37,6 +37,7 @@ pub mod code {
     pub const SCHEDULE_NOT_FOUND: &str = "schedule-not-found";
     pub const DEAD_LETTER_NOT_FOUND: &str = "dead-letter-not-found";
     pub const CAMPAIGN_NOT_FOUND: &str = "campaign-not-found";
+    pub const BREAKER_NOT_FOUND: &str = "breaker-not-found";
     pub const LANE_NOT_FOUND: &str = "lane-not-found";
     pub const SETTINGS_CONTENDED: &str = "settings-contended";
     pub const NO_ANSWER: &str = "no-answer";

@@ -285,6 +285,7 @@ fn halted(to: &EntityAddress, known: u64, body: &Body) -> Result<Option<Raw>, Re
             Some(HaltEvent::Lifted { reason, by, per_minute, at: BEGIN }.into())
         }
         halt::Command::Watch { lane } => Some(HaltEvent::Watched { lane }.into()),
+        halt::Command::Confirm { .. } => None,
     })
 }
 

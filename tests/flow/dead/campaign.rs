@@ -115,6 +115,20 @@ async fn dead_letters_are_worked_with_over_http() {
     assert_eq!((status, &problem["code"]), (409, &"not-waiting".into()), "{problem}");
     let (status, dropped) = edge.post(&format!("/v1/dead-letters/{two}/drop"), &json!({})).await;
     assert_eq!((status, &dropped["state"]), (200, &"dropped".into()), "{dropped}");
+    let export = edge.request(reqwest::Method::GET, "/v1/dead-letters/export?class=poison").send().await;
+    let export = export.expect("an answer");
+    assert_eq!(
+        (export.status().as_u16(), &export.headers()["content-type"]),
+        (200, &"application/x-ndjson".parse().unwrap())
+    );
+    let text = export.text().await.expect("a whole answer");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let known: Vec<&Value> = lines.iter().map(|line| &line["entry"]).collect();
+    assert_eq!(known, [&two, &one], "newest first");
+    assert_eq!(lines[1]["edited"]["content"], r#"{"type":"touch"}"#, "{text}");
+    assert_eq!(lines[1]["payload"]["content"], r#"{"type":"panic"}"#, "{text}");
+    let (status, problem) = edge.get("/v1/dead-letters/export?colour=red").await;
+    assert_eq!((status, &problem["code"]), (400, &"invalid-query".into()), "{problem}");
     let (status, problem) = edge.post("/v1/dead-letters/nothing/redrive", &json!({})).await;
     assert_eq!((status, &problem["code"]), (404, &"dead-letter-not-found".into()), "{problem}");
 

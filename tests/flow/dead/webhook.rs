@@ -1,6 +1,7 @@
 //! Telling of dead letters as they arrive.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use actors_host::{Config, Running};
@@ -9,6 +10,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use bus_client::{Bus, Profile};
+use bus_schemas::Reply;
+use bus_schemas::commands::breaker;
 use bus_schemas::events::deadletter::Event;
 use serde_json::Value;
 use system_tests::{Server, command, eventually};
@@ -23,6 +26,8 @@ type Told = (String, Value, u16);
 struct Receiver {
     told: Arc<Mutex<Vec<Told>>>,
     script: Arc<Mutex<HashMap<String, Vec<u16>>>>,
+    /// Whether it takes nothing at all.
+    away: Arc<AtomicBool>,
 }
 
 impl Receiver {
@@ -59,6 +64,7 @@ async fn take(
     let mut script = receiver.script.lock().expect("no panic");
     let answers = script.get_mut(told["key"].as_str().unwrap_or_default()).filter(|left| !left.is_empty());
     let status = answers.map_or(204, |answers| answers.remove(0));
+    let status = if receiver.away.load(Ordering::SeqCst) { 503 } else { status };
     receiver.told.lock().expect("no panic").push((id, told, status));
     (StatusCode::from_u16(status).expect("a status"), if status < 300 { "" } else { "not now" })
 }
@@ -146,5 +152,46 @@ async fn what_a_receiver_refuses_is_kept_once() {
     until(bus, &failed, "redriven", |event| matches!(event, Event::Redriven { .. })).await;
     assert_eq!(receiver.told_of(&entry).len(), 2);
     assert_eq!(history(bus, &failed).await.len(), 3);
+    telling.stop().await;
+}
+
+/// Goal: a receiver that is away is left alone, and hears of everything when it is back. Method: it takes
+/// nothing until its breaker is open, and everything from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_away_is_left_alone_until_it_is_back() {
+    let server = Server::start(Profile::Fast).await;
+    let receiver = Receiver::default();
+    let telling = host(&server, "a", &receiver.start().await).await;
+    let bus = telling.bus();
+    until_it_watches(&receiver, bus).await;
+    let describe = || async {
+        let breaker = command("webhook.127.0.0.1", &breaker::Command::Describe);
+        match bus.ask(&breaker, system_tests::PATIENCE).await.expect("an answer") {
+            Reply::Accepted { result, .. } => {
+                serde_json::from_value::<breaker::Description>(result).expect("a description")
+            }
+            Reply::Refused { refusal, .. } => panic!("{refusal:?}"),
+        }
+    };
+    let mut entries = Vec::new();
+    receiver.away.store(true, Ordering::SeqCst);
+    for number in 0..8 {
+        entries.push(poison(bus, &format!("p{number}")).await);
+    }
+    eventually("an open breaker", || async {
+        (describe().await.phase == breaker::Phase::Open).then_some(())
+    })
+    .await;
+    receiver.away.store(false, Ordering::SeqCst);
+    for entry in &entries {
+        eventually("every arrival", || async {
+            receiver.told_of(entry).last().is_some_and(|(_, _, status)| *status == 204).then_some(())
+        })
+        .await;
+    }
+    eventually("a closed breaker", || async {
+        (describe().await.phase == breaker::Phase::Closed).then_some(())
+    })
+    .await;
     telling.stop().await;
 }

@@ -20,6 +20,10 @@ pub struct BreakerAudit {
     phase: Phase,
     policy: Policy,
     until: Option<Timestamp>,
+    /// Why it is so.
+    reason: String,
+    /// Dead letters that it knows of and that were not tried.
+    letters: BTreeSet<Key>,
     /// Calls that failed one after the other, while it is closed.
     failed_in_succession: u32,
     /// Probes that succeeded and that did not, while it is half-open.
@@ -54,7 +58,9 @@ impl BreakerAudit {
             Event::Reported { reporter, succeeded, failed, slow, consecutive_failed, .. } => {
                 self.reported(reporter, (*succeeded, *failed, *slow), *consecutive_failed)
             }
-            Event::Opened { cause, until, at, .. } => self.opened(*cause, *until, *at, coverage),
+            Event::Opened { cause, reason, until, at, .. } => {
+                self.opened((*cause, reason), *until, *at, coverage)
+            }
             Event::HalfOpened { at, .. } => self.half_opened(*at, coverage),
             Event::ProbeGranted { reporter, permit, .. } => self.granted(reporter, *permit, coverage),
             Event::ProbeExpired { permit, .. } => {
@@ -66,6 +72,11 @@ impl BreakerAudit {
                 self.lanes.insert(lane.clone());
                 Ok(())
             }
+            Event::LetterNoted { entry, .. } => {
+                self.letters.insert(entry.clone());
+                Ok(())
+            }
+            Event::LettersTried { entries, .. } => self.tried(entries),
         };
         let reason = legal.err();
         hold(reason.is_none(), NAME, || {
@@ -101,14 +112,14 @@ impl BreakerAudit {
 
     fn opened(
         &mut self,
-        cause: OpenCause,
+        (cause, reason): (OpenCause, &str),
         until: Option<Timestamp>,
         at: Timestamp,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
         coverage.note(Reached::BreakerOpened);
         let evidence = match cause {
-            OpenCause::Tripped => self.phase != Phase::Open || self.until.is_some(),
+            OpenCause::Tripped => self.phase != Phase::Open || self.until.is_some() || self.reason != reason,
             OpenCause::ProbeFailed => self.phase == Phase::HalfOpen && self.probed.1,
             OpenCause::ConsecutiveFailures => {
                 self.phase == Phase::Closed && self.failed_in_succession >= self.policy.consecutive_failures
@@ -129,6 +140,7 @@ impl BreakerAudit {
             _ => {}
         }
         self.enter(Phase::Open, until);
+        reason.clone_into(&mut self.reason);
         Ok(())
     }
 
@@ -140,6 +152,17 @@ impl BreakerAudit {
         }
         self.enter(Phase::HalfOpen, None);
         Ok(())
+    }
+
+    /// Dead letters are tried while it is half-open, and each once.
+    fn tried(&mut self, entries: &[Key]) -> Result<(), String> {
+        if self.phase != Phase::HalfOpen || entries.len() > self.policy.probes as usize {
+            return Err(format!("{} dead letters are tried", entries.len()));
+        }
+        match entries.iter().find(|entry| !self.letters.remove(*entry)) {
+            Some(entry) => Err(format!("the dead letter `{entry}` is tried, and is not known")),
+            None => Ok(()),
+        }
     }
 
     fn granted(&mut self, reporter: &SmolStr, permit: u64, coverage: &mut Coverage) -> Result<(), String> {

@@ -120,7 +120,8 @@ impl Audit {
 
     /// Whether a dead letter is on its way with a task that has not ended.
     fn waits_for_a_task(&self, letter: &Value) -> bool {
-        let root = letter["entry"]["key"].as_str().and_then(|key| key.split('.').next());
+        let target = letter["target"]["key"].as_str().or(letter["entry"]["key"].as_str());
+        let root = target.and_then(|key| key.split('.').next());
         let task = root.and_then(|root| Key::parse(root).ok()).and_then(|root| self.task(&root));
         let is_open = |task: Value| {
             !["completed", "failed", "canceled", "rejected"].iter().any(|word| task["status"] == *word)

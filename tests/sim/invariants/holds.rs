@@ -231,13 +231,16 @@ impl Audit {
     }
 
     /// Under a halt of everything of which its host heard at `since`, a record takes no new work from a
-    /// caller, and fires no timer that leads to work and became due behind it.
+    /// caller, lets no worker begin a job or an effect, and fires no timer that leads to work and became
+    /// due behind it.
     pub fn halted_hosts_rest(&self, record: &CommitRecord, since: Timestamp) -> Check {
         const NAME: &str = "halted_hosts_rest";
         for turn in &record.turns {
             let submits = turn.events.iter().any(|event| event.event_type == "submitted");
             let is_new = turn.source == Source::Ask && turn.at > since && submits;
             hold(!is_new, NAME, || format!("`{}` was submitted under a halt", turn.entity))?;
+            let begins = turn.source == Source::Ask && turn.at > since && turn.events.iter().any(begins);
+            hold(!begins, NAME, || format!("a worker began something of `{}` under a halt", turn.entity))?;
             let Source::Timer(name) = &turn.source else { continue };
             let timers = &self.log(record.partition).timers;
             let due = timers.get(&(turn.entity.clone(), name.clone())).map(|(at, _)| *at);
@@ -255,5 +258,17 @@ impl Audit {
             _ => self.causes.agent_event(&entity.key, &read(event)?),
         }
         Ok(())
+    }
+}
+
+/// Whether something begins that could be seen outside.
+fn begins(event: &bus_schemas::record::Event) -> bool {
+    let started = |body: &[u8]| {
+        serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|body| body["step"] == "started")
+    };
+    match event.event_type.as_str() {
+        "job-started" => true,
+        "effect-recorded" => started(&event.body),
+        _ => false,
     }
 }

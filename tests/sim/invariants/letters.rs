@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use bus_schemas::commands::campaign::{EntryOutcome, Filter};
+use bus_schemas::commands::deadletter::Entry;
+use bus_schemas::commands::task::{self, Submit};
 use bus_schemas::events::campaign::Event;
 use bus_schemas::{EntityAddress, Key, Kind};
 use serde_json::Value;
@@ -131,6 +133,16 @@ impl Audit {
                 && dependency.is_none_or(|wanted| failed_by == Some(wanted.as_str()))
         });
         meant.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// What was submitted, where a dead letter is a task that failed.
+    pub fn failed_task(&self, key: &Key) -> Option<Submit> {
+        let entry = self.letter(key)?["entry"].take();
+        let entry: Entry = serde_json::from_value(entry).ok().filter(|entry: &Entry| entry.kind == "task")?;
+        match entry.payload?.body()?.read().ok()? {
+            task::Command::Submit(submission) => Some(submission),
+            _ => None,
+        }
     }
 
     fn letter(&self, key: &Key) -> Option<Value> {

@@ -238,6 +238,7 @@ impl Audit {
             command: turn.command.id,
             correlation: turn.command.correlation,
             caller: turn.command.caller.as_ref(),
+            trace: None,
         };
         let alike = match instance.turn(&turn.command.body, &context) {
             Ok(again) => {

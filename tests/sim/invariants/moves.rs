@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bus_schemas::commands::broker;
 use bus_schemas::events::task;
 use bus_schemas::record::Mail;
+use bus_schemas::views::task::TaskState;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, EntityAddress, Key, Kind};
 use smol_str::SmolStr;
@@ -51,6 +52,8 @@ pub enum Waits {
 pub struct Standing {
     waits: Waits,
     lane: Option<Key>,
+    /// Whether it is on its way to its end: then its time is not bounded any more.
+    stopping: bool,
     /// The child of each started step, and whether it is open.
     children: BTreeMap<SmolStr, (Key, bool)>,
 }
@@ -98,6 +101,14 @@ fn take<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
 impl Standing {
     /// Takes an event of the task in.
     pub fn event(&mut self, event: &task::Event) {
+        let has_plan = !self.children.is_empty();
+        match event {
+            task::Event::Retried { .. } => self.stopping = false,
+            task::Event::CancelRequested { .. } => self.stopping = true,
+            task::Event::AttemptFailed { .. } if has_plan => self.stopping = true,
+            task::Event::ChildSettled { state, .. } if *state != TaskState::Completed => self.stopping = true,
+            _ => {}
+        }
         match event {
             task::Event::Submitted { submission, .. } => self.lane = Some(submission.lane.clone()),
             task::Event::Queued { attempt, .. } => self.waits = Waits::Lane { attempt: *attempt },
@@ -170,6 +181,12 @@ impl Audit {
         };
         hold(comes || self.mails.goes_to(&address), "every_open_task_moves", || {
             format!("the task `{task}` waits for {:?}, and nothing brings it", standing.waits)
+        })?;
+        // What a person does not answer for ever ends with its time, where that is bounded.
+        let is_timed =
+            !standing.stopping && self.tasks.get(task).is_some_and(|known| known.budget.is_timed());
+        hold(!is_timed || has_timer(SmolStr::new_static("wall-clock")), "every_open_task_moves", || {
+            format!("the time of `{task}` is bounded, and nothing ends it")
         })
     }
 

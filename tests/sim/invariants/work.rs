@@ -96,6 +96,10 @@ impl TaskAudit {
                 }
                 Some(*attempt)
             }
+            task::Event::Submitted { submission, .. } if submission.dead_letter.is_some() => {
+                coverage.note(Reached::LetterSubmittedAnew);
+                None
+            }
             // The attempt has failed already where the question is what became of its effect.
             task::Event::InputRequired { attempt, effect, .. } => {
                 coverage.note(Reached::InputAsked);
@@ -165,6 +169,7 @@ impl LaneAudit {
             | broker::Event::Resumed { .. }
             | broker::Event::Held { .. }
             | broker::Event::Eased { .. }
+            | broker::Event::EasingEnded { .. }
             | broker::Event::PoliciesSet { .. }
             | broker::Event::ProbesAllowed { .. } => {}
         }

@@ -12,9 +12,9 @@ use actors_logic::campaign::Campaign;
 use actors_logic::deadletter::DeadLetter;
 use actors_logic::halt::Halt;
 use actors_logic::task::Task;
-use bus_schemas::EntityAddress;
 use bus_schemas::events;
 use bus_schemas::halts::Halts;
+use bus_schemas::{EntityAddress, Timestamp};
 
 /// What is wrong with an entity.
 pub trait Fault: Send + Sync + 'static {
@@ -39,8 +39,13 @@ impl<F: Fault> Entity for Faulty<F> {
     const KEEPS_ORIGIN: bool = <F::Of as Entity>::KEEPS_ORIGIN;
     const RESTS_UNDER_HALT: bool = <F::Of as Entity>::RESTS_UNDER_HALT;
 
-    fn admit(command: &Self::Command, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal> {
-        F::Of::admit(command, halts, entity)
+    fn admit(
+        state: &Self::State,
+        command: &Self::Command,
+        halts: &Halts,
+        context: (&EntityAddress, Timestamp),
+    ) -> Result<(), Refusal> {
+        F::Of::admit(state, command, halts, context)
     }
     fn decide(
         state: &Self::State,
@@ -88,6 +93,17 @@ impl Fault for EndlessPause {
     type Of = Task;
     fn decided(decision: &mut Decision<events::task::Event>) {
         forgets_timer(decision, "backoff");
+    }
+}
+
+/// A retried tree that forgets that its time is bounded.
+pub struct TimelessRetry;
+impl Fault for TimelessRetry {
+    type Of = Task;
+    fn decided(decision: &mut Decision<events::task::Event>) {
+        if decision.events.iter().any(|event| matches!(event, events::task::Event::Retried { .. })) {
+            forgets_timer(decision, "wall-clock");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::clients::address;
 use super::workers::{Called, Next};
-use super::{WorkerId, World};
+use super::{Happening, WorkerId, World};
 
 /// The most tokens of one call.
 const TOKENS_MAX: u64 = 10;
@@ -64,12 +64,19 @@ impl World {
         }
     }
 
-    /// What a call has used: now and then more than it said.
+    /// What a call has used: now and then more than it said, and long after what was reserved for it has
+    /// lapsed.
     pub(super) fn settle(&mut self, job: &Job, called: Called) {
         let tokens = if called == Called::Barred { 0 } else { self.random.below(TOKENS_MAX + 3) };
+        let is_late = called != Called::Barred && self.random.chance(50);
+        let (tokens, delay) =
+            if is_late { (tokens + 5, self.random.between(5_000, 30_000)) } else { (tokens, 0) };
         let used = Usage { tokens, tool_calls: u64::from(called != Called::Barred), ..Usage::default() };
         let command = task::Command::Settle { reservation: reservation(job), used };
-        self.ask(root(job), Body::json(&command), Next::Nothing);
+        match delay {
+            0 => self.ask(root(job), Body::json(&command), Next::Nothing),
+            delay => self.soon(delay, Happening::CallSettled(root(job), Body::json(&command))),
+        }
     }
 
     /// Somebody answers for a tree that has used up its budget.

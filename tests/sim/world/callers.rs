@@ -9,6 +9,7 @@ use bus_schemas::envelope::code;
 use bus_schemas::subjects::Subjects;
 use bus_schemas::{Body, CommandId, ContentType, EntityAddress, PartitionId, Refusal, Reply};
 use bytes::Bytes;
+use smol_str::format_smolstr;
 
 use super::workers::Next;
 use super::{Happening, Message, World};
@@ -85,7 +86,7 @@ impl Callers {
             reply_to: Some(ReplyTo::from(id.to_string())),
             id: Some(call.id),
             content_type: Some(ContentType::Json),
-            caller: None,
+            caller: call.next.worker().map(|(worker, _)| format_smolstr!("worker-{worker}")),
             correlation: None,
             trace: None,
             payload: call.body.bytes.clone(),

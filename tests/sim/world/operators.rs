@@ -1,7 +1,7 @@
 //! What operators do, and what a gateway does for them: halts and their lifting, dead letters and
 //! campaigns.
 
-use bus_schemas::commands::{breaker, campaign, deadletter, halt, probe};
+use bus_schemas::commands::{breaker, campaign, deadletter, halt, probe, task};
 use bus_schemas::payload::Payload;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, EntityAddress, Key};
@@ -51,15 +51,28 @@ impl World {
         let (by, reason) = ("client".to_owned(), String::new());
         match self.random.below(6) {
             0..3 => self.tell(letter, &deadletter::Command::Redrive { by, reason, campaign: None }),
-            3 => {
-                let touch = Body::json(&probe::Command::Touch { note: "mended".to_owned() });
-                let payload = Payload::of(&touch).expect("it is small");
-                let to = Some(EntityAddress::new(probe::Command::KIND, self.probe_key()));
-                self.tell(letter, &deadletter::Command::Edit { payload, to, by, reason });
-            }
+            3 => match self.audit.failed_task(&letter) {
+                // Submitted anew when it is redriven; a step is refused.
+                Some(submission) => {
+                    let goal = format!("{} again", submission.goal);
+                    let edited = task::Command::Submit(task::Submit { goal, ..submission });
+                    let payload = Payload::of(&Body::json(&edited)).expect("it is small");
+                    self.tell(letter, &deadletter::Command::Edit { payload, to: None, by, reason });
+                }
+                None => self.edit_to_touch(letter),
+            },
             4 => self.tell(letter, &deadletter::Command::Drop { by, reason }),
             _ => self.work_on_a_campaign(),
         }
+    }
+
+    /// Something else is sent to somebody else.
+    fn edit_to_touch(&mut self, letter: Key) {
+        let (by, reason) = ("client".to_owned(), String::new());
+        let touch = Body::json(&probe::Command::Touch { note: "mended".to_owned() });
+        let payload = Payload::of(&touch).expect("it is small");
+        let to = Some(EntityAddress::new(probe::Command::KIND, self.probe_key()));
+        self.tell(letter, &deadletter::Command::Edit { payload, to, by, reason });
     }
 
     /// Somebody starts a campaign, pauses, resumes or cancels one, or a gateway adds entries to it.

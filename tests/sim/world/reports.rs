@@ -12,7 +12,8 @@ use super::{Happening, WorkerId, World};
 use crate::coverage::Reached;
 use crate::invariants::{Check, hold};
 
-/// How long running work has at most when a halt interrupts it: the worker's `STOP_GRACE`.
+/// How long running work goes on at most when a halt interrupts it: shorter and longer than the graces
+/// of the halts, after which lanes take back what they have not heard of.
 const STOP_GRACE_MS: u64 = 10_000;
 
 impl World {

@@ -15,7 +15,7 @@ use super::follow::{Follower, WorkerView};
 use super::reports::{failure, job_id};
 use super::{Happening, WorkerId, World};
 use crate::coverage::Reached;
-use crate::invariants::Check;
+use crate::invariants::{Check, answers};
 
 /// How long a delivered job stays with its worker without renewal: `bus_client::jobs::ACK_WAIT`.
 const ACK_WAIT_MS: u64 = 30_000;
@@ -100,7 +100,8 @@ pub enum Next {
 }
 
 impl Next {
-    fn worker(&self) -> Option<(WorkerId, u32)> {
+    /// The worker that asks, if one does, and its life.
+    pub(super) fn worker(&self) -> Option<(WorkerId, u32)> {
         match self {
             Self::Nothing => None,
             Self::Joined { worker, life }
@@ -258,6 +259,11 @@ impl World {
             }
             Next::Started { worker, job, life } => match reply {
                 Some(Reply::Accepted { .. }) => self.begin_work(worker, job, life),
+                Some(reply) if is_halted(Some(reply)) => {
+                    self.coverage.note(Reached::HaltedJobGivenBack);
+                    self.workers[worker].running.remove(&job);
+                    self.store.jobs[job].visible_at = self.time + GIVEN_BACK_MS;
+                }
                 Some(Reply::Refused { .. }) => {
                     self.coverage.note(Reached::StartRefused);
                     self.finish(worker, job);
@@ -267,13 +273,22 @@ impl World {
                     self.store.jobs[job].visible_at = self.time;
                 }
             },
+            Next::Renewed { worker, job, life } if is_halted(reply) => {
+                self.withdraw(worker, job, life, "halted");
+            }
             Next::Renewed { worker, job, .. } => {
                 if matches!(reply, Some(Reply::Refused { .. })) {
                     self.finish(worker, job);
                 }
             }
+            Next::Reserved { worker, job, life } if is_halted(reply) => {
+                self.withdraw(worker, job, life, "halted");
+            }
             Next::Reserved { worker, job, life } => self.may_use(worker, job, life, reply),
             Next::Probed { worker, job, life } => self.may_call(worker, job, life, reply),
+            Next::Effect { worker, job, life, .. } if is_halted(reply) => {
+                self.withdraw(worker, job, life, "halted");
+            }
             Next::Effect { worker, job, life, step } => {
                 if accepted {
                     return self.next_effect(worker, job, life, step);
@@ -362,4 +377,9 @@ impl World {
             self.worker_returns(worker);
         }
     }
+}
+
+/// Whether a task lets nothing begin because of a halt.
+fn is_halted(reply: Option<&Reply>) -> bool {
+    matches!(reply, Some(Reply::Refused { refusal, .. }) if refusal.code == answers::HALTED)
 }

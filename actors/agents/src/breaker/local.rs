@@ -128,6 +128,8 @@ impl Local {
             Event::Closed { reason, at, .. } => (Phase::Closed, *at, reason.as_str()),
             Event::Reported { .. }
             | Event::Watched { .. }
+            | Event::LetterNoted { .. }
+            | Event::LettersTried { .. }
             | Event::ProbeGranted { .. }
             | Event::ProbeExpired { .. } => return,
         };

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bus_schemas::Hash;
 use bus_schemas::commands::task::Command;
+use bus_schemas::envelope::code;
 use bus_schemas::jobs::{EffectStep, FailureClass, Job, PastEffect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +27,7 @@ use super::line::{Line, Verdict};
 /// another host within seconds.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a deed that has begun may go on after the work was canceled: long enough for an answer that is on its way,
-/// and shorter than what the worker gives the whole attempt.
+/// and shorter than what the worker gives the whole attempt. Under a halt it is the halt's grace.
 const DEED_GRACE: Duration = Duration::from_secs(5);
 
 /// Something outside that must not be done twice.
@@ -192,6 +193,10 @@ impl Entry<'_> {
             Recorded::Refused(refusal) => {
                 let message = format!("the ledger refuses effect `{name}`: {}", refusal.message);
                 let failure = match step {
+                    // What was not begun waits for the end of the halt.
+                    _ if refusal.code == code::HALTED => {
+                        Failure::new(FailureClass::Canceled, code::HALTED, refusal.message)
+                    }
                     // Somebody may have begun it before.
                     EffectStep::Started => Failure::ambiguous(refusal.code.as_str(), message),
                     _ => Failure::permanent(refusal.code.as_str(), message),
@@ -263,7 +268,8 @@ where
     }
     let too_late = async {
         canceled.cancelled().await;
-        tokio::time::sleep(DEED_GRACE).await;
+        let grace = line.halted().map_or(DEED_GRACE, |halt| Duration::from_millis(halt.grace_ms));
+        tokio::time::sleep(grace).await;
     };
     let outcome = tokio::select! {
         biased;

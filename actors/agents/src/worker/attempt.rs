@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bus_client::jobs::Delivery;
 use bus_schemas::commands::task::Command;
+use bus_schemas::envelope::code;
 use bus_schemas::jobs::{EffectStep, Job};
 use futures::{Stream, StreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -68,6 +69,10 @@ impl Attempt<'_> {
         crash::point("before-start");
         match self.line.tell(id, &start, START_PATIENCE).await {
             Ok(Verdict::Accepted) => crash::point("after-start"),
+            Ok(Verdict::Refused(refusal)) if refusal.code == code::HALTED => {
+                tracing::info!(reason = refusal.message, "a halt stands; giving the job back");
+                return return_delivery(self.delivery).await;
+            }
             Ok(Verdict::Refused(refusal)) => {
                 tracing::info!(code = %refusal.code, reason = refusal.message, "the job is not wanted");
                 return finish_delivery(self.delivery).await;
@@ -90,7 +95,9 @@ impl Attempt<'_> {
                 Some(report.withdrawn())
             }
             // What the budget does not allow waits with its tree until there is more.
-            Some(report) if report.waits_for_budget() => Some(report.withdrawn()),
+            Some(report) if report.waits_for_budget(self.job) || report.waits_for_halt() => {
+                Some(report.withdrawn())
+            }
             report => report,
         };
         match report {
@@ -103,7 +110,7 @@ impl Attempt<'_> {
     }
 
     /// Runs the agent until it ends, or until it was interrupted and its grace is over.
-    async fn work(&self, events: impl Stream<Item = ()> + Unpin) -> (End, Option<Interruption>) {
+    async fn work(&self, mut events: impl Stream<Item = ()> + Unpin) -> (End, Option<Interruption>) {
         let canceled = CancellationToken::new();
         // However this ends: work on threads of its own looks at the token.
         let _stop_when_dropped = canceled.clone().drop_guard();
@@ -117,17 +124,26 @@ impl Attempt<'_> {
             biased;
             // What went wrong under a halt is the halt's doing.
             ended = &mut running => return (End::of(ended), self.line.halted().map(Interruption::halted)),
-            interruption = self.interruption(events) => interruption,
+            interruption = self.interruption(&mut events) => interruption,
         };
         tracing::info!(?interruption, "the work is to stop");
         canceled.cancel();
-        let grace = interruption.grace().map_or(STOP_GRACE, |grace| grace.min(STOP_GRACE));
-        let end = timeout(grace, &mut running).await.map_or(End::Dropped, End::of);
-        (end, Some(interruption))
+        let Some(grace) = interruption.grace() else {
+            let end = timeout(STOP_GRACE, &mut running).await.map_or(End::Dropped, End::of);
+            return (end, Some(interruption));
+        };
+        // A halt's grace may be longer than the lease: the attempt is its own until the grace is over.
+        tokio::select! {
+            biased;
+            ended = &mut running => (End::of(ended), Some(interruption)),
+            () = tokio::time::sleep(grace) => (End::Dropped, Some(interruption)),
+            () = self.crew.drained.cancelled() => (End::Dropped, Some(Interruption::Stopping)),
+            other = self.keep_lease(&mut events) => (End::Dropped, Some(other)),
+        }
     }
 
     /// Waits for whatever takes the point out of the work.
-    async fn interruption(&self, events: impl Stream<Item = ()> + Unpin) -> Interruption {
+    async fn interruption(&self, events: &mut (impl Stream<Item = ()> + Unpin)) -> Interruption {
         let deadline = async {
             match self.job.deadline {
                 Some(deadline) => tokio::time::sleep(until(deadline.0)).await,
@@ -146,7 +162,7 @@ impl Attempt<'_> {
     /// Renews until the task does not want the work any more, or can not be reached for a whole lease.
     ///
     /// An event that may mean the end is no more than a reason to ask at once: it can be one from before a retry.
-    async fn keep_lease(&self, mut events: impl Stream<Item = ()> + Unpin) -> Interruption {
+    async fn keep_lease(&self, events: &mut (impl Stream<Item = ()> + Unpin)) -> Interruption {
         let pause = RENEW_PAUSE.min(Duration::from_millis(self.job.lease_ms) / 3).max(RENEW_PAUSE_MIN);
         let mut ticks = interval_at(Instant::now() + pause, pause);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -167,7 +183,7 @@ impl Attempt<'_> {
                     told = steps;
                     self.extend_lease();
                 }
-                Ok(Verdict::Refused(refusal)) => return Interruption::Unwanted { reason: refusal.message },
+                Ok(Verdict::Refused(refusal)) => return Interruption::refused(refusal),
                 Err(error) if self.lease_left().is_zero() => {
                     tracing::warn!(error = chain(&error), "the lease is lost");
                     return Interruption::LeaseLost;

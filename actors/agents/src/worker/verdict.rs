@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bus_schemas::Refusal;
 use bus_schemas::commands::task::{self, Command};
+use bus_schemas::envelope::code;
 use bus_schemas::halts::Standing;
 use bus_schemas::jobs::{FailureClass, Job};
 use tokio::task::JoinError;
@@ -53,6 +54,13 @@ pub(super) enum Interruption {
 impl Interruption {
     pub(super) fn halted(halt: Standing) -> Self {
         Self::Halted { reason: halt.reason, grace: Duration::from_millis(halt.grace_ms) }
+    }
+    /// A task refuses to go on: for a halt of which this worker has not heard, whose grace is over, or for good.
+    pub(super) fn refused(refusal: Refusal) -> Self {
+        match refusal.code == code::HALTED {
+            true => Self::Halted { reason: refusal.message, grace: Duration::ZERO },
+            false => Self::Unwanted { reason: refusal.message },
+        }
     }
     /// How long the agent has to return, where that is not the worker's own bound.
     pub(super) fn grace(&self) -> Option<Duration> {
@@ -158,9 +166,17 @@ impl Report {
         matches!(&self.command, Command::FailJob { code, .. } if code == BREAKER_OPEN)
     }
 
-    /// Whether the agent could not go on because the budget of the tree does not allow what it wants to do.
-    pub(super) fn waits_for_budget(&self) -> bool {
-        matches!(&self.command, Command::FailJob { code, .. } if code == BUDGET_EXCEEDED)
+    /// Whether the agent could not go on because the budget of the tree does not allow what it wants to do. An
+    /// agent's own failure of that name, such as a provider's quota, is one like any other.
+    pub(super) fn waits_for_budget(&self, job: &Job) -> bool {
+        let exceeded = |class, code: &str| class == FailureClass::Budget && code == BUDGET_EXCEEDED;
+        job.metered && matches!(&self.command, Command::FailJob { class, code, .. } if exceeded(*class, code))
+    }
+
+    /// Whether the task refused what the agent wanted to begin, because of a halt.
+    pub(super) fn waits_for_halt(&self) -> bool {
+        let halted = |class, code: &str| class == FailureClass::Canceled && code == code::HALTED;
+        matches!(&self.command, Command::FailJob { class, code, .. } if halted(*class, code))
     }
 
     /// The attempt is taken back: it waits anew, and was no try.

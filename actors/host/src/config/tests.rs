@@ -97,18 +97,55 @@ fn an_address_is_a_scheme_a_host_and_a_port() {
 
 #[test]
 fn a_secret_that_is_a_placeholder_is_refused_but_for_development() {
-    for password in ["changeme", "CHANGEME", "<password>", "%3Cpassword%3E", "xxxx", "your-password", "TODO"]
-    {
+    let placeholders = "changeme CHANGEME <password> %3Cpassword%3E xxxx your-password TODO password Passwd secret placeholder \
+        example dummy change%20me change-me! ${NATS_PASSWORD} $%7BNATS_PASSWORD%7D a-${NATS_PASSWORD} {{password}} {{%20pass%20}} \
+        insert-here insert_password_here $NATS_PASSWORD %NATS_PASSWORD% %DB_PASSWORD% ***";
+    for password in placeholders.split_whitespace() {
         let url = format!("nats://user:{password}@host:4222");
         let mistakes = Config::load(None, env(&[("ORRERY__NATS__URL", &url)])).unwrap_err();
         assert_eq!(keys(&mistakes), ["nats.url"], "{password}");
-        assert!(!mistakes[0].to_string().contains(password), "a secret is not repeated: {mistakes:?}");
+        assert!(
+            !mistakes[0].to_string().contains(&format!(":{password}")),
+            "a secret is not repeated: {mistakes:?}"
+        );
         let config = Config::load(None, env(&[("ORRERY__NATS__URL", &url), ("ORRERY__DEVELOPMENT", "true")]));
         assert!(config.is_ok(), "{config:?}");
     }
-    for fine in ["nats://user:s3cr3t@host:4222", "nats://todo-host:4222", "nats://a:b@h1,nats://c:d@h2"] {
+    for password in
+        ["s3cr3t", "$ecret", "$2a$10$N9qo8uLOickgx2ZMRZoMye", "100%-sure-50%", "myexample7", "a<b", "t0ken"]
+    {
+        let url = format!("nats://user:{password}@host:4222");
+        assert!(Config::load(None, env(&[("ORRERY__NATS__URL", &url)])).is_ok(), "{password}");
+    }
+    for fine in ["nats://todo-host:4222", "nats://a:b@h1,nats://c:d@h2", "nats://password-host:4222"] {
         assert!(Config::load(None, env(&[("ORRERY__NATS__URL", fine)])).is_ok(), "{fine}");
     }
+}
+
+/// Goal: a placeholder is found wherever a URL can hold a secret, and nowhere else.
+#[test]
+fn a_placeholder_in_the_query_or_the_path_of_a_url_is_refused() {
+    let told = |variable: &str, url: &str| {
+        let mistakes = Config::load(None, env(&[(variable, url)])).err().unwrap_or_default();
+        mistakes.iter().map(|mistake| mistake.to_string()).collect::<Vec<_>>().join("; ")
+    };
+    let (traces, hook) = ("ORRERY__OTLP_ENDPOINT", "ORRERY__DEAD_LETTERS__WEBHOOK");
+    for query in [
+        "api_key=changeme",
+        "a=1&token=changeme",
+        "apikey=%3Ckey%3E",
+        "x-token=secret&sig=dummy",
+        "KEY=$API_KEY",
+    ] {
+        let told = told(traces, &format!("https://collector:4318/v1?{query}"));
+        assert_eq!(told.matches("is a placeholder").count(), 1, "{query}: {told}");
+    }
+    for query in ["api_key=Zm9v", "set=example", "grant=password", "mail=a@b", ""] {
+        assert_eq!(told(traces, &format!("https://collector:4318/v1?{query}")), "", "{query}");
+    }
+    assert!(told(hook, "https://example.com/services?token=changeme").contains("is a placeholder"));
+    assert!(told(hook, "https://example.com/services/%HOOK_PATH%").contains("dead_letters.webhook"));
+    assert_eq!(told(hook, "https://example.com/services/example/T0/B1"), "");
 }
 
 #[test]
@@ -119,13 +156,38 @@ fn secrets_are_not_shown() {
             monitor_url: Some("http://m:hunter2@a:8222".into()),
             ..NatsConfig::default()
         },
-        otlp_endpoint: Some("https://collector/v1?api-key=hunter2".into()),
+        otlp_endpoint: Some("https://collector/v1?api-key=hunter2&v=1".into()),
+        dead_letters: DeadLetters { webhook: Some("https://u:hunter2@hooks:8443/T0/B1@x?k=Zm9vYmFy".into()) },
         ..Config::default()
     };
     let shown = format!("{} {config:?}", config.redacted());
-    assert!(!shown.contains("hunter2") && !shown.contains("t0ken"), "{shown}");
+    for secret in ["hunter2", "t0ken", "T0", "B1", "Zm9v"] {
+        assert!(!shown.contains(secret), "{secret}: {shown}");
+    }
     assert!(shown.contains("@b:4222") && shown.contains("collector"), "the rest is: {shown}");
-    assert_eq!(config.secrets(), ["hunter2", "hunter2", "t0ken"]);
+    assert_eq!(config.redacted()["dead_letters"]["webhook"], "https://***@hooks:8443/***");
+    let secrets = config.secrets();
+    for secret in ["hunter2", "t0ken", "/T0/B1@x", "k=Zm9vYmFy", "Zm9vYmFy"] {
+        assert!(secrets.iter().any(|found| found == secret), "{secret}: {secrets:?}");
+    }
+    assert!(!secrets.iter().any(|found| found == "1" || found.is_empty()), "{secrets:?}");
+}
+
+#[test]
+fn a_webhook_is_shown_with_its_host_alone() {
+    let shown = |url: &str| {
+        let dead_letters = DeadLetters { webhook: Some(url.to_owned()) };
+        let config = Config { dead_letters, ..Config::default() };
+        (
+            config.redacted()["dead_letters"]["webhook"].as_str().unwrap_or_default().to_owned(),
+            config.secrets(),
+        )
+    };
+    assert_eq!(shown("http://127.0.0.1:9/hook"), ("http://127.0.0.1:9/***".into(), vec!["/hook".into()]));
+    assert_eq!(shown("https://h?q=1").0, "https://h/***");
+    for open in ["https://h", "https://[::1]:8443/"] {
+        assert_eq!(shown(open), (open.to_owned(), vec![]));
+    }
 }
 
 /// Every setting with its default, by key.

@@ -24,6 +24,9 @@ pub(super) enum Verdict {
         /// When it goes on by itself.
         until: Option<Timestamp>,
     },
+    /// A worker has it, and nobody can say from outside whether it is still at it: a lease is a timer, and
+    /// no event.
+    Leased,
     /// Nobody does.
     Missing {
         /// Who should.
@@ -55,6 +58,8 @@ pub(super) struct Found<'a> {
     pub(super) why: &'a Why,
     /// What its lane says, where it waits in one.
     pub(super) in_lane: Option<&'a Waiting>,
+    /// A halt for which its lane holds it, and that does not stand.
+    pub(super) lifted: Option<&'a str>,
     /// Its children that have not ended, as it knows.
     pub(super) children: &'a [(Key, Child)],
     /// Whether the worker that has it lives; none where that is not known.
@@ -90,13 +95,14 @@ pub(super) fn judge(found: &Found<'_>, now: Timestamp) -> Verdict {
     match why.waits_for {
         WaitsFor::Nothing => Verdict::Ended,
         WaitsFor::Answer | WaitsFor::Budget => waits,
-        WaitsFor::Lane => in_lane(&why.lane, found.in_lane),
+        WaitsFor::Lane => in_lane(&why.lane, found.in_lane, found.lifted),
         WaitsFor::Start if silent(LEASE_PATIENCE_MS) => {
             Verdict::missing("an agent has it, no worker began it, and its lease ran out long ago")
         }
         WaitsFor::Worker if found.worker_lives == Some(false) && silent(LEASE_PATIENCE_MS) => {
             Verdict::missing("its worker is gone, and its lease has not ended")
         }
+        WaitsFor::Worker if silent(LEASE_PATIENCE_MS) => Verdict::Leased,
         WaitsFor::Start | WaitsFor::Worker => waits,
         WaitsFor::Backoff => match why.until {
             Some(until) if until.plus_ms(TIMER_PATIENCE_MS) <= now => {
@@ -108,7 +114,7 @@ pub(super) fn judge(found: &Found<'_>, now: Timestamp) -> Verdict {
     }
 }
 
-fn in_lane(lane: &Key, waiting: Option<&Waiting>) -> Verdict {
+fn in_lane(lane: &Key, waiting: Option<&Waiting>, lifted: Option<&str>) -> Verdict {
     let Some(waiting) = waiting else {
         return Verdict::missing(format!("the lane `{lane}` says nothing of it"));
     };
@@ -119,6 +125,9 @@ fn in_lane(lane: &Key, waiting: Option<&Waiting>) -> Verdict {
     }
     if !waiting.waits {
         return Verdict::missing(format!("the lane `{lane}` does not know of it"));
+    }
+    if let Some(halt) = lifted {
+        return Verdict::missing(format!("the lane `{lane}` holds it for `{halt}`, which does not stand"));
     }
     // What limits it has a name; being the next one, with an agent that is free, has none.
     let is_next = waiting.ahead == 0 && waiting.blocks.iter().all(|block| block.what == Limit::Order);
@@ -169,7 +178,7 @@ mod tests {
         }
     }
     fn found(why: &Why) -> Verdict {
-        judge(&Found { why, in_lane: None, children: &[], worker_lives: None }, NOW)
+        judge(&Found { why, in_lane: None, children: &[], lifted: None, worker_lives: None }, NOW)
     }
     fn is_missing(verdict: &Verdict) -> bool {
         matches!(verdict, Verdict::Missing { .. })
@@ -187,7 +196,10 @@ mod tests {
     fn who_waits_in_a_lane_must_be_known_there_and_be_limited_by_something() {
         let why = why(WaitsFor::Lane, 1_000_000);
         let judged = |waiting: &Waiting| {
-            judge(&Found { why: &why, in_lane: Some(waiting), children: &[], worker_lives: None }, NOW)
+            judge(
+                &Found { why: &why, in_lane: Some(waiting), children: &[], lifted: None, worker_lives: None },
+                NOW,
+            )
         };
         let unknown =
             Waiting { waits: false, attempt: 0, agent: None, since: None, ahead: 0, blocks: Vec::new() };
@@ -206,6 +218,11 @@ mod tests {
         assert_eq!(judged(&known(0, Limit::Window, until)), Verdict::Waits { until });
         assert_eq!(judged(&known(3, Limit::Order, None)), Verdict::Waits { until: None });
         assert!(is_missing(&judged(&known(0, Limit::Order, None))));
+        let held = known(0, Limit::Held, None);
+        assert_eq!(judged(&held), Verdict::Waits { until: None });
+        let (lifted, children) = (Some("halt/all"), &[][..]);
+        let found = Found { why: &why, in_lane: Some(&held), lifted, children, worker_lives: None };
+        assert!(is_missing(&judge(&found, NOW)), "the halt for which it is held does not stand");
     }
 
     #[test]
@@ -220,9 +237,12 @@ mod tests {
         assert!(!is_missing(&found(&why(WaitsFor::Start, 60_000))));
         assert!(is_missing(&found(&why(WaitsFor::Start, 180_000))));
         let long = why(WaitsFor::Worker, 9_000_000);
-        let with =
-            |worker_lives| judge(&Found { why: &long, in_lane: None, children: &[], worker_lives }, NOW);
-        assert!(!is_missing(&with(Some(true))) && !is_missing(&with(None)), "work may take hours");
+        let with = |worker_lives| {
+            judge(&Found { why: &long, in_lane: None, children: &[], lifted: None, worker_lives }, NOW)
+        };
+        // Work may take hours, and one lease of it is 40 seconds: that one has ended, or is set again.
+        assert_eq!((with(Some(true)), with(None)), (Verdict::Leased, Verdict::Leased));
+        assert_eq!(found(&why(WaitsFor::Worker, 60_000)), Verdict::Waits { until: None });
         assert!(is_missing(&with(Some(false))));
     }
 
@@ -230,7 +250,7 @@ mod tests {
     fn a_parent_must_have_a_child_that_is_open_and_know_of_those_that_ended() {
         let why = why(WaitsFor::Children, 1_000_000);
         let judged = |children: &[(Key, Child)]| {
-            judge(&Found { why: &why, in_lane: None, children, worker_lives: None }, NOW)
+            judge(&Found { why: &why, in_lane: None, children, lifted: None, worker_lives: None }, NOW)
         };
         let child = |name: &str, found: Child| (key(name), found);
         assert!(is_missing(&judged(&[])));

@@ -1,15 +1,17 @@
 //! Looking at a task, its lane, its children and its worker as their events have them.
 
 use actors_runtime::look::Look;
+use actors_runtime::quarantine::Quarantine;
 use bus_client::{Bus, HaltWatch};
 use bus_schemas::commands::{broker, task};
 use bus_schemas::events::task::Event;
-use bus_schemas::halts::Subject;
-use bus_schemas::views::lane::Waiting;
+use bus_schemas::halts::{Halts, Scope, Subject};
+use bus_schemas::views::lane::{Limit, Waiting};
 use bus_schemas::views::task::{WaitsFor, Why};
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{EntityAddress, Key, Revision, Timestamp, upcast};
+use bus_schemas::{EntityAddress, Key, Kind, Revision, Timestamp, upcast};
 use serde::de::DeserializeOwned;
+use smol_str::SmolStr;
 
 use super::judge::{Child, Found, Verdict, Workers, judge};
 
@@ -30,7 +32,7 @@ impl<'a> Looker<'a> {
         &mut self,
         task: &Key,
         workers: &Workers,
-        halts: &HaltWatch,
+        (halts, quarantine): (&HaltWatch, &Quarantine),
         now: Timestamp,
     ) -> Result<Verdict, bus_client::Error> {
         let Some(why) = self.why(task, now).await? else {
@@ -38,7 +40,8 @@ impl<'a> Looker<'a> {
             return Ok(Verdict::Waits { until: None });
         };
         let subject = Subject { lane: &why.lane, agent: None, task };
-        if why.waits_for != WaitsFor::Nothing && halts.read(|halts| halts.covering(subject).is_some()) {
+        let is_halted = || halts.read(|halts| halts.covering(subject).is_some());
+        if why.waits_for != WaitsFor::Nothing && (is_halted() || is_kept_apart(task, &why, quarantine)) {
             return Ok(Verdict::Waits { until: None });
         }
         let in_lane = match why.waits_for {
@@ -65,7 +68,9 @@ impl<'a> Looker<'a> {
             }
             _ => None,
         };
-        let found = Found { why: &why, in_lane: in_lane.as_ref(), children: &children, worker_lives };
+        let lifted = in_lane.as_ref().and_then(|waiting| halts.read(|halts| lifted(waiting, halts)));
+        let (in_lane, children) = (in_lane.as_ref(), &children);
+        let found = Found { why: &why, in_lane, lifted: lifted.as_deref(), children, worker_lives };
         Ok(judge(&found, now))
     }
 
@@ -81,6 +86,26 @@ impl<'a> Looker<'a> {
     ) -> Result<Option<A>, bus_client::Error> {
         self.look.answer(self.bus, key, command, now).await
     }
+}
+
+/// Whether a sweep would reach nobody: the task, or whoever it would tell, takes no commands. Each one
+/// would become a dead letter, and that somebody is quarantined is said elsewhere.
+fn is_kept_apart(task: &Key, why: &Why, quarantine: &Quarantine) -> bool {
+    let is_held = |kind: Kind, key: &Key| quarantine.holds(&EntityAddress::new(kind, key.clone()));
+    is_held(task::Command::KIND, task)
+        || why.children.iter().any(|child| is_held(task::Command::KIND, child))
+        || (why.waits_for == WaitsFor::Lane && is_held(broker::Command::KIND, &why.lane))
+}
+
+/// A halt for which a lane holds something, and that does not stand.
+fn lifted(waiting: &Waiting, halts: &Halts) -> Option<SmolStr> {
+    let causes = waiting.blocks.iter().filter(|block| block.what == Limit::Held);
+    let mut causes = causes.filter_map(|block| block.cause.as_ref());
+    let stands = |cause: &SmolStr| -> Option<bool> {
+        let scope = Scope::parse(&Key::parse(cause.strip_prefix("halt/")?).ok()?)?;
+        Some(halts.of(&scope).is_some())
+    };
+    causes.find(|cause| stands(cause) == Some(false)).cloned()
 }
 
 /// The agent and the worker that began the current attempt.

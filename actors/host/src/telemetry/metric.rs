@@ -77,7 +77,10 @@ pub(super) fn describe() {
         metrics::describe_gauge!(LANE_WAITING, "Attempts that wait");
         metrics::describe_gauge!(LANE_AGE, Unit::Seconds, "For how long the oldest attempt waits");
         metrics::describe_gauge!(LANE_RUNNING, "Attempts that run");
-        metrics::describe_gauge!(LANE_HELD, "1 while something holds the lane or a part of it");
+        metrics::describe_gauge!(
+            LANE_HELD,
+            "1 while something holds the lane or a part of it, or bounds how it comes back"
+        );
         metrics::describe_gauge!(CONFIG_VERSION, "The version of settings that holds");
         metrics::describe_gauge!(CONFIG_BEHIND, "Living hosts that do not run that version");
         metrics::describe_gauge!(CRASH_REPORT, Unit::Seconds, "When the newest crash report was written");

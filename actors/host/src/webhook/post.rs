@@ -4,6 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors_agents::breaker::Rejected;
+use bus_schemas::Key;
+use bus_schemas::commands::breaker::DEPENDENCY_BYTES_MAX;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -43,6 +46,17 @@ pub struct Rejection {
     pub may_pass: bool,
 }
 
+impl Rejection {
+    /// The receiver was not asked.
+    pub fn of_breaker(rejected: Rejected) -> Self {
+        Self { reason: rejected.to_string(), may_pass: true }
+    }
+    /// Why, for people.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
 /// Where notifications go.
 #[derive(Debug)]
 pub struct Poster {
@@ -52,9 +66,9 @@ pub struct Poster {
     tls: Option<Arc<ClientConfig>>,
 }
 
-/// Whether a URL can be told anything, without a connection.
+/// Whether a URL can be told anything on this machine, without a connection.
 pub fn check(url: &str) -> Result<(), UrlError> {
-    target(url).map(drop)
+    Poster::new(url).map(drop)
 }
 
 fn target(url: &str) -> Result<(Uri, String, u16, bool), UrlError> {
@@ -79,6 +93,16 @@ impl Poster {
         let (uri, host, port, secure) = target(url)?;
         let tls = if secure { Some(tls()?) } else { None };
         Ok(Self { uri, host, port, tls })
+    }
+
+    /// The breaker of the receiver, by the name of its host; none for a name that is too long for one.
+    pub fn breaker(&self) -> Option<Key> {
+        let as_token = |letter: char| {
+            if letter.is_ascii_alphanumeric() || ".-_".contains(letter) { letter } else { '-' }
+        };
+        let host: String = self.host.trim_matches('.').chars().map(as_token).collect();
+        let key = format!("webhook.{host}");
+        if key.len() <= DEPENDENCY_BYTES_MAX { Key::parse(&key).ok() } else { None }
     }
 
     /// Posts a body. Anything but 2xx is a rejection.
@@ -174,12 +198,21 @@ mod tests {
     #[test]
     fn only_urls_with_a_host_are_taken() {
         for good in ["https://example.org/x?y=1", "http://127.0.0.1:9", "http://[::1]:8080/"] {
-            assert!(check(good).is_ok(), "{good}");
+            assert!(target(good).is_ok(), "{good}");
         }
         for bad in ["", "hooks", "ftp://h/x", "https://", "/path", "nats://h:1"] {
             assert!(check(bad).is_err(), "{bad}");
         }
         assert_eq!(target("http://[::1]:8080/").unwrap().1, "::1");
+    }
+
+    #[test]
+    fn a_receiver_has_a_breaker_by_the_name_of_its_host() {
+        let breaker = |url: &str| Poster::new(url).unwrap().breaker().map(|key| key.to_string());
+        assert_eq!(breaker("http://example.com.:8080/x").as_deref(), Some("webhook.example.com"));
+        assert_eq!(breaker("http://127.0.0.1:9").as_deref(), Some("webhook.127.0.0.1"));
+        assert_eq!(breaker("http://[::1]:9").as_deref(), Some("webhook.--1"));
+        assert_eq!(breaker(&format!("http://{}/", ["long"; 40].join("."))), None);
     }
 
     #[test]

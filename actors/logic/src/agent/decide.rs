@@ -50,7 +50,7 @@ pub(super) fn decide(
         Command::Deregister { worker, reason } => {
             Ok(leave(state, &worker.clone(), Event::WorkerDeregistered { worker, reason, at }))
         }
-        Command::Hold { cause, reason } => Ok(hold(state, cause, reason, context)),
+        Command::Hold { cause, reason, grace_ms } => Ok(hold(state, (cause, reason, grace_ms), context)),
         Command::Ease { cause } => Ok(ease(state, cause, at)),
         Command::MissHeartbeat { worker } => {
             Ok(leave(state, &worker.clone(), Event::WorkerLost { worker, at }))
@@ -79,7 +79,11 @@ fn register(
 }
 
 /// The lanes that it serves, or served a moment ago, give it nothing.
-fn hold(state: &State, cause: SmolStr, reason: String, context: &Context<'_>) -> Decision<Event> {
+fn hold(
+    state: &State,
+    (cause, reason, grace_ms): (SmolStr, String, u64),
+    context: &Context<'_>,
+) -> Decision<Event> {
     let decision = match state.holds.get(&cause) == Some(&reason) {
         true => Decision::none(),
         false => {
@@ -88,22 +92,24 @@ fn hold(state: &State, cause: SmolStr, reason: String, context: &Context<'_>) ->
         }
     };
     let agent = context.entity.key.clone();
-    let hold = hold_of(agent, cause, reason);
+    let hold = hold_of(agent, cause, reason, grace_ms);
     state.capacities().into_keys().fold(decision, |decision, lane| decision.send(lane.clone(), &hold))
 }
 
 /// The cause holds no longer: also the lanes hear of it that lost their workers meanwhile.
 fn ease(state: &State, cause: SmolStr, at: Timestamp) -> Decision<Event> {
-    if !state.holds.contains_key(&cause) {
-        return Decision::none();
-    }
     let ease = broker::Command::Ease { cause: cause.clone(), per_minute: None };
+    if !state.holds.contains_key(&cause) {
+        // Said again: a lane that still releases what this held is to do it at once.
+        let lanes = state.capacities().into_keys();
+        return lanes.fold(Decision::none(), |decision, lane| decision.send(lane.clone(), &ease));
+    }
     let decision = Decision::event(Event::Eased { cause, at });
     state.holding_lanes().into_iter().fold(decision, |decision, lane| decision.send(lane, &ease))
 }
 
-fn hold_of(agent: Key, cause: SmolStr, reason: String) -> broker::Command {
-    broker::Command::Hold { cause, scope: HoldScope::Agent { agent }, reason, interrupt: true }
+fn hold_of(agent: Key, cause: SmolStr, reason: String, grace_ms: u64) -> broker::Command {
+    broker::Command::Hold { cause, scope: HoldScope::Agent { agent }, reason, interrupt: true, grace_ms }
 }
 
 /// A worker is gone: nothing if it was gone before.
@@ -137,8 +143,8 @@ fn offer(mut decision: Decision<Event>, before: &State, after: &State) -> Decisi
         // A lane that it did not serve before knows nothing of what holds it.
         if !before.capacities().contains_key(lane) {
             for (cause, reason) in &after.holds {
-                decision =
-                    decision.send(lane.clone(), &hold_of(agent.clone(), cause.clone(), reason.clone()));
+                let hold = hold_of(agent.clone(), cause.clone(), reason.clone(), 0);
+                decision = decision.send(lane.clone(), &hold);
             }
         }
         decision = decision.send(lane.clone(), &offer);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schemas::Key;
 use bus_schemas::commands::agent::AgentCard;
+use bus_schemas::commands::breaker;
 use bus_schemas::events::agent::Event;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -51,9 +52,11 @@ impl State {
     pub(super) fn holding_lanes(&self) -> BTreeSet<Key> {
         self.capacities().into_keys().chain(&self.holding).cloned().collect()
     }
-    /// What its work depends on.
+    /// What its work depends on: what its card says, and itself.
     pub fn dependencies(&self) -> Vec<Key> {
-        self.card.iter().flat_map(|card| &card.dependencies).cloned().collect()
+        let own = self.card.iter().filter_map(|card| breaker::of_agent(&card.name));
+        let said = self.card.iter().flat_map(|card| &card.dependencies).cloned();
+        said.chain(own).collect::<BTreeSet<_>>().into_iter().collect()
     }
     /// The ids of its skills, sorted.
     pub fn skills(&self) -> Vec<SmolStr> {

@@ -53,7 +53,12 @@ fn offer(lane: &str, capacity: u32) -> actors_core::decision::Send {
     let skills = vec!["code".into(), "test".into()];
     sent(
         &format!("broker/{lane}"),
-        &broker::Command::OfferAgent { agent: key("coder"), skills, capacity, dependencies: vec![] },
+        &broker::Command::OfferAgent {
+            agent: key("coder"),
+            skills,
+            capacity,
+            dependencies: vec![key("agent.coder")],
+        },
     )
 }
 
@@ -113,7 +118,7 @@ fn who_leaves_or_is_lost_takes_the_capacity_along() {
 #[test]
 fn a_lane_without_workers_hears_of_the_end_of_a_hold() {
     let (cause, reason) = ("halt/agent.coder", "fire".to_owned());
-    let hold = Command::Hold { cause: cause.into(), reason: reason.clone() };
+    let hold = Command::Hold { cause: cause.into(), reason: reason.clone(), grace_ms: 0 };
     let held = Event::Held { cause: cause.into(), reason, at: NOW };
     let lost = Event::WorkerLost { worker: "w".into(), at: NOW };
     let ease = broker::Command::Ease { cause: cause.into(), per_minute: None };
@@ -123,6 +128,29 @@ fn a_lane_without_workers_hears_of_the_end_of_a_hold() {
     assert_eq!(before.decision().sends, [sent("broker/default", &ease)], "told before the worker was lost");
     let after = easing(vec![held, registered("w", 1, &["fast"]), lost]);
     assert_eq!(after.decision().sends, [sent("broker/fast", &ease)], "told when the worker came");
+}
+
+#[test]
+fn an_agent_is_held_back_by_its_own_breaker_and_by_those_of_its_card() {
+    let offered = |dependencies: Vec<&str>| {
+        let card = AgentCard { dependencies: dependencies.into_iter().map(key).collect(), ..card() };
+        let outcome = agent([]).when(register_with("w1", 1, &["default"], card));
+        match outcome.decision().sends[0].body.read() {
+            Ok(broker::Command::OfferAgent { dependencies, .. }) => dependencies,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(offered(vec![]), [key("agent.coder")]);
+    assert_eq!(offered(vec!["tool.git", "agent.coder"]), [key("agent.coder"), key("tool.git")]);
+}
+
+#[test]
+fn an_end_that_is_said_again_is_handed_on() {
+    let ease = broker::Command::Ease { cause: "halt/agent.coder".into(), per_minute: None };
+    let outcome =
+        agent([registered("w", 1, &["default"])]).when(Command::Ease { cause: "halt/agent.coder".into() });
+    assert_eq!(outcome.decision().sends, [sent("broker/default", &ease)]);
+    outcome.then([]);
 }
 
 #[test]

@@ -2,21 +2,22 @@
 
 use actors_core::{Context, Decision, Key, Refusal, Revision, Timestamp};
 use bus_schemas::chaos::TRIP_REASON;
-use bus_schemas::commands::breaker::{Command, Description, Phase, Policy, ProbeAnswer, Standing};
+use bus_schemas::commands::breaker::{
+    Command, DEPENDENCY_BYTES_MAX, Description, Phase, Policy, ProbeAnswer, Standing,
+};
 use bus_schemas::events::breaker::{CloseCause, Event, OpenCause};
 use bus_schemas::settings::{ApplyConfig, Breakers};
 use smol_str::SmolStr;
 
 use super::state::{Counts, State, fold};
-use super::{policy, tell};
+use super::{letters, policy, tell};
+use crate::halt::check_reason;
 use crate::rules;
 
 /// The timer that ends the open time.
 const END_OPEN: &str = "end-open";
 /// The timer after which lanes may try once more.
 const RENEW: &str = "renew-probes";
-/// Room in a campaign's key for `drain-` and a revision of twenty digits.
-const DEPENDENCY_BYTES_MAX: usize = 128;
 /// Each lane is told of each change.
 const LANES_MAX: usize = 1_000;
 /// As long as a worker's name with its host's.
@@ -60,10 +61,15 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
         }
         Command::Trip { reason, by } => {
             check_words(&reason, &by)?;
+            // An experiment has a reason of its own, and this one names it.
+            if !reason.starts_with(TRIP_REASON) {
+                check_reason(&reason)?;
+            }
             Ok(trip(state, reason, by, context))
         }
         Command::Reset { reason, by } => {
-            check_words(&reason, &by)?;
+            check_words("", &by)?;
+            check_reason(&reason)?;
             if state.phase == Phase::Closed {
                 return Ok(Decision::none());
             }
@@ -87,9 +93,10 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
             false => Decision::none(),
         }),
         Command::RenewProbes => Ok(match state.phase {
-            Phase::HalfOpen => renew(tell::probing(Decision::none(), state, context), state, at),
+            Phase::HalfOpen => try_again(state, context),
             Phase::Closed | Phase::Open => Decision::none(),
         }),
+        Command::NoteLetter { entry } => Ok(letters::note(state, entry, context)),
     }
 }
 
@@ -164,8 +171,8 @@ fn open(
 
 /// Opens it until it is reset.
 fn trip(state: &State, reason: String, by: String, context: &Context<'_>) -> Decision<Event> {
-    // A person's word replaces an experiment's, which then lets go of nothing.
-    let replaces = state.reason.starts_with(&tripped_for(TRIP_REASON)) && !reason.starts_with(TRIP_REASON);
+    // A person's word replaces what was said before: an experiment then lets go of nothing.
+    let replaces = state.reason != tripped_for(&reason) && !reason.starts_with(TRIP_REASON);
     if state.phase == Phase::Open && state.until.is_none() && !replaces {
         return Decision::none();
     }
@@ -201,7 +208,11 @@ fn close(
     let closed = Event::Closed { cause, reason, by, at: context.now };
     let decision = forget_probes(decision, state).cancel_timer(END_OPEN);
     let after = folded(state, &closed);
-    tell::closed(decision.and(closed), &after, context)
+    let decision = tell::closed(decision.and(closed), &after, context);
+    match letters::drain(state, context) {
+        Some(filter) => tell::drained(decision, &after, filter, context),
+        None => decision,
+    }
 }
 
 /// Timer: the open time is over.
@@ -217,11 +228,18 @@ fn end_open(state: &State, context: &Context<'_>) -> Decision<Event> {
     renew(decision, &after, context.now)
 }
 
+/// Timer: nothing came of what was let through.
+fn try_again(state: &State, context: &Context<'_>) -> Decision<Event> {
+    let decision = letters::attempt(tell::probing(Decision::none(), state, context), state, context);
+    let after = decision.events.iter().fold(state.clone(), |state, event| folded(&state, event));
+    renew(decision, &after, context.now)
+}
+
 /// Jobs that lanes let through may never call the dependency; then others must be let through.
-fn renew(decision: Decision<Event>, state: &State, now: Timestamp) -> Decision<Event> {
-    match state.lanes.is_empty() {
-        true => decision,
-        false => decision.set_timer(RENEW, now.plus_ms(state.policy.probe_timeout_ms), &Command::RenewProbes),
+pub(super) fn renew(decision: Decision<Event>, state: &State, now: Timestamp) -> Decision<Event> {
+    match state.has_to_try() {
+        true => decision.set_timer(RENEW, now.plus_ms(state.policy.probe_timeout_ms), &Command::RenewProbes),
+        false => decision,
     }
 }
 
@@ -281,8 +299,8 @@ fn watch(state: &State, lane: Key, context: &Context<'_>) -> Result<Decision<Eve
     let watched = Event::Watched { lane: lane.clone(), at: context.now };
     let after = folded(state, &watched);
     let decision = tell::lane(Decision::event(watched), &after, &lane, true, context);
-    Ok(match (state.phase, state.lanes.is_empty()) {
-        (Phase::HalfOpen, true) => renew(decision, &after, context.now),
+    Ok(match (state.phase, state.has_to_try()) {
+        (Phase::HalfOpen, false) => renew(decision, &after, context.now),
         _ => decision,
     })
 }
@@ -308,10 +326,11 @@ fn apply_config(
         return Ok(Decision::none());
     }
     let policy = policies.policy(&context.entity.key).unwrap_or_default();
-    if state.policy == policy {
+    let (by, version) = (rules::by::<Breakers>(), Some(config.version));
+    // A version that says the same is noted as well: people ask which one a breaker runs.
+    if state.policy == policy && state.version == version {
         return Ok(Decision::none());
     }
-    let (by, version) = (rules::by::<Breakers>(), Some(config.version));
     Ok(Decision::event(Event::Configured { policy, by, version, at: context.now }))
 }
 
@@ -331,11 +350,12 @@ fn describe(state: &State, context: &Context<'_>) -> Description {
         lanes: state.lanes.iter().cloned().collect(),
         probing: u32::try_from(state.permits.len()).unwrap_or(u32::MAX),
         policy: state.policy.clone(),
+        version: state.version,
         revision: context.revision.0,
     }
 }
 
-fn folded(state: &State, event: &Event) -> State {
+pub(super) fn folded(state: &State, event: &Event) -> State {
     let mut after = state.clone();
     fold(&mut after, event);
     after

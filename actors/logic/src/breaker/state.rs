@@ -42,6 +42,16 @@ pub struct State {
     pub permits_given: u64,
     /// The lanes that hear of it.
     pub lanes: BTreeSet<Key>,
+    /// Dead letters that it caused and that were not tried, and when each was heard of. While it is
+    /// closed those of the window.
+    #[serde(default)]
+    pub letters: BTreeMap<Key, Timestamp>,
+    /// Whether it caused any since `ill_since`, whatever became of them.
+    #[serde(default)]
+    pub has_letters: bool,
+    /// A window before it opened; none while it is closed. What failed since then may have failed by it.
+    #[serde(default)]
+    pub ill_since: Option<Timestamp>,
 }
 
 /// The calls of one part of the window.
@@ -85,6 +95,21 @@ impl State {
     pub fn permits_of<'a>(&'a self, reporter: &'a str) -> impl Iterator<Item = u64> + 'a {
         self.permits.iter().filter(move |(_, holder)| *holder == reporter).map(|(permit, _)| *permit)
     }
+    /// Whether there is anybody, or anything, that could try while it is half-open.
+    pub(super) fn has_to_try(&self) -> bool {
+        !self.lanes.is_empty() || !self.letters.is_empty()
+    }
+    /// Whether a dead letter of this time belongs to the present illness.
+    pub(super) fn is_recent(&self, at: Timestamp, now: Timestamp) -> bool {
+        self.phase != Phase::Closed || at.plus_ms(self.policy.window_ms) >= now
+    }
+    /// What failed within the window is what opens it.
+    fn fall_ill(&mut self, at: Timestamp) {
+        let window = Timestamp(at.0.saturating_sub(self.policy.window_ms));
+        let since = self.since.map_or(window, |closed| closed.max(window));
+        self.letters.retain(|_, noted| *noted >= since);
+        (self.ill_since, self.has_letters) = (Some(since), !self.letters.is_empty());
+    }
     fn slot(&self, at: Timestamp) -> u64 {
         // A policy has at least one bucket of at least some milliseconds: both are checked.
         at.0 / (self.policy.window_ms / u64::from(self.policy.buckets.max(1))).max(1)
@@ -119,10 +144,13 @@ impl State {
 pub(super) fn fold(state: &mut State, event: &Event) {
     match event {
         Event::Configured { policy, version, .. } => {
-            state.policy = policy.clone();
             state.version = *version;
-            state.window.clear();
-            state.consecutive_failed = 0;
+            // Another version that says the same leaves what was counted.
+            if state.policy != *policy {
+                state.policy = policy.clone();
+                state.window.clear();
+                state.consecutive_failed = 0;
+            }
         }
         Event::Reported { reporter, succeeded, failed, slow, consecutive_failed, last_error, at } => {
             let calls = succeeded.saturating_add(*failed);
@@ -143,6 +171,9 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         }
         Event::Watched { lane, .. } => drop(state.lanes.insert(lane.clone())),
         Event::Opened { reason, times, until, at, .. } => {
+            if state.phase == Phase::Closed {
+                state.fall_ill(*at);
+            }
             state.times = *times;
             state.enter(Phase::Open, reason, *until, *at);
         }
@@ -161,6 +192,18 @@ pub(super) fn fold(state: &mut State, event: &Event) {
                 state.times = 0;
             }
             state.enter(Phase::Closed, reason, None, *at);
+            state.letters.clear();
+            (state.ill_since, state.has_letters) = (None, false);
+        }
+        Event::LetterNoted { entry, at } => {
+            let mut letters = std::mem::take(&mut state.letters);
+            letters.retain(|_, noted| state.is_recent(*noted, *at));
+            letters.insert(entry.clone(), *at);
+            state.letters = letters;
+            state.has_letters = state.phase != Phase::Closed;
+        }
+        Event::LettersTried { entries, .. } => {
+            state.letters.retain(|letter, _| !entries.contains(letter));
         }
     }
 }

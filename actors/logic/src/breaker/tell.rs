@@ -8,6 +8,7 @@ use bus_schemas::commands::{broker, campaign};
 use bus_schemas::events::breaker::Event;
 use smol_str::SmolStr;
 
+use super::letters;
 use super::state::State;
 
 /// Dead letters a second when a dependency is back: it has just been ill.
@@ -21,7 +22,13 @@ fn cause(context: &Context<'_>) -> SmolStr {
 /// What tells a lane to hold its work back.
 fn hold(reason: &str, context: &Context<'_>) -> broker::Command {
     let scope = broker::HoldScope::Dependency { dependency: context.entity.key.clone() };
-    broker::Command::Hold { cause: cause(context), scope, reason: reason.to_owned(), interrupt: false }
+    broker::Command::Hold {
+        cause: cause(context),
+        scope,
+        reason: reason.to_owned(),
+        interrupt: false,
+        grace_ms: 0,
+    }
 }
 
 /// What tells a lane to try with a few jobs. Lanes share the permits, and none is left without one:
@@ -74,23 +81,42 @@ pub(super) fn half_opened(
     note(probing(decision, state, context), Action::Probe, reason, evidence, context)
 }
 
-/// Tells all lanes to go on, and lets a campaign redrive what the dependency left behind.
+/// Tells all lanes to go on.
 pub(super) fn closed(decision: Decision<Event>, state: &State, context: &Context<'_>) -> Decision<Event> {
     let decision = lanes(decision, state, &broker::Command::Ease { cause: cause(context), per_minute: None });
     let evidence = [("lanes", state.lanes.len().to_string())].into_iter();
-    let decision = note(decision, Action::Ease, format!("closed: {}", state.reason), evidence, context);
-    let dependency = &context.entity.key;
-    let name = format!("drain-{}-{}", dependency.as_str().replace('.', "_"), context.revision.next());
+    note(decision, Action::Ease, format!("closed: {}", state.reason), evidence, context)
+}
+
+/// Lets a campaign redrive what the dependency left behind.
+pub(super) fn drained(
+    decision: Decision<Event>,
+    state: &State,
+    filter: campaign::Filter,
+    context: &Context<'_>,
+) -> Decision<Event> {
+    let name = letters::campaign_key("drain", context);
     let drain = campaign::Command::Start {
-        filter: campaign::Filter { dependency: Some(dependency.clone()), ..campaign::Filter::default() },
+        filter,
         rate: DRAIN_RATE,
         by: context.entity.to_string(),
         reason: format!("`{}` closed: {}", context.entity, state.reason),
     };
-    let name = Key::parse(&name).expect("a checked dependency and a number make a key");
     let evidence = [("campaign", name.to_string())].into_iter();
     let reason = "dead letters that the dependency caused are redriven".to_owned();
     note(decision.send(name, &drain), Action::Drain, reason, evidence, context)
+}
+
+/// Tells the log that dead letters are tried.
+pub(super) fn tried(
+    decision: Decision<Event>,
+    campaign: &Key,
+    count: usize,
+    context: &Context<'_>,
+) -> Decision<Event> {
+    let reason = "half-open, and no other work is tried: dead letters are redriven to find out".to_owned();
+    let evidence = [("campaign", campaign.to_string()), ("letters", count.to_string())].into_iter();
+    note(decision, Action::Probe, reason, evidence, context)
 }
 
 fn lanes(mut decision: Decision<Event>, state: &State, command: &broker::Command) -> Decision<Event> {

@@ -5,9 +5,9 @@ mod properties;
 use actors_core::decision::Timer;
 use actors_core::scenario::{Given, Outcome, given};
 use actors_core::{Decision, Timestamp};
-use bus_schemas::commands::breaker::{Command, Phase, Policy, ProbeAnswer};
+use bus_schemas::commands::breaker::{Command, Description, Phase, Policy, ProbeAnswer};
 use bus_schemas::commands::broker::{self, HoldScope};
-use bus_schemas::commands::config;
+use bus_schemas::commands::{campaign, config};
 use bus_schemas::events::breaker::{CloseCause, Event, OpenCause};
 use bus_schemas::settings::ApplyConfig;
 use serde_json::json;
@@ -59,6 +59,14 @@ fn trip() -> Command {
 
 fn reset() -> Command {
     Command::Reset { reason: "it is back".into(), by: "ada".into() }
+}
+
+fn letter(entry: &str) -> Command {
+    Command::NoteLetter { entry: key(entry) }
+}
+
+fn noted(entry: &str, at: Timestamp) -> Event {
+    Event::LetterNoted { entry: key(entry), at }
 }
 
 fn probe() -> Command {
@@ -176,6 +184,7 @@ fn lanes_hear_of_every_change_at_once_and_in_order() {
         scope: HoldScope::Dependency { dependency: key("tool.git") },
         reason: "5 calls failed one after the other, last: refused".into(),
         interrupt: false,
+        grace_ms: 0,
     };
     assert!(outcome.decision().sends.contains(&sent("broker/default", &hold)));
     let late = outcome.given.when(watch("night"));
@@ -201,12 +210,69 @@ fn each_change_is_noted_and_a_closing_redrives_what_was_left() {
         sends.map(|send| String::from_utf8_lossy(&send.body.bytes).into_owned()).collect()
     };
     let outcome = half_open().when(report(2, 0));
+    assert!(to(&outcome, "campaign").is_empty(), "there is nothing to redrive");
+    let notes = to(&outcome, "healer").concat();
+    assert!(notes.contains(r#""action":"ease""#) && !notes.contains(r#""action":"drain""#), "{notes}");
+    let outcome = half_open().when(letter("t-3")).given.when(report(2, 0));
     let drains = to(&outcome, "campaign");
+    let since = START.0 - policy().window_ms;
     assert!(drains.len() == 1 && drains[0].contains(r#""dependency":"tool.git""#), "{drains:?}");
+    assert!(
+        drains[0].contains(&format!(r#""since":{since}"#)),
+        "what waited before is left alone: {drains:?}"
+    );
     let notes = to(&outcome, "healer").concat();
     assert!(notes.contains(r#""action":"ease""#) && notes.contains(r#""action":"drain""#), "{notes}");
     let notes = to(&half_open().when(report(0, 1)), "healer").concat();
     assert!(notes.contains(r#""action":"hold""#), "{notes}");
+}
+
+#[test]
+fn where_nothing_waits_dead_letters_are_tried() {
+    let half = START.plus_ms(5_000);
+    let outcome = half_open().when(letter("a-1"));
+    assert_eq!(timers(outcome.decision()), ["renew-probes"], "nobody watches: it looks by itself");
+    let given = outcome.then([noted("a-1", half)]).when(letter("a-1")).then([]);
+    let outcome = given.when(letter("b-1"));
+    assert!(timers(outcome.decision()).is_empty(), "it goes on by itself");
+    let given = outcome.given.when(letter("c-1")).given.at(half.plus_ms(60_000));
+    let outcome = given.when(Command::RenewProbes);
+    let (at, campaign) = (half.plus_ms(60_000), key("probe-tool_git-8"));
+    let entries = vec![key("a-1"), key("b-1")];
+    let filter = campaign::Filter { dependency: Some(key("tool.git")), ..campaign::Filter::default() };
+    let start = campaign::Command::Start {
+        filter,
+        rate: 1,
+        by: "breaker/tool.git".into(),
+        reason: "`breaker/tool.git` is half-open, and no other work is tried".into(),
+    };
+    let add = campaign::Command::AddEntries { entries: entries.clone(), last: true };
+    let sends = &outcome.decision().sends[..2];
+    let to = format!("campaign/{campaign}");
+    assert_eq!(sends, [sent(&to, &start), sent(&to, &add)], "as many as it takes to close it");
+    assert_eq!(timers(outcome.decision()), ["renew-probes"]);
+    let given = outcome.then([Event::LettersTried { entries, campaign, at }]).when(report(1, 0)).given;
+    let outcome = given.when(Command::RenewProbes);
+    assert!(timers(outcome.decision()).is_empty(), "the last one is tried, and nobody is left");
+    let given = outcome.given.when(Command::RenewProbes).then([]);
+    assert_eq!(phase(&given), Phase::HalfOpen, "without anything to try it stays so, and harms nobody");
+}
+
+#[test]
+fn only_what_failed_since_it_fell_ill_is_its_own() {
+    let old = breaker().when(letter("old-1")).given.at(START.plus_ms(40_000)).when(letter("new-1")).given;
+    let given = old.when(report(0, 5)).given;
+    let letters: Vec<String> = given.state().letters.keys().map(ToString::to_string).collect();
+    assert_eq!((letters, given.state().has_letters), (vec!["new-1".to_owned()], true));
+    let given = given.when(reset()).given;
+    assert!(
+        given.state().letters.is_empty() && !given.state().has_letters && given.state().ill_since.is_none()
+    );
+    let mut given = breaker();
+    for n in 0..40 {
+        given = given.when(letter(&format!("l{n}-1"))).given;
+    }
+    assert_eq!(given.state().letters.len(), 16, "a campaign finds the others");
 }
 
 #[test]
@@ -268,6 +334,12 @@ fn what_was_tripped_stays_open_until_it_is_reset() {
     assert_eq!(timers(outcome.decision()), ["end-open"], "its timer is taken off");
     let given = outcome.given.when(trip()).then([]);
     let given = given.at(START.plus_ms(1_000_000)).when(Command::EndOpen).then([]);
+    let another = Command::Trip { reason: "it is moved".into(), by: "bob".into() };
+    let given = given.when(another).given;
+    assert_eq!(given.state().reason, "tripped: it is moved", "another reason replaces the first one");
+    breaker().when(Command::Trip { reason: " ".into(), by: "ada".into() }).then_refused("reason-missing");
+    let unsaid = Command::Reset { reason: String::new(), by: "ada".into() };
+    let given = given.when(unsaid).then_refused("reason-missing");
     let given = given.when(reset()).then([Event::Closed {
         cause: CloseCause::Reset,
         reason: "reset: it is back".into(),
@@ -330,7 +402,14 @@ fn settings_say_the_policy_once_a_version_was_activated() {
     let patient = json!({"policies": {"tool.*": {"consecutive_failures": 9}, "model.*": {"probes": 7}}});
     let given = given.when(apply(1, patient.clone())).given;
     assert_eq!((given.state().policy.consecutive_failures, given.state().policy.probes), (9, 3));
-    let given = given.when(apply(1, patient)).then([]);
+    let given = given.when(apply(1, patient.clone())).then([]);
+    let given = given.when(report(0, 1)).given.when(apply(2, patient)).given;
+    let known = (given.state().version, given.state().consecutive_failed);
+    assert_eq!(known, (Some(2), 1), "a version that says the same is noted, and what was counted stays");
+    let described: Description =
+        serde_json::from_value(given.when(Command::Describe).decision().reply.clone()).expect("a view");
+    assert_eq!(described.version, Some(2));
+    let given = breaker().when(apply(2, json!({"policies": {"*": {"probes": 7}}}))).given;
     let given = given.when(apply(0, json!({}))).given;
     assert_eq!(given.state().policy, Policy::default(), "taken back");
     given.when(apply(2, json!({"policies": 1}))).then_refused("invalid-config");

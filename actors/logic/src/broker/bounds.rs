@@ -16,7 +16,7 @@ pub(super) fn of(state: &State, now: Timestamp) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (cause, valve) in state.valves().iter().filter(|(_, valve)| *valve.scope() == HoldScope::Lane) {
         let running = u32::try_from(state.running_count()).unwrap_or(u32::MAX);
-        if valve.allows(running) == 0 {
+        if valve.allows_at(running, now) == 0 {
             let what = if valve.is_closed() { Limit::Held } else { Limit::Easing };
             blocks.push(Block { cause: Some(cause.clone()), ..block(what, valve.reason.clone(), None) });
         }

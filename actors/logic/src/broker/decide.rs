@@ -2,22 +2,24 @@
 
 use std::collections::BTreeSet;
 
-use actors_core::{Context, Decision, Key, Refusal, Revision};
+use actors_core::{Context, Decision, Key, Refusal, Revision, Timestamp};
 use bus_schemas::commands::broker::{Command, Limits};
 use bus_schemas::commands::schedule::Recurrence;
 use bus_schemas::commands::{breaker, halt, task};
 use bus_schemas::events::broker::Event;
 use bus_schemas::halts;
 use bus_schemas::settings::{self, Lanes, Retry};
+use smol_str::SmolStr;
 
 use super::state::{AGEING_MS_MIN, State, fold};
-use super::valve::Valve;
-use super::{bounds, explain, pause, policies};
+use super::{bounds, explain, pause, policies, recall};
 use crate::rules;
 use crate::schedule::recurrence;
 
 /// The timer that ends a bound of time.
 const WAKE: &str = "wake";
+/// The timer after which it is looked whether a release is over.
+const END_EASING: &str = "end-easing";
 /// A lane's rules stand in its state and in each event that changes them.
 const WEIGHTS_MAX: usize = 1_000;
 /// Each window is computed at each assignment.
@@ -62,6 +64,10 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
             let assign = task::Command::Assign { agent, attempt, policy };
             return Ok(Decision::none().send(task, &assign));
         }
+        Command::Enqueue { task, attempt, .. } if waits_already(state, &task, attempt) => {
+            // Said again by a task that is swept: if anything can be assigned, it is now.
+            return Ok(doubt_halts(fill(state, Vec::new(), context), state, &context.entity.key));
+        }
         Command::Enqueue { task, attempt, skill, priority, owner, since } => enqueue(
             state,
             Event::Enqueued { task: task.clone(), attempt, skill, priority, owner, since },
@@ -100,17 +106,17 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
             check(&limits, context)?;
             (*state.limits() != limits).then_some(vec![Event::LimitsSet { limits, reason, by }])
         }
-        Command::Hold { cause, scope, reason, interrupt } => {
-            return Ok(hold(state, Event::Held { cause, scope, reason, at }, interrupt));
+        Command::Hold { cause, scope, reason, interrupt, grace_ms } => {
+            let grace = interrupt.then_some(grace_ms);
+            return Ok(recall::hold(state, Event::Held { cause, scope, reason, at }, grace, at));
         }
+        Command::Recall { cause } => return Ok(recall::recall(state, &cause)),
         Command::Ease { cause, per_minute } => {
-            let holds = state.valves().get(&cause).is_some_and(Valve::holds);
-            holds.then_some(vec![Event::Eased { cause, per_minute, at }])
+            // What it does not know it does not hold.
+            let is_known = state.valves().contains_key(&cause);
+            is_known.then_some(vec![Event::Eased { cause, per_minute, at }])
         }
-        Command::Probe { cause, permits } => {
-            let known = state.valves().get(&cause).is_some_and(|valve| valve.allows(0) != permits);
-            known.then_some(vec![Event::ProbesAllowed { cause, permits }])
-        }
+        Command::Probe { cause, permits } => probe(state, cause, permits).map(|event| vec![event]),
         Command::Wake => Some(Vec::new()),
         Command::Describe => {
             return Ok(Decision::none().reply(&explain::lane(state, &context.entity.key, at)));
@@ -122,18 +128,10 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
     Ok(events.map_or_else(Decision::none, |events| fill(state, events, context)))
 }
 
-/// What is in the scope waits, and what runs there is taken back where that is wanted.
-fn hold(state: &State, held: Event, interrupt: bool) -> Decision<Event> {
-    let Event::Held { cause, scope, reason, .. } = &held else { return Decision::none() };
-    let stopped = if interrupt { state.runs_in(scope) } else { Vec::new() };
-    let withdraw = |decision: Decision<Event>, (task, attempt): (Key, u32)| {
-        decision.send(task, &task::Command::Withdraw { attempt, reason: format!("{cause}: {reason}") })
-    };
-    let decision = stopped.into_iter().fold(Decision::none(), withdraw);
-    let known = state.valves().get(cause);
-    let is_same =
-        known.is_some_and(|valve| valve.is_closed() && valve.scope() == scope && valve.reason == *reason);
-    if is_same { decision } else { decision.and(held) }
+/// So many jobs may try; nothing where the cause holds no longer.
+fn probe(state: &State, cause: SmolStr, permits: u32) -> Option<Event> {
+    let valve = state.valves().get(&cause).filter(|valve| valve.holds() && valve.allows(0) != permits);
+    valve.map(|_| Event::ProbesAllowed { cause, permits })
 }
 
 /// The agent that has this very attempt.
@@ -141,14 +139,21 @@ fn runs_already(state: &State, task: &Key, attempt: u32) -> Option<Key> {
     state.running(task).filter(|job| job.attempt == attempt).map(|job| job.agent.clone())
 }
 
+fn waits_already(state: &State, task: &Key, attempt: u32) -> bool {
+    state.waiting(task).is_some_and(|entry| entry.attempt == attempt)
+}
+
+/// Asks each halt for which the lane holds something whether it stands still: its end may have been lost.
+fn doubt_halts(decision: Decision<Event>, state: &State, lane: &Key) -> Decision<Event> {
+    let holding = state.valves().iter().filter(|(_, valve)| valve.holds());
+    let halts = holding.filter_map(|(cause, _)| Key::parse(cause.strip_prefix("halt/")?).ok());
+    halts.fold(decision, |decision, halt| decision.send(halt, &halt::Command::Confirm { lane: lane.clone() }))
+}
+
 /// An attempt waits; nothing if it, or a later one, is known already.
 fn enqueue(state: &State, enqueued: Event, task: &Key, attempt: u32) -> Option<Vec<Event>> {
     let waits = state.waiting(task).map(|entry| entry.attempt);
     let runs = state.running(task).map(|job| job.attempt);
-    if waits == Some(attempt) {
-        // Said again by a task that is swept: if anything can be assigned, it is now.
-        return Some(Vec::new());
-    }
     if waits.into_iter().chain(runs).any(|known| known >= attempt) {
         return None;
     }
@@ -197,20 +202,35 @@ fn fill(state: &State, events: Vec<Event>, context: &Context<'_>) -> Decision<Ev
         fold(&mut after, &event);
         decision = decision.and(event);
     }
+    decision = end_releases(decision, &mut after, at);
     while let Some((task, agent)) = after.pick() {
         let bounds = bounds::of(&after, at);
         if !bounds.is_empty() {
             // Other bounds end with a release; these end with time.
-            return match bounds.iter().filter_map(|bound| bound.until).max() {
-                Some(until) => decision.set_timer(WAKE, until, &Command::Wake),
-                None => decision,
-            };
+            if let Some(until) = bounds.iter().filter_map(|bound| bound.until).max() {
+                decision = decision.set_timer(WAKE, until, &Command::Wake);
+            }
+            break;
         }
         let Some(entry) = after.waiting(&task) else { break };
         let (attempt, policy) = (entry.attempt, after.policies().of(&entry.skill));
         let assigned = Event::Assigned { task: task.clone(), attempt, agent: agent.clone(), at };
         fold(&mut after, &assigned);
         decision = decision.and(assigned).send(task, &task::Command::Assign { agent, attempt, policy });
+        decision = end_releases(decision, &mut after, at);
+    }
+    match after.looks_at(at) {
+        Some(looks_at) => decision.set_timer(END_EASING, looks_at, &Command::Wake),
+        None => decision,
+    }
+}
+
+/// What is released and bounds nothing any more is forgotten.
+fn end_releases(mut decision: Decision<Event>, after: &mut State, at: Timestamp) -> Decision<Event> {
+    for cause in after.over(at) {
+        let ended = Event::EasingEnded { cause, at };
+        fold(after, &ended);
+        decision = decision.and(ended);
     }
     decision
 }

@@ -1,15 +1,18 @@
 //! Why something waits, in words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bus_schemas::commands::broker::HoldScope;
+use bus_schemas::settings::{Lanes, Setting};
 use bus_schemas::views::lane::{Block, Lane, LaneAgent, Limit, Waiting};
 use bus_schemas::{Key, Timestamp};
 use smol_str::SmolStr;
 
 use super::bounds;
 use super::state::State;
+use super::valve::Valve;
 
-/// The lane as it is now.
+/// The lane as it is now. A hold of one task tree is no limit of the lane: the others go on.
 pub(super) fn lane(state: &State, id: &Key, now: Timestamp) -> Lane {
     let agents = state.offers().map(|(agent, offer)| LaneAgent {
         agent: agent.clone(),
@@ -18,17 +21,25 @@ pub(super) fn lane(state: &State, id: &Key, now: Timestamp) -> Lane {
         free: state.free(agent),
     });
     let mut blocks = bounds::of(state, now);
-    for (cause, valve) in state.valves() {
-        if !blocks.iter().any(|block| block.cause.as_ref() == Some(cause)) {
+    let is_tree = |valve: &Valve| matches!(valve.scope(), HoldScope::Tree { .. });
+    let (trees, others): (Vec<_>, Vec<_>) = state.valves().iter().partition(|(_, valve)| is_tree(valve));
+    for (cause, valve) in others {
+        // One that is released and has room limits nothing.
+        let limits = valve.holds() || valve.allows_at(state.running_under(valve), now) == 0;
+        if limits && !blocks.iter().any(|block| block.cause.as_ref() == Some(cause)) {
             let what = if valve.is_closed() { Limit::Held } else { Limit::Easing };
             let scope = scope(valve.scope());
             let reason = format!("{scope}: {}", valve.reason);
             blocks.push(Block { what, reason, cause: Some(cause.clone()), until: None });
         }
     }
-    if blocks.is_empty() {
-        let skills: BTreeSet<_> = state.all_waiting().map(|(_, entry)| &entry.skill).collect();
-        blocks.extend(skills.into_iter().flat_map(|skill| of_skill(state, skill)));
+    // A lane that is held may have nobody either who would do its work then.
+    let skills: BTreeSet<_> = state.all_waiting().map(|(_, entry)| &entry.skill).collect();
+    for block in skills.into_iter().flat_map(|skill| of_skill(state, skill)) {
+        let is_said = block.cause.is_some() && blocks.iter().any(|known| known.cause == block.cause);
+        if !is_said {
+            blocks.push(block);
+        }
     }
     Lane {
         id: id.clone(),
@@ -37,11 +48,20 @@ pub(super) fn lane(state: &State, id: &Key, now: Timestamp) -> Lane {
         running: state.running_count() as u64,
         limits: state.limits().clone(),
         version: state.version(),
+        settings: settings(state),
         begun_in_minute: state.begun().in_minute(now),
         begun_in_day: state.begun().in_day(now),
         blocks,
+        trees_held: trees.len() as u64,
         agents: agents.collect(),
     }
+}
+
+/// Which versions of the settings the lane runs.
+fn settings(state: &State) -> BTreeMap<SmolStr, u64> {
+    let lanes = state.version().map(|version| (Lanes::NAME, version));
+    let versions = state.policies().versions().into_iter().chain(lanes);
+    versions.map(|(name, version)| (name.into(), version)).collect()
 }
 
 /// What a task waits for.
@@ -77,12 +97,13 @@ fn of_skill(state: &State, skill: &SmolStr) -> Vec<Block> {
         return Vec::new();
     }
     let holds = state.valves().iter().filter(|(_, valve)| {
-        valve.is_closed() && skilled.iter().any(|(agent, offer)| valve.covers_agent(agent, offer))
+        let limits = valve.allows(state.running_under(valve)) == 0;
+        limits && skilled.iter().any(|(agent, offer)| valve.covers_agent(agent, offer))
     });
     let holds: Vec<_> = holds
-        .map(|(cause, valve)| Block {
-            cause: Some(cause.clone()),
-            ..block(Limit::Held, valve.reason.clone())
+        .map(|(cause, valve)| {
+            let what = if valve.is_closed() { Limit::Held } else { Limit::Easing };
+            Block { cause: Some(cause.clone()), ..block(what, valve.reason.clone()) }
         })
         .collect();
     match holds.is_empty() {
@@ -95,12 +116,11 @@ fn block(what: Limit, reason: String) -> Block {
     Block { what, reason, cause: None, until: None }
 }
 
-fn scope(scope: &bus_schemas::commands::broker::HoldScope) -> String {
-    use bus_schemas::commands::broker::HoldScope::{Agent, Dependency, Lane, Tree};
+fn scope(scope: &HoldScope) -> String {
     match scope {
-        Lane => "the lane".to_owned(),
-        Agent { agent } => format!("agent `{agent}`"),
-        Dependency { dependency } => format!("agents that depend on `{dependency}`"),
-        Tree { root } => format!("task `{root}` and what is below it"),
+        HoldScope::Lane => "the lane".to_owned(),
+        HoldScope::Agent { agent } => format!("agent `{agent}`"),
+        HoldScope::Dependency { dependency } => format!("agents that depend on `{dependency}`"),
+        HoldScope::Tree { root } => format!("task `{root}` and what is below it"),
     }
 }

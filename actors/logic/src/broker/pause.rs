@@ -60,7 +60,8 @@ pub(super) fn resume(
     if per_minute == Some(0) {
         return Err(Refusal::new("invalid-rate", "a rate of 0 would be a pause").hint("give at least 1"));
     }
-    if !holds(state, BY_HAND) {
+    // One that is released still may be told another rate.
+    if !state.valves().contains_key(BY_HAND) {
         let refusal = Refusal::new("not-paused", format!("nobody paused the lane `{lane}` by hand"));
         return Err(match holds(state, BY_SETTINGS) {
             true => refusal.hint("the settings `lanes` pause it: `orrery config history lanes` says why"),

@@ -17,6 +17,12 @@ use crate::rules;
 pub(super) struct Policies {
     retry: Retry,
     budget: Budget,
+    /// The version of the settings `retry` that the lane was told; 0 for the defaults.
+    #[serde(default)]
+    retry_version: u64,
+    /// The version of the settings `limits` that the lane was told; 0 for the defaults.
+    #[serde(default)]
+    limits_version: u64,
 }
 
 /// Whether these settings are about tasks.
@@ -24,28 +30,38 @@ pub(super) fn are_policies(config: &ApplyConfig) -> bool {
     config.name == Retry::NAME || config.name == Limits::NAME
 }
 
-/// What a version of the settings changes; none when the lane has it.
+/// What a version of the settings changes; none when the lane has it. A version that says the same as
+/// the one before is noted as well: people ask which one a lane runs.
 pub(super) fn apply_config(state: &State, config: &ApplyConfig) -> Result<Option<Event>, Refusal> {
     let (mut retry, mut budget) = (None, None);
+    let (known, version) = (state.policies(), config.version);
     if config.name == Retry::NAME {
-        retry = Some(rules::read::<Retry>(config)?).filter(|retry| *retry != state.policies().retry);
+        let is_news = |retry: &Retry| *retry != known.retry || version != known.retry_version;
+        retry = Some(rules::read::<Retry>(config)?).filter(is_news);
     } else {
-        budget =
-            Some(rules::read::<Limits>(config)?.budget).filter(|budget| *budget != state.policies().budget);
+        let is_news = |budget: &Budget| *budget != known.budget || version != known.limits_version;
+        budget = Some(rules::read::<Limits>(config)?.budget).filter(is_news);
     }
-    let version = config.version;
     Ok((retry.is_some() || budget.is_some()).then_some(Event::PoliciesSet { version, retry, budget }))
 }
 
 /// Applies what happened to the policies.
 pub(super) fn fold(policies: &mut Arc<Policies>, event: &Event) {
-    let Event::PoliciesSet { retry, budget, .. } = event else { return };
+    let Event::PoliciesSet { version, retry, budget } = event else { return };
     let policies = Arc::make_mut(policies);
-    policies.retry = retry.clone().unwrap_or_else(|| std::mem::take(&mut policies.retry));
-    policies.budget = budget.clone().unwrap_or_else(|| std::mem::take(&mut policies.budget));
+    if let Some(retry) = retry {
+        (policies.retry, policies.retry_version) = (retry.clone(), *version);
+    }
+    if let Some(budget) = budget {
+        (policies.budget, policies.limits_version) = (budget.clone(), *version);
+    }
 }
 
 impl Policies {
+    /// Which versions of the settings the lane was told, by name.
+    pub(super) fn versions(&self) -> [(&'static str, u64); 2] {
+        [(Limits::NAME, self.limits_version), (Retry::NAME, self.retry_version)]
+    }
     /// What a task with this skill is told; none where it is the default.
     pub(super) fn of(&self, skill: &str) -> Option<Box<Policy>> {
         let policy = Policy { retry: self.retry.policy(skill).clone(), budget: self.budget.clone() };

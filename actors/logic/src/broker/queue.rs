@@ -143,6 +143,14 @@ impl Queue {
         }
     }
 
+    /// Whether anything stands in it.
+    pub(super) fn waits(&self) -> bool {
+        !self.lines.is_empty()
+    }
+    /// Whether anything stands in it that needs a skill.
+    pub(super) fn waits_for(&self, skill: &SmolStr) -> bool {
+        self.lines.contains_key(skill)
+    }
     /// Who is next, and with whom: none when nobody waits that somebody is free for.
     pub(super) fn pick(&self) -> Option<(Key, Key)> {
         let best = self.free.iter().filter_map(|(skill, agents)| {

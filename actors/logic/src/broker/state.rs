@@ -66,6 +66,9 @@ pub struct Running {
     pub owner: SmolStr,
     /// Who has it.
     pub agent: Key,
+    /// When it was given out.
+    #[serde(default)]
+    pub at: Timestamp,
 }
 
 /// What an agent offers, and what it has.
@@ -187,10 +190,64 @@ impl State {
     }
     /// How many jobs an agent may get now.
     pub fn free(&self, agent: &Key) -> u32 {
-        let Some(offer) = self.offers.get(agent) else { return 0 };
-        let of_valves = self.valves.values().filter(|valve| valve.covers_agent(agent, offer));
-        let allowed = of_valves.map(|valve| valve.allows(offer.running)).min();
-        offer.capacity.saturating_sub(offer.running).min(allowed.unwrap_or(u32::MAX))
+        let allowances = self.allowances();
+        self.offers.get(agent).map_or(0, |offer| free(agent, offer, &allowances))
+    }
+    /// The valves that bound what agents get, and how many more each lets run in its scope: they who
+    /// share a dependency share this.
+    fn allowances(&self) -> Vec<(&Valve, u32)> {
+        let of_agents = self
+            .valves
+            .values()
+            .filter(|valve| matches!(valve.scope(), HoldScope::Agent { .. } | HoldScope::Dependency { .. }));
+        of_agents.map(|valve| (valve, valve.allows(self.running_under(valve)))).collect()
+    }
+    /// How many of the jobs that run in the scope of a valve began before its cause held.
+    fn ran_before(&self, valve: &Valve) -> u32 {
+        let runs = self.running.iter().filter(|(task, job)| {
+            let offer = self.offers.get(&job.agent).cloned().unwrap_or_default();
+            job.at < valve.since && valve.concerns(task, &job.agent, &offer)
+        });
+        u32::try_from(runs.count()).unwrap_or(u32::MAX)
+    }
+    /// How many jobs run in the scope of a valve.
+    pub(super) fn running_under(&self, valve: &Valve) -> u32 {
+        match valve.scope() {
+            HoldScope::Lane | HoldScope::Tree { .. } => {
+                u32::try_from(self.running.size()).unwrap_or(u32::MAX)
+            }
+            HoldScope::Agent { .. } | HoldScope::Dependency { .. } => {
+                self.offers_under(valve).map(|offer| offer.running).fold(0, u32::saturating_add)
+            }
+        }
+    }
+    fn offers_under<'a>(&'a self, valve: &'a Valve) -> impl Iterator<Item = &'a Offer> {
+        self.offers.iter().filter(|(agent, offer)| valve.covers_agent(agent, offer)).map(|(_, offer)| offer)
+    }
+    /// The causes whose release bounds nothing any more.
+    pub(super) fn over(&self, now: Timestamp) -> Vec<SmolStr> {
+        let easing = self.valves.iter().filter(|(_, valve)| !valve.holds());
+        let over = easing.filter(|(_, valve)| {
+            let (capacity, waits) = self.demand(valve);
+            valve.is_over(capacity, waits, now)
+        });
+        over.map(|(cause, _)| cause.clone()).collect()
+    }
+    /// How many jobs may run at once in the scope of a valve, and whether something waits for it.
+    fn demand(&self, valve: &Valve) -> (u32, bool) {
+        let sum = |sum: u32, offer: &Offer| sum.saturating_add(offer.capacity);
+        if *valve.scope() == HoldScope::Lane {
+            let capacity = self.offers.values().fold(0, sum);
+            return (capacity.min(self.limits.concurrent.unwrap_or(u32::MAX)), self.queue.waits());
+        }
+        let capacity = self.offers_under(valve).fold(0, sum);
+        let mut skills = self.offers_under(valve).flat_map(|offer| &offer.skills);
+        // Nobody knows what waits for an agent that is not here: its work comes back with it.
+        (capacity, capacity == 0 || skills.any(|skill| self.queue.waits_for(skill)))
+    }
+    /// When to look again whether a release is over.
+    pub(super) fn looks_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.valves.values().filter_map(|valve| valve.looks_at(now)).min()
     }
     /// The first hold that covers a task.
     pub(super) fn tree_hold(&self, task: &Key) -> Option<(&SmolStr, &Valve)> {
@@ -244,8 +301,7 @@ impl State {
         self.change(|lane| {
             lane.change_offer(&job.agent, |offer| offer.running = offer.running.saturating_sub(1));
             let offer = lane.offers.get(&job.agent).cloned().unwrap_or_default();
-            let everybody = lane.offers.values().map(|offer| offer.capacity).fold(0, u32::saturating_add);
-            lane.valves.retain(|_, valve| valve.learn(task, &job.agent, &offer, outcome, everybody));
+            lane.valves.values_mut().for_each(|valve| valve.learn(task, &job, &offer, outcome));
         });
     }
     /// One without capacity and jobs is forgotten.
@@ -261,8 +317,10 @@ impl State {
     /// Changes offers or what holds them, and then where agents and trees stand in the queue.
     fn change(&mut self, change: impl FnOnce(&mut Self)) {
         let standing = |lane: &Self| -> BTreeMap<Key, (BTreeSet<SmolStr>, u32)> {
+            let allowances = lane.allowances();
+            let free = |agent: &Key, offer: &Offer| free(agent, offer, &allowances);
             let offers = lane.offers.iter();
-            offers.map(|(agent, offer)| (agent.clone(), (offer.skills.clone(), lane.free(agent)))).collect()
+            offers.map(|(agent, offer)| (agent.clone(), (offer.skills.clone(), free(agent, offer)))).collect()
         };
         let before = standing(self);
         change(self);
@@ -300,7 +358,8 @@ impl State {
     }
     /// Lets what a cause held go on, gradually.
     pub(super) fn ease(&mut self, cause: &str, per_minute: Option<u32>, at: Timestamp) {
-        let eased = self.valves.get(cause).and_then(|valve| valve.eased(per_minute, at));
+        let eased = |valve: &Valve| valve.eased(per_minute, at, self.ran_before(valve));
+        let eased = self.valves.get(cause).and_then(eased);
         self.set_valve(&cause.into(), eased);
     }
     /// Puts a valve in place of what the cause had; none takes it away.
@@ -313,6 +372,13 @@ impl State {
         };
         if reorders { self.reorder(change) } else { self.change(change) }
     }
+}
+
+/// How many jobs an agent may get, where valves let so many more run in their scopes.
+fn free(agent: &Key, offer: &Offer, allowances: &[(&Valve, u32)]) -> u32 {
+    let of_agent = allowances.iter().filter(|(valve, _)| valve.covers_agent(agent, offer));
+    let allowed = of_agent.map(|(_, allowed)| *allowed).min();
+    offer.capacity.saturating_sub(offer.running).min(allowed.unwrap_or(u32::MAX))
 }
 
 impl From<State> for Stored {
@@ -376,7 +442,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             state.assigned += 1;
             state.begun.count(*at);
             state.queue.serve(&entry.owner, state.assigned);
-            let job = Running { attempt: *attempt, owner: entry.owner, agent: agent.clone() };
+            let job = Running { attempt: *attempt, owner: entry.owner, agent: agent.clone(), at: *at };
             state.running.insert_mut(task.clone(), job);
             state.change(|lane| {
                 lane.change_offer(agent, |offer| offer.running += 1);
@@ -406,6 +472,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             state.set_valve(cause, Some(Valve::closed(scope.clone(), reason.clone(), *at)));
         }
         Event::Eased { cause, per_minute, at } => state.ease(cause, *per_minute, *at),
+        Event::EasingEnded { cause, .. } => state.set_valve(cause, None),
         Event::PoliciesSet { .. } => policies::fold(&mut state.policies, event),
         Event::Configured { .. } | Event::Paused { .. } | Event::Resumed { .. } => pause::fold(state, event),
         Event::ProbesAllowed { cause, permits } => state.change(|lane| {

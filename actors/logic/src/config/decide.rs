@@ -79,10 +79,11 @@ fn check_words((reason, by): &Words) -> Result<(), Refusal> {
 
 /// Refuses a document with mistakes: all of them are named.
 fn check(name: &str, value: &Value, now: Timestamp) -> Result<(), Refusal> {
-    let mut mistakes = settings::mistakes(name, value).unwrap_or_default();
-    if mistakes.is_empty() && name == Lanes::NAME {
-        mistakes = wrong_crons(value, now);
-    }
+    let mistakes = match name == Lanes::NAME {
+        true => settings::read_with::<Lanes>(value, |lanes| wrong_crons(lanes, now)).err(),
+        false => settings::mistakes(name, value),
+    };
+    let mistakes = mistakes.unwrap_or_default();
     if mistakes.is_empty() {
         return Ok(());
     }
@@ -96,8 +97,7 @@ fn check(name: &str, value: &Value, now: Timestamp) -> Result<(), Refusal> {
 }
 
 /// The maintenance windows that never begin, or whose cron expression can not be read.
-fn wrong_crons(value: &Value, now: Timestamp) -> Vec<Mistake> {
-    let Ok(lanes) = settings::read::<Lanes>(value) else { return Vec::new() };
+fn wrong_crons(lanes: &Lanes, now: Timestamp) -> Vec<Mistake> {
     let wrong = lanes.crons().filter_map(|(place, cron)| {
         let refusal = recurrence::check(&Recurrence::Cron { expression: cron.to_owned() }, now).err()?;
         Some(Mistake::new(place, format!("is \"{cron}\": {}", refusal.message)))

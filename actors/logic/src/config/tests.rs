@@ -133,6 +133,15 @@ fn maintenance_windows_must_come_some_day() {
         outcome.then_refused("invalid-config");
     }
     new("lanes").when(propose(lanes("0 3 * * SUN"))).decision();
+    let windows = json!([{"cron": "rubbish", "duration": "1h"}, {"cron": 7, "duration": "8d"}]);
+    let wrong = json!({"default": {"ageing": "1ms", "colour": 1, "maintenance": windows}});
+    let outcome = new("lanes").when(propose(wrong));
+    let told = refusal(&outcome);
+    let places = ["colour", "ageing", "maintenance/0/cron", "maintenance/1/cron", "maintenance/1/duration"];
+    for place in places.map(|place| format!("`/default/{place}`")) {
+        assert!(told.contains(&place), "all at once, and {place} is missing: {told}");
+    }
+    assert!(told.contains("has 5 mistakes"), "{told}");
 }
 
 /// Goal: what was good when it was proposed and no longer is does not come to hold. Method: versions

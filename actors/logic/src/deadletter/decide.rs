@@ -2,6 +2,7 @@
 
 use actors_core::decision::Send;
 use actors_core::{Context, Decision, Origin, Refusal};
+use bus_schemas::commands::breaker::{self, DEPENDENCY_BYTES_MAX};
 use bus_schemas::commands::campaign::{Command as CampaignCommand, EntryOutcome};
 use bus_schemas::commands::deadletter::{Command, Entry, Outcome, class};
 use bus_schemas::commands::task;
@@ -9,8 +10,9 @@ use bus_schemas::events::deadletter::Event;
 use bus_schemas::payload::{PAYLOAD_BYTES_MAX, Payload};
 use bus_schemas::views::task::TaskState;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, CommandId, EntityAddress, Key, Kind, TraceContext};
+use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, Kind, TraceContext};
 
+use super::resubmit;
 use super::state::{State, Status};
 
 /// How often one payload is redriven: what failed ten times fails for a reason that no eleventh try
@@ -29,7 +31,7 @@ pub(super) fn decide(
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let entry = match (&state.entry, command) {
-        (None, Command::Record(entry)) => return Ok(Decision::event(Event::Recorded { entry })),
+        (None, Command::Record(entry)) => return Ok(recorded(entry, context)),
         (Some(known), Command::Record(entry)) => return record_again(state, known, entry, context),
         // Nobody waits for what comes of this, and there is nothing that could be settled.
         (None, Command::SettleRedrive { .. }) => return Ok(Decision::none()),
@@ -47,22 +49,26 @@ pub(super) fn decide(
     match entry {
         (entry, Command::Edit { payload, to, by, reason }) => {
             check_waiting(state, context)?;
-            check_edit(entry, &payload, to.as_ref())?;
+            match is_task(entry) {
+                true => resubmit::check_edit(state, entry, &payload, to.as_ref(), context)?,
+                false => check_edit(&payload, to.as_ref())?,
+            }
             let version = state.edits.saturating_add(1);
             Ok(Decision::event(Event::Edited { version, payload, to, by, reason, at: context.now }))
         }
         (entry, Command::Redrive { by, reason, campaign }) => {
             redrive(state, entry, Request { by, reason, campaign }, context)
         }
-        (entry, Command::SettleRedrive { redrive, outcome }) => {
-            Ok(settle(state, entry, redrive, outcome, context))
-        }
+        (entry, Command::SettleRedrive { redrive, outcome, task }) => match task {
+            Some(task) if !is_about(state, entry, &task, &outcome, context) => Ok(Decision::none()),
+            _ => Ok(settle(state, entry, redrive, outcome, context)),
+        },
         (_, Command::Drop { by, reason }) => drop_entry(state, by, reason, context),
         (_, Command::Record(_)) => Ok(Decision::none()),
     }
 }
 
-/// A task that failed before fails once more; anything else that comes twice is known.
+/// A task that failed before fails once more; another command's entry is kept under a key of its own.
 fn record_again(
     state: &State,
     known: &Entry,
@@ -73,11 +79,51 @@ fn record_again(
     if *known == entry || (same_origin && known.command_id == entry.command_id) {
         return Ok(Decision::none());
     }
-    if is_task(known) && is_task(&entry) && known.key == entry.key {
+    if is_task(known) && is_task(&entry) && owns(state, known, &entry.key, context) {
+        let target = state.target.as_ref().map(|to| to.key.as_str());
+        let is_elsewhere = state.edits > 0 && target != Some(entry.key.as_str());
+        // What is on its way says itself how it ends.
+        if state.status == Status::Redriving && is_elsewhere {
+            return Ok(Decision::none());
+        }
         return Ok(returned(state, &entry.class, entry.reason, entry.attempts, context));
     }
-    Err(Refusal::new("entry-exists", format!("the dead letter `{}` holds another entry", context.entity.key))
-        .hint("record it under a key of its own"))
+    // Whoever records it hears of no refusal, and it would be lost.
+    let own = apart(&context.entity.key, &entry);
+    Ok(Decision::none().send(own, &Command::Record(entry)))
+}
+
+/// The key of an entry whose own one is another entry's.
+fn apart(key: &Key, entry: &Entry) -> Key {
+    let text = format!("{key} {} {} {} {}", entry.class, entry.kind, entry.key, entry.command_id);
+    Key::parse(&Hash::of(text.as_bytes()).to_hex()).expect("hexadecimal digits are a key")
+}
+
+/// Whether a task is the one that failed, or was submitted in its place.
+fn owns(state: &State, entry: &Entry, task: &str, context: &Context<'_>) -> bool {
+    let replacement = |number| resubmit::key(&context.entity.key, number).as_str() == task;
+    entry.key == task || (1..=state.redrives).any(replacement)
+}
+
+/// Whether what a task says of its end is about this entry: a redrive goes through the root of a tree.
+fn is_about(state: &State, entry: &Entry, task: &Key, outcome: &Outcome, context: &Context<'_>) -> bool {
+    match outcome {
+        Outcome::Ended { .. } => state.target.as_ref().is_none_or(|to| to.key == *task),
+        Outcome::Completed => owns(state, entry, task.as_str(), context),
+        Outcome::Accepted | Outcome::Refused { .. } => true,
+    }
+}
+
+/// A new entry; the breaker of what it failed by hears of it.
+fn recorded(entry: Entry, context: &Context<'_>) -> Decision<Event> {
+    let of_breaker = |dependency: &Key| dependency.as_str().len() <= DEPENDENCY_BYTES_MAX;
+    let dependency = entry.dependency.clone().filter(of_breaker);
+    let decision = Decision::event(Event::Recorded { entry });
+    let note = breaker::Command::NoteLetter { entry: context.entity.key.clone() };
+    match dependency {
+        Some(dependency) => decision.send(dependency, &note),
+        None => decision,
+    }
 }
 
 fn check_waiting(state: &State, context: &Context<'_>) -> Result<(), Refusal> {
@@ -93,15 +139,16 @@ fn check_waiting(state: &State, context: &Context<'_>) -> Result<(), Refusal> {
     })
 }
 
-fn check_edit(entry: &Entry, payload: &Payload, to: Option<&EntityAddress>) -> Result<(), Refusal> {
-    if is_task(entry) {
-        return Err(Refusal::new("not-editable", "a task is what was submitted, and has no payload to edit")
-            .hint("redrive it as it is, or drop it and submit another task"));
-    }
+fn check_edit(payload: &Payload, to: Option<&EntityAddress>) -> Result<(), Refusal> {
     if to.is_some_and(|to| is_own_kind(&to.kind)) {
         return Err(Refusal::new("not-editable", "a dead letter is not redriven to another one")
             .hint("name the entity that is to do it"));
     }
+    check_payload(payload).map(drop)
+}
+
+/// The bytes of a payload that can be sent.
+pub(super) fn check_payload(payload: &Payload) -> Result<Body, Refusal> {
     match payload.body() {
         None => Err(Refusal::new("invalid-payload", "the content is not base64")
             .hint("use RFC 4648 with padding, or the encoding `text`")),
@@ -113,7 +160,7 @@ fn check_edit(entry: &Entry, payload: &Payload, to: Option<&EntityAddress>) -> R
             )
             .hint("store large content as a blob and send its hash"))
         }
-        Some(_) => Ok(()),
+        Some(body) => Ok(body),
     }
 }
 
@@ -140,7 +187,7 @@ fn redrive(
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let ready = check_waiting(state, context)
-        .and_then(|()| check_limit(state, context))
+        .and_then(|()| check_limit(state, entry, context))
         .and_then(|()| target(state, entry, request.campaign.is_some(), context));
     let (to, body) = match (ready, &request.campaign) {
         (Ok(ready), _) => ready,
@@ -171,13 +218,17 @@ fn redrive(
     Ok(decision)
 }
 
-fn check_limit(state: &State, context: &Context<'_>) -> Result<(), Refusal> {
+fn check_limit(state: &State, entry: &Entry, context: &Context<'_>) -> Result<(), Refusal> {
     if state.redrives_since_edit < REDRIVES_MAX {
         return Ok(());
     }
     let key = &context.entity.key;
-    Err(Refusal::new("redrive-limit", format!("the dead letter `{key}` was redriven {REDRIVES_MAX} times"))
-        .hint("edit its payload, or drop it"))
+    let hint = match is_task(entry) && (entry.key.contains('.') || state.ambiguous) {
+        true => "`orrery task retry` of its task goes on where it stopped; otherwise drop it",
+        false => "edit its payload, or drop it",
+    };
+    let message = format!("the dead letter `{key}` was redriven {REDRIVES_MAX} times");
+    Err(Refusal::new("redrive-limit", message).hint(hint))
 }
 
 /// To whom a redrive goes, and with what; no body where its sender follows the events.
@@ -206,6 +257,9 @@ fn target(
         return not_redrivable("names no entity that could do it", "edit it, and say for whom it is");
     };
     if is_task(entry) {
+        if let Some(edited) = &state.payload {
+            return resubmit::target(state, edited, context);
+        }
         // A step is retried through its root.
         let root = Key::parse(to.key.root()).unwrap_or(to.key);
         let retry = task::Command::Retry { by: format!("{TASK_CALLER}{}", context.entity.key) };

@@ -27,6 +27,9 @@ pub struct State {
     pub redrives_since_edit: u32,
     /// The redrive that is under way.
     pub redrive: Option<CommandId>,
+    /// To whom the latest redrive went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<EntityAddress>,
     /// The campaign that the redrive under way belongs to.
     pub campaign: Option<Key>,
 }
@@ -71,8 +74,9 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             state.to = to.clone().or(state.to.take());
             state.redrives_since_edit = 0;
         }
-        Event::RedriveStarted { redrive, number, campaign, .. } => {
+        Event::RedriveStarted { redrive, number, campaign, to, .. } => {
             state.status = Status::Redriving;
+            state.target = Some(to.clone());
             state.redrives = *number;
             state.redrives_since_edit = state.redrives_since_edit.saturating_add(1);
             state.redrive = Some(*redrive);

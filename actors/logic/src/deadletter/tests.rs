@@ -48,7 +48,26 @@ fn text(content: &str) -> Payload {
 }
 
 fn settle(given: Given<DeadLetter>, redrive: Option<CommandId>, outcome: Settled) -> Outcome<DeadLetter> {
-    given.when(Command::SettleRedrive { redrive, outcome })
+    given.when(Command::SettleRedrive { redrive, outcome, task: None })
+}
+
+/// A task says how it ended.
+fn told(given: Given<DeadLetter>, task: &str, outcome: Settled) -> Outcome<DeadLetter> {
+    given.when(Command::SettleRedrive { redrive: None, outcome, task: Some(key(task)) })
+}
+
+fn submission(goal: &str) -> task::Submit {
+    task::Submit { owner: "ada".into(), lane: key("slow"), skill: "code".into(), ..task::Submit::new(goal) }
+}
+
+fn submit(submission: task::Submit) -> Payload {
+    Payload::of(&Body::json(&task::Command::Submit(submission))).expect("it is small")
+}
+
+/// A task without steps that failed.
+fn failed_root() -> Entry {
+    let payload = Some(submit(submission("a gaol")));
+    Entry { key: "t".into(), payload, ..failed_task("first", "goal-not-plannable") }
 }
 
 fn refused() -> Settled {
@@ -75,9 +94,101 @@ fn an_entry_is_recorded_once_and_never_replaced() {
         .when(Command::Record(entry()))
         .then([])
         .when(Command::Record(Entry { at: Timestamp(8), ..entry() }))
-        .then([])
-        .when(Command::Record(Entry { command_id: CommandId::from_text("two"), ..entry() }))
-        .then_refused("entry-exists");
+        .then([]);
+}
+
+#[test]
+fn another_entry_of_the_same_key_is_kept_under_a_key_of_its_own() {
+    let other = Entry { command_id: CommandId::from_text("two"), ..entry() };
+    let mut keys = Vec::new();
+    for other in [other.clone(), other.clone(), Entry { key: "q".into(), ..other }, failed_task("x", "y")] {
+        let outcome = recorded(entry()).when(Command::Record(other.clone()));
+        let [send] = &outcome.decision().sends[..] else { panic!("{:?}", outcome.decision()) };
+        assert_eq!(send.body, Body::json(&Command::Record(other)));
+        assert_ne!(send.to, address("deadletter/d"));
+        keys.push(send.to.clone());
+        let given = outcome.then([]);
+        assert_eq!(given.state().entry, Some(entry()));
+    }
+    assert_eq!(keys[0], keys[1], "said twice it is one entry");
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 3);
+}
+
+#[test]
+fn only_the_task_that_failed_says_that_it_is_done() {
+    let completed = || Settled::Completed;
+    let given = recorded(failed_task("first", "silent"));
+    let given = told(given, "t-step", completed()).then([]);
+    let (given, _) = redriving(given, None);
+    let given = told(given, "t-step", Settled::Ended { state: TaskState::Completed }).then([]);
+    let again = Entry { key: "t-step".into(), ..failed_task("second", "broken") };
+    let outcome = given.when(Command::Record(again));
+    assert_eq!(outcome.decision().sends.len(), 1, "it is another task's, and kept apart");
+    let given = outcome.then([]);
+    told(given, "t.step", completed()).then([Event::Redriven { at: NOW }]);
+}
+
+#[test]
+fn a_failed_task_that_was_edited_is_submitted_anew_and_settled_by_the_new_one() {
+    let given = recorded(failed_root()).when(edit(submit(submission("a goal")), None)).given;
+    let outcome = given.when(redrive(None));
+    let [send] = &outcome.decision().sends[..] else { panic!("{:?}", outcome.decision()) };
+    let wanted = task::Submit { dead_letter: Some(key("d")), ..submission("a goal") };
+    assert_eq!((&send.to, &send.body), (&address("task/d-r1"), &Body::json(&task::Command::Submit(wanted))));
+    assert_eq!(send.origin.map(|origin| origin.correlation), Some(CommandId::from_text("the request")));
+    let id = outcome.given.state().redrive;
+    let given = settle(outcome.given, id, Settled::Accepted).then([]);
+    let failed = |task: &str| Command::Record(Entry { key: task.into(), ..failed_task(task, "broken") });
+    let again = Event::Returned { code: "job-failed".into(), reason: "broken".into(), attempts: 1, at: NOW };
+    // The first one is tried again by hand, and fails: the new one is still on its way.
+    let given = given.when(failed("t")).then([]).when(failed("d-r1")).then([again]);
+    let given = told(given, "d-r1", Settled::Ended { state: TaskState::Failed }).then([]);
+    let outcome = given.when(redrive(None));
+    assert_eq!(outcome.decision().sends[0].to, address("task/d-r2"));
+    let given = told(outcome.given, "d-r1", Settled::Ended { state: TaskState::Failed }).then([]);
+    let given = told(given, "d-r3", Settled::Completed).then([]);
+    told(given, "d-r2", Settled::Completed).then([Event::Redriven { at: NOW }]);
+}
+
+#[test]
+fn an_edit_of_a_task_is_checked_as_a_submission_and_keeps_its_owner() {
+    let whole = |change: &dyn Fn(&mut task::Submit)| {
+        let mut edited = submission("a goal");
+        change(&mut edited);
+        submit(edited)
+    };
+    for (payload, code) in [
+        (text("{}"), "invalid-payload"),
+        (text(r#"{"type":"submit"}"#), "invalid-payload"),
+        (text(r#"{"type":"sweep"}"#), "invalid-payload"),
+        (whole(&|edited| edited.goal.clear()), "invalid-goal"),
+        (whole(&|edited| edited.priority = 10), "invalid-priority"),
+        (whole(&|edited| edited.deadline = Some(NOW)), "invalid-deadline"),
+        (whole(&|edited| edited.parent = Some(key("t"))), "invalid-parent"),
+        (whole(&|edited| edited.owner = "eve".into()), "not-editable"),
+    ] {
+        recorded(failed_root()).when(edit(payload, None)).then_refused(code);
+    }
+    let good = || whole(&|edited| edited.lane = key("fast"));
+    recorded(failed_root()).when(edit(good(), Some(address("probe/p")))).then_refused("not-editable");
+    let step = recorded(failed_task("first", "x")).when(edit(good(), None));
+    let refusal = step.result.as_ref().expect_err("a step is done by its root");
+    assert!(refusal.hint.as_ref().is_some_and(|hint| hint.contains("retries `t`")), "{refusal:?}");
+    step.then_refused("not-editable");
+    let ambiguous = Entry { class: "job-ambiguous".into(), ..failed_root() };
+    recorded(ambiguous).when(edit(good(), None)).then_refused("not-editable");
+}
+
+#[test]
+fn what_may_have_happened_in_a_new_task_is_not_submitted_again() {
+    let given = recorded(failed_root()).when(edit(submit(submission("a goal")), None)).given;
+    let (given, _) = redriving(given, None);
+    let ambiguous = Entry { key: "d-r1".into(), class: "job-ambiguous".into(), ..failed_task("x", "silent") };
+    let given = given.when(Command::Record(ambiguous)).given;
+    let given = given.when(redrive(None)).then_refused("not-redrivable");
+    told(given, "d-r1", Settled::Completed).then([Event::Redriven { at: NOW }]);
 }
 
 #[test]
@@ -161,7 +272,6 @@ fn a_failed_task_is_retried_through_its_root_and_says_itself_how_it_ends() {
     let given = settle(outcome.given, id, Settled::Accepted).then([]);
     let given = settle(given, None, Settled::Completed).then([Event::Redriven { at: NOW }]);
     settle(given, None, Settled::Ended { state: TaskState::Completed }).then([]);
-    recorded(failed_task("first", "x")).when(edit(text("{}"), None)).then_refused("not-editable");
 }
 
 #[test]

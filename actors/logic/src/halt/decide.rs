@@ -45,11 +45,12 @@ pub(super) fn decide(
             } else {
                 Decision::event(Event::Halted { reason: reason.clone(), by, grace_ms, at })
             };
-            Ok(hold(decision, state, &scope, key, &reason))
+            Ok(hold(decision, state, (&scope, key), (&reason, grace_ms)))
         }
         Command::Lift { reason, by, per_minute } => {
             check_reason(&reason)?;
-            if state.standing.is_none() {
+            // What was lifted may still be released gradually, and is told another rate.
+            if state.standing.is_none() && !state.was_lifted {
                 return Err(Refusal::new("not-halted", format!("nothing halts `{key}`"))
                     .hint("`orrery halts` lists what stands still"));
             }
@@ -63,6 +64,7 @@ pub(super) fn decide(
             ))
         }
         Command::Watch { lane } => watch(state, &scope, key, lane),
+        Command::Confirm { lane } => Ok(confirm(state, key, lane)),
     }
 }
 
@@ -79,8 +81,18 @@ fn watch(state: &State, scope: &Scope, key: &Key, lane: Key) -> Result<Decision<
     };
     Ok(match &state.standing {
         None => decision,
-        Some(standing) => decision.send(lane, &hold_of(key, HoldScope::Lane, &standing.reason)),
+        Some(standing) => {
+            decision.send(lane, &hold_of(key, HoldScope::Lane, (&standing.reason, standing.grace_ms)))
+        }
     })
+}
+
+/// A lane that missed the end of the halt lets go of what it held.
+fn confirm(state: &State, key: &Key, lane: Key) -> Decision<Event> {
+    match state.standing {
+        Some(_) => Decision::none(),
+        None => Decision::none().send(lane, &broker::Command::Ease { cause: cause(key), per_minute: None }),
+    }
 }
 
 /// A rate is kept by lanes, and for all of their work together.
@@ -112,20 +124,25 @@ fn cause(key: &Key) -> SmolStr {
     format_smolstr!("halt/{key}")
 }
 
-fn hold_of(key: &Key, scope: HoldScope, reason: &str) -> broker::Command {
-    broker::Command::Hold { cause: cause(key), scope, reason: reason.to_owned(), interrupt: true }
+fn hold_of(key: &Key, scope: HoldScope, (reason, grace_ms): (&str, u64)) -> broker::Command {
+    broker::Command::Hold { cause: cause(key), scope, reason: reason.to_owned(), interrupt: true, grace_ms }
 }
 
-fn hold(decision: Decision<Event>, state: &State, scope: &Scope, key: &Key, reason: &str) -> Decision<Event> {
+fn hold(
+    decision: Decision<Event>,
+    state: &State,
+    (scope, key): (&Scope, &Key),
+    (reason, grace_ms): (&str, u64),
+) -> Decision<Event> {
+    let hold = hold_of(key, HoldScope::Lane, (reason, grace_ms));
     let (cause, reason) = (cause(key), reason.to_owned());
     match scope {
-        Scope::All => {
-            let hold = hold_of(key, HoldScope::Lane, &reason);
-            state.lanes.iter().fold(decision, |decision, lane| decision.send(lane.clone(), &hold))
+        Scope::All => state.lanes.iter().fold(decision, |decision, lane| decision.send(lane.clone(), &hold)),
+        Scope::Lane(lane) => decision.send(lane.clone(), &hold),
+        Scope::Agent(agent) => {
+            decision.send(agent.clone(), &agent::Command::Hold { cause, reason, grace_ms })
         }
-        Scope::Lane(lane) => decision.send(lane.clone(), &hold_of(key, HoldScope::Lane, &reason)),
-        Scope::Agent(agent) => decision.send(agent.clone(), &agent::Command::Hold { cause, reason }),
-        Scope::Task(task) => decision.send(task.clone(), &task::Command::Hold { cause, reason }),
+        Scope::Task(task) => decision.send(task.clone(), &task::Command::Hold { cause, reason, grace_ms }),
     }
 }
 

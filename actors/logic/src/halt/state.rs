@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct State {
     /// Why and since when it stands; none when nothing is halted.
     pub standing: Option<Standing>,
+    /// Whether it stood before, and was lifted.
+    #[serde(default)]
+    pub was_lifted: bool,
     /// The lanes that hear of it.
     pub lanes: BTreeSet<Key>,
 }
@@ -36,7 +39,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             let (reason, by, grace_ms) = (reason.clone(), by.clone(), *grace_ms);
             state.standing = Some(Standing { reason, by, grace_ms, since });
         }
-        Event::Lifted { .. } => state.standing = None,
+        Event::Lifted { .. } => (state.standing, state.was_lifted) = (None, true),
         Event::Watched { lane } => drop(state.lanes.insert(lane.clone())),
     }
 }

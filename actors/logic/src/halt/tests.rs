@@ -34,7 +34,13 @@ fn lifted(per_minute: Option<u32>) -> Event {
 
 fn hold(name: &str) -> broker::Command {
     let cause = format!("halt/{name}").into();
-    broker::Command::Hold { cause, scope: HoldScope::Lane, reason: "fire".into(), interrupt: true }
+    broker::Command::Hold {
+        cause,
+        scope: HoldScope::Lane,
+        reason: "fire".into(),
+        interrupt: true,
+        grace_ms: 5_000,
+    }
 }
 
 fn ease(name: &str, per_minute: Option<u32>) -> broker::Command {
@@ -57,16 +63,20 @@ fn a_halt_of_everything_reaches_every_lane_also_those_that_come_later() {
     let outcome = outcome.then([]).when(lift(Some(10)));
     let told = ["default", "fast"].map(|lane| sent(&format!("broker/{lane}"), &ease("all", Some(10))));
     assert_eq!(outcome.decision().sends, told);
-    outcome.then([lifted(Some(10))]).when(lift(None)).then_refused("not-halted");
+    let outcome = outcome.then([lifted(Some(10))]).when(lift(None));
+    let told = ["default", "fast"].map(|lane| sent(&format!("broker/{lane}"), &ease("all", None)));
+    assert_eq!(outcome.decision().sends, told, "what is still released may go on at once");
+    outcome.then([lifted(None)]);
+    scope("all", [Event::Watched { lane: key("default") }]).when(lift(None)).then_refused("not-halted");
 }
 
 #[test]
 fn each_scope_tells_whom_it_concerns() {
     let (cause, reason) = ("halt/agent.git".into(), "fire".to_owned());
-    let told = sent("agent/git", &agent::Command::Hold { cause, reason });
+    let told = sent("agent/git", &agent::Command::Hold { cause, reason, grace_ms: 5_000 });
     assert_eq!(scope("agent.git", []).when(halt("fire")).decision().sends, [told]);
     let (cause, reason) = ("halt/task.t".into(), "fire".to_owned());
-    let told = sent("task/t", &task::Command::Hold { cause, reason });
+    let told = sent("task/t", &task::Command::Hold { cause, reason, grace_ms: 5_000 });
     assert_eq!(scope("task.t", []).when(halt("fire")).decision().sends, [told]);
     let told = sent("broker/fast", &hold("lane.fast"));
     assert_eq!(scope("lane.fast", []).when(halt("fire")).decision().sends, [told]);
@@ -85,4 +95,16 @@ fn a_halt_needs_a_reason_and_a_scope_that_exists() {
         scope(narrow, [halted()]).when(lift(Some(9))).then_refused("invalid-rate");
     }
     scope("lane.fast", []).when(Command::Watch { lane: key("fast") }).then_refused("not-watchable");
+}
+
+#[test]
+fn a_lane_that_missed_the_end_of_a_halt_is_told_when_it_asks() {
+    for name in ["all", "lane.fast", "agent.git", "task.t"] {
+        let confirm = || Command::Confirm { lane: key("fast") };
+        let outcome = scope(name, [halted()]).when(confirm());
+        assert!(outcome.decision().sends.is_empty(), "{name} stands");
+        let outcome = outcome.then([]).when(lift(None)).given.when(confirm());
+        assert_eq!(outcome.decision().sends, [sent("broker/fast", &ease(name, None))]);
+        outcome.then([]);
+    }
 }

@@ -4,7 +4,7 @@
 //! A call is reserved at its worst case before it is made, and settled with what it used. So a tree
 //! uses more than its bound only by what calls used beyond their own worst case.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bus_schemas::commands::task::Usage;
 use bus_schemas::settings::Budget;
@@ -17,6 +17,9 @@ use smol_str::SmolStr;
 const COUNTED: [Dimension; 4] =
     [Dimension::Tokens, Dimension::MoneyMicros, Dimension::ToolCalls, Dimension::Jobs];
 
+/// Calls that lapsed, and may still say what they used: each stands in the state of the root.
+const LAPSED_MAX: usize = 256;
+
 /// The budget of a tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -26,6 +29,9 @@ pub struct Account {
     pub used: Usage,
     /// The calls under way.
     pub reserved: BTreeMap<SmolStr, Held>,
+    /// The last calls that nobody settled in time, and what was counted for them, the oldest first.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub lapsed: VecDeque<(SmolStr, Usage)>,
     /// Why the tree is paused.
     pub exceeded: Option<Exceeded>,
 }
@@ -60,8 +66,19 @@ impl Account {
     pub(super) fn first_lapse(&self) -> Option<Timestamp> {
         self.reserved.values().map(|held| held.until).min()
     }
-    pub(super) fn settle(&mut self, reservation: &str, used: Usage) {
+    /// What was counted for a call that nobody settled in time.
+    pub(super) fn lapsed(&self, reservation: &str) -> Option<Usage> {
+        self.lapsed.iter().find(|(known, _)| known == reservation).map(|(_, counted)| *counted)
+    }
+    pub(super) fn settle(&mut self, reservation: &SmolStr, used: Usage, has_lapsed: bool) {
         self.reserved.remove(reservation);
+        self.lapsed.retain(|(known, _)| known != reservation);
+        if has_lapsed {
+            if self.lapsed.len() == LAPSED_MAX {
+                self.lapsed.pop_front();
+            }
+            self.lapsed.push_back((reservation.clone(), used));
+        }
         self.used = self.used.plus(used);
     }
     /// For readers.

@@ -10,27 +10,50 @@ mod hold;
 mod input;
 mod retry;
 mod submit;
+mod withdraw;
 
 use actors_core::{Context, Decision, Refusal};
-use bus_schemas::EntityAddress;
 use bus_schemas::commands::task::Command;
+use bus_schemas::envelope::code;
 use bus_schemas::events::task::Event;
-use bus_schemas::halts::{Halts, Subject};
+use bus_schemas::halts::{Halts, Standing, Subject};
+use bus_schemas::jobs::EffectStep;
 use bus_schemas::views::task::TaskState;
+use bus_schemas::{EntityAddress, Timestamp};
 
 use super::draft::Draft;
 use super::state::{Phase, State};
 
-/// Refuses new work that a halt covers. What was handed over is taken, and waits in its lane.
-pub(super) fn admit(command: &Command, halts: &Halts, entity: &EntityAddress) -> Result<(), Refusal> {
-    let Command::Submit(submission) = command else { return Ok(()) };
-    let subject = Subject { lane: &submission.lane, agent: None, task: &entity.key };
+/// Refuses what a halt covers: new work, and of a worker whatever begins something. Its lease is renewed
+/// for the grace of the halt, and what it reports is taken: the lane may have no owner, and the worker
+/// may not follow halts. What was handed over is taken, and waits in its lane.
+pub(super) fn admit(
+    state: &State,
+    command: &Command,
+    halts: &Halts,
+    (entity, now): (&EntityAddress, Timestamp),
+) -> Result<(), Refusal> {
+    let (submission, agent) = match (command, &state.submission) {
+        (Command::Submit(submission), None) => (submission, None),
+        (
+            Command::StartJob { .. }
+            | Command::Reserve { .. }
+            | Command::RenewLease { .. }
+            | Command::RecordEffect { step: EffectStep::Intended | EffectStep::Started, .. },
+            Some(submission),
+        ) => (submission, state.agent.as_ref()),
+        _ => return Ok(()),
+    };
+    let subject = Subject { lane: &submission.lane, agent, task: &entity.key };
+    let goes_on = |standing: &Standing| {
+        matches!(command, Command::RenewLease { .. }) && now <= standing.since.plus_ms(standing.grace_ms)
+    };
     match halts.covering(subject) {
-        None => Ok(()),
-        Some((_, standing)) => {
-            Err(Refusal::new("halted", format!("new work is halted: {}", standing.reason))
-                .hint("`orrery halts` shows since when; submit it again once the halt is lifted"))
+        Some((_, standing)) if !goes_on(standing) => {
+            Err(Refusal::new(code::HALTED, format!("work is halted: {}", standing.reason))
+                .hint("`orrery halts` shows since when; again once the halt is lifted"))
         }
+        _ => Ok(()),
     }
 }
 
@@ -63,8 +86,8 @@ pub(super) fn decide(
             let failure = bus_schemas::commands::task::Failure { class, code, message, hint, dependency };
             attempt::fail(state, attempt, failure, context)
         }
-        Command::Withdraw { attempt, reason } => attempt::withdraw(state, attempt, reason, context),
-        Command::Hold { cause, reason } => hold::hold(state, cause, reason, context),
+        Command::Withdraw { attempt, reason } => withdraw::withdraw(state, attempt, reason, context),
+        Command::Hold { cause, reason, grace_ms } => hold::hold(state, (cause, reason, grace_ms), context),
         Command::Ease { cause } => hold::ease(state, cause, context),
         Command::EndBackoff { attempt } => attempt::end_backoff(state, attempt, context),
         Command::CompleteJob { attempt, artifacts, result, plan } => {

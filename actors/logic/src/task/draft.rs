@@ -70,6 +70,10 @@ impl<'a> Draft<'a> {
     pub(super) fn send<C: WireCommand>(&mut self, to: Key, command: &C) {
         self.decision = take(&mut self.decision).send(to, command);
     }
+    /// As [`Self::send`]; a refusal becomes a dead letter, since nobody else would hear of it.
+    pub(super) fn send_settled<C: WireCommand>(&mut self, to: Key, command: &C) {
+        self.decision = take(&mut self.decision).send_settled(to, command);
+    }
     pub(super) fn set_timer(&mut self, name: &str, at: Timestamp, command: &Command) {
         self.decision = take(&mut self.decision).set_timer(name, at, command);
     }
@@ -118,6 +122,7 @@ impl<'a> Draft<'a> {
         };
         self.decision = take(&mut self.decision).job(job);
         self.await_worker();
+        self.await_progress();
     }
     /// What the next attempt is to know of the ledger.
     fn past_effects(&self) -> Vec<PastEffect> {
@@ -132,7 +137,7 @@ impl<'a> Draft<'a> {
         });
         told.collect()
     }
-    /// The worker has so much time to come further.
+    /// The worker has so much time to begin, or to come further.
     pub(super) fn await_progress(&mut self) {
         let at = self.now().plus_ms(self.state.policy.retry.progress.as_ms());
         self.set_timer("progress", at, &Command::ExpireProgress { attempt: self.state.attempt });
@@ -151,11 +156,7 @@ impl<'a> Draft<'a> {
     pub(super) fn leave_phase(&mut self) {
         match self.state.phase {
             Phase::Queued => self.release(self.state.attempt),
-            Phase::Issued => {
-                self.cancel_timer("lease");
-                self.release(self.state.attempt);
-            }
-            Phase::Running => {
+            Phase::Issued | Phase::Running => {
                 self.cancel_timer("lease");
                 self.cancel_timer("progress");
                 self.release(self.state.attempt);
@@ -198,18 +199,29 @@ impl<'a> Draft<'a> {
     pub(super) fn fail(&mut self, failure: Failure) {
         self.end(Event::Failed { failure, at: self.now() });
     }
-    /// Tells the dead letters that are about this task, or had it retried, how it ended.
+    /// Tells the dead letters that are about this task, or had it tried again, how it ended.
     fn tell_dead_letters(&mut self) {
-        let state = self.state.status;
-        let settle = |outcome| deadletter::Command::SettleRedrive { redrive: None, outcome };
-        if state == TaskState::Completed
-            && let Some(attempt) = self.state.dead_letter
-        {
-            self.send(dead_letter_key(self.key(), attempt), &settle(deadletter::Outcome::Completed));
+        let (state, task) = (self.state.status, self.key().clone());
+        let settle =
+            |outcome| deadletter::Command::SettleRedrive { redrive: None, outcome, task: Some(task.clone()) };
+        if state == TaskState::Completed {
+            for entry in self.dead_letters() {
+                self.send(entry, &settle(deadletter::Outcome::Completed));
+            }
         }
         if let Some(entry) = self.state.retried_for.clone() {
             self.send(entry, &settle(deadletter::Outcome::Ended { state }));
         }
+    }
+    /// The dead letters that are about this task: what was submitted for one is about that one.
+    fn dead_letters(&self) -> Vec<Key> {
+        if let Some(entry) = &self.submission().dead_letter {
+            return vec![entry.clone()];
+        }
+        let Some(attempt) = self.state.dead_letter else { return Vec::new() };
+        let key = self.key();
+        let former = key.parent().map(|_| former_dead_letter_key(key, attempt));
+        [dead_letter_key(key, attempt)].into_iter().chain(former).collect()
     }
     /// Tells the task above how this one ended.
     pub(super) fn tell_parent(&mut self) {
@@ -240,14 +252,24 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// `<key with dots replaced>-<attempt>`; where that is too long its tail is replaced by a hash.
+/// The dead letter of a task that failed for good with this attempt: no other task has one of this name.
 pub(super) fn dead_letter_key(key: &Key, attempt: u32) -> Key {
+    within_bounds(format!("{key}-{attempt}"))
+}
+
+/// As entries of steps were named before: with dashes for dots, so that tasks of other names might share
+/// them. Those that are in a log are told as well; one that is another task's takes no notice.
+fn former_dead_letter_key(key: &Key, attempt: u32) -> Key {
+    within_bounds(format!("{}-{attempt}", key.as_str().replace('.', "-")))
+}
+
+/// A key; where it is too long, a hash of all of it stands in place of its tail.
+pub(crate) fn within_bounds(mut text: String) -> Key {
     const DIGITS: usize = 16;
-    let mut text = format!("{}-{attempt}", key.as_str().replace('.', "-"));
     if text.len() > KEY_BYTES_MAX {
         let hash = Hash::of(text.as_bytes()).to_hex();
         text.truncate(KEY_BYTES_MAX - 1 - DIGITS);
         text = format!("{text}-{}", &hash[..DIGITS]);
     }
-    Key::parse(&text).expect("a key without dots, cut to its bound, is a key")
+    Key::parse(&text).expect("a key with a number behind it, cut to its bound, is a key")
 }

@@ -15,6 +15,15 @@ use smol_str::SmolStr;
 use super::account::{Account, Held};
 use crate::deadletter::TASK_CALLER;
 
+/// Failed attempts of which it is known how they failed: as many as a submission may ask for.
+const FAILED_ATTEMPTS_MAX: usize = 100;
+/// Letters of each one's message: the whole one is in its event.
+const FAILED_LETTERS_MAX: usize = 300;
+
+/// What waits so long in its lane was held, or others were served before it: either way it does not go
+/// round and round.
+const HELD_MS: u64 = 10_000;
+
 /// A task; without `submission` it was never submitted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -28,13 +37,22 @@ pub struct State {
     pub attempt: u32,
     /// Attempts that failed since it was submitted or retried: what `attempts_max` bounds.
     pub failures: u32,
+    /// How often the current attempt was begun.
+    #[serde(default)]
+    pub starts: u32,
+    /// How often in a row workers gave it back, without a time in between in which something held it.
+    #[serde(default)]
+    pub withdrawals: u32,
     /// The attempt that failed last, so that a repeated report is recognised.
     pub failed_attempt: u32,
     /// The attempt after which it was recorded as a dead letter: the entry is named by it, however
     /// often the task fails.
     pub dead_letter: Option<u32>,
-    /// The dead letter for which it was retried last: it is told how this ends.
+    /// The dead letter for which it was retried last, or submitted: it is told how this ends.
     pub retried_for: Option<Key>,
+    /// How each attempt failed since it was submitted or retried, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_attempts: Vec<String>,
     /// Who has the current attempt.
     pub agent: Option<Key>,
     /// The worker that began it.
@@ -178,6 +196,26 @@ impl State {
         self.updated_at = at.unwrap_or(self.updated_at);
         self.since = self.updated_at;
     }
+    /// Keeps why an attempt failed, for people: bounded, since it is part of every copy of the state.
+    fn note_failed_attempt(&mut self, attempt: u32, failure: &Failure) {
+        if self.failed_attempts.len() == FAILED_ATTEMPTS_MAX {
+            self.failed_attempts.remove(0);
+        }
+        let Failure { class, code, message, .. } = failure;
+        let how = self.failed_as(attempt, *class);
+        let message: String = message.chars().take(FAILED_LETTERS_MAX).collect();
+        self.failed_attempts.push(format!("{how}: {code}: {message}"));
+    }
+    /// Which attempt failed how, and who did it, in words.
+    pub(super) fn failed_as(&self, attempt: u32, class: FailureClass) -> String {
+        let class: &'static str = class.into();
+        let doer = match (&self.agent, &self.worker) {
+            (Some(agent), Some(worker)) => format!(", by worker `{worker}` of agent `{agent}`"),
+            (Some(agent), None) => format!(", by agent `{agent}`"),
+            _ => String::new(),
+        };
+        format!("attempt {attempt} failed as {class}{doer}")
+    }
     fn clear_question(&mut self) {
         (self.question, self.asked_effect, self.asks) = (None, None, SmolStr::default());
     }
@@ -197,6 +235,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             if submission.parent.is_none() {
                 state.account = submission.budget.clone().map(Account::of);
             }
+            state.retried_for.clone_from(&submission.dead_letter);
             state.submission = Some(submission.clone());
             (state.submitted_at, state.updated_at, state.since) = (*at, *at, *at);
         }
@@ -209,7 +248,8 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         Event::CancelRequested { reason, .. } => state.cancel = Some(reason.clone()),
         Event::Retried { by, at } => {
             state.retried_for = by.strip_prefix(TASK_CALLER).and_then(|entry| Key::parse(entry).ok());
-            (state.failures, state.updated_at) = (0, *at);
+            (state.failures, state.withdrawals, state.updated_at) = (0, 0, *at);
+            state.failed_attempts.clear();
             (state.failure, state.failing, state.broken, state.cancel) = (None, None, None, None);
             if state.plan.is_some() {
                 state.wait(Phase::Children, TaskState::Working);
@@ -242,13 +282,18 @@ fn fold_attempt(state: &mut State, event: &Event) {
             state.wait(Phase::Queued, TaskState::Submitted);
         }
         Event::JobIssued { agent, at, .. } => {
+            if at.0.saturating_sub(state.since.0) >= HELD_MS {
+                state.withdrawals = 0;
+            }
             state.wait(Phase::Issued, TaskState::Working);
             state.agent = Some(agent.clone());
-            state.updated_at = *at;
+            state.starts = 0;
+            (state.updated_at, state.since) = (*at, *at);
         }
         Event::JobStarted { worker, at, .. } => {
             state.phase = Phase::Running;
             state.worker = Some(worker.clone());
+            state.starts = state.starts.saturating_add(1);
             (state.updated_at, state.since) = (*at, *at);
         }
         Event::EffectRecorded { attempt, effect, step, detail, key, result } => {
@@ -266,11 +311,16 @@ fn fold_attempt(state: &mut State, event: &Event) {
         Event::PolicySet { policy } => state.policy = policy.clone(),
         Event::AttemptFailed { attempt, failure } => {
             state.failures = state.failures.saturating_add(1);
+            state.withdrawals = 0;
             state.failed_attempt = *attempt;
+            state.note_failed_attempt(*attempt, failure);
             state.failure = Some(failure.clone());
             if state.plan.is_some() {
                 state.failing = Some(failure.clone());
             }
+        }
+        Event::AttemptWithdrawn { held, .. } => {
+            state.withdrawals = if *held { 0 } else { state.withdrawals.saturating_add(1) };
         }
         Event::BackoffStarted { until, at, .. } => {
             state.backoff = Duration::from_ms(until.0.saturating_sub(at.0));
@@ -279,6 +329,7 @@ fn fold_attempt(state: &mut State, event: &Event) {
         }
         Event::InputRequired { prompt, authorization, effect, asks, at, .. } => {
             let status = if *authorization { TaskState::AuthRequired } else { TaskState::InputRequired };
+            state.withdrawals = 0;
             state.wait(Phase::Answer, status);
             state.question = Some(prompt.clone());
             (state.asked_effect, state.asks, state.since) = (effect.clone(), asks.clone(), *at);
@@ -305,7 +356,7 @@ fn fold_budget(state: &mut State, event: &Event) {
             let held = Held { task: task.clone(), amount: *amount, until: *until };
             account.reserved.insert(reservation.clone(), held);
         }
-        Event::Settled { reservation, used, .. } => account.settle(reservation, *used),
+        Event::Settled { reservation, used, lapsed, .. } => account.settle(reservation, *used, *lapsed),
         Event::JobCounted { .. } => account.used.jobs = account.used.jobs.saturating_add(1),
         Event::BudgetExceeded { dimension, question, asks, at } => {
             let (question, asks) = (question.clone(), asks.clone());

@@ -1,9 +1,11 @@
 //! Given, when, then for `task`: helpers here, cases by topic.
 
 mod attempts;
+mod breakers;
 mod budget;
 mod ends;
 mod explain;
+mod halts;
 mod plans;
 mod properties;
 mod submit;

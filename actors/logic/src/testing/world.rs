@@ -104,8 +104,15 @@ impl World {
             events: Vec::new(),
         });
         let revision = live.instance.revision();
-        let context =
-            Context { entity: to, revision, now: self.now, command: id, correlation: id, caller: None };
+        let context = Context {
+            entity: to,
+            revision,
+            now: self.now,
+            command: id,
+            correlation: id,
+            caller: None,
+            trace: None,
+        };
         let turn = match live.instance.turn(body, &context) {
             Ok(turn) => turn,
             Err(TurnError::Refused(refusal)) => return self.refusals.push((to.clone(), refusal)),

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bus_client::{Bus, EventQuery};
+use bus_schemas::record::Event;
 use bus_schemas::{EntityAddress, Hash, Kind, Revision, Timestamp};
 use futures::TryStreamExt;
 
+use super::files::{Archive, foreign};
 use crate::failure::Failure;
 
 /// What is archived: nothing else comes to an end.
@@ -37,12 +39,43 @@ struct Tree {
     last: Timestamp,
 }
 
-/// The tasks to archive, and how many trees those are. `kept` is what the archive has.
+/// The tasks to archive, and how many trees those are.
 pub async fn finished(
     bus: &Bus,
     before: Timestamp,
-    kept: &HashMap<EntityAddress, (Revision, Hash)>,
+    archive: &Archive,
 ) -> Result<(u64, BTreeMap<EntityAddress, Finished>), Failure> {
+    let kept = archive.last_revisions()?;
+    let (trees, tasks) = read(bus, archive, &kept).await?;
+    let beyond = tasks.iter().find(|(_, task)| task.kept > task.last);
+    if let Some((entity, task)) = beyond {
+        let (kept, last) = (task.kept, task.last);
+        let reason = format!("it has event {kept} of `{entity}`, which ends with event {last} here");
+        return Err(foreign(archive.directory(), &reason));
+    }
+    Ok(chosen(trees, &tasks, before))
+}
+
+/// Why an event is not of the history that the archive has of its entity.
+fn contradiction(kept: (Revision, Hash), event: &Event) -> Option<String> {
+    let (revision, hash) = kept;
+    let same = match event.revision {
+        at if at == revision => event.hash == hash,
+        at if at == revision.next() => {
+            hash.link(at, &event.event_type, event.schema, &event.body) == event.hash
+        }
+        _ => true,
+    };
+    (!same)
+        .then(|| format!("event {} does not go on with what it has up to event {revision}", event.revision))
+}
+
+/// Every tree of the event stream, and its tasks. What the archive has of them must be the same.
+async fn read(
+    bus: &Bus,
+    archive: &Archive,
+    kept: &HashMap<EntityAddress, (Revision, Hash)>,
+) -> Result<(HashMap<String, Tree>, HashMap<EntityAddress, Finished>), Failure> {
     let mut trees: HashMap<String, Tree> = HashMap::new();
     let mut tasks: HashMap<EntityAddress, Finished> = HashMap::new();
     let subjects = vec![bus.subjects().events(Some(&KIND))];
@@ -56,19 +89,31 @@ pub async fn finished(
         if first == event.revision {
             tree.tasks.push(stored.entity.clone());
         }
-        let archived = kept.get(&stored.entity).map_or(Revision(0), |(revision, _)| *revision);
+        let archived = kept.get(&stored.entity).copied();
+        if let Some(reason) = archived.and_then(|kept| contradiction(kept, event)) {
+            return Err(foreign(archive.directory(), &format!("of `{}`, {reason}", stored.entity)));
+        }
         tasks.insert(
             stored.entity.clone(),
             Finished {
                 last: event.revision,
                 hash: event.hash,
                 last_sequence: stored.stream_sequence,
-                kept: archived,
+                kept: archived.map_or(Revision(0), |(revision, _)| revision),
                 first,
                 ended: ENDS.contains(&event.event_type.as_str()),
             },
         );
     }
+    Ok((trees, tasks))
+}
+
+/// Those that ended before, and how many trees they are.
+fn chosen(
+    trees: HashMap<String, Tree>,
+    tasks: &HashMap<EntityAddress, Finished>,
+    before: Timestamp,
+) -> (u64, BTreeMap<EntityAddress, Finished>) {
     let (mut count, mut chosen) = (0, BTreeMap::new());
     for tree in trees.into_values() {
         let ended = tree.tasks.iter().all(|task| tasks[task].ended);
@@ -86,5 +131,5 @@ pub async fn finished(
         count += u64::from(!giving.is_empty());
         chosen.extend(giving);
     }
-    Ok((count, chosen))
+    (count, chosen)
 }

@@ -16,6 +16,8 @@ use crate::failure::{Failure, exit};
 
 /// The layout of an archive: raised when an older program could not read it.
 const SCHEMA: u16 = 2;
+/// The layout of one without commit records, which older programs read.
+const SCHEMA_OF_EVENTS: u16 = 1;
 /// The manifest's file.
 const FILE: &str = "manifest.json";
 /// Locked by whoever writes, and by a backup.
@@ -25,8 +27,11 @@ const LOCK: &str = "lock";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Manifest {
     schema: u16,
+    /// Whose history it is; none in one that was written before installations had ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    installation: Option<String>,
     files: Vec<Stored>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     logs: Vec<LogFile>,
 }
 
@@ -70,7 +75,7 @@ impl Archive {
                 serde_json::from_slice(&bytes).map_err(|error| damaged(&path, &error.to_string()))?
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Manifest { schema: SCHEMA, files: Vec::new(), logs: Vec::new() }
+                Manifest { schema: SCHEMA, installation: None, files: Vec::new(), logs: Vec::new() }
             }
             Err(error) => return Err(damaged(&path, &error.to_string())),
         };
@@ -78,7 +83,41 @@ impl Archive {
             let reason = format!("its layout is {}, and this program reads up to {SCHEMA}", manifest.schema);
             return Err(damaged(&path, &reason).next("use the version that wrote it"));
         }
-        Ok(Self { directory: directory.to_owned(), manifest: Manifest { schema: SCHEMA, ..manifest } })
+        Ok(Self { directory: directory.to_owned(), manifest })
+    }
+
+    /// Refuses an archive of another installation. One that says nothing is judged by what is in it.
+    pub fn expect_of(&self, installation: Option<&str>) -> Result<(), Failure> {
+        match (self.manifest.installation.as_deref(), installation) {
+            (Some(of), Some(here)) if of != here => Err(foreign(
+                &self.directory,
+                &format!("it is of the installation `{of}`, and this is `{here}`"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says whose archive it is from the next file on.
+    pub fn claim(&mut self, installation: String) {
+        self.manifest.installation = Some(installation);
+    }
+
+    /// The same without its events: for whoever has them from elsewhere.
+    pub fn without_events(&self) -> Self {
+        let manifest = Manifest { files: Vec::new(), ..self.manifest.clone() };
+        Self { directory: self.directory.clone(), manifest }
+    }
+
+    /// Forgets the events, which are in the event stream again, and removes their files.
+    pub fn drop_events(&mut self) -> Result<(), Failure> {
+        let dropped = std::mem::take(&mut self.manifest.files);
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        // First the manifest: a file that it does not name is nobody's.
+        self.write()?;
+        dropped.iter().for_each(|file| remove(&self.directory.join(&file.file)));
+        Ok(())
     }
 
     /// Whether there is nothing in it.
@@ -164,7 +203,18 @@ impl Archive {
 
     fn write(&self) -> Result<(), Failure> {
         sync_directory(&self.directory)?;
-        write_json(&self.directory.join(FILE), &self.manifest)
+        let schema = if self.manifest.logs.is_empty() { SCHEMA_OF_EVENTS } else { SCHEMA };
+        write_json(&self.directory.join(FILE), &Manifest { schema, ..self.manifest.clone() })
+    }
+}
+
+/// Removes a file that no manifest names any more, or not yet: one that stays is in nobody's way.
+fn remove(path: &Path) {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "removing a file of the archive");
+        }
+        _ => {}
     }
 }
 
@@ -215,9 +265,7 @@ impl New {
 
     /// Forgets it; a file that stays is in no manifest.
     pub fn abandon(self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "removing an unfinished archive file");
-        }
+        remove(&self.path);
     }
 }
 
@@ -275,8 +323,8 @@ pub fn lock(directory: &Path) -> Result<Option<File>, Failure> {
     }
 }
 
-/// Copies an archive, each file checked; what is there already is kept when it is the same.
-/// Gives the files with their paths below the parent of `to`.
+/// Copies an archive to where none is, each file checked, the manifest last. Gives the files with their
+/// paths below the parent of `to`.
 pub fn copy(from: &Path, to: &Path) -> Result<Vec<Stored>, Failure> {
     let archive = Archive::open(from)?;
     if archive.is_empty() {
@@ -294,13 +342,54 @@ pub fn copy(from: &Path, to: &Path) -> Result<Vec<Stored>, Failure> {
         file.check(to, |_| {})?;
         copied.push(Stored { file: folder.join(&file.file).display().to_string(), ..file.clone() });
     }
-    write_json(&to.join(FILE), &archive.manifest)?;
-    sync_directory(to)?;
+    Archive { directory: to.to_owned(), ..archive }.write()?;
     Ok(copied)
+}
+
+/// Takes away what [`copy`] has made, or begun to make, of an archive.
+pub fn remove_copy(from: &Path, to: &Path) {
+    remove(&to.join(FILE));
+    // One that can not be read was not copied.
+    let files = Archive::open(from).map(|archive| archive.manifest);
+    files.iter().flat_map(Manifest::stored).for_each(|file| remove(&to.join(&file.file)));
+}
+
+/// Refuses a directory that has anything of an archive in it, also files that no manifest names.
+pub fn expect_none(directory: &Path) -> Result<(), Failure> {
+    let mut entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unwritable(directory, &error)),
+    };
+    let other = |entry: &std::io::Result<std::fs::DirEntry>| {
+        entry.as_ref().map_or(true, |entry| entry.file_name() != LOCK)
+    };
+    match entries.find(other) {
+        None => Ok(()),
+        Some(_) => Err(Failure::new(
+            "restore-not-empty",
+            format!(
+                "`{}` has files of an archive, and those of the backup would take their places",
+                directory.display()
+            ),
+        )
+        .next("restore into another data directory, or move that archive away; nothing was changed")
+        .exit(exit::DATA)),
+    }
+}
+
+/// The archive and the installation have two histories.
+pub fn foreign(directory: &Path, reason: &str) -> Failure {
+    Failure::new(
+        "archive-foreign",
+        format!("the archive at `{}` is not of this installation: {reason}", directory.display()),
+    )
+    .next("nothing was taken out or cut; name this installation's own archive, or bring it back from its backup")
+    .exit(exit::DATA)
 }
 
 pub fn damaged(path: &Path, reason: &str) -> Failure {
     Failure::new("archive-damaged", format!("reading the archive file `{}`: {reason}", path.display()))
-        .next("bring the file back from a backup; `orrery rebuild events` writes all events into the stream again from the logs")
+        .next("bring the file back from a backup; for a file of events `orrery rebuild events` does, which writes all of them into the stream again from the logs")
         .exit(exit::DATA)
 }

@@ -18,6 +18,7 @@ pub async fn events(
     query: EventQuery,
     follow: bool,
 ) -> Result<BoxStream<'static, Result<StoredEvent, Error>>, Failure> {
+    super::expect_own(bus, archive).await?;
     archive.check()?;
     let kept = archive.last_revisions()?;
     let (subjects, patterns) = (bus.subjects().clone(), query.subjects.clone());

@@ -3,15 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use super::Whole;
 use super::filter::Filter;
-use super::{Page, find};
 use crate::failure::{Failure, exit};
-use crate::gateway::{query, read, view};
+use crate::gateway::{lines, query, read};
 use crate::output::Output;
 use crate::session::Session;
-
-/// Rows of one request.
-const ROWS: &str = "200";
 
 /// What to write, and where.
 #[derive(Debug, clap::Args)]
@@ -39,24 +36,19 @@ pub(super) async fn run(session: &Session, arguments: Arguments, output: Output)
         Some(path) => Some(std::io::BufWriter::new(std::fs::File::create(path).map_err(unwritable)?)),
         None => None,
     };
-    let (mut cursor, mut count) = (None, 0_u64);
-    loop {
-        let mut parts = filter.parts();
-        parts.extend([("state", state.clone()), ("limit", Some(ROWS.to_owned())), ("cursor", cursor)]);
-        let page: Page = read(view(session, &format!("/v1/dead-letters?{}", query(&parts))).await?)?;
-        for letter in &page.dead_letters {
-            let whole = find(session, &letter.entry).await?;
-            let line = serde_json::to_string(&whole).expect("output types have string keys") + "\n";
-            match &mut file {
-                Some(file) => file.write_all(line.as_bytes()).map_err(unwritable)?,
-                None => output.bytes(line.as_bytes()),
-            }
-            count += 1;
+    let mut parts = filter.parts();
+    parts.push(("state", state));
+    let mut lines = lines(session, &format!("/v1/dead-letters/export?{}", query(&parts))).await?;
+    let mut count = 0_u64;
+    while let Some(line) = lines.next().await? {
+        let mut whole: Whole = read(line)?;
+        whole.decode();
+        let line = serde_json::to_string(&whole).expect("output types have string keys") + "\n";
+        match &mut file {
+            Some(file) => file.write_all(line.as_bytes()).map_err(unwritable)?,
+            None => output.bytes(line.as_bytes()),
         }
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
+        count += 1;
     }
     if let Some(file) = &mut file {
         file.flush().map_err(unwritable)?;

@@ -3,8 +3,10 @@
 use bus_schemas::commands::campaign;
 use bus_schemas::{Key, Timestamp};
 
+use super::page;
 use crate::commands::task::submit::time;
 use crate::failure::Failure;
+use crate::session::Session;
 
 /// What must hold for all of them.
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -45,6 +47,12 @@ impl Filter {
     /// Whether nothing is said.
     pub(super) fn is_empty(&self) -> bool {
         self.parts().iter().all(|(_, value)| value.is_none())
+    }
+    /// Whether nothing waits for which all of it holds.
+    pub(super) async fn means_nothing(&self, session: &Session) -> Result<bool, Failure> {
+        let mut parts = self.parts();
+        parts.extend([("state", Some("waiting".to_owned())), ("limit", Some("1".to_owned()))]);
+        Ok(page(session, &parts).await?.dead_letters.is_empty())
     }
     /// The filter of a campaign.
     pub(super) fn of_campaign(&self) -> Result<campaign::Filter, Failure> {

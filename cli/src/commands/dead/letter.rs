@@ -67,6 +67,9 @@ pub struct Letter {
     pub redrives: u32,
     /// How often it was edited.
     pub edits: u32,
+    /// To whom its latest redrive went: `<kind>/<key>`. A failed task that was edited is submitted anew.
+    #[serde(default)]
+    pub target: Option<String>,
     /// The campaign of its latest redrive.
     pub campaign: Option<String>,
     /// Who edited, redrove or dropped it last.
@@ -219,7 +222,8 @@ impl Show for Whole {
             let campaign =
                 letter.campaign.iter().map(|name| format!(" in {name}")).collect::<Vec<_>>().concat();
             let by = one_line(letter.by.as_deref().unwrap_or_default());
-            lines.push(format!("  redriven  {} times, last{campaign} by {by}", letter.redrives));
+            let to = letter.target.iter().map(|to| format!(" to {to}")).collect::<Vec<_>>().concat();
+            lines.push(format!("  redriven  {} times, last{to}{campaign} by {by}", letter.redrives));
         }
         lines.push(format!("  at        {}", letter.at.to_rfc3339()));
         lines.push(format!("  command   {}", letter.command_id));

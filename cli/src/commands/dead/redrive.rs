@@ -5,7 +5,7 @@ use bus_schemas::commands::campaign;
 use bus_schemas::commands::deadletter::Command;
 
 use super::filter::Filter;
-use super::{Letter, Told, by, campaigns, find, tell};
+use super::{Letter, Told, by, campaigns, find, say_what_there_is, tell};
 use crate::commands::up::interrupted;
 use crate::failure::{Failure, exit};
 use crate::gateway::LOOK;
@@ -78,6 +78,9 @@ async fn by_name(session: &Session, arguments: &Arguments, output: Output) -> Re
             state: Some(letter.state),
         });
     }
+    if !arguments.watch {
+        output.say("what comes of it is not waited for: `--watch` does, `orrery dead show` tells it");
+    }
     not_redriven(failed.into())
 }
 
@@ -103,8 +106,13 @@ async fn by_filter(session: &Session, arguments: &Arguments, output: Output) -> 
     };
     // Only a gateway knows which entries are meant: without one it would wait for nobody knows how long.
     crate::gateway::address(session)?;
+    if arguments.filter.means_nothing(session).await? {
+        say_what_there_is(session, output).await?;
+    }
     if !arguments.watch {
-        return campaigns::tell(session, &name, &start, output).await;
+        campaigns::tell(session, &name, &start, output).await?;
+        output.say("what comes of it is not waited for: `--watch` does, `orrery dead campaigns` shows it");
+        return Ok(());
     }
     let (revision, _) = session.ask(&key, &start).await?;
     let ended = campaigns::follow(session, &key, revision.0, output).await?;

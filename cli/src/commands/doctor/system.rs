@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Check;
 use crate::commands::agents::Agents;
+use crate::commands::verify;
 use crate::failure::Failure;
 use crate::gateway::{get, read, view};
 use crate::session::Session;
@@ -53,6 +54,7 @@ pub async fn checks(session: &Session) -> Vec<Check> {
             return checks;
         }
     }
+    checks.extend(cut_logs(bus).await.unwrap_or_else(|failure| Some(Check::of("base", failure))));
     checks.push(owners(bus).await);
     checks.push(answers(bus).await);
     checks.push(lag(bus).await.unwrap_or_else(|error| Check::of("fanout", error)));
@@ -159,6 +161,25 @@ async fn streams(bus: &Bus) -> Result<Vec<Check>, bus_client::Error> {
     Ok(checks)
 }
 
+/// Whether a log that was cut could be taken over without its snapshot; nothing where none was cut.
+async fn cut_logs(bus: &Bus) -> Result<Option<Check>, Failure> {
+    let (mut cut, mut lacking) = (0, Vec::new());
+    for partition in bus.topology().all_partitions() {
+        let log = bus.state_of(&bus.topology().log(partition)).await?;
+        cut += u32::from(log.first_sequence > 1);
+        let mark = bus.mark(partition).await?.upto;
+        if let Some((finding, detail)) = verify::lacking(bus, partition, &log, mark).await? {
+            lacking.push(format!("partition {partition}: {finding}: {detail}"));
+        }
+    }
+    let fix = "`orrery archive --logs` makes a base again; docs/runbooks/partition-stopped.md has the rest";
+    Ok(match (cut, lacking.is_empty()) {
+        (0, _) => None,
+        (_, true) => Some(Check::ok("base", format!("{cut} logs were cut, and each has its base"))),
+        (_, false) => Some(Check::warn("base", lacking.join("; "), fix)),
+    })
+}
+
 /// Dead letters that wait for somebody: those that `dead list` shows. Not every one has a payload, so
 /// the stream of payloads says less.
 async fn dead(session: &Session) -> Check {
@@ -225,7 +246,8 @@ async fn answers(bus: &Bus) -> Check {
         let slowest = started.elapsed().as_millis();
         return Check::ok("partitions", format!("all answer, the slowest within {slowest} ms"));
     }
-    let fix = "the owner's log says what keeps it; restarting that host is safe";
+    let fix =
+        "the owner's log and `orrery heal log` say what keeps it: see docs/runbooks/partition-stopped.md";
     Check::fail("partitions", format!("no answer from {}", silent.join(", ")), fix)
 }
 

@@ -9,11 +9,12 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{by, document, names, not_found, one};
+use super::{document, names, not_found, one};
 use crate::failure::{Failure, exit};
 use crate::gateway::{LOOK, VISIBLE_PATIENCE, read};
 use crate::output::Show;
 use crate::session::Session;
+use crate::who::Who;
 
 /// How often a change is made anew because somebody else changed the settings at the same moment.
 const TRIES: usize = 8;
@@ -53,6 +54,8 @@ pub struct Arguments {
     /// Why
     #[arg(long, default_value = "set by hand")]
     reason: String,
+    #[command(flatten)]
+    who: Who,
 }
 
 /// What came of it.
@@ -142,7 +145,8 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<Told,
     if !is_known && !arguments.new {
         return Err(not_found(&arguments.lane));
     }
-    let Active { version, former } = hold(session, &lane, &patch, &arguments.reason).await?;
+    let Active { version, former } =
+        hold(session, &lane, &patch, (arguments.reason, arguments.who.name())).await?;
     if !is_known {
         // Whoever is told something asks for its rules.
         session.ask(&lane, &broker::Command::Wake).await?;
@@ -151,7 +155,12 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<Told,
     Ok(Told { lane: arguments.lane, version, former, applied })
 }
 
-async fn hold(session: &Session, lane: &Key, patch: &Value, reason: &str) -> Result<Active, Failure> {
+async fn hold(
+    session: &Session,
+    lane: &Key,
+    patch: &Value,
+    (reason, by): (String, String),
+) -> Result<Active, Failure> {
     let name = Key::parse(settings::Lanes::NAME).expect("a constant that is a key");
     for _ in 0..TRIES {
         let (_, described) = document(session).await?;
@@ -159,13 +168,13 @@ async fn hold(session: &Session, lane: &Key, patch: &Value, reason: &str) -> Res
         if value == described.value {
             return Ok(Active { version: described.active, former: described.active });
         }
-        let propose = Command::Propose { value, reason: reason.to_owned(), by: by() };
+        let propose = Command::Propose { value, reason: reason.clone(), by: by.clone() };
         let Proposed { version } = read(session.ask(&name, &propose).await?.1)?;
         // Somebody else proposed in between: what they say may be missing here.
         if version != described.newest + 1 {
             continue;
         }
-        let activate = Command::Activate { version, reason: reason.to_owned(), by: by() };
+        let activate = Command::Activate { version, reason, by };
         return read(session.ask(&name, &activate).await?.1);
     }
     let entity = Command::KIND;

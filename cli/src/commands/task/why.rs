@@ -7,9 +7,9 @@ use std::time::Duration;
 use bus_client::{Ask, Bus};
 use bus_schemas::commands::{broker, task};
 use bus_schemas::views::task::WaitsFor;
-use bus_schemas::views::waits::{Inquiry, Question, Waits};
+use bus_schemas::views::waits::{Inquiry, Question, Silent, Waits};
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, Reply};
+use bus_schemas::{Body, EntityAddress, Key, Refusal, Reply};
 use futures::{StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -50,6 +50,9 @@ fn lines(waits: &Waits, depth: usize, lines: &mut Vec<String>) {
     lines.push(format!("{indent}  since     {}, {} ago", since.to_rfc3339(), age(since, now())));
     lines.extend(waits.until.map(|until| format!("{indent}  until     {}", until.to_rfc3339())));
     lines.push(format!("{indent}  moved by  {}", one_line(&waits.moves)));
+    lines.extend(waits.silent.iter().map(|Silent { entity, code, reason }| {
+        format!("{indent}  {entity} does not say: {code}: {}", one_line(reason))
+    }));
     waits.children.iter().for_each(|child| self::lines(child, depth + 1, lines));
     if waits.left_out > 0 {
         lines.push(format!("{indent}  and {} more tasks, which were not asked", waits.left_out));
@@ -57,7 +60,8 @@ fn lines(waits: &Waits, depth: usize, lines: &mut Vec<String>) {
 }
 
 /// Asks a task, what is below it, and the lanes in which they wait. Fails with `task-not-found` where
-/// there is no such task, and where one of them does not answer within `patience`.
+/// there is no such task, and where one of them does not answer within `patience`; who refuses to say is part
+/// of the answer.
 pub(super) async fn of(bus: &Bus, task: &Key, patience: Duration) -> Result<Waits, Failure> {
     let mut inquiry = Inquiry::of(task.clone());
     loop {
@@ -71,21 +75,28 @@ pub(super) async fn of(bus: &Bus, task: &Key, patience: Duration) -> Result<Wait
         });
         let answers: Vec<_> = asked.buffered(ASKED_AT_ONCE).try_collect().await?;
         for (question, answer) in answers {
-            inquiry.answer(&question, answer).map_err(|error| {
-                Failure::of("malformed-answer", &error)
-                    .next("the system is of another version than this program: use the same")
-                    .exit(exit::UNAVAILABLE)
-            })?;
+            match answer {
+                Ok(answer) => inquiry.answer(&question, answer).map_err(|error| {
+                    Failure::of("malformed-answer", &error)
+                        .next("the system is of another version than this program: use the same")
+                        .exit(exit::UNAVAILABLE)
+                })?,
+                Err(refusal) => inquiry.refused(question, refusal)?,
+            }
         }
     }
-    inquiry.end().ok_or_else(|| {
+    let (halts, _) = bus.halts().await?;
+    halts.read(|halts| inquiry.end(halts)).ok_or_else(|| {
         Failure::new(NOT_FOUND, format!("there is no task `{task}`"))
             .next("`orrery task list` shows what there is")
             .exit(exit::NOT_FOUND)
     })
 }
 
-async fn ask(bus: &Bus, question: &Question, patience: Duration) -> Result<Option<Value>, Failure> {
+/// The answer, none where there is no such task, or why there is none.
+type Told = Result<Option<Value>, Refusal>;
+
+async fn ask(bus: &Bus, question: &Question, patience: Duration) -> Result<Told, Failure> {
     let (to, body) = match question {
         Question::Task(task) => {
             (EntityAddress::new(task::Command::KIND, task.clone()), Body::json(&task::Command::Explain))
@@ -96,8 +107,8 @@ async fn ask(bus: &Bus, question: &Question, patience: Duration) -> Result<Optio
         }
     };
     match bus.ask(&Ask::new(to, body).caller("cli"), patience).await? {
-        Reply::Accepted { result, .. } => Ok(Some(result)),
-        Reply::Refused { refusal, .. } if refusal.code == NOT_FOUND => Ok(None),
-        Reply::Refused { refusal, .. } => Err(refusal.into()),
+        Reply::Accepted { result, .. } => Ok(Ok(Some(result))),
+        Reply::Refused { refusal, .. } if refusal.code == NOT_FOUND => Ok(Ok(None)),
+        Reply::Refused { refusal, .. } => Ok(Err(refusal)),
     }
 }

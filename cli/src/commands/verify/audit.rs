@@ -19,7 +19,7 @@ use futures::StreamExt;
 
 use super::{Finding, Summary};
 use crate::address;
-use crate::commands::archive::Archive;
+use crate::commands::archive::{self, Archive};
 use crate::failure::{Failure, chain};
 use crate::log::records;
 use crate::output::Output;
@@ -45,6 +45,7 @@ pub async fn audit(
         let mark = bus.mark(*partition).await?;
         audit.marks.insert(*partition, (mark.upto, mark.partial));
     }
+    archive::expect_own(bus, archive).await?;
     // What a snapshot has is in the log before it, so the snapshots are read first.
     if only.is_none() {
         audit.read_snapshots(session, &partitions).await?;
@@ -53,6 +54,9 @@ pub async fn audit(
     audit.read_stream(session, only).await?;
     for partition in partitions {
         audit.read_log(session, archive, partition, only).await?;
+        if only.is_none() {
+            audit.check_cut(session, partition).await?;
+        }
     }
     audit.compare();
     audit.summary.entities = audit.logged.len() as u64;
@@ -278,6 +282,17 @@ impl Audit {
         if mark > former.sequence {
             let detail = format!("the mark says record {mark}, and the log ends at {}", former.sequence);
             self.find("mark-ahead", format!("partition {partition}"), detail);
+        }
+        Ok(())
+    }
+
+    /// What the next takeover of a cut log would miss if the snapshot were lost.
+    async fn check_cut(&mut self, session: &Session, partition: PartitionId) -> Result<(), Failure> {
+        let bus = &session.bus;
+        let log = bus.state_of(&bus.topology().log(partition)).await?;
+        let mark = self.marks.get(&partition).map_or(LogSequence(0), |(upto, _)| *upto);
+        if let Some((finding, detail)) = super::lacking(bus, partition, &log, mark).await? {
+            self.find(finding, format!("partition {partition}"), detail);
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::projections::DeadLetterFilter;
 use crate::projections::campaign::Campaign;
 use crate::projections::dead_letter::{DeadLetter, DeadLetterState};
 use crate::rest::problem::{Problem, code};
@@ -36,6 +37,35 @@ pub struct ListDeadLetters {
     pub limit: Option<u32>,
     /// `next_cursor` of the page before.
     pub cursor: Option<String>,
+}
+
+/// Which dead letters to export.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExportDeadLetters {
+    /// In this state.
+    pub state: Option<DeadLetterState>,
+    /// Of this class: `poison`, `malformed-command`, `unknown-kind`, `refused`, `job-failed` …
+    pub class: Option<String>,
+    /// Meant for this kind.
+    pub kind: Option<String>,
+    /// Meant for a key that begins so.
+    pub key: Option<String>,
+    /// Failed by this dependency: the key of a breaker.
+    pub dependency: Option<String>,
+    /// Given up at this time or later: milliseconds since 1970.
+    pub since: Option<u64>,
+    /// Given up before this time: milliseconds since 1970.
+    pub before: Option<u64>,
+}
+
+impl From<ExportDeadLetters> for DeadLetterFilter {
+    fn from(query: ExportDeadLetters) -> Self {
+        let ExportDeadLetters { state, class, kind, key, dependency, since, before } = query;
+        let (since, before) = (since.map(Timestamp), before.map(Timestamp));
+        Self { state, class, kind, key, dependency, since, before }
+    }
 }
 
 /// One page of dead letters.

@@ -70,12 +70,19 @@ pub struct LaneView {
     /// The version of the settings `lanes` that they are of; 0 for the defaults, null when it was not told
     /// yet.
     pub version: Option<u64>,
+    /// Which version of which settings it runs, by name: `lanes` since it was told, `limits` and `retry`;
+    /// 0 for the defaults.
+    #[serde(default)]
+    pub settings: BTreeMap<String, u64>,
     /// Jobs begun in this minute.
     pub begun_in_minute: u32,
     /// Jobs begun on this day, in UTC.
     pub begun_in_day: u32,
     /// What limits it right now.
     pub blocks: Vec<BlockView>,
+    /// How many holds there are of single task trees, such as a halt or a budget that is used up.
+    #[serde(default)]
+    pub trees_held: u64,
     /// Who serves it.
     pub agents: Vec<LaneAgentView>,
 }
@@ -146,9 +153,11 @@ impl From<Lane> for LaneView {
             running: lane.running,
             limits: lane.limits.into(),
             version: lane.version,
+            settings: lane.settings.into_iter().map(|(name, version)| (name.to_string(), version)).collect(),
             begun_in_minute: lane.begun_in_minute,
             begun_in_day: lane.begun_in_day,
             blocks: lane.blocks.into_iter().map(Into::into).collect(),
+            trees_held: lane.trees_held,
             agents: lane.agents.into_iter().map(Into::into).collect(),
         }
     }

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
+use bus_schemas::Refusal;
 use bus_schemas::commands::{broker, task};
+use bus_schemas::envelope::code as refusal;
+use bus_schemas::events::halt::Event;
+use bus_schemas::halts::Halts;
 use bus_schemas::views::lane::Waiting;
-use bus_schemas::views::waits::{Inquiry, Question, Waits};
+use bus_schemas::views::waits::{Halted, Inquiry, Question, Silent, Waits};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,6 +25,9 @@ use crate::rest::problem::{Problem, ProblemView, code};
 
 /// Questions that are on their way at once.
 const ASKED_AT_ONCE: usize = 16;
+
+/// What came of a question: the answer, none where there is no such task, or why there is none.
+type Answer = Result<Option<Value>, Refusal>;
 
 /// What a task and everything below it waits for. Times are milliseconds since 1970.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -49,8 +56,38 @@ pub struct WaitsView {
     pub children: Vec<WaitsView>,
     /// Children that were started, and are not there.
     pub missing: Vec<String>,
+    /// The halt that covers it.
+    pub halted: Option<HaltedView>,
+    /// Who did not say: its lane, or children that were started.
+    pub silent: Vec<SilentView>,
     /// How many children were not asked, because there are too many.
     pub left_out: u64,
+}
+
+/// A halt that covers a task.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Halted)]
+pub struct HaltedView {
+    /// What stands still.
+    pub scope: String,
+    /// Why.
+    pub reason: String,
+    /// Who wanted it.
+    pub by: String,
+    /// Since when.
+    pub since: u64,
+}
+
+/// Somebody who refused to say anything, as one that is quarantined does.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Silent)]
+pub struct SilentView {
+    /// Who: `task/<key>` or `broker/<lane>`.
+    pub entity: String,
+    /// The refusal: a stable word for programs.
+    pub code: String,
+    /// In a sentence.
+    pub reason: String,
 }
 
 /// What a task waits for in its lane.
@@ -89,21 +126,36 @@ pub async fn why(
         let asked = futures::stream::iter(questions).map(|question| put(&edge, caller, question));
         let answers: Vec<_> = asked.buffered(ASKED_AT_ONCE).try_collect().await?;
         for (question, answer) in answers {
-            inquiry.answer(&question, answer).map_err(|error| {
-                Problem::new(code::MALFORMED_ANSWER, format!("reading what a task waits for: {error}"))
-                    .hint("gateway and host are of different versions; update the older one")
-            })?;
+            match answer {
+                Ok(answer) => inquiry.answer(&question, answer).map_err(|error| {
+                    Problem::new(code::MALFORMED_ANSWER, format!("reading what a task waits for: {error}"))
+                        .hint("gateway and host are of different versions; update the older one")
+                })?,
+                Err(refusal) => inquiry.refused(question, refusal)?,
+            }
         }
     }
     let missing = || {
         Problem::new(code::TASK_NOT_FOUND, format!("there is no task `{id}`"))
             .hint("`GET /v1/tasks` lists what there is")
     };
-    inquiry.end().map(|waits| axum::Json(waits.into())).ok_or_else(missing)
+    let halts = halts(&edge).await?;
+    inquiry.end(&halts).map(|waits| axum::Json(waits.into())).ok_or_else(missing)
 }
 
-/// Puts a question; a task that is not there has no answer.
-async fn put(edge: &Edge, caller: Caller, question: Question) -> Result<(Question, Option<Value>), Problem> {
+/// The halts that stand, as far as the read model has them.
+async fn halts(edge: &Edge) -> Result<Halts, Problem> {
+    let mut halts = Halts::default();
+    for halt in edge.projections.reader.halts().await?.into_iter().filter(|halt| halt.halted) {
+        let (reason, by, at) = (halt.reason, halt.by, halt.since);
+        let grace_ms = halt.grace_ms.unwrap_or_default();
+        halts.apply(&halt.scope, &Event::Halted { reason, by, grace_ms, at });
+    }
+    Ok(halts)
+}
+
+/// Puts a question; a task that is not there has no answer, and one may refuse to give one.
+async fn put(edge: &Edge, caller: Caller, question: Question) -> Result<(Question, Answer), Problem> {
     let asked = match &question {
         Question::Task(task) => ask(edge, caller, task.clone(), &task::Command::Explain).await,
         Question::Lane { lane, task } => {
@@ -111,10 +163,22 @@ async fn put(edge: &Edge, caller: Caller, question: Question) -> Result<(Questio
         }
     };
     match asked {
-        Ok(accepted) => Ok((question, Some(accepted.result))),
-        Err(problem) if problem.code == code::TASK_NOT_FOUND => Ok((question, None)),
-        Err(problem) => Err(problem),
+        Ok(accepted) => Ok((question, Ok(Some(accepted.result)))),
+        Err(problem) if problem.code == code::TASK_NOT_FOUND => Ok((question, Ok(None))),
+        Err(problem) => match kept_apart(&problem.code) {
+            Some(code) => {
+                let refusal = Refusal { hint: problem.hint, ..Refusal::new(code, problem.detail) };
+                Ok((question, Err(refusal)))
+            }
+            None => Err(problem),
+        },
     }
+}
+
+/// The refusal of an entity that gives no answer for as long as nobody mends it: then the others are asked
+/// all the same.
+fn kept_apart(problem: &str) -> Option<&'static str> {
+    [refusal::ENTITY_QUARANTINED, refusal::ENTITY_STOPPED].into_iter().find(|code| *code == problem)
 }
 
 impl From<Waits> for WaitsView {
@@ -132,8 +196,22 @@ impl From<Waits> for WaitsView {
             in_lane: waits.in_lane.map(Into::into),
             children: waits.children.into_iter().map(Into::into).collect(),
             missing: waits.missing.into_iter().map(|child| child.to_string()).collect(),
+            halted: waits.halted.map(Into::into),
+            silent: waits.silent.into_iter().map(Into::into).collect(),
             left_out: waits.left_out,
         }
+    }
+}
+
+impl From<Halted> for HaltedView {
+    fn from(Halted { scope, reason, by, since }: Halted) -> Self {
+        Self { scope: scope.to_string(), reason, by, since: since.0 }
+    }
+}
+
+impl From<Silent> for SilentView {
+    fn from(Silent { entity, code, reason }: Silent) -> Self {
+        Self { entity, code: code.to_string(), reason }
     }
 }
 

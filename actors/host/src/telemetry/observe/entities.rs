@@ -89,7 +89,8 @@ fn measure(look: &mut Look, hosts: &[String], now: Timestamp) {
         metrics::gauge!(metric::BREAKER_AGE, "dependency" => dependency()).set(seconds_since(since, now));
     }
     for (lane, found) in look.answers::<_, Lane>(&broker::Command::Describe, now) {
-        let held = found.blocks.iter().any(|block| block.what == Limit::Held);
+        let holds = [Limit::Held, Limit::Easing];
+        let held = found.blocks.iter().any(|block| holds.contains(&block.what));
         let lane = || lane.to_string();
         metrics::gauge!(metric::LANE_WAITING, "lane" => lane()).set(found.waiting as f64);
         metrics::gauge!(metric::LANE_AGE, "lane" => lane()).set(seconds_since(found.oldest, now));

@@ -35,12 +35,13 @@ fn command() -> impl Strategy<Value = Command> {
         ),
         4 => reporter.prop_map(|reporter| Command::RequestProbe { reporter }),
         2 => (0..3u8).prop_map(|n| Command::Watch { lane: key(&format!("lane{n}")) }),
-        1 => Just(Command::Trip { reason: "t".into(), by: String::new() }),
+        1 => (0..2u8).prop_map(|n| Command::Trip { reason: format!("t{n}"), by: String::new() }),
         1 => Just(Command::Reset { reason: "r".into(), by: String::new() }),
         1 => policy.prop_map(|policy| Command::Configure { policy, by: String::new() }),
         4 => Just(Command::EndOpen),
         3 => (1..12u64).prop_map(|permit| Command::ExpireProbe { permit }),
         1 => Just(Command::RenewProbes),
+        2 => (0..30u8).prop_map(|n| Command::NoteLetter { entry: key(&format!("t{n}-1")) }),
         1 => Just(Command::Describe),
     ]
 }
@@ -49,7 +50,8 @@ fn command() -> impl Strategy<Value = Command> {
 fn is_legal(before: &State, event: &Event, after: &State, now: Timestamp) -> bool {
     match event {
         Event::Opened { cause: OpenCause::Tripped, until, .. } => {
-            until.is_none() && (before.phase != Phase::Open || before.until.is_some())
+            let is_new = before.phase != Phase::Open || before.until.is_some();
+            until.is_none() && (is_new || before.reason != after.reason)
         }
         Event::Opened { cause: OpenCause::ProbeFailed, until, .. } => {
             before.phase == Phase::HalfOpen && until.is_some_and(|until| until > now)
@@ -69,7 +71,12 @@ fn is_legal(before: &State, event: &Event, after: &State, now: Timestamp) -> boo
         }
         Event::ProbeExpired { permit, .. } => before.permits.contains_key(permit),
         Event::Reported { .. } => before.phase != Phase::Open && before.phase == after.phase,
-        Event::Watched { .. } | Event::Configured { .. } => before.phase == after.phase,
+        Event::Watched { .. } | Event::Configured { .. } | Event::LetterNoted { .. } => {
+            before.phase == after.phase
+        }
+        Event::LettersTried { entries, .. } => {
+            before.phase == Phase::HalfOpen && entries.iter().all(|entry| before.letters.contains_key(entry))
+        }
     }
 }
 

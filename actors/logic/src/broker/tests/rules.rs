@@ -83,6 +83,32 @@ fn a_task_is_told_what_the_settings_say_of_it() {
     lane([]).when(told("retry", 3, json!({"skills": 7}))).then_refused("invalid-config");
 }
 
+/// Goal: a lane says which version of which settings it runs, also where two versions say the same of it.
+#[test]
+fn a_lane_knows_the_versions_that_it_runs() {
+    let told = |name: &str, version, value| {
+        Command::ApplyConfig(settings::ApplyConfig { name: name.into(), version, value })
+    };
+    let versions = |given: Given<Broker>| {
+        let settings = described(given).settings;
+        ["lanes", "limits", "retry"].map(|name| settings.get(name).copied())
+    };
+    assert_eq!(versions(lane([])), [None, Some(0), Some(0)], "nobody has told it anything");
+    let tokens = |queue: u32| json!({"inbox_queue": queue, "budget": {"tokens": 9}});
+    let after = |commands: Vec<Command>| {
+        let given = lane([configured(2, None, false)]);
+        commands.into_iter().fold(given, |given, command| given.when(command).given)
+    };
+    let mut commands = vec![told("retry", 1, json!({"default": {"attempts": 7}}))];
+    commands.push(told("limits", 3, tokens(100)));
+    assert_eq!(versions(after(commands.clone())), [Some(2), Some(3), Some(1)]);
+    let outcome = after(commands.clone()).when(told("limits", 4, tokens(200)));
+    assert_eq!(outcome.decision().events.len(), 1, "the same budget, of another version");
+    assert_eq!(versions(outcome.given), [Some(2), Some(4), Some(1)]);
+    commands.push(told("retry", 0, json!({})));
+    assert_eq!(versions(after(commands)), [Some(2), Some(3), Some(0)], "the defaults hold again");
+}
+
 #[test]
 fn activated_rules_hold_at_once_and_instead_of_all_others() {
     let named = json!({"default": {"concurrent": 1}, "lanes": {"default": {"concurrent": 3}}});

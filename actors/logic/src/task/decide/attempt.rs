@@ -1,11 +1,13 @@
 //! Attempts of a leaf: assigned, started, kept alive, completed, failed, tried again.
 
 use actors_core::{Context, Decision, Key, Refusal};
-use bus_schemas::commands::broker;
+use bus_schemas::Body;
 use bus_schemas::commands::deadletter;
 use bus_schemas::commands::task::{Command, Failure, Plan, Policy};
+use bus_schemas::commands::{breaker, broker};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::{Artifact, FailureClass};
+use bus_schemas::payload::Payload;
 use bus_schemas::settings::{Backoff, Duration};
 use bus_schemas::views::task::TaskState;
 use serde_json::Value;
@@ -17,6 +19,11 @@ use super::{Draft, budget, check_current, children, input, was_completed};
 
 /// What one task may bring out: parents repeat the artifacts of their children.
 pub(super) const ARTIFACTS_MAX: usize = 1_000;
+/// How often one attempt is begun: a process may be restarted for reasons of its own, and hardly ever so
+/// often within one job.
+const STARTS_MAX: u32 = 5;
+/// What is said of an attempt that was begun so often.
+const STARTED_TOO_OFTEN: &str = "started-too-often";
 /// What a worker says when its agent does not know what became of an effect.
 const EFFECT_UNKNOWN: &str = "effect-unknown";
 /// Pauses are spread by this many thousandths to both sides, so that attempts do not come in step.
@@ -51,7 +58,9 @@ pub(super) fn assign(
 /// From a worker: the work begins.
 ///
 /// An attempt is done by one worker. Where that one was lost, its lease ends the attempt and the
-/// next one may be anybody's: so the attempt's number alone keeps a former worker out.
+/// next one may be anybody's: so the attempt's number alone keeps a former worker out. A worker that
+/// comes back under its name begins anew, which is no progress; and work that ends its worker's
+/// process time after time is poison: it is not begun again, and its lease runs out.
 pub(super) fn start(
     state: &State,
     attempt: u32,
@@ -63,16 +72,25 @@ pub(super) fn start(
         return Err(Refusal::new("attempt-taken", format!("attempt {attempt} is done by `{other}`"))
             .hint("forget this delivery; if that worker is lost, another attempt follows"));
     }
-    let mut draft = Draft::of(state, context);
-    if state.worker.is_none() {
-        draft.emit(Event::JobStarted { attempt, worker, at: context.now });
+    if state.starts >= STARTS_MAX {
+        return Err(Refusal::new(STARTED_TOO_OFTEN, started_too_often(attempt))
+            .hint("forget this delivery; the attempt ends with its lease"));
     }
-    draft.await_progress();
+    let mut draft = Draft::of(state, context);
+    let is_first = state.worker.is_none();
+    draft.emit(Event::JobStarted { attempt, worker, at: context.now });
+    if is_first {
+        draft.await_progress();
+    }
     draft.await_worker();
     draft.done()
 }
 
-/// From a worker: still at it.
+fn started_too_often(attempt: u32) -> String {
+    format!("attempt {attempt} was begun {STARTS_MAX} times, and did not come to an end")
+}
+
+/// From a worker: still at it. Before the work has begun nothing of it can have come further.
 pub(super) fn renew(
     state: &State,
     attempt: u32,
@@ -106,50 +124,25 @@ pub(super) fn expire(
 ) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
     if check_current(state, attempt, context).is_ok() {
-        let (code, message) = match silence {
+        let transient = FailureClass::Transient;
+        let (class, code, message) = match silence {
+            Silence::Lease if state.starts >= STARTS_MAX => {
+                (FailureClass::Poison, STARTED_TOO_OFTEN, started_too_often(attempt))
+            }
             Silence::Lease => {
-                ("worker-silent", format!("the worker of attempt {attempt} was silent for too long"))
+                let message = format!("the worker of attempt {attempt} was silent for too long");
+                (transient, "worker-silent", message)
             }
             Silence::Progress => {
                 let limit = state.policy.retry.progress;
-                ("no-progress", format!("attempt {attempt} came no further within {limit}"))
+                (transient, "no-progress", format!("attempt {attempt} came no further within {limit}"))
             }
         };
-        let failure = Failure {
-            class: FailureClass::Transient,
-            code: code.to_owned(),
-            message,
-            hint: None,
-            dependency: None,
-        };
-        end_attempt(&mut draft, failure);
+        let hint = (class == FailureClass::Poison).then(|| {
+            "it may end the process of whoever takes it: see the last words of its worker".to_owned()
+        });
+        end_attempt(&mut draft, Failure { class, code: code.to_owned(), message, hint, dependency: None });
     }
-    draft.done()
-}
-
-/// The attempt is taken back: the next one waits at once, and none of `attempts_max` is used up.
-pub(super) fn withdraw(
-    state: &State,
-    attempt: u32,
-    reason: String,
-    context: &Context<'_>,
-) -> Result<Decision<Event>, Refusal> {
-    let mut draft = Draft::of(state, context);
-    if state.attempt != attempt || !matches!(state.phase, Phase::Issued | Phase::Running) {
-        return draft.done();
-    }
-    if state.open_effects().next().is_some() {
-        // What was begun may have happened: that is for the ledger to say, whoever stopped it.
-        let code = "withdrawn".to_owned();
-        end_attempt(
-            &mut draft,
-            Failure { class: FailureClass::Ambiguous, code, message: reason, hint: None, dependency: None },
-        );
-        return draft.done();
-    }
-    draft.leave_phase();
-    draft.emit(Event::AttemptWithdrawn { attempt, reason });
-    draft.queue(attempt.saturating_add(1));
     draft.done()
 }
 
@@ -231,14 +224,15 @@ pub(super) fn complete(
 }
 
 /// The current attempt failed: tries again after a pause where that may help.
-fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
-    let (now, attempt) = (draft.now(), draft.state.attempt);
+pub(super) fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
+    let attempt = draft.state.attempt;
     draft.outcome = match failure.class {
         FailureClass::Permanent | FailureClass::Budget => broker::Outcome::Done,
         FailureClass::Canceled => broker::Outcome::Withdrawn,
         FailureClass::Transient | FailureClass::Ambiguous | FailureClass::Poison => broker::Outcome::Failed,
     };
     draft.give_up_effects("the attempt ended before it was said how it ended");
+    let is_refused = failure.class == FailureClass::Transient && failure.code == breaker::BREAKER_OPEN;
     let is_left = may_try_again(draft);
     if let Some((effect, _)) = draft.state.unsettled_effect() {
         let effect = effect.clone();
@@ -254,27 +248,42 @@ fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
         }
         return;
     }
+    if is_refused && is_in_time(draft) {
+        // What was not called has not failed: an outage must not use the attempts up.
+        draft.outcome = broker::Outcome::Withdrawn;
+        draft.leave_phase();
+        let reason = format!("{}: {}", failure.code, failure.message);
+        draft.emit(Event::AttemptWithdrawn { attempt, reason, held: false });
+        return back_off(draft, draft.state.withdrawals);
+    }
     if failure.class == FailureClass::Transient && is_left {
         draft.leave_phase();
         draft.emit(Event::AttemptFailed { attempt, failure });
-        let until = now.plus_ms(backoff_ms(draft));
-        let next = attempt.saturating_add(1);
-        draft.emit(Event::BackoffStarted { attempt: next, until, at: now });
-        draft.set_timer("backoff", until, &Command::EndBackoff { attempt: next });
-        return;
+        return back_off(draft, draft.state.failures);
     }
     draft.emit(Event::AttemptFailed { attempt, failure: failure.clone() });
     fail_for_good(draft, failure);
 }
 
+/// The next attempt waits until a pause is over.
+pub(super) fn back_off(draft: &mut Draft<'_>, count: u32) {
+    let (now, attempt) = (draft.now(), draft.state.attempt.saturating_add(1));
+    let until = now.plus_ms(backoff_ms(draft, count));
+    draft.emit(Event::BackoffStarted { attempt, until, at: now });
+    draft.set_timer("backoff", until, &Command::EndBackoff { attempt });
+}
+
 /// Whether its bounds allow one more attempt.
 fn may_try_again(draft: &Draft<'_>) -> bool {
+    let attempts = draft.submission().attempts_max.unwrap_or(draft.state.policy.retry.attempts);
+    draft.state.failures.saturating_add(1) < attempts && is_in_time(draft)
+}
+
+/// Whether its deadlines allow one more attempt.
+fn is_in_time(draft: &Draft<'_>) -> bool {
     let (submission, retry, now) = (draft.submission(), &draft.state.policy.retry, draft.now());
-    let attempts = submission.attempts_max.unwrap_or(retry.attempts);
     let is_late = |time: Duration| now >= draft.state.submitted_at.plus_ms(time.as_ms());
-    draft.state.failures.saturating_add(1) < attempts
-        && submission.deadline.is_none_or(|deadline| now < deadline)
-        && !retry.deadline.is_some_and(is_late)
+    submission.deadline.is_none_or(|deadline| now < deadline) && !retry.deadline.is_some_and(is_late)
 }
 
 /// A leaf fails, and people are to hear of it.
@@ -286,32 +295,42 @@ pub(super) fn fail_for_good(draft: &mut Draft<'_>, failure: Failure) {
 }
 
 fn record_dead_letter(draft: &mut Draft<'_>, failure: &Failure) {
-    let class: &'static str = failure.class.into();
-    let doer = match (&draft.state.agent, &draft.state.worker) {
-        (Some(agent), Some(worker)) => format!(", by worker `{worker}` of agent `{agent}`"),
-        (Some(agent), None) => format!(", by agent `{agent}`"),
-        _ => String::new(),
-    };
     let (reason, to) = (format!("{}: {}", failure.code, failure.message), ("task", draft.key().as_str()));
     let ids = (draft.context.command, draft.context.correlation);
     let entry = deadletter::Entry {
+        traceparent: draft.context.trace.map(|trace| trace.to_traceparent()),
         attempts: draft.state.failures.max(1),
-        causes: vec![format!("attempt {} failed as {class}{doer}", draft.state.attempt)],
+        causes: causes(&draft.state, failure.class),
         hint: failure.hint.clone(),
         source: Some("task".into()),
         dependency: dependency(draft, failure),
+        payload: Payload::of(&Body::json(&Command::Submit(draft.submission().clone()))),
         ..deadletter::Entry::new(entry_class(failure.class), reason, to, ids, draft.now())
     };
     let first = draft.state.dead_letter.unwrap_or(draft.state.attempt);
-    draft.send(dead_letter_key(draft.key(), first), &deadletter::Command::Record(entry));
+    // What was submitted for an entry and fails is that entry, and no other one.
+    let key = draft.submission().dead_letter.clone();
+    let key = key.unwrap_or_else(|| dead_letter_key(draft.key(), first));
+    draft.send_settled(key, &deadletter::Command::Record(entry));
+}
+
+/// How each attempt failed, the last one first.
+fn causes(state: &State, class: FailureClass) -> Vec<String> {
+    let is_noted = state.failed_attempt == state.attempt;
+    // One that was ended from outside, as by a deadline, has said nothing itself.
+    let unsaid = (!is_noted).then(|| state.failed_as(state.attempt, class));
+    unsaid.into_iter().chain(state.failed_attempts.iter().rev().cloned()).collect()
 }
 
 /// What the attempt failed by: what the agent said, or the agent itself where its own breaker counts
-/// such failures.
+/// such failures. Poison fails again whatever is well by then: nothing redrives it by itself.
 fn dependency(draft: &Draft<'_>, failure: &Failure) -> Option<Key> {
-    let counts = matches!(failure.class, FailureClass::Transient | FailureClass::Poison);
-    let agent = draft.state.agent.as_ref().filter(|_| counts);
-    failure.dependency.clone().or_else(|| Key::parse(&format!("agent.{}", agent?)).ok())
+    let agent = draft.state.agent.as_ref();
+    match failure.class {
+        FailureClass::Poison => None,
+        FailureClass::Transient => failure.dependency.clone().or_else(|| breaker::of_agent(agent?)),
+        _ => failure.dependency.clone(),
+    }
 }
 
 /// What may have happened already is not tried again with many others.
@@ -322,17 +341,19 @@ fn entry_class(class: FailureClass) -> &'static str {
     }
 }
 
-/// As long as the settings say, with a jitter that replays alike.
-fn backoff_ms(draft: &Draft<'_>) -> u64 {
+/// The pause after so many failures or withdrawals in a row: as long as the settings say, with a jitter
+/// that replays alike.
+fn backoff_ms(draft: &Draft<'_>, count: u32) -> u64 {
     let (state, retry) = (&draft.state, &draft.state.policy.retry);
     let id = draft.context.id("backoff", state.attempt).0;
     let seed = u32::from_be_bytes(id.as_bytes()[..4].try_into().expect("an id has 16 bytes"));
-    let pause = retry.pause(state.failures, state.backoff, seed.into()).as_ms();
+    let pause = retry.pause(count, state.backoff, seed.into()).as_ms();
     if retry.backoff == Backoff::DecorrelatedJitter {
         return pause;
     }
     let per_mille = 1_000 - JITTER_PER_MILLE + seed % (2 * JITTER_PER_MILLE + 1);
-    pause * u64::from(per_mille) / 1_000
+    // Whoever says the longest pause means it.
+    (pause * u64::from(per_mille) / 1_000).min(retry.cap.as_ms())
 }
 
 /// Why the deadline ends a task.

@@ -11,6 +11,7 @@ use bus_schemas::views::task::Dimension;
 use serde_json::Value;
 use smol_str::{SmolStr, format_smolstr};
 
+use super::super::account::Account;
 use super::super::state::State;
 use super::{Draft, cancel, final_refusal};
 
@@ -33,7 +34,7 @@ pub(super) fn reserve(
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     check_root(context)?;
-    check_reservation(&reservation, lease_ms)?;
+    check_reservation((&reservation, &task), lease_ms, context)?;
     if state.status.is_final() || state.cancel.is_some() {
         return Err(final_refusal(state, context).hint("stop the work"));
     }
@@ -65,7 +66,8 @@ pub(super) fn reserve(
     Ok(draft.done()?.reply(&answer(true, None)))
 }
 
-/// From a worker: what the call has used. Nothing for what was settled, or has lapsed.
+/// From a worker: what the call has used. Nothing for what was settled. What has lapsed was counted at
+/// its worst: what it used above that is added, as long as the tree has not ended.
 pub(super) fn settle(
     state: &State,
     reservation: SmolStr,
@@ -74,11 +76,17 @@ pub(super) fn settle(
 ) -> Result<Decision<Event>, Refusal> {
     check_root(context)?;
     let mut draft = Draft::of(state, context);
-    let held = state.account.as_ref().and_then(|account| account.reserved.get(&reservation));
-    if let Some(reserved) = held.map(|held| held.amount) {
+    let Some(account) = &state.account else { return draft.done() };
+    if let Some(reserved) = account.reserved.get(&reservation).map(|held| held.amount) {
         draft.emit(Event::Settled { reservation, used, reserved, lapsed: false });
         await_lapse(&mut draft);
         look(&mut draft);
+    } else if let Some(counted) = account.lapsed(&reservation).filter(|_| !state.status.is_final()) {
+        let (used, reserved) = (used.minus(counted), Usage::default());
+        if used != Usage::default() {
+            draft.emit(Event::Settled { reservation, used, reserved, lapsed: false });
+            look(&mut draft);
+        }
     }
     draft.done()
 }
@@ -204,6 +212,15 @@ pub(in super::super) fn await_wall_clock(draft: &mut Draft<'_>) {
     if let Some(time) = time {
         let at = draft.state.submitted_at.plus_ms(time.as_ms());
         draft.set_timer(WALL_CLOCK, at, &Command::ExpireWallClock);
+    }
+}
+
+/// A tree that had ended goes on. Its time counts from its submission as before: where it is over, a
+/// person is asked at once.
+pub(in super::super) fn reopen(draft: &mut Draft<'_>) {
+    match draft.state.account.as_ref().and_then(|account| over(draft, account)) {
+        Some(dimension) => drop(exceed(draft, dimension, Usage::default())),
+        None => await_wall_clock(draft),
     }
 }
 
@@ -351,12 +368,16 @@ fn look(draft: &mut Draft<'_>) {
     if account.exceeded.is_some() || draft.state.status.is_final() {
         return;
     }
-    let time = account.limits.wall_clock;
-    let is_late = time.is_some_and(|time| elapsed(&draft.state, draft.context) >= time.as_ms());
-    let over = account.over(Usage::default());
-    if let Some(dimension) = over.or(is_late.then_some(Dimension::WallClock)) {
+    if let Some(dimension) = over(draft, account) {
         exceed(draft, dimension, Usage::default());
     }
+}
+
+/// The bound that is exceeded, or the time that is over.
+fn over(draft: &Draft<'_>, account: &Account) -> Option<Dimension> {
+    let time = account.limits.wall_clock;
+    let is_late = time.is_some_and(|time| elapsed(&draft.state, draft.context) >= time.as_ms());
+    account.over(Usage::default()).or(is_late.then_some(Dimension::WallClock))
 }
 
 /// Pauses the tree: its lane gives nothing to it, and a person is asked. Time that is over stops what
@@ -374,7 +395,7 @@ fn exceed(draft: &mut Draft<'_>, dimension: Dimension, more: Usage) -> String {
 pub(super) fn hold(draft: &mut Draft<'_>, dimension: Dimension, reason: String) {
     let interrupt = dimension == Dimension::WallClock;
     let scope = HoldScope::Tree { root: draft.key().clone() };
-    let hold = broker::Command::Hold { cause: cause(draft), scope, reason, interrupt };
+    let hold = broker::Command::Hold { cause: cause(draft), scope, reason, interrupt, grace_ms: 0 };
     draft.send(draft.submission().lane.clone(), &hold);
 }
 
@@ -421,7 +442,17 @@ fn check_root(context: &Context<'_>) -> Result<(), Refusal> {
         .hint(format!("the budget of the whole tree is kept by `{}`", key.root())))
 }
 
-fn check_reservation(reservation: &str, lease_ms: u64) -> Result<(), Refusal> {
+fn check_reservation(
+    (reservation, task): (&str, &Key),
+    lease_ms: u64,
+    context: &Context<'_>,
+) -> Result<(), Refusal> {
+    let root = &context.entity.key;
+    if !task.is_within(root) {
+        let message = format!("`{task}` is not in the tree of `{root}`");
+        return Err(Refusal::new("invalid-reservation", message)
+            .hint(format!("its budget is kept by `{}`", task.root())));
+    }
     if !(1..=RESERVATION_BYTES_MAX).contains(&reservation.len()) {
         let message = format!("a reservation's name must have 1 to {RESERVATION_BYTES_MAX} bytes");
         return Err(Refusal::new("invalid-reservation", message));

@@ -111,6 +111,7 @@ fn child_submission(draft: &Draft<'_>, step: &PlanStep) -> Submit {
             .or_else(|| submission.budget.clone()),
         parent: Some(draft.key().clone()),
         inputs,
+        dead_letter: None,
     }
 }
 

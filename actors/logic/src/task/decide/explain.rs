@@ -9,7 +9,7 @@ use bus_schemas::{Key, Timestamp};
 
 use super::super::draft::{LEASE_GRACE_MS, LEASE_MS};
 use super::super::state::{Phase, State};
-use super::{Draft, budget};
+use super::{Draft, budget, children};
 
 /// What a task waits for.
 struct Wait {
@@ -87,14 +87,12 @@ fn wait(state: &State, children: &[Key]) -> Wait {
             format!("its report; after {} s of silence another attempt follows", silence_s()),
         ),
         Phase::Backoff => {
-            let code = state.failure.as_ref().map(|failure| failure.code.as_str()).unwrap_or_default();
-            let wait = wait(
-                WaitsFor::Backoff,
-                format!(
-                    "attempt {attempt} failed with `{code}`, and the next one waits for the end of a pause"
-                ),
-                "the end of the pause".to_owned(),
-            );
+            let before = match (state.withdrawals, &state.failure) {
+                (0, Some(failure)) => format!("attempt {attempt} failed with `{}`", failure.code),
+                (count, _) => format!("{count} attempts in a row were given back by their workers"),
+            };
+            let reason = format!("{before}, and the next one waits for the end of a pause");
+            let wait = wait(WaitsFor::Backoff, reason, "the end of the pause".to_owned());
             Wait { until: Some(state.backoff_until), ..wait }
         }
         Phase::Answer => {
@@ -131,16 +129,17 @@ pub(super) fn sweep(state: &State, context: &Context<'_>) -> Result<Decision<Eve
     match state.phase {
         Phase::New | Phase::Done | Phase::Answer => {}
         Phase::Queued => draft.enqueue(state.attempt, state.since),
-        Phase::Issued => draft.await_worker(),
-        Phase::Running => {
-            draft.await_worker();
-            draft.await_progress();
-        }
+        // A worker that lives renews its lease; how far it came is not said again, so that a task which
+        // is swept now and then does not go on for ever.
+        Phase::Issued | Phase::Running => draft.await_worker(),
         Phase::Backoff => {
             let next = state.attempt.saturating_add(1);
             draft.set_timer("backoff", state.backoff_until, &Command::EndBackoff { attempt: next });
         }
         Phase::Children => {
+            if let Some(reason) = stops(state) {
+                children::stop_children(&mut draft, &reason);
+            }
             let open: Vec<Key> = state.open_children().map(|(_, child)| child.key.clone()).collect();
             for child in open {
                 draft.send(child, &Command::Sweep);
@@ -151,6 +150,13 @@ pub(super) fn sweep(state: &State, context: &Context<'_>) -> Result<Decision<Eve
         budget::hold(&mut draft, exceeded.dimension, exceeded.question.clone());
     }
     draft.done()
+}
+
+/// Why its children are to stop, where they are.
+fn stops(state: &State) -> Option<String> {
+    let broken = || state.broken.as_ref().map(|step| format!("step `{step}` did not complete"));
+    let failing = || state.failing.as_ref().map(|failure| failure.message.clone());
+    state.cancel.clone().or_else(failing).or_else(broken)
 }
 
 /// A task that was never submitted is swept by its parent: the parent waits for nothing.

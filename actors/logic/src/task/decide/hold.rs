@@ -11,16 +11,13 @@ use super::Draft;
 /// The lane gives nothing to the tree, and takes back what runs of it.
 pub(super) fn hold(
     state: &State,
-    cause: SmolStr,
-    reason: String,
+    (cause, reason, grace_ms): (SmolStr, String, u64),
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
     let scope = HoldScope::Tree { root: draft.key().clone() };
-    draft.send(
-        draft.submission().lane.clone(),
-        &broker::Command::Hold { cause, scope, reason, interrupt: true },
-    );
+    let hold = broker::Command::Hold { cause, scope, reason, interrupt: true, grace_ms };
+    draft.send(draft.submission().lane.clone(), &hold);
     draft.done()
 }
 

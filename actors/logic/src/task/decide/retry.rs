@@ -7,7 +7,7 @@ use bus_schemas::views::task::TaskState;
 
 use super::super::draft::BY_PARENT;
 use super::super::state::State;
-use super::{Draft, attempt, children, final_refusal};
+use super::{Draft, attempt, budget, children, final_refusal};
 
 /// People retry the root; it retries what failed below it.
 pub(super) fn retry(state: &State, by: String, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
@@ -25,6 +25,8 @@ pub(super) fn retry(state: &State, by: String, context: &Context<'_>) -> Result<
     }
     draft.emit(Event::Retried { by, at: context.now });
     draft.await_deadline();
+    // Before anything is queued: what is held is to be held when it comes.
+    budget::reopen(&mut draft);
     if state.plan.is_some() {
         retry_children(&mut draft);
         children::start_ready(&mut draft);

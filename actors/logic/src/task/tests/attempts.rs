@@ -35,7 +35,7 @@ fn an_assigned_attempt_becomes_a_job_and_is_started_by_one_worker() {
         .when(start(1, "w1"))
         .then([started(1)])
         .when(start(1, "w1"))
-        .then([])
+        .then([started(1)])
         .when(start(1, "w2"))
         .then_refused("attempt-taken")
         .when(start(2, "w1"))
@@ -109,6 +109,14 @@ fn a_transient_failure_pauses_then_queues_until_the_attempts_are_used_up() {
         given = outcome.then([queued(attempt + 1)]).when(assign(attempt + 1)).then([issued(attempt + 1)]);
     }
     let outcome = given.when(fail_job(3, FailureClass::Transient));
+    let causes =
+        |number| format!("attempt {number} failed as transient, by agent `coder`: broken: it went wrong");
+    let known = dead_letters(&outcome).remove(0).1.causes;
+    assert_eq!(known, [3, 2].map(causes).into_iter().chain([known[2].clone()]).collect::<Vec<_>>());
+    assert!(
+        known[2].starts_with("attempt 1 failed as transient, by worker `w1` of agent `coder`: "),
+        "{known:?}"
+    );
     let [(entry, letter)] = &dead_letters(&outcome)[..] else { panic!("{:?}", outcome.decision().sends) };
     assert_eq!((entry.as_str(), letter.class.as_str(), letter.attempts), ("t-3", "job-failed", 3));
     let dependency = letter.dependency.as_ref().map(ToString::to_string);
@@ -132,6 +140,55 @@ fn other_failures_are_final_and_only_some_are_dead_letters() {
             (TaskState::Failed, Some(class))
         );
     }
+}
+
+/// A task of this name that fails for good with its first attempt.
+fn failing(name: &str) -> Outcome<Task> {
+    let submission = Submit { parent: key(name).parent(), owner: "ada".into(), ..Submit::new("a goal") };
+    let past = [submitted(submission), queued(1), issued(1)];
+    given::<Task>(&address(&format!("task/{name}")), past).when(fail_job(1, FailureClass::Poison))
+}
+
+#[test]
+fn dead_letters_of_different_tasks_have_different_keys() {
+    let keys = ["co.b", "co-b", "co--b", "co_b", "co-b.1", "co.b-1", "co-b-1"];
+    let entries: Vec<String> = keys.iter().map(|name| dead_letters(&failing(name)).remove(0).0).collect();
+    assert_eq!(entries[..2], ["co.b-1", "co-b-1"]);
+    let different: std::collections::BTreeSet<&String> = entries.iter().collect();
+    assert_eq!(different.len(), keys.len(), "{entries:?}");
+}
+
+#[test]
+fn a_dead_letter_has_what_was_submitted() {
+    let letter = dead_letters(&failing("t")).remove(0).1;
+    let body = letter.payload.and_then(|payload| payload.body()).expect("it is small");
+    let wanted = Submit { owner: "ada".into(), ..Submit::new("a goal") };
+    assert_eq!(body.read::<Command>().unwrap(), Command::Submit(wanted));
+}
+
+#[test]
+fn what_was_submitted_for_a_dead_letter_is_that_one() {
+    let submission = Submit { dead_letter: Some(key("t-1")), ..Submit::new("a goal") };
+    let settle = |outcome, task: &str| {
+        let settle = deadletter::Command::SettleRedrive { redrive: None, outcome, task: Some(key(task)) };
+        sent("deadletter/t-1", &settle)
+    };
+    let failed = running(submission.clone()).when(fail_job(1, FailureClass::Permanent));
+    assert_eq!(failed.decision().sends[0].to, address("deadletter/t-1"));
+    let ended = settle(deadletter::Outcome::Ended { state: TaskState::Failed }, "t");
+    assert!(failed.decision().sends.contains(&ended), "{:?}", failed.decision().sends);
+    let completed = running(submission).when(complete_job(1));
+    assert!(completed.decision().sends.contains(&settle(deadletter::Outcome::Completed, "t")));
+}
+
+#[test]
+fn a_step_that_is_done_after_all_tells_its_entry_by_both_names() {
+    let given = failing("co.b").given;
+    let given = given.when(Command::Retry { by: "parent".into() }).given;
+    let given = given.when(assign(2)).given.when(complete_job(2));
+    let told: Vec<_> = given.decision().sends.iter().map(|send| send.to.to_string()).collect();
+    assert!(told.contains(&"deadletter/co.b-1".to_owned()), "{told:?}");
+    assert!(told.contains(&"deadletter/co-b-1".to_owned()), "an older program named it so: {told:?}");
 }
 
 #[test]
@@ -244,6 +301,77 @@ fn a_worker_that_comes_no_further_is_replaced() {
     assert!(cancels_timer(&outcome, "progress") && cancels_timer(&outcome, "lease"));
     let state = outcome.given.state();
     assert_eq!((state.phase, state.failure.as_ref().unwrap().code.as_str()), (Phase::Backoff, "no-progress"));
+}
+
+#[test]
+fn a_worker_that_never_begins_is_replaced_however_often_it_renews() {
+    let outcome = root([submitted(Submit::new("a goal")), queued(1)]).when(assign(1));
+    assert_eq!(timer(&outcome, "progress"), Some(NOW.plus_ms(900_000)), "it is awaited from the job on");
+    let given = outcome.given.at(NOW.plus_ms(600_000));
+    let outcome = given.when(Command::RenewLease { attempt: 1, progressed: true });
+    assert!(timer(&outcome, "lease").is_some());
+    assert_eq!(timer(&outcome, "progress"), None, "what has not begun comes no further");
+    let outcome = outcome.given.when(Command::ExpireProgress { attempt: 1 });
+    assert!(cancels_timer(&outcome, "progress") && cancels_timer(&outcome, "lease"));
+    assert_eq!(outcome.given.state().failure.as_ref().unwrap().code, "no-progress");
+}
+
+#[test]
+fn work_that_ends_its_worker_time_after_time_is_poison() {
+    let mut given = root([submitted(Submit::new("a goal")), queued(1), issued(1)]);
+    for times in 1..=5 {
+        let outcome = given.when(start(1, "w1"));
+        assert_eq!(timer(&outcome, "progress").is_some(), times == 1, "beginning anew is no progress");
+        given = outcome.then([started(1)]);
+    }
+    let given = given.when(start(1, "w1")).then_refused("started-too-often");
+    let outcome = given.when(Command::ExpireLease { attempt: 1 });
+    assert_eq!(dead_letters(&outcome).len(), 1);
+    let failure = outcome.given.state().failure.clone().expect("it failed");
+    assert_eq!((failure.class, failure.code.as_str()), (FailureClass::Poison, "started-too-often"));
+    // Another attempt is begun from the first time on.
+    let given = outcome.given.when(Command::Retry { by: "ann".into() }).given.when(assign(2)).given;
+    given.when(start(2, "w1")).then([started(2)]);
+}
+
+#[test]
+fn what_workers_give_back_again_and_again_waits_longer_each_time_and_fails_at_last() {
+    let mut given = running(Submit::new("a goal")).told_by("w1");
+    let mut pauses = Vec::new();
+    for attempt in 1..=20 {
+        let outcome = given.when(withdraw(attempt));
+        pauses.push(timer(&outcome, "backoff").map_or(0, |until| until.0 - NOW.0));
+        let next = attempt + 1;
+        let events = &outcome.decision().events;
+        assert_eq!((events.len(), &events[0]), (2, &withdrawn(attempt, false)));
+        given = outcome.given.when(Command::EndBackoff { attempt: next }).given;
+        given = given.when(assign(next)).then([issued(next)]);
+    }
+    assert_eq!(pauses[0], 0, "once is no row");
+    assert!((800..=1_200).contains(&pauses[1]) && (1_600..=2_400).contains(&pauses[2]), "{pauses:?}");
+    assert!(pauses[19] >= 240_000, "{pauses:?}");
+    let given = given.when(withdraw(21)).given;
+    let failure = given.state().failure.clone().expect("it failed");
+    assert_eq!((failure.class, failure.code.as_str()), (FailureClass::Transient, "withdrawn-too-often"));
+    assert_eq!((given.state().phase, given.state().failures), (Phase::Backoff, 1));
+}
+
+#[test]
+fn what_is_held_in_between_is_not_given_back_in_a_row() {
+    // Its lane takes it back, and holds it.
+    let mut given = running(Submit::new("a goal"));
+    for attempt in 1..=30 {
+        given = given.when(withdraw(attempt)).then([withdrawn(attempt, true), queued(attempt + 1)]);
+        given = given.when(assign(attempt + 1)).then([issued(attempt + 1)]);
+    }
+    // Its worker was the first to hear of a halt each time; then the task waits in its lane.
+    let mut given = running(Submit::new("a goal")).told_by("w1");
+    for attempt in 1..=30_u32 {
+        let at = |seconds: u32| NOW.plus_ms(u64::from(attempt * 60 + seconds) * 1_000);
+        let outcome = given.at(at(0)).when(withdraw(attempt));
+        assert_eq!(timer(&outcome, "backoff"), None, "attempt {attempt}");
+        given = outcome.given.at(at(30)).when(assign(attempt + 1)).given;
+    }
 }
 
 #[test]
@@ -367,11 +495,18 @@ fn a_question_waits_for_its_answer_and_costs_no_attempt() {
     assert_eq!(running(Submit::new("a goal")).when(authorize).given.state().status, TaskState::AuthRequired);
 }
 
+fn withdraw(attempt: u32) -> Command {
+    Command::Withdraw { attempt, reason: "halt/all: fire".into() }
+}
+
+fn withdrawn(attempt: u32, held: bool) -> Event {
+    Event::AttemptWithdrawn { attempt, reason: "halt/all: fire".into(), held }
+}
+
 #[test]
 fn an_attempt_that_is_taken_back_costs_none_and_waits_anew() {
     let submission = Submit { attempts_max: Some(1), ..Submit::new("a goal") };
-    let withdraw = |attempt| Command::Withdraw { attempt, reason: "halt/all: fire".into() };
-    let withdrawn = Event::AttemptWithdrawn { attempt: 1, reason: "halt/all: fire".into() };
+    let withdrawn = withdrawn(1, true);
     let outcome = running(submission.clone()).when(withdraw(1));
     assert_eq!(
         outcome.decision().sends,

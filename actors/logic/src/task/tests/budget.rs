@@ -106,6 +106,74 @@ fn what_nobody_settles_counts_as_used() {
 }
 
 #[test]
+fn what_a_lapsed_call_used_above_its_worst_is_counted_when_it_says_so() {
+    let given = thousand_tokens().when(reserve("t.a/1/1", tokens(600))).given;
+    let given = given.at(NOW.plus_ms(60_000)).when(Command::ExpireReservations).given;
+    let given = given.when(settle_call("t.a/1/1", tokens(100))).then([]);
+    let more = Event::Settled {
+        reservation: "t.a/1/1".into(),
+        used: tokens(300),
+        reserved: tokens(0),
+        lapsed: false,
+    };
+    let given = given.when(settle_call("t.a/1/1", tokens(900))).then([more]);
+    let given = given.when(settle_call("t.a/1/1", tokens(900))).then([]);
+    assert_eq!(given.state().account.as_ref().map(|account| account.used), Some(tokens(900)));
+    let outcome = given.when(reserve("t.b/1/1", tokens(200)));
+    assert!(!granted(&outcome), "it counts");
+}
+
+#[test]
+fn only_so_many_lapsed_calls_are_remembered() {
+    let budget = Budget { tokens: Some(1_000_000), ..Budget::default() };
+    let mut given = bounded(budget);
+    for call in 0..300 {
+        given = given.when(reserve(&format!("t.a/1/{call}"), tokens(1))).given;
+    }
+    let given = given.at(NOW.plus_ms(60_000)).when(Command::ExpireReservations).given;
+    assert_eq!(given.state().account.as_ref().map(|account| account.lapsed.len()), Some(256));
+}
+
+#[test]
+fn a_task_of_another_tree_reserves_nothing() {
+    for (task, is_within) in [("t", true), ("t.a.b", true), ("tea", false), ("x.t", false)] {
+        let command = Command::Reserve {
+            reservation: "x".into(),
+            task: key(task),
+            amount: tokens(1),
+            lease_ms: 60_000,
+        };
+        let outcome = thousand_tokens().when(command);
+        match is_within {
+            true => assert!(granted(&outcome), "{task}"),
+            false => drop(outcome.then_refused("invalid-reservation")),
+        }
+    }
+}
+
+#[test]
+fn a_retried_tree_has_what_is_left_of_its_time() {
+    let budget = Budget { wall_clock: Some(Duration::from_secs(60)), ..Budget::default() };
+    let failed = || {
+        let submission = Submit { budget: Some(budget.clone()), ..Submit::new("a goal") };
+        running(submission).when(fail_job(1, FailureClass::Permanent))
+    };
+    assert!(cancels_timer(&failed(), "wall-clock"));
+    let retry = || Command::Retry { by: "ann".into() };
+    let outcome = failed().given.at(NOW.plus_ms(50_000)).when(retry());
+    assert_eq!(timer(&outcome, "wall-clock"), Some(NOW.plus_ms(60_000)));
+    // Where nothing is left, a person is asked before anything is done.
+    let outcome = failed().given.at(NOW.plus_ms(70_000)).when(retry());
+    let [broker::Command::Hold { .. }, broker::Command::Enqueue { .. }] = &told_lane(&outcome)[..] else {
+        panic!("{:?}", outcome.decision().sends)
+    };
+    assert_eq!(outcome.given.state().shown(), TaskState::InputRequired);
+    let outcome = outcome.given.when(answer("30m".into()));
+    assert_eq!(timer(&outcome, "wall-clock"), Some(NOW.plus_ms(70_000 + 1_800_000)));
+    assert!(matches!(&told_lane(&outcome)[..], [broker::Command::Ease { .. }]));
+}
+
+#[test]
 fn a_call_that_used_more_than_it_said_is_the_last_one() {
     let given = thousand_tokens().when(reserve("t.a/1/1", tokens(600))).given;
     let given = given.when(settle_call("t.a/1/1", tokens(1_200))).given;

@@ -54,12 +54,35 @@ fn a_swept_task_says_again_what_it_waits_for() {
     let outcome = root([leaf(), vec![issued(1)]].concat()).when(Command::Sweep);
     assert!(timer(&outcome, "lease").is_some());
     let outcome = running(Submit::new("a goal")).when(Command::Sweep);
-    assert!(timer(&outcome, "lease").is_some() && timer(&outcome, "progress").is_some());
+    assert!(timer(&outcome, "lease").is_some());
+    assert_eq!(timer(&outcome, "progress"), None, "to be swept is no progress");
     let outcome = running(Submit::new("a goal")).when(fail_job(1, FailureClass::Transient));
     let until = timer(&outcome, "backoff");
     assert_eq!(timer(&outcome.given.when(Command::Sweep), "backoff"), until);
     let tree = [submitted(planned(diamond())), Event::Planned { plan: diamond() }, child_started("a")];
-    assert_eq!(root(tree).when(Command::Sweep).decision().sends, [sent("task/t.a", &Command::Sweep)]);
+    let given = root(tree);
+    let outcome = given.when(Command::Sweep);
+    assert_eq!(outcome.decision().sends, [sent("task/t.a", &Command::Sweep)]);
+    // One that stops says that as well.
+    let outcome = outcome.given.when(cancel()).given.when(Command::Sweep);
+    let stop = Command::Cancel { reason: "enough".into(), by: "parent".into() };
+    assert_eq!(outcome.decision().sends, [sent("task/t.a", &stop), sent("task/t.a", &Command::Sweep)]);
+}
+
+#[test]
+fn a_job_that_nobody_began_waits_since_it_was_issued() {
+    let issued = Event::JobIssued { attempt: 1, agent: key("coder"), at: NOW.plus_ms(5_000) };
+    let why = why(root([submitted(Submit::new("a goal")), queued(1), issued]));
+    assert_eq!((why.waits_for, why.since), (WaitsFor::Start, NOW.plus_ms(5_000)));
+}
+
+#[test]
+fn a_task_that_was_given_back_says_so() {
+    let withdrawn = |attempt| Event::AttemptWithdrawn { attempt, reason: "no".into(), held: false };
+    let pause = Event::BackoffStarted { attempt: 3, until: NOW.plus_ms(900), at: NOW };
+    let past = [queued(1), issued(1), withdrawn(1), queued(2), issued(2), withdrawn(2), pause];
+    let why = why(root([submitted(Submit::new("a goal"))].into_iter().chain(past)));
+    assert!(why.reason.contains("2 attempts in a row were given back"), "{}", why.reason);
 }
 
 #[test]

@@ -1,0 +1,201 @@
+//! Given, when, then for the end of a gradual release, and for what shares one.
+
+use actors_core::decision::Timer;
+use actors_core::scenario::Outcome as Scenario;
+use bus_schemas::views::lane::{Lane, Limit, Waiting};
+
+use super::super::valve::EASING_MS_MAX;
+use super::*;
+
+const CAUSE: &str = "halt/all";
+
+fn ease(per_minute: Option<u32>) -> Command {
+    Command::Ease { cause: CAUSE.into(), per_minute }
+}
+
+fn ended(at: Timestamp) -> Event {
+    Event::EasingEnded { cause: CAUSE.into(), at }
+}
+
+/// So many tasks that wait behind a halt that stands, for an agent with so much capacity.
+fn halted(tasks: u64, capacity: u32) -> Given<Broker> {
+    let waiting = (0..tasks).map(|n| enqueued(&format!("t{n:03}"), "ann", 5, n));
+    lane(waiting.chain([offered("coder", capacity), held(CAUSE, HoldScope::Lane)]))
+}
+
+fn end(outcome: Scenario<Broker>, result: Outcome) -> Scenario<Broker> {
+    let task = outcome.given.state().any_running().expect("something runs");
+    outcome.given.when(Command::Release { task, attempt: 1, outcome: result })
+}
+
+fn view(given: Given<Broker>) -> (Lane, Given<Broker>) {
+    let outcome = given.when(Command::Describe);
+    (serde_json::from_value(outcome.decision().reply.clone()).expect("a view"), outcome.given)
+}
+
+fn timer(outcome: &Scenario<Broker>) -> Option<Timestamp> {
+    outcome.decision().timers.iter().find_map(|timer| match timer {
+        Timer::Set { name, at, .. } if name == "end-easing" => Some(*at),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_release_ends_after_its_time_however_many_jobs_fail() {
+    let mut outcome = halted(60, 96).when(ease(None));
+    assert_eq!(timer(&outcome), Some(NOW.plus_ms(EASING_MS_MAX)), "it is looked at then");
+    // One of four fails, as always: it never comes far.
+    for round in 0..20 {
+        outcome = end(outcome, if round % 4 == 3 { Outcome::Failed } else { Outcome::Done });
+        assert!(outcome.given.state().running_count() <= 4);
+    }
+    let (lane, given) = view(outcome.given);
+    assert_eq!(lane.blocks[0].what, Limit::Easing);
+    let end = NOW.plus_ms(EASING_MS_MAX);
+    let outcome = given.at(end).when(Command::Wake);
+    assert!(outcome.decision().events.contains(&ended(end)), "{:?}", outcome.decision().events);
+    assert_eq!(outcome.given.state().waiting_count(), 0, "everything goes on");
+    assert!(timer(&outcome).is_none());
+}
+
+#[test]
+fn a_release_ends_where_nothing_waits() {
+    let misspelled = lane([held(CAUSE, HoldScope::Lane)]).when(ease(None));
+    let given = misspelled.then([eased(CAUSE), ended(NOW)]);
+    given.when(ease(None)).then([]).when(ease(Some(9))).then([]);
+    let outcome = halted(1, 9).when(ease(None));
+    assert_eq!(outcome.decision().events.last(), Some(&ended(NOW)), "the last one is on its way");
+}
+
+#[test]
+fn a_release_of_an_agent_ends_at_its_own_capacity() {
+    let other = Event::AgentOffered {
+        agent: key("artist"),
+        skills: vec!["draw".into()],
+        capacity: 90,
+        dependencies: vec![],
+    };
+    let scope = HoldScope::Agent { agent: key("coder") };
+    let waiting = (0..9).map(|n| enqueued(&format!("t{n}"), "ann", 5, n));
+    let outcome =
+        lane(waiting.chain([offered("coder", 2), other, held(CAUSE, scope.clone())])).when(ease(None));
+    assert_eq!(assignments(&outcome), ["t0"]);
+    let outcome = end(outcome, Outcome::Done);
+    assert_eq!(assignments(&outcome), ["t1", "t2"]);
+    assert!(outcome.decision().events.contains(&ended(NOW)), "two is all that it can do");
+    // Nobody knows what waits for an agent that is away: it comes back gradually, within the time.
+    let away = lane([enqueued("a", "ann", 5, 1), enqueued("b", "ann", 5, 1), held(CAUSE, scope)]);
+    let outcome = away.when(ease(None)).then([eased(CAUSE)]).when(offer("coder", 2));
+    assert_eq!(assignments(&outcome), ["a"]);
+}
+
+#[test]
+fn said_again_everything_goes_on_at_once_or_at_another_rate() {
+    let outcome = halted(60, 50).when(ease(None)).given.when(ease(None));
+    assert_eq!(outcome.decision().events[0], eased(CAUSE));
+    assert_eq!(outcome.given.state().running_count(), 50, "at once");
+
+    let rated = |per_minute| Event::Eased { cause: CAUSE.into(), per_minute: Some(per_minute), at: NOW };
+    let mut outcome = halted(60, 50).when(ease(Some(2)));
+    outcome = end(outcome, Outcome::Done);
+    assert_eq!(outcome.given.state().running_count(), 1, "two have begun in this minute");
+    outcome = outcome.given.when(ease(Some(9)));
+    assert_eq!(outcome.decision().events[0], rated(9));
+    for _ in 0..3 {
+        outcome = end(outcome, Outcome::Done);
+    }
+    assert_eq!(outcome.given.state().running_count(), 5, "one more for each that was done");
+}
+
+#[test]
+fn a_person_changes_the_rate_of_a_pause_that_is_released() {
+    let resume = |per_minute| Command::Resume { reason: "done".into(), by: "ann".into(), per_minute };
+    let waiting = (0..9).map(|n| enqueued(&format!("t{n}"), "ann", 5, n));
+    let pause = Command::Pause { reason: "new disk".into(), by: "ann".into() };
+    let given = lane(waiting.chain([offered("coder", 9)]).take(10)).when(pause).given;
+    let given = given.when(Command::Wake).given.when(resume(Some(1))).given;
+    let outcome = given.when(resume(None));
+    assert_eq!(outcome.given.state().waiting_count(), 0, "at once");
+    outcome.given.when(resume(None)).then_refused("not-paused");
+}
+
+#[test]
+fn a_rate_ends_when_a_minute_had_room_for_all() {
+    let minute = |minute: u64, ms: u64| Timestamp(minute * 60_000 + ms);
+    let mut outcome = halted(3, 9).at(minute(10, 59_000)).when(ease(Some(5)));
+    assert_eq!(timer(&outcome), Some(minute(11, 0)));
+    for _ in 0..3 {
+        outcome = end(outcome, Outcome::Done);
+    }
+    // What callers held back comes now, and still goes by the rate: the rest of a minute says nothing.
+    let mut outcome = outcome.given.at(minute(11, 0)).when(Command::Wake);
+    for n in 0..8 {
+        outcome = outcome.given.when(enqueue(&format!("late{n}"), "ann", 5, n));
+    }
+    while outcome.given.state().running_count() > 0 {
+        outcome = end(outcome, Outcome::Done);
+    }
+    assert_eq!(outcome.given.state().waiting_count(), 3, "five in a minute");
+    let outcome = outcome.given.at(minute(12, 0)).when(Command::Wake);
+    let outcome = outcome.given.at(minute(13, 0)).when(Command::Wake);
+    assert!(outcome.given.state().valves().is_empty(), "a minute is over that had room for all");
+
+    let mut outcome = halted(30, 9).at(minute(10, 59_000)).when(ease(Some(5)));
+    let mut minutes = 10;
+    while outcome.given.state().valves().contains_key(CAUSE) {
+        let has_room = outcome.given.state().running_count() > 0;
+        outcome = match has_room {
+            true => end(outcome, Outcome::Done),
+            false => {
+                minutes += 1;
+                outcome.given.at(minute(minutes, 0)).when(Command::Wake)
+            }
+        };
+        assert!(minutes < 20, "it never ends");
+    }
+    assert_eq!(minutes, 13, "5, 10, 15 of 20, and the next minute knows it");
+}
+
+#[test]
+fn agents_on_one_breaker_share_its_probes_and_its_release() {
+    let needs = |agent: &str| Event::AgentOffered {
+        agent: key(agent),
+        skills: vec!["code".into()],
+        capacity: 4,
+        dependencies: vec![key("model.x")],
+    };
+    let scope = HoldScope::Dependency { dependency: key("model.x") };
+    let waiting = (0..20).map(|n| enqueued(&format!("t{n:02}"), "ann", 5, n));
+    let past = waiting.chain([needs("one"), needs("two"), held(CAUSE, scope)]);
+    let mut outcome = lane(past).when(ease(None));
+    assert_eq!(outcome.given.state().running_count(), 1, "one of both together");
+    for running in 2..=7 {
+        outcome = end(outcome, Outcome::Done);
+        assert_eq!(outcome.given.state().running_count(), running);
+    }
+    let explain = outcome.given.when(Command::Explain { task: key("t19") });
+    let waits: Waiting = serde_json::from_value(explain.decision().reply.clone()).expect("a view");
+    assert_eq!((waits.blocks[0].what, waits.blocks[0].cause.as_deref()), (Limit::Easing, Some(CAUSE)));
+    let outcome = end(explain, Outcome::Done);
+    assert!(outcome.decision().events.contains(&ended(NOW)), "eight is all that they can do");
+}
+
+#[test]
+fn what_ran_before_a_release_neither_bounds_it_nor_says_anything_of_it() {
+    let long = [offered("coder", 9), enqueued("long", "ann", 5, 1), assigned("long", "coder")];
+    let waiting = (0..4).map(|n| enqueued(&format!("t{n}"), "ann", 5, n));
+    let held = Event::Held {
+        cause: CAUSE.into(),
+        scope: HoldScope::Lane,
+        reason: "it fails".into(),
+        at: NOW.plus_ms(1),
+    };
+    let past = long.into_iter().chain([held]).chain(waiting);
+    let outcome = lane(past).at(NOW.plus_ms(2)).when(ease(None));
+    assert_eq!(assignments(&outcome), ["t0"], "one at first, beside the one that ran on");
+    let failed = Command::Release { task: key("long"), attempt: 1, outcome: Outcome::Failed };
+    let outcome = outcome.given.when(failed);
+    assert_eq!(assignments(&outcome), [] as [&str; 0], "it was not let through");
+    let outcome = outcome.given.when(release("t0"));
+    assert_eq!(assignments(&outcome), ["t1", "t2"], "and then two");
+}

@@ -1,0 +1,72 @@
+//! What a halt refuses of callers and workers before it is decided.
+
+use actors_core::Entity;
+use bus_schemas::commands::task::Usage;
+use bus_schemas::events::halt::Event as Halted;
+use bus_schemas::halts::Halts;
+
+use super::*;
+
+const GRACE_MS: u64 = 5_000;
+
+fn halts(scope: &str) -> Halts {
+    let mut halts = Halts::default();
+    let event = Halted::Halted { reason: "fire".into(), by: "ann".into(), grace_ms: GRACE_MS, at: NOW };
+    halts.apply(&key(scope), &event);
+    halts
+}
+
+/// Whether a command passes, so long after the halt.
+fn passes(given: &Given<Task>, command: &Command, scope: &str, after_ms: u64) -> bool {
+    let context = (&address("task/t"), NOW.plus_ms(after_ms));
+    Task::admit(given.state(), command, &halts(scope), context).is_ok()
+}
+
+#[test]
+fn under_a_halt_a_worker_begins_nothing_and_ends_what_it_has() {
+    let work = running(Submit::new("a goal"));
+    let reserve = Command::Reserve {
+        reservation: "r".into(),
+        task: key("t"),
+        amount: Usage::default(),
+        lease_ms: 1_000,
+    };
+    let begins = [
+        Command::StartJob { attempt: 1, worker: "w1".into() },
+        effect(1, EffectStep::Intended),
+        effect(1, EffectStep::Started),
+        reserve,
+    ];
+    let ends = [
+        effect(1, EffectStep::Completed),
+        effect(1, EffectStep::Failed),
+        Command::Withdraw { attempt: 1, reason: "halted".into() },
+        complete_job(1),
+    ];
+    for scope in ["all", "lane.default", "agent.coder", "task.t"] {
+        for command in &begins {
+            assert!(!passes(&work, command, scope, 0), "{command:?} under {scope}");
+        }
+        for command in &ends {
+            assert!(passes(&work, command, scope, 60_000), "{command:?} under {scope}");
+        }
+    }
+    for scope in ["lane.night", "agent.other", "task.u"] {
+        assert!(begins.iter().all(|command| passes(&work, command, scope, 0)), "{scope} is another");
+    }
+}
+
+#[test]
+fn a_lease_is_renewed_for_the_grace_and_not_longer() {
+    let work = running(Submit::new("a goal"));
+    let renew = Command::RenewLease { attempt: 1, progressed: true };
+    assert!(passes(&work, &renew, "all", GRACE_MS));
+    assert!(!passes(&work, &renew, "all", GRACE_MS + 1));
+}
+
+#[test]
+fn what_was_submitted_before_is_answered_as_before() {
+    let submit = Command::Submit(Submit::new("a goal"));
+    assert!(!passes(&root([]), &submit, "all", 0), "new work");
+    assert!(passes(&running(Submit::new("a goal")), &submit, "all", 0), "the same once more");
+}
