@@ -36,15 +36,13 @@ const JOBS: [usize; 2] = [16, 64];
 /// Workers that share them.
 const WORKERS: usize = 4;
 /// Rounds for each second that was asked for.
-const ROUNDS_PER_SECOND: u64 = 4;
+const ROUNDS_PER_SECOND: u64 = 10;
 /// Effects that each job has begun on the average before the halt comes: then all of them are under way.
 const EFFECTS_BEFORE: u64 = 3;
 /// How long anything may take before the benchmark is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether jobs run.
 const LOOK: Duration = Duration::from_millis(1);
-/// The input of a job that ends at once.
-const IS_SHORT: Value = Value::Bool(true);
 /// The agent, and its skill.
 const AGENT: &str = "bench-halt";
 
@@ -114,9 +112,6 @@ impl Agent for Busy {
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
         let tally = Arc::clone(&self.tally);
         Box::pin(async move {
-            if work.job.input == IS_SHORT {
-                return Ok(Done::default());
-            }
             let _counted = Counted::new(&tally);
             for number in 0_u64.. {
                 if work.canceled().is_cancelled() {
@@ -177,7 +172,7 @@ struct Round {
 }
 
 async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<Round, Error> {
-    let tasks = submit(bus, jobs, Value::Null).await?;
+    let tasks = submit(bus, jobs).await?;
     until("all jobs at work", || tally.running.load(Ordering::SeqCst) == jobs).await?;
     let enough = tally.effects.load(Ordering::SeqCst) + EFFECTS_BEFORE * jobs as u64;
     until("effects", || tally.effects.load(Ordering::SeqCst) >= enough).await?;
@@ -193,15 +188,16 @@ async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<Round, Error
     // The next round has jobs of its own.
     let cancel = Task::Cancel { reason: reason(), by: String::new() };
     try_join_all(tasks.into_iter().map(|task| told(bus, task, &cancel))).await?;
-    told(bus, all, &Halt::Lift { reason: reason(), by: AGENT.to_owned(), per_minute: None }).await?;
-    reopen(bus, jobs).await?;
+    let lift = Halt::Lift { reason: reason(), by: AGENT.to_owned(), per_minute: None };
+    told(bus, all.clone(), &lift).await?;
+    // Once more: everything goes on at once, and not one job more for each that is done.
+    told(bus, all, &lift).await?;
+    until_open(bus).await?;
     Ok(Round { last_effect, answer, end })
 }
 
-/// Does short jobs until the lane, which is released one job more for each that is done, holds nothing
-/// back any more.
-async fn reopen(bus: &Bus, jobs: usize) -> Result<(), Error> {
-    submit(bus, jobs * WORKERS, IS_SHORT).await?;
+/// Waits until the lane holds nothing back, and has nothing left.
+async fn until_open(bus: &Bus) -> Result<(), Error> {
     let lane = EntityAddress::new(Broker::KIND, Submit::new("").lane);
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -216,12 +212,12 @@ async fn reopen(bus: &Bus, jobs: usize) -> Result<(), Error> {
 }
 
 /// Submits tasks, each with one job.
-async fn submit(bus: &Bus, jobs: usize, input: Value) -> Result<Vec<EntityAddress>, Error> {
+async fn submit(bus: &Bus, jobs: usize) -> Result<Vec<EntityAddress>, Error> {
     let asks = (0..jobs).map(|_| async {
         let key = Key::parse(&Uuid::now_v7().simple().to_string())
             .map_err(|error| Error::answer("making a key", error))?;
         let task = EntityAddress::new(Task::KIND, key);
-        let submit = Submit { skill: AGENT.into(), input: input.clone(), ..Submit::new("effects") };
+        let submit = Submit { skill: AGENT.into(), ..Submit::new("effects") };
         let submit = Task::Submit(submit);
         told(bus, task.clone(), &submit).await?;
         Ok::<_, Error>(task)
