@@ -129,7 +129,7 @@ pub(crate) async fn ordered(
 }
 
 /// As [`ordered`], with how many messages there are now.
-pub(crate) async fn open(
+async fn open(
     bus: &Bus,
     stream: &str,
     subjects: Vec<String>,

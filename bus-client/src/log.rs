@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt};
 
 use crate::bus::Bus;
 use crate::error::Error;
-use crate::events::{open, stream_state};
+use crate::events::{ordered, stream_state};
 use crate::publish::{self, PublishError};
 
 /// A commit record as it lies in the log.
@@ -84,21 +84,22 @@ impl Bus {
         after: LogSequence,
     ) -> Result<impl Stream<Item = Result<LogEntry, Error>> + Send + Unpin + use<>, Error> {
         let name = self.topology().log(partition);
-        let last = stream_state(self, &name).await?.last_sequence;
-        if last <= after.0 {
+        let state = stream_state(self, &name).await?;
+        let last = state.last_sequence;
+        // Of a log that was emptied the last record never comes.
+        if last <= after.0 || state.messages == 0 {
             return Ok(futures::stream::empty().boxed());
         }
-        let (messages, pending) = open(self, &name, Vec::new(), after.0 + 1).await?;
-        // The last record ends the stream, and so does the end of what is there: ordered consumers never
-        // end by themselves, and of a log that was emptied the last record never comes.
-        let reading = (pending > 0).then_some(messages);
-        let entries = futures::stream::unfold(reading, move |messages| async move {
+        let messages = ordered(self, &name, Vec::new(), after.0 + 1).await?;
+        // The last record ends the stream; ordered consumers never end by themselves. What a consumer says
+        // is pending does not: a replica that lags has less than there is.
+        let entries = futures::stream::unfold(Some(messages), move |messages| async move {
             let mut messages = messages?;
-            let message = messages.next().await?;
-            let ended =
-                message.as_ref().map_or(true, |message| message.sequence >= last || message.pending == 0);
-            let entry = message
+            let entry = messages
+                .next()
+                .await?
                 .map(|message| LogEntry { sequence: LogSequence(message.sequence), record: message.payload });
+            let ended = entry.as_ref().map_or(true, |entry| entry.sequence.0 >= last);
             Some((entry, (!ended).then_some(messages)))
         });
         Ok(entries.boxed())

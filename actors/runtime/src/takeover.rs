@@ -46,6 +46,9 @@ pub enum TakeoverError {
          only a backup brings them back"
     )]
     Emptied { partition: u16, last: u64 },
+    /// The server gave less of the log than there is.
+    #[error("reading partition {partition}: its log goes up to record {last}, and less was read")]
+    Short { partition: u16, last: LogSequence },
     /// Other hosts kept writing.
     #[error("partition {partition} was taken by another host: {reason}")]
     Lost { partition: u16, reason: String },
@@ -131,7 +134,7 @@ async fn read(
     });
     let mark = bus.mark(partition).await.map_err(failed)?;
     let mut core = Core::new(settings.clone(), Arc::clone(registry), snapshot);
-    let read = match follow(bus, &mut core, &mark).await {
+    let read = match follow(bus, &mut core, &mark, last).await {
         Err(TakeoverError::Cut { .. }) => {
             tracing::warn!(%partition, "the log begins behind what the snapshot needs; beginning at the base");
             let base = match stored(bus, &base_name(partition), last).await.map_err(failed)? {
@@ -142,7 +145,7 @@ async fn read(
                 base => base.and_then(Result::ok),
             };
             core = Core::new(settings.clone(), Arc::clone(registry), base);
-            follow(bus, &mut core, &mark).await
+            follow(bus, &mut core, &mark, last).await
         }
         read => read,
     };
@@ -186,8 +189,14 @@ async fn stored(
     Ok(state.filter(|state| state.as_ref().map_or(true, |state| state.last <= last)))
 }
 
-/// Reads the log from where the state needs it; the records whose fan-out may not be complete.
-async fn follow(bus: &Bus, core: &mut Core, mark: &Mark) -> Result<Vec<Arc<Committed>>, TakeoverError> {
+/// Reads the log from where the state needs it up to `last` at least; the records whose fan-out may not be
+/// complete.
+async fn follow(
+    bus: &Bus,
+    core: &mut Core,
+    mark: &Mark,
+    last: LogSequence,
+) -> Result<Vec<Arc<Committed>>, TakeoverError> {
     let partition = core.partition();
     let failed = |source| TakeoverError::Bus { partition: partition.0, source };
     let (needed, jobs_out) = (core.state.first_needed(mark.upto), core.state.jobs_out);
@@ -213,6 +222,10 @@ async fn follow(bus: &Bus, core: &mut Core, mark: &Mark) -> Result<Vec<Arc<Commi
         if entry.sequence > mark.upto || entry.sequence > jobs_out {
             behind.push(Arc::new(Committed { sequence: entry.sequence, record, group: 0 }));
         }
+    }
+    // Where the snapshot covers the rest, nobody else would notice: its ids would count as new.
+    if next <= last {
+        return Err(TakeoverError::Short { partition: partition.0, last });
     }
     // What the records themselves say of jobs is later than what the snapshot says.
     behind.retain(|committed| committed.sequence > mark.upto || committed.sequence > core.state.jobs_out);

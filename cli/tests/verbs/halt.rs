@@ -1,5 +1,9 @@
 //! `halt`, `halts`, `resume`: everything stands still, says why, and goes on.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
 use crate::schema::check;
 use crate::world::{World, eventually};
 
@@ -67,4 +71,29 @@ fn a_halt_says_why_and_what() {
         assert_eq!(world.orrery(&["resume", "agent.noop", "--rate", wrong]).status, 64, "{wrong}");
     }
     world.orrery(&["resume", "agent.noop", "--reason", "it was not the agent"]).good();
+}
+
+/// Goal: a halt ends the programs that work has started. Method: a `git` that hangs and ignores what asks
+/// it to end, in the middle of a history; after the grace its process is gone.
+#[test]
+fn the_child_processes_of_halted_work_are_killed() {
+    let tools = tempfile::tempdir().expect("a temporary directory");
+    let (git, begun) = (tools.path().join("git"), tools.path().join("begun"));
+    let script = format!("#!/bin/sh\ntrap '' TERM INT HUP\necho $$ >> {}\nexec sleep 600\n", begun.display());
+    std::fs::write(&git, script).expect("a file");
+    std::fs::set_permissions(&git, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let world = World::start_with_programs(tools.path());
+    let repo = tempfile::tempdir().expect("a temporary directory");
+    let made = Command::new("git").args(["init", "--quiet"]).arg(repo.path()).status().expect("git");
+    assert!(made.success());
+    let input = serde_json::json!({ "repo": repo.path() }).to_string();
+    world.orrery(&["task", "submit", "g", "--id", "h", "--skill", "history", "--input", &input]).good();
+    let child = eventually("the program to run", || {
+        let text = std::fs::read_to_string(&begun).ok()?;
+        text.lines().next().map(|pid| Path::new("/proc").join(pid))
+    });
+    assert!(child.exists(), "it runs");
+    world.orrery(&["halt", "all", "--grace", "100ms", "--reason", "a leak"]).good();
+    eventually("the program to be gone", || (!child.exists()).then_some(()));
+    world.orrery(&["task", "cancel", "h"]).good();
 }

@@ -96,12 +96,22 @@ impl World {
         let file = file.to_str().expect("a plain path").to_owned();
         Self::start_saying(directory, Stdio::inherit(), &[&["--config", &file], arguments].concat())
     }
+    /// Starts with programs of the test's own before those of the machine.
+    pub fn start_with_programs(programs: &Path) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = std::env::var("PATH").expect("a PATH");
+        Self::start_in_path(directory, Stdio::inherit(), &[], &format!("{}:{path}", programs.display()))
+    }
     /// Starts on a directory that exists, with its log elsewhere.
     pub fn start_logging(directory: TempDir, log: Stdio) -> Self {
         Self::start_saying(directory, log, &[])
     }
     fn start_saying(directory: TempDir, log: Stdio, arguments: &[&str]) -> Self {
+        Self::start_in_path(directory, log, arguments, &std::env::var("PATH").expect("a PATH"))
+    }
+    fn start_in_path(directory: TempDir, log: Stdio, arguments: &[&str], path: &str) -> Self {
         let mut child = Command::new(program())
+            .env("PATH", path)
             .arg("--data-dir")
             .arg(directory.path())
             .args(["up", "--json", "--http", "127.0.0.1:0", "--nats-port", "0"])

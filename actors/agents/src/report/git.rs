@@ -27,6 +27,8 @@ const FIELD_BYTES_MAX: usize = 1024 * 1024;
 
 /// How soon a canceled caller is noticed while git is thinking and prints nothing.
 const CANCEL_EVERY: Duration = Duration::from_millis(50);
+/// How soon it is looked at first whether a command has ended.
+const LOOK_FIRST: Duration = Duration::from_millis(1);
 
 /// What a repository's own configuration must not decide. `safe.directory` lets agents read a folder that another
 /// user owns, which is safe because nothing below can run a program that the repository names.
@@ -99,13 +101,7 @@ impl Git {
     ) -> Result<(), Error> {
         let chunks = self.read_in_background();
         let mut field = Vec::new();
-        loop {
-            watch.check()?;
-            let chunk = match chunks.recv_timeout(CANCEL_EVERY) {
-                Ok(chunk) => chunk.map_err(|error| self.failed(&error.to_string()))?,
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return self.finish(),
-            };
+        while let Some(chunk) = self.next_chunk(&chunks, watch)? {
             for piece in chunk.split_inclusive(|byte| *byte == 0) {
                 field.extend_from_slice(piece.strip_suffix(&[0]).unwrap_or(piece));
                 if field.len() > FIELD_BYTES_MAX {
@@ -117,6 +113,23 @@ impl Git {
                     }
                     field.clear();
                 }
+            }
+        }
+        self.finish(watch)
+    }
+
+    /// More of the output; none behind its end.
+    fn next_chunk(
+        &self,
+        chunks: &Receiver<io::Result<Vec<u8>>>,
+        watch: &Watch,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        loop {
+            watch.check()?;
+            match chunks.recv_timeout(CANCEL_EVERY) {
+                Ok(chunk) => return chunk.map(Some).map_err(|error| self.failed(&error.to_string())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
             }
         }
     }
@@ -131,8 +144,19 @@ impl Git {
     }
 
     /// Waits for the end and turns a failure into an error with git's own words.
-    fn finish(mut self) -> Result<(), Error> {
-        let status = self.child.wait().map_err(|source| self.failed(&source.to_string()))?;
+    fn finish(mut self, watch: &Watch) -> Result<(), Error> {
+        let mut pause = LOOK_FIRST;
+        let status = loop {
+            match self.child.try_wait().map_err(|source| self.failed(&source.to_string()))? {
+                Some(status) => break status,
+                // One that has said everything ends within moments, unless it hangs.
+                None => {
+                    watch.check()?;
+                    thread::sleep(pause);
+                    pause = (2 * pause).min(CANCEL_EVERY);
+                }
+            }
+        };
         if status.success() {
             return Ok(());
         }
@@ -178,14 +202,17 @@ fn forward(mut stdout: ChildStdout, sender: &SyncSender<io::Result<Vec<u8>>>) {
 }
 
 /// The output of a command that prints one line.
-pub(super) fn line(repo: &Path, arguments: &[&'static str]) -> Result<String, Error> {
+pub(super) fn line(repo: &Path, arguments: &[&'static str], watch: &Watch) -> Result<String, Error> {
     let mut git = Git::start(repo, arguments)?;
+    let chunks = git.read_in_background();
     let mut output = Vec::new();
-    if let Some(stdout) = git.stdout.take() {
-        let read = stdout.take(FIELD_BYTES_MAX as u64).read_to_end(&mut output);
-        read.map_err(|source| git.failed(&source.to_string()))?;
+    while let Some(chunk) = git.next_chunk(&chunks, watch)? {
+        output.extend(chunk);
+        if output.len() > FIELD_BYTES_MAX {
+            return Err(git.failed("its output is too long"));
+        }
     }
-    git.finish()?;
+    git.finish(watch)?;
     Ok(String::from_utf8_lossy(&output).trim_end().to_owned())
 }
 
@@ -198,14 +225,14 @@ pub(super) fn head(path: &Path, watch: &Watch) -> Result<String, Error> {
     if real.join(".git").symlink_metadata().is_err() {
         return Err(Error::NotARepository { path: shown() });
     }
-    line(&real, &["rev-parse", "--git-dir"]).map_err(|error| match error {
+    line(&real, &["rev-parse", "--git-dir"], watch).map_err(|error| match error {
         Error::GitFailed { .. } => Error::NotARepository { path: shown() },
         other => other,
     })?;
-    line(&real, &["rev-parse", "--verify", "--quiet", "HEAD"]).map_err(|error| match error {
+    line(&real, &["rev-parse", "--verify", "--quiet", "HEAD"], watch).map_err(|error| match error {
         Error::GitFailed { .. } => Error::WithoutCommits { path: shown() },
         other => other,
     })?;
     // A branch that names a commit which is not there is damage and not an empty repository.
-    line(&real, &["rev-parse", "--verify", "HEAD^{commit}"])
+    line(&real, &["rev-parse", "--verify", "HEAD^{commit}"], watch)
 }

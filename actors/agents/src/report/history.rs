@@ -135,8 +135,8 @@ pub fn check_repository(path: &Path) -> Result<(), Error> {
 pub fn history(repo: &Path, watch: &Watch) -> Result<History, Error> {
     let head = git::head(repo, watch)?;
     let root = files::check_folder(repo)?;
-    let total = git::line(&root, &["rev-list", "--count", "HEAD"])?.parse().ok();
-    let shallow = git::line(&root, &["rev-parse", "--is-shallow-repository"])? == "true";
+    let total = git::line(&root, &["rev-list", "--count", "HEAD"], watch)?.parse().ok();
+    let shallow = git::line(&root, &["rev-parse", "--is-shallow-repository"], watch)? == "true";
     let mut tally = Tally::default();
     let mut over = false;
     Git::start(&root, LOG)?.each_field(watch, |field| {

@@ -56,7 +56,7 @@ pub fn review(repo: &Path, inputs: &Inputs, watch: &Watch) -> Result<Review, Err
         &|| Ok(counts::inventory_repository(&inputs.inventory, &sizes)),
         &|| Ok(counts::largest_files(&inputs.inventory, &sizes)),
         &|| counts::history_head(repo, &inputs.history, watch),
-        &|| counts::history_commits(repo, &inputs.history),
+        &|| counts::history_commits(repo, &inputs.history, watch),
         &|| Ok(counts::history_sums(&inputs.history)),
         &|| Ok(counts::churn_files(repo, &inputs.history)),
         &|| Ok(counts::bus_factors(repo, &inputs.history)),

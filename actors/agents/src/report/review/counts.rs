@@ -56,10 +56,10 @@ pub(super) fn history_head(repo: &Path, history: &History, watch: &Watch) -> Res
     Ok(draft.finish("the commit of the history against the one that is checked out"))
 }
 
-pub(super) fn history_commits(repo: &Path, history: &History) -> Result<Check, Error> {
+pub(super) fn history_commits(repo: &Path, history: &History, watch: &Watch) -> Result<Check, Error> {
     let mut draft = Draft::new("history-commits");
     let root = files::check_folder(repo)?;
-    let found = git::line(&root, &["rev-list", "--count", "HEAD"])?.parse().unwrap_or(0);
+    let found = git::line(&root, &["rev-list", "--count", "HEAD"], watch)?.parse().unwrap_or(0);
     if history.truncated {
         let evidence = || format!("commits: stated {}, found only {found}", history.commits);
         draft.expect(history.commits <= found, evidence);
