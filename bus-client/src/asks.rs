@@ -27,6 +27,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause: a partition moves to another host within seconds.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// Refusals after which the same ask is sent again.
+const LATER: [&str; 3] = [code::BUSY, code::NOT_OWNER, code::COME_AGAIN];
+
 /// What a content type is forwarded as that is neither JSON nor MessagePack.
 const UNSUPPORTED: &str = "application/octet-stream";
 
@@ -147,10 +150,21 @@ impl Incoming {
 }
 
 impl Bus {
+    /// Asks a query and waits up to `patience` for the answer. One that waits for something is asked again
+    /// for as long as there is patience.
+    pub async fn query(&self, ask: &Ask, patience: Duration) -> Result<Reply, AskError> {
+        let subject = self.subjects().view(ask.to.partition(self.topology().partitions), &ask.to);
+        self.ask_on(subject, ask, patience).await
+    }
+
     /// Asks and waits up to `patience`, sending the same command again while a partition is between
     /// two owners. Refusals of the entity are answers, not errors.
     pub async fn ask(&self, ask: &Ask, patience: Duration) -> Result<Reply, AskError> {
         let subject = self.subjects().ask(ask.to.partition(self.topology().partitions), &ask.to);
+        self.ask_on(subject, ask, patience).await
+    }
+
+    async fn ask_on(&self, subject: String, ask: &Ask, patience: Duration) -> Result<Reply, AskError> {
         let (started, headers) = (Instant::now(), ask.headers());
         let (mut pause, mut attempt_timeout) = (PAUSE_MIN, ATTEMPT_TIMEOUT_MIN);
         loop {
@@ -162,6 +176,10 @@ impl Bus {
             let reason = match self.client().send_request(subject.clone(), request).await {
                 Ok(message) => match self.read_reply(ask, &message.payload)? {
                     Answer::Final(reply) => return Ok(reply),
+                    Answer::Later(refusal, wait) if refusal.code == code::COME_AGAIN => {
+                        pause = wait;
+                        refusal.message
+                    }
                     Answer::Later(refusal, wait) => {
                         pause = pause.max(wait);
                         refusal.message
@@ -178,8 +196,10 @@ impl Bus {
             if started.elapsed() + pause >= patience {
                 return Err(AskError::Unanswered { to: ask.to.clone(), waited: started.elapsed(), reason });
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
         }
     }
 
@@ -187,7 +207,7 @@ impl Bus {
         let reply = serde_json::from_slice(payload)
             .map_err(|source| AskError::Malformed { to: ask.to.clone(), source })?;
         Ok(match reply {
-            Reply::Refused { refusal, .. } if refusal.code == code::BUSY => {
+            Reply::Refused { refusal, .. } if LATER.contains(&refusal.code.as_str()) => {
                 let wait = Duration::from_millis(refusal.retry_after_ms.unwrap_or(0)).min(PAUSE_MAX);
                 Answer::Later(refusal, wait)
             }
@@ -232,9 +252,13 @@ impl Bus {
         }
     }
 
-    /// Sends an ask on to the partition's own subject, with the reply going to the first caller.
+    /// Sends an ask, or a query, on to the partition's own subject, with the reply going to the first caller.
     pub async fn forward(&self, to: &EntityAddress, incoming: Incoming) {
-        let subject = self.subjects().ask(to.partition(self.topology().partitions), to);
+        let partition = to.partition(self.topology().partitions);
+        let subject = match self.subjects().is_query(&incoming.subject) {
+            true => self.subjects().view(partition, to),
+            false => self.subjects().ask(partition, to),
+        };
         let Some(reply_to) = incoming.reply_to else { return };
         let ask = Ask {
             id: incoming.id.unwrap_or_else(|| CommandId(Uuid::now_v7())),

@@ -18,6 +18,9 @@ pub enum Error {
     /// The server's settings can not be read.
     #[error("reading the server's settings at `{monitor}/jsz`: {reason}")]
     Monitor { monitor: String, reason: String },
+    /// The installation was made by a program with another layout of data.
+    #[error("this installation has data of format {found}, and this program reads format {wanted}")]
+    Format { found: u16, wanted: u16 },
     /// The installation was made with other fixed settings.
     #[error("this installation has {what} {found}, and the configuration says {wanted}")]
     Installation { what: &'static str, found: String, wanted: String },
@@ -47,6 +50,8 @@ impl Error {
             Self::TooOld { .. } => "nats-too-old",
             Self::LazySync { .. } => "nats-lazy-sync",
             Self::Monitor { .. } => "nats-unchecked",
+            Self::Format { found, wanted } if found < wanted => "format-too-old",
+            Self::Format { .. } => "format-too-new",
             Self::Installation { .. } => "installation-mismatch",
             Self::Setting { .. } => "bad-setting",
             Self::Call { .. } => "nats-call-failed",
@@ -70,6 +75,10 @@ impl Error {
             Self::Monitor { .. } => {
                 "open the server's monitoring port (`http: 127.0.0.1:8222`) and set `nats.monitor_url`, or ask for `profile = \"fast\"`"
             }
+            Self::Format { found, wanted } if found < wanted => {
+                "begin with a new data directory, or another `subject_prefix`; the program that made this one still reads it"
+            }
+            Self::Format { .. } => "use a newer version of the program",
             Self::Installation { .. } => "use the installation's own setting, or another `subject_prefix`",
             Self::Setting { .. } => "correct the setting; `orrery config check` shows all of them",
             Self::Call { .. } => "`orrery doctor` shows the state of the server and of every stream",

@@ -17,6 +17,7 @@ pub mod asks;
 pub mod backup;
 pub mod blobs;
 pub mod chaos;
+pub mod claims;
 pub mod events;
 pub mod halts;
 pub mod history;

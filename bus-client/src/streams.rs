@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use async_nats::jetstream::{kv, object_store};
 use bus_schemas::topology::{DUPLICATE_WINDOW_SECONDS, OUTPUT_TTL_SECONDS};
 use serde::{Deserialize, Serialize};
@@ -20,10 +20,13 @@ pub const LEASE_TTL: Duration = Duration::from_secs(4);
 /// Durable commands that may wait; then publishers are refused instead of the disk filling.
 const INBOX_MESSAGES_MAX: i64 = 1_000_000;
 
+/// The layout of streams, records and events that this program reads and writes.
+pub const FORMAT: u16 = 2;
+
 /// What can not change once an installation exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installation {
-    /// The layout of streams and records: 1.
+    /// The layout of streams and records: [`FORMAT`].
     pub format: u16,
     /// How many partitions there are.
     pub partitions: u16,
@@ -55,7 +58,7 @@ pub(crate) fn configs(bus: &Bus) -> Vec<Config> {
     logs.chain(derived(bus)).collect()
 }
 
-fn derived(bus: &Bus) -> [Config; 5] {
+fn derived(bus: &Bus) -> [Config; 4] {
     let topology = bus.topology();
     let (source, destination) = topology.subjects.hand_over_transform(topology.partitions);
     let window = Duration::from_secs(DUPLICATE_WINDOW_SECONDS);
@@ -74,14 +77,6 @@ fn derived(bus: &Bus) -> [Config; 5] {
             subject_transform: Some(async_nats::jetstream::stream::SubjectTransform { source, destination }),
             duplicate_window: window,
             max_messages: INBOX_MESSAGES_MAX,
-            ..base(bus)
-        },
-        Config {
-            name: topology.jobs(),
-            subjects: vec![topology.subjects.jobs()],
-            description: Some("work queue for agents".into()),
-            retention: RetentionPolicy::WorkQueue,
-            duplicate_window: window,
             ..base(bus)
         },
         Config {
@@ -213,7 +208,7 @@ async fn buckets(bus: &Bus) -> Result<(), Error> {
 }
 
 fn wanted(bus: &Bus) -> Installation {
-    Installation { format: 1, partitions: bus.topology().partitions, id: None }
+    Installation { format: FORMAT, partitions: bus.topology().partitions, id: None }
 }
 
 async fn settings_of(bus: &Bus) -> Result<kv::Store, Error> {
@@ -269,8 +264,7 @@ async fn stored_settings(store: &kv::Store) -> Result<(Installation, u64), Error
 
 fn hold_against(found: &Installation, wanted: &Installation) -> Result<(), Error> {
     if found.format != wanted.format {
-        let (found, wanted) = (found.format.to_string(), wanted.format.to_string());
-        return Err(Error::Installation { what: "format", found, wanted });
+        return Err(Error::Format { found: found.format, wanted: wanted.format });
     }
     if found.partitions != wanted.partitions {
         let (found, wanted) = (found.partitions.to_string(), wanted.partitions.to_string());

@@ -307,6 +307,12 @@ pub mod code {
     pub const ID_STALE: &str = "command-id-stale";
     /// The queue is full.
     pub const BUSY: &str = "busy";
+    /// A query waited for something that did not happen yet.
+    pub const COME_AGAIN: &str = "come-again";
+    /// Entities of this kind answer no such query.
+    pub const UNKNOWN_QUERY: &str = "unknown-query";
+    /// The host that answers may no longer own the partition.
+    pub const NOT_OWNER: &str = "not-owner";
     /// The decision panicked; the command is a dead letter.
     pub const POISON: &str = "poison";
     /// The entity stopped at an event that this version does not know.

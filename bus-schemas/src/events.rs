@@ -13,5 +13,6 @@ pub mod deadletter;
 pub mod halt;
 pub mod healer;
 pub mod probe;
+pub mod queue;
 pub mod schedule;
 pub mod task;

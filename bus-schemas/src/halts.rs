@@ -106,6 +106,16 @@ impl Halts {
     pub fn covering(&self, subject: Subject<'_>) -> Option<(&Scope, &Standing)> {
         self.standing.iter().find(|(scope, _)| scope.covers(subject))
     }
+    /// Whether an agent gets no work of a lane, whatever the task.
+    pub fn covers(&self, lane: &Key, agent: &Key) -> bool {
+        let covers = |scope: &Scope| match scope {
+            Scope::All => true,
+            Scope::Lane(halted) => halted == lane,
+            Scope::Agent(halted) => halted == agent,
+            Scope::Task(_) => false,
+        };
+        self.standing.keys().any(covers)
+    }
     /// All of them: that of everything first, then by scope.
     pub fn iter(&self) -> impl Iterator<Item = (&Scope, &Standing)> {
         self.standing.iter()

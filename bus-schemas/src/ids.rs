@@ -188,6 +188,16 @@ impl PartitionId {
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         Self((hash % u32::from(count.max(1))) as u16)
     }
+    /// The root token of entities that belong to this very partition, of `count`: the smallest number,
+    /// in decimal digits, whose partition this is.
+    pub fn token(self, count: u16) -> SmolStr {
+        let mut numbers = 0_u32..;
+        let found = numbers.find_map(|number| {
+            let text = smol_str::format_smolstr!("{number}");
+            (Self::of(&text, count) == self).then_some(text)
+        });
+        found.expect("the hash of some number falls into each partition")
+    }
 }
 
 impl fmt::Display for PartitionId {

@@ -1,8 +1,8 @@
 //! Jobs: work with side effects, from a task to an agent, and what agents tell of it.
 //!
-//! A job lies in the work queue `<prefix>.job.<agent>`. Its delivery is its lease: in-progress
-//! acks renew it, a lost worker's job is delivered again. Before any side effect the worker sends
-//! `start-job`; when that is refused the work was given to somebody else or is no longer wanted.
+//! A job comes with the answer to a claim ([`crate::claims`]). Before it begins, and then three times in
+//! each lease, its worker asks the task whether the attempt is still its own (the query `renew`). Each
+//! issue has a token that nobody can guess: a command without it is refused `stale-attempt`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub struct Job {
     pub task: EntityAddress,
     /// Which attempt.
     pub attempt: u32,
+    /// What every command about this attempt carries.
+    pub token: SmolStr,
     /// The agent.
     pub agent: Key,
     /// The skill that is needed.
@@ -51,11 +53,29 @@ pub struct Job {
     /// former are not done again; the latter are settled before the work goes on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<PastEffect>,
+    /// How many steps earlier attempts have recorded: their results stand in the task's events
+    /// `step-recorded`.
+    #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+    pub steps: u32,
     /// Whether calls are to be reserved in the budget of the tree before they are made.
     #[serde(default, skip_serializing_if = "crate::wire::is_default")]
     pub metered: bool,
     /// What everything caused by one request shares.
     pub correlation: CommandId,
+}
+
+/// A step that was done, as its worker records it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepResult {
+    /// Its name within the task.
+    #[schemars(length(min = 1, max = 128))]
+    pub name: SmolStr,
+    /// BLAKE3 of its input as JSON: the same step with another input is refused.
+    pub input: Hash,
+    /// What it gave.
+    #[serde(default)]
+    pub result: Value,
 }
 
 /// An effect in the ledger, for an attempt that comes after it.

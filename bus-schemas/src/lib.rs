@@ -14,6 +14,7 @@ pub mod record;
 pub mod wire;
 
 pub mod chaos;
+pub mod claims;
 pub mod commands;
 pub mod events;
 pub mod halts;

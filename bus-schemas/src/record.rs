@@ -17,6 +17,12 @@ pub const RECORD_VERSION: u16 = 1;
 /// same body in a command, an event and a job is kept once.
 pub const BODY_INLINE_BYTES_MAX: usize = 65_536;
 
+/// Bodies of more bytes in all are too much for one message by a server's default, with what stands around
+/// them: then every body above [`BODY_CROWDED_BYTES_MAX`] lies in the blob store.
+pub const BODIES_BYTES_MAX: usize = 768 * 1024;
+/// What stays in a crowded record.
+pub const BODY_CROWDED_BYTES_MAX: usize = 2_048;
+
 /// Everything a group of turns caused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommitRecord {
@@ -36,8 +42,8 @@ pub struct CommitRecord {
     pub position: Position,
     /// For each receiving partition: the last mail number known to be applied there.
     pub mail_out: Vec<(PartitionId, u64)>,
-    /// The log sequence up to which jobs and dead letters are known to be out.
-    pub jobs_out: u64,
+    /// The log sequence up to which dead letters are known to be out.
+    pub dead_out: u64,
     /// The turns, in the order in which they were decided. None in a takeover record.
     pub turns: Vec<Turn>,
     /// Bodies that lie in the blob store; in their places the record has empty ones.
@@ -97,8 +103,14 @@ pub struct Turn {
     pub sends: Vec<Mail>,
     /// Timers set and canceled.
     pub timers: Vec<TimerChange>,
+    /// Changes of what workers hold.
+    pub leases: Vec<LeaseChange>,
     /// Work for agents.
     pub jobs: Vec<Job>,
+    /// Attempts that their workers need not go on with.
+    pub stops: Vec<Stop>,
+    /// Whether the entity has work for workers who claim, after this.
+    pub is_open: bool,
     /// What the caller is told: JSON.
     pub reply: Bytes,
     /// What could not be done, and why.
@@ -116,6 +128,10 @@ pub enum Source {
     Mail(PartitionId, u64),
     /// A timer of the entity itself was due.
     Timer(SmolStr),
+    /// Nobody renewed a lease of the entity in time.
+    Lease(SmolStr),
+    /// A worker's claim fits work of the entity. The command's id is that of the claim.
+    Claim,
 }
 
 /// A command with its causes.
@@ -172,13 +188,34 @@ pub enum TimerChange {
     Cancel { name: SmolStr },
 }
 
+/// What somebody outside holds, and must renew: the owner keeps in its memory until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LeaseChange {
+    /// Begins, or begins anew. Where nobody renews it within `first_ms` the entity is sent `unrenewed`, and
+    /// where nobody does for `ms` later on `silent`.
+    Begin { name: SmolStr, first_ms: u64, ms: u64, unrenewed: Body, silent: Body },
+    /// Ends; none of that name is no error.
+    End { name: SmolStr },
+}
+
+/// An attempt that its worker need not go on with. A word that is lost costs the time to the next renewal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// The agent.
+    pub agent: Key,
+    /// The worker.
+    pub worker: SmolStr,
+    /// The job.
+    pub job: SmolStr,
+}
+
 /// Work with side effects, for an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Names this attempt for ever; the job stream drops a second one.
+    /// Names this attempt for ever.
     pub id: SmolStr,
-    /// Who does it.
-    pub agent: Key,
+    /// The claim that it answers.
+    pub claim: CommandId,
     /// JSON of [`crate::jobs::Job`].
     pub body: Bytes,
 }
@@ -220,28 +257,34 @@ impl Turn {
         let jobs = (0..).zip(&mut self.jobs).map(|(index, job)| (Part::Job(index), &mut job.body));
         command.chain(events).chain(sends).chain(jobs)
     }
-    fn has_large_body(&self) -> bool {
-        let large = |bytes: &Bytes| bytes.len() > BODY_INLINE_BYTES_MAX;
-        large(&self.command.body.bytes)
-            || self.events.iter().any(|event| large(&event.body))
-            || self.sends.iter().any(|mail| large(&mail.command.body.bytes))
-            || self.jobs.iter().any(|job| large(&job.body))
+    /// The lengths of all bodies.
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        let events = self.events.iter().map(|event| event.body.len());
+        let sends = self.sends.iter().map(|mail| mail.command.body.bytes.len());
+        let jobs = self.jobs.iter().map(|job| job.body.len());
+        std::iter::once(self.command.body.bytes.len()).chain(events).chain(sends).chain(jobs)
     }
 }
 
 impl CommitRecord {
     /// The record as it goes into the log where bodies are too large for it, and those bodies;
-    /// none where all of them may stay.
+    /// none where all of them may stay. Where they are too many for one message, small ones go too.
     pub fn detach(&self) -> Option<(Self, Vec<Bytes>)> {
-        if !self.turns.iter().any(Turn::has_large_body) {
+        let (mut all, mut largest) = (0, 0);
+        for length in self.turns.iter().flat_map(Turn::lengths) {
+            (all, largest) = (all + length, largest.max(length));
+        }
+        let bound = if all > BODIES_BYTES_MAX { BODY_CROWDED_BYTES_MAX } else { BODY_INLINE_BYTES_MAX };
+        if largest <= bound {
             return None;
         }
-        let (mut record, mut blobs) = (self.clone(), Vec::new());
+        let (mut record, mut blobs, mut known) = (self.clone(), Vec::new(), std::collections::HashSet::new());
         for (turn, content) in (0..).zip(&mut record.turns) {
-            for (part, body) in content.bodies().filter(|(_, body)| body.len() > BODY_INLINE_BYTES_MAX) {
+            for (part, body) in content.bodies().filter(|(_, body)| body.len() > bound) {
                 let body = std::mem::take(body);
-                record.detached.push(Detached { turn, part, hash: Hash::of(&body) });
-                if !blobs.contains(&body) {
+                let hash = Hash::of(&body);
+                record.detached.push(Detached { turn, part, hash });
+                if known.insert(hash) {
                     blobs.push(body);
                 }
             }

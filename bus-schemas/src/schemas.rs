@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::commands::deadletter::Entry;
 use crate::wire::{WireCommand, WireEvent};
-use crate::{Refusal, Reply, commands, events, jobs, views};
+use crate::{Refusal, Reply, claims, commands, events, jobs, views};
 
 pub use asyncapi::asyncapi;
 
@@ -94,6 +94,7 @@ fn all() -> Vec<Document> {
         Document::command::<commands::deadletter::Command>(),
         Document::command::<commands::healer::Command>(),
         Document::command::<commands::probe::Command>(),
+        Document::command::<commands::queue::Command>(),
         Document::command::<commands::schedule::Command>(),
         Document::command::<commands::task::Command>(),
         Document::event::<events::agent::Event>(),
@@ -106,6 +107,7 @@ fn all() -> Vec<Document> {
         Document::event::<events::deadletter::Event>(),
         Document::event::<events::healer::Event>(),
         Document::event::<events::probe::Event>(),
+        Document::event::<events::queue::Event>(),
         Document::event::<events::schedule::Event>(),
         Document::event::<events::task::Event>(),
         Document::written::<views::task::Task>("views/", "task", "TaskView"),
@@ -113,7 +115,9 @@ fn all() -> Vec<Document> {
         Document::written::<commands::task::Reservation>("views/", "reservation", "ReservationView"),
         Document::written::<views::lane::Lane>("views/", "lane", "LaneView"),
         Document::written::<views::lane::Waiting>("views/", "waiting", "WaitingView"),
+        Document::written::<views::lane::Part>("views/", "part", "PartView"),
         Document::written::<jobs::Job>("", "job", "Job"),
+        Document::written::<claims::Answer>("", "claim-answer", "ClaimAnswer"),
         Document::written::<Reply>("", "reply", "Reply"),
         Document::written::<Refusal>("", "refusal", "Refusal"),
         Document::written::<Entry>("", "dead-letter", "DeadLetterEntry"),

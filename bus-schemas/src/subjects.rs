@@ -50,6 +50,65 @@ impl Subjects {
     pub fn requests(&self) -> String {
         format!("{}.request.>", self.prefix)
     }
+    /// Where a query is asked of the entity's partition.
+    pub fn view(&self, partition: PartitionId, entity: &EntityAddress) -> String {
+        format!("{}.view.{partition}.{}.{}", self.prefix, entity.kind, entity.key)
+    }
+    /// All queries of a partition.
+    pub fn views(&self, partition: PartitionId) -> String {
+        format!("{}.view.{partition}.>", self.prefix)
+    }
+    /// Where a caller that does not know the partition asks a query; a host forwards it.
+    pub fn query(&self, entity: &EntityAddress) -> String {
+        format!("{}.query.{}.{}", self.prefix, entity.kind, entity.key)
+    }
+    /// All queries without a partition.
+    pub fn queries(&self) -> String {
+        format!("{}.query.>", self.prefix)
+    }
+    /// Whether a subject is that of a query.
+    pub fn is_query(&self, subject: &str) -> bool {
+        let rest = subject.strip_prefix(&*self.prefix);
+        rest.is_some_and(|rest| rest.starts_with(".query.") || rest.starts_with(".view."))
+    }
+    /// Where the workers of an agent claim jobs.
+    pub fn claim(&self, agent: &Key) -> String {
+        format!("{}.claim.{agent}", self.prefix)
+    }
+    /// All claims.
+    pub fn claims(&self) -> String {
+        format!("{}.claim.>", self.prefix)
+    }
+    /// The agent in the subject of a claim.
+    pub fn claimant(&self, subject: &str) -> Result<Key, SubjectError> {
+        let rest = subject.strip_prefix(&*self.prefix).and_then(|rest| rest.strip_prefix(".claim."));
+        let rest = rest.ok_or_else(|| SubjectError::Foreign(subject.into()))?;
+        Key::parse(rest).map_err(|source| SubjectError::Token { subject: subject.into(), source })
+    }
+    /// Where hosts say which places they have work for, and hear of each other.
+    pub fn needs(&self) -> String {
+        format!("{}.needs", self.prefix)
+    }
+    /// Where hosts say of which workers they have heard.
+    pub fn heard(&self) -> String {
+        format!("{}.heard", self.prefix)
+    }
+    /// Where a host takes over claims that another one has no work for.
+    pub fn places(&self, host: &str) -> String {
+        format!("{}.places.{host}", self.prefix)
+    }
+    /// Where every partition is asked whether it has used a claim.
+    pub fn claimed(&self) -> String {
+        format!("{}.claimed", self.prefix)
+    }
+    /// Where a partition says that it has a new owner: whoever waits there asks again.
+    pub fn taken_over(&self) -> String {
+        format!("{}.taken-over", self.prefix)
+    }
+    /// Where a worker hears that an attempt is no longer wanted.
+    pub fn stop(&self, agent: &Key, worker: &str) -> String {
+        format!("{}.stop.{agent}.{worker}", self.prefix)
+    }
     /// Where a caller hands a command over and leaves.
     pub fn hand_over(&self, entity: &EntityAddress) -> String {
         format!("{}.do.{}.{}", self.prefix, entity.kind, entity.key)
@@ -113,14 +172,6 @@ impl Subjects {
     pub fn marks(&self) -> String {
         format!("{}.mark.*", self.prefix)
     }
-    /// An agent's work queue.
-    pub fn job(&self, agent: &Key) -> String {
-        format!("{}.job.{agent}", self.prefix)
-    }
-    /// All jobs.
-    pub fn jobs(&self) -> String {
-        format!("{}.job.>", self.prefix)
-    }
     /// Streamed output of a task.
     pub fn output(&self, task: &Key) -> String {
         format!("{}.out.{task}", self.prefix)
@@ -142,7 +193,7 @@ impl Subjects {
         format!("{}.dead.>", self.prefix)
     }
 
-    /// Reads the entity from a subject of an ask, a request, a durable command or an event.
+    /// Reads the entity from a subject of an ask, a request, a query, a durable command or an event.
     ///
     /// The partition in the subject is not trusted and not returned: the caller computes it.
     pub fn entity(&self, subject: &str) -> Result<EntityAddress, SubjectError> {
@@ -152,8 +203,10 @@ impl Subjects {
             .ok_or_else(|| SubjectError::Foreign(subject.into()))?;
         let (verb, rest) = rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))?;
         let rest = match verb {
-            "ask" | "cmd" => rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))?.1,
-            "request" | "do" | "evt" => rest,
+            "ask" | "cmd" | "view" => {
+                rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))?.1
+            }
+            "request" | "query" | "do" | "evt" => rest,
             _ => return Err(SubjectError::Shape(subject.into())),
         };
         let (kind, key) = rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))?;

@@ -45,10 +45,6 @@ impl Topology {
     pub fn inbox(&self) -> String {
         self.name("INBOX")
     }
-    /// The work queue for agents.
-    pub fn jobs(&self) -> String {
-        self.name("JOBS")
-    }
     /// The stream of output chunks.
     pub fn output(&self) -> String {
         self.name("OUTPUT")

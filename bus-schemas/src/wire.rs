@@ -23,6 +23,22 @@ pub trait WireEvent: Serialize + DeserializeOwned {
     }
 }
 
+/// A query enum: JSON or MessagePack with the query's name in `type`. A query is answered from what
+/// the owner of the entity has in memory, and leaves no trace.
+pub trait WireQuery: DeserializeOwned {
+    /// The kind of entity that answers it.
+    const KIND: crate::Kind;
+}
+
+/// The queries of an entity that answers none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(tag = "type")]
+pub enum NoQuery {}
+
+impl WireQuery for NoQuery {
+    const KIND: crate::Kind = crate::Kind::from_static("none");
+}
+
 /// Ties an event enum to its kind, schema version and names.
 macro_rules! wire_event {
     ($event:ty, $kind:literal, $schema:literal) => {
@@ -46,6 +62,16 @@ macro_rules! wire_command {
     };
 }
 pub(crate) use wire_command;
+
+/// Ties a query enum to its kind.
+macro_rules! wire_query {
+    ($query:ty, $kind:literal) => {
+        impl $crate::wire::WireQuery for $query {
+            const KIND: $crate::Kind = $crate::Kind::from_static($kind);
+        }
+    };
+}
+pub(crate) use wire_query;
 
 /// Whether a field says nothing, and is left out.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -14,6 +14,7 @@ mod budget;
 mod effect;
 mod failure;
 mod line;
+mod step;
 mod trace;
 mod work;
 
@@ -35,6 +36,7 @@ pub(crate) use self::budget::BUDGET_EXCEEDED;
 pub(crate) use self::effect::reconcile;
 pub(crate) use self::failure::chain;
 pub(crate) use self::line::{Line, Verdict};
+pub(crate) use self::step::Steps;
 pub(crate) use self::trace::{job_span, note_report};
 
 /// Somebody who can do jobs. One agent does many at once, so it keeps nothing between them.

@@ -1,21 +1,21 @@
 //! The worker: takes an agent's jobs, runs each one guarded, and reports what came of it.
 //!
 //! ```text
-//! presence   register → heartbeat … → deregister          (entity `agent`)
-//! taking     delivery → attempt, at most `capacity` at once
-//! attempt    start-job → run, lease kept → complete-job | fail-job | require-input → finish
+//! presence   register → … → deregister                    (entity `agent`)
+//! taking     claim → jobs → attempts, at most `capacity` at once
+//! attempt    renew → run, lease kept → complete-job | fail-job | require-input | give-back
 //! ```
 //!
-//! A delivery is finished only when the task knows how the attempt ended, or does not want to know. Whatever happens
-//! in between (a kill, a lost connection, a panic of ours) the job is delivered again, and the task decides by
-//! `start-job` whether it is still wanted. So a worker may lose anything but must never finish a delivery early.
+//! An attempt begins when its task says that it is this worker's, and says so three times in each lease. Whatever
+//! happens in between (a kill, a lost connection, a panic of ours), the lease lapses, and the task goes on without
+//! this worker. So a worker may lose anything but must never begin without that word.
 
 mod attempt;
 mod jobs;
 mod presence;
 mod verdict;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::commands::task::Submit;
 use bus_schemas::{Key, Refusal};
 use smol_str::SmolStr;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::Breakers;
@@ -52,7 +53,7 @@ pub enum WorkerError {
     Answer { agent: String, worker: SmolStr, source: bus_client::AskError },
 }
 
-/// Runs one agent's jobs. Several workers of one agent, in one process or many, share its queue.
+/// Runs one agent's jobs. Several workers of one agent, in one process or many, share its work.
 pub struct Worker {
     bus: Bus,
     agent: Arc<dyn Agent>,
@@ -115,6 +116,7 @@ impl Worker {
             lanes: self.lanes,
             chaos: self.chaos,
             drained: CancellationToken::new(),
+            incarnation: crate::contract::now().0,
             held: Mutex::default(),
         });
         tokio::select! {
@@ -156,18 +158,7 @@ async fn halts(bus: &Bus) -> (HaltWatch, HaltFollower) {
 
 /// Does jobs until `stop`, or until the agent's entity takes this worker no longer.
 async fn work(crew: &Arc<Crew>, stop: &CancellationToken, drain: Duration) -> Result<(), WorkerError> {
-    let halt = stop.child_token();
-    let taking = jobs::take(crew, &halt, drain);
-    tokio::pin!(taking);
-    let ended = tokio::select! {
-        () = &mut taking => Ok(()),
-        error = presence::keep(crew) => Err(error),
-    };
-    if ended.is_err() {
-        halt.cancel();
-        taking.await;
-    }
-    ended
+    jobs::take(crew, &stop.child_token(), drain).await
 }
 
 /// What all attempts of one worker share.
@@ -184,8 +175,10 @@ struct Crew {
     drained: CancellationToken,
     /// What stands still.
     halts: HaltWatch,
-    /// The jobs being done here, so that a second delivery of one is left alone.
-    held: Mutex<HashSet<SmolStr>>,
+    /// Which life of this worker this is: later ones are larger.
+    incarnation: u64,
+    /// The jobs being done here, and what makes each ask at once whether it is still wanted.
+    held: Mutex<HashMap<SmolStr, Arc<Notify>>>,
     /// Whether what jobs depend on may be called.
     breakers: Breakers,
     /// The breaker of the agent itself: how its jobs end.
@@ -196,17 +189,23 @@ impl Crew {
     /// Takes hold of a job; none when it is being done here already.
     fn hold(self: &Arc<Self>, job: &SmolStr) -> Option<Hold> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.insert(job.clone()).then(|| Hold { crew: self.clone(), job: job.clone() })
+        if held.contains_key(job) {
+            return None;
+        }
+        let nudge = Arc::new(Notify::new());
+        held.insert(job.clone(), nudge.clone());
+        Some(Hold { crew: self.clone(), job: job.clone(), nudge })
+    }
+    /// Makes a job, or all of them, ask at once whether it is still wanted.
+    fn nudge(&self, job: Option<&SmolStr>) {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let concerned = held.iter().filter(|(held, _)| job.is_none_or(|job| job == *held));
+        concerned.for_each(|(_, nudge)| nudge.notify_one());
     }
     /// Whether something that the agent says it depends on may not be called, so that its lane waits
     /// for it. Looks again, so that a breaker that closed unheard stops the work once and not twice.
     async fn is_held_back(&self) -> bool {
         self.breakers.look_at_open(&self.card.dependencies).await
-    }
-    /// How many jobs are being done.
-    fn running(&self) -> u32 {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        u32::try_from(held.len()).unwrap_or(u32::MAX)
     }
 }
 
@@ -214,6 +213,8 @@ impl Crew {
 struct Hold {
     crew: Arc<Crew>,
     job: SmolStr,
+    /// Makes it ask at once whether it is still wanted.
+    nudge: Arc<Notify>,
 }
 
 impl Drop for Hold {

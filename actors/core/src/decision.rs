@@ -1,7 +1,8 @@
 //! What a decision holds: the closed set of things that a turn can cause.
 
+use bus_schemas::record::{LeaseChange, Stop};
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, Timestamp, jobs};
+use bus_schemas::{Body, CommandId, EntityAddress, Key, Timestamp, jobs};
 use serde::Serialize;
 use serde_json::Value;
 use smol_str::SmolStr;
@@ -17,8 +18,12 @@ pub struct Decision<E> {
     pub sends: Vec<Send>,
     /// Timers of this entity.
     pub timers: Vec<Timer>,
-    /// Work for agents.
-    pub jobs: Vec<jobs::Job>,
+    /// Changes of what workers hold and must renew.
+    pub leases: Vec<LeaseChange>,
+    /// Work for agents, with the claims that it answers.
+    pub jobs: Vec<(CommandId, jobs::Job)>,
+    /// Attempts that their workers need not go on with.
+    pub stops: Vec<Stop>,
     /// What the caller is told beside the revision.
     pub reply: Value,
 }
@@ -59,7 +64,9 @@ impl<E> Default for Decision<E> {
             events: Vec::new(),
             sends: Vec::new(),
             timers: Vec::new(),
+            leases: Vec::new(),
             jobs: Vec::new(),
+            stops: Vec::new(),
             reply: Value::Null,
         }
     }
@@ -106,10 +113,35 @@ impl<E> Decision<E> {
         self.timers.push(Timer::Cancel { name: SmolStr::new(name) });
         self
     }
-    /// Adds work for an agent.
+    /// Adds work for an agent, in answer to a claim.
     #[must_use]
-    pub fn job(mut self, job: jobs::Job) -> Self {
-        self.jobs.push(job);
+    pub fn job(mut self, claim: CommandId, job: jobs::Job) -> Self {
+        self.jobs.push((claim, job));
+        self
+    }
+    /// Begins a lease: without a renewal within `first_ms` this entity is sent `unrenewed`, and without one
+    /// for `ms` later on `silent`.
+    #[must_use]
+    pub fn begin_lease<C: WireCommand>(
+        mut self,
+        name: &str,
+        (first_ms, unrenewed): (u64, &C),
+        (ms, silent): (u64, &C),
+    ) -> Self {
+        let (unrenewed, silent) = (Body::json(unrenewed), Body::json(silent));
+        self.leases.push(LeaseChange::Begin { name: SmolStr::new(name), first_ms, ms, unrenewed, silent });
+        self
+    }
+    /// Ends a lease.
+    #[must_use]
+    pub fn end_lease(mut self, name: &str) -> Self {
+        self.leases.push(LeaseChange::End { name: SmolStr::new(name) });
+        self
+    }
+    /// Tells a worker that it need not go on.
+    #[must_use]
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stops.push(stop);
         self
     }
     /// Sets what the caller is told.

@@ -1,10 +1,13 @@
 //! What the author of an entity writes, and the context of one decision.
 
+use bus_schemas::claims::Claim;
+use bus_schemas::envelope::code;
 use bus_schemas::halts::Halts;
-use bus_schemas::wire::{WireCommand, WireEvent};
-use bus_schemas::{CommandId, EntityAddress, Refusal, Revision, Timestamp, TraceContext};
+use bus_schemas::wire::{WireCommand, WireEvent, WireQuery};
+use bus_schemas::{CommandId, EntityAddress, Key, Refusal, Revision, Timestamp, TraceContext};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::decision::Decision;
@@ -22,6 +25,8 @@ pub trait Entity: Send + Sync + 'static {
     type Command: WireCommand;
     /// What can happen to it.
     type Event: WireEvent;
+    /// What it can be asked.
+    type Query: WireQuery;
 
     /// Whether everything about one entity belongs to the request that began it, whoever's command
     /// leads to it. False for entities that many requests share.
@@ -36,6 +41,17 @@ pub trait Entity: Send + Sync + 'static {
     fn admit(
         _state: &Self::State,
         _command: &Self::Command,
+        _halts: &Halts,
+        _context: (&EntityAddress, Timestamp),
+    ) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    /// Refuses a query of a worker that would go on with work which a halt covers for longer than that
+    /// allows.
+    fn admit_query(
+        _state: &Self::State,
+        _query: &Self::Query,
         _halts: &Halts,
         _context: (&EntityAddress, Timestamp),
     ) -> Result<(), Refusal> {
@@ -58,8 +74,80 @@ pub trait Entity: Send + Sync + 'static {
         context: &Context<'_>,
     ) -> Result<Decision<Self::Event>, Refusal>;
 
+    /// What a query is answered with. It is told after the commit of everything that the state holds, and
+    /// nothing of it is in the log.
+    fn view(_state: &Self::State, _query: Self::Query, context: &Context<'_>) -> Result<View, Refusal> {
+        let message = format!("entities of kind `{}` answer no queries", context.entity.kind);
+        Err(Refusal::new(code::UNKNOWN_QUERY, message))
+    }
+
+    /// The work that it has for workers who claim.
+    fn openings(_state: &Self::State, _entity: &EntityAddress) -> Vec<Opening> {
+        Vec::new()
+    }
+
+    /// The command with which a worker's claim takes some of that work.
+    fn take(_taking: &Taking<'_>) -> Option<Self::Command> {
+        None
+    }
+
     /// Applies an event. Total and infallible: the event has happened.
     fn fold(state: &mut Self::State, event: &Self::Event);
+}
+
+/// The answer to a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    /// What is told.
+    pub value: Value,
+    /// Whether it is what the query waits for; where not, it is asked again after each turn of the entity.
+    pub is_ready: bool,
+    /// The leases of this entity that the query renews.
+    pub renews: Vec<&'static str>,
+}
+
+impl View {
+    /// An answer.
+    pub fn of<T: Serialize>(value: &T) -> Self {
+        let value = serde_json::to_value(value).expect("views have string keys");
+        Self { value, is_ready: true, renews: Vec::new() }
+    }
+    /// Nothing to tell yet.
+    pub fn later() -> Self {
+        Self { value: Value::Null, is_ready: false, renews: Vec::new() }
+    }
+    /// Renews a lease.
+    #[must_use]
+    pub fn renewing(mut self, lease: &'static str) -> Self {
+        self.renews.push(lease);
+        self
+    }
+}
+
+/// Work that an entity has for workers who claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// The lane.
+    pub lane: Key,
+    /// The skill that it needs.
+    pub skill: SmolStr,
+    /// The agent whose worker it is for; none for anybody's.
+    pub agent: Option<Key>,
+    /// Where it stands among the work of all entities: the least goes first.
+    pub rank: (u64, Timestamp),
+}
+
+/// A worker's claim that fits an opening.
+#[derive(Debug, Clone, Copy)]
+pub struct Taking<'a> {
+    /// The claim's id.
+    pub id: CommandId,
+    /// The agent.
+    pub agent: &'a Key,
+    /// What the worker claims.
+    pub claim: &'a Claim,
+    /// Drawn at random.
+    pub secret: &'a SmolStr,
 }
 
 /// The request that began an entity.
@@ -76,6 +164,8 @@ pub struct Origin {
 pub struct Context<'a> {
     /// The entity that decides.
     pub entity: &'a EntityAddress,
+    /// How many partitions the installation has.
+    pub partitions: u16,
     /// Its revision before the command.
     pub revision: Revision,
     /// The time, as the commit record will say.

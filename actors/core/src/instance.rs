@@ -4,13 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bus_schemas::halts::Halts;
 use bus_schemas::wire::WireEvent;
-use bus_schemas::{Body, EntityAddress, Hash, Refusal, Revision, Timestamp, jobs, record, upcast};
+use bus_schemas::{Body, CommandId, EntityAddress, Hash, Refusal, Revision, Timestamp, jobs, record, upcast};
 use bytes::Bytes;
 use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::decision::{Send, Timer};
-use crate::entity::{Context, Entity, Origin};
+use crate::entity::{Context, Entity, Opening, Origin, Taking, View};
 
 /// What one command led to, written out as the commit record holds it.
 #[derive(Debug, Clone, Default)]
@@ -21,8 +21,12 @@ pub struct Turn {
     pub sends: Vec<Send>,
     /// Changes of timers.
     pub timers: Vec<Timer>,
-    /// Work for agents.
-    pub jobs: Vec<jobs::Job>,
+    /// Changes of what workers hold.
+    pub leases: Vec<record::LeaseChange>,
+    /// Work for agents, with the claims that it answers.
+    pub jobs: Vec<(CommandId, jobs::Job)>,
+    /// Attempts that their workers need not go on with.
+    pub stops: Vec<record::Stop>,
     /// What the caller is told beside the revision.
     pub reply: Value,
 }
@@ -45,6 +49,19 @@ pub trait Instance: std::marker::Send {
     /// Decides a command and folds what happened. After an error the state is as before, but for
     /// [`TurnError::Broken`].
     fn turn(&mut self, body: &Body, context: &Context<'_>) -> Result<Turn, TurnError>;
+    /// Answers a query.
+    fn view(&self, body: &Body, context: &Context<'_>) -> Result<View, TurnError>;
+    /// Refuses a query that a halt covers.
+    fn admit_query(
+        &self,
+        body: &Body,
+        halts: &Halts,
+        context: (&EntityAddress, Timestamp),
+    ) -> Result<(), Refusal>;
+    /// The work that it has for workers who claim.
+    fn openings(&self, entity: &EntityAddress) -> Vec<Opening>;
+    /// The command with which a claim takes some of that work.
+    fn take(&self, taking: &Taking<'_>) -> Option<Body>;
     /// Whether a body is a command that this program knows.
     fn understands(&self, body: &Body) -> bool;
     /// Refuses a command that begins work which a halt covers, or goes on with it for too long.
@@ -109,9 +126,35 @@ impl<T: Entity> Instance for Live<T> {
             events,
             sends: decision.sends,
             timers: decision.timers,
+            leases: decision.leases,
             jobs: decision.jobs,
+            stops: decision.stops,
             reply: decision.reply,
         })
+    }
+
+    fn view(&self, body: &Body, context: &Context<'_>) -> Result<View, TurnError> {
+        let read = body.check().and_then(|()| body.read::<T::Query>());
+        let query = read.map_err(|error| TurnError::Malformed(error.to_string()))?;
+        let viewed = catch_unwind(AssertUnwindSafe(|| T::view(&self.state, query, context)));
+        viewed.map_err(|panic| TurnError::Poison(panic_text(&*panic)))?.map_err(TurnError::Refused)
+    }
+
+    fn admit_query(
+        &self,
+        body: &Body,
+        halts: &Halts,
+        context: (&EntityAddress, Timestamp),
+    ) -> Result<(), Refusal> {
+        body.read::<T::Query>().map_or(Ok(()), |query| T::admit_query(&self.state, &query, halts, context))
+    }
+
+    fn openings(&self, entity: &EntityAddress) -> Vec<Opening> {
+        T::openings(&self.state, entity)
+    }
+
+    fn take(&self, taking: &Taking<'_>) -> Option<Body> {
+        T::take(taking).map(|command| Body::json(&command))
     }
 
     fn understands(&self, body: &Body) -> bool {

@@ -11,6 +11,6 @@ pub mod scenario;
 
 pub use bus_schemas::{CommandId, EntityAddress, Key, Kind, Refusal, Revision, Timestamp};
 pub use decision::Decision;
-pub use entity::{Context, Entity, Origin};
+pub use entity::{Context, Entity, Opening, Origin, Taking, View};
 pub use instance::{Instance, Turn, TurnError};
 pub use registry::Registry;

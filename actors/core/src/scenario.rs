@@ -4,6 +4,7 @@
 //! given::<Task>(&address, [submitted()]).when(cancel()).then([canceled()]);
 //! ```
 
+use bus_schemas::topology::PARTITIONS_DEFAULT;
 use bus_schemas::{CommandId, EntityAddress, Refusal, Revision, Timestamp};
 use smol_str::SmolStr;
 
@@ -65,6 +66,7 @@ impl<T: Entity> Given<T> {
         let id = CommandId::from_text("a scenario").derive("step", self.revision.0 as u32);
         let context = Context {
             entity: &self.entity,
+            partitions: PARTITIONS_DEFAULT,
             revision: self.revision,
             now: self.now,
             command: id,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors_runtime::bounds::Bounds;
+use actors_runtime::claims::Desk;
 use actors_runtime::lease::{Placement, chain};
 use actors_runtime::quarantine::Quarantine;
 use actors_runtime::supervision::{Child, Intensity, Report, Restart, Supervisor, Work};
@@ -16,6 +17,7 @@ use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::claims::Door;
 use crate::config::{Config, ConfigError};
 use crate::embedded::{self, Embedded, Listening};
 use crate::healer::{self, Healer};
@@ -263,10 +265,15 @@ async fn start_below(
         branches.edges.push(partitions.clone());
         let (halts, follower) = bus.halts().await?;
         placements.start(following(follower));
+        let (undelivered_to, lost) = bus.undelivered().await?;
+        let desk = Desk::under(halts.clone(), &undelivered_to);
+        placements.start(Door::new(&bus, &host_name(config), desk.clone()).child(lost.boxed()));
         sweeping = sweeper(&bus, config, &halts, &quarantine);
-        let kept = (&bounds, &quarantine, &halts, &chaos);
+        let kept =
+            Kept { bounds: &bounds, quarantine: &quarantine, halts: &halts, chaos: &chaos, desk: &desk };
         placements.start(placement(&bus, config, &partitions, Arc::new(serving_sender), kept));
-        placements.start(forwarder(&bus, &chaos));
+        placements.start(forwarder(&bus, &chaos, bus.subjects().requests()));
+        placements.start(forwarder(&bus, &chaos, bus.subjects().queries()));
         if let Some(url) = &config.dead_letters.webhook {
             placements.start(webhook(&bus, url, &host_name(config)));
         }
@@ -387,17 +394,27 @@ fn worker(
     Child { name: agent_name, restart: Restart::Always, work }
 }
 
+/// What all partitions of a host share.
+struct Kept<'a> {
+    bounds: &'a Bounds,
+    quarantine: &'a Quarantine,
+    halts: &'a HaltWatch,
+    chaos: &'a Chaos,
+    desk: &'a Desk,
+}
+
 fn placement(
     bus: &Bus,
     config: &Config,
     partitions: &Supervisor,
     serving: Arc<watch::Sender<usize>>,
-    (bounds, quarantine, halts, chaos): (&Bounds, &Quarantine, &HaltWatch, &Chaos),
+    kept: Kept<'_>,
 ) -> Child {
+    let Kept { bounds, quarantine, halts, chaos, desk } = kept;
     let registry = Arc::new(actors_logic::registry());
     let (bus, host, partitions) = (bus.clone(), host_name(config), partitions.clone());
     let (bounds, quarantine) = (bounds.clone(), quarantine.clone());
-    let (halts, chaos) = (halts.clone(), chaos.clone());
+    let (halts, chaos, desk) = (halts.clone(), chaos.clone(), desk.clone());
     let work: Work = Arc::new(move |stop| {
         let placement = Placement::new(
             bus.clone(),
@@ -407,7 +424,7 @@ fn placement(
             Arc::clone(&serving),
         );
         let placement = placement.bounds(bounds.clone()).quarantine(quarantine.clone()).halts(halts.clone());
-        let placement = placement.chaos(chaos.clone());
+        let placement = placement.chaos(chaos.clone()).places(desk.clone());
         Box::pin(async move { placement.run(stop).await.map_err(|error| chain(&error)) })
     });
     Child { name: "placement".into(), restart: Restart::Always, work }
@@ -440,13 +457,13 @@ fn webhook(bus: &Bus, url: &str, host: &str) -> Child {
     Child { name: "dead-letter-webhook".into(), restart: Restart::Always, work }
 }
 
-/// Sends asks on that came without a partition; the hosts share them.
-fn forwarder(bus: &Bus, chaos: &Chaos) -> Child {
-    let (bus, chaos) = (bus.clone(), chaos.clone());
+/// Sends asks and queries on that came without a partition; the hosts share them.
+fn forwarder(bus: &Bus, chaos: &Chaos, subject: String) -> Child {
+    let (bus, chaos, name) = (bus.clone(), chaos.clone(), format!("forwarder {subject}"));
     let work: Work = Arc::new(move |stop| {
-        let (bus, chaos) = (bus.clone(), chaos.clone());
+        let (bus, chaos, subject) = (bus.clone(), chaos.clone(), subject.clone());
         Box::pin(async move {
-            let incoming = bus.incoming(bus.subjects().requests(), Some("hosts")).await;
+            let incoming = bus.incoming(subject, Some("hosts")).await;
             let mut incoming = incoming.map_err(|error| chain(&error))?;
             loop {
                 let request = tokio::select! {
@@ -464,7 +481,7 @@ fn forwarder(bus: &Bus, chaos: &Chaos) -> Child {
             }
         })
     });
-    Child { name: "forwarder".into(), restart: Restart::Always, work }
+    Child { name, restart: Restart::Always, work }
 }
 
 async fn refuse(bus: &Bus, request: bus_client::asks::Incoming, error: &bus_schemas::subjects::SubjectError) {

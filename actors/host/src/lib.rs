@@ -3,6 +3,7 @@
 //! Here, and only here, the runtime meets the entities and the agents.
 
 mod chaos;
+mod claims;
 pub mod config;
 pub mod embedded;
 pub mod healer;

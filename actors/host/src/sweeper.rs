@@ -33,15 +33,13 @@ use actors_runtime::quarantine::Quarantine;
 use actors_runtime::supervision::{Child, Restart, Work};
 use bus_client::{Ask, Bus, EventQuery, HaltWatch, StoredEvent};
 use bus_schemas::commands::healer::Action;
-use bus_schemas::commands::{agent, task};
-use bus_schemas::events::agent::Event as AgentEvent;
+use bus_schemas::commands::task;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, Timestamp, upcast};
+use bus_schemas::{Body, EntityAddress, Key, Timestamp};
 use futures::StreamExt;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::judge::Workers;
 use self::known::{Act, Known};
 use self::look::Looker;
 use crate::healer::notes::Notes;
@@ -90,30 +88,23 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Follows tasks and workers, and looks at those that are due, without end.
+    /// Follows tasks, and looks at those that are due, without end.
     async fn follow(&self, notes: &Notes) -> Result<(), String> {
         let failed = |error: bus_client::Error| format!("following tasks: {}", chain(&error));
         let bus = &self.bus;
         // Before what there is is read: what happens meanwhile comes twice, and counts once.
         let from = bus.events_state().await.map_err(failed)?.last_sequence + 1;
-        let (mut known, mut workers) = (Known::new(self.after), Workers::default());
+        let mut known = Known::new(self.after);
         let tasks = bus.subjects().events(Some(&task::Command::KIND));
         bus.each_latest_event(&tasks, |stored| drop(take_task(&mut known, &stored))).await.map_err(failed)?;
-        let agents = vec![bus.subjects().events(Some(&agent::Command::KIND))];
-        let past = EventQuery { subjects: agents.clone(), from: 0 };
-        let mut past = bus.events_until_now(past).await.map_err(failed)?;
-        while let Some(stored) = past.next().await {
-            take_agent(&mut workers, &stored.map_err(failed)?);
-        }
-        let subjects = [vec![tasks], agents].concat();
+        let subjects = vec![tasks];
         let mut events = bus.events(EventQuery { subjects, from }).await.map_err(failed)?;
         let mut rounds = interval((self.after / 4).clamp(ROUND_MIN, ROUND_MAX));
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = rounds.tick() => self.round(&mut known, &workers, notes).await,
+                _ = rounds.tick() => self.round(&mut known, notes).await,
                 stored = events.next() => match stored.ok_or("following tasks: the stream ended")? {
-                    Ok(stored) if stored.entity.kind == agent::Command::KIND => take_agent(&mut workers, &stored),
                     Ok(stored) => {
                         let act = take_task(&mut known, &stored);
                         say(notes, &stored.entity.key, act);
@@ -129,7 +120,7 @@ impl Sweeper {
     }
 
     /// Looks at what is due.
-    async fn round(&self, known: &mut Known, workers: &Workers, notes: &Notes) {
+    async fn round(&self, known: &mut Known, notes: &Notes) {
         metrics::gauge!(metric::OPEN).set(known.len() as f64);
         metrics::gauge!(metric::STUCK).set(known.stuck() as f64);
         let due = known.due(now(), LOOKED_AT_ONCE);
@@ -138,7 +129,7 @@ impl Sweeper {
         }
         // A bus that does not answer is somebody else's complaint.
         let Ok(leases) = self.bus.leases().await else { return };
-        let mut looker = Looker::new(&self.bus);
+        let looker = Looker::new(&self.bus);
         for task in due {
             let address = EntityAddress::new(task::Command::KIND, task.clone());
             let partition = address.partition(self.bus.topology().partitions);
@@ -146,7 +137,7 @@ impl Sweeper {
                 known.leave(&task, now());
                 continue;
             }
-            let verdict = match looker.verdict(&task, workers, (&self.halts, &self.quarantine), now()).await {
+            let verdict = match looker.verdict(&task, (&self.halts, &self.quarantine), now()).await {
                 Ok(verdict) => verdict,
                 Err(error) => {
                     tracing::debug!(%task, error = chain(&error), "looking at a task; again later");
@@ -182,23 +173,11 @@ fn take_task(known: &mut Known, stored: &StoredEvent) -> Option<Act> {
     known.event(&stored.entity.key, &stored.event.event_type, at)
 }
 
-fn take_agent(workers: &mut Workers, stored: &StoredEvent) {
-    let event = &stored.event;
-    match upcast::read(&event.event_type, event.schema, &event.body) {
-        Ok(AgentEvent::WorkerRegistered { worker, .. }) => workers.joined(&stored.entity.key, &worker),
-        Ok(AgentEvent::WorkerDeregistered { worker, .. } | AgentEvent::WorkerLost { worker, .. }) => {
-            workers.left(&stored.entity.key, &worker);
-        }
-        Ok(_) => {}
-        Err(error) => tracing::debug!(entity = %stored.entity, %error, "an event can not be read"),
-    }
-}
-
 /// Says what was done, in the log, in the metrics, and in the healer's notes.
 fn say(notes: &Notes, task: &Key, act: Option<Act>) {
     let subject = format!("task/{task}");
     match act {
-        None | Some(Act::SweepAgain | Act::Renew) => {}
+        None | Some(Act::SweepAgain) => {}
         Some(Act::Sweep { reason, since }) => {
             metrics::counter!(metric::SWEPT).increment(1);
             let reason = format!("it waits for nobody: {reason}; it is told to say again what it waits for");

@@ -36,7 +36,6 @@
 //! | `untrip` | `closed` if it is still open for that reason |
 //! | `configure` | `configured` if it is new |
 //! | `apply-config` | `configured` if the settings say something else |
-//! | `describe` | nothing; the reply is the breaker as it is |
 //! | `end-open` | `half-opened`; lanes may try with a few jobs |
 //! | `expire-probe` | `probe-expired` |
 //! | `renew-probes` | lanes may try with a few more jobs; `letters-tried` where dead letters wait |
@@ -53,8 +52,8 @@ mod tell;
 #[cfg(test)]
 mod tests;
 
-use actors_core::{Context, Decision, Entity, Refusal};
-use bus_schemas::commands::breaker::Command;
+use actors_core::{Context, Decision, Entity, Refusal, View};
+use bus_schemas::commands::breaker::{Command, Query};
 use bus_schemas::events::breaker::Event;
 
 pub use state::{Counts, State};
@@ -67,9 +66,14 @@ impl Entity for Breaker {
     type State = State;
     type Command = Command;
     type Event = Event;
+    type Query = Query;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)
+    }
+    fn view(state: &State, query: Query, context: &Context<'_>) -> Result<View, Refusal> {
+        let Query::Describe = query;
+        Ok(View::of(&decide::describe(state, context)))
     }
     fn fold(state: &mut State, event: &Event) {
         state::fold(state, event);

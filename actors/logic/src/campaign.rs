@@ -31,6 +31,7 @@ mod tests;
 use actors_core::{Context, Decision, Entity, Refusal};
 use bus_schemas::commands::campaign::Command;
 use bus_schemas::events::campaign::Event;
+use bus_schemas::wire::NoQuery;
 
 pub use decide::{ENTRIES_MAX, RATE_MAX};
 pub use state::{State, Status};
@@ -43,6 +44,7 @@ impl Entity for Campaign {
     type State = State;
     type Command = Command;
     type Event = Event;
+    type Query = NoQuery;
     const RESTS_UNDER_HALT: bool = true;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {

@@ -13,7 +13,6 @@
 //! | --- | --- |
 //! | `start` | `started`, the timer `end`, and `trip` to the breaker that it is about |
 //! | `stop` | `ended`, and `untrip` to that breaker; refused when it is over |
-//! | `describe` | nothing; the reply is the experiment as it is |
 //! | `fill` | nothing |
 //! | `end` | as `stop`, when its time is over |
 
@@ -22,8 +21,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use actors_core::{Context, Decision, Entity, Refusal};
-use bus_schemas::commands::chaos::Command;
+use actors_core::{Context, Decision, Entity, Refusal, View};
+use bus_schemas::commands::chaos::{Command, Query};
 use bus_schemas::events::chaos::Event;
 
 pub use state::State;
@@ -36,6 +35,7 @@ impl Entity for Chaos {
     type State = State;
     type Command = Command;
     type Event = Event;
+    type Query = Query;
 
     const EXPERIMENTS: bool = true;
 
@@ -44,6 +44,10 @@ impl Entity for Chaos {
     }
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)
+    }
+    fn view(state: &State, query: Query, context: &Context<'_>) -> Result<View, Refusal> {
+        let Query::Describe = query;
+        Ok(View::of(decide::begun(state, context)?))
     }
     fn fold(state: &mut State, event: &Event) {
         state::fold(state, event);

@@ -24,7 +24,6 @@
 //! | `unwatch` | `unwatched` once |
 //! | `tell` | nothing; `apply-config` for more watchers, as long as the version holds |
 //! | `report-applied` | `applied` if it is news |
-//! | `describe`, `history` | nothing; the reply is the settings, or what was done to them |
 
 mod decide;
 mod describe;
@@ -32,8 +31,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use actors_core::{Context, Decision, Entity, Refusal};
-use bus_schemas::commands::config::Command;
+use actors_core::{Context, Decision, Entity, Refusal, View};
+use bus_schemas::commands::config::{Command, Query};
 use bus_schemas::events::config::Event;
 
 pub use state::{State, Version, fold};
@@ -46,9 +45,13 @@ impl Entity for Config {
     type State = State;
     type Command = Command;
     type Event = Event;
+    type Query = Query;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)
+    }
+    fn view(state: &State, query: Query, context: &Context<'_>) -> Result<View, Refusal> {
+        describe::view(state, &query, context)
     }
     fn fold(state: &mut State, event: &Event) {
         state::fold(state, event);

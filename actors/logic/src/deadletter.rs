@@ -33,6 +33,7 @@ mod tests;
 use actors_core::{Context, Decision, Entity, Refusal};
 use bus_schemas::commands::deadletter::Command;
 use bus_schemas::events::deadletter::Event;
+use bus_schemas::wire::NoQuery;
 
 pub use decide::{REDRIVES_MAX, TASK_CALLER};
 pub use state::{State, Status};
@@ -45,6 +46,7 @@ impl Entity for DeadLetter {
     type State = State;
     type Command = Command;
     type Event = Event;
+    type Query = NoQuery;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)

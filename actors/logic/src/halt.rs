@@ -25,6 +25,7 @@ mod tests;
 use actors_core::{Context, Decision, Entity, Refusal};
 use bus_schemas::commands::halt::Command;
 use bus_schemas::events::halt::Event;
+use bus_schemas::wire::NoQuery;
 
 pub(crate) use decide::check_reason;
 pub use state::{Standing, State};
@@ -37,6 +38,7 @@ impl Entity for Halt {
     type State = State;
     type Command = Command;
     type Event = Event;
+    type Query = NoQuery;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)

@@ -25,6 +25,7 @@ mod tests;
 use actors_core::{Context, Decision, Entity, Refusal};
 use bus_schemas::commands::healer::Command;
 use bus_schemas::events::healer::Event;
+use bus_schemas::wire::NoQuery;
 
 pub use state::State;
 
@@ -36,6 +37,7 @@ impl Entity for Healer {
     type State = State;
     type Command = Command;
     type Event = Event;
+    type Query = NoQuery;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)

@@ -9,6 +9,7 @@ pub mod task;
 
 pub mod agent;
 pub mod broker;
+pub mod queue;
 
 pub mod breaker;
 pub mod halt;
@@ -21,6 +22,7 @@ pub mod deadletter;
 pub mod probe;
 pub mod schedule;
 
+mod order;
 mod rules;
 
 /// All kinds, for the host.
@@ -29,6 +31,7 @@ pub fn registry() -> actors_core::Registry {
         .with::<task::Task>()
         .with::<agent::Agent>()
         .with::<broker::Broker>()
+        .with::<queue::Queue>()
         .with::<breaker::Breaker>()
         .with::<healer::Healer>()
         .with::<halt::Halt>()

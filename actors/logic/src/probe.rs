@@ -17,6 +17,7 @@ mod tests;
 use actors_core::{Context, Decision, Entity, Refusal};
 use bus_schemas::commands::probe::Command;
 use bus_schemas::events::probe::Event;
+use bus_schemas::wire::NoQuery;
 
 pub use state::State;
 
@@ -28,6 +29,7 @@ impl Entity for Probe {
     type State = State;
     type Command = Command;
     type Event = Event;
+    type Query = NoQuery;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)

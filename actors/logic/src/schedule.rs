@@ -23,6 +23,7 @@ mod tests;
 use actors_core::{Context, Decision, Entity, Refusal};
 use bus_schemas::commands::schedule::Command;
 use bus_schemas::events::schedule::Event;
+use bus_schemas::wire::NoQuery;
 
 pub use state::State;
 
@@ -34,6 +35,7 @@ impl Entity for Schedule {
     type State = State;
     type Command = Command;
     type Event = Event;
+    type Query = NoQuery;
     const RESTS_UNDER_HALT: bool = true;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {

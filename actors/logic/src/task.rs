@@ -4,15 +4,15 @@
 //! is done by its children, one for each step.
 //!
 //! ```text
-//! leaf:   queued → issued → running → completed
-//!           ▲        │         ├──→ input required ──(answer)──→ queued
-//!           └ backoff ◀────────┴──→ failed                    (any) ──→ canceled
+//! leaf:   queued → running → completed
+//!           ▲        ├──→ input required ──(answer)──→ queued
+//!           └ backoff ┴──→ failed                    (any) ──→ canceled
 //! plan:   children ──(all settled)──→ completed | failed | canceled
 //! ```
 //!
 //! Invariants:
-//! - At most one attempt is current, and only its reports are accepted; attempts are never reused.
-//! - A final state is told to the parent and to the broker in the decision that reaches it.
+//! - At most one attempt is current, and only who shows its token is heard; attempts are never reused.
+//! - A final state is told to the parent and to the queue in the decision that reaches it.
 //! - A task with a plan ends after all its started children.
 //! - A failure while a side effect is under way is ambiguous. Before anything else is done for the task, its
 //!   agent says what became of the effect, or else a person is asked.
@@ -22,10 +22,10 @@
 //! | command | leads to |
 //! | --- | --- |
 //! | `submit` | `submitted`, then `queued`, or `planned` and `child-started`…; from a parent also `rejected` |
-//! | `assign` | `job-issued` and the job; otherwise the broker's slot is released |
-//! | `start-job` | `job-started`; refused from the sixth time on |
-//! | `withdraw` | `attempt-withdrawn`, then `queued`, or `backoff-started` where workers give it back in a row |
-//! | `renew-lease` | the timer `lease` is set anew, with progress also the timer `progress` |
+//! | `assign` | `job-issued` and the job with its lease; otherwise the queue's slot is released |
+//! | `withdraw`, `give-back` | `attempt-withdrawn`, then `queued`, or `backoff-started` where workers give it back in a row |
+//! | `return-issue` | `attempt-withdrawn`, then `queued`; the sixth time in a row `failed` as poison |
+//! | `record-step` | `step-recorded`… |
 //! | `expire-lease`, `expire-progress`, `fail-job` | `attempt-failed`, then `backoff-started`, `queued`, `input-required` or `failed` |
 //! | `end-backoff` | `queued` |
 //! | `record-effect` | `effect-recorded` |
@@ -49,8 +49,8 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use actors_core::{Context, Decision, Entity, Refusal};
-use bus_schemas::commands::task::Command;
+use actors_core::{Context, Decision, Entity, Refusal, View};
+use bus_schemas::commands::task::{Command, Query};
 use bus_schemas::events::task::Event;
 use bus_schemas::halts::Halts;
 use bus_schemas::{EntityAddress, Timestamp};
@@ -70,6 +70,7 @@ impl Entity for Task {
     type State = State;
     type Command = Command;
     type Event = Event;
+    type Query = Query;
     const KEEPS_ORIGIN: bool = true;
     const RESTS_UNDER_HALT: bool = true;
 
@@ -80,6 +81,19 @@ impl Entity for Task {
         context: (&EntityAddress, Timestamp),
     ) -> Result<(), Refusal> {
         decide::admit(state, command, halts, context)
+    }
+
+    fn admit_query(
+        state: &State,
+        query: &Query,
+        halts: &Halts,
+        context: (&EntityAddress, Timestamp),
+    ) -> Result<(), Refusal> {
+        decide::admit_query(state, query, halts, context)
+    }
+
+    fn view(state: &State, query: Query, context: &Context<'_>) -> Result<View, Refusal> {
+        decide::answer(state, query, context)
     }
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {

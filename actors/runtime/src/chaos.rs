@@ -202,5 +202,5 @@ fn filling(entity: EntityAddress) -> Item {
         trace: None,
         caller: Some(SmolStr::new_static(FILLER)),
     };
-    Item { source: Source::Ask, reply_to: None, to: Ok(entity), command }
+    Item::of(Source::Ask, Ok(entity), command)
 }

@@ -7,24 +7,31 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use actors_core::{Instance, Registry};
+use actors_core::{Instance, Opening, Registry};
 use bus_client::{Chaos, HaltWatch, ReplyTo};
 use bus_schemas::ids::Epoch;
 use bus_schemas::record::{CommitRecord, Mail, RECORD_VERSION, Source, Turn};
 use bus_schemas::{
-    EntityAddress, Hash, LogSequence, PartitionId, Refusal, Timestamp, envelope::code, record,
+    CommandId, EntityAddress, Hash, LogSequence, PartitionId, Refusal, Timestamp, envelope::code, record,
 };
 use bytes::Bytes;
 use smol_str::SmolStr;
 
 use crate::bounds::Bounds;
+use crate::claims;
 use crate::decide::{self, Desk};
 use crate::fold::{CACHE_ENTITIES_MAX, Cache, Cached, EntitySnapshot, Loaded};
-use crate::inbox::{Item, Queue, busy_reply, place_id, refusal_reply};
-use crate::journal::{Commit, Committed, Group, InFlight};
+use crate::inbox::{Item, Queue, Unreadable, busy_reply, place_id, refusal_reply};
+use crate::journal::{Commit, Committed, Group, InFlight, Issue, Told};
+use crate::park::Parked;
 use crate::quarantine::Quarantine;
+use crate::renewals::Renewals;
 use crate::state::{Known, PartitionState};
+use crate::tenure::Tenure;
 use crate::versions::{Newer, Newest};
+
+mod claiming;
+mod viewing;
 
 /// Entities of waiting commands that are loaded at once: enough to hide the round trips of a cold
 /// group, few enough that the server's disk is not asked for everything at the same time.
@@ -57,6 +64,19 @@ pub struct Settings {
     pub chaos: Chaos,
     /// Whether a host with a newer program is there.
     pub newest: Newest,
+    /// The free places of workers.
+    pub places: claims::Desk,
+    /// Whether the lease is valid.
+    pub tenure: Tenure,
+}
+
+/// A moment: the time, which may be set, and that of the clock that never goes back, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// What records and entities are told.
+    pub now: Timestamp,
+    /// What leases and waiting are measured with.
+    pub steady: u64,
 }
 
 impl Settings {
@@ -76,6 +96,8 @@ impl Settings {
             bounds,
             chaos: Chaos::none(),
             newest: Newest::default(),
+            places: claims::Desk::default(),
+            tenure: Tenure::endless(),
         }
     }
 }
@@ -97,13 +119,31 @@ pub struct Core {
     fanned_out: u64,
     /// Groups that are committed and not fanned out, with their sequences.
     leaving: BTreeMap<LogSequence, u64>,
-    jobs_done: LogSequence,
+    dead_done: LogSequence,
     queued_inbox: u64,
     queued_mail: BTreeMap<PartitionId, u64>,
     queued_timers: HashMap<(EntityAddress, SmolStr), Timestamp>,
     /// Whether a halt stood when timers were looked at last.
     timers_rest: bool,
-    answers: Vec<(ReplyTo, Bytes)>,
+    answers: Vec<Told>,
+    /// The claims whose jobs are committed.
+    issued: Vec<Issue>,
+    /// The work that entities have for workers who claim.
+    openings: BTreeMap<EntityAddress, Vec<Opening>>,
+    /// Whether the pool has not heard of it yet.
+    openings_changed: bool,
+    /// Whether there may be a place for it that was not looked for.
+    looks_for_places: bool,
+    /// The claims that are used and not answered yet.
+    used: HashMap<CommandId, claiming::Used>,
+    /// The answers of claims that were used lately.
+    answered: claiming::Answered,
+    /// The queries that wait.
+    parked: Parked,
+    /// Until when what is held is to be renewed.
+    renewals: Renewals,
+    /// How many leases have lapsed here.
+    lapses: u64,
     /// Snapshots of entities by the group that must be committed before they are true.
     snapshots: BTreeMap<u64, Vec<(EntityAddress, EntitySnapshot)>>,
     snapshot_wanted: bool,
@@ -138,12 +178,21 @@ impl Core {
             committed: 0,
             fanned_out: 0,
             leaving: BTreeMap::new(),
-            jobs_done: LogSequence(0),
+            dead_done: LogSequence(0),
             queued_inbox: 0,
             queued_mail: BTreeMap::new(),
             queued_timers: HashMap::new(),
             timers_rest: false,
             answers: Vec::new(),
+            issued: Vec::new(),
+            openings: BTreeMap::new(),
+            openings_changed: false,
+            looks_for_places: false,
+            used: HashMap::new(),
+            answered: claiming::Answered::default(),
+            parked: Parked::default(),
+            renewals: Renewals::default(),
+            lapses: 0,
             snapshots: BTreeMap::new(),
             snapshot_wanted: false,
             leaves: false,
@@ -181,6 +230,7 @@ impl Core {
                 self.state.apply_turn(turn);
             }
             self.state.remember(turn, 0);
+            self.answered.recover(turn);
         }
         if covered {
             self.state.recent.note_record(sequence, record.turns.len());
@@ -191,9 +241,12 @@ impl Core {
     }
 
     /// The record that fences the former owner. Append it before anything else.
-    pub fn take_over(&mut self, now: Timestamp) -> Commit {
+    pub fn take_over(&mut self, Moment { now, steady }: Moment) -> Commit {
+        for lease in self.state.leases.iter() {
+            self.renewals.begin_anew((lease.entity.clone(), lease.name.clone()), lease.ms, steady);
+        }
         self.state.epoch = Epoch(self.state.epoch.0 + 1);
-        self.jobs_done = self.state.jobs_out;
+        self.dead_done = self.state.dead_out;
         self.queued_inbox = self.state.inbox;
         self.queued_mail = self.state.mail.clone();
         let own: Vec<Mail> =
@@ -220,7 +273,7 @@ impl Core {
                 }
                 *queued = *number;
             }
-            Source::Ask | Source::Timer(_) => {}
+            Source::Ask | Source::Timer(_) | Source::Lease(_) | Source::Claim => {}
         }
         self.queue.push(item);
     }
@@ -228,12 +281,14 @@ impl Core {
     /// Tells a caller that there is no room.
     pub(crate) fn turn_away(&mut self, item: Item) {
         if let Some(reply_to) = item.reply_to {
-            self.answers.push((reply_to, busy_reply(item.command.id)));
+            self.answers.push(Told::answer(reply_to, busy_reply(item.command.id)));
         }
     }
 
     /// Queues the timers that are due.
-    pub fn fire(&mut self, now: Timestamp) {
+    pub fn fire(&mut self, Moment { now, steady }: Moment) {
+        self.fire_leases(steady);
+        self.tell_to_come_again(steady);
         let halted = self.settings.halts.read(|halts| halts.all().is_some());
         let rests = |entity: &EntityAddress| halted && self.registry.rests_under_halt(&entity.kind);
         self.timers_rest = halted;
@@ -257,7 +312,9 @@ impl Core {
     /// The entities that the next commands need and that are not live.
     pub fn missing(&self) -> Vec<EntityAddress> {
         let mut missing: Vec<EntityAddress> = Vec::new();
-        for entity in self.queue.iter().take(LOOKAHEAD).filter_map(|item| item.to.as_ref().ok()) {
+        let waiting = self.queue.iter().take(LOOKAHEAD).filter_map(|item| item.to.as_ref().ok());
+        // What has work for workers is in memory: nobody else would wake it.
+        for entity in waiting.chain(&self.state.open) {
             let ours = self.is_ours(entity) && self.registry.knows(&entity.kind);
             if ours && !self.cache.holds(entity) && !missing.contains(entity) {
                 missing.push(entity.clone());
@@ -275,7 +332,8 @@ impl Core {
             tracing::error!(actor = %entity, reason = stopped.reason, "entity stopped; its commands are refused");
         }
         if !self.cache.holds(&entity) {
-            self.cache.insert(entity, loaded);
+            self.cache.insert(entity.clone(), loaded);
+            self.look_for_openings(&entity);
         }
     }
 
@@ -284,8 +342,15 @@ impl Core {
     }
 
     /// Decides waiting commands until the group is full or an entity must be loaded first.
-    pub fn decide_waiting(&mut self, now: Timestamp) {
+    pub fn decide_waiting(&mut self, moment: Moment) {
         while self.may_decide() {
+            // Mail of the partition to itself first: it may be the answer to the last claim.
+            if !self.queue.has_own()
+                && let Some((item, offer)) = self.take_place()
+            {
+                self.use_claim(item, offer, moment);
+                continue;
+            }
             let Some(item) = self.queue.peek() else { break };
             if let Ok(entity) = &item.to
                 && self.is_ours(entity)
@@ -299,8 +364,9 @@ impl Core {
                 break;
             }
             let Some(item) = self.queue.pop() else { break };
-            self.take(item, now);
+            self.take(item, moment);
         }
+        self.tell_openings(moment);
     }
 
     /// Whether a command is left undecided, because this program does not know it and one that may is
@@ -321,8 +387,12 @@ impl Core {
     }
 
     /// Decides one command, unless it was applied before or its timer is no longer set.
-    fn take(&mut self, item: Item, now: Timestamp) {
-        let Item { source, reply_to, to, command } = item;
+    fn take(&mut self, item: Item, moment: Moment) {
+        if item.is_query {
+            return self.answer_query(item, moment);
+        }
+        let now = moment.now;
+        let Item { source, reply_to, to, command, .. } = item;
         if let (Source::Timer(name), Ok(entity)) = (&source, &to) {
             let key = (entity.clone(), name.clone());
             let queued = self.queued_timers.get(&key).copied();
@@ -345,24 +415,39 @@ impl Core {
             let home = entity.partition(self.settings.partitions);
             let refusal = Refusal::new(code::WRONG_PARTITION, format!("`{entity}` lives in partition {home}"))
                 .hint("compute the partition from the key's first token, or ask on `request`; asking again here does not help");
-            self.answers.extend(reply_to.map(|reply_to| (reply_to, refusal_reply(command.id, refusal))));
-            return;
+            return self.refuse(reply_to, command.id, refusal);
         }
         if source == Source::Ask
             && let Ok(entity) = &to
             && let Some(refusal) = self.halted(entity, &command, now)
         {
-            self.answers.extend(reply_to.map(|reply_to| (reply_to, refusal_reply(command.id, refusal))));
-            return;
+            return self.refuse(reply_to, command.id, refusal);
         }
         let desk = Desk { outbox: &self.state.outbox, partitions: self.settings.partitions, now };
         if let Source::Inbox(sequence) = source
             && matches!(self.state.recent.look_up(command.id, &command.body), Known::Reused { .. })
         {
             let turn = decide::reused(to, source, command, place_id(sequence), &desk);
-            return self.keep(turn, reply_to);
+            return self.keep(turn, reply_to, moment);
         }
-        let turn = match to {
+        let turn = self.decide(to, source, command, now);
+        self.keep(turn, reply_to, moment);
+    }
+
+    fn refuse(&mut self, reply_to: Option<ReplyTo>, id: CommandId, refusal: Refusal) {
+        self.answers.extend(reply_to.map(|reply_to| Told::answer(reply_to, refusal_reply(id, refusal))));
+    }
+
+    /// What a command leads to. Nothing is kept yet.
+    fn decide(
+        &mut self,
+        to: Result<EntityAddress, Unreadable>,
+        source: Source,
+        command: record::Command,
+        now: Timestamp,
+    ) -> Turn {
+        let desk = Desk { outbox: &self.state.outbox, partitions: self.settings.partitions, now };
+        match to {
             Err(unreadable) => decide::unreadable(unreadable, source, command, &desk),
             Ok(to) if to.partition(self.settings.partitions) != self.settings.partition => {
                 decide::forward(to, source, command, &desk)
@@ -379,8 +464,7 @@ impl Core {
                     }
                 }
             },
-        };
-        self.keep(turn, reply_to);
+        }
     }
 
     /// Why a command from a caller must not begin its work now, or go on with it.
@@ -424,25 +508,31 @@ impl Core {
         }
         let Some(reply_to) = reply_to.cloned() else { return true };
         // An answer is true only after its commit: a repeat waits with the first one.
-        if group == self.group.number {
-            self.group.replies.push((reply_to, reply));
-        } else if let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.group == group) {
-            in_flight.replies.push((reply_to, reply));
-        } else {
-            self.answers.push((reply_to, reply));
-        }
+        self.tell_behind(group, Told::answer(reply_to, reply));
         true
+    }
+
+    /// Tells something after the commit of a group; at once, if that was before.
+    fn tell_behind(&mut self, group: u64, told: Told) {
+        if group == self.group.number {
+            self.group.replies.push(told);
+        } else if let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.group == group) {
+            in_flight.replies.push(told);
+        } else {
+            self.answers.push(told);
+        }
     }
 
     /// Puts a turn into the group. An ask that could not be read at all leaves no trace: nothing
     /// happened, and the caller knows.
-    fn keep(&mut self, mut turn: Turn, reply_to: Option<ReplyTo>) {
+    fn keep(&mut self, mut turn: Turn, reply_to: Option<ReplyTo>, moment: Moment) {
         let class = turn.dead.as_ref().map(|dead| dead.class.as_str());
         if turn.source == Source::Ask && class.is_some_and(|class| class != code::POISON) {
-            self.answers.extend(reply_to.map(|reply_to| (reply_to, turn.reply)));
+            self.answers.extend(reply_to.map(|reply_to| Told::answer(reply_to, turn.reply)));
             return;
         }
         crate::trace::decided(&mut turn);
+        self.follow(&mut turn, moment);
         self.state.apply_turn(&turn);
         self.state.remember(&turn, self.group.number);
         for mail in turn.sends.iter().filter(|mail| mail.partition == self.settings.partition) {
@@ -462,7 +552,7 @@ impl Core {
 
     fn commit(&mut self, now: Timestamp) -> Commit {
         let next = Group { number: self.group.number + 1, ..Group::default() };
-        let group = std::mem::replace(&mut self.group, next);
+        let mut group = std::mem::replace(&mut self.group, next);
         let record = CommitRecord {
             version: RECORD_VERSION,
             partition: self.settings.partition,
@@ -472,8 +562,8 @@ impl Core {
             previous: self.state.previous,
             position: self.state.position(),
             mail_out: self.state.outbox.received(),
-            jobs_out: self.jobs_done.0,
-            turns: group.turns,
+            dead_out: self.dead_done.0,
+            turns: std::mem::take(&mut group.turns),
             detached: Vec::new(),
         };
         let (bytes, blobs) = match record.detach() {
@@ -483,21 +573,26 @@ impl Core {
         let bytes = Bytes::from(bytes);
         let commit = Commit { partition: self.settings.partition, expected: self.state.last, bytes, blobs };
         let hash = Hash::of(&commit.bytes);
-        self.in_flight = Some(InFlight { record, hash, group: group.number, replies: group.replies });
+        let Group { number: group, replies, issues, .. } = group;
+        self.in_flight = Some(InFlight { record, hash, group, replies, issues });
         commit
     }
 
     /// The record in flight is in the log: who waited for it may be answered.
     pub fn committed(&mut self, sequence: LogSequence) -> Option<Committed> {
-        let InFlight { record, hash, group, replies } = self.in_flight.take()?;
+        let InFlight { record, hash, group, replies, issues } = self.in_flight.take()?;
         self.state.last = sequence;
         self.state.previous = hash;
         self.state.recent.note_record(sequence, record.turns.len());
         self.state.recent_from = self.state.recent.oldest_record();
-        self.state.jobs_out = LogSequence(record.jobs_out);
+        self.state.dead_out = LogSequence(record.dead_out);
         self.committed = group;
         self.leaving.insert(sequence, group);
         self.answers.extend(replies);
+        for issue in &issues {
+            self.answered.note(issue);
+        }
+        self.issued.extend(issues);
         Some(Committed { sequence, record, group })
     }
 
@@ -514,9 +609,9 @@ impl Core {
         self.cache.passivate(self.fanned_out);
     }
 
-    /// All jobs and dead letters of the records up to `sequence` are out.
-    pub fn jobs_out(&mut self, sequence: LogSequence) {
-        self.jobs_done = self.jobs_done.max(sequence);
+    /// All dead letters of the records up to `sequence` are out.
+    pub fn dead_out(&mut self, sequence: LogSequence) {
+        self.dead_done = self.dead_done.max(sequence);
     }
 
     /// A receiver has applied mail; whether that was news.
@@ -538,11 +633,6 @@ impl Core {
             _ => None,
         });
         open.min().unwrap_or(applied).min(applied)
-    }
-
-    /// Answers that may be sent now.
-    pub fn take_answers(&mut self) -> Vec<(ReplyTo, Bytes)> {
-        std::mem::take(&mut self.answers)
     }
 
     /// Snapshots of entities that are committed. `events` is any sequence of the event stream that

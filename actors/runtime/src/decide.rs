@@ -21,7 +21,7 @@ fn nowhere() -> EntityAddress {
 }
 
 /// What a turn needs beside the entity.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Desk<'a> {
     /// Numbers for mail.
     pub outbox: &'a Outbox,
@@ -52,6 +52,7 @@ pub fn decide(
     }
     let context = Context {
         entity: &to,
+        partitions: desk.partitions,
         revision: instance.revision(),
         now: desk.now,
         command: command.id,
@@ -166,7 +167,10 @@ fn empty(entity: EntityAddress, source: Source, command: Command, at: Timestamp)
         refusal: None,
         sends: Vec::new(),
         timers: Vec::new(),
+        leases: Vec::new(),
         jobs: Vec::new(),
+        stops: Vec::new(),
+        is_open: false,
         reply: Bytes::new(),
         dead: None,
     }
@@ -191,7 +195,7 @@ fn accepted(
             };
             serde_json::to_vec(&reply).expect("a reply has string keys").into()
         }
-        Source::Mail(..) | Source::Timer(_) => Bytes::new(),
+        Source::Mail(..) | Source::Timer(_) | Source::Lease(_) | Source::Claim => Bytes::new(),
     };
     let mut sends = Vec::with_capacity(decided.sends.len());
     for (index, send) in decided.sends.into_iter().enumerate() {
@@ -205,16 +209,18 @@ fn accepted(
         actors_core::decision::Timer::Set { name, at, body } => TimerChange::Set { name, at, body },
         actors_core::decision::Timer::Cancel { name } => TimerChange::Cancel { name },
     });
-    let jobs = decided.jobs.into_iter().map(|job| Job {
+    let jobs = decided.jobs.into_iter().map(|(claim, job)| Job {
         id: job.id.clone(),
-        agent: job.agent.clone(),
+        claim,
         body: serde_json::to_vec(&job).expect("a job has string keys").into(),
     });
     Turn {
         events: decided.events,
         sends,
         timers: timers.collect(),
+        leases: decided.leases,
         jobs: jobs.collect(),
+        stops: decided.stops,
         reply,
         ..empty(entity, source, command, desk.now)
     }
@@ -316,7 +322,7 @@ fn is_handed_over(turn: &Turn) -> bool {
     match turn.source {
         Source::Inbox(_) => true,
         Source::Mail(..) => turn.command.cause.is_none() || turn.command.caller.is_some(),
-        Source::Ask | Source::Timer(_) => false,
+        Source::Ask | Source::Timer(_) | Source::Lease(_) | Source::Claim => false,
     }
 }
 
@@ -378,6 +384,8 @@ fn word(source: &Source) -> &'static str {
         Source::Inbox(_) => "inbox",
         Source::Mail(..) => "mail",
         Source::Timer(_) => "timer",
+        Source::Lease(_) => "lease",
+        Source::Claim => "claim",
     }
 }
 

@@ -1,8 +1,8 @@
-//! Stage 6, fanout: events, jobs and dead letters leave the log, off the critical path.
+//! Stage 6, fanout: events and dead letters leave the log, off the critical path.
 //!
 //! Events go in atomic batches under the partition's mark, so they appear exactly once and in
-//! order whoever publishes them. Jobs carry their id; dead letters a subject of their own. How far
-//! both came is found again at a takeover.
+//! order whoever publishes them. Dead letters have a subject of their own. How far both came is found
+//! again at a takeover.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -33,8 +33,8 @@ const UNKNOWN: &str = "unknown";
 pub enum Progress {
     /// All events up to this record are out; the event stream's sequence behind them.
     Events { upto: Arc<Committed>, stream_sequence: u64 },
-    /// All jobs and dead letters up to this record are out.
-    Jobs { upto: LogSequence },
+    /// All dead letters up to this record are out.
+    Dead { upto: LogSequence },
 }
 
 /// The event fan-out of one partition.
@@ -173,8 +173,8 @@ fn events(turns: &[Turn]) -> impl Iterator<Item = (&Turn, &bus_schemas::record::
     turns.iter().flat_map(|turn| turn.events.iter().map(move |event| (turn, event)))
 }
 
-/// Follows the commits with jobs and dead letters until the channel closes.
-pub async fn run_jobs(
+/// Follows the commits with dead letters until the channel closes.
+pub async fn run_dead(
     bus: Bus,
     chaos: Chaos,
     mut commits: mpsc::UnboundedReceiver<Arc<Committed>>,
@@ -182,39 +182,31 @@ pub async fn run_jobs(
 ) {
     while let Some(committed) = commits.recv().await {
         chaos.until_awake().await;
-        publish_jobs(&bus, &committed).await;
+        publish_dead(&bus, &committed).await;
         // The loop that listens may have ended; then nobody needs to know.
-        let _ = progress.send(Progress::Jobs { upto: committed.sequence });
+        let _ = progress.send(Progress::Dead { upto: committed.sequence });
     }
 }
 
-/// Publishes the jobs and dead letters of a record and waits until all of them are stored.
-pub async fn publish_jobs(bus: &Bus, committed: &Committed) {
-    let turns = committed.record.turns.iter();
-    if turns.clone().all(|turn| turn.jobs.is_empty() && turn.dead.is_none()) {
-        return;
-    }
-    crash::point("before-jobs");
-    let each = turns.map(|turn| async move {
-        for job in &turn.jobs {
-            until_stored(|| async { bus.publish_job(job, turn.command.trace).await.map(drop) }).await;
-        }
-        if let Some(dead) = &turn.dead {
-            let known = dead.class != bus_schemas::envelope::code::UNKNOWN_KIND && dead.subject.is_none();
-            let kind = if known { turn.entity.kind.as_str() } else { UNKNOWN };
-            let payload = turn.command.body.bytes.clone();
-            until_stored(|| bus.publish_dead(kind, &dead.entry, &dead.reason, payload.clone())).await;
-        }
+/// Publishes the dead letters of a record and waits until all of them are stored.
+pub async fn publish_dead(bus: &Bus, committed: &Committed) {
+    let turns = committed.record.turns.iter().filter_map(|turn| Some((turn, turn.dead.as_ref()?)));
+    let each = turns.map(|(turn, dead)| async move {
+        crash::point("before-dead");
+        let known = dead.class != bus_schemas::envelope::code::UNKNOWN_KIND && dead.subject.is_none();
+        let kind = if known { turn.entity.kind.as_str() } else { UNKNOWN };
+        let payload = turn.command.body.bytes.clone();
+        until_stored(|| bus.publish_dead(kind, &dead.entry, &dead.reason, payload.clone())).await;
+        crash::point("after-dead");
     });
     futures::future::join_all(each).await;
-    crash::point("after-jobs");
 }
 
-/// Tries until the server has it. Both kinds of message are dropped by the server when they are
-/// there already, so trying again is safe.
+/// Tries until the server has it. A dead letter that is there already is dropped by the server, so trying
+/// again is safe.
 async fn until_stored<F: Future<Output = Result<(), PublishError>>>(publish: impl Fn() -> F) {
     while let Err(error) = publish().await {
-        tracing::warn!(%error, "publishing a job or a dead letter; trying again");
+        tracing::warn!(%error, "publishing a dead letter; trying again");
         tokio::time::sleep(RETRY_PAUSE).await;
     }
 }

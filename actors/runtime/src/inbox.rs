@@ -25,6 +25,10 @@ pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
 pub struct Item {
     /// How it came.
     pub source: record::Source,
+    /// Whether it asks what is, and changes nothing.
+    pub is_query: bool,
+    /// For a query that waits: until when, on the clock that never goes back.
+    pub waits_until: Option<u64>,
     /// Where the answer goes.
     pub reply_to: Option<ReplyTo>,
     /// For whom, or why that can not be said.
@@ -72,17 +76,26 @@ impl Item {
             trace: incoming.trace,
             caller: incoming.caller,
         };
-        Self { source, reply_to: incoming.reply_to, to, command }
+        Self { reply_to: incoming.reply_to, ..Self::of(source, to, command) }
+    }
+
+    /// A query.
+    pub fn from_query(subjects: &Subjects, incoming: Incoming, fresh: CommandId) -> Self {
+        Self { is_query: true, ..Self::from_incoming(subjects, record::Source::Ask, incoming, fresh) }
+    }
+
+    /// A command for which nobody waits.
+    pub fn of(
+        source: record::Source,
+        to: Result<EntityAddress, Unreadable>,
+        command: record::Command,
+    ) -> Self {
+        Self { source, is_query: false, waits_until: None, reply_to: None, to, command }
     }
 
     /// A command from another entity.
     pub fn from_mail(from: PartitionId, mail: record::Mail) -> Self {
-        Self {
-            source: record::Source::Mail(from, mail.number),
-            reply_to: None,
-            to: Ok(mail.to),
-            command: mail.command,
-        }
+        Self::of(record::Source::Mail(from, mail.number), Ok(mail.to), mail.command)
     }
 
     /// A timer that is due.
@@ -94,7 +107,13 @@ impl Item {
         trace: Option<TraceContext>,
     ) -> Self {
         let command = record::Command { id, body, cause: None, correlation: id, trace, caller: None };
-        Self { source: record::Source::Timer(name), reply_to: None, to: Ok(entity), command }
+        Self::of(record::Source::Timer(name), Ok(entity), command)
+    }
+
+    /// A lease that nobody renewed.
+    pub fn from_lease(entity: EntityAddress, name: SmolStr, body: Body, id: CommandId) -> Self {
+        let command = record::Command { id, body, cause: None, correlation: id, trace: None, caller: None };
+        Self::of(record::Source::Lease(name), Ok(entity), command)
     }
 }
 
@@ -153,6 +172,16 @@ impl Queue {
     /// Appends mail of this partition to itself.
     pub fn push_own(&mut self, item: Item) {
         self.own.push_back(item);
+    }
+    /// Puts what waited before in front of everything from outside.
+    pub fn push_first(&mut self, items: Vec<Item>) {
+        for item in items.into_iter().rev() {
+            self.outside.push_front(item);
+        }
+    }
+    /// Whether mail of this partition to itself waits.
+    pub fn has_own(&self) -> bool {
+        !self.own.is_empty()
     }
     /// The next command, without taking it.
     pub fn peek(&self) -> Option<&Item> {

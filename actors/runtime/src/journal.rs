@@ -5,13 +5,17 @@
 
 use bus_client::{Bus, PublishError, ReplyTo};
 use bus_schemas::record::{CommitRecord, Turn};
-use bus_schemas::{Hash, LogSequence, PartitionId};
+use bus_schemas::{CommandId, Hash, LogSequence, PartitionId};
 use bytes::Bytes;
 
+use crate::claims::{IssuedJob, Offer};
 use crate::crash;
 
 /// Turns in one record: enough that one flush serves every caller that can wait at once.
 pub const GROUP_TURNS_MAX: usize = 2_048;
+/// Bytes of turns in one record; the rest follows in the next one. Small enough for a server's largest
+/// message by default, with what the last turn adds.
+pub const GROUP_BYTES_MAX: usize = 512 * 1024;
 /// Bytes in one record, of the server's largest message: the rest is for what a turn adds last.
 pub const GROUP_BYTES_SHARE: f64 = 0.5;
 
@@ -28,7 +32,36 @@ pub struct Group {
     /// About how many bytes they take.
     pub bytes: usize,
     /// Who is told what after the commit.
-    pub replies: Vec<(ReplyTo, Bytes)>,
+    pub replies: Vec<Told>,
+    /// Which claims are answered with which jobs after the commit.
+    pub issues: Vec<Issue>,
+}
+
+/// An answer on its way.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Whom.
+    pub to: ReplyTo,
+    /// What.
+    pub payload: Bytes,
+    /// The id of the query that it answers, where it does: told only while the lease is valid.
+    pub query: Option<CommandId>,
+}
+
+/// Jobs for a worker that claimed them.
+#[derive(Debug, Clone)]
+pub struct Issue {
+    /// The claim.
+    pub offer: Offer,
+    /// The jobs.
+    pub jobs: Vec<IssuedJob>,
+}
+
+impl Told {
+    /// An answer to a command.
+    pub fn answer(to: ReplyTo, payload: Bytes) -> Self {
+        Self { to, payload, query: None }
+    }
 }
 
 impl Group {
@@ -40,7 +73,7 @@ impl Group {
     pub fn push(&mut self, turn: Turn, reply_to: Option<ReplyTo>) {
         self.bytes += size(&turn);
         if let Some(reply_to) = reply_to {
-            self.replies.push((reply_to, turn.reply.clone()));
+            self.replies.push(Told::answer(reply_to, turn.reply.clone()));
         }
         self.turns.push(turn);
     }
@@ -89,7 +122,9 @@ pub struct InFlight {
     /// Its group.
     pub group: u64,
     /// Who is told what after the commit.
-    pub replies: Vec<(ReplyTo, Bytes)>,
+    pub replies: Vec<Told>,
+    /// Which claims are answered with which jobs after the commit.
+    pub issues: Vec<Issue>,
 }
 
 /// What became of a commit.

@@ -16,22 +16,25 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::bounds::Bounds;
+use crate::claims::Desk;
 use crate::core::Settings;
 use crate::crash;
 use crate::inbox::COMMAND_BYTES_MAX;
-use crate::journal::GROUP_BYTES_SHARE;
+use crate::journal::{GROUP_BYTES_MAX, GROUP_BYTES_SHARE};
 use crate::partition::{self, Error as PartitionError};
 use crate::quarantine::Quarantine;
 use crate::supervision::{Child, Restart, Supervisor};
 use crate::takeover::TakeoverError;
+use crate::tenure::Tenure;
 use crate::versions::Standing;
 
 /// How often leases are renewed: four times in a lease's life, so that three renewals may be lost.
 const RENEWAL: Duration = Duration::from_secs(1);
 /// Turns without an answer before another server is tried.
 const FAILED_TURNS: u32 = 2;
-/// The largest group in bytes, whatever the server would take: larger ones only make callers wait.
-const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// How long a lease is valid after it was renewed.
+const LEASE_TTL_MS: u64 = LEASE_TTL.as_millis() as u64;
 
 /// A partition that a host holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,9 @@ pub struct Placement {
     bounds: Bounds,
     chaos: Chaos,
     standing: Standing,
+    places: Desk,
+    /// How long each partition's lease is valid for sure.
+    tenures: BTreeMap<PartitionId, Tenure>,
 }
 
 impl Placement {
@@ -106,7 +112,16 @@ impl Placement {
             bounds,
             chaos: Chaos::none(),
             standing,
+            places: Desk::default(),
+            tenures: BTreeMap::new(),
         }
+    }
+
+    /// The free places of workers.
+    #[must_use]
+    pub fn places(mut self, places: Desk) -> Self {
+        self.places = places;
+        self
     }
 
     /// Holds partitions to these bounds, whatever they become.
@@ -178,13 +193,16 @@ impl Placement {
         self.standing.told();
         for (partition, held) in self.held.clone() {
             crash::point("before-renewal");
+            let asked = partition::steady();
             let renewed = self.bus.renew(held.lease, &self.host).await?;
             crash::point("after-renewal");
             match renewed {
                 Some(lease) => {
+                    self.tenure(partition).renew(asked + LEASE_TTL_MS);
                     self.held.insert(partition, Held { lease, ..held });
                 }
                 None => {
+                    self.tenure(partition).end();
                     tracing::warn!(%partition, "the lease is lost; stopping the partition");
                     self.supervisor.stop(&name(partition));
                     self.held.remove(&partition);
@@ -218,8 +236,10 @@ impl Placement {
             if count >= quota || ours || !free || self.standing.has_left(partition) {
                 continue;
             }
+            let asked = partition::steady();
             if let Some(lease) = self.bus.acquire(partition, &self.host).await? {
                 crash::point("after-acquire");
+                self.tenure(partition).renew(asked + LEASE_TTL_MS);
                 self.runs += 1;
                 self.held.insert(partition, Held { lease, run: self.runs, draining: false });
                 self.start(partition);
@@ -229,13 +249,20 @@ impl Placement {
         Ok(())
     }
 
-    fn start(&self, id: PartitionId) {
+    fn tenure(&mut self, partition: PartitionId) -> Tenure {
+        self.tenures.entry(partition).or_insert_with(Tenure::over).clone()
+    }
+
+    fn start(&mut self, id: PartitionId) {
+        let tenure = self.tenure(id);
         let settings = Settings {
             quarantine: self.quarantine.clone(),
             halts: self.halts.clone(),
             bounds: self.bounds.clone(),
             chaos: self.chaos.clone(),
             newest: self.standing.newest(),
+            places: self.places.clone(),
+            tenure,
             ..Settings::new(id, self.bus.topology().partitions, &self.host, self.record_bytes_max())
         };
         let (bus, registry) = (self.bus.clone(), Arc::clone(&self.registry));
@@ -280,7 +307,7 @@ impl Placement {
     fn record_bytes_max(&self) -> usize {
         let share = (self.bus.payload_bytes_max() as f64 * GROUP_BYTES_SHARE) as usize;
         // A group below the largest command could never be written.
-        share.clamp(COMMAND_BYTES_MAX, RECORD_BYTES_MAX)
+        share.clamp(COMMAND_BYTES_MAX, GROUP_BYTES_MAX)
     }
 
     async fn release_ended(&mut self) {

@@ -13,8 +13,12 @@ pub mod versions;
 
 pub mod bounds;
 mod chaos;
+pub mod claims;
 pub mod core;
 pub mod inbox;
+pub mod park;
+pub mod renewals;
+pub mod tenure;
 
 pub mod decide;
 pub mod deciding;

@@ -1,14 +1,11 @@
-//! Entities as they are seen from outside their partition: loaded once, kept true by their events, and
-//! asked what they would answer. Nothing of it reaches the bus, and nothing is decided here.
-//!
-//! An observer that asked the entities themselves would write a record for each look, for ever.
+//! Entities as they are seen from outside their partition: a projection, loaded once and kept true by
+//! their events. Nothing of it reaches the bus, and nothing is decided here.
 
 use std::collections::BTreeMap;
 
-use actors_core::{Context, Instance, Registry};
+use actors_core::{Instance, Registry};
 use bus_client::{Bus, StoredEvent};
-use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, CommandId, EntityAddress, Key, Kind, Timestamp};
+use bus_schemas::{EntityAddress, Key, Kind};
 use serde::de::DeserializeOwned;
 
 use crate::fold;
@@ -58,53 +55,9 @@ impl Look {
         self.load(bus, entity).await
     }
 
-    /// What each entity of a kind would answer to a command that changes nothing, such as `describe`.
-    /// Whoever refuses, or answers something else, is left out.
-    pub fn answers<C: WireCommand, A: DeserializeOwned>(
-        &mut self,
-        command: &C,
-        now: Timestamp,
-    ) -> Vec<(Key, A)> {
-        let body = Body::json(command);
-        let id = CommandId::from_text("look");
-        let of_kind = self.entities.iter_mut().filter(|(entity, _)| entity.kind == C::KIND);
-        let answers = of_kind.filter_map(|(entity, instance)| {
-            let revision = instance.revision();
-            let context =
-                Context { entity, revision, now, command: id, correlation: id, caller: None, trace: None };
-            let reply = instance.turn(&body, &context).ok()?.reply;
-            Some((entity.key.clone(), serde_json::from_value(reply).ok()?))
-        });
-        answers.collect()
-    }
-
-    /// What one entity would answer to a command that changes nothing; it is loaded where it is not known
-    /// yet. None where it refuses, answers something else, or can not be read. An error means that the
-    /// bus did not answer.
-    pub async fn answer<C: WireCommand, A: DeserializeOwned>(
-        &mut self,
-        bus: &Bus,
-        key: &Key,
-        command: &C,
-        now: Timestamp,
-    ) -> Result<Option<A>, bus_client::Error> {
-        let entity = EntityAddress::new(C::KIND, key.clone());
-        if !self.entities.contains_key(&entity) {
-            self.load(bus, &entity).await?;
-        }
-        let Some(instance) = self.entities.get_mut(&entity) else { return Ok(None) };
-        let (id, revision) = (CommandId::from_text("look"), instance.revision());
-        let context = Context {
-            entity: &entity,
-            revision,
-            now,
-            command: id,
-            correlation: id,
-            caller: None,
-            trace: None,
-        };
-        let turn = instance.turn(&Body::json(command), &context);
-        Ok(turn.ok().and_then(|turn| serde_json::from_value(turn.reply).ok()))
+    /// The entities of a kind that there are.
+    pub fn keys(&self, kind: &Kind) -> Vec<Key> {
+        self.entities.keys().filter(|entity| entity.kind == *kind).map(|entity| entity.key.clone()).collect()
     }
 
     /// What each entity of a kind remembers, as its snapshot would have it.

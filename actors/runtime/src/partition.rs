@@ -1,30 +1,33 @@
 //! The loop of one partition: it gives [`Core`] a clock and a bus, and calls the stages in order.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actors_core::Registry;
-use bus_client::Bus;
 use bus_client::asks::Incoming;
+use bus_client::claims::Question;
 use bus_client::inbox::InboxEntry;
 use bus_client::mail::{Parcel, Receipt};
+use bus_client::{Bus, ReplyTo};
 use bus_schemas::record::{Mail, Source};
 use bus_schemas::{CommandId, EntityAddress, LogSequence, PartitionId, Timestamp};
+use bytes::Bytes;
 use futures::future::{BoxFuture, OptionFuture};
-use futures::stream::{BoxStream, FuturesUnordered};
+use futures::stream::{BoxStream, FuturesUnordered, select};
 use futures::{FutureExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::chaos::{Answer, Arrived, Ask, Interference};
-use crate::core::{Core, Settings};
+use crate::claims::{IssuedJob, answers};
+use crate::core::{Core, Moment, Settings};
 use crate::fanout::{self, LAG_RECORDS_MAX, Progress};
 use crate::fold::{self, EntitySnapshot, Loaded};
 use crate::inbox::{Item, place_id};
-use crate::journal::{self, Committed, Fate};
+use crate::journal::{self, Committed, Fate, Issue, Told};
 use crate::metric::PartitionMetrics;
 use crate::supervision::spawn;
 use crate::takeover::{self, TakeoverError};
@@ -60,7 +63,7 @@ pub enum Error {
 
 /// Everything that can wake the loop.
 enum Wake {
-    Ask(Incoming),
+    Ask(bool, Incoming),
     Inbox(Result<InboxEntry, bus_client::Error>),
     Parcel(Parcel),
     Receipt(Receipt),
@@ -68,6 +71,10 @@ enum Wake {
     Fate(Fate),
     Progress(Progress),
     Due,
+    /// The pool has places for what waits here, or jobs that reached nobody.
+    Places,
+    /// A host asks whether a claim was used here.
+    Question(Question),
     Tick,
     Drain,
 }
@@ -78,11 +85,28 @@ pub fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// The moment on both clocks of this process.
+pub fn moment() -> Moment {
+    Moment { now: now(), steady: steady() }
+}
+
+/// Milliseconds on a clock that never goes back, from a time before this process did anything.
+pub fn steady() -> u64 {
+    static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // Not 0 at the beginning: what is over is over since then.
+    u64::try_from(BEGINNING.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
 struct Partition {
     bus: Bus,
     registry: Arc<Registry>,
     core: Core,
-    asks: BoxStream<'static, Incoming>,
+    /// Asks and, where it says true, queries.
+    asks: BoxStream<'static, (bool, Incoming)>,
+    questions: BoxStream<'static, Question>,
+    places: Arc<Notify>,
+    /// Where the server says that nobody heard an answer to a claim.
+    undelivered_to: String,
     inbox: BoxStream<'static, Result<InboxEntry, bus_client::Error>>,
     parcels: BoxStream<'static, Parcel>,
     receipts: BoxStream<'static, Receipt>,
@@ -91,7 +115,7 @@ struct Partition {
     commit: Option<BoxFuture<'static, Fate>>,
     commit_started: (Instant, SystemTime),
     events: Option<mpsc::UnboundedSender<Arc<Committed>>>,
-    jobs: Option<mpsc::UnboundedSender<Arc<Committed>>>,
+    dead: Option<mpsc::UnboundedSender<Arc<Committed>>>,
     progress: mpsc::UnboundedReceiver<Progress>,
     last_snapshot: LogSequence,
     /// The event stream's sequence when the fan-out was last heard of.
@@ -144,16 +168,25 @@ impl Partition {
         let id = settings.partition;
         let failed = |source| Error::Bus { partition: id, source };
         let chaos = settings.chaos.clone();
-        let taken = takeover::take_over(&bus, &registry, &settings, now).await?;
+        let places = settings.places.wake(id);
+        let undelivered_to = settings.places.undelivered_to();
+        let taken = takeover::take_over(&bus, &registry, &settings, moment).await?;
         let (progress_sender, progress) = mpsc::unbounded_channel();
         let (events, events_receiver) = mpsc::unbounded_channel();
-        let (jobs, jobs_receiver) = mpsc::unbounded_channel();
+        let (dead, dead_receiver) = mpsc::unbounded_channel();
         spawn("fanout events", taken.events.run(chaos.clone(), events_receiver, progress_sender.clone()));
-        spawn("fanout jobs", fanout::run_jobs(bus.clone(), chaos.clone(), jobs_receiver, progress_sender));
+        spawn("fanout dead", fanout::run_dead(bus.clone(), chaos.clone(), dead_receiver, progress_sender));
         let core = taken.core;
         tracing::info!(partition = %id, epoch = %core.state.epoch, record = %core.state.last, "partition taken over");
+        let asks = bus.incoming(bus.subjects().asks(id), None).await.map_err(failed)?;
+        let views = bus.incoming(bus.subjects().views(id), None).await.map_err(failed)?;
+        bus.flush().await;
+        bus.tell_taken_over().await;
         Ok(Self {
-            asks: bus.incoming(bus.subjects().asks(id), None).await.map_err(failed)?.boxed(),
+            asks: select(asks.map(|ask| (false, ask)), views.map(|view| (true, view))).boxed(),
+            questions: bus.was_used_questions().await.map_err(failed)?.boxed(),
+            places,
+            undelivered_to,
             inbox: bus.inbox(id, core.state.inbox).await.map_err(failed)?.boxed(),
             parcels: bus.parcels(id).await.map_err(failed)?.boxed(),
             receipts: bus.receipts(id).await.map_err(failed)?.boxed(),
@@ -162,7 +195,7 @@ impl Partition {
             commit: None,
             commit_started: (Instant::now(), SystemTime::now()),
             events: Some(events),
-            jobs: Some(jobs),
+            dead: Some(dead),
             progress,
             last_snapshot: core.state.last,
             stream_sequence: 0,
@@ -185,8 +218,8 @@ impl Partition {
             return;
         }
         for _ in 0..GATHER_MAX {
-            let Some(Some(incoming)) = self.asks.next().now_or_never() else { break };
-            self.offer_ask(incoming);
+            let Some(Some((is_query, incoming))) = self.asks.next().now_or_never() else { break };
+            self.offer(is_query, incoming);
         }
         while self.core.has_room()
             && !self.interference.is_full()
@@ -215,20 +248,20 @@ impl Partition {
 
     /// The stages in order: inbox, decide, journal; fold and fanout follow the commit.
     async fn stages(&mut self) {
-        let now = now();
+        let moment = moment();
         // Before anything is decided: a partition with callers waiting has no other moment without turns.
         if let Some(snapshot) = self.core.take_snapshot() {
             self.last_snapshot = self.core.state.last;
             self.write_snapshot(snapshot);
         }
         if !self.draining {
-            self.core.fire(now);
+            self.core.fire(moment);
         }
-        self.core.decide_waiting(now);
+        self.core.decide_waiting(moment);
         crash::point("after-decide");
         self.load_missing();
         if self.core.fanout_lag() < LAG_RECORDS_MAX
-            && let Some(commit) = self.core.close_group(now)
+            && let Some(commit) = self.core.close_group(moment.now)
         {
             self.commit_started = (Instant::now(), SystemTime::now());
             self.commit = Some(journal::append_until_known(self.bus.clone(), commit).boxed());
@@ -237,7 +270,7 @@ impl Partition {
     }
 
     async fn send_answers(&mut self) {
-        for (reply_to, payload) in self.core.take_answers() {
+        for Told { to: reply_to, payload, .. } in self.core.take_answers(steady()) {
             match self.interference.answer(&reply_to) {
                 Answer::Now => self.bus.answer(reply_to, payload).await,
                 Answer::Never => {}
@@ -255,10 +288,10 @@ impl Partition {
     /// Waits for the next thing that can wake the loop.
     async fn wait(&mut self, tick: &mut tokio::time::Interval, stop: &CancellationToken) -> Wake {
         let has_room = self.core.has_room() && !self.interference.is_full();
-        let due = self
-            .core
-            .next_due()
-            .map(|at| tokio::time::sleep(Duration::from_millis(at.0.saturating_sub(now().0))));
+        let timer = self.core.next_due().map(|at| at.0.saturating_sub(now().0));
+        let lease = self.core.next_steady_due().map(|at| at.saturating_sub(steady()));
+        let due = timer.into_iter().chain(lease).min();
+        let due = due.map(|ms| tokio::time::sleep(Duration::from_millis(ms)));
         let disturbed = self.interference.next().map(tokio::time::sleep_until);
         let open = !self.draining;
         let hears = open && self.interference.has_room();
@@ -268,7 +301,9 @@ impl Partition {
             Some((entity, loaded)) = self.loads.next() => Wake::Loaded(entity, loaded),
             Some(progress) = self.progress.recv() => Wake::Progress(progress),
             Some(receipt) = self.receipts.next() => Wake::Receipt(receipt),
-            Some(incoming) = self.asks.next(), if hears => Wake::Ask(incoming),
+            Some((is_query, incoming)) = self.asks.next(), if hears => Wake::Ask(is_query, incoming),
+            () = self.places.notified(), if open => Wake::Places,
+            Some(question) = self.questions.next() => Wake::Question(question),
             Some(parcel) = self.parcels.next(), if hears => Wake::Parcel(parcel),
             Some(entry) = self.inbox.next(), if hears && has_room => Wake::Inbox(entry),
             Some(()) = OptionFuture::from(due), if open => Wake::Due,
@@ -281,7 +316,9 @@ impl Partition {
     /// Takes what woke the loop.
     async fn take(&mut self, wake: Wake) -> Result<(), Error> {
         match wake {
-            Wake::Ask(incoming) => self.offer_ask(incoming),
+            Wake::Ask(is_query, incoming) => self.offer(is_query, incoming),
+            Wake::Places => self.core.look_for_places(),
+            Wake::Question(question) => self.take_question(question).await,
             Wake::Inbox(entry) => {
                 let partition = self.core.partition();
                 self.offer_inbox(entry.map_err(|source| Error::Bus { partition, source })?);
@@ -295,9 +332,22 @@ impl Partition {
             Wake::Progress(progress) => self.take_progress(progress),
             Wake::Due => {}
             Wake::Tick => self.tick().await,
-            Wake::Drain => self.draining = true,
+            Wake::Drain => self.drain(),
         }
         Ok(())
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        self.core.dismiss_parked();
+    }
+
+    fn offer(&mut self, is_query: bool, incoming: Incoming) {
+        if !is_query {
+            return self.offer_ask(incoming);
+        }
+        let fresh = incoming.id.unwrap_or_else(|| CommandId(Uuid::now_v7()));
+        self.core.offer(Item::from_query(self.bus.subjects(), incoming, fresh));
     }
 
     fn offer_ask(&mut self, incoming: Incoming) {
@@ -418,17 +468,48 @@ impl Partition {
         self.applied = committed.record.position.inbox;
         trace::journaled(&self.bus.subjects().log(partition), &committed.record.turns, started_at);
         self.send_answers().await;
+        self.send_issued().await;
         crash::point("after-reply");
         let committed = Arc::new(committed);
         self.send_mail(&committed).await;
+        for stop in committed.record.turns.iter().flat_map(|turn| &turn.stops) {
+            self.bus.stop_job(&stop.agent, &stop.worker, &stop.job).await;
+        }
         for (entity, snapshot) in self.core.take_entity_snapshots(self.stream_sequence) {
             self.write_entity_snapshot(&entity, snapshot);
         }
-        for sender in [&self.events, &self.jobs].into_iter().flatten() {
+        for sender in [&self.events, &self.dead].into_iter().flatten() {
             // A closed channel means that the fan-out ended; the supervisor hears of that.
             let _ = sender.send(Arc::clone(&committed));
         }
         Ok(())
+    }
+
+    /// Claims are answered with their jobs.
+    async fn send_issued(&mut self) {
+        for Issue { offer, jobs } in self.core.take_issued() {
+            let entities = jobs.iter().map(|issued| issued.entity.clone()).collect();
+            self.core.note_sent(&offer, entities, steady());
+            crash::point("before-issue");
+            self.answer_claim(offer.id, offer.reply_to, &jobs).await;
+            crash::point("after-issue");
+        }
+    }
+
+    async fn answer_claim(&mut self, claim: CommandId, reply_to: ReplyTo, jobs: &[IssuedJob]) {
+        let undelivered_to = format!("{}.{}", self.undelivered_to, claim.0.simple());
+        for payload in answers(claim, jobs, self.bus.payload_bytes_max() / 2) {
+            self.bus.answer_claim(reply_to.clone(), undelivered_to.clone(), payload).await;
+        }
+    }
+
+    /// A worker repeats a claim: if it was used here, its jobs are sent once more.
+    async fn take_question(&mut self, Question { was_used, yes_to }: Question) {
+        let Some(jobs) = self.core.repeated(was_used.claim) else { return };
+        if let Some(yes_to) = yes_to {
+            self.bus.answer(yes_to, Bytes::from_static(b"yes")).await;
+        }
+        self.answer_claim(was_used.claim, was_used.reply_to.into(), &jobs).await;
     }
 
     /// Mail that was just committed goes out at once, and senders hear how far theirs is applied.
@@ -465,7 +546,7 @@ impl Partition {
                 self.stream_sequence = stream_sequence;
                 self.core.fanned_out(upto.sequence);
             }
-            Progress::Jobs { upto } => self.core.jobs_out(upto),
+            Progress::Dead { upto } => self.core.dead_out(upto),
         }
     }
 
@@ -549,7 +630,8 @@ impl Partition {
             }
         }
         self.events = None;
-        self.jobs = None;
+        self.dead = None;
+        self.core.leave();
         self.bus.flush().await;
         tracing::info!(partition = %self.core.partition(), "partition drained");
         Ok(())

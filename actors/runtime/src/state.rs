@@ -3,10 +3,12 @@
 //! [`PartitionState::apply_turn`] is used for turns just decided and for turns read at a takeover
 //! alike, so a successor knows exactly what its predecessor knew.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bus_schemas::ids::Epoch;
-use bus_schemas::record::{CommitRecord, Mail, Position, Source, TimerChange, Turn, leading_version};
+use bus_schemas::record::{
+    CommitRecord, LeaseChange, Mail, Position, Source, TimerChange, Turn, leading_version,
+};
 use bus_schemas::{
     Body, CommandId, EntityAddress, Hash, Kind, LogSequence, PartitionId, Timestamp, TraceContext,
 };
@@ -39,10 +41,14 @@ pub struct PartitionState {
     pub inbox: u64,
     /// The last mail applied of each sender.
     pub mail: BTreeMap<PartitionId, u64>,
-    /// The log sequence up to which jobs and dead letters are out.
-    pub jobs_out: LogSequence,
+    /// The log sequence up to which dead letters are out.
+    pub dead_out: LogSequence,
     /// Timers of entities.
     pub timers: Timers,
+    /// What somebody outside holds of entities, and must renew.
+    pub leases: Leases,
+    /// The entities that have work for workers who claim.
+    pub open: BTreeSet<EntityAddress>,
     /// Mail that no receipt covers yet.
     pub outbox: Outbox,
     /// Recent ids; not part of snapshots, read again from the log.
@@ -107,14 +113,14 @@ impl PartitionState {
     /// The oldest record that a takeover from this state reads, where `mark` is how far the events
     /// are out.
     pub fn first_needed(&self, mark: LogSequence) -> LogSequence {
-        let needed = [self.last.next(), self.recent_from, mark.next(), self.jobs_out.next()];
+        let needed = [self.last.next(), self.recent_from, mark.next(), self.dead_out.next()];
         needed.into_iter().min().unwrap_or_default().max(LogSequence(1))
     }
 
     /// Applies one turn: what it came from and what it set going.
     pub fn apply_turn(&mut self, turn: &Turn) {
         match &turn.source {
-            Source::Ask => {}
+            Source::Ask | Source::Lease(_) | Source::Claim => {}
             Source::Inbox(sequence) => self.inbox = self.inbox.max(*sequence),
             Source::Mail(from, number) => {
                 let applied = self.mail.entry(*from).or_default();
@@ -133,6 +139,12 @@ impl PartitionState {
                 TimerChange::Cancel { name } => self.timers.cancel(&turn.entity, name),
             }
         }
+        self.leases.apply(&turn.entity, &turn.leases);
+        if turn.is_open {
+            self.open.insert(turn.entity.clone());
+        } else if !turn.events.is_empty() {
+            self.open.remove(&turn.entity);
+        }
         for mail in &turn.sends {
             self.outbox.push(mail.clone());
         }
@@ -144,7 +156,7 @@ impl PartitionState {
 
     /// Remembers a turn's id and answer, if it is one that callers repeat.
     pub fn remember(&mut self, turn: &Turn, group: u64) {
-        if matches!(turn.source, Source::Ask | Source::Inbox(_)) {
+        if matches!(turn.source, Source::Ask | Source::Inbox(_) | Source::Claim) {
             self.recent.insert(turn.command.id, &turn.command.body, turn.reply.clone(), group);
         }
     }
@@ -154,7 +166,7 @@ impl PartitionState {
         self.last = sequence;
         self.previous = hash;
         self.epoch = record.epoch;
-        self.jobs_out = self.jobs_out.max(LogSequence(record.jobs_out));
+        self.dead_out = self.dead_out.max(LogSequence(record.dead_out));
         self.inbox = self.inbox.max(record.position.inbox);
         for (from, number) in &record.position.mail {
             let applied = self.mail.entry(*from).or_default();
@@ -263,6 +275,78 @@ impl Timers {
     /// Whether none is set.
     pub fn is_empty(&self) -> bool {
         self.due.is_empty()
+    }
+}
+
+/// What somebody outside holds of entities, as the log has it: not until when, which is in the owner's
+/// memory alone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<Lease>", into = "Vec<Lease>")]
+pub struct Leases {
+    held: BTreeMap<(EntityAddress, SmolStr), Lease>,
+}
+
+/// A lease.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Whose.
+    pub entity: EntityAddress,
+    /// Its name.
+    pub name: SmolStr,
+    /// Until when it is to be renewed again after a renewal, in milliseconds.
+    pub ms: u64,
+    /// What the entity is sent when nobody ever renews it.
+    pub unrenewed: Body,
+    /// What the entity is sent when nobody renews it any more.
+    pub silent: Body,
+}
+
+impl From<Vec<Lease>> for Leases {
+    fn from(leases: Vec<Lease>) -> Self {
+        let named = leases.into_iter().map(|lease| ((lease.entity.clone(), lease.name.clone()), lease));
+        Self { held: named.collect() }
+    }
+}
+
+impl From<Leases> for Vec<Lease> {
+    fn from(leases: Leases) -> Self {
+        leases.held.into_values().collect()
+    }
+}
+
+impl Leases {
+    fn apply(&mut self, entity: &EntityAddress, changes: &[LeaseChange]) {
+        for change in changes {
+            match change {
+                LeaseChange::Begin { name, ms, unrenewed, silent, .. } => {
+                    let lease = Lease {
+                        entity: entity.clone(),
+                        name: name.clone(),
+                        ms: *ms,
+                        unrenewed: unrenewed.clone(),
+                        silent: silent.clone(),
+                    };
+                    self.held.insert((entity.clone(), name.clone()), lease);
+                }
+                LeaseChange::End { name } => drop(self.held.remove(&(entity.clone(), name.clone()))),
+            }
+        }
+    }
+    /// A lease, if it is held.
+    pub fn get(&self, entity: &EntityAddress, name: &SmolStr) -> Option<&Lease> {
+        self.held.get(&(entity.clone(), name.clone()))
+    }
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Lease> {
+        self.held.values()
+    }
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
     }
 }
 

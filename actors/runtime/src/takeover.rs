@@ -6,10 +6,10 @@ use actors_core::Registry;
 use bus_client::events::Mark;
 use bus_client::{Bus, Error};
 use bus_schemas::record::{self, CommitRecord};
-use bus_schemas::{Hash, LogSequence, PartitionId, Timestamp};
+use bus_schemas::{Hash, LogSequence, PartitionId};
 use futures::TryStreamExt;
 
-use crate::core::{Core, RecoverError, Settings};
+use crate::core::{Core, Moment, RecoverError, Settings};
 use crate::fanout::{self, Events};
 use crate::journal::{self, Committed, Fate};
 use crate::state::{PartitionState, STATE_VERSION, StoredError};
@@ -80,7 +80,7 @@ pub async fn take_over(
     bus: &Bus,
     registry: &Arc<Registry>,
     settings: &Settings,
-    clock: impl Fn() -> Timestamp,
+    clock: impl Fn() -> Moment,
 ) -> Result<Taken, TakeoverError> {
     let partition = settings.partition.0;
     let mut reason = String::new();
@@ -103,11 +103,11 @@ pub async fn take_over(
                 crate::crash::point("after-takeover");
                 let record = Arc::new(core.committed(sequence).expect("the takeover record was in flight"));
                 events.publish(&behind).await;
-                for committed in behind.iter().filter(|committed| committed.sequence > core.state.jobs_out) {
-                    fanout::publish_jobs(bus, committed).await;
+                for committed in behind.iter().filter(|committed| committed.sequence > core.state.dead_out) {
+                    fanout::publish_dead(bus, committed).await;
                 }
                 core.fanned_out(sequence);
-                core.jobs_out(sequence);
+                core.dead_out(sequence);
                 bus.flush().await;
                 return Ok(Taken { core, events, record });
             }
@@ -199,7 +199,7 @@ async fn follow(
 ) -> Result<Vec<Arc<Committed>>, TakeoverError> {
     let partition = core.partition();
     let failed = |source| TakeoverError::Bus { partition: partition.0, source };
-    let (needed, jobs_out) = (core.state.first_needed(mark.upto), core.state.jobs_out);
+    let (needed, dead_out) = (core.state.first_needed(mark.upto), core.state.dead_out);
     let mut next = needed;
     let mut behind = Vec::new();
     let mut records = bus.records_after(partition, LogSequence(needed.0 - 1)).await.map_err(failed)?;
@@ -219,7 +219,7 @@ async fn follow(
         let mut record = CommitRecord::decode(&entry.record).map_err(unreadable)?;
         bus.attach_blobs(&mut record).await.map_err(failed)?;
         core.recover(entry.sequence, Hash::of(&entry.record), &record)?;
-        if entry.sequence > mark.upto || entry.sequence > jobs_out {
+        if entry.sequence > mark.upto || entry.sequence > dead_out {
             behind.push(Arc::new(Committed { sequence: entry.sequence, record, group: 0 }));
         }
     }
@@ -228,6 +228,6 @@ async fn follow(
         return Err(TakeoverError::Short { partition: partition.0, last });
     }
     // What the records themselves say of jobs is later than what the snapshot says.
-    behind.retain(|committed| committed.sequence > mark.upto || committed.sequence > core.state.jobs_out);
+    behind.retain(|committed| committed.sequence > mark.upto || committed.sequence > core.state.dead_out);
     Ok(behind)
 }

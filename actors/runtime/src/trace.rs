@@ -59,7 +59,7 @@ pub fn stage(
 pub fn keep_origin(command: &mut Command, source: &Source, origin: Origin) {
     let id = |trace: Option<TraceContext>| trace.map(|trace| trace.trace_id);
     match source {
-        Source::Mail(..) | Source::Timer(_) => {
+        Source::Mail(..) | Source::Timer(_) | Source::Lease(_) | Source::Claim => {
             command.correlation = origin.correlation;
             if id(command.trace) != id(origin.trace) {
                 command.trace = origin.trace;

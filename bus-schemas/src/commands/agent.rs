@@ -21,18 +21,6 @@ pub enum Command {
         /// The lanes it serves.
         #[serde(default = "default_lanes")]
         lanes: Vec<Key>,
-        /// How often it says that it is alive, in milliseconds. Silent for three times as long, it
-        /// is lost.
-        #[serde(default = "default_heartbeat_ms")]
-        heartbeat_ms: u64,
-    },
-    /// A worker is alive.
-    Heartbeat {
-        /// The worker.
-        worker: SmolStr,
-        /// How many jobs it does now.
-        #[serde(default)]
-        running: u32,
     },
     /// A worker leaves in good order.
     Deregister {
@@ -57,19 +45,34 @@ pub enum Command {
         /// Who held.
         cause: SmolStr,
     },
-    /// Timer: a worker was silent for too long.
-    MissHeartbeat {
+    /// From a host: no host has heard of a worker for too long, neither by a claim nor by a renewal.
+    LoseWorker {
         /// The worker.
         worker: SmolStr,
     },
 }
 crate::wire::wire_command!(Command, "agent");
 
+/// What an agent answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Query {
+    /// Answers with its [`Registration`].
+    Describe,
+}
+crate::wire::wire_query!(Query, "agent");
+
+/// What an agent is, and its workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Registration {
+    /// Its card; none before the first worker.
+    pub card: Option<AgentCard>,
+    /// Its workers.
+    pub workers: Vec<SmolStr>,
+}
+
 fn default_lanes() -> Vec<Key> {
     vec![Key::parse("default").expect("a constant")]
-}
-fn default_heartbeat_ms() -> u64 {
-    30_000
 }
 
 /// What an agent is: the part of an A2A agent card that routing needs.

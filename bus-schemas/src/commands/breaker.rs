@@ -93,8 +93,6 @@ pub enum Command {
     /// From `config/breakers`: the policies of all dependencies. This one takes its own; as long as
     /// nobody has activated anything it keeps what it has.
     ApplyConfig(ApplyConfig),
-    /// Answers with a [`Description`]. Nothing happens.
-    Describe,
     /// Timer: the open time is over.
     EndOpen,
     /// Timer: a worker that was allowed to probe has not reported in time.
@@ -112,6 +110,15 @@ pub enum Command {
     },
 }
 crate::wire::wire_command!(Command, "breaker");
+
+/// What a breaker answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Query {
+    /// Answers with a [`Description`].
+    Describe,
+}
+crate::wire::wire_query!(Query, "breaker");
 
 /// When a breaker opens, for how long, and what closes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -232,7 +239,7 @@ pub enum Phase {
     HalfOpen,
 }
 
-/// The result in the reply to [`Command::Describe`]: a breaker as it is now.
+/// The answer to [`Query::Describe`]: a breaker as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Description {
     /// Whether it may be called.

@@ -6,29 +6,39 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::ids::{Key, Timestamp};
+use super::queue::Entry;
+use crate::ids::{Key, PartitionId, Timestamp};
 use crate::settings::ApplyConfig;
 
 /// What a broker can be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// From a task: an attempt waits for an agent.
-    Enqueue {
-        /// The task.
-        task: Key,
-        /// Which attempt.
-        attempt: u32,
-        /// The skill it needs.
-        skill: SmolStr,
-        /// 0 (last) to 9 (first).
-        priority: u8,
-        /// Whose work it is.
-        owner: SmolStr,
-        /// Since when it waits.
-        since: Timestamp,
+    /// From a queue that begins: it wants the rules of the lane, now and whenever they change.
+    Join {
+        /// The queue's partition.
+        partition: PartitionId,
     },
-    /// From a task: the attempt no longer waits, or its slot is free again. Harmless twice.
+    /// From a queue of a lane that has begun to govern: what waits and runs there.
+    Report {
+        /// The queue's partition.
+        partition: PartitionId,
+        /// The number of the rules that it answers.
+        number: u64,
+        /// What waits.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waiting: Vec<Entry>,
+        /// What runs.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        running: Vec<Running>,
+        /// Whether more follows.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        more: bool,
+    },
+    /// From a queue, where the lane governs: an attempt waits for leave.
+    Enqueue(Entry),
+    /// From a queue, where the lane governs: the attempt no longer waits, or its slot is free again.
+    /// Harmless twice.
     Release {
         /// The task.
         task: Key,
@@ -132,15 +142,40 @@ pub enum Command {
     },
     /// Timer: a bound of time is over.
     Wake,
-    /// Answers with the lane's state: who waits, what runs, and what limits it now. Nothing happens.
+}
+crate::wire::wire_command!(Command, "broker");
+
+/// What a broker answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Query {
+    /// Answers with a [`crate::views::lane::Lane`]: who waits, what runs, and what limits it now.
     Describe,
-    /// Answers with what a task waits for in this lane. Nothing happens.
+    /// Answers with a [`crate::views::lane::Waiting`]: what limits a task, as far as the lane knows.
     Explain {
         /// The task.
         task: Key,
+        /// The skill that it needs.
+        skill: SmolStr,
     },
 }
-crate::wire::wire_command!(Command, "broker");
+crate::wire::wire_query!(Query, "broker");
+
+/// An attempt that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Running {
+    /// The task.
+    pub task: Key,
+    /// Which attempt.
+    pub attempt: u32,
+    /// Whose work it is.
+    pub owner: SmolStr,
+    /// The agent that has it.
+    pub agent: Key,
+    /// Since when.
+    pub at: Timestamp,
+}
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -178,11 +213,6 @@ pub enum HoldScope {
         /// The breaker's key.
         dependency: Key,
     },
-    /// A task and everything below it.
-    Tree {
-        /// The task at the top.
-        root: Key,
-    },
 }
 
 /// The rules of a lane. What is missing is not bounded.
@@ -197,10 +227,24 @@ pub struct Limits {
     pub per_day: Option<u32>,
     /// What waits for so long, in milliseconds, is one priority higher. At least 1,000.
     pub ageing_ms: Option<u64>,
+    /// In which order jobs begin.
+    pub order: Order,
     /// How many jobs an owner gets when others get one. 1 for who is not named.
     pub weights: BTreeMap<SmolStr, u32>,
     /// Times in which no job begins.
     pub windows: Vec<Window>,
+}
+
+/// In which order the jobs of a lane begin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// By priority, fairness and age within a host; between hosts a job may begin up to 250 ms before a
+    /// better one elsewhere.
+    #[default]
+    Host,
+    /// By priority, fairness and age over the whole lane, which gives leave to each job.
+    Strict,
 }
 
 /// A maintenance window.

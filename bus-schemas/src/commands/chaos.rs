@@ -31,14 +31,21 @@ pub enum Command {
         #[serde(default)]
         by: String,
     },
-    /// Answers with a [`Description`]. Nothing happens.
-    Describe,
     /// From `fill-inbox`: takes a place in a partition's queue. Nothing happens.
     Fill,
     /// Timer: its time is over.
     End,
 }
 crate::wire::wire_command!(Command, "chaos");
+
+/// What an experiment answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Query {
+    /// Answers with a [`Description`].
+    Describe,
+}
+crate::wire::wire_query!(Query, "chaos");
 
 /// What is disturbed, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -72,16 +72,23 @@ pub enum Command {
         /// The last one that was told.
         after: EntityAddress,
     },
-    /// Answers with a [`Description`]. Nothing happens.
+}
+crate::wire::wire_command!(Command, "config");
+
+/// What settings answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Query {
+    /// Answers with a [`Description`].
     Describe {
         /// The version whose document is wanted; none for the active one.
         #[serde(default)]
         version: Option<u64>,
     },
-    /// Answers with a [`History`]. Nothing happens.
+    /// Answers with a [`History`].
     History,
 }
-crate::wire::wire_command!(Command, "config");
+crate::wire::wire_query!(Query, "config");
 
 /// The result in the reply to [`Command::Propose`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -147,7 +154,7 @@ pub struct HostVersion {
     pub at: Timestamp,
 }
 
-/// The result in the reply to [`Command::History`]: what was done to settings, oldest first. The last
+/// The result in the reply to [`Query::History`]: what was done to settings, oldest first. The last
 /// 256 changes; all of them are events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct History {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use crate::ids::{Key, Timestamp};
-use crate::jobs::{Artifact, EffectStep, FailureClass};
+use crate::ids::{CommandId, Key, Timestamp};
+use crate::jobs::{Artifact, EffectStep, FailureClass, StepResult};
 use crate::settings::{Budget, RetryPolicy};
 use crate::views::task::TaskState;
 use crate::wire::is_default;
@@ -17,27 +17,38 @@ use crate::wire::is_default;
 pub enum Command {
     /// Starts the task. Only the first one is accepted; the same again is the same answer.
     Submit(Submit),
-    /// From the broker: this agent may do this attempt now.
+    /// From its queue: this worker does this attempt.
     Assign {
         /// The agent.
         agent: Key,
+        /// The worker.
+        worker: SmolStr,
+        /// The claim that the job answers.
+        claim: CommandId,
         /// Which attempt.
         attempt: u32,
+        /// What the worker must show.
+        token: SmolStr,
         /// What the settings say of such tasks; none where they are the defaults.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<Box<Policy>>,
     },
-    /// From a worker: the work begins. Refused for a stale attempt, and then the work must not begin.
-    StartJob {
+    /// From a worker: steps that were done, in order.
+    RecordStep {
         /// Which attempt.
         attempt: u32,
-        /// The worker that does it.
-        worker: String,
+        /// The token of the job.
+        token: SmolStr,
+        /// The steps, 1 to 16.
+        #[schemars(length(min = 1, max = 16))]
+        steps: Vec<StepResult>,
     },
     /// From a worker: one step of one side effect, for the effect ledger.
     RecordEffect {
         /// Which attempt.
         attempt: u32,
+        /// The token of the job.
+        token: SmolStr,
         /// Names the effect within the task.
         effect: String,
         /// How far it is.
@@ -57,6 +68,12 @@ pub enum Command {
     CompleteJob {
         /// Which attempt.
         attempt: u32,
+        /// The token of the job.
+        token: SmolStr,
+        /// Steps that were done and are not recorded yet, in order: at most 16.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(length(max = 16))]
+        steps: Vec<StepResult>,
         /// What came out.
         #[serde(default)]
         artifacts: Vec<Artifact>,
@@ -71,6 +88,8 @@ pub enum Command {
     FailJob {
         /// Which attempt.
         attempt: u32,
+        /// The token of the job.
+        token: SmolStr,
         /// What sort of failure.
         class: FailureClass,
         /// A stable word for programs.
@@ -84,12 +103,29 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dependency: Option<Key>,
     },
-    /// From a broker or a worker: the attempt is taken back through no fault of its own, and waits anew.
+    /// From its lane or the keeper of its budget, which hold it: the attempt is taken back through no fault
+    /// of its own, and waits anew.
     Withdraw {
         /// Which attempt.
         attempt: u32,
         /// Why.
         reason: String,
+    },
+    /// From a worker: it gives the attempt back through no fault of its own.
+    GiveBack {
+        /// Which attempt.
+        attempt: u32,
+        /// The token of the job.
+        token: SmolStr,
+        /// Why.
+        reason: String,
+    },
+    /// From the owner: the job reached nobody, or nobody began it in time. The attempt waits anew.
+    ReturnIssue {
+        /// Which attempt.
+        attempt: u32,
+        /// The token of the job.
+        token: SmolStr,
     },
     /// From a halt: the lane gives nothing to this task and what is below it, and takes back what runs.
     Hold {
@@ -110,6 +146,8 @@ pub enum Command {
     RequireInput {
         /// Which attempt.
         attempt: u32,
+        /// The token of the job.
+        token: SmolStr,
         /// The question.
         prompt: String,
         /// Whether it is an authorization that is missing.
@@ -162,20 +200,12 @@ pub enum Command {
         /// The attempt that begins.
         attempt: u32,
     },
-    /// Timer: the worker was silent for too long.
+    /// From the owner: the worker was silent for too long.
     ExpireLease {
         /// Which attempt.
         attempt: u32,
     },
-    /// From a worker: still at it.
-    RenewLease {
-        /// Which attempt.
-        attempt: u32,
-        /// Whether it came further since the last renewal.
-        #[serde(default, skip_serializing_if = "is_default")]
-        progressed: bool,
-    },
-    /// Timer: the worker renewed for too long without coming further.
+    /// From the owner: the worker renewed for too long without coming further.
     ExpireProgress {
         /// Which attempt.
         attempt: u32,
@@ -228,10 +258,50 @@ pub enum Command {
     ExpireReservations,
     /// From the sweeper, or the task above: says again what it waits for to whoever it waits for.
     Sweep,
-    /// Answers with a [`crate::views::task::Why`]. Nothing happens.
-    Explain,
 }
 crate::wire::wire_command!(Command, "task");
+
+/// What a task answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Query {
+    /// Answers with the [`crate::views::task::Task`] as it is now.
+    Describe,
+    /// Answers with a [`crate::views::task::Why`].
+    Explain,
+    /// Answers with the [`crate::views::task::Task`] once it has ended, or asks to come again after 5
+    /// seconds.
+    Wait,
+    /// From a worker: answers with a [`Renewal`] as long as the attempt is its own, and otherwise refuses.
+    /// Before the first answer the work must not begin.
+    Renew {
+        /// Which attempt.
+        attempt: u32,
+        /// The token of the job.
+        token: SmolStr,
+        /// Whether it came further since the last renewal.
+        #[serde(default, skip_serializing_if = "is_default")]
+        progressed: bool,
+    },
+}
+crate::wire::wire_query!(Query, "task");
+
+/// The answer to [`Query::Renew`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Renewal {
+    /// Whose the attempt is: always `yours`, since everybody else is refused.
+    pub attempt: Holder,
+    /// How long the worker may be silent from now on, in milliseconds.
+    pub lease_ms: u64,
+}
+
+/// Whose an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holder {
+    /// The one's who asks.
+    Yours,
+}
 
 /// What the settings say of a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -22,8 +22,6 @@ pub enum Event {
         capacity: u32,
         /// The lanes it serves.
         lanes: Vec<Key>,
-        /// How long it may be silent, in milliseconds.
-        heartbeat_ms: u64,
         /// When.
         at: Timestamp,
     },

@@ -4,8 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::commands::broker::{HoldScope, Limits, Outcome};
-use crate::ids::{Key, Timestamp};
+use crate::commands::broker::{HoldScope, Limits, Outcome, Running};
+use crate::commands::queue::Entry;
+use crate::ids::{Key, PartitionId, Timestamp};
 use crate::settings::{Budget, Retry};
 
 /// What happened to a lane's queue.
@@ -13,21 +14,31 @@ use crate::settings::{Budget, Retry};
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Event {
-    /// An attempt waits.
-    Enqueued {
-        /// The task.
-        task: Key,
-        /// Which attempt.
-        attempt: u32,
-        /// The skill it needs.
-        skill: SmolStr,
-        /// 0 (last) to 9 (first).
-        priority: u8,
-        /// Whose work it is.
-        owner: SmolStr,
-        /// Since when.
-        since: Timestamp,
+    /// A queue wants the rules.
+    Joined {
+        /// The queue's partition.
+        partition: PartitionId,
     },
+    /// The lane gives leave to each attempt from now on: it has bounds that all queues share. It gives
+    /// none before every queue has said what runs there.
+    GoverningBegun {
+        /// When.
+        at: Timestamp,
+    },
+    /// Its queues begin attempts without asking.
+    GoverningEnded {
+        /// When.
+        at: Timestamp,
+    },
+    /// A queue has said all that runs there.
+    Reported {
+        /// The queue's partition.
+        partition: PartitionId,
+    },
+    /// An attempt that began before the lane governed.
+    Adopted(Running),
+    /// An attempt waits.
+    Enqueued(Entry),
     /// An agent got an attempt.
     Assigned {
         /// The task.
@@ -126,6 +137,9 @@ pub enum Event {
         scope: HoldScope,
         /// Why.
         reason: String,
+        /// When what runs is taken back; none where it goes on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recall_at: Option<Timestamp>,
         /// When.
         at: Timestamp,
     },

@@ -7,8 +7,8 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::commands::task::{Failure, Plan, Policy, Submit, Usage};
-use crate::ids::{Key, Timestamp};
-use crate::jobs::{Artifact, EffectStep};
+use crate::ids::{Hash, Key, Timestamp};
+use crate::jobs::{Artifact, EffectStep, StepResult};
 use crate::settings::Budget;
 use crate::views::task::{Dimension, TaskState};
 use crate::wire::is_default;
@@ -62,23 +62,26 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// An agent got the attempt; the job is on its way.
+    /// A worker got the attempt.
     JobIssued {
         /// Which attempt.
         attempt: u32,
         /// The agent.
         agent: Key,
+        /// The worker.
+        worker: SmolStr,
+        /// BLAKE3 of the token that the worker shows.
+        token: Hash,
         /// When.
         at: Timestamp,
     },
-    /// A worker began, or began anew after it was restarted.
-    JobStarted {
-        /// Which attempt.
+    /// A step was done.
+    StepRecorded {
+        /// Which attempt did it.
         attempt: u32,
-        /// The worker.
-        worker: String,
-        /// When.
-        at: Timestamp,
+        /// The step.
+        #[serde(flatten)]
+        step: StepResult,
     },
     /// One step of a side effect.
     EffectRecorded {
@@ -110,9 +113,9 @@ pub enum Event {
         attempt: u32,
         /// Why.
         reason: String,
-        /// Whether its lane, or the keeper of the budget, took it back, and holds it.
+        /// Whose doing it was.
         #[serde(default, skip_serializing_if = "is_default")]
-        held: bool,
+        by: WithdrawnBy,
     },
     /// The next attempt waits.
     BackoffStarted {
@@ -251,3 +254,16 @@ pub enum Event {
     },
 }
 crate::wire::wire_event!(Event, "task", 1);
+
+/// Whose doing it is that an attempt is taken back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WithdrawnBy {
+    /// Its worker gave it back.
+    #[default]
+    Worker,
+    /// Its lane, or the keeper of the budget, took it back, and holds it.
+    Holder,
+    /// The owner took it back, because no worker began it.
+    Owner,
+}

@@ -49,6 +49,9 @@ pub struct Lane {
     pub per_day: Option<u32>,
     /// How many jobs an owner gets when others get one, 1 to 1,000. Default: 1 for everybody.
     pub weights: BTreeMap<SmolStr, u32>,
+    /// In which order jobs begin: `host` (by priority, fairness and age within each host) or `strict` (over
+    /// the whole lane, which costs a round trip for each job). Default: `host`.
+    pub order: broker::Order,
     /// What waits for so long is one priority higher, at least `1s`. Default: nothing ages.
     pub ageing: Option<Duration>,
     /// Times in which no job begins.
@@ -114,6 +117,7 @@ impl Lane {
             per_minute: self.per_minute,
             per_day: self.per_day,
             ageing_ms: self.ageing.map(Duration::as_ms),
+            order: self.order,
             weights: self.weights.clone(),
             windows: self.maintenance.iter().map(window).collect(),
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::commands::broker::Limits;
-use crate::ids::{Key, Timestamp};
+use crate::ids::{Key, PartitionId, Timestamp};
 
 /// A lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +41,25 @@ pub struct Lane {
     pub trees_held: u64,
     /// Who serves it.
     pub agents: Vec<LaneAgent>,
+    /// Whether it gives leave to each attempt, because something bounds it as a whole.
+    pub governed: bool,
+    /// The partitions in which it has queues.
+    pub partitions: Vec<PartitionId>,
+}
+
+/// The part of a lane that lies in one partition: what a queue answers to `describe`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Part {
+    /// How many attempts wait.
+    pub waiting: u64,
+    /// Since when the oldest of them waits.
+    pub oldest: Option<Timestamp>,
+    /// How many attempts run, by agent.
+    pub running: BTreeMap<Key, u32>,
+    /// Whether the lane gives leave to each attempt; none when the queue has not heard of its rules.
+    pub governed: Option<bool>,
+    /// How many holds there are of single task trees.
+    pub trees_held: u64,
 }
 
 /// An agent of a lane.
@@ -96,8 +115,47 @@ pub enum Limit {
     Order,
 }
 
+impl Lane {
+    /// The lane with what its queues say of an open one: who waits and runs there.
+    pub fn add(&mut self, part: &Part) {
+        self.trees_held += part.trees_held;
+        if self.governed {
+            return;
+        }
+        self.waiting += part.waiting;
+        self.oldest = self.oldest.into_iter().chain(part.oldest).min();
+        for (agent, running) in &part.running {
+            self.running += u64::from(*running);
+            if let Some(known) = self.agents.iter_mut().find(|known| known.agent == *agent) {
+                known.running += running;
+                known.free = known.capacity.saturating_sub(known.running);
+            }
+        }
+    }
+}
+
+impl Waiting {
+    /// What a queue says of a task, with what its lane says: none where the lane says nothing.
+    #[must_use]
+    pub fn with_lane(mut self, lane: Option<Self>) -> Self {
+        let Some(lane) = lane.filter(|_| self.waits) else { return self };
+        let waits_for_worker = self.blocks.iter().any(|block| block.what == Limit::Busy);
+        self.blocks
+            .extend(lane.blocks.into_iter().filter(|block| !waits_for_worker || block.what != Limit::Busy));
+        self.ahead = self.ahead.max(lane.ahead);
+        if self.blocks.is_empty() {
+            let (what, reason) = match self.ahead {
+                0 => (Limit::Busy, "all workers with the skill are busy".to_owned()),
+                ahead => (Limit::Order, format!("{ahead} are served before it")),
+            };
+            self.blocks.push(Block { what, reason, cause: None, until: None });
+        }
+        self
+    }
+}
+
 /// What a task waits for in its lane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Waiting {
     /// Whether it waits here at all.
     pub waits: bool,

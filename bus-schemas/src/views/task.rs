@@ -195,6 +195,8 @@ pub struct Why {
     pub until: Option<Timestamp>,
     /// The lane in which it waits.
     pub lane: Key,
+    /// The skill that it needs.
+    pub skill: SmolStr,
     /// The children that have not ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Key>,
@@ -220,8 +222,6 @@ pub enum WaitsFor {
     Nothing,
     /// An agent, from its lane.
     Lane,
-    /// An agent that begins.
-    Start,
     /// The worker's report.
     Worker,
     /// The end of a pause.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bus_client::Ask;
-use bus_schemas::commands::breaker::{Command, Description, Phase, ProbeAnswer, Standing};
+use bus_client::{Ask, AskError};
+use bus_schemas::commands::breaker::{Command, Description, Phase, ProbeAnswer, Query, Standing};
 use bus_schemas::events::breaker::Event;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, EntityAddress, Key, Reply};
@@ -145,7 +145,10 @@ fn take_due(
             continue;
         }
         let Some(command) = local.take(&breakers.inner.reporter) else { continue };
-        underway.insert(dependency.clone(), Underway { ask: to(dependency, &command, breakers), since: now });
+        underway.insert(
+            dependency.clone(),
+            Underway { ask: to(dependency, Body::json(&command), breakers), since: now },
+        );
         told.insert(dependency.clone(), now);
     }
 }
@@ -163,8 +166,9 @@ async fn look_at_open(breakers: &Breakers, looked: &mut HashMap<Key, Instant>) {
 
 /// Asks a breaker how it stands.
 pub(super) async fn look(breakers: &Breakers, dependency: &Key) {
-    let asked = to(dependency, &Command::Describe, breakers);
-    let answer = ask(breakers, dependency, &asked, REPORT_PATIENCE).await.said();
+    let asked = to(dependency, Body::json(&Query::Describe), breakers);
+    let answer = breakers.inner.bus.query(&asked, REPORT_PATIENCE).await;
+    let answer = read(dependency, answer).said();
     let Some(Description { phase, since, reason, policy, .. }) = answer else { return };
     let standing = Standing { phase, since, reason, slow_call_ms: policy.slow_call_ms };
     breakers.with(dependency, |local| local.hear(&standing));
@@ -173,26 +177,30 @@ pub(super) async fn look(breakers: &Breakers, dependency: &Key) {
 /// Asks a half-open breaker for leave to try one call. No answer is no leave.
 pub(super) async fn request_probe(breakers: &Breakers, dependency: &Key) -> bool {
     let command = Command::RequestProbe { reporter: breakers.inner.reporter.clone() };
-    let asked = to(dependency, &command, breakers);
+    let asked = to(dependency, Body::json(&command), breakers);
     let answer = ask(breakers, dependency, &asked, PROBE_PATIENCE).await.said();
     let Some(ProbeAnswer { granted, standing, .. }) = answer else { return false };
     breakers.with(dependency, |local| local.hear(&standing));
     granted
 }
 
-fn to(dependency: &Key, command: &Command, breakers: &Breakers) -> Ask {
+fn to(dependency: &Key, body: Body, breakers: &Breakers) -> Ask {
     let entity = EntityAddress::new(Command::KIND, dependency.clone());
-    Ask::new(entity, Body::json(command)).caller(&breakers.inner.reporter)
+    Ask::new(entity, body).caller(&breakers.inner.reporter)
 }
 
-/// What a breaker answers. A refusal, and an answer that can not be read, is told in the log.
 async fn ask<T: DeserializeOwned>(
     breakers: &Breakers,
     dependency: &Key,
     ask: &Ask,
     patience: Duration,
 ) -> Answer<T> {
-    match breakers.inner.bus.ask(ask, patience).await {
+    read(dependency, breakers.inner.bus.ask(ask, patience).await)
+}
+
+/// What a breaker answers. A refusal, and an answer that cannot be read, is told in the log.
+fn read<T: DeserializeOwned>(dependency: &Key, answer: Result<Reply, AskError>) -> Answer<T> {
+    match answer {
         Ok(Reply::Accepted { result, .. }) => match serde_json::from_value(result) {
             Ok(answer) => Answer::Said(answer),
             Err(error) => {

@@ -6,9 +6,9 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bus_schemas::Reply;
 use bus_schemas::commands::task::{Command, Reservation, Usage};
 use bus_schemas::jobs::{FailureClass, Job};
+use bus_schemas::{CommandId, Reply};
 use smol_str::{SmolStr, format_smolstr};
 use uuid::Uuid;
 
@@ -73,7 +73,7 @@ async fn reserve(
             format!("the call was not made, because the keeper of the budget does not answer: {reason}");
         Failure::transient("budget-unreachable", message)
     };
-    let result = match line.tell_root(Line::fresh_id(), &command).await {
+    let result = match line.tell_root(CommandId(Uuid::now_v7()), &command).await {
         Ok(Reply::Accepted { result, .. }) => result,
         Ok(Reply::Refused { refusal, .. }) if refusal.retry_after_ms.is_some() => {
             return Err(Failure::transient(refusal.code.as_str(), refusal.message));
@@ -95,7 +95,7 @@ async fn reserve(
 
 async fn settle(line: &Line, reservation: SmolStr, used: Usage) {
     let command = Command::Settle { reservation, used };
-    match line.tell_root(Line::fresh_id(), &command).await {
+    match line.tell_root(CommandId(Uuid::now_v7()), &command).await {
         Ok(Reply::Accepted { .. }) => {}
         Ok(Reply::Refused { refusal, .. }) => {
             tracing::warn!(code = %refusal.code, reason = refusal.message, "a call is not settled");

@@ -70,7 +70,7 @@ impl Effect {
 }
 
 /// JSON with sorted keys and without spaces: however a value was put together, its text is the same.
-fn canonical(value: &Value) -> String {
+pub(super) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let mut fields: Vec<_> = fields.iter().collect();
@@ -171,6 +171,7 @@ impl Entry<'_> {
     async fn record(&self, step: EffectStep, detail: &str, result: Value) -> Recorded {
         let command = Command::RecordEffect {
             attempt: self.line.attempt(),
+            token: self.line.token().clone(),
             effect: self.name.to_owned(),
             step,
             detail: detail.to_owned(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bus_client::{Ask, AskError, Bus, HaltWatch};
-use bus_schemas::commands::task::Command;
+use bus_schemas::commands::task::{Command, Query};
 use bus_schemas::halts::{Halts, Standing, Subject};
 use bus_schemas::jobs::Job;
 use bus_schemas::{Body, CommandId, EntityAddress, Key, Refusal, Reply, TraceContext};
@@ -33,6 +33,7 @@ pub(crate) struct Line {
     worker: SmolStr,
     task: EntityAddress,
     attempt: u32,
+    token: SmolStr,
     base: CommandId,
     lane: Key,
     agent: Key,
@@ -56,6 +57,7 @@ impl Line {
             worker,
             task: job.task.clone(),
             attempt: job.attempt,
+            token: job.token.clone(),
             base: CommandId::from_text(&job.id),
             lane: job.lane.clone(),
             agent: job.agent.clone(),
@@ -98,9 +100,18 @@ impl Line {
     pub(crate) fn id(&self, purpose: &str, index: u32) -> CommandId {
         self.base.derive(purpose, index)
     }
-    /// The id of a command that is a new one each time.
-    pub(crate) fn fresh_id() -> CommandId {
-        CommandId(Uuid::now_v7())
+    /// What every command about the attempt carries.
+    pub(crate) fn token(&self) -> &SmolStr {
+        &self.token
+    }
+    /// Asks whether the attempt is still this worker's, which gives it a whole lease.
+    pub(crate) async fn renew(&self, progressed: bool, patience: Duration) -> Result<Verdict, AskError> {
+        let renew = Query::Renew { attempt: self.attempt, token: self.token.clone(), progressed };
+        let ask = self.asking(self.task.clone(), CommandId(Uuid::now_v7()), Body::json(&renew));
+        Ok(match self.bus.query(&ask, patience).await? {
+            Reply::Accepted { .. } => Verdict::Accepted,
+            Reply::Refused { refusal, .. } => Verdict::Refused(refusal),
+        })
     }
     /// Tells the task and waits for what it says.
     pub(crate) async fn tell(
@@ -127,11 +138,11 @@ impl Line {
         command: &Command,
         patience: Duration,
     ) -> Result<Reply, AskError> {
-        let mut ask = Ask::new(to, Body::json(command))
-            .with_id(id)
-            .caller(&self.worker)
-            .traced(current_trace(self.trace));
-        ask.correlation = Some(self.correlation);
+        let ask = self.asking(to, id, Body::json(command));
         self.bus.ask(&ask, patience).await
+    }
+    fn asking(&self, to: EntityAddress, id: CommandId, body: Body) -> Ask {
+        let ask = Ask::new(to, body).with_id(id).caller(&self.worker).traced(current_trace(self.trace));
+        Ask { correlation: Some(self.correlation), ..ask }
     }
 }

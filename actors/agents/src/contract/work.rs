@@ -20,6 +20,7 @@ use super::budget::{self, Meter};
 use super::effect::{self, Effect};
 use super::failure::{Failure, chain};
 use super::line::Line;
+use super::step::Steps;
 use crate::breaker::Breakers;
 use crate::report::Watch;
 
@@ -37,6 +38,7 @@ pub struct Work {
     canceled: CancellationToken,
     output: Arc<Mutex<Output>>,
     breakers: Breakers,
+    steps: Steps,
 }
 
 /// What was streamed so far. Locked while a piece is sent, so that numbers leave in order.
@@ -47,8 +49,29 @@ struct Output {
 }
 
 impl Work {
-    pub(crate) fn new(job: Job, line: Line, canceled: CancellationToken, breakers: Breakers) -> Self {
-        Self { job, line, canceled, output: Arc::default(), breakers }
+    pub(crate) fn new(
+        job: Job,
+        line: Line,
+        canceled: CancellationToken,
+        breakers: Breakers,
+        steps: Steps,
+    ) -> Self {
+        Self { job, line, canceled, output: Arc::default(), breakers, steps }
+    }
+
+    /// Does a step of the attempt: at least once, and what it gave is recorded once. A later attempt that comes to
+    /// the same step gets what it gave, and does not do it again.
+    ///
+    /// The name, 1 to 128 bytes, and the input identify it: the same name with another input fails as
+    /// `step-changed`. What it gave is recorded before the next step begins, or with the report. A deed that must
+    /// not happen twice is an [`effect`](Self::effect).
+    pub async fn step<I, T, F>(&self, name: &str, input: &I, deed: impl FnOnce() -> F) -> Result<T, Failure>
+    where
+        I: Serialize + ?Sized,
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T, Failure>>,
+    {
+        self.steps.perform(name, input, deed).await
     }
 
     /// Whether what the work depends on may be called: `work.breakers().call("model.openai", || async { … })`.
@@ -145,7 +168,7 @@ impl Work {
     }
 
     /// The step of the plan that this task is; empty for a task without a task above it.
-    pub fn step(&self) -> SmolStr {
+    pub fn step_of_plan(&self) -> SmolStr {
         self.line.task().as_str().rsplit_once('.').map(|(_, step)| SmolStr::new(step)).unwrap_or_default()
     }
 
@@ -164,6 +187,7 @@ impl Work {
         T: Serialize + DeserializeOwned,
         F: Future<Output = Result<T, Failure>>,
     {
+        self.steps.record().await?;
         effect::perform(&self.line, &self.canceled, &self.job, &effect, deed).await
     }
 

@@ -3,28 +3,26 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bus_client::jobs::Delivery;
+use bus_schemas::TraceContext;
 use bus_schemas::commands::task::Command;
 use bus_schemas::envelope::code;
 use bus_schemas::jobs::{EffectStep, Job};
-use futures::{Stream, StreamExt};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span};
 
-use super::jobs::{finish_delivery, return_delivery};
 use super::verdict::{End, Interruption, Report, report_of};
-use super::{Crew, STOP_GRACE};
+use super::{Crew, Hold, STOP_GRACE};
 use crate::breaker::Outcome;
 use crate::contract::{
-    Agent, Done, Failure, Line, Verdict, Work, chain, job_span, note_report, now, reconcile,
+    Agent, Done, Failure, Line, Steps, Verdict, Work, chain, job_span, note_report, now, reconcile,
 };
 use crate::crash;
 
-/// How long `start-job` may take: shorter than the time after which the queue delivers the job again.
-const START_PATIENCE: Duration = Duration::from_secs(20);
-/// Between two renewals: three fit into the thirty seconds after which the queue delivers a silent job again.
+/// How long the first renewal may take: the issue is taken back by then.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two renewals: three fit into a lease of thirty seconds.
 const RENEW_PAUSE: Duration = Duration::from_secs(10);
 /// The shortest pause between two renewals, whatever lease a task asks for.
 const RENEW_PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -34,57 +32,44 @@ const REPORT_PATIENCE_MIN: Duration = Duration::from_secs(2);
 /// An attempt that was begun.
 struct Attempt<'a> {
     crew: &'a Crew,
-    delivery: &'a Delivery,
+    hold: &'a Hold,
     job: &'a Job,
     line: Line,
     leased_until: Mutex<Instant>,
 }
 
-/// Does one job, from its delivery to its end.
-pub(super) async fn attempt(crew: &Arc<Crew>, delivery: &Delivery, job: Job) {
-    let span = job_span(&job, &crew.bus.subjects().job(&crew.card.name), delivery.trace);
-    let line = Line::new(crew.bus.clone(), crew.name.clone(), &job, delivery.trace, crew.halts.clone());
+/// Does one job, from its claim to its end.
+pub(super) async fn attempt(crew: &Arc<Crew>, hold: &Hold, job: Job, trace: Option<TraceContext>) {
+    let span = job_span(&job, &crew.bus.subjects().claim(&crew.card.name), trace);
+    let line = Line::new(crew.bus.clone(), crew.name.clone(), &job, trace, crew.halts.clone());
     let leased_until = Mutex::new(Instant::now());
-    Attempt { crew, delivery, job: &job, line, leased_until }.run().instrument(span).await;
+    Attempt { crew, hold, job: &job, line, leased_until }.run().instrument(span).await;
 }
 
 impl Attempt<'_> {
     async fn run(&self) {
-        // Listen first: a cancellation between the start and the subscription would be missed.
-        let events = match self.crew.bus.cancellations(&self.job.task.key).await {
-            Ok(events) => events,
-            Err(error) => {
-                tracing::warn!(error = chain(&error), "listening for cancellations");
-                return return_delivery(self.delivery).await;
-            }
-        };
         if let Some(halt) = self.line.halted() {
             tracing::info!(reason = halt.reason, "a halt stands; giving the job back");
-            return return_delivery(self.delivery).await;
+            return self.give_back(format!("halted: {}", halt.reason)).await;
         }
-        let start = Command::StartJob { attempt: self.job.attempt, worker: self.crew.name.to_string() };
-        // Each delivery asks anew: the answer to an earlier one was for a worker that may be gone.
-        let delivered = u32::try_from(self.delivery.delivered).unwrap_or(u32::MAX);
-        let id = self.line.id(&format!("start/{}", self.crew.name), delivered);
         crash::point("before-start");
-        match self.line.tell(id, &start, START_PATIENCE).await {
+        match self.line.renew(false, BEGIN_PATIENCE).await {
             Ok(Verdict::Accepted) => crash::point("after-start"),
             Ok(Verdict::Refused(refusal)) if refusal.code == code::HALTED => {
                 tracing::info!(reason = refusal.message, "a halt stands; giving the job back");
-                return return_delivery(self.delivery).await;
+                return self.give_back(format!("halted: {}", refusal.message)).await;
             }
             Ok(Verdict::Refused(refusal)) => {
-                tracing::info!(code = %refusal.code, reason = refusal.message, "the job is not wanted");
-                return finish_delivery(self.delivery).await;
+                return tracing::info!(code = %refusal.code, reason = refusal.message, "the job is not wanted");
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "starting a job; giving it back");
-                return return_delivery(self.delivery).await;
+                return tracing::warn!(error = chain(&error), "beginning a job; its task takes it back");
             }
         }
         self.extend_lease();
         let breaker = self.crew.breaker.as_ref().map(|breaker| self.crew.breakers.begin(breaker));
-        let (end, interruption) = self.work(events).await;
+        let steps = Steps::of(self.line.clone(), self.job);
+        let (end, interruption) = self.work(&steps).await;
         let report = report_of(self.job, end, interruption);
         if let Some(permit) = breaker {
             permit.record(report.as_ref().map_or(Outcome::Unknown, Report::outcome));
@@ -101,21 +86,30 @@ impl Attempt<'_> {
             report => report,
         };
         match report {
-            Some(report) => {
+            Some(mut report) => {
+                steps.report(&mut report.command).await;
                 note_report(&report.command);
-                self.report(report.bounded(self.crew.bus.payload_bytes_max())).await;
+                self.report(report.bounded(self.job, self.crew.bus.payload_bytes_max())).await;
             }
-            None => return_delivery(self.delivery).await,
+            None => tracing::info!("the task has given the attempt up"),
         }
     }
 
+    /// Gives back what was not begun.
+    async fn give_back(&self, reason: String) {
+        let (attempt, token) = (self.job.attempt, self.job.token.clone());
+        let command = Command::GiveBack { attempt, token, reason };
+        self.report(Report { purpose: "give-back", command }).await;
+    }
+
     /// Runs the agent until it ends, or until it was interrupted and its grace is over.
-    async fn work(&self, mut events: impl Stream<Item = ()> + Unpin) -> (End, Option<Interruption>) {
+    async fn work(&self, steps: &Steps) -> (End, Option<Interruption>) {
         let canceled = CancellationToken::new();
         // However this ends: work on threads of its own looks at the token.
         let _stop_when_dropped = canceled.clone().drop_guard();
         let breakers = self.crew.breakers.clone();
-        let work = Work::new(self.job.clone(), self.line.clone(), canceled.clone(), breakers);
+        let (job, line) = (self.job.clone(), self.line.clone());
+        let work = Work::new(job, line, canceled.clone(), breakers, steps.clone());
         let (agent, line) = (self.crew.agent.clone(), self.line.clone());
         // A task of its own, so that a panic ends the attempt and nothing else.
         let running = tokio::spawn(settle_and_run(agent, line, work).instrument(Span::current()));
@@ -124,7 +118,7 @@ impl Attempt<'_> {
             biased;
             // What went wrong under a halt is the halt's doing.
             ended = &mut running => return (End::of(ended), self.line.halted().map(Interruption::halted)),
-            interruption = self.interruption(&mut events) => interruption,
+            interruption = self.interruption() => interruption,
         };
         tracing::info!(?interruption, "the work is to stop");
         canceled.cancel();
@@ -138,12 +132,12 @@ impl Attempt<'_> {
             ended = &mut running => (End::of(ended), Some(interruption)),
             () = tokio::time::sleep(grace) => (End::Dropped, Some(interruption)),
             () = self.crew.drained.cancelled() => (End::Dropped, Some(Interruption::Stopping)),
-            other = self.keep_lease(&mut events) => (End::Dropped, Some(other)),
+            other = self.keep_lease() => (End::Dropped, Some(other)),
         }
     }
 
     /// Waits for whatever takes the point out of the work.
-    async fn interruption(&self, events: &mut (impl Stream<Item = ()> + Unpin)) -> Interruption {
+    async fn interruption(&self) -> Interruption {
         let deadline = async {
             match self.job.deadline {
                 Some(deadline) => tokio::time::sleep(until(deadline.0)).await,
@@ -155,14 +149,14 @@ impl Attempt<'_> {
             () = self.crew.drained.cancelled() => Interruption::Stopping,
             halt = self.line.until_halted() => Interruption::halted(halt),
             () = deadline => Interruption::Deadline,
-            interruption = self.keep_lease(events) => interruption,
+            interruption = self.keep_lease() => interruption,
         }
     }
 
     /// Renews until the task does not want the work any more, or can not be reached for a whole lease.
     ///
-    /// An event that may mean the end is no more than a reason to ask at once: it can be one from before a retry.
-    async fn keep_lease(&self, events: &mut (impl Stream<Item = ()> + Unpin)) -> Interruption {
+    /// A word that may mean the end is no more than a reason to ask at once.
+    async fn keep_lease(&self) -> Interruption {
         let pause = RENEW_PAUSE.min(Duration::from_millis(self.job.lease_ms) / 3).max(RENEW_PAUSE_MIN);
         let mut ticks = interval_at(Instant::now() + pause, pause);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -170,15 +164,11 @@ impl Attempt<'_> {
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                Some(()) = events.next() => {}
+                () = self.hold.nudge.notified() => {}
             }
             self.crew.chaos.until_awake().await;
-            if let Err(error) = self.delivery.renew().await {
-                tracing::debug!(error = chain(&error), "renewing a delivery");
-            }
             let steps = self.line.steps();
-            let renew = Command::RenewLease { attempt: self.job.attempt, progressed: steps > told };
-            match self.line.tell(Line::fresh_id(), &renew, pause).await {
+            match self.line.renew(steps > told, pause).await {
                 Ok(Verdict::Accepted) => {
                     told = steps;
                     self.extend_lease();
@@ -203,28 +193,21 @@ impl Attempt<'_> {
         crash::point("before-report");
         let told = self.line.tell(self.line.id(purpose, 0), &command, patience).await;
         let refusal = match told {
-            Ok(Verdict::Accepted) => {
-                crash::point("after-report");
-                finish_delivery(self.delivery).await;
-                crash::point("after-finish");
-                return;
-            }
+            Ok(Verdict::Accepted) => return crash::point("after-report"),
             Ok(Verdict::Refused(refusal)) => refusal,
             Err(error) => {
-                tracing::warn!(error = chain(&error), purpose, "reporting; giving the job back");
-                return return_delivery(self.delivery).await;
+                return tracing::warn!(error = chain(&error), purpose, "reporting; the lease lapses");
             }
         };
         tracing::info!(purpose, code = %refusal.code, reason = refusal.message, "the report was refused");
         // A result that the task does not take, such as a plan with a cycle, must not leave it waiting for the lease
         // to run out. Where the attempt is not wanted any more this is refused too, which is right.
         if matches!(command, Command::CompleteJob { .. } | Command::RequireInput { .. }) {
-            let failed = Report::not_taken(self.job.attempt, refusal);
+            let failed = Report::not_taken(self.job, refusal);
             if let Err(error) = self.line.tell(self.line.id("fail", 1), &failed, patience).await {
                 tracing::warn!(error = chain(&error), "reporting a failure; the lease will run out");
             }
         }
-        finish_delivery(self.delivery).await;
     }
 
     fn extend_lease(&self) {

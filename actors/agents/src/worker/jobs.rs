@@ -1,162 +1,231 @@
-//! Taking jobs: at most `capacity` at once, none after the halt, and a drain with a deadline.
+//! Taking jobs: claims for all places that are free, none after the halt, and a drain with a deadline.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus_client::jobs::Delivery;
-use bus_client::{Ask, PublishError};
-use bus_schemas::commands::deadletter;
-use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, TraceContext};
+use bus_client::claims::{ClaimLine, Heard, Word};
+use bus_schemas::claims::{Claim, PLACES_MAX, WAIT_MS};
+use bus_schemas::jobs::Job;
+use bus_schemas::{CommandId, Refusal, TraceContext};
 use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::Crew;
 use super::attempt;
-use crate::contract::{chain, now};
+use super::{Crew, WorkerError, presence};
+use crate::contract::chain;
 
-/// Before the queue is tried again after an error: the server is restarting, or a consumer was removed.
-const QUEUE_PAUSE: Duration = Duration::from_secs(1);
-/// Before a job that could not be dealt with is delivered again.
-pub(super) const RETURN_PAUSE: Duration = Duration::from_secs(5);
-/// The word for jobs among the dead letters.
-const DEAD_KIND: &str = "job";
+/// Before hosts are tried again after an error, or when none is there.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause after a refusal.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A claim of which nothing was heard for so long is sent again: a host answers each one in less.
+const SILENCE: Duration = Duration::from_millis(WAIT_MS + 1_000);
+/// How often it is looked for claims of which nothing is heard, and after takeovers.
+const LOOK: Duration = Duration::from_millis(100);
+/// The free places are split into so many claims, so that several partitions find some at once.
+const CLAIMS: usize = 8;
 
-/// Takes jobs until `halt`, then waits up to `drain` for those that run, and gives back the rest.
-pub(super) async fn take(crew: &Arc<Crew>, halt: &CancellationToken, drain: Duration) {
+/// A claim under way, with the places that it is for.
+struct Open {
+    claim: Claim,
+    places: Vec<OwnedSemaphorePermit>,
+    sent: Instant,
+}
+
+/// Takes jobs until `halt`, then waits up to `drain` for those that run, and gives back the rest. Ends early
+/// when the agent's entity takes this worker no longer.
+pub(super) async fn take(
+    crew: &Arc<Crew>,
+    halt: &CancellationToken,
+    drain: Duration,
+) -> Result<(), WorkerError> {
     let mut attempts = JoinSet::new();
     let free = Arc::new(Semaphore::new(crew.capacity));
-    while !halt.is_cancelled() {
+    let mut ended = Ok(());
+    while !halt.is_cancelled() && ended.is_ok() {
         let opened = tokio::select! {
             biased;
             () = halt.cancelled() => break,
-            opened = crew.bus.take_jobs(&crew.card.name) => opened,
+            opened = open(crew) => opened,
         };
         match opened {
-            Ok(deliveries) => take_from(crew, halt, deliveries, &free, &mut attempts).await,
+            Ok((line, words)) => {
+                let mut taking = Taking { crew, line, open: HashMap::new(), free: &free, again: false };
+                ended = taking.run(halt, words, &mut attempts).await;
+            }
             Err(error) => {
-                tracing::warn!(agent = %crew.card.name, error = chain(&error), "opening the queue; trying again");
-                pause(halt).await;
+                tracing::warn!(agent = %crew.card.name, error = chain(&error), "opening a line; trying again");
+                pause(halt, PAUSE).await;
             }
         }
     }
     finish(crew, attempts, drain).await;
+    ended
 }
 
-/// Takes from one subscription until it ends.
-async fn take_from(
-    crew: &Arc<Crew>,
-    halt: &CancellationToken,
-    mut deliveries: impl Stream<Item = Result<Delivery, bus_client::Error>> + Unpin,
-    free: &Arc<Semaphore>,
-    attempts: &mut JoinSet<()>,
-) {
-    loop {
-        // A host that is paused takes nothing.
-        tokio::select! {
-            () = halt.cancelled() => return,
-            () = crew.chaos.until_awake() => {}
-        }
-        // A place first, then a job: a job that waits here for a place would be kept from other workers.
-        let Some(place) = place(free, halt, attempts).await else { return };
-        let delivery = tokio::select! {
-            biased;
-            () = halt.cancelled() => return,
-            delivery = deliveries.next() => delivery,
-        };
-        match delivery {
-            Some(Ok(delivery)) => {
-                let crew = crew.clone();
-                attempts.spawn(async move {
-                    let _place = place;
-                    receive(&crew, delivery).await;
-                });
+type Words = futures::stream::BoxStream<'static, Word>;
+
+async fn open(crew: &Crew) -> Result<(ClaimLine, Words), bus_client::Error> {
+    let line = ClaimLine::open(&crew.bus, &crew.card.name).await?;
+    let words = crew.bus.words(&crew.card.name, &crew.name).await?.boxed();
+    // Heard before anything is claimed.
+    crew.bus.flush().await;
+    Ok((line, words))
+}
+
+struct Taking<'a> {
+    crew: &'a Arc<Crew>,
+    line: ClaimLine,
+    open: HashMap<CommandId, Open>,
+    free: &'a Arc<Semaphore>,
+    /// A partition has a new owner: what is open is sent again.
+    again: bool,
+}
+
+impl Taking<'_> {
+    /// Claims, and takes what comes, until the halt or until the line breaks.
+    async fn run(
+        &mut self,
+        halt: &CancellationToken,
+        mut words: impl Stream<Item = Word> + Unpin,
+        attempts: &mut JoinSet<()>,
+    ) -> Result<(), WorkerError> {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // A host that is paused takes nothing.
+            tokio::select! {
+                () = halt.cancelled() => return Ok(()),
+                () = self.crew.chaos.until_awake() => {}
             }
-            Some(Err(error)) => {
-                tracing::warn!(agent = %crew.card.name, error = chain(&error), "taking a job");
-                pause(halt).await;
+            tokio::select! {
+                biased;
+                () = halt.cancelled() => return Ok(()),
+                Some(ended) = attempts.join_next() => note(ended),
+                heard = self.line.next() => match heard {
+                    Some((id, heard)) => self.hear(id, heard, halt, attempts).await?,
+                    None => return Ok(()),
+                },
+                Some(word) = words.next() => self.take_word(&word),
+                place = self.free.clone().acquire_owned() => {
+                    self.claim(place.expect("the semaphore is never closed")).await;
+                }
+                _ = look.tick() => self.repeat().await,
             }
-            None => return pause(halt).await,
         }
     }
-}
 
-/// Waits for a free place and clears away what has ended; none after the halt.
-async fn place(
-    free: &Arc<Semaphore>,
-    halt: &CancellationToken,
-    attempts: &mut JoinSet<()>,
-) -> Option<OwnedSemaphorePermit> {
-    loop {
-        tokio::select! {
-            biased;
-            () = halt.cancelled() => return None,
-            Some(ended) = attempts.join_next() => note(ended),
-            place = free.clone().acquire_owned() => return Some(place.expect("the semaphore is never closed")),
+    /// Claims for this place and all others that are free.
+    async fn claim(&mut self, first: OwnedSemaphorePermit) {
+        let mut places = vec![first];
+        while let Ok(place) = self.free.clone().try_acquire_owned() {
+            places.push(place);
+        }
+        let size = places.len().div_ceil(CLAIMS).min(PLACES_MAX as usize);
+        while !places.is_empty() {
+            let rest = places.split_off(size.min(places.len()));
+            let claim = Claim {
+                worker: self.crew.name.clone(),
+                incarnation: self.crew.incarnation,
+                skills: self.crew.card.skills.iter().map(|skill| skill.id.clone()).collect(),
+                places: u32::try_from(places.len()).unwrap_or(PLACES_MAX),
+                repeated: false,
+                lanes: self.crew.lanes.clone(),
+            };
+            let id = CommandId(Uuid::now_v7());
+            self.line.send(id, &claim).await;
+            self.open.insert(id, Open { claim, places, sent: Instant::now() });
+            places = rest;
         }
     }
-}
 
-/// Does a readable job and buries an unreadable one.
-async fn receive(crew: &Arc<Crew>, delivery: Delivery) {
-    let job = match &delivery.job {
-        Ok(job) => job.clone(),
-        Err(reason) => return bury(crew, &delivery, &format!("the job can not be read: {reason}")).await,
-    };
-    // A second copy while the first is being done: it is left to its delivery, which the first one renews.
-    let Some(_hold) = crew.hold(&job.id) else { return };
-    attempt::attempt(crew, &delivery, job).await;
-}
-
-/// Keeps a job that nobody can read where an operator finds it, and takes it out of the queue.
-async fn bury(crew: &Crew, delivery: &Delivery, reason: &str) {
-    let payload = delivery.payload().clone();
-    // The name is the content, so that a job that is buried twice lies there once.
-    let entry = Hash::of(&payload).to_hex();
-    tracing::error!(agent = %crew.card.name, entry, reason, "a job is a dead letter");
-    let kept = match crew.bus.publish_dead(DEAD_KIND, &entry, reason, payload).await {
-        Ok(()) => record(crew, delivery, &entry, reason).await,
-        Err(error) => Err(error),
-    };
-    match kept {
-        Ok(()) => finish_delivery(delivery).await,
-        Err(error) => {
-            tracing::warn!(agent = %crew.card.name, error = chain(&error), "keeping a dead letter; trying again later");
-            return_delivery(delivery).await;
+    /// Sends claims again of which nothing was heard, and all of them after a takeover.
+    async fn repeat(&mut self) {
+        let all = std::mem::take(&mut self.again);
+        for (id, open) in &mut self.open {
+            if all || open.sent.elapsed() >= SILENCE {
+                open.sent = Instant::now();
+                open.claim.repeated = true;
+                self.line.send(*id, &open.claim).await;
+            }
         }
     }
-}
 
-/// Tells the dead-letter entity, by way of its durable inbox: no partition needs to answer now.
-async fn record(crew: &Crew, delivery: &Delivery, entry: &str, reason: &str) -> Result<(), PublishError> {
-    let id = CommandId::from_text(entry);
-    let to = (DEAD_KIND, crew.card.name.as_str());
-    let letter = deadletter::Entry {
-        traceparent: delivery.trace.map(TraceContext::to_traceparent),
-        attempts: u32::try_from(delivery.delivered).unwrap_or(u32::MAX),
-        source: Some("agent".into()),
-        caller: Some(crew.name.as_str().into()),
-        ..deadletter::Entry::new(deadletter::class::MALFORMED_JOB, reason, to, (id, id), now())
-    };
-    let key = Key::parse(entry).expect("a hash in hexadecimal digits is a key");
-    let to = EntityAddress::new(deadletter::Command::KIND, key);
-    let command = Body::json(&deadletter::Command::Record(letter));
-    crew.bus.hand_over(&Ask::new(to, command).with_id(id).caller(crew.name.as_str())).await.map(drop)
-}
-
-/// Takes a job out of the queue. If that fails it comes again, and is then refused by its task.
-pub(super) async fn finish_delivery(delivery: &Delivery) {
-    if let Err(error) = delivery.finish().await {
-        tracing::warn!(error = chain(&error), "finishing a job");
+    fn take_word(&mut self, word: &Word) {
+        match word {
+            Word::Stop(job) => self.crew.nudge(Some(job)),
+            Word::TakenOver => {
+                self.again = true;
+                self.crew.nudge(None);
+            }
+        }
     }
-}
 
-/// Gives a job back to the queue. If that fails it comes again by itself.
-pub(super) async fn return_delivery(delivery: &Delivery) {
-    if let Err(error) = delivery.give_back(RETURN_PAUSE).await {
-        tracing::warn!(error = chain(&error), "giving a job back");
+    /// Takes what became of a claim.
+    async fn hear(
+        &mut self,
+        id: CommandId,
+        heard: Heard,
+        halt: &CancellationToken,
+        attempts: &mut JoinSet<()>,
+    ) -> Result<(), WorkerError> {
+        // What was answered before is answered a second time after a repeat.
+        let Some(mut open) = self.open.remove(&id) else { return Ok(()) };
+        match heard {
+            Heard::Jobs { jobs, more } => {
+                for (job, trace) in jobs {
+                    // More jobs than places are nobody's: their leases lapse.
+                    let Some(place) = open.places.pop() else { break };
+                    self.begin(attempts, place, (job, trace));
+                }
+                if more {
+                    self.open.insert(id, open);
+                }
+            }
+            Heard::ComeAgain => {}
+            Heard::Nobody => {
+                // Kept, so that it is the same claim when somebody is there.
+                open.sent = Instant::now() - SILENCE + PAUSE;
+                self.open.insert(id, open);
+            }
+            Heard::Refused(refusal) => return self.refused(refusal, halt).await,
+        }
+        Ok(())
+    }
+
+    fn begin(
+        &self,
+        attempts: &mut JoinSet<()>,
+        place: OwnedSemaphorePermit,
+        (job, trace): (Job, Option<TraceContext>),
+    ) {
+        // A second copy while the first is being done.
+        let Some(hold) = self.crew.hold(&job.id) else { return };
+        let crew = self.crew.clone();
+        attempts.spawn(async move {
+            let _place = place;
+            attempt::attempt(&crew, &hold, job, trace).await;
+        });
+    }
+
+    /// A claim is refused: who is not known registers, and everybody else waits.
+    async fn refused(&mut self, refusal: Refusal, halt: &CancellationToken) -> Result<(), WorkerError> {
+        let unknown = ["unknown-worker", "agent-not-found", "unknown-skill"];
+        if unknown.contains(&refusal.code.as_str()) {
+            tracing::info!(agent = %self.crew.card.name, code = %refusal.code, "a claim was refused; registering");
+            presence::join(self.crew).await?;
+        } else {
+            let reason = refusal.message;
+            tracing::warn!(agent = %self.crew.card.name, code = %refusal.code, reason, "a claim was refused");
+        }
+        let wait = refusal.retry_after_ms.map_or(PAUSE, Duration::from_millis);
+        pause(halt, wait.min(REFUSED_PAUSE_MAX)).await;
+        Ok(())
     }
 }
 
@@ -175,16 +244,16 @@ async fn finish(crew: &Crew, mut attempts: JoinSet<()>, drain: Duration) {
     }
 }
 
-/// An attempt catches the agent's panics, so one that comes through is ours. The job will be delivered again.
+/// An attempt catches the agent's panics, so one that comes through is ours. Its lease lapses.
 fn note(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(error = chain(&error), "an attempt ended early");
     }
 }
 
-async fn pause(halt: &CancellationToken) {
+async fn pause(halt: &CancellationToken, pause: Duration) {
     tokio::select! {
         () = halt.cancelled() => {}
-        () = tokio::time::sleep(QUEUE_PAUSE) => {}
+        () = tokio::time::sleep(pause) => {}
     }
 }

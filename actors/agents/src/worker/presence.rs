@@ -1,20 +1,16 @@
-//! Presence: the `agent` entity knows who is there. Registration, heartbeats, leaving.
+//! Presence: the `agent` entity knows who is there. Registration and leaving; in between claims and renewals
+//! tell the hosts that the worker lives.
 
 use std::time::Duration;
 
 use bus_client::{Ask, AskError};
 use bus_schemas::commands::agent::Command;
 use bus_schemas::{Body, EntityAddress, Kind, Refusal, Reply};
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Crew, WorkerError};
 use crate::contract::chain;
 
-/// Between two heartbeats.
-const HEARTBEAT: Duration = Duration::from_secs(10);
-/// How long this worker may be silent: two heartbeats may be lost, a partition may change hands.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// How long one command waits. A heartbeat that takes longer is late anyway, and the next one will do.
+/// How long one command waits.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long leaving may take: the process is about to end, and silence tells the same.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
@@ -26,7 +22,6 @@ pub(super) async fn join(crew: &Crew) -> Result<(), WorkerError> {
         card: crew.card.clone(),
         capacity: u32::try_from(crew.capacity).unwrap_or(u32::MAX),
         lanes: crew.lanes.clone(),
-        heartbeat_ms: SILENCE_MAX.as_millis() as u64,
     };
     loop {
         match tell(crew, &register, PATIENCE).await {
@@ -48,30 +43,6 @@ pub(super) async fn join(crew: &Crew) -> Result<(), WorkerError> {
             Err(source) => {
                 let (agent, worker) = (crew.card.name.to_string(), crew.name.clone());
                 return Err(WorkerError::Answer { agent, worker, source });
-            }
-        }
-    }
-}
-
-/// Sends heartbeats until a new registration is refused.
-pub(super) async fn keep(crew: &Crew) -> WorkerError {
-    let mut ticks = interval(HEARTBEAT);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        crew.chaos.until_awake().await;
-        let heartbeat = Command::Heartbeat { worker: crew.name.clone(), running: crew.running() };
-        match tell(crew, &heartbeat, PATIENCE).await {
-            Ok(None) => {}
-            Ok(Some(refusal)) => {
-                // `unknown-worker`: it was silent for too long, or the installation is a new one.
-                tracing::info!(agent = %crew.card.name, code = %refusal.code, "a heartbeat was refused; registering");
-                if let Err(error) = join(crew).await {
-                    return error;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(agent = %crew.card.name, error = chain(&error), "sending a heartbeat")
             }
         }
     }

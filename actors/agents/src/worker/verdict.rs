@@ -5,9 +5,9 @@
 //! | a result | complete | complete | complete | complete | complete |
 //! | a panic | fail: poison | fail: poison | fail: poison | fail: poison | fail: poison |
 //! | an ambiguous failure | fail | fail | fail | fail | fail |
-//! | any other failure | fail | fail: canceled | fail: permanent | given back | withdraw |
-//! | a question | require-input | fail: canceled | fail: permanent | given back | withdraw |
-//! | nothing: it was dropped | | fail: canceled | fail: permanent | given back | withdraw |
+//! | any other failure | fail | fail: canceled | fail: permanent | give back | give back |
+//! | a question | require-input | fail: canceled | fail: permanent | give back | give back |
+//! | nothing: it was dropped | | fail: canceled | fail: permanent | give back | give back |
 
 use std::any::Any;
 use std::time::Duration;
@@ -100,30 +100,31 @@ fn words(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "without a word".to_owned())
 }
 
-/// What to tell the task; none when the job is given back, so that somebody else tries.
+/// What to tell the task; none when it has given the attempt up already.
 pub(super) fn report_of(job: &Job, end: End, interruption: Option<Interruption>) -> Option<Report> {
-    let attempt = job.attempt;
+    let (attempt, token) = (job.attempt, job.token.clone());
     let failure = match end {
         End::Returned(Ok(Done { artifacts, result, plan })) => {
-            let command = Command::CompleteJob { attempt, artifacts, result, plan };
+            let steps = Vec::new();
+            let command = Command::CompleteJob { attempt, token, steps, artifacts, result, plan };
             return Some(Report { purpose: "complete", command });
         }
         End::Panicked(text) => {
             let message = format!("the agent `{}` panicked: {text}", job.agent);
             let failure = Failure::new(FailureClass::Poison, "agent-panicked", message)
                 .hint("this is a fault in the agent: its log has the place");
-            return Some(fail(attempt, failure));
+            return Some(fail(job, failure));
         }
         End::Returned(Err(failure)) if failure.class() == Some(FailureClass::Ambiguous) => {
-            return Some(fail(attempt, failure));
+            return Some(fail(job, failure));
         }
         End::Returned(Err(failure)) => Some(failure),
         End::Dropped => None,
     };
     let failure = match (interruption, failure) {
         (Some(Interruption::Halted { reason, .. }), _) => {
-            let command = Command::Withdraw { attempt, reason: format!("halted: {reason}") };
-            return Some(Report { purpose: "withdraw", command });
+            let command = Command::GiveBack { attempt, token, reason: format!("halted: {reason}") };
+            return Some(Report { purpose: "give-back", command });
         }
         (Some(Interruption::Unwanted { reason }), _) => {
             Failure::new(FailureClass::Canceled, "canceled", format!("the work was stopped: {reason}"))
@@ -132,21 +133,26 @@ pub(super) fn report_of(job: &Job, end: End, interruption: Option<Interruption>)
             Failure::permanent("deadline-exceeded", "the deadline came before the work was done")
                 .hint("submit it again with a later deadline")
         }
-        (Some(Interruption::Stopping | Interruption::LeaseLost), _) | (None, None) => return None,
+        (Some(Interruption::Stopping), _) | (None, None) => {
+            let command = Command::GiveBack { attempt, token, reason: "its worker stops".to_owned() };
+            return Some(Report { purpose: "give-back", command });
+        }
+        (Some(Interruption::LeaseLost), _) => return None,
         (None, Some(failure)) => failure,
     };
-    Some(fail(attempt, failure))
+    Some(fail(job, failure))
 }
 
-fn fail(attempt: u32, failure: Failure) -> Report {
+fn fail(job: &Job, failure: Failure) -> Report {
+    let (attempt, token) = (job.attempt, job.token.clone());
     match failure {
         Failure::Failed(task::Failure { class, code, message, hint, dependency }) => Report {
             purpose: "fail",
-            command: Command::FailJob { attempt, class, code, message, hint, dependency },
+            command: Command::FailJob { attempt, token, class, code, message, hint, dependency },
         },
         Failure::InputRequired { prompt, authorization } => Report {
             purpose: "require-input",
-            command: Command::RequireInput { attempt, prompt, authorization },
+            command: Command::RequireInput { attempt, token, prompt, authorization },
         },
     }
 }
@@ -181,13 +187,13 @@ impl Report {
 
     /// The attempt is taken back: it waits anew, and was no try.
     pub(super) fn withdrawn(self) -> Self {
-        let Command::FailJob { attempt, message, .. } = self.command else { return self };
-        Self { purpose: "withdraw", command: Command::Withdraw { attempt, reason: message } }
+        let Command::FailJob { attempt, token, message, .. } = self.command else { return self };
+        Self { purpose: "give-back", command: Command::GiveBack { attempt, token, reason: message } }
     }
 
     /// This report, or a failure in its place when no message of `bytes_max` can hold it.
-    pub(super) fn bounded(self, bytes_max: usize) -> Self {
-        let Command::CompleteJob { attempt, .. } = self.command else { return self };
+    pub(super) fn bounded(self, job: &Job, bytes_max: usize) -> Self {
+        let Command::CompleteJob { .. } = self.command else { return self };
         let bytes = serde_json::to_vec(&self.command).map_or(usize::MAX, |body| body.len());
         if bytes.saturating_add(MESSAGE_OVERHEAD_BYTES) <= bytes_max {
             return self;
@@ -195,13 +201,14 @@ impl Report {
         let message = format!("the result has {bytes} bytes, and a message holds {bytes_max}");
         let failure = Failure::permanent("result-too-large", message)
             .hint("the agent must keep large results as artifacts");
-        fail(attempt, failure)
+        fail(job, failure)
     }
 
     /// What is told when a task does not take a result.
-    pub(super) fn not_taken(attempt: u32, refusal: Refusal) -> Command {
+    pub(super) fn not_taken(job: &Job, refusal: Refusal) -> Command {
         Command::FailJob {
-            attempt,
+            attempt: job.attempt,
+            token: job.token.clone(),
             class: FailureClass::Permanent,
             code: refusal.code.to_string(),
             message: format!("the task does not take the agent's answer: {}", refusal.message),

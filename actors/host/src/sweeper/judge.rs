@@ -2,15 +2,10 @@
 //!
 //! Every unfinished task has at least one of: a live lease, a timer, a running child, a named wait.
 
-use std::collections::BTreeSet;
-
 use bus_schemas::views::lane::{Limit, Waiting};
 use bus_schemas::views::task::{WaitsFor, Why};
 use bus_schemas::{Key, Timestamp};
-use smol_str::SmolStr;
 
-/// After so long without a word a lease has ended, whatever the clocks of two machines differ by.
-const LEASE_PATIENCE_MS: u64 = 120_000;
 /// How late a timer may fire on a host that was away: a takeover takes less.
 const TIMER_PATIENCE_MS: u64 = 30_000;
 
@@ -24,9 +19,6 @@ pub(super) enum Verdict {
         /// When it goes on by itself.
         until: Option<Timestamp>,
     },
-    /// A worker has it, and nobody can say from outside whether it is still at it: a lease is a timer, and
-    /// no event.
-    Leased,
     /// Nobody does.
     Missing {
         /// Who should.
@@ -62,48 +54,18 @@ pub(super) struct Found<'a> {
     pub(super) lifted: Option<&'a str>,
     /// Its children that have not ended, as it knows.
     pub(super) children: &'a [(Key, Child)],
-    /// Whether the worker that has it lives; none where that is not known.
-    pub(super) worker_lives: Option<bool>,
-}
-
-/// The workers that live.
-#[derive(Debug, Default)]
-pub(super) struct Workers {
-    living: BTreeSet<(Key, SmolStr)>,
-}
-
-impl Workers {
-    /// A worker of an agent joined.
-    pub(super) fn joined(&mut self, agent: &Key, worker: &str) {
-        self.living.insert((agent.clone(), worker.into()));
-    }
-    /// A worker of an agent is gone.
-    pub(super) fn left(&mut self, agent: &Key, worker: &str) {
-        self.living.remove(&(agent.clone(), worker.into()));
-    }
-    /// Whether it lives.
-    pub(super) fn lives(&self, agent: &Key, worker: &str) -> bool {
-        self.living.contains(&(agent.clone(), worker.into()))
-    }
 }
 
 /// Whether it waits for somebody who knows of it.
 pub(super) fn judge(found: &Found<'_>, now: Timestamp) -> Verdict {
     let why = found.why;
-    let silent = |patience: u64| now.0.saturating_sub(why.since.0) >= patience;
     let waits = Verdict::Waits { until: why.until };
     match why.waits_for {
         WaitsFor::Nothing => Verdict::Ended,
         WaitsFor::Answer | WaitsFor::Budget => waits,
         WaitsFor::Lane => in_lane(&why.lane, found.in_lane, found.lifted),
-        WaitsFor::Start if silent(LEASE_PATIENCE_MS) => {
-            Verdict::missing("an agent has it, no worker began it, and its lease ran out long ago")
-        }
-        WaitsFor::Worker if found.worker_lives == Some(false) && silent(LEASE_PATIENCE_MS) => {
-            Verdict::missing("its worker is gone, and its lease has not ended")
-        }
-        WaitsFor::Worker if silent(LEASE_PATIENCE_MS) => Verdict::Leased,
-        WaitsFor::Start | WaitsFor::Worker => waits,
+        // The owner of its partition keeps the lease, after a takeover too.
+        WaitsFor::Worker => waits,
         WaitsFor::Backoff => match why.until {
             Some(until) if until.plus_ms(TIMER_PATIENCE_MS) <= now => {
                 Verdict::missing(format!("its pause ended at {}", until.to_rfc3339()))
@@ -174,11 +136,12 @@ mod tests {
             since: Timestamp(NOW.0 - ago_ms),
             until: None,
             lane: key("default"),
+            skill: "plan".into(),
             children: Vec::new(),
         }
     }
     fn found(why: &Why) -> Verdict {
-        judge(&Found { why, in_lane: None, children: &[], lifted: None, worker_lives: None }, NOW)
+        judge(&Found { why, in_lane: None, children: &[], lifted: None }, NOW)
     }
     fn is_missing(verdict: &Verdict) -> bool {
         matches!(verdict, Verdict::Missing { .. })
@@ -196,10 +159,7 @@ mod tests {
     fn who_waits_in_a_lane_must_be_known_there_and_be_limited_by_something() {
         let why = why(WaitsFor::Lane, 1_000_000);
         let judged = |waiting: &Waiting| {
-            judge(
-                &Found { why: &why, in_lane: Some(waiting), children: &[], lifted: None, worker_lives: None },
-                NOW,
-            )
+            judge(&Found { why: &why, in_lane: Some(waiting), children: &[], lifted: None }, NOW)
         };
         let unknown =
             Waiting { waits: false, attempt: 0, agent: None, since: None, ahead: 0, blocks: Vec::new() };
@@ -221,12 +181,12 @@ mod tests {
         let held = known(0, Limit::Held, None);
         assert_eq!(judged(&held), Verdict::Waits { until: None });
         let (lifted, children) = (Some("halt/all"), &[][..]);
-        let found = Found { why: &why, in_lane: Some(&held), lifted, children, worker_lives: None };
+        let found = Found { why: &why, in_lane: Some(&held), lifted, children };
         assert!(is_missing(&judge(&found, NOW)), "the halt for which it is held does not stand");
     }
 
     #[test]
-    fn a_pause_a_start_and_a_worker_may_be_late_but_not_for_ever() {
+    fn a_pause_may_be_late_but_not_for_ever() {
         let mut pause = why(WaitsFor::Backoff, 1_000_000);
         pause.until = Some(NOW.plus_ms(10));
         assert_eq!(found(&pause), Verdict::Waits { until: pause.until });
@@ -234,23 +194,18 @@ mod tests {
         assert!(!is_missing(&found(&pause)), "a host may be away for a moment");
         pause.until = Some(Timestamp(NOW.0 - 100_000));
         assert!(is_missing(&found(&pause)));
-        assert!(!is_missing(&found(&why(WaitsFor::Start, 60_000))));
-        assert!(is_missing(&found(&why(WaitsFor::Start, 180_000))));
-        let long = why(WaitsFor::Worker, 9_000_000);
-        let with = |worker_lives| {
-            judge(&Found { why: &long, in_lane: None, children: &[], lifted: None, worker_lives }, NOW)
-        };
-        // Work may take hours, and one lease of it is 40 seconds: that one has ended, or is set again.
-        assert_eq!((with(Some(true)), with(None)), (Verdict::Leased, Verdict::Leased));
-        assert_eq!(found(&why(WaitsFor::Worker, 60_000)), Verdict::Waits { until: None });
-        assert!(is_missing(&with(Some(false))));
+        assert_eq!(
+            found(&why(WaitsFor::Worker, 9_000_000)),
+            Verdict::Waits { until: None },
+            "it has a lease"
+        );
     }
 
     #[test]
     fn a_parent_must_have_a_child_that_is_open_and_know_of_those_that_ended() {
         let why = why(WaitsFor::Children, 1_000_000);
         let judged = |children: &[(Key, Child)]| {
-            judge(&Found { why: &why, in_lane: None, children, lifted: None, worker_lives: None }, NOW)
+            judge(&Found { why: &why, in_lane: None, children, lifted: None }, NOW)
         };
         let child = |name: &str, found: Child| (key(name), found);
         assert!(is_missing(&judged(&[])));

@@ -42,8 +42,6 @@ pub(super) enum Act {
         /// Since when it has not changed.
         since: Timestamp,
     },
-    /// A worker has it: its lease is set anew, and where nobody renews it, it ends the attempt.
-    Renew,
     /// It was reported, and is swept once more without a word.
     SweepAgain,
     /// It was swept, and goes on.
@@ -125,12 +123,6 @@ impl Known {
                 // What ends by itself is looked at when it should have ended.
                 open.next = until.map_or(open.next, |until| until.max(now).plus_ms(after_ms));
                 was_swept.then_some(Act::Mended)
-            }
-            Verdict::Leased => {
-                let was_swept = std::mem::take(&mut open.swept);
-                open.reported = false;
-                open.pause(after_ms.max(MEND_MS_MIN), now);
-                Some(if was_swept { Act::Mended } else { Act::Renew })
             }
             Verdict::Missing { reason } if !open.swept => {
                 (open.swept, open.factor) = (true, 1);
@@ -230,17 +222,6 @@ mod tests {
         known.looked(&key(), missing(), at(10));
         assert_eq!(known.event(&key(), "job-issued", at(11)), Some(Act::Mended));
         assert_eq!(known.event(&key(), "completed", at(12)), None);
-    }
-
-    #[test]
-    fn a_lease_is_set_anew_without_a_word_and_less_and_less_often() {
-        let mut known = known();
-        for (now, next) in [(10, 20), (20, 40), (40, 80), (80, 160), (160, 240)] {
-            assert_eq!(known.due(at(now), 10), [key()], "{now}");
-            assert_eq!(known.looked(&key(), Verdict::Leased, at(now)), Some(Act::Renew));
-            assert!(Act::Renew.sweeps() && known.due(at(next - 1), 10).is_empty(), "{next}");
-        }
-        assert_eq!(known.event(&key(), "completed", at(241)), None, "nothing was mended");
     }
 
     #[test]

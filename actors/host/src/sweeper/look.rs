@@ -1,41 +1,54 @@
-//! Looking at a task, its lane, its children and its worker as their events have them.
+//! Looking at a task, its lane and its children: each is asked, and nothing of it is in a log.
 
-use actors_runtime::look::Look;
+use std::time::Duration;
+
 use actors_runtime::quarantine::Quarantine;
-use bus_client::{Bus, HaltWatch};
-use bus_schemas::commands::{broker, task};
-use bus_schemas::events::task::Event;
+use bus_client::{Ask, Bus, HaltWatch};
+use bus_schemas::commands::{broker, queue, task};
 use bus_schemas::halts::{Halts, Scope, Subject};
 use bus_schemas::views::lane::{Limit, Waiting};
 use bus_schemas::views::task::{WaitsFor, Why};
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{EntityAddress, Key, Kind, Revision, Timestamp, upcast};
+use bus_schemas::{Body, EntityAddress, Key, Kind, PartitionId, Reply, Timestamp};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use smol_str::SmolStr;
 
-use super::judge::{Child, Found, Verdict, Workers, judge};
+use super::judge::{Child, Found, Verdict, judge};
 
-/// Looks at entities for one round: what it has loaded it does not load again.
+/// How long an entity may take to answer: a partition that moves answers the next round.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks at entities for one round.
 pub(super) struct Looker<'a> {
     bus: &'a Bus,
-    look: Look,
+}
+
+/// Why an entity did not answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LookError {
+    /// Nobody did in time.
+    #[error("asking what a task waits for")]
+    Silent(#[from] bus_client::AskError),
+    /// The answer is none.
+    #[error("reading what a task waits for")]
+    Answer(#[from] serde_json::Error),
 }
 
 impl<'a> Looker<'a> {
-    /// Has loaded nothing yet.
+    /// Asks over this connection.
     pub(super) fn new(bus: &'a Bus) -> Self {
-        Self { bus, look: Look::new(actors_logic::registry()) }
+        Self { bus }
     }
 
-    /// What is found of a task. An error means that the bus did not answer.
+    /// What is found of a task. An error means that somebody did not answer.
     pub(super) async fn verdict(
-        &mut self,
+        &self,
         task: &Key,
-        workers: &Workers,
         (halts, quarantine): (&HaltWatch, &Quarantine),
         now: Timestamp,
-    ) -> Result<Verdict, bus_client::Error> {
-        let Some(why) = self.why(task, now).await? else {
+    ) -> Result<Verdict, LookError> {
+        let Some(why) = self.why(task).await? else {
             // It can not be read, which is said elsewhere; sweeping it would be refused.
             return Ok(Verdict::Waits { until: None });
         };
@@ -46,15 +59,22 @@ impl<'a> Looker<'a> {
         }
         let in_lane = match why.waits_for {
             WaitsFor::Lane => {
-                let explain = broker::Command::Explain { task: task.clone() };
-                self.answer::<_, Waiting>(&why.lane, &explain, now).await?
+                let partitions = self.bus.topology().partitions;
+                let queue = queue::key(&why.lane, PartitionId::of(task.root(), partitions), partitions);
+                let to = EntityAddress::new(queue::Command::KIND, queue);
+                let here: Option<Waiting> =
+                    self.ask(to, &queue::Query::Explain { task: task.clone() }).await?;
+                let explain = broker::Query::Explain { task: task.clone(), skill: why.skill.clone() };
+                let lane = EntityAddress::new(broker::Command::KIND, why.lane.clone());
+                let whole: Option<Waiting> = self.ask(lane, &explain).await?;
+                here.map(|here| here.with_lane(whole))
             }
             _ => None,
         };
         let mut children = Vec::new();
         if why.waits_for == WaitsFor::Children {
             for child in &why.children {
-                let found = match self.why(child, now).await? {
+                let found = match self.why(child).await? {
                     None => Child::Missing,
                     Some(why) if why.waits_for == WaitsFor::Nothing => Child::Ended,
                     Some(_) => Child::Open,
@@ -62,29 +82,26 @@ impl<'a> Looker<'a> {
                 children.push((child.clone(), found));
             }
         }
-        let worker_lives = match why.waits_for {
-            WaitsFor::Worker => {
-                worker(self.bus, task).await?.map(|(agent, worker)| workers.lives(&agent, &worker))
-            }
-            _ => None,
-        };
         let lifted = in_lane.as_ref().and_then(|waiting| halts.read(|halts| lifted(waiting, halts)));
         let (in_lane, children) = (in_lane.as_ref(), &children);
-        let found = Found { why: &why, in_lane, lifted: lifted.as_deref(), children, worker_lives };
+        let found = Found { why: &why, in_lane, lifted: lifted.as_deref(), children };
         Ok(judge(&found, now))
     }
 
-    async fn why(&mut self, task: &Key, now: Timestamp) -> Result<Option<Why>, bus_client::Error> {
-        self.answer(task, &task::Command::Explain, now).await
+    async fn why(&self, task: &Key) -> Result<Option<Why>, LookError> {
+        self.ask(EntityAddress::new(task::Command::KIND, task.clone()), &task::Query::Explain).await
     }
 
-    async fn answer<C: WireCommand, A: DeserializeOwned>(
-        &mut self,
-        key: &Key,
-        command: &C,
-        now: Timestamp,
-    ) -> Result<Option<A>, bus_client::Error> {
-        self.look.answer(self.bus, key, command, now).await
+    /// The answer to a query; none where it is refused, as by an entity that stopped.
+    async fn ask<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        to: EntityAddress,
+        query: &Q,
+    ) -> Result<Option<A>, LookError> {
+        match self.bus.query(&Ask::new(to, Body::json(query)), PATIENCE).await? {
+            Reply::Accepted { result, .. } => Ok(Some(serde_json::from_value(result)?)),
+            Reply::Refused { .. } => Ok(None),
+        }
     }
 }
 
@@ -106,19 +123,4 @@ fn lifted(waiting: &Waiting, halts: &Halts) -> Option<SmolStr> {
         Some(halts.of(&scope).is_some())
     };
     causes.find(|cause| stands(cause) == Some(false)).cloned()
-}
-
-/// The agent and the worker that began the current attempt.
-async fn worker(bus: &Bus, task: &Key) -> Result<Option<(Key, String)>, bus_client::Error> {
-    let entity = EntityAddress::new(task::Command::KIND, task.clone());
-    let (mut agent, mut worker) = (None, None);
-    for stored in bus.history(&entity, Revision(0), 0).await? {
-        let event = stored.event;
-        match upcast::read(&event.event_type, event.schema, &event.body) {
-            Ok(Event::JobIssued { agent: issued, .. }) => agent = Some(issued),
-            Ok(Event::JobStarted { worker: began, .. }) => worker = Some(began),
-            _ => {}
-        }
-    }
-    Ok(agent.zip(worker))
 }

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use actors_core::{Context, Decision, Key, Refusal, Timestamp};
-use bus_schemas::commands::agent::{AgentCard, Command};
+use actors_core::{Context, Decision, Key, Refusal, Timestamp, View};
+use bus_schemas::claims::WORKER_BYTES_MAX;
+use bus_schemas::commands::agent::{AgentCard, Command, Query, Registration};
 use bus_schemas::commands::broker::{self, HoldScope};
 use bus_schemas::events::agent::Event;
 use smol_str::SmolStr;
 
 use super::state::{State, Worker, fold};
 
-/// A worker's name becomes part of a timer's name and of logs.
-const WORKER_BYTES_MAX: usize = 64;
 /// Above this an agent is split by name; all workers stand in one state.
 const WORKERS_MAX: usize = 1_000;
 /// More jobs at once than one process can follow.
@@ -24,10 +23,6 @@ const SKILL_BYTES_MAX: usize = 64;
 const LANES_MAX: usize = 16;
 /// Room for a paragraph; the card is repeated in every `worker-registered`.
 const CARD_TEXT_BYTES_MAX: usize = 4_096;
-/// A shorter heartbeat would cost more than the work; a longer one finds nobody lost.
-const HEARTBEAT_MS: std::ops::RangeInclusive<u64> = 100..=3_600_000;
-/// Silent for this many heartbeats is lost: one may be late and one may be dropped.
-const HEARTBEATS_MISSED_MAX: u64 = 3;
 
 /// What a command leads to.
 pub(super) fn decide(
@@ -37,25 +32,25 @@ pub(super) fn decide(
 ) -> Result<Decision<Event>, Refusal> {
     let at = context.now;
     match command {
-        Command::Register { worker, card, capacity, mut lanes, heartbeat_ms } => {
+        Command::Register { worker, card, capacity, mut lanes } => {
             lanes.sort();
             lanes.dedup();
-            register(state, worker, card, Worker { capacity, lanes, heartbeat_ms }, context)
+            register(state, worker, card, Worker { capacity, lanes }, context)
         }
-        Command::Heartbeat { worker, .. } => match state.workers.get(&worker) {
-            Some(known) => Ok(await_heartbeat(Decision::none(), &worker, known.heartbeat_ms, at)),
-            None => Err(Refusal::new("unknown-worker", format!("the worker `{worker}` is not registered"))
-                .hint("register again, then send heartbeats")),
-        },
         Command::Deregister { worker, reason } => {
             Ok(leave(state, &worker.clone(), Event::WorkerDeregistered { worker, reason, at }))
         }
         Command::Hold { cause, reason, grace_ms } => Ok(hold(state, (cause, reason, grace_ms), context)),
         Command::Ease { cause } => Ok(ease(state, cause, at)),
-        Command::MissHeartbeat { worker } => {
-            Ok(leave(state, &worker.clone(), Event::WorkerLost { worker, at }))
-        }
+        Command::LoseWorker { worker } => Ok(leave(state, &worker.clone(), Event::WorkerLost { worker, at })),
     }
+}
+
+/// The answer to a query.
+pub(super) fn view(state: &State, query: &Query) -> View {
+    let Query::Describe = query;
+    let workers = state.workers.keys().cloned().collect();
+    View::of(&Registration { card: state.card.clone(), workers })
 }
 
 /// A worker joins, or says something new.
@@ -68,14 +63,13 @@ fn register(
 ) -> Result<Decision<Event>, Refusal> {
     check_worker(state, &worker, &said)?;
     check_card(&card, context)?;
-    let decision = await_heartbeat(Decision::none(), &worker, said.heartbeat_ms, context.now);
     let known = state.workers.get(&worker) == Some(&said) && state.card.as_ref() == Some(&card);
     if known {
-        return Ok(offer(decision, state, state));
+        return Ok(offer(Decision::none(), state, state));
     }
-    let Worker { capacity, lanes, heartbeat_ms } = said;
-    let event = Event::WorkerRegistered { worker, card, capacity, lanes, heartbeat_ms, at: context.now };
-    Ok(change(decision, state, event))
+    let Worker { capacity, lanes } = said;
+    let event = Event::WorkerRegistered { worker, card, capacity, lanes, at: context.now };
+    Ok(change(Decision::none(), state, event))
 }
 
 /// The lanes that it serves, or served a moment ago, give it nothing.
@@ -117,7 +111,7 @@ fn leave(state: &State, worker: &str, event: Event) -> Decision<Event> {
     if !state.workers.contains_key(worker) {
         return Decision::none();
     }
-    change(Decision::none().cancel_timer(&timer_name(worker)), state, event)
+    change(Decision::none(), state, event)
 }
 
 /// The event, and the offers that follow from it.
@@ -152,20 +146,6 @@ fn offer(mut decision: Decision<Event>, before: &State, after: &State) -> Decisi
     decision
 }
 
-fn timer_name(worker: &str) -> String {
-    format!("heartbeat-{worker}")
-}
-
-fn await_heartbeat(
-    decision: Decision<Event>,
-    worker: &SmolStr,
-    heartbeat_ms: u64,
-    now: Timestamp,
-) -> Decision<Event> {
-    let silent_until = now.plus_ms(HEARTBEATS_MISSED_MAX * heartbeat_ms);
-    decision.set_timer(&timer_name(worker), silent_until, &Command::MissHeartbeat { worker: worker.clone() })
-}
-
 fn check_worker(state: &State, worker: &SmolStr, said: &Worker) -> Result<(), Refusal> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if worker.is_empty() || worker.len() > WORKER_BYTES_MAX || !worker.chars().all(fits) {
@@ -189,17 +169,6 @@ fn check_worker(state: &State, worker: &SmolStr, said: &Worker) -> Result<(), Re
         return Err(Refusal::new(
             "invalid-lanes",
             format!("a worker serves 1 to {LANES_MAX} lanes, not {}", said.lanes.len()),
-        ));
-    }
-    if !HEARTBEAT_MS.contains(&said.heartbeat_ms) {
-        return Err(Refusal::new(
-            "invalid-heartbeat",
-            format!(
-                "`heartbeat_ms` must be {} to {}, is {}",
-                HEARTBEAT_MS.start(),
-                HEARTBEAT_MS.end(),
-                said.heartbeat_ms
-            ),
         ));
     }
     Ok(())

@@ -32,8 +32,6 @@ pub struct Worker {
     pub capacity: u32,
     /// The lanes it serves, sorted.
     pub lanes: Vec<Key>,
-    /// How long it may be silent, in milliseconds.
-    pub heartbeat_ms: u64,
 }
 
 impl State {
@@ -71,9 +69,9 @@ impl State {
 /// Applies an event.
 pub(super) fn fold(state: &mut State, event: &Event) {
     match event {
-        Event::WorkerRegistered { worker, card, capacity, lanes, heartbeat_ms, .. } => {
+        Event::WorkerRegistered { worker, card, capacity, lanes, .. } => {
             state.card = Some(card.clone());
-            let said = Worker { capacity: *capacity, lanes: lanes.clone(), heartbeat_ms: *heartbeat_ms };
+            let said = Worker { capacity: *capacity, lanes: lanes.clone() };
             state.workers.insert(worker.clone(), said);
             if !state.holds.is_empty() {
                 state.holding.extend(lanes.iter().cloned());

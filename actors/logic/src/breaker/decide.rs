@@ -86,7 +86,6 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
         }
         Command::Configure { policy, by } => configure(state, policy, by, at),
         Command::ApplyConfig(config) => apply_config(state, &config, context),
-        Command::Describe => Ok(Decision::none().reply(&describe(state, context))),
         Command::EndOpen => Ok(end_open(state, context)),
         Command::ExpireProbe { permit } => Ok(match state.permits.contains_key(&permit) {
             true => Decision::event(Event::ProbeExpired { permit, at }),
@@ -334,7 +333,7 @@ fn apply_config(
     Ok(Decision::event(Event::Configured { policy, by, version, at: context.now }))
 }
 
-fn describe(state: &State, context: &Context<'_>) -> Description {
+pub(super) fn describe(state: &State, context: &Context<'_>) -> Description {
     let Counts { calls, failed, slow } = state.counts(context.now);
     Description {
         phase: state.phase,

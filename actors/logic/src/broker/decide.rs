@@ -3,16 +3,19 @@
 use std::collections::BTreeSet;
 
 use actors_core::{Context, Decision, Key, Refusal, Revision, Timestamp};
-use bus_schemas::commands::broker::{Command, Limits};
+use bus_schemas::PartitionId;
+use bus_schemas::commands::broker::{Command, Limits, Running};
+use bus_schemas::commands::queue::{Entry, Rules};
 use bus_schemas::commands::schedule::Recurrence;
-use bus_schemas::commands::{breaker, halt, task};
+use bus_schemas::commands::{breaker, halt, queue};
 use bus_schemas::events::broker::Event;
 use bus_schemas::halts;
 use bus_schemas::settings::{self, Lanes, Retry};
 use smol_str::SmolStr;
 
-use super::state::{AGEING_MS_MIN, State, fold};
-use super::{bounds, explain, pause, policies, recall};
+use super::state::{State, fold};
+use super::{bounds, pause, policies, recall};
+use crate::order::AGEING_MS_MIN;
 use crate::rules;
 use crate::schedule::recurrence;
 
@@ -22,6 +25,8 @@ const WAKE: &str = "wake";
 const END_EASING: &str = "end-easing";
 /// A lane's rules stand in its state and in each event that changes them.
 const WEIGHTS_MAX: usize = 1_000;
+/// Assignments in one decision: the rest follows in the next one.
+const ASSIGNED_MAX: u32 = 256;
 /// Each window is computed at each assignment.
 const WINDOWS_MAX: usize = 16;
 /// A longer window is a pause.
@@ -48,8 +53,8 @@ fn asks_for_rules(state: &State, command: &Command, context: &Context<'_>) -> bo
     let is_new = context.revision == Revision(0);
     state.version().is_none()
         && match command {
-            Command::OfferAgent { .. } | Command::Wake => true,
-            Command::Enqueue { .. } | Command::Pause { .. } | Command::Hold { .. } => is_new,
+            Command::OfferAgent { .. } | Command::Wake | Command::Join { .. } => true,
+            Command::Pause { .. } | Command::Hold { .. } => is_new,
             _ => false,
         }
 }
@@ -57,23 +62,23 @@ fn asks_for_rules(state: &State, command: &Command, context: &Context<'_>) -> bo
 fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
     let at = context.now;
     let events = match command {
-        Command::Enqueue { task, attempt, skill, .. } if runs_already(state, &task, attempt).is_some() => {
-            // A task that is swept says so: the assignment did not reach it. Where it did, this is nothing new.
-            let agent = runs_already(state, &task, attempt).expect("the guard found it");
-            let policy = state.policies().of(&skill);
-            let assign = task::Command::Assign { agent, attempt, policy };
-            return Ok(Decision::none().send(task, &assign));
+        Command::Join { partition } => return Ok(join(state, partition, context)),
+        Command::Report { partition, number, waiting, running, more } => {
+            let said = Said { partition, number, is_last: !more };
+            return Ok(report(state, said, waiting, running, context));
         }
-        Command::Enqueue { task, attempt, .. } if waits_already(state, &task, attempt) => {
+        // Said by a queue that has not heard yet that the lane is open.
+        Command::Enqueue(_) | Command::Release { .. } if !state.governs() => None,
+        Command::Enqueue(entry) if runs_already(state, &entry.task, entry.attempt).is_some() => {
+            // A task that is swept says so: the leave may not have reached its queue.
+            let agent = runs_already(state, &entry.task, entry.attempt).expect("the guard found it");
+            return Ok(grant(Decision::none(), entry.task, entry.attempt, agent, context));
+        }
+        Command::Enqueue(entry) if waits_already(state, &entry.task, entry.attempt) => {
             // Said again by a task that is swept: if anything can be assigned, it is now.
             return Ok(doubt_halts(fill(state, Vec::new(), context), state, &context.entity.key));
         }
-        Command::Enqueue { task, attempt, skill, priority, owner, since } => enqueue(
-            state,
-            Event::Enqueued { task: task.clone(), attempt, skill, priority, owner, since },
-            &task,
-            attempt,
-        ),
+        Command::Enqueue(entry) => enqueue(state, entry),
         Command::Release { task, attempt, outcome } => {
             let waits = state.waiting(&task).is_some_and(|entry| entry.attempt == attempt);
             let runs = state.running(&task).is_some_and(|job| job.attempt == attempt);
@@ -108,9 +113,10 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
         }
         Command::Hold { cause, scope, reason, interrupt, grace_ms } => {
             let grace = interrupt.then_some(grace_ms);
-            return Ok(recall::hold(state, Event::Held { cause, scope, reason, at }, grace, at));
+            let held = recall::hold(state, (cause, scope, reason), grace, context);
+            return Ok(fill_behind(held, state, context));
         }
-        Command::Recall { cause } => return Ok(recall::recall(state, &cause)),
+        Command::Recall { cause } => return Ok(recall::recall(state, &cause, context)),
         Command::Ease { cause, per_minute } => {
             // What it does not know it does not hold.
             let is_known = state.valves().contains_key(&cause);
@@ -118,12 +124,6 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
         }
         Command::Probe { cause, permits } => probe(state, cause, permits).map(|event| vec![event]),
         Command::Wake => Some(Vec::new()),
-        Command::Describe => {
-            return Ok(Decision::none().reply(&explain::lane(state, &context.entity.key, at)));
-        }
-        Command::Explain { task } => {
-            return Ok(Decision::none().reply(&explain::task(state, &task, at)));
-        }
     };
     Ok(events.map_or_else(Decision::none, |events| fill(state, events, context)))
 }
@@ -150,8 +150,83 @@ fn doubt_halts(decision: Decision<Event>, state: &State, lane: &Key) -> Decision
     halts.fold(decision, |decision, halt| decision.send(halt, &halt::Command::Confirm { lane: lane.clone() }))
 }
 
+/// A queue wants the rules. It has them when the lane knows its settings.
+fn join(state: &State, partition: PartitionId, context: &Context<'_>) -> Decision<Event> {
+    let decision = match state.partitions().contains(&partition) {
+        true => Decision::none(),
+        false => Decision::event(Event::Joined { partition }),
+    };
+    match state.version() {
+        Some(_) => tell(decision, &state.rules(), partition, context),
+        None => decision,
+    }
+}
+
+/// A piece of what a queue says runs there.
+struct Said {
+    partition: PartitionId,
+    number: u64,
+    is_last: bool,
+}
+
+/// What waits and runs in a queue, of a lane that has begun to govern.
+fn report(
+    state: &State,
+    said: Said,
+    waiting: Vec<Entry>,
+    running: Vec<Running>,
+    context: &Context<'_>,
+) -> Decision<Event> {
+    if !state.governs() || said.number != state.number() {
+        return Decision::none();
+    }
+    let is_new = |job: &Running| runs_already(state, &job.task, job.attempt).is_none();
+    let adopted = running.into_iter().filter(is_new).map(Event::Adopted);
+    let mut events: Vec<Event> = adopted.collect();
+    events.extend(waiting.into_iter().filter_map(|entry| enqueue(state, entry)).flatten());
+    if said.is_last && state.unreported().contains(&said.partition) {
+        events.push(Event::Reported { partition: said.partition });
+    }
+    let mut after = state.clone();
+    events.iter().for_each(|event| fold(&mut after, event));
+    let decision = fill(state, events, context);
+    // What a hold takes back at once could not be taken back before it was known.
+    let is_whole = after.unreported().is_empty() && !state.unreported().is_empty();
+    if is_whole { recall::due(decision, &after, context) } else { decision }
+}
+
+/// Tells a queue the rules.
+fn tell(
+    decision: Decision<Event>,
+    rules: &Rules,
+    partition: PartitionId,
+    context: &Context<'_>,
+) -> Decision<Event> {
+    let to = queue::key(&context.entity.key, partition, context.partitions);
+    decision.send(to, &queue::Command::Rules(rules.clone()))
+}
+
+/// The queue in which a task waits.
+pub(super) fn queue_of(task: &Key, context: &Context<'_>) -> Key {
+    let partition = PartitionId::of(task.root(), context.partitions);
+    queue::key(&context.entity.key, partition, context.partitions)
+}
+
+/// Gives an attempt leave to begin.
+fn grant(
+    decision: Decision<Event>,
+    task: Key,
+    attempt: u32,
+    agent: Key,
+    context: &Context<'_>,
+) -> Decision<Event> {
+    let to = queue_of(&task, context);
+    decision.send(to, &queue::Command::Grant { task, attempt, agent })
+}
+
 /// An attempt waits; nothing if it, or a later one, is known already.
-fn enqueue(state: &State, enqueued: Event, task: &Key, attempt: u32) -> Option<Vec<Event>> {
+fn enqueue(state: &State, entry: Entry) -> Option<Vec<Event>> {
+    let (task, attempt) = (&entry.task, entry.attempt);
     let waits = state.waiting(task).map(|entry| entry.attempt);
     let runs = state.running(task).map(|job| job.attempt);
     if waits.into_iter().chain(runs).any(|known| known >= attempt) {
@@ -159,7 +234,7 @@ fn enqueue(state: &State, enqueued: Event, task: &Key, attempt: u32) -> Option<V
     }
     let stale =
         runs.map(|attempt| Event::Released { task: task.clone(), attempt, outcome: Default::default() });
-    Some(stale.into_iter().chain([enqueued]).collect())
+    Some(stale.into_iter().chain([Event::Enqueued(entry.clone())]).collect())
 }
 
 /// A lane hears of the halt of everything, and of the breakers that its agents depend on.
@@ -195,15 +270,29 @@ fn offer(
 
 /// The events, then as many assignments as the bounds allow.
 fn fill(state: &State, events: Vec<Event>, context: &Context<'_>) -> Decision<Event> {
+    let decision = events.into_iter().fold(Decision::none(), Decision::and);
+    fill_behind(decision, state, context)
+}
+
+/// As [`fill`], behind what is decided already.
+fn fill_behind(mut decision: Decision<Event>, state: &State, context: &Context<'_>) -> Decision<Event> {
     let at = context.now;
     let mut after = state.clone();
-    let mut decision = Decision::none();
-    for event in events {
-        fold(&mut after, &event);
-        decision = decision.and(event);
+    for event in &decision.events {
+        fold(&mut after, event);
     }
     decision = end_releases(decision, &mut after, at);
-    while let Some((task, agent)) = after.pick() {
+    decision = govern(decision, state, &mut after, context);
+    let mut assignments = 0;
+    while after.governs()
+        && after.unreported().is_empty()
+        && let Some((task, agent)) = after.pick()
+    {
+        if assignments == ASSIGNED_MAX {
+            decision = decision.send(context.entity.key.clone(), &Command::Wake);
+            break;
+        }
+        assignments += 1;
         let bounds = bounds::of(&after, at);
         if !bounds.is_empty() {
             // Other bounds end with a release; these end with time.
@@ -212,17 +301,43 @@ fn fill(state: &State, events: Vec<Event>, context: &Context<'_>) -> Decision<Ev
             }
             break;
         }
-        let Some(entry) = after.waiting(&task) else { break };
-        let (attempt, policy) = (entry.attempt, after.policies().of(&entry.skill));
+        let Some(attempt) = after.waiting(&task).map(|entry| entry.attempt) else { break };
         let assigned = Event::Assigned { task: task.clone(), attempt, agent: agent.clone(), at };
         fold(&mut after, &assigned);
-        decision = decision.and(assigned).send(task, &task::Command::Assign { agent, attempt, policy });
+        decision = grant(decision.and(assigned), task, attempt, agent, context);
         decision = end_releases(decision, &mut after, at);
     }
     match after.looks_at(at) {
         Some(looks_at) => decision.set_timer(END_EASING, looks_at, &Command::Wake),
         None => decision,
     }
+}
+
+/// Begins or ends to give leave to each attempt, as its bounds want it, and tells all queues of rules that
+/// are new.
+fn govern(
+    mut decision: Decision<Event>,
+    before: &State,
+    after: &mut State,
+    context: &Context<'_>,
+) -> Decision<Event> {
+    let at = context.now;
+    let turns = match (after.governs(), after.must_govern()) {
+        (true, false) => Some(Event::GoverningEnded { at }),
+        (false, true) => Some(Event::GoverningBegun { at }),
+        _ => None,
+    };
+    if let Some(event) = turns {
+        fold(after, &event);
+        decision = decision.and(event);
+    }
+    let rules = after.rules();
+    let is_first = before.version().is_none();
+    if after.version().is_none() || (!is_first && before.rules() == rules) {
+        return decision;
+    }
+    let partitions = after.partitions().iter();
+    partitions.fold(decision, |decision, partition| tell(decision, &rules, *partition, context))
 }
 
 /// What is released and bounds nothing any more is forgotten.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bus_schemas::commands::broker::HoldScope;
+use actors_core::{Context, View};
+use bus_schemas::commands::broker::{HoldScope, Query};
 use bus_schemas::settings::{Lanes, Setting};
 use bus_schemas::views::lane::{Block, Lane, LaneAgent, Limit, Waiting};
 use bus_schemas::{Key, Timestamp};
@@ -10,10 +11,17 @@ use smol_str::SmolStr;
 
 use super::bounds;
 use super::state::State;
-use super::valve::Valve;
 
-/// The lane as it is now. A hold of one task tree is no limit of the lane: the others go on.
-pub(super) fn lane(state: &State, id: &Key, now: Timestamp) -> Lane {
+/// The answer to a query.
+pub(super) fn view(state: &State, query: Query, context: &Context<'_>) -> View {
+    match query {
+        Query::Describe => View::of(&lane(state, &context.entity.key, context.now)),
+        Query::Explain { task, skill } => View::of(&explain(state, &task, &skill, context.now)),
+    }
+}
+
+/// The lane as it is now. What waits and runs in an open lane its queues know.
+fn lane(state: &State, id: &Key, now: Timestamp) -> Lane {
     let agents = state.offers().map(|(agent, offer)| LaneAgent {
         agent: agent.clone(),
         capacity: offer.capacity,
@@ -21,9 +29,7 @@ pub(super) fn lane(state: &State, id: &Key, now: Timestamp) -> Lane {
         free: state.free(agent),
     });
     let mut blocks = bounds::of(state, now);
-    let is_tree = |valve: &Valve| matches!(valve.scope(), HoldScope::Tree { .. });
-    let (trees, others): (Vec<_>, Vec<_>) = state.valves().iter().partition(|(_, valve)| is_tree(valve));
-    for (cause, valve) in others {
+    for (cause, valve) in state.valves() {
         // One that is released and has room limits nothing.
         let limits = valve.holds() || valve.allows_at(state.running_under(valve), now) == 0;
         if limits && !blocks.iter().any(|block| block.cause.as_ref() == Some(cause)) {
@@ -52,7 +58,9 @@ pub(super) fn lane(state: &State, id: &Key, now: Timestamp) -> Lane {
         begun_in_minute: state.begun().in_minute(now),
         begun_in_day: state.begun().in_day(now),
         blocks,
-        trees_held: trees.len() as u64,
+        trees_held: 0,
+        governed: state.governs(),
+        partitions: state.partitions().iter().copied().collect(),
         agents: agents.collect(),
     }
 }
@@ -64,26 +72,22 @@ fn settings(state: &State) -> BTreeMap<SmolStr, u64> {
     versions.map(|(name, version)| (name.into(), version)).collect()
 }
 
-/// What a task waits for.
-pub(super) fn task(state: &State, task: &Key, now: Timestamp) -> Waiting {
+/// What limits a task that waits, as far as the lane knows.
+fn explain(state: &State, task: &Key, skill: &SmolStr, now: Timestamp) -> Waiting {
     if let Some(job) = state.running(task) {
         let (attempt, agent) = (job.attempt, Some(job.agent.clone()));
-        return Waiting { waits: false, attempt, agent, since: None, ahead: 0, blocks: Vec::new() };
+        return Waiting { attempt, agent, ..Waiting::default() };
     }
-    let Some(entry) = state.waiting(task) else {
-        return Waiting { waits: false, attempt: 0, agent: None, since: None, ahead: 0, blocks: Vec::new() };
-    };
-    let mut blocks = Vec::new();
-    if let Some((cause, valve)) = state.tree_hold(task) {
-        blocks.push(Block { cause: Some(cause.clone()), ..block(Limit::Held, valve.reason.clone()) });
+    let mut blocks = bounds::of(state, now);
+    blocks.extend(of_skill(state, skill));
+    if let Some(silent) = state.unreported().iter().next() {
+        let reason = format!("the queue of partition {silent} has not said what runs there");
+        blocks.push(block(Limit::Order, reason));
     }
-    blocks.extend(bounds::of(state, now));
-    blocks.extend(of_skill(state, &entry.skill));
-    let ahead = state.ahead(task);
-    if blocks.is_empty() {
-        blocks.push(block(Limit::Order, format!("{ahead} are served before it")));
-    }
-    Waiting { waits: true, attempt: entry.attempt, agent: None, since: Some(entry.since), ahead, blocks }
+    let entry = state.waiting(task);
+    let ahead = if entry.is_some() { state.ahead(task) } else { 0 };
+    let (attempt, since) = entry.map_or((0, None), |entry| (entry.attempt, Some(entry.since)));
+    Waiting { waits: entry.is_some(), attempt, agent: None, since, ahead, blocks }
 }
 
 /// What keeps the agents with a skill from one more job; nothing where one of them is free.
@@ -121,6 +125,5 @@ fn scope(scope: &HoldScope) -> String {
         HoldScope::Lane => "the lane".to_owned(),
         HoldScope::Agent { agent } => format!("agent `{agent}`"),
         HoldScope::Dependency { dependency } => format!("agents that depend on `{dependency}`"),
-        HoldScope::Tree { root } => format!("task `{root}` and what is below it"),
     }
 }

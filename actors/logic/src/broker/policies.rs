@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use actors_core::Refusal;
-use bus_schemas::commands::task::Policy;
 use bus_schemas::events::broker::Event;
 use bus_schemas::settings::{ApplyConfig, Budget, Limits, Retry, Setting};
 use serde::{Deserialize, Serialize};
@@ -62,9 +61,8 @@ impl Policies {
     pub(super) fn versions(&self) -> [(&'static str, u64); 2] {
         [(Limits::NAME, self.limits_version), (Retry::NAME, self.retry_version)]
     }
-    /// What a task with this skill is told; none where it is the default.
-    pub(super) fn of(&self, skill: &str) -> Option<Box<Policy>> {
-        let policy = Policy { retry: self.retry.policy(skill).clone(), budget: self.budget.clone() };
-        (policy != Policy::default()).then(|| Box::new(policy))
+    /// What queues are told, for their tasks.
+    pub(super) fn told(&self) -> (Retry, Budget) {
+        (self.retry.clone(), self.budget.clone())
     }
 }

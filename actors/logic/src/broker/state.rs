@@ -4,21 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bus_schemas::commands::broker::{HoldScope, Limits, Outcome};
+use bus_schemas::commands::queue::{Entry, Rules};
 use bus_schemas::events::broker::Event;
-use bus_schemas::{Key, Timestamp};
+use bus_schemas::{Key, PartitionId, Timestamp};
 use rpds::RedBlackTreeMapSync as Map;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::pause;
 use super::policies::{self, Policies};
-use super::queue::{Place, Queue};
 use super::valve::Valve;
+use crate::order::{Order, Place, class};
 
-/// The highest priority.
-const PRIORITY_MAX: u64 = 9;
-/// Faster ageing would make the priority mean nothing.
-pub(super) const AGEING_MS_MIN: u64 = 1_000;
 pub(super) const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
 
@@ -39,7 +36,15 @@ pub struct State {
     begun: Begun,
     /// How many assignments there were: their numbers tell who was served longest ago.
     assigned: u64,
-    queue: Queue,
+    queue: Order,
+    /// The partitions whose queues follow the rules.
+    partitions: BTreeSet<PartitionId>,
+    /// Whether its queues begin attempts without asking.
+    is_open: bool,
+    /// How often it began to govern.
+    number: u64,
+    /// The queues that have not said yet what runs there since it governs.
+    unreported: BTreeSet<PartitionId>,
 }
 
 /// An attempt that waits.
@@ -109,6 +114,10 @@ struct Stored {
     begun: Begun,
     assigned: u64,
     served: BTreeMap<SmolStr, (u64, u32)>,
+    partitions: BTreeSet<PartitionId>,
+    is_open: bool,
+    number: u64,
+    unreported: BTreeSet<PartitionId>,
 }
 
 impl Begun {
@@ -129,6 +138,39 @@ impl Begun {
 }
 
 impl State {
+    /// The partitions whose queues follow the rules.
+    pub fn partitions(&self) -> &BTreeSet<PartitionId> {
+        &self.partitions
+    }
+    /// How often it began to govern.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+    /// Whether the lane gives leave to each attempt.
+    pub fn governs(&self) -> bool {
+        !self.is_open
+    }
+    /// The queues that have not said yet what runs there.
+    pub fn unreported(&self) -> &BTreeSet<PartitionId> {
+        &self.unreported
+    }
+    /// Whether it has bounds that all queues share, or does not know its settings.
+    pub(super) fn must_govern(&self) -> bool {
+        let Limits { concurrent, per_minute, per_day, windows, order, .. } = &self.limits;
+        let is_bounded = concurrent.or(*per_minute).or(*per_day).is_some() || !windows.is_empty();
+        self.version.is_none()
+            || is_bounded
+            || *order == bus_schemas::commands::broker::Order::Strict
+            || !self.valves.is_empty()
+    }
+    /// What its queues are told.
+    pub(super) fn rules(&self) -> Rules {
+        // The bounds are kept here, and only the order is the queues'.
+        let Limits { ageing_ms, weights, .. } = self.limits.clone();
+        let limits = Limits { ageing_ms, weights, ..Limits::default() };
+        let (retry, budget) = self.policies.told();
+        Rules { governed: self.governs(), number: self.number, limits, retry, budget }
+    }
     /// The attempt of a task that waits.
     pub fn waiting(&self, task: &Key) -> Option<&Waiting> {
         self.waiting.get(task)
@@ -182,9 +224,9 @@ impl State {
     /// The attempts that run in a scope.
     pub(super) fn runs_in(&self, scope: &HoldScope) -> Vec<(Key, u32)> {
         let valve = Valve::closed(scope.clone(), String::new(), Timestamp::default());
-        let runs = self.running.iter().filter(|(task, job)| {
+        let runs = self.running.iter().filter(|(_, job)| {
             let offer = self.offers.get(&job.agent).cloned().unwrap_or_default();
-            valve.concerns(task, &job.agent, &offer)
+            valve.concerns(&job.agent, &offer)
         });
         runs.map(|(task, job)| (task.clone(), job.attempt)).collect()
     }
@@ -204,18 +246,16 @@ impl State {
     }
     /// How many of the jobs that run in the scope of a valve began before its cause held.
     fn ran_before(&self, valve: &Valve) -> u32 {
-        let runs = self.running.iter().filter(|(task, job)| {
+        let runs = self.running.iter().filter(|(_, job)| {
             let offer = self.offers.get(&job.agent).cloned().unwrap_or_default();
-            job.at < valve.since && valve.concerns(task, &job.agent, &offer)
+            job.at < valve.since && valve.concerns(&job.agent, &offer)
         });
         u32::try_from(runs.count()).unwrap_or(u32::MAX)
     }
     /// How many jobs run in the scope of a valve.
     pub(super) fn running_under(&self, valve: &Valve) -> u32 {
         match valve.scope() {
-            HoldScope::Lane | HoldScope::Tree { .. } => {
-                u32::try_from(self.running.size()).unwrap_or(u32::MAX)
-            }
+            HoldScope::Lane => u32::try_from(self.running.size()).unwrap_or(u32::MAX),
             HoldScope::Agent { .. } | HoldScope::Dependency { .. } => {
                 self.offers_under(valve).map(|offer| offer.running).fold(0, u32::saturating_add)
             }
@@ -249,10 +289,6 @@ impl State {
     pub(super) fn looks_at(&self, now: Timestamp) -> Option<Timestamp> {
         self.valves.values().filter_map(|valve| valve.looks_at(now)).min()
     }
-    /// The first hold that covers a task.
-    pub(super) fn tree_hold(&self, task: &Key) -> Option<(&SmolStr, &Valve)> {
-        self.valves.iter().find(|(_, valve)| valve.holds_tree(task))
-    }
     /// Who is next, and with whom, if the lane had no bounds.
     pub(super) fn pick(&self) -> Option<(Key, Key)> {
         self.queue.pick()
@@ -262,23 +298,14 @@ impl State {
         self.waiting.get(task).map_or(0, |entry| self.queue.ahead(self.place(task, entry)))
     }
 
-    /// Without ageing the class is the priority. With it, an attempt that waits is one class better
-    /// for each span: the order of two attempts never changes while they wait, so it is computed once.
     fn place<'a>(&self, task: &'a Key, entry: &'a Waiting) -> Place<'a> {
-        let behind = PRIORITY_MAX.saturating_sub(u64::from(entry.priority));
-        let class = match self.limits.ageing_ms {
-            None => behind,
-            Some(span) => (entry.since.0 / span.max(AGEING_MS_MIN)).saturating_add(behind),
-        };
+        let class = class(&self.limits, entry.priority, entry.since);
         Place { task, skill: &entry.skill, class, owner: &entry.owner, since: entry.since }
     }
     fn weight(&self, owner: &SmolStr) -> u32 {
         self.limits.weights.get(owner).copied().unwrap_or(1)
     }
     fn line_up(&mut self, task: &Key, entry: &Waiting) {
-        if self.tree_hold(task).is_some() {
-            return;
-        }
         let weight = self.weight(&entry.owner);
         let place = self.place(task, entry);
         self.queue.insert(place);
@@ -301,7 +328,7 @@ impl State {
         self.change(|lane| {
             lane.change_offer(&job.agent, |offer| offer.running = offer.running.saturating_sub(1));
             let offer = lane.offers.get(&job.agent).cloned().unwrap_or_default();
-            lane.valves.values_mut().for_each(|valve| valve.learn(task, &job, &offer, outcome));
+            lane.valves.values_mut().for_each(|valve| valve.learn(&job, &offer, outcome));
         });
     }
     /// One without capacity and jobs is forgotten.
@@ -364,13 +391,41 @@ impl State {
     }
     /// Puts a valve in place of what the cause had; none takes it away.
     pub(super) fn set_valve(&mut self, cause: &SmolStr, valve: Option<Valve>) {
-        let is_tree = |valve: &Valve| matches!(valve.scope(), HoldScope::Tree { .. });
-        let reorders = self.valves.get(cause).is_some_and(is_tree) || valve.as_ref().is_some_and(is_tree);
-        let change = |lane: &mut Self| match valve {
+        self.change(|lane| match valve {
             Some(valve) => drop(lane.valves.insert(cause.clone(), valve)),
             None => drop(lane.valves.remove(cause)),
-        };
-        if reorders { self.reorder(change) } else { self.change(change) }
+        });
+    }
+    fn begin_to_govern(&mut self) {
+        (self.is_open, self.number) = (false, self.number + 1);
+        self.unreported = self.partitions.clone();
+    }
+    /// What waits and runs is its queues' business.
+    fn open(&mut self) {
+        self.is_open = true;
+        self.unreported.clear();
+        self.change(|lane| {
+            (lane.waiting, lane.running) = (Map::new_sync(), Map::new_sync());
+            let agents: Vec<Key> = lane.offers.keys().cloned().collect();
+            for agent in agents {
+                lane.change_offer(&agent, |offer| offer.running = 0);
+            }
+        });
+        let offers: Vec<_> = self.offers.iter().map(|(a, o)| (a.clone(), o.clone())).collect();
+        self.queue = Order::default();
+        for (agent, offer) in offers {
+            let free = self.free(&agent);
+            self.queue.set_free(&agent, &offer.skills, 0, free);
+        }
+    }
+    /// An attempt that began before the lane governed.
+    fn adopt(&mut self, running: &bus_schemas::commands::broker::Running) {
+        let (task, agent) = (&running.task, &running.agent);
+        self.stop_waiting(task);
+        self.queue.serve(&running.owner, self.assigned);
+        let (owner, attempt, at) = (running.owner.clone(), running.attempt, running.at);
+        self.running.insert_mut(task.clone(), Running { attempt, owner, agent: agent.clone(), at });
+        self.change(|lane| lane.change_offer(agent, |offer| offer.running += 1));
     }
 }
 
@@ -385,11 +440,22 @@ impl From<State> for Stored {
     fn from(state: State) -> Self {
         let served =
             state.queue.owners().map(|(name, owner)| (name.clone(), (owner.served, owner.turn))).collect();
-        let State { waiting, running, offers, limits, version, policies, valves, begun, assigned, queue: _ } =
-            state;
-        let policies = Arc::unwrap_or_clone(policies);
-        let (waiting, running, offers) = (std(&waiting), std(&running), std(&offers));
-        Self { waiting, running, offers, limits, version, policies, valves, begun, assigned, served }
+        Self {
+            waiting: std(&state.waiting),
+            running: std(&state.running),
+            offers: std(&state.offers),
+            limits: state.limits,
+            version: state.version,
+            policies: Arc::unwrap_or_clone(state.policies),
+            valves: state.valves,
+            begun: state.begun,
+            assigned: state.assigned,
+            served,
+            partitions: state.partitions,
+            is_open: state.is_open,
+            number: state.number,
+            unreported: state.unreported,
+        }
     }
 }
 
@@ -399,10 +465,20 @@ fn std<K: Clone + Ord, V: Clone>(map: &Map<K, V>) -> BTreeMap<K, V> {
 
 impl From<Stored> for State {
     fn from(stored: Stored) -> Self {
-        let Stored { waiting, running, offers, limits, version, policies, valves, begun, assigned, served } =
-            stored;
-        let policies = Arc::new(policies);
-        let mut lane = Self { limits, version, policies, begun, assigned, ..Self::default() };
+        let Stored { waiting, running, offers, limits, version, policies, valves, begun, .. } = stored;
+        let mut lane = Self {
+            limits,
+            version,
+            policies: Arc::new(policies),
+            begun,
+            assigned: stored.assigned,
+            partitions: stored.partitions,
+            is_open: stored.is_open,
+            number: stored.number,
+            unreported: stored.unreported,
+            ..Self::default()
+        };
+        let served = stored.served;
         let mut busy: BTreeMap<SmolStr, u32> = BTreeMap::new();
         for job in running.values() {
             *busy.entry(job.owner.clone()).or_default() += 1;
@@ -425,7 +501,12 @@ impl From<Stored> for State {
 /// Applies an event.
 pub(super) fn fold(state: &mut State, event: &Event) {
     match event {
-        Event::Enqueued { task, attempt, skill, priority, owner, since } => {
+        Event::Joined { partition } => drop(state.partitions.insert(*partition)),
+        Event::GoverningBegun { .. } => state.begin_to_govern(),
+        Event::GoverningEnded { .. } => state.open(),
+        Event::Reported { partition } => drop(state.unreported.remove(partition)),
+        Event::Adopted(running) => state.adopt(running),
+        Event::Enqueued(Entry { task, attempt, skill, priority, owner, since }) => {
             state.stop_waiting(task);
             let entry = Waiting {
                 attempt: *attempt,
@@ -448,7 +529,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
                 lane.change_offer(agent, |offer| offer.running += 1);
                 let offer = lane.offers.get(agent).cloned().unwrap_or_default();
                 for valve in lane.valves.values_mut() {
-                    valve.pass(task, agent, &offer, *at);
+                    valve.pass(agent, &offer, *at);
                 }
             });
         }
@@ -468,8 +549,10 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         }),
         Event::CapSet { concurrent } => state.limits.concurrent = *concurrent,
         Event::LimitsSet { limits, .. } => state.reorder(|lane| lane.limits = limits.clone()),
-        Event::Held { cause, scope, reason, at } => {
-            state.set_valve(cause, Some(Valve::closed(scope.clone(), reason.clone(), *at)));
+        Event::Held { cause, scope, reason, recall_at, at } => {
+            let mut valve = Valve::closed(scope.clone(), reason.clone(), *at);
+            valve.recall_at = *recall_at;
+            state.set_valve(cause, Some(valve));
         }
         Event::Eased { cause, per_minute, at } => state.ease(cause, *per_minute, *at),
         Event::EasingEnded { cause, .. } => state.set_valve(cause, None),

@@ -24,6 +24,8 @@ pub(super) struct Valve {
     pub(super) reason: String,
     /// Since when.
     pub(super) since: Timestamp,
+    /// When what runs in its scope is taken back; none where it goes on.
+    pub(super) recall_at: Option<Timestamp>,
     passage: Passage,
     #[serde(default)]
     rate: Option<Rate>,
@@ -100,7 +102,7 @@ impl Rate {
 
 impl Valve {
     pub(super) fn closed(scope: HoldScope, reason: String, since: Timestamp) -> Self {
-        Self { scope, reason, since, passage: Passage::Closed { permits: 0 }, rate: None }
+        Self { scope, reason, since, recall_at: None, passage: Passage::Closed { permits: 0 }, rate: None }
     }
     pub(super) fn scope(&self) -> &HoldScope {
         &self.scope
@@ -113,8 +115,7 @@ impl Valve {
     pub(super) fn holds(&self) -> bool {
         matches!(self.passage, Passage::Closed { .. })
     }
-    /// What is left of it when its cause is gone: a tree has no flow of its own to raise. Said again, it
-    /// is about the rate alone: without one everything goes on at once.
+    /// What is left of it when its cause is gone. Said again, it is about the rate alone: without one everything goes on at once.
     pub(super) fn eased(&self, per_minute: Option<u32>, since: Timestamp, before: u32) -> Option<Self> {
         let passage = match self.passage {
             Passage::Closed { .. } => Passage::Easing { at_once: 1, from: self.since, before },
@@ -124,8 +125,7 @@ impl Valve {
         // A rate is counted for the whole lane.
         let is_lane = self.scope == HoldScope::Lane;
         let rate = per_minute.filter(|_| is_lane).map(|per_minute| Rate::new(per_minute, since));
-        let flows = !matches!(self.scope, HoldScope::Tree { .. });
-        flows.then(|| Self { passage, rate, since, ..self.clone() })
+        Some(Self { passage, rate, since, recall_at: None, ..self.clone() })
     }
     /// Whether it bounds nothing any more: `capacity` is what may run in its scope at once, `waits`
     /// whether something does that could run there.
@@ -157,12 +157,8 @@ impl Valve {
         match &self.scope {
             HoldScope::Agent { agent: held } => held == agent,
             HoldScope::Dependency { dependency } => offer.dependencies.contains(dependency),
-            HoldScope::Lane | HoldScope::Tree { .. } => false,
+            HoldScope::Lane => false,
         }
-    }
-    /// Whether it takes a task out of the queue.
-    pub(super) fn holds_tree(&self, task: &Key) -> bool {
-        matches!(&self.scope, HoldScope::Tree { root } if task.is_within(root))
     }
     /// How many more may run beside those that run in its scope. What began before the cause held says
     /// nothing of what is let through, and a long job of that time must not keep all others.
@@ -182,8 +178,8 @@ impl Valve {
         (rate.minute == now.0 / MINUTE_MS && rate.begun >= rate.per_minute).then_some(rate.per_minute)
     }
     /// A job began.
-    pub(super) fn pass(&mut self, task: &Key, agent: &Key, offer: &Offer, at: Timestamp) {
-        if !self.concerns(task, agent, offer) {
+    pub(super) fn pass(&mut self, agent: &Key, offer: &Offer, at: Timestamp) {
+        if !self.concerns(agent, offer) {
             return;
         }
         if let Passage::Closed { permits } = &mut self.passage {
@@ -194,8 +190,8 @@ impl Valve {
         }
     }
     /// A job ended.
-    pub(super) fn learn(&mut self, task: &Key, job: &Running, offer: &Offer, outcome: Outcome) {
-        let concerned = self.concerns(task, &job.agent, offer);
+    pub(super) fn learn(&mut self, job: &Running, offer: &Offer, outcome: Outcome) {
+        let concerned = self.concerns(&job.agent, offer);
         let Passage::Easing { at_once, from, before } = &mut self.passage else { return };
         if !concerned {
             return;
@@ -215,10 +211,9 @@ impl Valve {
     }
 
     /// Whether a job is in its scope.
-    pub(super) fn concerns(&self, task: &Key, agent: &Key, offer: &Offer) -> bool {
+    pub(super) fn concerns(&self, agent: &Key, offer: &Offer) -> bool {
         match &self.scope {
             HoldScope::Lane => true,
-            HoldScope::Tree { root } => task.is_within(root),
             HoldScope::Agent { .. } | HoldScope::Dependency { .. } => self.covers_agent(agent, offer),
         }
     }

@@ -50,7 +50,6 @@ pub(super) fn decide(
             let ended = Ended { cause: EndCause::Stopped, reason, by, at: context.now };
             Ok(end(state, begun, ended, context).cancel_timer(END))
         }
-        Command::Describe => Ok(Decision::none().reply(begun(state, context)?)),
         Command::Fill => Ok(Decision::none()),
         Command::End => Ok(match state.begun.as_ref().filter(|begun| begun.ended.is_none()) {
             None => Decision::none(),
@@ -62,7 +61,7 @@ pub(super) fn decide(
     }
 }
 
-fn begun<'a>(state: &'a State, context: &Context<'_>) -> Result<&'a Description, Refusal> {
+pub(super) fn begun<'a>(state: &'a State, context: &Context<'_>) -> Result<&'a Description, Refusal> {
     state.begun.as_ref().ok_or_else(|| {
         Refusal::new("experiment-not-found", format!("there is no experiment `{}`", context.entity.key))
             .hint("`orrery chaos list` shows those that go on")

@@ -10,7 +10,6 @@ use bus_schemas::{EntityAddress, Timestamp};
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use super::describe;
 use super::state::State;
 use crate::schedule::recurrence;
 
@@ -56,8 +55,6 @@ pub(super) fn decide(
             // Another version was activated meanwhile, and everybody is told of that one.
             false => Decision::none(),
         }),
-        Command::Describe { version } => describe::describe(state, version, context),
-        Command::History => Ok(Decision::none().reply(&describe::history(state, name))),
     }
 }
 

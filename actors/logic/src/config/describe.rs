@@ -1,19 +1,22 @@
 //! What settings answer to those who look at them.
 
-use actors_core::{Context, Decision, Refusal};
-use bus_schemas::commands::config::{Change, Description, History, HostVersion};
-use bus_schemas::events::config::Event;
+use actors_core::{Context, Refusal, View};
+use bus_schemas::commands::config::{Change, Description, History, HostVersion, Query};
 use smol_str::SmolStr;
 
 use super::decide::not_found;
 use super::state::State;
 
+/// The answer to a query.
+pub(super) fn view(state: &State, query: &Query, context: &Context<'_>) -> Result<View, Refusal> {
+    match query {
+        Query::Describe { version } => Ok(View::of(&describe(state, *version, context)?)),
+        Query::History => Ok(View::of(&history(state, context.entity.key.as_str()))),
+    }
+}
+
 /// The settings, with the document of one version.
-pub(super) fn describe(
-    state: &State,
-    version: Option<u64>,
-    context: &Context<'_>,
-) -> Result<Decision<Event>, Refusal> {
+fn describe(state: &State, version: Option<u64>, context: &Context<'_>) -> Result<Description, Refusal> {
     let name = context.entity.key.as_str();
     let version = version.unwrap_or(state.active);
     let value = state.value(name, version).ok_or_else(|| not_found(state, version, context))?;
@@ -23,7 +26,7 @@ pub(super) fn describe(
         problem: report.problem.clone(),
         at: report.at,
     });
-    Ok(Decision::none().reply(&Description {
+    Ok(Description {
         name: SmolStr::new(name),
         active: state.active,
         former: state.former.last().copied(),
@@ -33,11 +36,11 @@ pub(super) fn describe(
         proposed: state.versions.get(&version).map(|version| version.word.clone()),
         hosts: hosts.collect(),
         watchers: state.watchers.len() as u64,
-    }))
+    })
 }
 
 /// What was done to the settings.
-pub(super) fn history(state: &State, name: &str) -> History {
+fn history(state: &State, name: &str) -> History {
     let change = |change: &Change| Change {
         kept: state.keeps(change.version) && state.keeps(change.former),
         ..change.clone()

@@ -9,52 +9,87 @@ mod explain;
 mod hold;
 mod input;
 mod retry;
+mod step;
 mod submit;
 mod withdraw;
 
-use actors_core::{Context, Decision, Refusal};
-use bus_schemas::commands::task::Command;
+use actors_core::{Context, Decision, Refusal, View};
+use bus_schemas::commands::task::{Command, Holder, Query, Renewal};
 use bus_schemas::envelope::code;
 use bus_schemas::events::task::Event;
 use bus_schemas::halts::{Halts, Standing, Subject};
 use bus_schemas::jobs::EffectStep;
 use bus_schemas::views::task::TaskState;
-use bus_schemas::{EntityAddress, Timestamp};
+use bus_schemas::{EntityAddress, Hash, Timestamp};
 
-use super::draft::Draft;
+use super::draft::{Draft, LEASE, LEASE_MS, PROGRESS};
 use super::state::{Phase, State};
+use super::view::view;
 
-/// Refuses what a halt covers: new work, and of a worker whatever begins something. Its lease is renewed
-/// for the grace of the halt, and what it reports is taken: the lane may have no owner, and the worker
-/// may not follow halts. What was handed over is taken, and waits in its lane.
+/// Refuses what a halt covers: new work, and of a worker whatever begins something. What it reports is taken,
+/// and what was handed over is taken, and waits in its queue.
 pub(super) fn admit(
     state: &State,
     command: &Command,
     halts: &Halts,
-    (entity, now): (&EntityAddress, Timestamp),
+    (entity, _): (&EntityAddress, Timestamp),
 ) -> Result<(), Refusal> {
     let (submission, agent) = match (command, &state.submission) {
         (Command::Submit(submission), None) => (submission, None),
         (
-            Command::StartJob { .. }
-            | Command::Reserve { .. }
-            | Command::RenewLease { .. }
+            Command::Reserve { .. }
             | Command::RecordEffect { step: EffectStep::Intended | EffectStep::Started, .. },
             Some(submission),
         ) => (submission, state.agent.as_ref()),
         _ => return Ok(()),
     };
     let subject = Subject { lane: &submission.lane, agent, task: &entity.key };
-    let goes_on = |standing: &Standing| {
-        matches!(command, Command::RenewLease { .. }) && now <= standing.since.plus_ms(standing.grace_ms)
-    };
-    match halts.covering(subject) {
-        Some((_, standing)) if !goes_on(standing) => {
-            Err(Refusal::new(code::HALTED, format!("work is halted: {}", standing.reason))
-                .hint("`orrery halts` shows since when; again once the halt is lifted"))
-        }
-        _ => Ok(()),
+    halts.covering(subject).map_or(Ok(()), |(_, standing)| Err(halted(standing)))
+}
+
+/// A worker's lease is renewed for the grace of a halt, and its work does not begin under one: its queue may
+/// have no owner, and the worker may not follow halts.
+pub(super) fn admit_query(
+    state: &State,
+    query: &Query,
+    halts: &Halts,
+    (entity, now): (&EntityAddress, Timestamp),
+) -> Result<(), Refusal> {
+    let (Query::Renew { .. }, Some(submission)) = (query, &state.submission) else { return Ok(()) };
+    let subject = Subject { lane: &submission.lane, agent: state.agent.as_ref(), task: &entity.key };
+    let Some((_, standing)) = halts.covering(subject) else { return Ok(()) };
+    let had_begun = state.since < standing.since;
+    match had_begun && now <= standing.since.plus_ms(standing.grace_ms) {
+        true => Ok(()),
+        false => Err(halted(standing)),
     }
+}
+
+fn halted(standing: &Standing) -> Refusal {
+    Refusal::new(code::HALTED, format!("work is halted: {}", standing.reason))
+        .hint("`orrery halts` shows since when; again once the halt is lifted")
+}
+
+/// The answer to a query.
+pub(super) fn answer(state: &State, query: Query, context: &Context<'_>) -> Result<View, Refusal> {
+    let Some(view) = view(state, &context.entity.key) else { return Err(not_found(context)) };
+    match query {
+        Query::Describe => Ok(View::of(&view)),
+        Query::Wait if view.state.is_final() => Ok(View::of(&view)),
+        Query::Wait => Ok(View::later()),
+        Query::Explain => Ok(explain::explain(state, context)),
+        Query::Renew { attempt, token, progressed } => {
+            check_current(state, attempt, &token, context)?;
+            let renewal = Renewal { attempt: Holder::Yours, lease_ms: LEASE_MS };
+            let view = View::of(&renewal).renewing(LEASE);
+            Ok(if progressed { view.renewing(PROGRESS) } else { view })
+        }
+    }
+}
+
+fn not_found(context: &Context<'_>) -> Refusal {
+    Refusal::new("task-not-found", format!("there is no task `{}`", context.entity.key))
+        .hint("submit it first")
 }
 
 /// What a command leads to.
@@ -70,34 +105,43 @@ pub(super) fn decide(
         if command == Command::Sweep {
             return explain::lost(context);
         }
-        return Err(Refusal::new("task-not-found", format!("there is no task `{}`", context.entity.key))
-            .hint("submit it first"));
+        return Err(not_found(context));
     }
     match command {
         Command::Submit(submission) => submit::submit(state, submission, context),
-        Command::Assign { agent, attempt, policy } => attempt::assign(state, agent, attempt, policy, context),
-        Command::StartJob { attempt, worker } => attempt::start(state, attempt, worker, context),
-        Command::RenewLease { attempt, progressed } => attempt::renew(state, attempt, progressed, context),
+        Command::Assign { agent, worker, claim, attempt, token, policy } => {
+            let issue = attempt::Issue { agent, worker, claim, attempt, token };
+            attempt::assign(state, issue, policy, context)
+        }
+        Command::RecordStep { attempt, token, steps } => {
+            step::record(state, (attempt, &token), steps, context)
+        }
         Command::ExpireLease { attempt } => attempt::expire(state, attempt, attempt::Silence::Lease, context),
         Command::ExpireProgress { attempt } => {
             attempt::expire(state, attempt, attempt::Silence::Progress, context)
         }
-        Command::FailJob { attempt, class, code, message, hint, dependency } => {
+        Command::FailJob { attempt, token, class, code, message, hint, dependency } => {
             let failure = bus_schemas::commands::task::Failure { class, code, message, hint, dependency };
-            attempt::fail(state, attempt, failure, context)
+            attempt::fail(state, (attempt, &token), failure, context)
         }
         Command::Withdraw { attempt, reason } => withdraw::withdraw(state, attempt, reason, context),
+        Command::GiveBack { attempt, token, reason } => {
+            withdraw::give_back(state, (attempt, &token), reason, context)
+        }
+        Command::ReturnIssue { attempt, token } => withdraw::return_issue(state, (attempt, &token), context),
         Command::Hold { cause, reason, grace_ms } => hold::hold(state, (cause, reason, grace_ms), context),
         Command::Ease { cause } => hold::ease(state, cause, context),
         Command::EndBackoff { attempt } => attempt::end_backoff(state, attempt, context),
-        Command::CompleteJob { attempt, artifacts, result, plan } => {
-            attempt::complete(state, attempt, attempt::Outcome { artifacts, result, plan }, context)
+        Command::CompleteJob { attempt, token, steps, artifacts, result, plan } => {
+            let outcome = attempt::Outcome { steps, artifacts, result, plan };
+            attempt::complete(state, (attempt, &token), outcome, context)
         }
-        Command::RecordEffect { attempt, effect, step, detail, key, result } => {
-            effect::record(state, effect::Record { attempt, effect, step, detail, key, result }, context)
+        Command::RecordEffect { attempt, token, effect, step, detail, key, result } => {
+            let record = effect::Record { attempt, token, effect, step, detail, key, result };
+            effect::record(state, record, context)
         }
-        Command::RequireInput { attempt, prompt, authorization } => {
-            input::require(state, attempt, prompt, authorization, context)
+        Command::RequireInput { attempt, token, prompt, authorization } => {
+            input::require(state, (attempt, &token), prompt, authorization, context)
         }
         Command::ProvideInput { answer, by } => input::provide(state, answer, by, context),
         Command::SettleChild { step, state: end, artifacts, result, failure } => {
@@ -117,12 +161,11 @@ pub(super) fn decide(
         Command::ExpireWallClock => budget::expire_wall_clock(state, context),
         Command::ExpireReservations => budget::lapse(state, context),
         Command::Sweep => explain::sweep(state, context),
-        Command::Explain => explain::explain(state, context),
     }
 }
 
-/// Refuses a report that does not come from the current attempt.
-fn check_current(state: &State, attempt: u32, context: &Context<'_>) -> Result<(), Refusal> {
+/// Refuses whoever does not have the current attempt.
+fn check_current(state: &State, attempt: u32, token: &str, context: &Context<'_>) -> Result<(), Refusal> {
     let key = &context.entity.key;
     if state.cancel.is_some() {
         return Err(Refusal::new("task-canceled", format!("the task `{key}` was canceled"))
@@ -131,7 +174,7 @@ fn check_current(state: &State, attempt: u32, context: &Context<'_>) -> Result<(
     if state.status.is_final() {
         return Err(final_refusal(state, context).hint("stop the work"));
     }
-    if state.attempt == attempt && matches!(state.phase, Phase::Issued | Phase::Running) {
+    if is_current(state, attempt) && is_shown(state, token) {
         return Ok(());
     }
     Err(Refusal::new(
@@ -139,6 +182,16 @@ fn check_current(state: &State, attempt: u32, context: &Context<'_>) -> Result<(
         format!("attempt {attempt} of `{key}` is not under way; the latest is {}", state.attempt),
     )
     .hint("stop the work; another attempt does it, or it waits"))
+}
+
+/// Whether this attempt is under way.
+fn is_current(state: &State, attempt: u32) -> bool {
+    state.attempt == attempt && state.phase == Phase::Running
+}
+
+/// Whether this is the token of the latest issue.
+fn is_shown(state: &State, token: &str) -> bool {
+    state.token == Some(Hash::of(token.as_bytes()))
 }
 
 fn final_refusal(state: &State, context: &Context<'_>) -> Refusal {

@@ -5,14 +5,15 @@ use std::mem::take;
 
 use actors_core::{Context, Decision, Key, Refusal};
 use bus_schemas::commands::task::{Command, Failure, Submit};
-use bus_schemas::commands::{broker, deadletter};
+use bus_schemas::commands::{broker, deadletter, queue};
 use bus_schemas::events::task::Event;
 use bus_schemas::ids::KEY_BYTES_MAX;
 use bus_schemas::jobs::{EffectStep, Job, PastEffect};
+use bus_schemas::record::Stop;
 use bus_schemas::views::task::TaskState;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{EntityAddress, Hash, Timestamp};
-use smol_str::{SmolStr, ToSmolStr};
+use bus_schemas::{CommandId, EntityAddress, Hash, Timestamp};
+use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
 use super::decide::budget;
 use super::state::{Phase, State, fold};
@@ -22,6 +23,12 @@ use super::view::view;
 pub(super) const LEASE_MS: u64 = 30_000;
 /// What a renewal may need on its way before silence counts.
 pub(super) const LEASE_GRACE_MS: u64 = 10_000;
+/// How long a worker may take to begin: a round trip, and some time for a busy process.
+const BEGIN_MS: u64 = 2_000;
+/// The lease of an attempt: who has it is heard of.
+pub(super) const LEASE: &str = "attempt";
+/// The lease of its progress: it comes further.
+pub(super) const PROGRESS: &str = "progress";
 /// Who cancels or retries a child.
 pub(super) const BY_PARENT: &str = "parent";
 
@@ -30,8 +37,10 @@ pub(super) const BY_PARENT: &str = "parent";
 pub(super) struct Draft<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) state: State,
-    /// How the attempt ended, for the broker.
+    /// How the attempt ended, for its lane.
     pub(super) outcome: broker::Outcome,
+    /// Whether the worker of the attempt said so itself.
+    pub(super) is_told_by_worker: bool,
     decision: Decision<Event>,
 }
 
@@ -41,6 +50,7 @@ impl<'a> Draft<'a> {
             context,
             state: state.clone(),
             outcome: broker::Outcome::Withdrawn,
+            is_told_by_worker: false,
             decision: Decision::none(),
         }
     }
@@ -90,23 +100,29 @@ impl<'a> Draft<'a> {
     /// Tells the lane of the attempt that waits.
     pub(super) fn enqueue(&mut self, attempt: u32, since: Timestamp) {
         let submission = self.submission();
-        let enqueue = broker::Command::Enqueue {
+        let enqueue = queue::Command::Enqueue(queue::Entry {
             task: self.key().clone(),
             attempt,
             skill: submission.skill.clone(),
             priority: submission.priority,
             owner: submission.owner.clone(),
             since,
-        };
-        self.send(self.submission().lane.clone(), &enqueue);
+        });
+        self.send(self.queue_key(), &enqueue);
+    }
+    /// The part of its lane that lies in its partition.
+    pub(super) fn queue_key(&self) -> Key {
+        let partition = self.context.entity.partition(self.context.partitions);
+        queue::key(&self.submission().lane, partition, self.context.partitions)
     }
     /// The work of the current attempt, for an agent.
-    pub(super) fn issue_job(&mut self, agent: Key) {
+    pub(super) fn issue_job(&mut self, claim: CommandId, token: SmolStr, agent: Key) {
         let (attempt, submission) = (self.state.attempt, self.submission());
         let job = Job {
             id: format!("{}/{attempt}", self.key()).into(),
             task: EntityAddress::new(Command::KIND, self.key().clone()),
             attempt,
+            token: token.clone(),
             agent,
             skill: submission.skill.clone(),
             lane: submission.lane.clone(),
@@ -117,12 +133,18 @@ impl<'a> Draft<'a> {
             deadline: submission.deadline,
             lease_ms: LEASE_MS,
             effects: self.past_effects(),
+            steps: u32::try_from(self.state.steps.size()).unwrap_or(u32::MAX),
             metered: budget::is_metered(&self.state),
             correlation: self.context.correlation,
         };
-        self.decision = take(&mut self.decision).job(job);
-        self.await_worker();
-        self.await_progress();
+        let progress_ms = self.state.policy.retry.progress.as_ms();
+        let unrenewed = Command::ReturnIssue { attempt, token };
+        let silent = Command::ExpireLease { attempt };
+        let late = Command::ExpireProgress { attempt };
+        self.decision = take(&mut self.decision)
+            .job(claim, job)
+            .begin_lease(LEASE, (BEGIN_MS, &unrenewed), (LEASE_MS + LEASE_GRACE_MS, &silent))
+            .begin_lease(PROGRESS, (progress_ms, &late), (progress_ms, &late));
     }
     /// What the next attempt is to know of the ledger.
     fn past_effects(&self) -> Vec<PastEffect> {
@@ -137,16 +159,6 @@ impl<'a> Draft<'a> {
         });
         told.collect()
     }
-    /// The worker has so much time to begin, or to come further.
-    pub(super) fn await_progress(&mut self) {
-        let at = self.now().plus_ms(self.state.policy.retry.progress.as_ms());
-        self.set_timer("progress", at, &Command::ExpireProgress { attempt: self.state.attempt });
-    }
-    /// The worker has a lease's time from now.
-    pub(super) fn await_worker(&mut self) {
-        let at = self.now().plus_ms(LEASE_MS + LEASE_GRACE_MS);
-        self.set_timer("lease", at, &Command::ExpireLease { attempt: self.state.attempt });
-    }
     pub(super) fn await_deadline(&mut self) {
         if let Some(deadline) = self.submission().deadline {
             self.set_timer("deadline", deadline, &Command::ExpireDeadline);
@@ -156,9 +168,9 @@ impl<'a> Draft<'a> {
     pub(super) fn leave_phase(&mut self) {
         match self.state.phase {
             Phase::Queued => self.release(self.state.attempt),
-            Phase::Issued | Phase::Running => {
-                self.cancel_timer("lease");
-                self.cancel_timer("progress");
+            Phase::Running => {
+                self.decision = take(&mut self.decision).end_lease(LEASE).end_lease(PROGRESS);
+                self.stop_worker();
                 self.release(self.state.attempt);
             }
             Phase::Backoff => self.cancel_timer("backoff"),
@@ -166,8 +178,17 @@ impl<'a> Draft<'a> {
         }
     }
     pub(super) fn release(&mut self, attempt: u32) {
-        let release = broker::Command::Release { task: self.key().clone(), attempt, outcome: self.outcome };
-        self.send(self.submission().lane.clone(), &release);
+        let release = queue::Command::Release { task: self.key().clone(), attempt, outcome: self.outcome };
+        self.send(self.queue_key(), &release);
+    }
+    /// The worker did not say that its attempt is over: it hears so.
+    fn stop_worker(&mut self) {
+        let (Some(agent), Some(worker)) = (&self.state.agent, &self.state.worker) else { return };
+        if !self.is_told_by_worker {
+            let job = format_smolstr!("{}/{}", self.key(), self.state.attempt);
+            let stop = Stop { agent: agent.clone(), worker: worker.clone(), job };
+            self.decision = take(&mut self.decision).stop(stop);
+        }
     }
     /// Nobody will say any more how the effects ended that are under way.
     pub(super) fn give_up_effects(&mut self, detail: &str) -> Option<String> {

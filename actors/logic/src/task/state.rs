@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use bus_schemas::commands::task::{Failure, Plan, Policy, Submit};
-use bus_schemas::events::task::Event;
+use bus_schemas::events::task::{Event, WithdrawnBy};
 use bus_schemas::jobs::{Artifact, EffectStep, FailureClass};
 use bus_schemas::settings::Duration;
 use bus_schemas::views::task::{Exceeded, TaskState};
-use bus_schemas::{Key, Revision, Timestamp};
+use bus_schemas::{Hash, Key, Revision, Timestamp};
+use rpds::RedBlackTreeMapSync as Map;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
@@ -37,9 +38,9 @@ pub struct State {
     pub attempt: u32,
     /// Attempts that failed since it was submitted or retried: what `attempts_max` bounds.
     pub failures: u32,
-    /// How often the current attempt was begun.
+    /// How many issues in a row nobody began.
     #[serde(default)]
-    pub starts: u32,
+    pub unbegun: u32,
     /// How often in a row workers gave it back, without a time in between in which something held it.
     #[serde(default)]
     pub withdrawals: u32,
@@ -55,8 +56,13 @@ pub struct State {
     pub failed_attempts: Vec<String>,
     /// Who has the current attempt.
     pub agent: Option<Key>,
-    /// The worker that began it.
-    pub worker: Option<String>,
+    /// The worker that has it.
+    pub worker: Option<SmolStr>,
+    /// BLAKE3 of the token that its worker shows.
+    pub token: Option<Hash>,
+    /// The steps that were done, by name.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub steps: Map<SmolStr, StepDone>,
     /// The question it waits with.
     pub question: Option<String>,
     /// Whom it asks; empty for anybody.
@@ -66,7 +72,10 @@ pub struct State {
     /// The answers so far, for the next job.
     pub answers: Vec<Value>,
     /// The effect ledger.
-    pub effects: BTreeMap<String, Effect>,
+    pub effects: Map<String, Effect>,
+    /// How many bytes of results the ledger keeps.
+    #[serde(default)]
+    pub results_bytes: usize,
     /// The child tasks that do the work, if there is a plan.
     pub plan: Option<Plan>,
     /// The started steps of the plan.
@@ -108,10 +117,8 @@ pub enum Phase {
     /// Its submission.
     #[default]
     New,
-    /// An agent, from the broker.
+    /// A worker, from its queue.
     Queued,
-    /// A worker that begins.
-    Issued,
     /// The worker's report.
     Running,
     /// The end of the pause.
@@ -122,6 +129,15 @@ pub enum Phase {
     Children,
     /// Nothing.
     Done,
+}
+
+/// A step that was done. What it gave stands in its event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepDone {
+    /// BLAKE3 of its input.
+    pub input: Hash,
+    /// The revision of its event.
+    pub revision: Revision,
 }
 
 /// One side effect in the ledger.
@@ -222,8 +238,7 @@ impl State {
     fn wait(&mut self, phase: Phase, status: TaskState) {
         self.phase = phase;
         self.status = status;
-        self.agent = None;
-        self.worker = None;
+        (self.agent, self.worker, self.token) = (None, None, None);
     }
 }
 
@@ -248,7 +263,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         Event::CancelRequested { reason, .. } => state.cancel = Some(reason.clone()),
         Event::Retried { by, at } => {
             state.retried_for = by.strip_prefix(TASK_CALLER).and_then(|entry| Key::parse(entry).ok());
-            (state.failures, state.withdrawals, state.updated_at) = (0, 0, *at);
+            (state.failures, state.withdrawals, state.unbegun, state.updated_at) = (0, 0, 0, *at);
             state.failed_attempts.clear();
             (state.failure, state.failing, state.broken, state.cancel) = (None, None, None, None);
             if state.plan.is_some() {
@@ -257,7 +272,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         }
         Event::Queued { .. }
         | Event::JobIssued { .. }
-        | Event::JobStarted { .. }
+        | Event::StepRecorded { .. }
         | Event::EffectRecorded { .. }
         | Event::AttemptFailed { .. }
         | Event::AttemptWithdrawn { .. }
@@ -281,24 +296,24 @@ fn fold_attempt(state: &mut State, event: &Event) {
             (state.attempt, state.updated_at, state.since) = (*attempt, *at, *at);
             state.wait(Phase::Queued, TaskState::Submitted);
         }
-        Event::JobIssued { agent, at, .. } => {
+        Event::JobIssued { agent, worker, token, at, .. } => {
             if at.0.saturating_sub(state.since.0) >= HELD_MS {
                 state.withdrawals = 0;
             }
-            state.wait(Phase::Issued, TaskState::Working);
-            state.agent = Some(agent.clone());
-            state.starts = 0;
+            state.wait(Phase::Running, TaskState::Working);
+            (state.agent, state.worker) = (Some(agent.clone()), Some(worker.clone()));
+            state.token = Some(*token);
             (state.updated_at, state.since) = (*at, *at);
         }
-        Event::JobStarted { worker, at, .. } => {
-            state.phase = Phase::Running;
-            state.worker = Some(worker.clone());
-            state.starts = state.starts.saturating_add(1);
-            (state.updated_at, state.since) = (*at, *at);
+        Event::StepRecorded { step, .. } => {
+            let done = StepDone { input: step.input, revision: state.revision };
+            state.steps.insert_mut(step.name.clone(), done);
         }
         Event::EffectRecorded { attempt, effect, step, detail, key, result } => {
-            let former = state.effects.remove(effect);
-            let key = key.clone().or_else(|| former.and_then(|former| former.key));
+            let former = state.effects.get(effect);
+            let key = key.clone().or_else(|| former.and_then(|former| former.key.clone()));
+            let was = former.map_or(0, |former| result_bytes(&former.result));
+            state.results_bytes = state.results_bytes.saturating_sub(was) + result_bytes(result);
             let entry = Effect {
                 attempt: *attempt,
                 step: *step,
@@ -306,12 +321,12 @@ fn fold_attempt(state: &mut State, event: &Event) {
                 key,
                 result: result.clone(),
             };
-            state.effects.insert(effect.clone(), entry);
+            state.effects.insert_mut(effect.clone(), entry);
         }
         Event::PolicySet { policy } => state.policy = policy.clone(),
         Event::AttemptFailed { attempt, failure } => {
             state.failures = state.failures.saturating_add(1);
-            state.withdrawals = 0;
+            (state.withdrawals, state.unbegun) = (0, 0);
             state.failed_attempt = *attempt;
             state.note_failed_attempt(*attempt, failure);
             state.failure = Some(failure.clone());
@@ -319,8 +334,13 @@ fn fold_attempt(state: &mut State, event: &Event) {
                 state.failing = Some(failure.clone());
             }
         }
-        Event::AttemptWithdrawn { held, .. } => {
-            state.withdrawals = if *held { 0 } else { state.withdrawals.saturating_add(1) };
+        Event::AttemptWithdrawn { by, .. } => {
+            let withdrawals = state.withdrawals.saturating_add(1);
+            (state.withdrawals, state.unbegun) = match by {
+                WithdrawnBy::Worker => (withdrawals, 0),
+                WithdrawnBy::Holder => (0, 0),
+                WithdrawnBy::Owner => (state.withdrawals, state.unbegun.saturating_add(1)),
+            };
         }
         Event::BackoffStarted { until, at, .. } => {
             state.backoff = Duration::from_ms(until.0.saturating_sub(at.0));
@@ -329,7 +349,7 @@ fn fold_attempt(state: &mut State, event: &Event) {
         }
         Event::InputRequired { prompt, authorization, effect, asks, at, .. } => {
             let status = if *authorization { TaskState::AuthRequired } else { TaskState::InputRequired };
-            state.withdrawals = 0;
+            (state.withdrawals, state.unbegun) = (0, 0);
             state.wait(Phase::Answer, status);
             state.question = Some(prompt.clone());
             (state.asked_effect, state.asks, state.since) = (effect.clone(), asks.clone(), *at);
@@ -343,6 +363,11 @@ fn fold_attempt(state: &mut State, event: &Event) {
         }
         _ => {}
     }
+}
+
+/// How many bytes a result takes as JSON.
+pub(super) fn result_bytes(value: &Value) -> usize {
+    if value.is_null() { 0 } else { value.to_string().len() }
 }
 
 /// The events of the budget of a tree.

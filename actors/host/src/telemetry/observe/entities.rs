@@ -1,25 +1,30 @@
-//! Halts, breakers, lanes, settings and experiments, as the observer knows them from their events.
+//! Halts and experiments, as the observer knows them from their events; breakers, lanes and settings, of
+//! which it knows that they are there, and which it asks.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use actors_runtime::lease::chain;
 use actors_runtime::look::Look;
-use bus_client::{Bus, EventQuery};
+use bus_client::{Ask, Bus, EventQuery};
 use bus_schemas::commands::breaker::{Description as Breaker, Phase};
 use bus_schemas::commands::config::Description as Config;
-use bus_schemas::commands::{breaker, broker, chaos, config, halt};
+use bus_schemas::commands::{breaker, broker, chaos, config, halt, queue};
 use bus_schemas::halts::Scope;
 use bus_schemas::settings::{Limits, Setting};
-use bus_schemas::views::lane::{Lane, Limit};
+use bus_schemas::views::lane::{Lane, Limit, Part};
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Kind, Timestamp};
+use bus_schemas::{Body, EntityAddress, Key, Kind, Reply, Timestamp};
 use futures::StreamExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{LOOK, metric, now, seconds_since};
 
+/// How long an entity may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Before the events are followed again after an error: a server that restarts is back within it.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -59,7 +64,12 @@ async fn follow(bus: &Bus, hosts: &watch::Receiver<Vec<String>>) -> Result<Infal
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => measure(&mut look, &hosts.borrow(), now()),
+            _ = ticks.tick() => {
+                let hosts = hosts.borrow().clone();
+                measure(&look, now());
+                let keys = [breaker::Command::KIND, broker::Command::KIND, config::Command::KIND];
+                measure_asked(bus, keys.map(|kind| look.keys(&kind)), &hosts, now()).await;
+            }
             stored = events.next() => match stored.ok_or("the event stream ended")? {
                 Ok(stored) => look.take(bus, &stored).await.map_err(failed)?,
                 // One that can not be read stops its entity, which is named elsewhere.
@@ -72,13 +82,47 @@ async fn follow(bus: &Bus, hosts: &watch::Receiver<Vec<String>>) -> Result<Infal
     }
 }
 
-fn measure(look: &mut Look, hosts: &[String], now: Timestamp) {
+/// The answer of an entity; none where it gives none in time: the next look finds it.
+async fn ask<Q: Serialize, A: DeserializeOwned>(bus: &Bus, to: EntityAddress, query: &Q) -> Option<A> {
+    match bus.query(&Ask::new(to, Body::json(query)), PATIENCE).await {
+        Ok(Reply::Accepted { result, .. }) => serde_json::from_value(result).ok(),
+        Ok(Reply::Refused { .. }) | Err(_) => None,
+    }
+}
+
+/// A lane with its queues.
+async fn lane_of(bus: &Bus, lane: Key) -> Option<Lane> {
+    let to = EntityAddress::new(broker::Command::KIND, lane.clone());
+    let mut found: Lane = ask(bus, to, &broker::Query::Describe).await?;
+    for partition in found.partitions.clone() {
+        let queue = queue::key(&lane, partition, bus.topology().partitions);
+        let to = EntityAddress::new(queue::Command::KIND, queue);
+        if let Some(part) = ask::<_, Part>(bus, to, &queue::Query::Describe).await {
+            found.add(&part);
+        }
+    }
+    Some(found)
+}
+
+/// What is known from events.
+fn measure(look: &Look, now: Timestamp) {
     halts(look, now);
     let experiments = look.states::<actors_logic::chaos::State>(&chaos::Command::KIND);
     let go_on = experiments.iter().filter_map(|(_, state)| state.begun.as_ref());
     let go_on = go_on.filter(|begun| begun.ended.is_none() && begun.until > now).count();
     metrics::gauge!(metric::EXPERIMENTS).set(go_on as f64);
-    for (dependency, breaker) in look.answers::<_, Breaker>(&breaker::Command::Describe, now) {
+}
+
+/// What the entities answer that are asked.
+async fn measure_asked(
+    bus: &Bus,
+    [breakers, lanes, settings]: [Vec<Key>; 3],
+    hosts: &[String],
+    now: Timestamp,
+) {
+    for dependency in breakers {
+        let to = EntityAddress::new(breaker::Command::KIND, dependency.clone());
+        let Some(breaker) = ask::<_, Breaker>(bus, to, &breaker::Query::Describe).await else { continue };
         let (state, since) = match breaker.phase {
             Phase::Closed => (0.0, None),
             Phase::HalfOpen => (1.0, breaker.since),
@@ -88,7 +132,8 @@ fn measure(look: &mut Look, hosts: &[String], now: Timestamp) {
         metrics::gauge!(metric::BREAKER_STATE, "dependency" => dependency()).set(state);
         metrics::gauge!(metric::BREAKER_AGE, "dependency" => dependency()).set(seconds_since(since, now));
     }
-    for (lane, found) in look.answers::<_, Lane>(&broker::Command::Describe, now) {
+    for lane in lanes {
+        let Some(found) = lane_of(bus, lane.clone()).await else { continue };
         let holds = [Limit::Held, Limit::Easing];
         let held = found.blocks.iter().any(|block| holds.contains(&block.what));
         let lane = || lane.to_string();
@@ -97,7 +142,10 @@ fn measure(look: &mut Look, hosts: &[String], now: Timestamp) {
         metrics::gauge!(metric::LANE_RUNNING, "lane" => lane()).set(found.running as f64);
         metrics::gauge!(metric::LANE_HELD, "lane" => lane()).set(f64::from(u8::from(held)));
     }
-    for (name, found) in look.answers::<_, Config>(&config::Command::Describe { version: None }, now) {
+    for name in settings {
+        let to = EntityAddress::new(config::Command::KIND, name.clone());
+        let describe = config::Query::Describe { version: None };
+        let Some(found) = ask::<_, Config>(bus, to, &describe).await else { continue };
         metrics::gauge!(metric::CONFIG_VERSION, "name" => name.to_string()).set(found.active as f64);
         // Hosts run no others: lanes and breakers are told by the settings, in the same record.
         if name.as_str() == Limits::NAME {

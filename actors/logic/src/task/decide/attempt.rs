@@ -1,107 +1,63 @@
 //! Attempts of a leaf: assigned, started, kept alive, completed, failed, tried again.
 
 use actors_core::{Context, Decision, Key, Refusal};
-use bus_schemas::Body;
 use bus_schemas::commands::deadletter;
 use bus_schemas::commands::task::{Command, Failure, Plan, Policy};
 use bus_schemas::commands::{breaker, broker};
-use bus_schemas::events::task::Event;
-use bus_schemas::jobs::{Artifact, FailureClass};
+use bus_schemas::events::task::{Event, WithdrawnBy};
+use bus_schemas::jobs::{Artifact, FailureClass, StepResult};
 use bus_schemas::payload::Payload;
 use bus_schemas::settings::{Backoff, Duration};
 use bus_schemas::views::task::TaskState;
+use bus_schemas::{Body, CommandId, Hash};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::super::check;
 use super::super::draft::dead_letter_key;
 use super::super::state::{Phase, State};
-use super::{Draft, budget, check_current, children, input, was_completed};
+use super::{Draft, budget, check_current, children, input, is_current, step, was_completed};
 
 /// What one task may bring out: parents repeat the artifacts of their children.
 pub(super) const ARTIFACTS_MAX: usize = 1_000;
-/// How often one attempt is begun: a process may be restarted for reasons of its own, and hardly ever so
-/// often within one job.
-const STARTS_MAX: u32 = 5;
-/// What is said of an attempt that was begun so often.
-const STARTED_TOO_OFTEN: &str = "started-too-often";
 /// What a worker says when its agent does not know what became of an effect.
 const EFFECT_UNKNOWN: &str = "effect-unknown";
 /// Pauses are spread by this many thousandths to both sides, so that attempts do not come in step.
 const JITTER_PER_MILLE: u32 = 200;
 
-/// From the broker: an agent may do this attempt now.
+/// A worker has an attempt.
+pub(super) struct Issue {
+    pub(super) agent: Key,
+    pub(super) worker: SmolStr,
+    pub(super) claim: CommandId,
+    pub(super) attempt: u32,
+    pub(super) token: SmolStr,
+}
+
+/// From its queue: a worker does this attempt.
 pub(super) fn assign(
     state: &State,
-    agent: Key,
-    attempt: u32,
+    issue: Issue,
     policy: Option<Box<Policy>>,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
-    let is_current = state.attempt == attempt;
+    let Issue { agent, worker, claim, attempt, token } = issue;
+    let is_latest = state.attempt == attempt;
     match state.phase {
-        Phase::Queued if is_current => {
+        Phase::Queued if is_latest => {
             budget::apply_policy(&mut draft, policy);
             if budget::root_may_begin(&mut draft, attempt) {
-                draft.emit(Event::JobIssued { attempt, agent: agent.clone(), at: context.now });
-                draft.issue_job(agent);
+                let hash = Hash::of(token.as_bytes());
+                let at = context.now;
+                draft.emit(Event::JobIssued { attempt, agent: agent.clone(), worker, token: hash, at });
+                draft.issue_job(claim, token, agent);
                 budget::tell_job(&mut draft, attempt);
             }
         }
         // Said twice: the slot is in use.
-        Phase::Issued | Phase::Running if is_current => {}
+        Phase::Running if is_latest => {}
         _ => draft.release(attempt),
-    }
-    draft.done()
-}
-
-/// From a worker: the work begins.
-///
-/// An attempt is done by one worker. Where that one was lost, its lease ends the attempt and the
-/// next one may be anybody's: so the attempt's number alone keeps a former worker out. A worker that
-/// comes back under its name begins anew, which is no progress; and work that ends its worker's
-/// process time after time is poison: it is not begun again, and its lease runs out.
-pub(super) fn start(
-    state: &State,
-    attempt: u32,
-    worker: String,
-    context: &Context<'_>,
-) -> Result<Decision<Event>, Refusal> {
-    check_current(state, attempt, context)?;
-    if let Some(other) = state.worker.as_ref().filter(|other| **other != worker) {
-        return Err(Refusal::new("attempt-taken", format!("attempt {attempt} is done by `{other}`"))
-            .hint("forget this delivery; if that worker is lost, another attempt follows"));
-    }
-    if state.starts >= STARTS_MAX {
-        return Err(Refusal::new(STARTED_TOO_OFTEN, started_too_often(attempt))
-            .hint("forget this delivery; the attempt ends with its lease"));
-    }
-    let mut draft = Draft::of(state, context);
-    let is_first = state.worker.is_none();
-    draft.emit(Event::JobStarted { attempt, worker, at: context.now });
-    if is_first {
-        draft.await_progress();
-    }
-    draft.await_worker();
-    draft.done()
-}
-
-fn started_too_often(attempt: u32) -> String {
-    format!("attempt {attempt} was begun {STARTS_MAX} times, and did not come to an end")
-}
-
-/// From a worker: still at it. Before the work has begun nothing of it can have come further.
-pub(super) fn renew(
-    state: &State,
-    attempt: u32,
-    progressed: bool,
-    context: &Context<'_>,
-) -> Result<Decision<Event>, Refusal> {
-    check_current(state, attempt, context)?;
-    let mut draft = Draft::of(state, context);
-    draft.await_worker();
-    if progressed && state.phase == Phase::Running {
-        draft.await_progress();
     }
     draft.done()
 }
@@ -123,12 +79,9 @@ pub(super) fn expire(
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
-    if check_current(state, attempt, context).is_ok() {
+    if is_current(state, attempt) && state.cancel.is_none() && !state.status.is_final() {
         let transient = FailureClass::Transient;
         let (class, code, message) = match silence {
-            Silence::Lease if state.starts >= STARTS_MAX => {
-                (FailureClass::Poison, STARTED_TOO_OFTEN, started_too_often(attempt))
-            }
             Silence::Lease => {
                 let message = format!("the worker of attempt {attempt} was silent for too long");
                 (transient, "worker-silent", message)
@@ -138,10 +91,8 @@ pub(super) fn expire(
                 (transient, "no-progress", format!("attempt {attempt} came no further within {limit}"))
             }
         };
-        let hint = (class == FailureClass::Poison).then(|| {
-            "it may end the process of whoever takes it: see the last words of its worker".to_owned()
-        });
-        end_attempt(&mut draft, Failure { class, code: code.to_owned(), message, hint, dependency: None });
+        let code = code.to_owned();
+        end_attempt(&mut draft, Failure { class, code, message, hint: None, dependency: None });
     }
     draft.done()
 }
@@ -149,15 +100,16 @@ pub(super) fn expire(
 /// From a worker: not done.
 pub(super) fn fail(
     state: &State,
-    attempt: u32,
+    (attempt, token): (u32, &str),
     failure: Failure,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     if attempt > 0 && state.failed_attempt == attempt && state.cancel.is_none() {
         return Ok(Decision::none());
     }
-    check_current(state, attempt, context)?;
+    check_current(state, attempt, token, context)?;
     let mut draft = Draft::of(state, context);
+    draft.is_told_by_worker = true;
     end_attempt(&mut draft, failure);
     draft.done()
 }
@@ -177,6 +129,7 @@ pub(super) fn end_backoff(
 
 /// What a worker says of a job that is done.
 pub(super) struct Outcome {
+    pub(super) steps: Vec<StepResult>,
     pub(super) artifacts: Vec<Artifact>,
     pub(super) result: Value,
     pub(super) plan: Option<Plan>,
@@ -185,15 +138,19 @@ pub(super) struct Outcome {
 /// From a worker: done, or a plan of how to do it.
 pub(super) fn complete(
     state: &State,
-    attempt: u32,
+    (attempt, token): (u32, &str),
     outcome: Outcome,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     if was_completed(state, attempt) {
         return Ok(Decision::none());
     }
-    check_current(state, attempt, context)?;
-    let Outcome { artifacts, result, plan } = outcome;
+    check_current(state, attempt, token, context)?;
+    let Outcome { steps, artifacts, result, plan } = outcome;
+    if let Some((effect, _)) = state.open_effects().next() {
+        return Err(Refusal::new("effect-open", format!("the effect `{effect}` has begun and not ended"))
+            .hint("say how it ended, then complete the job"));
+    }
     if artifacts.len() > ARTIFACTS_MAX {
         return Err(Refusal::new(
             "too-many-artifacts",
@@ -202,6 +159,8 @@ pub(super) fn complete(
         .hint("pack them into an archive"));
     }
     let mut draft = Draft::of(state, context);
+    draft.is_told_by_worker = true;
+    step::add(&mut draft, attempt, steps)?;
     draft.outcome = broker::Outcome::Done;
     match plan.map(|plan| check::plan(&plan, draft.key()).map(|()| plan)) {
         None => draft.end(Event::Completed { artifacts, result, at: context.now }),
@@ -253,7 +212,7 @@ pub(super) fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
         draft.outcome = broker::Outcome::Withdrawn;
         draft.leave_phase();
         let reason = format!("{}: {}", failure.code, failure.message);
-        draft.emit(Event::AttemptWithdrawn { attempt, reason, held: false });
+        draft.emit(Event::AttemptWithdrawn { attempt, reason, by: WithdrawnBy::Worker });
         return back_off(draft, draft.state.withdrawals);
     }
     if failure.class == FailureClass::Transient && is_left {

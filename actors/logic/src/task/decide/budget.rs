@@ -2,7 +2,7 @@
 //! allow what is wanted.
 
 use actors_core::{Context, Decision, Key, Refusal};
-use bus_schemas::commands::broker::{self, HoldScope};
+use bus_schemas::commands::queue;
 use bus_schemas::commands::task::{Command, Failure, Policy, Reservation, Usage};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::FailureClass;
@@ -380,7 +380,7 @@ fn over(draft: &Draft<'_>, account: &Account) -> Option<Dimension> {
     account.over(Usage::default()).or(is_late.then_some(Dimension::WallClock))
 }
 
-/// Pauses the tree: its lane gives nothing to it, and a person is asked. Time that is over stops what
+/// Pauses the tree: its queue gives nothing to it, and a person is asked. Time that is over stops what
 /// runs; other bounds are met by each attempt at its next reservation.
 fn exceed(draft: &mut Draft<'_>, dimension: Dimension, more: Usage) -> String {
     let account = draft.state.account.as_ref().expect("only what has a budget exceeds it");
@@ -391,17 +391,17 @@ fn exceed(draft: &mut Draft<'_>, dimension: Dimension, more: Usage) -> String {
     question
 }
 
-/// The lane gives nothing to the tree.
+/// Its queue gives nothing to the tree.
 pub(super) fn hold(draft: &mut Draft<'_>, dimension: Dimension, reason: String) {
     let interrupt = dimension == Dimension::WallClock;
-    let scope = HoldScope::Tree { root: draft.key().clone() };
-    let hold = broker::Command::Hold { cause: cause(draft), scope, reason, interrupt, grace_ms: 0 };
-    draft.send(draft.submission().lane.clone(), &hold);
+    let root = draft.key().clone();
+    let hold = queue::Command::Hold { cause: cause(draft), root, reason, interrupt, grace_ms: 0 };
+    draft.send(draft.queue_key(), &hold);
 }
 
 fn ease(draft: &mut Draft<'_>) {
-    let ease = broker::Command::Ease { cause: cause(draft), per_minute: None };
-    draft.send(draft.submission().lane.clone(), &ease);
+    let ease = queue::Command::Ease { cause: cause(draft) };
+    draft.send(draft.queue_key(), &ease);
 }
 
 fn cause(draft: &Draft<'_>) -> SmolStr {

@@ -6,14 +6,12 @@ use bus_schemas::jobs::EffectStep;
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use super::super::state::{Effect, Phase, State};
+use super::super::state::{Effect, Phase, State, result_bytes};
+use super::step::STEPS_MAX;
 use super::{Draft, check_current, input};
 
 /// A name, not a description.
 const EFFECT_BYTES_MAX: usize = 128;
-/// The ledger is part of the state; a task with more effects is several tasks.
-const EFFECTS_MAX: usize = 1_000;
-
 /// What one effect gave: larger results are artifacts.
 const RESULT_BYTES_MAX: usize = 16 * 1024;
 /// What all effects of a task gave: all of it goes into each later job.
@@ -24,6 +22,7 @@ const KEY_BYTES_MAX: usize = 128;
 /// One step of one side effect.
 pub(super) struct Record {
     pub(super) attempt: u32,
+    pub(super) token: SmolStr,
     pub(super) effect: String,
     pub(super) step: EffectStep,
     pub(super) detail: String,
@@ -37,11 +36,11 @@ pub(super) fn record(
     record: Record,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    let Record { attempt, effect, step, detail, key, mut result } = record;
+    let Record { attempt, token, effect, step, detail, key, mut result } = record;
     let known = state.effects.get(&effect);
     // Finding out comes after the attempt, and often after the task.
     if !finds_out(known, step) || attempt > state.attempt {
-        check_current(state, attempt, context)?;
+        check_current(state, attempt, &token, context)?;
     }
     if key.as_ref().is_some_and(|key| !(1..=KEY_BYTES_MAX).contains(&key.len())) {
         let message = format!("an idempotency key must have 1 to {KEY_BYTES_MAX} bytes");
@@ -53,8 +52,9 @@ pub(super) fn record(
             format!("an effect's name must have 1 to {EFFECT_BYTES_MAX} bytes, has {}", effect.len()),
         ));
     }
-    if known.is_none() && state.effects.len() >= EFFECTS_MAX {
-        return Err(Refusal::new("too-many-effects", format!("a task has at most {EFFECTS_MAX} effects")));
+    if known.is_none() && state.effects.size() + state.steps.size() >= STEPS_MAX {
+        let message = format!("a task has at most {STEPS_MAX} steps and effects");
+        return Err(Refusal::new("too-many-effects", message).hint("split it into several tasks"));
     }
     if is_repeated(known, attempt, step) {
         return Ok(Decision::none());
@@ -62,9 +62,8 @@ pub(super) fn record(
     if !is_legal(known, attempt, step) {
         return Err(illegal(known, &effect, step));
     }
-    let kept: usize = state.effects.values().map(|effect| bytes(&effect.result)).sum();
-    let length = bytes(&result);
-    if length > RESULT_BYTES_MAX || kept + length > RESULTS_BYTES_MAX {
+    let length = result_bytes(&result);
+    if length > RESULT_BYTES_MAX || state.results_bytes + length > RESULTS_BYTES_MAX {
         // It was done, and that is what matters: a later attempt is told that it was, without the result.
         result = Value::Null;
     }
@@ -75,10 +74,6 @@ pub(super) fn record(
         input::go_on(&mut draft);
     }
     draft.done()
-}
-
-fn bytes(value: &Value) -> usize {
-    if value.is_null() { 0 } else { value.to_string().len() }
 }
 
 /// Whether this says of an effect of which nobody knew how it ended.

@@ -1,6 +1,6 @@
 //! `explain` and `sweep`: what a task waits for, in words, and said again to whoever it waits for.
 
-use actors_core::{Context, Decision, Refusal};
+use actors_core::{Context, Decision, Refusal, View};
 use bus_schemas::commands::task::{Command, Failure};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::FailureClass;
@@ -20,25 +20,16 @@ struct Wait {
     since: Option<Timestamp>,
 }
 
-/// Answers with what the task waits for.
-pub(super) fn explain(state: &State, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+/// What the task waits for.
+pub(super) fn explain(state: &State, context: &Context<'_>) -> View {
     let draft = Draft::of(state, context);
     let children: Vec<Key> = state.open_children().map(|(_, child)| child.key.clone()).collect();
     let Wait { waits_for, reason, moves, until, since } = wait(state, &children);
     let lane = draft.submission().lane.clone();
     let (task, status) = (draft.key().clone(), state.shown());
     let since = since.unwrap_or(state.since);
-    Ok(Decision::none().reply(&Why {
-        task,
-        state: status,
-        waits_for,
-        reason,
-        moves,
-        since,
-        until,
-        lane,
-        children,
-    }))
+    let skill = draft.submission().skill.clone();
+    View::of(&Why { task, state: status, waits_for, reason, moves, since, until, lane, skill, children })
 }
 
 fn wait(state: &State, children: &[Key]) -> Wait {
@@ -73,11 +64,6 @@ fn wait(state: &State, children: &[Key]) -> Wait {
                 format!("an agent with the skill `{skill}` that is free, and a lane that lets it begin"),
             )
         }
-        Phase::Issued => wait(
-            WaitsFor::Start,
-            format!("agent `{agent}` has attempt {attempt}, and no worker has begun it"),
-            format!("a worker of `{agent}`; none within {} s, and another attempt follows", silence_s()),
-        ),
         Phase::Running => wait(
             WaitsFor::Worker,
             format!(
@@ -127,11 +113,9 @@ pub(super) fn sweep(state: &State, context: &Context<'_>) -> Result<Decision<Eve
     draft.await_deadline();
     budget::await_wall_clock(&mut draft);
     match state.phase {
-        Phase::New | Phase::Done | Phase::Answer => {}
+        // What runs has a lease in the memory of the owner.
+        Phase::New | Phase::Done | Phase::Answer | Phase::Running => {}
         Phase::Queued => draft.enqueue(state.attempt, state.since),
-        // A worker that lives renews its lease; how far it came is not said again, so that a task which
-        // is swept now and then does not go on for ever.
-        Phase::Issued | Phase::Running => draft.await_worker(),
         Phase::Backoff => {
             let next = state.attempt.saturating_add(1);
             draft.set_timer("backoff", state.backoff_until, &Command::EndBackoff { attempt: next });

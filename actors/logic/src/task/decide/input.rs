@@ -16,7 +16,7 @@ const ANSWERS_MAX: usize = 100;
 /// From a worker: it can not go on without an answer.
 pub(super) fn require(
     state: &State,
-    attempt: u32,
+    (attempt, token): (u32, &str),
     prompt: String,
     authorization: bool,
     context: &Context<'_>,
@@ -24,7 +24,7 @@ pub(super) fn require(
     if state.phase == Phase::Answer && state.attempt == attempt && state.question.as_ref() == Some(&prompt) {
         return Ok(Decision::none());
     }
-    check_current(state, attempt, context)?;
+    check_current(state, attempt, token, context)?;
     if !(1..=GOAL_BYTES_MAX).contains(&prompt.len()) {
         return Err(Refusal::new(
             "invalid-prompt",
@@ -43,6 +43,7 @@ pub(super) fn require(
             .hint("say how it ended, then ask"));
     }
     let mut draft = Draft::of(state, context);
+    draft.is_told_by_worker = true;
     draft.leave_phase();
     let (effect, asks, at) = (None, SmolStr::default(), context.now);
     draft.emit(Event::InputRequired { attempt, prompt, authorization, effect, asks, at });

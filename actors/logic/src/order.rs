@@ -1,18 +1,19 @@
-//! The order of a lane: indexes over what waits and who is free, so that a pick costs the
-//! logarithm of the queue. Rebuilt from the state's maps when a snapshot is read.
+//! The order in which attempts are served: indexes over what waits and who is free, so that a pick costs
+//! the logarithm of the queue. Rebuilt from the state's maps when a snapshot is read.
 //!
 //! The maps share their structure with their copies (`rpds`): a decision works on a copy of the
-//! lane, which costs nothing, however long the queue is.
+//! state, which costs nothing, however long the queue is.
 
 use std::cmp::Reverse;
 
+use bus_schemas::commands::broker::Limits;
 use bus_schemas::{Key, Timestamp};
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use smol_str::SmolStr;
 
 /// Who waits for which skill, and which agents are free for it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Queue {
+pub(crate) struct Order {
     /// For each skill and class (lowest first) the owners that wait, best first.
     lines: Map<SmolStr, Map<u64, Set<Rank>>>,
     /// The owners that have something waiting or running.
@@ -23,13 +24,13 @@ pub(super) struct Queue {
 
 /// One attempt's place in the queue.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) task: &'a Key,
-    pub(super) skill: &'a SmolStr,
+pub(crate) struct Place<'a> {
+    pub(crate) task: &'a Key,
+    pub(crate) skill: &'a SmolStr,
     /// Attempts of a lower class go first, whoever owns them.
-    pub(super) class: u64,
-    pub(super) owner: &'a SmolStr,
-    pub(super) since: Timestamp,
+    pub(crate) class: u64,
+    pub(crate) owner: &'a SmolStr,
+    pub(crate) since: Timestamp,
 }
 
 /// An owner's standing in one line. The order of the fields is the order of service.
@@ -49,12 +50,12 @@ type Line = (SmolStr, u64);
 
 /// What an owner has here.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Owner {
-    pub(super) running: u32,
+pub(crate) struct Owner {
+    pub(crate) running: u32,
     /// The number of the assignment that ended its last turn; 0 for never.
-    pub(super) served: u64,
+    pub(crate) served: u64,
     /// How many jobs it got in its present turn: as many as its weight are one turn.
-    pub(super) turn: u32,
+    pub(crate) turn: u32,
     weight: u32,
     /// What waits, line by line, oldest first.
     waiting: Map<Line, Set<(Timestamp, Key)>>,
@@ -68,8 +69,8 @@ impl Owner {
     }
 }
 
-impl Queue {
-    pub(super) fn insert(&mut self, place: Place<'_>) {
+impl Order {
+    pub(crate) fn insert(&mut self, place: Place<'_>) {
         let line = (place.skill.clone(), place.class);
         self.change_owner(place.owner, |owner| {
             let mut line_of_owner = owner.waiting.get(&line).cloned().unwrap_or_default();
@@ -77,7 +78,7 @@ impl Queue {
             owner.waiting.insert_mut(line, line_of_owner);
         });
     }
-    pub(super) fn remove(&mut self, place: Place<'_>) {
+    pub(crate) fn remove(&mut self, place: Place<'_>) {
         let line = (place.skill.clone(), place.class);
         self.change_owner(place.owner, |owner| {
             let Some(mut line_of_owner) = owner.waiting.get(&line).cloned() else { return };
@@ -90,7 +91,7 @@ impl Queue {
         });
     }
     /// An owner got a job; `number` counts the assignments of the lane.
-    pub(super) fn serve(&mut self, name: &SmolStr, number: u64) {
+    pub(crate) fn serve(&mut self, name: &SmolStr, number: u64) {
         self.change_owner(name, |owner| {
             owner.running += 1;
             owner.turn += 1;
@@ -100,26 +101,26 @@ impl Queue {
         });
     }
     /// A job of an owner ended.
-    pub(super) fn relieve(&mut self, name: &SmolStr) {
+    pub(crate) fn relieve(&mut self, name: &SmolStr) {
         self.change_owner(name, |owner| owner.running = owner.running.saturating_sub(1));
     }
     /// An owner gets so many jobs when others get one.
-    pub(super) fn weigh(&mut self, name: &SmolStr, weight: u32) {
+    pub(crate) fn weigh(&mut self, name: &SmolStr, weight: u32) {
         if self.owners.get(name).is_some_and(|owner| owner.weight != weight) {
             self.change_owner(name, |owner| owner.weight = weight);
         }
     }
     /// The owners that have something here.
-    pub(super) fn owners(&self) -> impl Iterator<Item = (&SmolStr, &Owner)> {
+    pub(crate) fn owners(&self) -> impl Iterator<Item = (&SmolStr, &Owner)> {
         self.owners.iter()
     }
     /// Restores what a snapshot says of an owner.
-    pub(super) fn restore_owner(&mut self, name: &SmolStr, running: u32, (served, turn): (u64, u32)) {
+    pub(crate) fn restore_owner(&mut self, name: &SmolStr, running: u32, (served, turn): (u64, u32)) {
         self.change_owner(name, |owner| (owner.running, owner.served, owner.turn) = (running, served, turn));
     }
 
     /// An agent's free capacity for its skills changed.
-    pub(super) fn set_free<'a>(
+    pub(crate) fn set_free<'a>(
         &mut self,
         agent: &Key,
         skills: impl IntoIterator<Item = &'a SmolStr>,
@@ -144,15 +145,32 @@ impl Queue {
     }
 
     /// Whether anything stands in it.
-    pub(super) fn waits(&self) -> bool {
+    pub(crate) fn waits(&self) -> bool {
         !self.lines.is_empty()
     }
     /// Whether anything stands in it that needs a skill.
-    pub(super) fn waits_for(&self, skill: &SmolStr) -> bool {
+    pub(crate) fn waits_for(&self, skill: &SmolStr) -> bool {
         self.lines.contains_key(skill)
     }
+    /// The skills that somebody waits for, and for each the class of the next attempt and since when it
+    /// waits.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = (&SmolStr, (u64, Timestamp))> {
+        self.lines.iter().filter_map(|(skill, classes)| {
+            let (class, ranks) = classes.first()?;
+            Some((skill, (*class, ranks.first()?.since)))
+        })
+    }
+    /// Who is next among those that need one of these skills.
+    pub(crate) fn next(&self, skills: &[SmolStr]) -> Option<Key> {
+        let firsts = skills.iter().filter_map(|skill| {
+            let (class, ranks) = self.lines.get(skill)?.first()?;
+            Some((*class, ranks.first()?))
+        });
+        firsts.min().map(|(_, rank)| rank.task.clone())
+    }
+
     /// Who is next, and with whom: none when nobody waits that somebody is free for.
-    pub(super) fn pick(&self) -> Option<(Key, Key)> {
+    pub(crate) fn pick(&self) -> Option<(Key, Key)> {
         let best = self.free.iter().filter_map(|(skill, agents)| {
             let (class, ranks) = self.lines.get(skill)?.first()?;
             Some(((*class, ranks.first()?), agents))
@@ -163,7 +181,7 @@ impl Queue {
     }
 
     /// How many of the same skill are served before this one, as things stand.
-    pub(super) fn ahead(&self, place: Place<'_>) -> u64 {
+    pub(crate) fn ahead(&self, place: Place<'_>) -> u64 {
         let line = (place.skill.clone(), place.class);
         let own = self.owners.get(place.owner).and_then(|owner| owner.rank(place.owner, &line));
         let lines = self.lines.get(place.skill).into_iter().flat_map(|lines| lines.range(..=place.class));
@@ -230,3 +248,18 @@ impl Queue {
         }
     }
 }
+
+/// The class of an attempt. Without ageing it is the priority. With it, an attempt that waits is one class
+/// better for each span: the order of two attempts never changes while they wait, so it is computed once.
+pub(crate) fn class(limits: &Limits, priority: u8, since: Timestamp) -> u64 {
+    let behind = PRIORITY_MAX.saturating_sub(u64::from(priority));
+    match limits.ageing_ms {
+        None => behind,
+        Some(span) => (since.0 / span.max(AGEING_MS_MIN)).saturating_add(behind),
+    }
+}
+
+/// The highest priority.
+const PRIORITY_MAX: u64 = 9;
+/// Faster ageing would make the priority mean nothing.
+pub(crate) const AGEING_MS_MIN: u64 = 1_000;

@@ -1,0 +1,233 @@
+//! Steps within an attempt: each runs at least once, and is recorded once. A later attempt gets what it gave.
+//!
+//! What a step gave is recorded before the next step begins. The last ones go with the report of the attempt, so
+//! that they cost no commit of their own.
+
+use std::collections::{BTreeSet, HashMap};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_client::Bus;
+use bus_schemas::commands::task::Command;
+use bus_schemas::jobs::{INLINE_BYTES_MAX, Job, StepResult};
+use bus_schemas::{EntityAddress, Hash, Revision};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use smol_str::SmolStr;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::effect::canonical;
+use super::failure::{Failure, chain};
+use super::line::{Line, Verdict};
+
+/// How long the record may be out of reach: a partition moves to another host within seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long what a step gave may wait for company before it is recorded on its own.
+const HOLD: Duration = Duration::from_millis(20);
+/// The event that holds a step.
+const RECORDED: &str = "step-recorded";
+/// The one field of a result that lies in the blob store.
+const BLOB: &str = "blob";
+
+/// The steps of an attempt. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Steps {
+    line: Line,
+    task: EntityAddress,
+    /// Whether earlier attempts have recorded some.
+    has_past: bool,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Done, and not recorded yet.
+    pending: Vec<StepResult>,
+    open: BTreeSet<SmolStr>,
+    /// What is recorded, once it was looked for.
+    known: Option<HashMap<SmolStr, StepResult>>,
+}
+
+impl Steps {
+    pub(crate) fn of(line: Line, job: &Job) -> Self {
+        Self { line, task: job.task.clone(), has_past: job.steps > 0, inner: Arc::default() }
+    }
+
+    /// Runs a step, unless it was recorded before.
+    pub(super) async fn perform<I, T, F>(
+        &self,
+        name: &str,
+        input: &I,
+        deed: impl FnOnce() -> F,
+    ) -> Result<T, Failure>
+    where
+        I: Serialize + ?Sized,
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let name = SmolStr::new(name);
+        let input = hash(input)?;
+        if let Some(known) = self.begin(&name, input).await? {
+            return self.given(&name, known.result).await;
+        }
+        let outcome = deed().await;
+        let mut inner = self.inner.lock().await;
+        inner.open.remove(&name);
+        let value = outcome?;
+        drop(inner);
+        let result = self.kept(&name, &value).await?;
+        let step = StepResult { name: name.clone(), input, result };
+        let mut inner = self.inner.lock().await;
+        if let Some(known) = &mut inner.known {
+            known.insert(name, step.clone());
+        }
+        inner.pending.push(step);
+        drop(inner);
+        self.line.step();
+        self.record_soon();
+        Ok(value)
+    }
+
+    /// What is recorded of a step; where nothing is, it is open from now on.
+    async fn begin(&self, name: &SmolStr, input: Hash) -> Result<Option<StepResult>, Failure> {
+        let mut inner = self.inner.lock().await;
+        if inner.known.is_none() {
+            inner.known = Some(if self.has_past { self.past().await? } else { HashMap::new() });
+        }
+        if let Some(known) = inner.known.as_ref().and_then(|known| known.get(name)) {
+            if known.input != input {
+                let message = format!("the step `{name}` was done with another input");
+                let hint = "a step's name and input must be the same in every attempt";
+                return Err(Failure::permanent("step-changed", message).hint(hint));
+            }
+            return Ok(Some(known.clone()));
+        }
+        if !inner.open.insert(name.clone()) {
+            let message = format!("the step `{name}` is open already");
+            return Err(Failure::permanent("step-open", message).hint("give each step a name of its own"));
+        }
+        // What came before is in the log before this one begins.
+        let recorded = self.record_pending(&mut inner).await;
+        if recorded.is_err() {
+            inner.open.remove(name);
+        }
+        recorded.map(|()| None)
+    }
+
+    /// Records what is done and not recorded, if nothing else does within a moment.
+    fn record_soon(&self) {
+        let steps = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(HOLD).await;
+            if let Err(failure) = steps.record().await {
+                tracing::debug!(%failure, "recording a step; it goes with the report");
+            }
+        });
+    }
+
+    /// Records what is done and not recorded.
+    pub(super) async fn record(&self) -> Result<(), Failure> {
+        let mut inner = self.inner.lock().await;
+        self.record_pending(&mut inner).await
+    }
+
+    async fn record_pending(&self, inner: &mut Inner) -> Result<(), Failure> {
+        if inner.pending.is_empty() {
+            return Ok(());
+        }
+        let (attempt, token) = (self.line.attempt(), self.line.token().clone());
+        let command = Command::RecordStep { attempt, token, steps: inner.pending.clone() };
+        let id = self.line.id(&format!("step/{}", Uuid::now_v7()), 0);
+        match self.line.tell(id, &command, PATIENCE).await {
+            Ok(Verdict::Accepted) => {
+                inner.pending.clear();
+                Ok(())
+            }
+            Ok(Verdict::Refused(refusal)) => {
+                let failure = Failure::permanent(refusal.code.as_str(), refusal.message);
+                Err(refusal.hint.into_iter().fold(failure, Failure::hint))
+            }
+            Err(error) => Err(Failure::transient(
+                "ledger-unreachable",
+                format!("a step was done, and cannot be recorded: {}", chain(&error)),
+            )),
+        }
+    }
+
+    /// Puts what is not recorded into the report of a job that is done; records it before any other report.
+    pub(crate) async fn report(&self, report: &mut Command) {
+        if let Command::CompleteJob { steps, .. } = report {
+            *steps = std::mem::take(&mut self.inner.lock().await.pending);
+        } else if let Err(failure) = self.record().await {
+            tracing::warn!(%failure, "recording steps of an attempt that failed; they are done again");
+        }
+    }
+
+    /// What earlier attempts have recorded.
+    async fn past(&self) -> Result<HashMap<SmolStr, StepResult>, Failure> {
+        let read = self.line.bus().history(&self.task, Revision(0), 0).await;
+        let events = read.map_err(|error| {
+            let message = format!("reading the steps of earlier attempts: {}", chain(&error));
+            Failure::transient("ledger-unreachable", message).hint(error.hint())
+        })?;
+        let steps = events.iter().filter(|stored| stored.event.event_type == RECORDED);
+        let read = steps.filter_map(|stored| serde_json::from_slice::<StepResult>(&stored.event.body).ok());
+        Ok(read.map(|step| (step.name.clone(), step)).collect())
+    }
+
+    /// What is recorded of a value: itself, or where it lies in the blob store.
+    async fn kept<T: Serialize>(&self, name: &str, value: &T) -> Result<Value, Failure> {
+        let bytes = serde_json::to_vec(value).map_err(|error| unwritable(name, &error))?;
+        if bytes.len() <= INLINE_BYTES_MAX {
+            return serde_json::from_slice(&bytes).map_err(|error| unwritable(name, &error));
+        }
+        let stored = self.line.bus().put_blob(&bytes).await;
+        let hash = stored.map_err(|error| {
+            let message = format!("storing what the step `{name}` gave: {}", chain(&error));
+            Failure::transient("ledger-unreachable", message).hint(error.hint())
+        })?;
+        Ok(json!({ BLOB: hash.to_hex() }))
+    }
+
+    /// What an earlier attempt's step gave.
+    async fn given<T: DeserializeOwned>(&self, name: &str, result: Value) -> Result<T, Failure> {
+        let read = match blob(&result) {
+            None => serde_json::from_value(result),
+            Some(hash) => {
+                let bus: &Bus = self.line.bus();
+                let bytes = bus.get_blob(hash).await.map_err(|error| {
+                    let message = format!("reading what the step `{name}` gave: {}", chain(&error));
+                    Failure::transient("ledger-unreachable", message).hint(error.hint())
+                })?;
+                serde_json::from_slice(&bytes)
+            }
+        };
+        read.map_err(|error| {
+            let message = format!("what the step `{name}` gave is not what this program expects: {error}");
+            Failure::permanent("step-changed", message)
+                .hint("give the step another name when its result changes")
+        })
+    }
+}
+
+/// The hash of a result that lies in the blob store.
+fn blob(result: &Value) -> Option<Hash> {
+    let fields = result.as_object().filter(|fields| fields.len() == 1)?;
+    Hash::from_hex(fields.get(BLOB)?.as_str()?)
+}
+
+/// BLAKE3 of an input as JSON with sorted keys and without spaces.
+fn hash<I: Serialize + ?Sized>(input: &I) -> Result<Hash, Failure> {
+    let value = serde_json::to_value(input).map_err(|error| {
+        Failure::permanent("invalid-step", format!("the input of a step cannot be written as JSON: {error}"))
+    })?;
+    Ok(Hash::of(canonical(&value).as_bytes()))
+}
+
+fn unwritable(name: &str, error: &serde_json::Error) -> Failure {
+    let message = format!("what the step `{name}` gave cannot be written as JSON: {error}");
+    Failure::permanent("invalid-step", message)
+}

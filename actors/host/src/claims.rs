@@ -1,0 +1,313 @@
+//! The claims of workers: checked at the door, kept in the host's pool, passed on to hosts that have work for
+//! them, and told to come again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors_core::Opening;
+use actors_runtime::claims::{Arrived, Desk, Offer};
+use actors_runtime::inbox::refusal_reply;
+use actors_runtime::lease::chain;
+use actors_runtime::partition::steady;
+use actors_runtime::supervision::{Child, Restart, Work, spawn};
+use bus_client::asks::Incoming;
+use bus_client::claims::{HeardWorkers, Need, Passed, WasUsed};
+use bus_client::{Ask, Bus, Error};
+use bus_schemas::claims::{Answer, Claim, LANES_MAX, PLACES_MAX, SKILLS_MAX, WORKER_BYTES_MAX};
+use bus_schemas::commands::agent::{Command, Query, Registration};
+use bus_schemas::envelope::code;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{Body, CommandId, EntityAddress, Key, Refusal, Reply};
+use futures::StreamExt;
+use tokio::sync::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// How often claims are looked at that wait, and work without places is told: work on one host begins in a
+/// place that another one has within a few of these.
+const LOOK: Duration = Duration::from_millis(50);
+/// Work that has no place for so long is told to other hosts, in milliseconds.
+const UNMET_MS: u64 = 20;
+/// How long what an agent said of itself counts: then it is asked again.
+const KNOWN_MS: u64 = 10_000;
+/// How long an agent may take to say what it is.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long partitions may take to say that a repeated claim was used.
+const USED_PATIENCE: Duration = Duration::from_millis(150);
+/// How often hosts say of which workers they have heard.
+const TELL_HEARD: Duration = Duration::from_secs(5);
+/// A worker of which no host has heard for so long is lost, in milliseconds: its claims come each five seconds
+/// and its renewals each ten.
+const LOST_MS: u64 = 30_000;
+
+/// What the door needs.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) bus: Bus,
+    pub(crate) host: String,
+    pub(crate) desk: Desk,
+    known: Arc<Mutex<HashMap<Key, (Registration, u64)>>>,
+}
+
+impl Door {
+    pub(crate) fn new(bus: &Bus, host: &str, desk: Desk) -> Self {
+        Self { bus: bus.clone(), host: host.to_owned(), desk, known: Arc::default() }
+    }
+
+    /// The worker that keeps the door. `lost` are the words of the server that nobody heard an answer.
+    pub(crate) fn child(self, lost: futures::stream::BoxStream<'static, String>) -> Child {
+        let lost = Arc::new(Mutex::new(lost));
+        let work: Work = Arc::new(move |stop| {
+            let (door, lost) = (self.clone(), Arc::clone(&lost));
+            Box::pin(async move { door.keep(&stop, &lost).await.map_err(|error| chain(&error)) })
+        });
+        Child { name: "claims".into(), restart: Restart::Always, work }
+    }
+
+    async fn keep(
+        &self,
+        stop: &CancellationToken,
+        lost: &Mutex<futures::stream::BoxStream<'static, String>>,
+    ) -> Result<(), Error> {
+        let mut claims = self.bus.claims().await?;
+        let mut passed = self.bus.passed_claims(&self.host).await?;
+        let mut needs = self.bus.needs().await?;
+        let mut heard = self.bus.heard().await?;
+        self.expect_registered().await?;
+        let (mut look, mut tell) = (interval(LOOK), interval(TELL_HEARD));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut lost = lost.lock().await;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(claim) = claims.next() => self.receive(claim),
+                Some(passed) = passed.next() => self.take_over(passed),
+                Some(needs) = needs.next() => self.pass_on(&needs).await,
+                Some(heard) = heard.next() => self.hear(heard),
+                Some(claim) = lost.next() => self.desk.undelivered(CommandId::from_text(&claim)),
+                _ = look.tick() => self.look().await,
+                _ = tell.tick() => self.tell_heard().await,
+            }
+        }
+        for offer in self.desk.drain() {
+            self.come_again(offer).await;
+        }
+        Ok(())
+    }
+
+    /// Takes a claim in, in a task of its own where something must be asked first.
+    fn receive(&self, incoming: Incoming) {
+        let door = self.clone();
+        spawn("claim", async move {
+            let Some(reply_to) = incoming.reply_to.clone() else { return };
+            let id = incoming.id.unwrap_or_else(|| CommandId(Uuid::now_v7()));
+            if let Err(refusal) = door.admit(id, incoming).await {
+                door.bus.answer(reply_to, refusal_reply(id, refusal)).await;
+            }
+        });
+    }
+
+    async fn admit(&self, id: CommandId, incoming: Incoming) -> Result<(), Refusal> {
+        let agent = self.bus.subjects().claimant(&incoming.subject);
+        let agent = agent.map_err(|error| Refusal::new(code::BAD_SUBJECT, chain(&error)))?;
+        let claim = read(&incoming)?;
+        check(&claim)?;
+        self.check_known(&agent, &claim).await?;
+        let Some(reply_to) = incoming.reply_to else { return Ok(()) };
+        if claim.repeated {
+            let was_used = WasUsed { claim: id, reply_to: reply_to.to_string() };
+            if self.bus.was_used(&was_used, USED_PATIENCE).await {
+                return Ok(());
+            }
+        }
+        let secret = Uuid::new_v4().simple().to_string().into();
+        match self.desk.arrive(Offer { id, agent, claim, secret, reply_to, since: steady() }) {
+            Arrived::Waits => Ok(()),
+            Arrived::Refused(refusal) => Err(refusal),
+        }
+    }
+
+    /// Whether the agent knows this worker and can do what it claims to.
+    async fn check_known(&self, agent: &Key, claim: &Claim) -> Result<(), Refusal> {
+        let cached = self.known.lock().await.get(agent).cloned();
+        let is_fresh = |at: u64| steady() < at + KNOWN_MS;
+        if let Some((registration, at)) = cached
+            && is_fresh(at)
+            && unknown(&registration, agent, claim).is_none()
+        {
+            return Ok(());
+        }
+        let registration = self.ask(agent).await?;
+        if let Some(refusal) = unknown(&registration, agent, claim) {
+            return Err(refusal);
+        }
+        self.known.lock().await.insert(agent.clone(), (registration, steady()));
+        Ok(())
+    }
+
+    async fn ask(&self, agent: &Key) -> Result<Registration, Refusal> {
+        let to = EntityAddress::new(Command::KIND, agent.clone());
+        let ask = Ask::new(to, Body::json(&Query::Describe)).caller(&self.host);
+        let silent = |reason: String| Refusal {
+            retry_after_ms: Some(500),
+            ..Refusal::new("no-answer", format!("agent `{agent}` does not answer: {reason}"))
+        };
+        match self.bus.query(&ask, PATIENCE).await {
+            Ok(Reply::Accepted { result, .. }) => {
+                serde_json::from_value(result).map_err(|error| silent(error.to_string()))
+            }
+            Ok(Reply::Refused { refusal, .. }) => Err(refusal),
+            Err(error) => Err(silent(chain(&error))),
+        }
+    }
+
+    fn take_over(&self, passed: Passed) {
+        let Passed { id, agent, claim, reply_to, waited_ms } = passed;
+        let (secret, since) =
+            (Uuid::new_v4().simple().to_string().into(), steady().saturating_sub(waited_ms));
+        let offer = Offer { id, agent, claim, secret, reply_to: reply_to.into(), since };
+        // Where it is refused its worker sends it again.
+        self.desk.arrive(offer);
+    }
+
+    /// Hands claims to a host that has work for them.
+    async fn pass_on(&self, needs: &[Need]) {
+        for need in needs.iter().filter(|need| need.host != self.host) {
+            let Need { host, lane, skill, agent, rank } = need.clone();
+            let Some(offer) = self.desk.pass_on(&Opening { lane, skill, agent, rank }) else { continue };
+            let waited_ms = steady().saturating_sub(offer.since);
+            let Offer { id, agent, claim, reply_to, .. } = offer;
+            let passed = Passed { id, agent, claim, reply_to: reply_to.to_string(), waited_ms };
+            self.bus.pass_claim(&host, &passed).await;
+        }
+    }
+
+    async fn look(&self) {
+        let now = steady();
+        for offer in self.desk.expired(now) {
+            self.come_again(offer).await;
+        }
+        let unmet = self.desk.unmet(now.saturating_sub(UNMET_MS));
+        if unmet.is_empty() {
+            return;
+        }
+        let needs: Vec<Need> = unmet
+            .into_iter()
+            .map(|Opening { lane, skill, agent, rank }| Need {
+                host: self.host.clone(),
+                lane,
+                skill,
+                agent,
+                rank,
+            })
+            .collect();
+        self.bus.tell_needs(&needs).await;
+    }
+
+    async fn come_again(&self, offer: Offer) {
+        let answer = Answer::ComeAgain { claim: offer.id };
+        let payload = serde_json::to_vec(&answer).expect("an answer is plain data");
+        self.bus.answer(offer.reply_to, payload.into()).await;
+    }
+
+    /// Workers that were registered before this host began are expected to be heard of.
+    async fn expect_registered(&self) -> Result<(), Error> {
+        let mut agents = Vec::new();
+        for last in self.bus.latest_events(&self.bus.subjects().events(Some(&Command::KIND))).await? {
+            agents.push(last.entity.key);
+        }
+        let door = self.clone();
+        spawn("registered workers", async move {
+            for agent in agents {
+                for worker in door.ask(&agent).await.map(|known| known.workers).unwrap_or_default() {
+                    door.desk.hear(&agent, &worker, steady());
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn hear(&self, heard: HeardWorkers) {
+        let now = steady();
+        for (agent, worker, ago) in heard {
+            let known = self.desk.heard();
+            let at = now.saturating_sub(ago);
+            if known.iter().any(|(a, w, since)| *a == agent && *w == worker && *since < at) {
+                self.desk.hear(&agent, &worker, at);
+            }
+        }
+    }
+
+    /// Tells the other hosts of which workers this one has heard, and their agents which are lost.
+    async fn tell_heard(&self) {
+        let now = steady();
+        let (mut told, mut lost) = (HeardWorkers::new(), Vec::new());
+        for (agent, worker, at) in self.desk.heard() {
+            match now.saturating_sub(at) {
+                ago if ago < LOST_MS => told.push((agent, worker, ago)),
+                _ => lost.push((agent, worker)),
+            }
+        }
+        self.bus.tell_heard(&told).await;
+        for (agent, worker) in lost {
+            let to = EntityAddress::new(Command::KIND, agent.clone());
+            let lose = Command::LoseWorker { worker: worker.clone() };
+            let ask = Ask::new(to, Body::json(&lose)).caller(&self.host);
+            match self.bus.ask(&ask, PATIENCE).await {
+                Ok(_) => self.desk.forget(&agent, &worker),
+                Err(error) => tracing::debug!(error = chain(&error), "telling an agent of a lost worker"),
+            }
+        }
+    }
+}
+
+fn read(incoming: &Incoming) -> Result<Claim, Refusal> {
+    let Some(content_type) = incoming.content_type else {
+        return Err(Refusal::new(code::CONTENT_TYPE, "the content type is neither JSON nor MessagePack"));
+    };
+    let body = Body { content_type, bytes: incoming.payload.clone() };
+    let claim = body.check().and_then(|()| body.read::<Claim>());
+    claim
+        .map_err(|error| Refusal::new(code::MALFORMED, error.to_string()).hint("see the claim's JSON schema"))
+}
+
+fn check(claim: &Claim) -> Result<(), Refusal> {
+    let refuse = |message: String| Err(Refusal::new("invalid-claim", message));
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    let Claim { worker, skills, places, lanes, .. } = claim;
+    if worker.is_empty() || worker.len() > WORKER_BYTES_MAX || !worker.chars().all(fits) {
+        return refuse(format!(
+            "a worker's name has 1 to {WORKER_BYTES_MAX} letters, digits, `_`, `.` or `-`"
+        ));
+    }
+    if !(1..=PLACES_MAX).contains(places) {
+        return refuse(format!("a claim is for 1 to {PLACES_MAX} places, not {places}"));
+    }
+    if !(1..=SKILLS_MAX).contains(&skills.len()) {
+        return refuse(format!("a claim names 1 to {SKILLS_MAX} skills, not {}", skills.len()));
+    }
+    if !(1..=LANES_MAX).contains(&lanes.len()) {
+        return refuse(format!("a claim names 1 to {LANES_MAX} lanes, not {}", lanes.len()));
+    }
+    Ok(())
+}
+
+/// Why an agent does not stand behind a claim.
+fn unknown(registration: &Registration, agent: &Key, claim: &Claim) -> Option<Refusal> {
+    let Some(card) = &registration.card else {
+        let refusal = Refusal::new("agent-not-found", format!("no worker of agent `{agent}` has registered"));
+        return Some(refusal.hint("send `register` first"));
+    };
+    if !registration.workers.contains(&claim.worker) {
+        let message = format!("the worker `{}` of agent `{agent}` is not registered", claim.worker);
+        return Some(Refusal::new("unknown-worker", message).hint("register, then claim"));
+    }
+    let strange = claim.skills.iter().find(|skill| card.skills.iter().all(|known| known.id != **skill));
+    strange.map(|skill| {
+        let message = format!("the card of agent `{agent}` has no skill `{skill}`");
+        Refusal::new("unknown-skill", message).hint("register with a card that has it")
+    })
+}

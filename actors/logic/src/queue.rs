@@ -1,0 +1,75 @@
+//! `queue`: the part of a lane that lies in one partition. The key is `<token>.<lane>`.
+//!
+//! States of an attempt: waiting (with leave or without) → running → gone. Where the lane is open, an
+//! attempt begins with the next worker that claims and fits; where the lane governs, each attempt needs
+//! its leave before.
+//!
+//! Invariants:
+//! - A task waits once or runs once, never both.
+//! - Nothing begins before the lane has said its rules, nothing that a hold covers, and where the lane
+//!   governs nothing without its leave.
+//! - A claim is used once, for at most as many attempts as it has places.
+//! - First the highest priority; then the owner with the fewest running jobs, and of those the one
+//!   served longest ago; then who waits longest; then the key.
+//!
+//! | command | leads to |
+//! | --- | --- |
+//! | `enqueue` | `enqueued` (a later attempt replaces an earlier one); the lane is told where it governs |
+//! | `release` | `released` if it waits or runs; the lane is told where it governs |
+//! | `take` | `assigned`… |
+//! | `rules` | `rules-set` if they are new; all that waits and runs is reported where the lane begins to govern |
+//! | `grant`, `revoke` | `granted`, `revoked`; what does not wait is released to the lane |
+//! | `hold`, `ease` | `held`, `eased`; what runs is withdrawn where it interrupts, after its grace |
+//! | `recall` (timer) | nothing; what runs in the scope of a hold is withdrawn |
+//! | `report` | nothing; the rest is reported |
+
+mod decide;
+mod hold;
+mod report;
+mod state;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use actors_core::{Context, Decision, Entity, Opening, Refusal, Taking, View};
+use bus_schemas::EntityAddress;
+use bus_schemas::commands::queue::{Command, Query, Take};
+use bus_schemas::events::queue::Event;
+
+pub use state::{Running, State, Waiting};
+
+/// The kind `queue`.
+#[derive(Debug)]
+pub struct Queue;
+
+impl Entity for Queue {
+    type State = State;
+    type Command = Command;
+    type Event = Event;
+    type Query = Query;
+
+    fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+        decide::decide(state, command, context)
+    }
+    fn view(state: &State, query: Query, context: &Context<'_>) -> Result<View, Refusal> {
+        Ok(view::view(state, query, context))
+    }
+    fn openings(state: &State, entity: &EntityAddress) -> Vec<Opening> {
+        view::openings(state, entity)
+    }
+    fn take(taking: &Taking<'_>) -> Option<Command> {
+        let Taking { id, agent, claim, secret } = *taking;
+        Some(Command::Take(Take {
+            claim: id,
+            agent: agent.clone(),
+            worker: claim.worker.clone(),
+            skills: claim.skills.clone(),
+            places: claim.places,
+            secret: secret.clone(),
+        }))
+    }
+    fn fold(state: &mut State, event: &Event) {
+        state::fold(state, event);
+    }
+}

@@ -1,0 +1,175 @@
+//! Decides the commands of a queue.
+
+use actors_core::{Context, Decision, Key, Refusal, Revision};
+use bus_schemas::commands::broker;
+use bus_schemas::commands::queue::{Command, Entry, Rules, Take, lane};
+use bus_schemas::commands::task::{self, Policy};
+use bus_schemas::events::queue::Event;
+use bus_schemas::{Hash, PartitionId};
+use smol_str::SmolStr;
+
+use super::state::{State, fold};
+use super::{hold, report};
+
+/// Hexadecimal digits of a token: 128 bits.
+const TOKEN_DIGITS: usize = 32;
+
+/// What a command leads to.
+pub(super) fn decide(
+    state: &State,
+    command: Command,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let lane = lane(&context.entity.key).ok_or_else(|| {
+        Refusal::new("invalid-key", format!("`{}` is not `<token>.<lane>`", context.entity.key))
+    })?;
+    let decision = decide_known(state, command, &lane, context);
+    // With the first thing that it hears it asks for the rules.
+    let is_new = context.revision == Revision(0) && !decision.events.is_empty();
+    Ok(match is_new && state.rules().is_none() {
+        true => decision.send(lane, &broker::Command::Join { partition: partition(context) }),
+        false => decision,
+    })
+}
+
+/// Where the queue lies.
+pub(super) fn partition(context: &Context<'_>) -> PartitionId {
+    context.entity.partition(context.partitions)
+}
+
+fn decide_known(state: &State, command: Command, lane: &Key, context: &Context<'_>) -> Decision<Event> {
+    match command {
+        Command::Enqueue(entry) => enqueue(state, entry, lane),
+        Command::Release { task, attempt, outcome } => release(state, task, attempt, outcome, lane),
+        Command::Take(offer) => take(state, &offer, context),
+        Command::Rules(rules) => set_rules(state, rules, lane, context),
+        Command::Grant { task, attempt, agent } => grant(state, task, attempt, agent, lane),
+        Command::Revoke { task, attempt } => revoke(state, task, attempt, lane),
+        Command::Hold { cause, root, reason, interrupt, grace_ms } => {
+            let grace = interrupt.then_some(grace_ms);
+            hold::hold(state, Event::Held { cause, root, reason, at: context.now }, grace, lane)
+        }
+        Command::Ease { cause } => hold::ease(state, cause, lane),
+        Command::Recall { cause } => hold::recall(state, &cause),
+        Command::Report { after } => report::report(Decision::none(), state, Some(&after), lane, context),
+    }
+}
+
+/// An attempt waits; nothing if a later one is known already. Said again by a task that is swept, the
+/// lane hears of it again.
+fn enqueue(state: &State, entry: Entry, lane: &Key) -> Decision<Event> {
+    let (task, attempt) = (entry.task.clone(), entry.attempt);
+    let waits = state.waiting(&task).map(|known| known.attempt);
+    let runs = state.running(&task).map(|known| known.attempt);
+    let is_held = state.hold_of(&task).is_some();
+    let forward = |decision: Decision<Event>, entry: &Entry| match state.is_governed() && !is_held {
+        true => decision.send(lane.clone(), &broker::Command::Enqueue(entry.clone())),
+        false => decision,
+    };
+    if waits == Some(attempt) {
+        return forward(Decision::none(), &entry);
+    }
+    if waits.into_iter().chain(runs).any(|known| known > attempt) {
+        return Decision::none();
+    }
+    let mut decision = Decision::none();
+    if let Some(former) = runs {
+        let outcome = broker::Outcome::default();
+        decision = release(state, task, former, outcome, lane);
+    }
+    let decision = decision.and(Event::Enqueued(entry.clone()));
+    forward(decision, &entry)
+}
+
+fn release(state: &State, task: Key, attempt: u32, outcome: broker::Outcome, lane: &Key) -> Decision<Event> {
+    let waits = state.waiting(&task).is_some_and(|entry| entry.attempt == attempt);
+    let runs = state.running(&task).is_some_and(|job| job.attempt == attempt);
+    if !waits && !runs {
+        return Decision::none();
+    }
+    let decision = Decision::event(Event::Released { task: task.clone(), attempt, outcome });
+    match state.is_governed() {
+        true => decision.send(lane.clone(), &broker::Command::Release { task, attempt, outcome }),
+        false => decision,
+    }
+}
+
+/// A worker does as many attempts as it has places and there are for it.
+fn take(state: &State, offer: &Take, context: &Context<'_>) -> Decision<Event> {
+    let mut after = state.clone();
+    let mut decision = Decision::none();
+    for _ in 0..offer.places.min(bus_schemas::claims::PLACES_MAX) {
+        let Some(task) = after.next(&offer.agent, &offer.skills) else { break };
+        let Some(entry) = after.waiting(&task) else { break };
+        let attempt = entry.attempt;
+        let policy = state.rules().and_then(|rules| policy(rules, &entry.skill));
+        let (agent, worker) = (offer.agent.clone(), offer.worker.clone());
+        let assigned = Event::Assigned {
+            task: task.clone(),
+            attempt,
+            agent: agent.clone(),
+            worker: worker.clone(),
+            claim: offer.claim,
+            at: context.now,
+        };
+        fold(&mut after, &assigned);
+        let token = token(&offer.secret, &task, attempt);
+        let assign = task::Command::Assign { agent, worker, claim: offer.claim, attempt, token, policy };
+        decision = decision.and(assigned).send(task, &assign);
+    }
+    decision
+}
+
+/// What nobody can guess who was not told: the secret is in the log alone.
+fn token(secret: &str, task: &Key, attempt: u32) -> SmolStr {
+    let mut token = Hash::of(format!("{secret} {task} {attempt}").as_bytes()).to_hex();
+    token.truncate(TOKEN_DIGITS);
+    token.into()
+}
+
+/// What a task with this skill is told; none where it is the default.
+fn policy(rules: &Rules, skill: &str) -> Option<Box<Policy>> {
+    let policy = Policy { retry: rules.retry.policy(skill).clone(), budget: rules.budget.clone() };
+    (policy != Policy::default()).then(|| Box::new(policy))
+}
+
+fn set_rules(state: &State, rules: Rules, lane: &Key, context: &Context<'_>) -> Decision<Event> {
+    if state.rules() == Some(&rules) {
+        return Decision::none();
+    }
+    let begins = rules.governed && state.rules().is_none_or(|known| known.number != rules.number);
+    let decision = Decision::event(Event::RulesSet(rules.clone()));
+    if !begins {
+        return decision;
+    }
+    let mut after = state.clone();
+    fold(&mut after, &Event::RulesSet(rules));
+    report::report(decision, &after, None, lane, context)
+}
+
+/// The lane gives leave. What does not wait needs none.
+fn grant(state: &State, task: Key, attempt: u32, agent: Key, lane: &Key) -> Decision<Event> {
+    let waits = state.waiting(&task).is_some_and(|entry| entry.attempt == attempt);
+    if state.running(&task).is_some_and(|job| job.attempt == attempt) || !state.is_governed() {
+        return Decision::none();
+    }
+    if !waits || state.hold_of(&task).is_some() {
+        let outcome = broker::Outcome::default();
+        return Decision::none().send(lane.clone(), &broker::Command::Release { task, attempt, outcome });
+    }
+    match state.granted(&task) == Some(&agent) {
+        true => Decision::none(),
+        false => Decision::event(Event::Granted { task, attempt, agent }),
+    }
+}
+
+/// The lane takes back its leave. What has begun goes on.
+fn revoke(state: &State, task: Key, attempt: u32, lane: &Key) -> Decision<Event> {
+    let entry = state.waiting(&task).filter(|entry| entry.attempt == attempt);
+    let Some(entry) = entry.filter(|_| state.granted(&task).is_some()) else { return Decision::none() };
+    let again = report::entry(&task, entry);
+    let release = broker::Command::Release { task: task.clone(), attempt, outcome: Default::default() };
+    Decision::event(Event::Revoked { task, attempt })
+        .send(lane.clone(), &release)
+        .send(lane.clone(), &broker::Command::Enqueue(again))
+}

@@ -1,0 +1,227 @@
+//! Claims and leases: work for workers who claim, in the same group as the decision that made it ready,
+//! and what becomes of it when nobody renews.
+
+use std::collections::{HashMap, VecDeque};
+
+use actors_core::{Opening, Taking};
+use bus_schemas::record::{self, Job, Source, Turn};
+use bus_schemas::{CommandId, EntityAddress};
+use smol_str::SmolStr;
+
+use super::{Core, Moment};
+use crate::claims::{IssuedJob, Offer};
+use crate::inbox::Item;
+use crate::journal::Issue;
+
+/// Leases that are taken at once; the rest follows in the next group.
+const LAPSES_TAKEN_MAX: usize = 512;
+/// Claims whose jobs are remembered: workers repeat a claim within seconds.
+const ANSWERED_MAX: usize = 1_024;
+
+/// A claim that is used, with what came of it so far.
+#[derive(Debug)]
+pub(super) struct Used {
+    offer: Offer,
+    /// Decisions that are still to say whether they issue a job.
+    left: usize,
+    jobs: Vec<IssuedJob>,
+}
+
+/// The jobs of claims that were used lately.
+#[derive(Debug, Default)]
+pub(super) struct Answered {
+    jobs: HashMap<CommandId, Vec<IssuedJob>>,
+    order: VecDeque<CommandId>,
+}
+
+impl Answered {
+    /// Notes what a claim was answered.
+    pub(super) fn note(&mut self, issue: &Issue) {
+        for job in &issue.jobs {
+            self.add(issue.offer.id, job.clone());
+        }
+    }
+    /// Notes what a turn of the log issued.
+    pub(super) fn recover(&mut self, turn: &Turn) {
+        for job in &turn.jobs {
+            self.add(job.claim, issued(turn, job));
+        }
+    }
+    fn add(&mut self, claim: CommandId, job: IssuedJob) {
+        let jobs = self.jobs.entry(claim).or_default();
+        if jobs.is_empty() {
+            self.order.push_back(claim);
+        }
+        jobs.push(job);
+        while self.order.len() > ANSWERED_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.jobs.remove(&oldest);
+            }
+        }
+    }
+}
+
+fn issued(turn: &Turn, job: &Job) -> IssuedJob {
+    IssuedJob { entity: turn.entity.clone(), job: job.clone(), trace: turn.command.trace }
+}
+
+impl Core {
+    /// Follows a turn: what it opens, renews and issues, and whom it may answer.
+    pub(super) fn follow(&mut self, turn: &mut Turn, Moment { steady, .. }: Moment) {
+        self.renewals.apply(&turn.entity, &turn.leases, steady);
+        if !turn.events.is_empty() {
+            self.ask_again(&turn.entity);
+            turn.is_open = self.look_for_openings(&turn.entity);
+        }
+        if let Some(cause) = turn.command.cause {
+            self.note_issued(cause, turn);
+        }
+    }
+
+    /// Notes what work a live entity has; whether it has any.
+    pub(super) fn look_for_openings(&mut self, entity: &EntityAddress) -> bool {
+        let openings = self.cache.look(entity).map(|live| live.openings(entity)).unwrap_or_default();
+        let has_some = !openings.is_empty();
+        self.openings_changed |= has_some || self.openings.contains_key(entity);
+        if has_some {
+            self.looks_for_places = true;
+            self.openings.insert(entity.clone(), openings);
+        } else {
+            self.openings.remove(entity);
+        }
+        has_some
+    }
+
+    /// A decision that a used claim led to.
+    fn note_issued(&mut self, claim: CommandId, turn: &Turn) {
+        let Some(used) = self.used.get_mut(&claim) else { return };
+        let jobs = turn.jobs.iter().filter(|job| job.claim == claim);
+        used.jobs.extend(jobs.map(|job| issued(turn, job)));
+        used.left = used.left.saturating_sub(1);
+        if used.left == 0 {
+            self.answer_claim(claim);
+        }
+    }
+
+    fn answer_claim(&mut self, claim: CommandId) {
+        let Some(Used { offer, jobs, .. }) = self.used.remove(&claim) else { return };
+        match jobs.is_empty() {
+            // Nothing came of it: its places are free for somebody else's work.
+            true => self.settings.places.put_back(offer),
+            false => self.group.issues.push(Issue { offer, jobs }),
+        }
+    }
+
+    /// The next claim that fits some work here, as a command for the entity that has the work.
+    pub(super) fn take_place(&mut self) -> Option<(Item, Offer)> {
+        if !self.looks_for_places {
+            return None;
+        }
+        let mut all: Vec<(&EntityAddress, &Opening)> = self
+            .openings
+            .iter()
+            .flat_map(|(entity, openings)| openings.iter().map(move |o| (entity, o)))
+            .collect();
+        all.sort_by_key(|(_, opening)| opening.rank);
+        for (entity, opening) in all {
+            if !self.cache.holds(entity) || self.settings.quarantine.holds(entity) {
+                continue;
+            }
+            let Some(offer) = self.settings.places.take(self.settings.partition, opening) else { continue };
+            let taking =
+                Taking { id: offer.id, agent: &offer.agent, claim: &offer.claim, secret: &offer.secret };
+            let Some(body) = self.cache.look(entity).and_then(|live| live.take(&taking)) else {
+                self.settings.places.put_back(offer);
+                continue;
+            };
+            let id = offer.id;
+            let command =
+                record::Command { id, body, cause: None, correlation: id, trace: None, caller: None };
+            return Some((Item::of(Source::Claim, Ok(entity.clone()), command), offer));
+        }
+        self.looks_for_places = false;
+        None
+    }
+
+    /// Uses a claim. What leads to nothing leaves no trace, and the claim goes on waiting.
+    pub(super) fn use_claim(&mut self, item: Item, offer: Offer, moment: Moment) {
+        let Ok(entity) = item.to.clone() else { return };
+        let turn = self.decide(item.to, item.source, item.command, moment.now);
+        let left = turn.sends.len();
+        if left == 0 || turn.events.is_empty() {
+            // Not asked again before something happens to the entity.
+            self.openings.remove(&entity);
+            self.openings_changed = true;
+            self.settings.places.put_back(offer);
+            return;
+        }
+        self.used.insert(offer.id, Used { offer, left, jobs: Vec::new() });
+        if let Some(cached) = self.cache.get(&entity) {
+            cached.group = self.group.number;
+        }
+        self.keep(turn, None, moment);
+    }
+
+    /// Notes to whom jobs are sent.
+    pub fn note_sent(&self, offer: &Offer, entities: Vec<EntityAddress>, steady: u64) {
+        self.settings.places.note_sent(self.settings.partition, offer, entities, steady);
+    }
+
+    /// Leaves the pool: claims that are used and not answered are lost with this owner.
+    pub fn leave(&mut self) {
+        self.settings.places.leave(self.settings.partition);
+    }
+
+    /// Looks for places again: a claim came in.
+    pub fn look_for_places(&mut self) {
+        self.looks_for_places |= !self.openings.is_empty();
+        for entity in self.settings.places.returned(self.settings.partition) {
+            for name in self.renewals.not_begun(&entity) {
+                self.lapse(&entity, &name, false);
+            }
+        }
+    }
+
+    /// Tells the pool for what work there is no place.
+    pub(super) fn tell_openings(&mut self, moment: Moment) {
+        if std::mem::take(&mut self.openings_changed) {
+            let openings = self.openings.values().flatten().cloned().collect();
+            self.settings.places.set_openings(self.settings.partition, openings, moment.steady);
+        }
+    }
+
+    /// Claims whose jobs are committed: they are answered now.
+    pub fn take_issued(&mut self) -> Vec<Issue> {
+        std::mem::take(&mut self.issued)
+    }
+
+    /// The jobs of a claim that was used here, for a worker that repeats it; none where it was not, or
+    /// too long ago.
+    pub fn repeated(&self, claim: CommandId) -> Option<Vec<IssuedJob>> {
+        let jobs = self.answered.jobs.get(&claim)?;
+        Some(jobs.clone())
+    }
+
+    /// Queues the word to the entities whose leases nobody renewed.
+    pub(super) fn fire_leases(&mut self, steady: u64) {
+        for ((entity, name), was_renewed) in self.renewals.lapsed(steady, LAPSES_TAKEN_MAX) {
+            self.lapse(&entity, &name, was_renewed);
+        }
+    }
+
+    fn lapse(&mut self, entity: &EntityAddress, name: &SmolStr, was_renewed: bool) {
+        let Some(lease) = self.state.leases.get(entity, name) else { return };
+        let body = if was_renewed { lease.silent.clone() } else { lease.unrenewed.clone() };
+        self.lapses += 1;
+        let id = CommandId::from_text(&format!(
+            "lease {entity} {name} {} {} {}",
+            self.settings.partition, self.state.epoch, self.lapses
+        ));
+        self.queue.push(Item::from_lease(entity.clone(), name.clone(), body, id));
+    }
+
+    /// When the loop must look at leases and waiting queries again.
+    pub fn next_steady_due(&self) -> Option<u64> {
+        self.renewals.next_due().into_iter().chain(self.parked.next_due()).min()
+    }
+}

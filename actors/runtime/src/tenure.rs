@@ -1,0 +1,36 @@
+//! How long a host may answer queries: as long as its lease of the partition is valid for sure.
+//!
+//! A host that was frozen and wakes behind a takeover finds its lease over on a clock that never goes
+//! back, and answers no query from a memory that somebody else's commits have overtaken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Until when a lease is valid, in milliseconds on the clock that never goes back. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tenure {
+    until: Arc<AtomicU64>,
+}
+
+impl Tenure {
+    /// A lease that is over until it is renewed.
+    pub fn over() -> Self {
+        Self { until: Arc::default() }
+    }
+    /// A lease without end, for a partition that nobody else can take.
+    pub fn endless() -> Self {
+        Self { until: Arc::new(AtomicU64::new(u64::MAX)) }
+    }
+    /// It is valid until then: counted from before it was asked for.
+    pub fn renew(&self, until: u64) {
+        self.until.store(until, Ordering::Release);
+    }
+    /// It is over.
+    pub fn end(&self) {
+        self.until.store(0, Ordering::Release);
+    }
+    /// Whether it is valid.
+    pub fn holds(&self, now: u64) -> bool {
+        now < self.until.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,302 @@
+//! Claims: workers ask for jobs, hosts answer them, and hosts pass on to each other what they have no
+//! work for. All of it is core NATS: what is lost is said again.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, StatusCode, Subscriber};
+use bus_schemas::claims::{Answer, Claim, Issued};
+use bus_schemas::envelope::header;
+use bus_schemas::jobs::Job;
+use bus_schemas::{CommandId, Key, Refusal, Reply, TraceContext};
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+use uuid::Uuid;
+
+use crate::ReplyTo;
+use crate::asks::Incoming;
+use crate::bus::Bus;
+use crate::error::Error;
+
+/// What a worker hears of a claim.
+#[derive(Debug)]
+pub enum Heard {
+    /// Jobs. Where `more` is true, more of them follow.
+    Jobs { jobs: Vec<(Job, Option<TraceContext>)>, more: bool },
+    /// None came in time.
+    ComeAgain,
+    /// It is refused.
+    Refused(Refusal),
+    /// No host is there.
+    Nobody,
+}
+
+/// A worker's line to the hosts: sends claims, and hears what came of them.
+#[derive(Debug)]
+pub struct ClaimLine {
+    bus: Bus,
+    agent: Key,
+    inbox: String,
+    answers: Subscriber,
+}
+
+impl ClaimLine {
+    /// A line with an inbox below `_INBOX.<agent>`.
+    pub async fn open(bus: &Bus, agent: &Key) -> Result<Self, Error> {
+        let inbox = format!("_INBOX.{agent}.{}", Uuid::now_v7().simple());
+        let answers = bus.client().subscribe(format!("{inbox}.*")).await;
+        let answers = answers.map_err(|error| Error::call("subscribing to answers of claims", error))?;
+        Ok(Self { bus: bus.clone(), agent: agent.clone(), inbox, answers })
+    }
+
+    /// Sends a claim. The same again under the same id is the same claim.
+    pub async fn send(&self, id: CommandId, claim: &Claim) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COMMAND_ID, id.to_string());
+        let reply_to = format!("{}.{}", self.inbox, id.0.simple());
+        let payload = serde_json::to_vec(claim).expect("a claim is plain data").into();
+        let subject = self.bus.subjects().claim(&self.agent);
+        let sent = self.bus.client().publish_with_reply_and_headers(subject, reply_to, headers, payload);
+        if let Err(error) = sent.await {
+            tracing::debug!(%error, "sending a claim; it is sent again");
+        }
+    }
+
+    /// What comes next. None when the connection is gone for good.
+    pub async fn next(&mut self) -> Option<(CommandId, Heard)> {
+        loop {
+            let message = self.answers.next().await?;
+            let id = message.subject.rsplit('.').next().map(CommandId::from_text)?;
+            if message.status == Some(StatusCode::NO_RESPONDERS) {
+                return Some((id, Heard::Nobody));
+            }
+            match self.read(&message.payload).await {
+                Ok(heard) => return Some((id, heard)),
+                Err(reason) => tracing::warn!(reason, "the answer to a claim cannot be read"),
+            }
+        }
+    }
+
+    async fn read(&self, payload: &Bytes) -> Result<Heard, String> {
+        if let Ok(answer) = serde_json::from_slice::<Answer>(payload) {
+            return match answer {
+                Answer::ComeAgain { .. } => Ok(Heard::ComeAgain),
+                Answer::Issued { jobs, more, .. } => {
+                    let mut read = Vec::with_capacity(jobs.len());
+                    for job in jobs {
+                        read.push(self.job(job).await?);
+                    }
+                    Ok(Heard::Jobs { jobs: read, more })
+                }
+            };
+        }
+        match serde_json::from_slice::<Reply>(payload) {
+            Ok(Reply::Refused { refusal, .. }) => Ok(Heard::Refused(refusal)),
+            Ok(Reply::Accepted { .. }) => Err("it is the answer to something else".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn job(&self, issued: Issued) -> Result<(Job, Option<TraceContext>), String> {
+        let trace = issued.traceparent.as_deref().and_then(TraceContext::parse);
+        if let Some(job) = issued.job {
+            return Ok((*job, trace));
+        }
+        let blob = issued.blob.ok_or("it holds neither a job nor the hash of one")?;
+        let bytes = self.bus.get_blob(blob).await.map_err(|error| error.to_string())?;
+        Ok((serde_json::from_slice(&bytes).map_err(|error| error.to_string())?, trace))
+    }
+}
+
+/// What a worker is told beside its jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// This job is no longer wanted.
+    Stop(SmolStr),
+    /// A partition has a new owner: claims and renewals that it may not have heard are sent again.
+    TakenOver,
+}
+
+/// A claim that one host hands to another.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Passed {
+    /// Its id.
+    pub id: CommandId,
+    /// The agent.
+    pub agent: Key,
+    /// What the worker claims.
+    pub claim: Claim,
+    /// Where the answer goes.
+    pub reply_to: String,
+    /// How long it has waited, in milliseconds.
+    pub waited_ms: u64,
+}
+
+/// Work for which a host has no place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// The host.
+    pub host: String,
+    /// The lane.
+    pub lane: Key,
+    /// The skill.
+    pub skill: SmolStr,
+    /// The agent whose worker it is for; none for anybody's.
+    pub agent: Option<Key>,
+    /// Where it stands: the least goes first.
+    pub rank: (u64, bus_schemas::Timestamp),
+}
+
+/// The workers that a host has heard of lately, and how long ago, in milliseconds.
+pub type HeardWorkers = Vec<(Key, SmolStr, u64)>;
+
+/// Whether somebody has used a claim: the question of a host to all partitions.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WasUsed {
+    /// The claim.
+    pub claim: CommandId,
+    /// Where its jobs are to be sent once more.
+    pub reply_to: String,
+}
+
+/// A [`WasUsed`] with the subject on which a partition says yes.
+#[derive(Debug)]
+pub struct Question {
+    /// The question.
+    pub was_used: WasUsed,
+    /// Where to say yes.
+    pub yes_to: Option<ReplyTo>,
+}
+
+impl Bus {
+    async fn listen(&self, subject: String) -> Result<Subscriber, Error> {
+        let doing = format!("subscribing to `{subject}`");
+        self.client().subscribe(subject).await.map_err(|error| Error::call(doing, error))
+    }
+
+    async fn say<T: Serialize>(&self, subject: String, value: &T) {
+        let payload = rmp_serde::to_vec(value).expect("it is plain data");
+        if let Err(error) = self.client().publish(subject, payload.into()).await {
+            tracing::debug!(%error, "telling hosts; it is said again");
+        }
+    }
+
+    /// The claims of all workers; hosts share them.
+    pub async fn claims(&self) -> Result<impl Stream<Item = Incoming> + Send + Unpin + use<>, Error> {
+        self.incoming(self.subjects().claims(), Some("hosts")).await
+    }
+
+    /// What a worker is told beside its jobs.
+    pub async fn words(
+        &self,
+        agent: &Key,
+        worker: &str,
+    ) -> Result<impl Stream<Item = Word> + Send + Unpin + use<>, Error> {
+        let stops = self.listen(self.subjects().stop(agent, worker)).await?;
+        let takeovers = self.listen(self.subjects().taken_over()).await?;
+        let stop = |message: async_nats::Message| {
+            Word::Stop(SmolStr::new(String::from_utf8_lossy(&message.payload)))
+        };
+        Ok(stream::select(stops.map(stop), takeovers.map(|_| Word::TakenOver)))
+    }
+
+    /// Tells a worker that a job is no longer wanted.
+    pub async fn stop_job(&self, agent: &Key, worker: &str, job: &str) {
+        let sent = self.client().publish(self.subjects().stop(agent, worker), job.to_owned().into()).await;
+        if let Err(error) = sent {
+            tracing::debug!(%error, "stopping a job; its next renewal is refused");
+        }
+    }
+
+    /// Says that a partition has a new owner.
+    pub async fn tell_taken_over(&self) {
+        if let Err(error) = self.client().publish(self.subjects().taken_over(), Bytes::new()).await {
+            tracing::debug!(%error, "telling of a takeover");
+        }
+    }
+
+    /// Answers a claim. Where nobody is there to hear it, the server says so on `undelivered_to`.
+    pub async fn answer_claim(&self, reply_to: ReplyTo, undelivered_to: String, payload: Bytes) {
+        if let Err(error) = self.client().publish_with_reply(reply_to, undelivered_to, payload).await {
+            tracing::warn!(%error, "answering a claim");
+        }
+    }
+
+    /// A subject below which the server says that nobody heard an answer, and those words: the last token of
+    /// each subject.
+    pub async fn undelivered(
+        &self,
+    ) -> Result<(String, impl Stream<Item = String> + Send + Unpin + use<>), Error> {
+        let inbox = self.client().new_inbox();
+        let words = self.listen(format!("{inbox}.*")).await?;
+        let words = words.filter_map(|message| {
+            let is_lost = message.status == Some(StatusCode::NO_RESPONDERS);
+            let token = message.subject.rsplit('.').next().map(str::to_owned);
+            futures::future::ready(token.filter(|_| is_lost))
+        });
+        Ok((inbox, words.boxed()))
+    }
+
+    /// Says for what work this host has no place.
+    pub async fn tell_needs(&self, needs: &[Need]) {
+        self.say(self.subjects().needs(), &needs).await;
+    }
+
+    /// What hosts have no place for.
+    pub async fn needs(&self) -> Result<impl Stream<Item = Vec<Need>> + Send + Unpin + use<>, Error> {
+        let needs = self.listen(self.subjects().needs()).await?;
+        Ok(needs
+            .filter_map(|message| futures::future::ready(rmp_serde::from_slice(&message.payload).ok()))
+            .boxed())
+    }
+
+    /// Says of which workers this host has heard.
+    pub async fn tell_heard(&self, heard: &HeardWorkers) {
+        self.say(self.subjects().heard(), heard).await;
+    }
+
+    /// The workers of which hosts have heard.
+    pub async fn heard(&self) -> Result<impl Stream<Item = HeardWorkers> + Send + Unpin + use<>, Error> {
+        let heard = self.listen(self.subjects().heard()).await?;
+        Ok(heard
+            .filter_map(|message| futures::future::ready(rmp_serde::from_slice(&message.payload).ok()))
+            .boxed())
+    }
+
+    /// Hands a claim to another host.
+    pub async fn pass_claim(&self, host: &str, passed: &Passed) {
+        self.say(self.subjects().places(host), passed).await;
+    }
+
+    /// The claims that other hosts hand to this one.
+    pub async fn passed_claims(
+        &self,
+        host: &str,
+    ) -> Result<impl Stream<Item = Passed> + Send + Unpin + use<>, Error> {
+        let passed = self.listen(self.subjects().places(host)).await?;
+        Ok(passed
+            .filter_map(|message| futures::future::ready(rmp_serde::from_slice(&message.payload).ok()))
+            .boxed())
+    }
+
+    /// Asks all partitions whether one of them has used a claim; then its jobs are sent once more. False
+    /// where none says so within `patience`.
+    pub async fn was_used(&self, was_used: &WasUsed, patience: Duration) -> bool {
+        let payload = rmp_serde::to_vec(was_used).expect("it is plain data").into();
+        let asked = self.client().request(self.subjects().claimed(), payload);
+        matches!(tokio::time::timeout(patience, asked).await, Ok(Ok(_)))
+    }
+
+    /// The questions whether a claim was used.
+    pub async fn was_used_questions(
+        &self,
+    ) -> Result<impl Stream<Item = Question> + Send + Unpin + use<>, Error> {
+        let questions = self.listen(self.subjects().claimed()).await?;
+        let read = |message: async_nats::Message| {
+            let was_used = rmp_serde::from_slice(&message.payload).ok()?;
+            Some(Question { was_used, yes_to: message.reply })
+        };
+        Ok(questions.filter_map(move |message| futures::future::ready(read(message))).boxed())
+    }
+}
