@@ -9,13 +9,15 @@ use bus_client::Profile;
 use crate::error::Error;
 use crate::installation::Installation;
 use crate::report::{Line, Report};
-use crate::{budget, halt, idle, machine, replay, resume, task, turn};
+use crate::{budget, halt, idle, machine, replay, resume, steps, task, turn};
 
 /// What is measured.
 #[derive(Debug, Clone)]
 pub enum Bench {
     /// One command, one event, one answer; beside the bare loop.
     Turn,
+    /// A task of one attempt with three recorded steps; beside the bare loop.
+    Steps,
     /// A task of three steps, each done by the no-op agent; beside the bare loop.
     Task,
     /// Reading the log and the event stream back and folding it; beside a raw consumer.
@@ -116,6 +118,7 @@ pub async fn run(bench: Bench, options: Options) -> Result<Report, Error> {
     let server_version = installation.server_version().await?;
     let measured = match &bench {
         Bench::Turn => turn::run(&installation, &options).await?,
+        Bench::Steps => steps::run(&installation, &options).await?,
         Bench::Task => task::run(&installation, &options).await?,
         Bench::Replay => replay::run(&installation, &options).await?,
         Bench::Resume { owner_command } => resume::run(&installation, &options, owner_command).await?,
@@ -143,6 +146,7 @@ impl Bench {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Turn => "turn",
+            Self::Steps => "steps",
             Self::Task => "task",
             Self::Replay => "replay",
             Self::Resume { .. } => "resume",

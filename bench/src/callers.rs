@@ -25,7 +25,7 @@ use crate::error::Error;
 const COMMAND_BYTES: usize = 128;
 /// How every accepted answer begins, Orrery's and the bare loop's: looking at more would measure a
 /// JSON parser.
-const ACCEPTED: &[u8] = b"{\"status\":\"accepted\"";
+pub(crate) const ACCEPTED: &[u8] = b"{\"status\":\"accepted\"";
 /// How long an answer may take before the benchmark is given up. There is no second try: a lost
 /// command would be a defect and not a slow one.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);

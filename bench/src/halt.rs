@@ -12,7 +12,7 @@ use std::time::Duration;
 use actors_agents::{Agent, Done, Effect, Failure, Work, Worker};
 use bus_client::{Ask, Bus};
 use bus_schemas::commands::agent::{AgentCard, Skill};
-use bus_schemas::commands::broker::Command as Broker;
+use bus_schemas::commands::broker::{Command as Broker, Query};
 use bus_schemas::commands::halt::Command as Halt;
 use bus_schemas::commands::task::{Command as Task, Submit};
 use bus_schemas::views::lane::Lane;
@@ -201,8 +201,13 @@ async fn until_open(bus: &Bus) -> Result<(), Error> {
     let lane = EntityAddress::new(Broker::KIND, Submit::new("").lane);
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let now: Lane = serde_json::from_value(told(bus, lane.clone(), &Broker::Describe).await?)
-            .map_err(|error| Error::answer("reading a lane", error))?;
+        let ask = Ask::new(lane.clone(), Body::json(&Query::Describe));
+        let reply = bus.query(&ask, PATIENCE).await.map_err(|error| Error::answer("asking a lane", error))?;
+        let Reply::Accepted { result, .. } = reply else {
+            return Err(Error::answer("asking a lane", "it is refused"));
+        };
+        let now: Lane =
+            serde_json::from_value(result).map_err(|error| Error::answer("reading a lane", error))?;
         if now.blocks.is_empty() && now.waiting + now.running == 0 {
             return Ok(());
         }

@@ -14,12 +14,14 @@ mod installation;
 mod machine;
 mod owner;
 mod slices;
+mod tasks;
 
 mod budget;
 mod halt;
 mod idle;
 mod replay;
 mod resume;
+mod steps;
 mod task;
 mod turn;
 

@@ -4,6 +4,7 @@ mod bad_input;
 mod breaker;
 mod budget;
 mod chaos;
+mod claims;
 mod config;
 mod dead;
 mod decide;

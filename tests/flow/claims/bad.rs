@@ -1,0 +1,59 @@
+//! Claims that are none, each with its own refusal.
+
+use serde_json::json;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_claims_are_refused_and_say_why() {
+    let server = Server::start(Profile::Fast).await;
+    let running = server.host("host-1", false).await;
+    let (bus, raw) = (server.bus().await, Raw::connect(&server).await);
+    register(&bus, WORKER).await;
+    let base = json!({ "worker": WORKER, "skills": [AGENT], "places": 1 });
+    let with = |name: &str, value: Value| {
+        let mut claim = base.clone();
+        claim[name] = value;
+        claim.to_string()
+    };
+    let many: Vec<String> = (0..65).map(|number| format!("s{number}")).collect();
+    for (what, agent, body, wanted) in [
+        ("no place", AGENT, with("places", json!(0)), "invalid-claim"),
+        ("257 places", AGENT, with("places", json!(257)), "invalid-claim"),
+        ("no skill", AGENT, with("skills", json!([])), "invalid-claim"),
+        ("65 skills", AGENT, with("skills", json!(many)), "invalid-claim"),
+        ("an unknown skill", AGENT, with("skills", json!(["juggling"])), "unknown-skill"),
+        ("an unknown worker", AGENT, with("worker", json!("nobody")), "unknown-worker"),
+        ("an unknown agent", "nobody", base.to_string(), "agent-not-found"),
+        ("no name", AGENT, with("worker", json!("")), "invalid-claim"),
+        ("a field that is none", AGENT, with("colour", json!(1)), "malformed-command"),
+        ("no JSON", AGENT, "{".to_owned(), "malformed-command"),
+    ] {
+        let answer = raw.request(&format!("orrery.claim.{agent}"), &[], body).await;
+        assert_eq!(answer.code(), wanted, "{what}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_id_with_another_body_is_refused() {
+    let server = Server::start(Profile::Fast).await;
+    let running = server.host("host-1", false).await;
+    let bus = server.bus().await;
+    register(&bus, WORKER).await;
+    let (mut first, mut second) = (line(&bus).await, line(&bus).await);
+    let id = CommandId(Uuid::now_v7());
+    first.send(id, &claim(WORKER, 1)).await;
+    // Whoever is answered on the second line knows that the first claim has arrived: it is refused.
+    let refused = loop {
+        second.send(id, &claim(WORKER, 2)).await;
+        match tokio::time::timeout(PATIENCE, second.next()).await.expect("an answer").expect("a line").1 {
+            Heard::Refused(refusal) => break refusal,
+            other => panic!("the same id with another body is {other:?}"),
+        }
+    };
+    assert_eq!(refused.code, "command-id-reused");
+    let heard = tokio::time::timeout(PATIENCE, first.next()).await.expect("an answer").expect("a line").1;
+    assert!(matches!(heard, Heard::ComeAgain), "{heard:?}");
+    running.stop().await;
+}
