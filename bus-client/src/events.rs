@@ -109,6 +109,7 @@ pub struct StreamState {
 }
 
 /// A message of a stream.
+#[derive(Debug)]
 pub(crate) struct RawMessage {
     pub subject: String,
     pub sequence: u64,
@@ -354,6 +355,10 @@ impl Bus {
         put(header::CORRELATION, id_text(turn.command.correlation));
         if let Some(trace) = turn.command.trace {
             put(header::TRACEPARENT, trace.to_traceparent());
+        }
+        if event.revision == Revision(1) {
+            // An entity begins once: whoever took one that has events for new is refused.
+            headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
         }
         let payload = carried(&event.body, &mut headers);
         BatchMessage { subject: self.subjects().event(entity), headers, payload }

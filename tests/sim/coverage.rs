@@ -63,6 +63,8 @@ reached! {
     PartialMark,
     BatchConflict,
     EntityFromSnapshot,
+    EntityFromSnapshotAlone,
+    SnapshotOvertaken,
     Passivated,
     DuplicateJobDropped,
     DuplicateHandOverDropped,

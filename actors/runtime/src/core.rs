@@ -4,6 +4,8 @@
 //! Outputs: entities to load, a record to append, answers to send. The asynchronous loop in
 //! [`crate::partition`] and the simulation drive the same code.
 
+mod waking;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -104,7 +106,9 @@ pub struct Core {
     /// Whether a halt stood when timers were looked at last.
     timers_rest: bool,
     answers: Vec<(ReplyTo, Bytes)>,
-    /// Snapshots of entities by the group that must be committed before they are true.
+    /// A sequence of the event stream: what is not out yet will stand behind it.
+    events_place: u64,
+    /// Snapshots of entities by the group whose events must be out before they are true.
     snapshots: BTreeMap<u64, Vec<(EntityAddress, EntitySnapshot)>>,
     snapshot_wanted: bool,
     /// Whether the next command is left to a newer program.
@@ -144,6 +148,7 @@ impl Core {
             queued_timers: HashMap::new(),
             timers_rest: false,
             answers: Vec::new(),
+            events_place: 0,
             snapshots: BTreeMap::new(),
             snapshot_wanted: false,
             leaves: false,
@@ -258,8 +263,7 @@ impl Core {
     pub fn missing(&self) -> Vec<EntityAddress> {
         let mut missing: Vec<EntityAddress> = Vec::new();
         for entity in self.queue.iter().take(LOOKAHEAD).filter_map(|item| item.to.as_ref().ok()) {
-            let ours = self.is_ours(entity) && self.registry.knows(&entity.kind);
-            if ours && !self.cache.holds(entity) && !missing.contains(entity) {
+            if self.waits_for(entity) && !self.is_new(entity) && !missing.contains(entity) {
                 missing.push(entity.clone());
                 if missing.len() == LOADS_MAX {
                     break;
@@ -288,11 +292,13 @@ impl Core {
         while self.may_decide() {
             let Some(item) = self.queue.peek() else { break };
             if let Ok(entity) = &item.to
-                && self.is_ours(entity)
-                && self.registry.knows(&entity.kind)
-                && !self.cache.holds(entity)
+                && self.waits_for(entity)
             {
-                break;
+                let entity = entity.clone();
+                if !self.begin(entity) {
+                    break;
+                }
+                continue;
             }
             self.leaves = self.is_for_newer(item);
             if self.leaves {
@@ -448,10 +454,7 @@ impl Core {
         for mail in turn.sends.iter().filter(|mail| mail.partition == self.settings.partition) {
             self.queue.push_own(Item::from_mail(mail.partition, mail.clone()));
         }
-        // Taken now: an entity that is always busy has no quiet moment.
-        if let Some(snapshot) = self.cache.snapshot(&turn.entity) {
-            self.snapshots.entry(self.group.number).or_default().push((turn.entity.clone(), snapshot));
-        }
+        self.snapshot(&turn.entity);
         self.group.push(turn, reply_to);
     }
 
@@ -501,17 +504,16 @@ impl Core {
         Some(Committed { sequence, record, group })
     }
 
-    /// All events of the records up to `sequence` are in the event stream.
-    pub fn fanned_out(&mut self, sequence: LogSequence) {
+    /// All events of the records up to `sequence` are in the event stream. What follows stands behind its
+    /// sequence `place`.
+    pub fn fanned_out(&mut self, sequence: LogSequence, place: u64) {
         let rest = self.leaving.split_off(&sequence.next());
         if let Some((_, group)) = self.leaving.pop_last() {
             self.fanned_out = self.fanned_out.max(group);
         }
         self.leaving = rest;
-        if let Some(entities) = self.settings.bounds.cache_entities() {
-            self.cache.keep(entities);
-        }
-        self.cache.passivate(self.fanned_out);
+        self.events_place = self.events_place.max(place);
+        self.passivate();
     }
 
     /// All jobs and dead letters of the records up to `sequence` are out.
@@ -543,14 +545,6 @@ impl Core {
     /// Answers that may be sent now.
     pub fn take_answers(&mut self) -> Vec<(ReplyTo, Bytes)> {
         std::mem::take(&mut self.answers)
-    }
-
-    /// Snapshots of entities that are committed. `events` is any sequence of the event stream that
-    /// was seen before: what follows a snapshot is published later.
-    pub fn take_entity_snapshots(&mut self, events: u64) -> Vec<(EntityAddress, EntitySnapshot)> {
-        let open = self.snapshots.split_off(&(self.committed + 1));
-        let ready = std::mem::replace(&mut self.snapshots, open).into_values().flatten();
-        ready.map(|(entity, snapshot)| (entity, EntitySnapshot { events, ..snapshot })).collect()
     }
 
     /// Asks for a snapshot of the partition at the next quiet moment.

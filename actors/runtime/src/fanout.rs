@@ -43,7 +43,7 @@ pub struct Events {
     bus: Bus,
     partition: PartitionId,
     mark: Mark,
-    /// The event stream's sequence behind the last batch.
+    /// The event stream's sequence behind the last batch that was certainly ours.
     stream_sequence: u64,
 }
 
@@ -62,6 +62,11 @@ impl Events {
     /// The fan-out as the mark has it.
     pub fn new(bus: Bus, partition: PartitionId, mark: Mark) -> Self {
         Self { bus, partition, mark, stream_sequence: mark.sequence }
+    }
+
+    /// A sequence of the event stream: what becomes of an entity as this owner knows it stands behind it.
+    pub fn place(&self) -> u64 {
+        self.stream_sequence
     }
 
     /// Follows the commits until the channel closes.
@@ -132,8 +137,9 @@ impl Events {
             match self.bus.mark(self.partition).await {
                 Ok(mark) if mark == self.mark => break,
                 Ok(mark) => {
+                    // Whose it is nobody says: a successor may have gone on, and the place must not lie
+                    // behind events that only it knows.
                     self.mark = mark;
-                    self.stream_sequence = self.stream_sequence.max(mark.sequence);
                     return;
                 }
                 Err(error) => tracing::warn!(partition = %self.partition, %error, "reading the mark"),

@@ -26,6 +26,7 @@ pub mod look;
 
 pub mod fanout;
 
+pub mod seen;
 pub mod state;
 
 pub mod crash;

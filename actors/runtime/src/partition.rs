@@ -1,6 +1,8 @@
 //! The loop of one partition: it gives [`Core`] a clock and a bus, and calls the stages in order.
 
-use std::collections::BTreeMap;
+mod snapshots;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,7 +24,8 @@ use uuid::Uuid;
 use crate::chaos::{Answer, Arrived, Ask, Interference};
 use crate::core::{Core, Settings};
 use crate::fanout::{self, LAG_RECORDS_MAX, Progress};
-use crate::fold::{self, EntitySnapshot, Loaded};
+use crate::fold::write::Written;
+use crate::fold::{self, Loaded};
 use crate::inbox::{Item, place_id};
 use crate::journal::{self, Committed, Fate};
 use crate::metric::PartitionMetrics;
@@ -67,6 +70,7 @@ enum Wake {
     Loaded(EntityAddress, Result<Loaded, bus_client::Error>),
     Fate(Fate),
     Progress(Progress),
+    Written(Vec<Written>),
     Due,
     Tick,
     Drain,
@@ -94,8 +98,10 @@ struct Partition {
     jobs: Option<mpsc::UnboundedSender<Arc<Committed>>>,
     progress: mpsc::UnboundedReceiver<Progress>,
     last_snapshot: LogSequence,
-    /// The event stream's sequence when the fan-out was last heard of.
-    stream_sequence: u64,
+    /// Snapshots of entities on their way.
+    writing: Option<BoxFuture<'static, Vec<Written>>>,
+    /// Entities whose snapshots are too large, as far as that was said.
+    large: BTreeSet<EntityAddress>,
     /// The durable inbox is applied and committed up to here, and trimmed up to there.
     applied: u64,
     trimmed: u64,
@@ -165,7 +171,8 @@ impl Partition {
             jobs: Some(jobs),
             progress,
             last_snapshot: core.state.last,
-            stream_sequence: 0,
+            writing: None,
+            large: BTreeSet::new(),
             applied: core.state.inbox,
             trimmed: core.state.inbox,
             mail_ready: core.state.outbox.last_numbers(),
@@ -227,6 +234,7 @@ impl Partition {
         self.core.decide_waiting(now);
         crash::point("after-decide");
         self.load_missing();
+        self.write_entity_snapshots();
         if self.core.fanout_lag() < LAG_RECORDS_MAX
             && let Some(commit) = self.core.close_group(now)
         {
@@ -267,6 +275,7 @@ impl Partition {
             Some(fate) = OptionFuture::from(self.commit.as_mut()) => Wake::Fate(fate),
             Some((entity, loaded)) = self.loads.next() => Wake::Loaded(entity, loaded),
             Some(progress) = self.progress.recv() => Wake::Progress(progress),
+            Some(written) = OptionFuture::from(self.writing.as_mut()) => Wake::Written(written),
             Some(receipt) = self.receipts.next() => Wake::Receipt(receipt),
             Some(incoming) = self.asks.next(), if hears => Wake::Ask(incoming),
             Some(parcel) = self.parcels.next(), if hears => Wake::Parcel(parcel),
@@ -293,6 +302,7 @@ impl Partition {
             Wake::Loaded(entity, loaded) => self.take_loaded(entity, loaded),
             Wake::Fate(fate) => self.take_fate(fate).await?,
             Wake::Progress(progress) => self.take_progress(progress),
+            Wake::Written(written) => self.take_written(written),
             Wake::Due => {}
             Wake::Tick => self.tick().await,
             Wake::Drain => self.draining = true,
@@ -421,9 +431,6 @@ impl Partition {
         crash::point("after-reply");
         let committed = Arc::new(committed);
         self.send_mail(&committed).await;
-        for (entity, snapshot) in self.core.take_entity_snapshots(self.stream_sequence) {
-            self.write_entity_snapshot(&entity, snapshot);
-        }
         for sender in [&self.events, &self.jobs].into_iter().flatten() {
             // A closed channel means that the fan-out ended; the supervisor hears of that.
             let _ = sender.send(Arc::clone(&committed));
@@ -462,34 +469,10 @@ impl Partition {
     fn take_progress(&mut self, progress: Progress) {
         match progress {
             Progress::Events { upto, stream_sequence } => {
-                self.stream_sequence = stream_sequence;
-                self.core.fanned_out(upto.sequence);
+                self.core.fanned_out(upto.sequence, stream_sequence);
             }
             Progress::Jobs { upto } => self.core.jobs_out(upto),
         }
-    }
-
-    fn write_entity_snapshot(&self, entity: &EntityAddress, snapshot: EntitySnapshot) {
-        let (bus, name) = (self.bus.clone(), fold::snapshot_name(entity));
-        spawn("fold snapshot", async move {
-            let bytes = rmp_serde::to_vec(&snapshot).expect("a snapshot is plain data");
-            crash::point("before-entity-snapshot");
-            if let Err(error) = bus.put_snapshot(&name, bytes.into()).await {
-                tracing::warn!(%error, "writing a snapshot; the next one will do");
-            }
-            crash::point("after-entity-snapshot");
-        });
-    }
-
-    fn write_snapshot(&self, bytes: Vec<u8>) {
-        let (bus, name) = (self.bus.clone(), takeover::snapshot_name(self.core.partition()));
-        spawn("partition snapshot", async move {
-            crash::point("before-snapshot");
-            if let Err(error) = bus.put_named(&name, &bytes).await {
-                tracing::warn!(%error, "writing a partition's snapshot; the next one will do");
-            }
-            crash::point("after-snapshot");
-        });
     }
 
     /// Mail without receipt is sent again; the inbox is trimmed; gauges are set.
@@ -536,23 +519,6 @@ impl Partition {
 
     fn is_drained(&self) -> bool {
         self.draining && self.core.is_idle() && self.core.fanout_lag() == 0
-    }
-
-    /// Leaves in good order: callers hear the rest, and a snapshot makes the next takeover short.
-    async fn end(mut self) -> Result<(), Error> {
-        self.core.want_snapshot();
-        if let Some(snapshot) = self.core.take_snapshot() {
-            let name = takeover::snapshot_name(self.core.partition());
-            crash::point("before-last-snapshot");
-            if let Err(error) = self.bus.put_named(&name, &snapshot).await {
-                tracing::warn!(%error, "writing the last snapshot; the takeover will read more of the log");
-            }
-        }
-        self.events = None;
-        self.jobs = None;
-        self.bus.flush().await;
-        tracing::info!(partition = %self.core.partition(), "partition drained");
-        Ok(())
     }
 }
 

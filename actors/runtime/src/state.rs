@@ -14,13 +14,15 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::seen::Seen;
+
 /// Command ids that a partition remembers with their answers. At a thousand commands a second this
 /// is a minute, and at the highest measured rates ten seconds: longer than any caller repeats an ask; older ids are refused, not
 /// applied again.
 pub const RECENT_IDS_MAX: usize = 65_536;
 
 /// The layout of a stored state: raised when an older program could not read it.
-pub const STATE_VERSION: u16 = 1;
+pub const STATE_VERSION: u16 = 2;
 /// How a stored state with a version begins: a MessagePack array of two.
 const VERSIONED: u8 = 0x92;
 
@@ -53,6 +55,9 @@ pub struct PartitionState {
     /// For each kind: the highest schema version of its events in the log.
     #[serde(default)]
     pub written: BTreeMap<Kind, u16>,
+    /// The entities that ever had an event.
+    #[serde(default = "Seen::unknown")]
+    pub seen: Seen,
 }
 
 /// Why a stored state is of no use.
@@ -135,6 +140,9 @@ impl PartitionState {
         }
         for mail in &turn.sends {
             self.outbox.push(mail.clone());
+        }
+        if !turn.events.is_empty() {
+            self.seen.insert(&turn.entity);
         }
         let schema = turn.events.iter().map(|event| event.schema).max().unwrap_or_default();
         if schema > self.written.get(&turn.entity.kind).copied().unwrap_or_default() {

@@ -51,6 +51,7 @@ impl World {
         }
         owner.core.decide_waiting(now);
         self.load_missing(&mut owner);
+        self.write_entity_snapshots(&mut owner);
         let mut commit = owner.core.close_group(now);
         if self.defect == Some(Defect::RecordsReorderInbox) {
             commit = commit.map(inbox_reordered);
@@ -71,6 +72,9 @@ impl World {
         }
         if let Some(commit) = &commit {
             owner.commit = Some(commit.clone());
+            if self.defect == Some(Defect::SnapshotsBeforeCommit) {
+                self.write_early(&owner, commit);
+            }
         }
         self.owners.insert(id, owner);
         if self.dies_at(id, "after-decide") {
@@ -138,14 +142,15 @@ impl World {
         Ok(())
     }
 
-    /// A snapshot on its way: lost, late, or stored.
-    pub(super) fn store_snapshot(&mut self, name: String, bytes: Bytes) {
+    /// A snapshot on its way: lost, late, or stored; after how long, where it is not lost.
+    pub(super) fn store_snapshot(&mut self, name: String, bytes: Bytes) -> Option<u64> {
         if self.fault(self.faults.snapshot_lost, Reached::SnapshotLost) {
-            return;
+            return None;
         }
         let late = self.fault(self.faults.snapshot_late, Reached::SnapshotLate);
         let way = if late { self.random.between(500, 20_000) } else { self.latency() };
         self.soon(way, Happening::SnapshotArrives(name, bytes));
+        Some(way)
     }
 
     fn partition_snapshot(&self, bytes: Vec<u8>) -> Bytes {
@@ -298,7 +303,6 @@ impl World {
             return Ok(());
         }
         self.send_mail(id, &committed);
-        self.write_entity_snapshots(id);
         let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
         owner.events.queue.push_back(Arc::clone(&committed));
         owner.jobs.queue.push_back(committed);
