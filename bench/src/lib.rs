@@ -22,8 +22,9 @@ mod replay;
 mod resume;
 mod task;
 mod turn;
+mod wake;
 
-pub use bench::{Bench, Options, Progress, run};
+pub use bench::{Bench, Options, Progress, WAKE_ENTITIES, run};
 pub use error::Error;
 pub use owner::run as run_owner;
 pub use report::{Line, Report};

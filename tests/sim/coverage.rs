@@ -57,6 +57,7 @@ reached! {
     ZombieFannedOut,
     Drained,
     DuplicateAnswered,
+    AnsweredFromLog,
     ReusedIdRefused,
     MailSentAgain,
     MailRefusedAsKnown,

@@ -137,6 +137,10 @@ impl Store {
         let rows = log.iter().zip(1..).skip(first.saturating_sub(1) as usize);
         rows.map(|(bytes, sequence)| (LogSequence(sequence), bytes.clone())).collect()
     }
+    /// One record.
+    pub fn record(&self, partition: PartitionId, sequence: LogSequence) -> Option<&Bytes> {
+        self.logs.get(&partition)?.get(usize::try_from(sequence.0).ok()?.checked_sub(1)?)
+    }
     /// How far a partition's events are in the stream.
     pub fn mark(&self, partition: PartitionId) -> Mark {
         self.marks.get(&partition).copied().unwrap_or_default()

@@ -4,6 +4,7 @@
 //! Outputs: entities to load, a record to append, answers to send. The asynchronous loop in
 //! [`crate::partition`] and the simulation drive the same code.
 
+mod repeats;
 mod waking;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,7 +26,9 @@ use crate::fold::{CACHE_ENTITIES_MAX, Cache, Cached, EntitySnapshot, Loaded};
 use crate::inbox::{Item, Queue, busy_reply, place_id, refusal_reply};
 use crate::journal::{Commit, Committed, Group, InFlight};
 use crate::quarantine::Quarantine;
-use crate::state::{Known, PartitionState};
+pub use self::repeats::Repeat;
+use crate::recent::{Known, Place};
+use crate::state::PartitionState;
 use crate::versions::{Newer, Newest};
 
 /// Entities of waiting commands that are loaded at once: enough to hide the round trips of a cold
@@ -106,6 +109,8 @@ pub struct Core {
     /// Whether a halt stood when timers were looked at last.
     timers_rest: bool,
     answers: Vec<(ReplyTo, Bytes)>,
+    /// Repeats whose answers must be read from the log.
+    repeats: Vec<Repeat>,
     /// A sequence of the event stream: what is not out yet will stand behind it.
     events_place: u64,
     /// Snapshots of entities by the group whose events must be out before they are true.
@@ -148,6 +153,7 @@ impl Core {
             queued_timers: HashMap::new(),
             timers_rest: false,
             answers: Vec::new(),
+            repeats: Vec::new(),
             events_place: 0,
             snapshots: BTreeMap::new(),
             snapshot_wanted: false,
@@ -167,8 +173,8 @@ impl Core {
         })
     }
 
-    /// Reads a record of the log at a takeover. Those that the snapshot covers only fill the memory
-    /// of recent ids. `hash` is that of the record's bytes in the log.
+    /// Reads a record of the log at a takeover. Those that the snapshot covers change nothing. `hash` is
+    /// that of the record's bytes in the log.
     pub fn recover(
         &mut self,
         sequence: LogSequence,
@@ -176,22 +182,17 @@ impl Core {
         record: &CommitRecord,
     ) -> Result<(), RecoverError> {
         let partition = self.settings.partition;
-        let covered = sequence <= self.state.last;
-        if !covered && record.previous != self.state.previous {
+        if sequence <= self.state.last {
+            return Ok(());
+        }
+        if record.previous != self.state.previous {
             return Err(RecoverError { partition, sequence });
         }
-        self.state.recent.begin(sequence, record.at);
-        for turn in &record.turns {
-            if !covered {
-                self.state.apply_turn(turn);
-            }
-            self.state.remember(turn, 0);
+        for (index, turn) in record.turns.iter().enumerate() {
+            self.state.apply_turn(turn);
+            self.state.recent.remember(turn, Place::Record(sequence, index));
         }
-        if covered {
-            self.state.recent.note_record(sequence, record.turns.len());
-        } else {
-            self.state.apply_record(sequence, hash, record);
-        }
+        self.state.apply_record(sequence, hash, record);
         Ok(())
     }
 
@@ -341,7 +342,7 @@ impl Core {
             }
         }
         if matches!(source, Source::Ask | Source::Inbox(_))
-            && self.is_repeated(&source, reply_to.as_ref(), &command)
+            && self.is_repeated(&source, reply_to.as_ref(), &to, &command)
         {
             return;
         }
@@ -363,7 +364,7 @@ impl Core {
         }
         let desk = Desk { outbox: &self.state.outbox, partitions: self.settings.partitions, now };
         if let Source::Inbox(sequence) = source
-            && matches!(self.state.recent.look_up(command.id, &command.body), Known::Reused { .. })
+            && matches!(self.known(&to, &command), Known::Reused(_))
         {
             let turn = decide::reused(to, source, command, place_id(sequence), &desk);
             return self.keep(turn, reply_to);
@@ -398,48 +399,6 @@ impl Core {
         })
     }
 
-    /// Answers a command that was applied before. An id from an ask that is too old to be known is
-    /// refused, because nobody can say whether it was applied.
-    fn is_repeated(
-        &mut self,
-        source: &Source,
-        reply_to: Option<&ReplyTo>,
-        command: &record::Command,
-    ) -> bool {
-        let (reply, group) = match self.state.recent.look_up(command.id, &command.body) {
-            Known::New => return false,
-            // Nobody waits for the answer, so it is decided: as new, or into a dead letter.
-            Known::Stale | Known::Reused { .. } if matches!(source, Source::Inbox(_)) => return false,
-            Known::Answered { reply, group } => (reply.clone(), group),
-            Known::Reused { group } => {
-                let refusal = Refusal::new(code::ID_REUSED, "this command id was used with another body")
-                    .hint("use a fresh id for a new command");
-                (refusal_reply(command.id, refusal), group)
-            }
-            Known::Stale => {
-                let refusal = Refusal::new(
-                    code::ID_STALE,
-                    "this command id is older than what the partition remembers",
-                )
-                .hint("look at the entity, and send the command under a fresh id if it was not applied");
-                (refusal_reply(command.id, refusal), 0)
-            }
-        };
-        if let Source::Inbox(sequence) = source {
-            self.state.inbox = self.state.inbox.max(*sequence);
-        }
-        let Some(reply_to) = reply_to.cloned() else { return true };
-        // An answer is true only after its commit: a repeat waits with the first one.
-        if group == self.group.number {
-            self.group.replies.push((reply_to, reply));
-        } else if let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.group == group) {
-            in_flight.replies.push((reply_to, reply));
-        } else {
-            self.answers.push((reply_to, reply));
-        }
-        true
-    }
-
     /// Puts a turn into the group. An ask that could not be read at all leaves no trace: nothing
     /// happened, and the caller knows.
     fn keep(&mut self, mut turn: Turn, reply_to: Option<ReplyTo>) {
@@ -450,7 +409,8 @@ impl Core {
         }
         crate::trace::decided(&mut turn);
         self.state.apply_turn(&turn);
-        self.state.remember(&turn, self.group.number);
+        let place = Place::Group(self.group.number, self.group.turns.len());
+        self.state.recent.remember(&turn, place);
         for mail in turn.sends.iter().filter(|mail| mail.partition == self.settings.partition) {
             self.queue.push_own(Item::from_mail(mail.partition, mail.clone()));
         }
@@ -495,8 +455,7 @@ impl Core {
         let InFlight { record, hash, group, replies } = self.in_flight.take()?;
         self.state.last = sequence;
         self.state.previous = hash;
-        self.state.recent.note_record(sequence, record.turns.len());
-        self.state.recent_from = self.state.recent.oldest_record();
+        self.state.recent.committed(group, sequence);
         self.state.jobs_out = LogSequence(record.jobs_out);
         self.committed = group;
         self.leaving.insert(sequence, group);

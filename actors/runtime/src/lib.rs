@@ -26,6 +26,7 @@ pub mod look;
 
 pub mod fanout;
 
+pub mod recent;
 pub mod seen;
 pub mod state;
 

@@ -1,5 +1,6 @@
 //! The loop of one partition: it gives [`Core`] a clock and a bus, and calls the stages in order.
 
+mod repeats;
 mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use bus_client::Bus;
 use bus_client::asks::Incoming;
 use bus_client::inbox::InboxEntry;
 use bus_client::mail::{Parcel, Receipt};
-use bus_schemas::record::{Mail, Source};
+use bus_schemas::record::{CommitRecord, Mail, Source};
 use bus_schemas::{CommandId, EntityAddress, LogSequence, PartitionId, Timestamp};
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::{BoxStream, FuturesUnordered};
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::chaos::{Answer, Arrived, Ask, Interference};
-use crate::core::{Core, Settings};
+use crate::core::{Core, Repeat, Settings};
 use crate::fanout::{self, LAG_RECORDS_MAX, Progress};
 use crate::fold::write::Written;
 use crate::fold::{self, Loaded};
@@ -71,6 +72,7 @@ enum Wake {
     Fate(Fate),
     Progress(Progress),
     Written(Vec<Written>),
+    Repeat(Repeat, Result<Option<CommitRecord>, bus_client::Error>),
     Due,
     Tick,
     Drain,
@@ -98,6 +100,8 @@ struct Partition {
     jobs: Option<mpsc::UnboundedSender<Arc<Committed>>>,
     progress: mpsc::UnboundedReceiver<Progress>,
     last_snapshot: LogSequence,
+    /// Repeats whose answers are read from the log.
+    repeats: FuturesUnordered<BoxFuture<'static, (Repeat, Result<Option<CommitRecord>, bus_client::Error>)>>,
     /// Snapshots of entities on their way.
     writing: Option<BoxFuture<'static, Vec<Written>>>,
     /// Entities whose snapshots are too large, as far as that was said.
@@ -171,6 +175,7 @@ impl Partition {
             jobs: Some(jobs),
             progress,
             last_snapshot: core.state.last,
+            repeats: FuturesUnordered::new(),
             writing: None,
             large: BTreeSet::new(),
             applied: core.state.inbox,
@@ -235,6 +240,7 @@ impl Partition {
         crash::point("after-decide");
         self.load_missing();
         self.write_entity_snapshots();
+        self.read_repeats();
         if self.core.fanout_lag() < LAG_RECORDS_MAX
             && let Some(commit) = self.core.close_group(now)
         {
@@ -275,6 +281,7 @@ impl Partition {
             Some(fate) = OptionFuture::from(self.commit.as_mut()) => Wake::Fate(fate),
             Some((entity, loaded)) = self.loads.next() => Wake::Loaded(entity, loaded),
             Some(progress) = self.progress.recv() => Wake::Progress(progress),
+            Some((repeat, record)) = self.repeats.next() => Wake::Repeat(repeat, record),
             Some(written) = OptionFuture::from(self.writing.as_mut()) => Wake::Written(written),
             Some(receipt) = self.receipts.next() => Wake::Receipt(receipt),
             Some(incoming) = self.asks.next(), if hears => Wake::Ask(incoming),
@@ -303,6 +310,7 @@ impl Partition {
             Wake::Fate(fate) => self.take_fate(fate).await?,
             Wake::Progress(progress) => self.take_progress(progress),
             Wake::Written(written) => self.take_written(written),
+            Wake::Repeat(repeat, record) => self.take_repeat(repeat, record),
             Wake::Due => {}
             Wake::Tick => self.tick().await,
             Wake::Drain => self.draining = true,

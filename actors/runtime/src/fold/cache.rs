@@ -34,6 +34,12 @@ pub struct Cached {
 }
 
 impl Cached {
+    /// An entity that was just loaded.
+    pub fn new(loaded: Loaded) -> Self {
+        let Loaded { instance, snapshot } = loaded;
+        Self { instance, group: 0, snapshot, taken: snapshot }
+    }
+
     /// Whether a command begins an experiment.
     pub fn is_experiment(&self, body: &Body) -> bool {
         self.instance.as_ref().is_ok_and(|instance| instance.is_experiment(body))
@@ -98,8 +104,7 @@ impl Cache {
     }
     /// Takes a loaded entity in.
     pub fn insert(&mut self, entity: EntityAddress, loaded: Loaded) {
-        let Loaded { instance, snapshot } = loaded;
-        self.entities.put(entity, Cached { instance, group: 0, snapshot, taken: snapshot });
+        self.entities.put(entity, Cached::new(loaded));
     }
     /// Changes how many entities are kept.
     pub fn keep(&mut self, bound: usize) {
