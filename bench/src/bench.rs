@@ -9,7 +9,7 @@ use bus_client::Profile;
 use crate::error::Error;
 use crate::installation::Installation;
 use crate::report::{Line, Report};
-use crate::{budget, halt, idle, machine, replay, resume, steps, task, turn};
+use crate::{budget, halt, idle, machine, replay, resume, steps, task, turn, wake};
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -37,9 +37,17 @@ pub enum Bench {
     Halt,
     /// A tree of many jobs that uses up its budget.
     Budget,
+    /// Entities that are woken, beside the same ones in memory.
+    Wake {
+        /// How many entities there are.
+        entities: u64,
+    },
     /// The bare loop alone.
     Baseline,
 }
+
+/// Entities of [`Bench::Wake`] when nothing else is said: more than a host keeps in memory.
+pub const WAKE_ENTITIES: u64 = 100_000;
 
 /// Where progress lines go.
 pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
@@ -125,6 +133,7 @@ pub async fn run(bench: Bench, options: Options) -> Result<Report, Error> {
         Bench::Idle { owner_command } => idle::run(&installation, &options, owner_command).await?,
         Bench::Halt => halt::run(&installation, &options).await?,
         Bench::Budget => budget::run(&installation, &options).await?,
+        Bench::Wake { entities } => wake::run(&installation, &options, *entities).await?,
         Bench::Baseline => turn::run_baseline(&installation, &options).await?,
     };
     installation.stop().await;
@@ -153,6 +162,7 @@ impl Bench {
             Self::Idle { .. } => "idle",
             Self::Halt => "halt",
             Self::Budget => "budget",
+            Self::Wake { .. } => "wake",
             Self::Baseline => "baseline",
         }
     }

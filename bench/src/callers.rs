@@ -148,26 +148,30 @@ impl Target {
         Err(Error::answer("reading an answer", String::from_utf8_lossy(&answer.payload)))
     }
 
-    /// Asks every entity of a range once, many at a time.
-    pub async fn touch_all(&self, entities: std::ops::Range<u64>, callers: usize) -> Result<(), Error> {
+    /// Asks every entity of a range once, many at a time; how long each took, in microseconds.
+    pub async fn touch_all(&self, entities: std::ops::Range<u64>, callers: usize) -> Result<Vec<u64>, Error> {
         let next = Arc::new(AtomicU64::new(entities.start));
         let mut tasks = JoinSet::new();
         for _ in 0..callers {
             let (target, next, end) = (self.clone(), Arc::clone(&next), entities.end);
             tasks.spawn(async move {
+                let mut latencies = Vec::new();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= end {
-                        return Ok::<_, Error>(());
+                        return Ok::<_, Error>(latencies);
                     }
+                    let started = Instant::now();
                     target.touch(number as usize).await?;
+                    latencies.push(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
                 }
             });
         }
+        let mut latencies = Vec::new();
         while let Some(ended) = tasks.join_next().await {
-            ended.map_err(|error| Error::answer("running a caller", error))??;
+            latencies.extend(ended.map_err(|error| Error::answer("running a caller", error))??);
         }
-        Ok(())
+        Ok(latencies)
     }
 }
 

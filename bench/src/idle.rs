@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 
-use actors_runtime::state::RECENT_IDS_MAX;
+use actors_runtime::recent::RECENT_IDS_MAX;
 
 use crate::bench::{Measured, Options};
 use crate::callers::Target;

@@ -24,8 +24,9 @@ mod resume;
 mod steps;
 mod task;
 mod turn;
+mod wake;
 
-pub use bench::{Bench, Options, Progress, run};
+pub use bench::{Bench, Options, Progress, WAKE_ENTITIES, run};
 pub use error::Error;
 pub use owner::run as run_owner;
 pub use report::{Line, Report};

@@ -93,6 +93,9 @@ pub struct OutgoingEvent<'a> {
     pub cursor: Cursor,
     /// The turn that it belongs to.
     pub turn: &'a record::Turn,
+    /// Whether the stream must not have an event of its entity yet: the server refuses it otherwise, and
+    /// the batch with it.
+    pub first: bool,
 }
 
 /// How much of the stream there is.
@@ -109,6 +112,7 @@ pub struct StreamState {
 }
 
 /// A message of a stream.
+#[derive(Debug)]
 pub(crate) struct RawMessage {
     pub subject: String,
     pub sequence: u64,
@@ -337,7 +341,7 @@ impl Bus {
     }
 
     fn outgoing(&self, outgoing: &OutgoingEvent<'_>, times: &mut Times) -> BatchMessage {
-        let OutgoingEvent { entity, event, cursor, turn } = outgoing;
+        let OutgoingEvent { entity, event, cursor, turn, first } = outgoing;
         let (kind, key, revision) = (entity.kind.as_str(), entity.key.as_str(), event.revision.0.to_string());
         let mut headers = HeaderMap::new();
         let mut put = |name, value: String| headers.insert(HeaderName::from_static(name), value);
@@ -354,6 +358,9 @@ impl Bus {
         put(header::CORRELATION, id_text(turn.command.correlation));
         if let Some(trace) = turn.command.trace {
             put(header::TRACEPARENT, trace.to_traceparent());
+        }
+        if *first {
+            headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
         }
         let payload = carried(&event.body, &mut headers);
         BatchMessage { subject: self.subjects().event(entity), headers, payload }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use bus_schemas::{EntityAddress, Revision};
+use bus_schemas::envelope::header;
+use bus_schemas::{EntityAddress, Hash, Revision};
 use futures::StreamExt;
 
 use crate::bus::Bus;
@@ -24,6 +25,19 @@ const END_OF_BATCH: u16 = 204;
 /// `404`: no message matches.
 const NONE_FOUND: u16 = 404;
 
+/// The last event of an entity, as far as its headers say what it is.
+#[derive(Debug)]
+pub struct LastEvent(RawMessage);
+
+impl LastEvent {
+    /// Its revision and its hash; none where the headers do not say them, which reading it names.
+    pub fn place(&self) -> Option<(Revision, Hash)> {
+        let text = |name: &str| self.0.headers.get(name).map(|value| value.as_str());
+        let revision = text(header::REVISION)?.parse().ok()?;
+        Some((Revision(revision), Hash::from_hex(text(header::HASH)?)?))
+    }
+}
+
 impl Bus {
     /// An entity's events after `after`, up to the last one that exists now. `from` is a sequence of
     /// the event stream before which none of them stands; 0 where that is not known.
@@ -33,8 +47,22 @@ impl Bus {
         after: Revision,
         from: u64,
     ) -> Result<Vec<StoredEvent>, Error> {
+        match self.last_event(entity).await? {
+            Some(last) => self.history_upto(entity, last, after, from).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// As [`Bus::history`], up to an event that is known to be the last one.
+    pub async fn history_upto(
+        &self,
+        entity: &EntityAddress,
+        last: LastEvent,
+        after: Revision,
+        from: u64,
+    ) -> Result<Vec<StoredEvent>, Error> {
         let subject = self.subjects().event(entity);
-        let Some(last) = self.last_event(&subject).await? else { return Ok(Vec::new()) };
+        let last = decode(self.clone(), last.0).await?;
         if last.event.revision <= after {
             return Ok(Vec::new());
         }
@@ -62,11 +90,13 @@ impl Bus {
         }
     }
 
-    async fn last_event(&self, subject: &str) -> Result<Option<StoredEvent>, Error> {
+    /// An entity's last event; none where it has none.
+    pub async fn last_event(&self, entity: &EntityAddress) -> Result<Option<LastEvent>, Error> {
+        let subject = self.subjects().event(entity);
         let failed = |error: String| Error::call(format!("reading the last event on `{subject}`"), error);
         let stream = self.jetstream().get_stream_no_info(self.topology().events()).await;
         let stream = stream.map_err(|error| failed(error.to_string()))?;
-        let message = match stream.get_last_raw_message_by_subject(subject).await {
+        let message = match stream.get_last_raw_message_by_subject(&subject).await {
             Ok(message) => message,
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => return Ok(None),
             Err(error) => return Err(failed(error.to_string())),
@@ -78,7 +108,7 @@ impl Bus {
             headers: message.headers,
             payload: message.payload,
         };
-        decode(self.clone(), message).await.map(Some)
+        Ok(Some(LastEvent(message)))
     }
 
     /// The next messages on a subject, at most [`BATCH_MESSAGES`]; none where there are none.

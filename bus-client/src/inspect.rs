@@ -75,7 +75,7 @@ fn buckets(bus: &Bus) -> Vec<Config> {
     vec![
         Config { max_age: LEASE_TTL, ..table(topology.leases()) },
         table(topology.settings()),
-        table(topology.snapshots()),
+        crate::snapshots::config(bus),
         bucket(format!("OBJ_{blobs}"), vec![format!("$O.{blobs}.C.>"), format!("$O.{blobs}.M.>")]),
     ]
 }

@@ -1,6 +1,7 @@
 //! A partition's log: append with an expectation, read in order, find the end.
 
 use async_nats::HeaderMap;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bus_schemas::{LogSequence, PartitionId};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -52,6 +53,24 @@ impl Bus {
                 Ok(None)
             }
             Err(error) => Err(Error::call(doing(), error)),
+        }
+    }
+
+    /// One record; none where it is not there any more.
+    pub async fn record(
+        &self,
+        partition: PartitionId,
+        sequence: LogSequence,
+    ) -> Result<Option<LogEntry>, Error> {
+        let name = self.topology().log(partition);
+        let failed = |error: String| Error::call(format!("reading record {sequence} of `{name}`"), error);
+        let stream = self.jetstream().get_stream_no_info(&name).await;
+        let stream = stream.map_err(|error| failed(error.to_string()))?;
+        // Not a direct get: a replica that lags would say that it is gone.
+        match stream.get_raw_message(sequence.0).await {
+            Ok(message) => Ok(Some(LogEntry { sequence, record: message.payload })),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(failed(error.to_string())),
         }
     }
 

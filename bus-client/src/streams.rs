@@ -189,7 +189,7 @@ async fn bucket(bus: &Bus, name: String, max_age: Duration) -> Result<kv::Store,
 async fn buckets(bus: &Bus) -> Result<(), Error> {
     let topology = bus.topology();
     bucket(bus, topology.leases(), LEASE_TTL).await?;
-    bucket(bus, topology.snapshots(), Duration::ZERO).await?;
+    stream(bus, crate::snapshots::config(bus)).await?;
     let name = topology.blobs();
     if bus.jetstream().get_object_store(&name).await.is_ok() {
         return Ok(());

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use actors_runtime::core::Settings;
+use actors_runtime::state::PartitionState;
 use actors_runtime::{fold, partition, takeover};
 use bus_client::{Bus, Profile};
 use bus_schemas::commands::task;
@@ -168,6 +169,15 @@ async fn unreadable_history_stops_its_own_entity_only() {
         ("p.broken", "touched", "1", 1, touched, false, "the chain is broken"),
         ("p.gap", "touched", "2", 1, touched, true, "revision 2 follows 0"),
     ];
+    // What nobody has seen is not read: their own events make way for others.
+    let host = server.host("a", false).await;
+    for key in cases.map(|case| case.0).into_iter().chain(["p.stray"]) {
+        accepted(&bus, &touch(key)).await;
+        until_revision(&bus, &probe(key), Revision(1)).await;
+        let last = bus.events_state().await.unwrap().last_sequence;
+        bus.trim_events(&probe(key), last + 1).await.unwrap();
+    }
+    host.stop().await;
     for (key, event_type, revision, schema, body, linked, _) in cases {
         let hash = Hash::default().link(Revision(1), event_type, schema, body.as_bytes());
         let hash = if linked { hash } else { Hash::default() };
@@ -182,7 +192,7 @@ async fn unreadable_history_stops_its_own_entity_only() {
     }
     raw.store("orrery.evt.probe.p.stray", &[], "hello").await.expect("it is stored");
 
-    let host = server.host("a", false).await;
+    let host = server.host("b", false).await;
     for key in cases.map(|case| case.0).into_iter().chain(["p.stray"]) {
         assert_eq!(refused(&bus, &touch(key)).await, "entity-stopped", "{key}");
     }
@@ -195,6 +205,51 @@ async fn unreadable_history_stops_its_own_entity_only() {
         assert!(letter.reason.contains(reason), "{key}: {}", letter.reason);
     }
     host.stop().await;
+}
+
+/// Goal: an entity that begins although the event stream has events of it holds nobody up. Method: a message
+/// under the subject of a probe that nobody has touched; then touches, whose events must all come out, and
+/// another host.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_in_the_place_of_a_new_entity_holds_nobody_up() {
+    let server = Server::start(Profile::Fast).await;
+    let (raw, bus) = (Raw::connect(&server).await, server.bus().await);
+    raw.store("orrery.evt.probe.p.taken", &[], "hello").await.expect("it is stored");
+    let host = server.host("a", false).await;
+    for key in ["p.taken", "p.free", "p.later"] {
+        assert_eq!(accepted(&bus, &touch(key)).await, Revision(1), "{key}");
+    }
+    for key in ["p.taken", "p.free", "p.later"] {
+        until_revision(&bus, &probe(key), Revision(1)).await;
+    }
+    host.stop().await;
+    let host = server.host("b", false).await;
+    assert_eq!(accepted(&bus, &touch("p.taken")).await, Revision(2));
+    assert_eq!(accepted(&bus, &touch("p.free")).await, Revision(2));
+    host.stop().await;
+}
+
+/// Goal: an entity that nobody has seen costs no read, also after another host took over, and one that was
+/// seen is read. Method: touches, another host without a snapshot, a look into what it keeps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_knows_what_is_new() {
+    let server = Server::start(Profile::Fast).await;
+    let (raw, bus) = (Raw::connect(&server).await, server.bus().await);
+    let id = probe("p").partition(8);
+    for (round, host) in (1..).zip(["a", "b", "c"]) {
+        let running = server.host(host, false).await;
+        assert_eq!(accepted(&bus, &touch("p")).await, Revision(round), "{host}");
+        assert_eq!(accepted(&bus, &touch(&format!("p.n{round}"))).await, Revision(1), "{host}");
+        running.stop().await;
+        let stored = bus.get_named(&takeover::snapshot_name(id)).await.unwrap().expect("a snapshot");
+        let seen = PartitionState::decode(&stored).expect("a state").seen;
+        assert_eq!(seen.len() as u64, round + 1, "{host}");
+        assert!(!seen.is_new(&probe("p")) && !seen.is_new(&probe(&format!("p.n{round}"))));
+        assert!(seen.is_new(&probe("p.never")));
+        if host == "a" {
+            raw.delete_object(&bus, &takeover::snapshot_name(id)).await;
+        }
+    }
 }
 
 /// Goal: what was folded is what was decided, to the last bit and at every depth that is accepted.

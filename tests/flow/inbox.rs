@@ -1,8 +1,9 @@
 //! inbox: asks, durable commands, mail and timers are one queue; every command is applied once.
 
 use bus_client::Profile;
-use bus_schemas::Revision;
+use bus_schemas::{CommandId, Revision};
 use bus_schemas::commands::probe::Command;
+use system_tests::raw::dead_letter;
 use system_tests::{Server, accepted, command, probe, refused, touch, until_revision};
 
 /// Goal: a repeated command is applied once and gets the first answer. Method: the same id as an ask
@@ -33,6 +34,25 @@ async fn an_id_with_another_body_is_refused() {
     accepted(host.bus(), &ask).await;
     let other = command("p", &Command::Touch { note: "other".into() }).with_id(ask.id);
     assert_eq!(refused(host.bus(), &other).await, "command-id-reused");
+    host.stop().await;
+}
+
+/// Goal: an id names one command of one entity. Method: the id and body of a touch for another probe of the
+/// same partition, asked and handed over; neither happens, and both are said.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_for_two_entities_is_refused() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    let first = touch("p.a");
+    accepted(bus, &first).await;
+    let other = touch("p.b").with_id(first.id);
+    assert_eq!(refused(bus, &other).await, "command-id-reused");
+    let letter = bus.hand_over(&other).await.unwrap();
+    let letter = dead_letter(bus, CommandId::from_text(&format!("inbox {letter}"))).await;
+    assert_eq!((letter.class.as_str(), letter.key.as_str()), ("command-id-reused", "p.b"));
+    assert_eq!(accepted(bus, &touch("p.b")).await, Revision(1), "nothing happened to it");
+    assert_eq!(accepted(bus, &first).await, Revision(1), "the first answer again");
     host.stop().await;
 }
 

@@ -131,12 +131,18 @@ pub enum Defect {
     TakeoverForgetsMail,
     /// A successor does not know which commands were applied.
     TakeoverForgetsIds,
+    /// A successor does not know one entity that has events.
+    TakeoverForgetsAnEntity,
     /// A partition's snapshot holds no timers.
     SnapshotLosesTimers,
     /// The loop looks for the quiet moment of a snapshot only after it has decided what waits.
     SnapshotAfterDeciding,
     /// An entity's snapshot claims that the events up to now are in it, and holds an older state.
     SnapshotClaimsMore,
+    /// An entity is what its snapshot says, whatever its last event is.
+    StaleSnapshotsTakenForCurrent,
+    /// An entity's snapshot holds a turn that is not committed.
+    SnapshotsBeforeCommit,
     /// The inbox is trimmed up to what was read.
     InboxTrimmedEarly,
     /// Jobs count as out before they are.

@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use actors_core::{Instance, Registry};
 use actors_runtime::core::{Core, Settings};
+use actors_runtime::seen::Seen;
 use bus_schemas::ids::Epoch;
 use bus_schemas::record::{Event, Job, Mail, Position, Turn};
 use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, LogSequence, PartitionId, Timestamp};
@@ -237,6 +238,15 @@ impl Audit {
     /// The last record.
     pub fn last(&self, partition: PartitionId) -> LogSequence {
         self.log(partition).last
+    }
+    /// Every entity of a partition that has an event, but for one.
+    pub fn seen_but_one(&self, partition: PartitionId) -> Seen {
+        let mut seen = Seen::default();
+        let with_events = |(entity, instance): &(&EntityAddress, &Box<dyn Instance>)| {
+            self.is_home(partition, entity) && instance.revision().0 > 0
+        };
+        self.entities.iter().filter(with_events).skip(1).for_each(|(entity, _)| seen.insert(entity));
+        seen
     }
     /// An entity's state as the log has it, as JSON.
     pub fn state_of(&self, entity: &EntityAddress) -> Option<serde_json::Value> {

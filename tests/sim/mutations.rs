@@ -80,6 +80,22 @@ fn ids_that_are_forgotten_are_noticed() {
 }
 
 #[test]
+fn an_entity_that_is_forgotten_is_noticed() {
+    is_noticed(Defect::TakeoverForgetsAnEntity, "revisions_gap_free");
+    is_noticed(Defect::TakeoverForgetsAnEntity, "fold_equals_live");
+}
+
+#[test]
+fn a_stale_snapshot_taken_for_current_is_noticed() {
+    is_noticed(Defect::StaleSnapshotsTakenForCurrent, "loads_are_current");
+}
+
+#[test]
+fn a_snapshot_of_an_uncommitted_turn_is_noticed() {
+    is_noticed(Defect::SnapshotsBeforeCommit, "snapshots_are_published");
+}
+
+#[test]
 fn a_snapshot_without_timers_is_noticed() {
     is_noticed(Defect::SnapshotLosesTimers, "fold_equals_live");
 }

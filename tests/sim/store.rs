@@ -137,6 +137,10 @@ impl Store {
         let rows = log.iter().zip(1..).skip(first.saturating_sub(1) as usize);
         rows.map(|(bytes, sequence)| (LogSequence(sequence), bytes.clone())).collect()
     }
+    /// One record.
+    pub fn record(&self, partition: PartitionId, sequence: LogSequence) -> Option<&Bytes> {
+        self.logs.get(&partition)?.get(usize::try_from(sequence.0).ok()?.checked_sub(1)?)
+    }
     /// How far a partition's events are in the stream.
     pub fn mark(&self, partition: PartitionId) -> Mark {
         self.marks.get(&partition).copied().unwrap_or_default()
@@ -151,6 +155,11 @@ impl Store {
     ) -> Result<Mark, Mark> {
         let last = self.mark(partition);
         if expected.is_some_and(|expected| expected != last.sequence) {
+            return Err(last);
+        }
+        // The server checks each first event against the stream before the batch.
+        let begins = |event: &OutgoingEvent| event.event.revision == Revision(1);
+        if events.iter().any(|event| begins(event) && self.events.contains_key(&event.entity)) {
             return Err(last);
         }
         self.stream_length += 1;
@@ -179,6 +188,15 @@ impl Store {
         }
         let found = stored.iter().filter(|stored| stored.stream_sequence >= from);
         found.filter(|stored| stored.event.revision > after).cloned().collect()
+    }
+    /// The revision and hash of an entity's last event.
+    pub fn last_event(&self, entity: &EntityAddress) -> Option<(Revision, Hash)> {
+        let last = self.events.get(entity)?.last()?;
+        Some((last.event.revision, last.event.hash))
+    }
+    /// Whether an event with this hash is in the stream.
+    pub fn holds_event(&self, entity: &EntityAddress, hash: Hash) -> bool {
+        self.events.get(entity).is_some_and(|events| events.iter().any(|stored| stored.event.hash == hash))
     }
     /// Stores a durable command; false when its id was seen within the duplicate window.
     pub fn hand_over(

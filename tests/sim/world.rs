@@ -124,6 +124,8 @@ pub enum Happening {
     LookAtMark(OwnerId),
     PublishJobs(OwnerId),
     SnapshotArrives(String, Bytes),
+    /// An owner hears what became of the snapshots that it wrote.
+    SnapshotsWritten(OwnerId, Vec<loading::Written>),
     PollInbox(OwnerId),
     /// A message arrives at whoever is subscribed.
     Arrives(PartitionId, Message),
@@ -323,9 +325,8 @@ impl World {
             Happening::PublishEvents(owner) => self.publish_events(owner)?,
             Happening::LookAtMark(owner) => self.look_at_mark(owner),
             Happening::PublishJobs(owner) => self.publish_jobs(owner)?,
-            Happening::SnapshotArrives(name, bytes) => {
-                self.store.snapshots.insert(name, bytes);
-            }
+            Happening::SnapshotArrives(name, bytes) => self.snapshot_arrives(name, bytes)?,
+            Happening::SnapshotsWritten(owner, written) => self.snapshots_written(owner, written),
             Happening::PollInbox(owner) => self.poll_inbox(owner),
             Happening::Arrives(partition, message) => self.arrives(partition, &message)?,
             Happening::Delivered(owner, message) => self.deliver(owner, message)?,
@@ -427,6 +428,7 @@ impl Happening {
             | Self::ReadEndOfLog { owner, .. }
             | Self::Load(owner, _)
             | Self::Loaded(owner, ..)
+            | Self::SnapshotsWritten(owner, _)
             | Self::PublishEvents(owner)
             | Self::LookAtMark(owner)
             | Self::PublishJobs(owner)

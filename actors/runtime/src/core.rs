@@ -4,6 +4,9 @@
 //! Outputs: entities to load, a record to append, answers to send. The asynchronous loop in
 //! [`crate::partition`] and the simulation drive the same code.
 
+mod repeats;
+mod waking;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -25,8 +28,10 @@ use crate::inbox::{Item, Queue, Unreadable, busy_reply, place_id, refusal_reply}
 use crate::journal::{Commit, Committed, Group, InFlight, Issue, Told};
 use crate::park::Parked;
 use crate::quarantine::Quarantine;
+pub use self::repeats::Repeat;
+use crate::recent::{Known, Place};
 use crate::renewals::Renewals;
-use crate::state::{Known, PartitionState};
+use crate::state::PartitionState;
 use crate::tenure::Tenure;
 use crate::versions::{Newer, Newest};
 
@@ -144,7 +149,11 @@ pub struct Core {
     renewals: Renewals,
     /// How many leases have lapsed here.
     lapses: u64,
-    /// Snapshots of entities by the group that must be committed before they are true.
+    /// Repeats whose answers must be read from the log.
+    repeats: Vec<Repeat>,
+    /// A sequence of the event stream: what is not out yet will stand behind it.
+    events_place: u64,
+    /// Snapshots of entities by the group whose events must be out before they are true.
     snapshots: BTreeMap<u64, Vec<(EntityAddress, EntitySnapshot)>>,
     snapshot_wanted: bool,
     /// Whether the next command is left to a newer program.
@@ -193,6 +202,8 @@ impl Core {
             parked: Parked::default(),
             renewals: Renewals::default(),
             lapses: 0,
+            repeats: Vec::new(),
+            events_place: 0,
             snapshots: BTreeMap::new(),
             snapshot_wanted: false,
             leaves: false,
@@ -211,8 +222,8 @@ impl Core {
         })
     }
 
-    /// Reads a record of the log at a takeover. Those that the snapshot covers only fill the memory
-    /// of recent ids. `hash` is that of the record's bytes in the log.
+    /// Reads a record of the log at a takeover. Those that the snapshot covers change nothing. `hash` is
+    /// that of the record's bytes in the log.
     pub fn recover(
         &mut self,
         sequence: LogSequence,
@@ -220,23 +231,18 @@ impl Core {
         record: &CommitRecord,
     ) -> Result<(), RecoverError> {
         let partition = self.settings.partition;
-        let covered = sequence <= self.state.last;
-        if !covered && record.previous != self.state.previous {
+        if sequence <= self.state.last {
+            return Ok(());
+        }
+        if record.previous != self.state.previous {
             return Err(RecoverError { partition, sequence });
         }
-        self.state.recent.begin(sequence, record.at);
-        for turn in &record.turns {
-            if !covered {
-                self.state.apply_turn(turn);
-            }
-            self.state.remember(turn, 0);
+        for (index, turn) in record.turns.iter().enumerate() {
+            self.state.apply_turn(turn);
+            self.state.recent.remember(turn, Place::Record(sequence, index));
             self.answered.recover(turn);
         }
-        if covered {
-            self.state.recent.note_record(sequence, record.turns.len());
-        } else {
-            self.state.apply_record(sequence, hash, record);
-        }
+        self.state.apply_record(sequence, hash, record);
         Ok(())
     }
 
@@ -315,8 +321,7 @@ impl Core {
         let waiting = self.queue.iter().take(LOOKAHEAD).filter_map(|item| item.to.as_ref().ok());
         // What has work for workers is in memory: nobody else would wake it.
         for entity in waiting.chain(&self.state.open) {
-            let ours = self.is_ours(entity) && self.registry.knows(&entity.kind);
-            if ours && !self.cache.holds(entity) && !missing.contains(entity) {
+            if self.waits_for(entity) && !self.is_new(entity) && !missing.contains(entity) {
                 missing.push(entity.clone());
                 if missing.len() == LOADS_MAX {
                     break;
@@ -353,11 +358,13 @@ impl Core {
             }
             let Some(item) = self.queue.peek() else { break };
             if let Ok(entity) = &item.to
-                && self.is_ours(entity)
-                && self.registry.knows(&entity.kind)
-                && !self.cache.holds(entity)
+                && self.waits_for(entity)
             {
-                break;
+                let entity = entity.clone();
+                if !self.begin(entity) {
+                    break;
+                }
+                continue;
             }
             self.leaves = self.is_for_newer(item);
             if self.leaves {
@@ -405,7 +412,7 @@ impl Core {
             }
         }
         if matches!(source, Source::Ask | Source::Inbox(_))
-            && self.is_repeated(&source, reply_to.as_ref(), &command)
+            && self.is_repeated(&source, reply_to.as_ref(), &to, &command)
         {
             return;
         }
@@ -425,7 +432,7 @@ impl Core {
         }
         let desk = Desk { outbox: &self.state.outbox, partitions: self.settings.partitions, now };
         if let Source::Inbox(sequence) = source
-            && matches!(self.state.recent.look_up(command.id, &command.body), Known::Reused { .. })
+            && matches!(self.known(&to, &command), Known::Reused(_))
         {
             let turn = decide::reused(to, source, command, place_id(sequence), &desk);
             return self.keep(turn, reply_to, moment);
@@ -476,42 +483,6 @@ impl Core {
         })
     }
 
-    /// Answers a command that was applied before. An id from an ask that is too old to be known is
-    /// refused, because nobody can say whether it was applied.
-    fn is_repeated(
-        &mut self,
-        source: &Source,
-        reply_to: Option<&ReplyTo>,
-        command: &record::Command,
-    ) -> bool {
-        let (reply, group) = match self.state.recent.look_up(command.id, &command.body) {
-            Known::New => return false,
-            // Nobody waits for the answer, so it is decided: as new, or into a dead letter.
-            Known::Stale | Known::Reused { .. } if matches!(source, Source::Inbox(_)) => return false,
-            Known::Answered { reply, group } => (reply.clone(), group),
-            Known::Reused { group } => {
-                let refusal = Refusal::new(code::ID_REUSED, "this command id was used with another body")
-                    .hint("use a fresh id for a new command");
-                (refusal_reply(command.id, refusal), group)
-            }
-            Known::Stale => {
-                let refusal = Refusal::new(
-                    code::ID_STALE,
-                    "this command id is older than what the partition remembers",
-                )
-                .hint("look at the entity, and send the command under a fresh id if it was not applied");
-                (refusal_reply(command.id, refusal), 0)
-            }
-        };
-        if let Source::Inbox(sequence) = source {
-            self.state.inbox = self.state.inbox.max(*sequence);
-        }
-        let Some(reply_to) = reply_to.cloned() else { return true };
-        // An answer is true only after its commit: a repeat waits with the first one.
-        self.tell_behind(group, Told::answer(reply_to, reply));
-        true
-    }
-
     /// Tells something after the commit of a group; at once, if that was before.
     fn tell_behind(&mut self, group: u64, told: Told) {
         if group == self.group.number {
@@ -534,14 +505,12 @@ impl Core {
         crate::trace::decided(&mut turn);
         self.follow(&mut turn, moment);
         self.state.apply_turn(&turn);
-        self.state.remember(&turn, self.group.number);
+        let place = Place::Group(self.group.number, self.group.turns.len());
+        self.state.recent.remember(&turn, place);
         for mail in turn.sends.iter().filter(|mail| mail.partition == self.settings.partition) {
             self.queue.push_own(Item::from_mail(mail.partition, mail.clone()));
         }
-        // Taken now: an entity that is always busy has no quiet moment.
-        if let Some(snapshot) = self.cache.snapshot(&turn.entity) {
-            self.snapshots.entry(self.group.number).or_default().push((turn.entity.clone(), snapshot));
-        }
+        self.snapshot(&turn.entity);
         self.group.push(turn, reply_to);
     }
 
@@ -583,8 +552,7 @@ impl Core {
         let InFlight { record, hash, group, replies, issues } = self.in_flight.take()?;
         self.state.last = sequence;
         self.state.previous = hash;
-        self.state.recent.note_record(sequence, record.turns.len());
-        self.state.recent_from = self.state.recent.oldest_record();
+        self.state.recent.committed(group, sequence);
         self.state.dead_out = LogSequence(record.dead_out);
         self.committed = group;
         self.leaving.insert(sequence, group);
@@ -596,17 +564,16 @@ impl Core {
         Some(Committed { sequence, record, group })
     }
 
-    /// All events of the records up to `sequence` are in the event stream.
-    pub fn fanned_out(&mut self, sequence: LogSequence) {
+    /// All events of the records up to `sequence` are in the event stream. What follows stands behind its
+    /// sequence `place`.
+    pub fn fanned_out(&mut self, sequence: LogSequence, place: u64) {
         let rest = self.leaving.split_off(&sequence.next());
         if let Some((_, group)) = self.leaving.pop_last() {
             self.fanned_out = self.fanned_out.max(group);
         }
         self.leaving = rest;
-        if let Some(entities) = self.settings.bounds.cache_entities() {
-            self.cache.keep(entities);
-        }
-        self.cache.passivate(self.fanned_out);
+        self.events_place = self.events_place.max(place);
+        self.passivate();
     }
 
     /// All dead letters of the records up to `sequence` are out.
@@ -633,14 +600,6 @@ impl Core {
             _ => None,
         });
         open.min().unwrap_or(applied).min(applied)
-    }
-
-    /// Snapshots of entities that are committed. `events` is any sequence of the event stream that
-    /// was seen before: what follows a snapshot is published later.
-    pub fn take_entity_snapshots(&mut self, events: u64) -> Vec<(EntityAddress, EntitySnapshot)> {
-        let open = self.snapshots.split_off(&(self.committed + 1));
-        let ready = std::mem::replace(&mut self.snapshots, open).into_values().flatten();
-        ready.map(|(entity, snapshot)| (entity, EntitySnapshot { events, ..snapshot })).collect()
     }
 
     /// Asks for a snapshot of the partition at the next quiet moment.

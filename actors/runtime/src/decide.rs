@@ -16,7 +16,7 @@ use crate::inbox::{Unreadable, refusal_reply};
 use crate::state::Outbox;
 
 /// The entity named in the turn of a message whose subject names none.
-fn nowhere() -> EntityAddress {
+pub(crate) fn nowhere() -> EntityAddress {
     EntityAddress::new(DeadLetterCommand::KIND, Key::parse("unreadable").expect("a constant"))
 }
 
@@ -133,7 +133,7 @@ pub fn reused(
     own: CommandId,
     desk: &Desk<'_>,
 ) -> Turn {
-    let message = format!("the command id `{}` was used with another body", command.id);
+    let message = format!("the command id `{}` was used for another entity or with another body", command.id);
     let refusal = Refusal::new(code::ID_REUSED, message);
     let to = to.unwrap_or_else(|_| nowhere());
     refused(to, source, Command { id: own, ..command }, refusal, Some(code::ID_REUSED), desk)

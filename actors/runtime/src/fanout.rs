@@ -4,13 +4,14 @@
 //! order whoever publishes them. Dead letters have a subject of their own. How far both came is found
 //! again at a takeover.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bus_client::events::{Cursor, EVENTS_PER_BATCH_MAX, Mark, OutgoingEvent};
 use bus_client::{Bus, Chaos, PublishError};
 use bus_schemas::record::Turn;
-use bus_schemas::{LogSequence, PartitionId};
+use bus_schemas::{EntityAddress, LogSequence, PartitionId, Revision};
 use tokio::sync::mpsc;
 
 use crate::journal::Committed;
@@ -43,8 +44,10 @@ pub struct Events {
     bus: Bus,
     partition: PartitionId,
     mark: Mark,
-    /// The event stream's sequence behind the last batch.
+    /// The event stream's sequence behind the last batch that was certainly ours.
     stream_sequence: u64,
+    /// Entities that begin although the stream has events of them. That was said, and holds nobody up.
+    misplaced: BTreeSet<EntityAddress>,
 }
 
 /// An event that is not out yet.
@@ -61,7 +64,12 @@ pub struct Leaving<'a> {
 impl Events {
     /// The fan-out as the mark has it.
     pub fn new(bus: Bus, partition: PartitionId, mark: Mark) -> Self {
-        Self { bus, partition, mark, stream_sequence: mark.sequence }
+        Self { bus, partition, mark, stream_sequence: mark.sequence, misplaced: BTreeSet::new() }
+    }
+
+    /// A sequence of the event stream: what becomes of an entity as this owner knows it stands behind it.
+    pub fn place(&self) -> u64 {
+        self.stream_sequence
     }
 
     /// Follows the commits until the channel closes.
@@ -90,8 +98,7 @@ impl Events {
             let leaving = leaving(self.partition, self.mark, records);
             let Some(batch) = leaving.chunks(EVENTS_PER_BATCH_MAX).next() else { break };
             let (upto, partial) = batch.last().map_or((LogSequence(0), 0), |last| (last.upto, last.partial));
-            let outgoing: Vec<OutgoingEvent<'_>> =
-                batch.iter().map(|leaving| leaving.outgoing.clone()).collect();
+            let outgoing: Vec<OutgoingEvent<'_>> = batch.iter().map(|next| self.outgoing(next)).collect();
             crash::point("before-events");
             let published =
                 self.bus.publish_events(self.partition, self.mark, upto, partial, &outgoing).await;
@@ -101,7 +108,11 @@ impl Events {
                     self.stream_sequence = mark.sequence + outgoing.len() as u64;
                     self.mark = mark;
                 }
-                Err(error) => self.look_again(&error).await,
+                Err(error) => {
+                    if !self.look_again(&error).await && matches!(error, PublishError::Conflict(_)) {
+                        self.look_for_misplaced(&outgoing).await;
+                    }
+                }
             }
         }
         self.keep_up(records).await;
@@ -120,27 +131,54 @@ impl Events {
                     self.stream_sequence = self.stream_sequence.max(mark.sequence);
                     self.mark = mark;
                 }
-                Err(error) => self.look_again(&error).await,
+                Err(error) => drop(self.look_again(&error).await),
             }
         }
     }
 
-    /// After a refusal or a lost answer: the stream's own mark says what is there.
-    async fn look_again(&mut self, error: &PublishError) {
+    fn outgoing<'a>(&self, leaving: &Leaving<'a>) -> OutgoingEvent<'a> {
+        let outgoing = leaving.outgoing.clone();
+        let first = outgoing.first && !self.misplaced.contains(outgoing.entity);
+        OutgoingEvent { first, ..outgoing }
+    }
+
+    /// Finds the entities that begin although the stream has events of them. Whoever wrote those, they are
+    /// in no record: that is said, and theirs go out behind them, so that nobody else is held up.
+    async fn look_for_misplaced(&mut self, batch: &[OutgoingEvent<'_>]) {
+        for outgoing in batch.iter().filter(|outgoing| outgoing.first) {
+            match self.bus.last_event(outgoing.entity).await {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    tracing::error!(
+                        code = "event-misplaced",
+                        actor = %outgoing.entity,
+                        "the event stream has events of an entity that begins only now"
+                    );
+                    self.misplaced.insert(outgoing.entity.clone());
+                }
+                Err(error) => tracing::warn!(actor = %outgoing.entity, %error, "reading the last event"),
+            }
+        }
+    }
+
+    /// After a refusal or a lost answer: the stream's own mark says what is there; whether it has moved.
+    async fn look_again(&mut self, error: &PublishError) -> bool {
         tracing::warn!(partition = %self.partition, %error, "publishing events; looking at the mark");
         loop {
             match self.bus.mark(self.partition).await {
                 Ok(mark) if mark == self.mark => break,
                 Ok(mark) => {
+                    // Whose it is nobody says: a successor may have gone on, and the place must not lie
+                    // behind events that only it knows.
                     self.mark = mark;
-                    self.stream_sequence = self.stream_sequence.max(mark.sequence);
-                    return;
+                    return true;
                 }
                 Err(error) => tracing::warn!(partition = %self.partition, %error, "reading the mark"),
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }
         tokio::time::sleep(RETRY_PAUSE).await;
+        false
     }
 }
 
@@ -155,8 +193,10 @@ pub fn leaving(partition: PartitionId, mark: Mark, records: &[Arc<Committed>]) -
                 continue;
             }
             let cursor = Cursor { partition, record: committed.sequence, index };
+            // An entity begins once: the server refuses whoever took one that has events for new.
+            let first = event.revision == Revision(1);
             leaving.push(Leaving {
-                outgoing: OutgoingEvent { entity: &turn.entity, event, cursor, turn },
+                outgoing: OutgoingEvent { entity: &turn.entity, event, cursor, turn, first },
                 upto: LogSequence(committed.sequence.0 - 1),
                 partial: index + 1,
             });

@@ -4,13 +4,16 @@
 //! sees them; nobody outside does before the commit. A commit that fails for good takes the whole
 //! partition's memory with it.
 
-use std::num::NonZeroUsize;
+pub mod cache;
+pub mod write;
 
 use actors_core::{Instance, Origin, Registry};
+use bus_client::history::LastEvent;
 use bus_client::{Bus, StoredEvent};
-use bus_schemas::{Body, EntityAddress, Hash, Revision, TraceContext};
-use lru::LruCache;
+use bus_schemas::{EntityAddress, Hash, Revision, TraceContext};
 use serde::{Deserialize, Serialize};
+
+pub use self::cache::{Cache, Cached};
 
 /// Live entities that a partition keeps. A small entity takes about a kilobyte; eight partitions
 /// stay below a hundred megabytes.
@@ -18,16 +21,6 @@ pub const CACHE_ENTITIES_MAX: usize = 8_192;
 /// Events after which an entity gets a new snapshot: reading so many costs about what reading a
 /// snapshot costs.
 pub const SNAPSHOT_EVENTS: u64 = 128;
-
-/// An entity in the cache.
-pub struct Cached {
-    /// The live entity, or why it stopped.
-    pub instance: Result<Box<dyn Instance>, Stopped>,
-    /// The group of its last turn: it must not leave the cache before that group's events are out.
-    pub group: u64,
-    /// The revision of its last snapshot.
-    pub snapshot: Revision,
-}
 
 /// An entity that can not go on: an event that this program does not know, or a broken chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,105 +53,34 @@ pub struct EntitySnapshot {
     pub origin: Option<Origin>,
 }
 
-impl Cached {
-    /// Whether a command begins an experiment.
-    pub fn is_experiment(&self, body: &Body) -> bool {
-        self.instance.as_ref().is_ok_and(|instance| instance.is_experiment(body))
-    }
-}
-
-/// The live entities of a partition.
-pub struct Cache {
-    entities: LruCache<EntityAddress, Cached>,
-    bound: NonZeroUsize,
-}
-
-impl std::fmt::Debug for Cache {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cache").field("entities", &self.entities.len()).finish_non_exhaustive()
-    }
-}
-
-impl Cache {
-    /// An empty cache.
-    pub fn new(bound: usize) -> Self {
-        Self { entities: LruCache::unbounded(), bound: NonZeroUsize::new(bound).unwrap_or(NonZeroUsize::MIN) }
-    }
-    /// Whether an entity is live.
-    pub fn holds(&self, entity: &EntityAddress) -> bool {
-        self.entities.contains(entity)
-    }
-    /// A live entity that goes on, looked at without being used.
-    pub fn look(&self, entity: &EntityAddress) -> Option<&dyn Instance> {
-        self.entities.peek(entity)?.instance.as_deref().ok()
-    }
-    /// An entity, now the most recently used.
-    pub fn get(&mut self, entity: &EntityAddress) -> Option<&mut Cached> {
-        self.entities.get_mut(entity)
-    }
-    /// Takes a loaded entity in.
-    pub fn insert(&mut self, entity: EntityAddress, loaded: Loaded) {
-        let cached = Cached { instance: loaded.instance, group: 0, snapshot: loaded.snapshot };
-        self.entities.put(entity, cached);
-    }
-    /// Changes how many entities are kept.
-    pub fn keep(&mut self, bound: usize) {
-        self.bound = NonZeroUsize::new(bound).unwrap_or(NonZeroUsize::MIN);
-    }
-    /// Lets the least recently used entities go until the bound holds. One whose events are not out
-    /// yet stays: its history could not be read back.
-    pub fn passivate(&mut self, fanned_out: u64) {
-        while self.entities.len() > self.bound.get() {
-            match self.entities.peek_lru() {
-                Some((_, cached)) if cached.group <= fanned_out => drop(self.entities.pop_lru()),
-                _ => break,
-            }
-        }
-    }
-    /// A snapshot of an entity as it was just decided, if it is time for one. It is true once that
-    /// turn is committed; the place in the event stream is for the caller to fill in.
-    pub fn snapshot(&mut self, entity: &EntityAddress) -> Option<EntitySnapshot> {
-        let cached = self.entities.peek_mut(entity)?;
-        let instance = cached.instance.as_ref().ok()?;
-        let revision = instance.revision();
-        if revision.0 < cached.snapshot.0 + SNAPSHOT_EVENTS {
-            return None;
-        }
-        cached.snapshot = revision;
-        let (hash, state, origin) = (instance.hash(), instance.state(), instance.origin());
-        Some(EntitySnapshot { revision, hash, events: 0, state, origin })
-    }
-    /// The live entities, most recently used first.
-    pub fn iter(&self) -> impl Iterator<Item = (&EntityAddress, &Cached)> {
-        self.entities.iter()
-    }
-    /// How many are live.
-    pub fn len(&self) -> usize {
-        self.entities.len()
-    }
-    /// Whether none is live.
-    pub fn is_empty(&self) -> bool {
-        self.entities.is_empty()
-    }
-}
-
 /// The name of an entity's snapshot.
 pub fn snapshot_name(entity: &EntityAddress) -> String {
     format!("entity.{}.{}", entity.kind, entity.key)
 }
 
-/// Loads an entity: its snapshot, then its events after it.
+/// Loads an entity: its snapshot and its last event, asked for side by side, then the events between them
+/// where there are any.
 ///
-/// An error means that the bus did not answer; an entity that can not be read is [`Stopped`].
+/// An error means that the bus did not answer; an entity that cannot be read is [`Stopped`].
 pub async fn load(
     bus: &Bus,
     registry: &Registry,
     entity: &EntityAddress,
 ) -> Result<Loaded, bus_client::Error> {
-    let stored = bus.get_snapshot(&snapshot_name(entity)).await?;
-    let snapshot = stored.and_then(|bytes| rmp_serde::from_slice::<EntitySnapshot>(&bytes).ok());
+    let (snapshot, last) = futures::try_join!(stored_snapshot(bus, entity), bus.last_event(entity))?;
+    let place = last.as_ref().and_then(LastEvent::place);
+    let snapshot = match usable(snapshot, place) {
+        Ok(snapshot) => snapshot,
+        Err(stopped) => return Ok(Loaded { instance: Err(stopped), snapshot: Revision(0) }),
+    };
     let (mut instance, from, revision) = restore(registry, entity, snapshot);
-    let history = match bus.history(entity, revision, from).await {
+    let history = match last {
+        Some(last) if place != Some((instance.revision(), instance.hash())) => {
+            bus.history_upto(entity, last, revision, from).await
+        }
+        _ => Ok(Vec::new()),
+    };
+    let history = match history {
         Ok(history) => history,
         // Reading it again would give the same: only this entity must wait for a human.
         Err(error @ (bus_client::Error::Event { .. } | bus_client::Error::Blob { .. })) => {
@@ -170,6 +92,36 @@ pub async fn load(
         instance.begin(origin);
     }
     Ok(Loaded { instance: replay(instance, history.iter().map(|stored| &stored.event)), snapshot: revision })
+}
+
+/// The snapshot of an entity; none where it cannot be read.
+async fn stored_snapshot(
+    bus: &Bus,
+    entity: &EntityAddress,
+) -> Result<Option<EntitySnapshot>, bus_client::Error> {
+    match bus.get_snapshot(&snapshot_name(entity)).await {
+        Ok(bytes) => Ok(bytes.and_then(|bytes| rmp_serde::from_slice(&bytes).ok())),
+        Err(bus_client::Error::Blob { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What of a snapshot can be begun with, where `last` is the revision and hash of the entity's last event:
+/// all of it where it is of that event, a shorter way where it is older, and nothing where it is of another
+/// history. One that is ahead of the event stream says that events are missing there: going on without
+/// them would give their revisions away a second time.
+pub fn usable(
+    snapshot: Option<EntitySnapshot>,
+    last: Option<(Revision, Hash)>,
+) -> Result<Option<EntitySnapshot>, Stopped> {
+    let (Some(found), Some((revision, hash))) = (&snapshot, last) else { return Ok(snapshot) };
+    if found.revision > revision {
+        let ahead = found.revision;
+        let reason = format!("its snapshot is of revision {ahead}, and the event stream ends at {revision}");
+        return Err(Stopped { reason });
+    }
+    let another = found.revision == revision && found.hash != hash;
+    Ok(snapshot.filter(|_| !another))
 }
 
 /// The request that began an entity, from its first event.

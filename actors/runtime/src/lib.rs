@@ -30,6 +30,8 @@ pub mod look;
 
 pub mod fanout;
 
+pub mod recent;
+pub mod seen;
 pub mod state;
 
 pub mod crash;

@@ -1,6 +1,9 @@
 //! The loop of one partition: it gives [`Core`] a clock and a bus, and calls the stages in order.
 
-use std::collections::BTreeMap;
+mod repeats;
+mod snapshots;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +13,7 @@ use bus_client::claims::Question;
 use bus_client::inbox::InboxEntry;
 use bus_client::mail::{Parcel, Receipt};
 use bus_client::{Bus, ReplyTo};
-use bus_schemas::record::{Mail, Source};
+use bus_schemas::record::{CommitRecord, Mail, Source};
 use bus_schemas::{CommandId, EntityAddress, LogSequence, PartitionId, Timestamp};
 use bytes::Bytes;
 use futures::future::{BoxFuture, OptionFuture};
@@ -23,9 +26,10 @@ use uuid::Uuid;
 
 use crate::chaos::{Answer, Arrived, Ask, Interference};
 use crate::claims::{IssuedJob, answers};
-use crate::core::{Core, Moment, Settings};
+use crate::core::{Core, Moment, Repeat, Settings};
 use crate::fanout::{self, LAG_RECORDS_MAX, Progress};
-use crate::fold::{self, EntitySnapshot, Loaded};
+use crate::fold::write::Written;
+use crate::fold::{self, Loaded};
 use crate::inbox::{Item, place_id};
 use crate::journal::{self, Committed, Fate, Issue, Told};
 use crate::metric::PartitionMetrics;
@@ -70,6 +74,8 @@ enum Wake {
     Loaded(EntityAddress, Result<Loaded, bus_client::Error>),
     Fate(Fate),
     Progress(Progress),
+    Written(Vec<Written>),
+    Repeat(Repeat, Result<Option<CommitRecord>, bus_client::Error>),
     Due,
     /// The pool has places for what waits here, or jobs that reached nobody.
     Places,
@@ -118,8 +124,12 @@ struct Partition {
     dead: Option<mpsc::UnboundedSender<Arc<Committed>>>,
     progress: mpsc::UnboundedReceiver<Progress>,
     last_snapshot: LogSequence,
-    /// The event stream's sequence when the fan-out was last heard of.
-    stream_sequence: u64,
+    /// Repeats whose answers are read from the log.
+    repeats: FuturesUnordered<BoxFuture<'static, (Repeat, Result<Option<CommitRecord>, bus_client::Error>)>>,
+    /// Snapshots of entities on their way.
+    writing: Option<BoxFuture<'static, Vec<Written>>>,
+    /// Entities whose snapshots are too large, as far as that was said.
+    large: BTreeSet<EntityAddress>,
     /// The durable inbox is applied and committed up to here, and trimmed up to there.
     applied: u64,
     trimmed: u64,
@@ -198,7 +208,9 @@ impl Partition {
             dead: Some(dead),
             progress,
             last_snapshot: core.state.last,
-            stream_sequence: 0,
+            repeats: FuturesUnordered::new(),
+            writing: None,
+            large: BTreeSet::new(),
             applied: core.state.inbox,
             trimmed: core.state.inbox,
             mail_ready: core.state.outbox.last_numbers(),
@@ -260,6 +272,8 @@ impl Partition {
         self.core.decide_waiting(moment);
         crash::point("after-decide");
         self.load_missing();
+        self.write_entity_snapshots();
+        self.read_repeats();
         if self.core.fanout_lag() < LAG_RECORDS_MAX
             && let Some(commit) = self.core.close_group(moment.now)
         {
@@ -300,6 +314,8 @@ impl Partition {
             Some(fate) = OptionFuture::from(self.commit.as_mut()) => Wake::Fate(fate),
             Some((entity, loaded)) = self.loads.next() => Wake::Loaded(entity, loaded),
             Some(progress) = self.progress.recv() => Wake::Progress(progress),
+            Some((repeat, record)) = self.repeats.next() => Wake::Repeat(repeat, record),
+            Some(written) = OptionFuture::from(self.writing.as_mut()) => Wake::Written(written),
             Some(receipt) = self.receipts.next() => Wake::Receipt(receipt),
             Some((is_query, incoming)) = self.asks.next(), if hears => Wake::Ask(is_query, incoming),
             () = self.places.notified(), if open => Wake::Places,
@@ -330,6 +346,8 @@ impl Partition {
             Wake::Loaded(entity, loaded) => self.take_loaded(entity, loaded),
             Wake::Fate(fate) => self.take_fate(fate).await?,
             Wake::Progress(progress) => self.take_progress(progress),
+            Wake::Written(written) => self.take_written(written),
+            Wake::Repeat(repeat, record) => self.take_repeat(repeat, record),
             Wake::Due => {}
             Wake::Tick => self.tick().await,
             Wake::Drain => self.drain(),
@@ -475,9 +493,6 @@ impl Partition {
         for stop in committed.record.turns.iter().flat_map(|turn| &turn.stops) {
             self.bus.stop_job(&stop.agent, &stop.worker, &stop.job).await;
         }
-        for (entity, snapshot) in self.core.take_entity_snapshots(self.stream_sequence) {
-            self.write_entity_snapshot(&entity, snapshot);
-        }
         for sender in [&self.events, &self.dead].into_iter().flatten() {
             // A closed channel means that the fan-out ended; the supervisor hears of that.
             let _ = sender.send(Arc::clone(&committed));
@@ -543,34 +558,10 @@ impl Partition {
     fn take_progress(&mut self, progress: Progress) {
         match progress {
             Progress::Events { upto, stream_sequence } => {
-                self.stream_sequence = stream_sequence;
-                self.core.fanned_out(upto.sequence);
+                self.core.fanned_out(upto.sequence, stream_sequence);
             }
             Progress::Dead { upto } => self.core.dead_out(upto),
         }
-    }
-
-    fn write_entity_snapshot(&self, entity: &EntityAddress, snapshot: EntitySnapshot) {
-        let (bus, name) = (self.bus.clone(), fold::snapshot_name(entity));
-        spawn("fold snapshot", async move {
-            let bytes = rmp_serde::to_vec(&snapshot).expect("a snapshot is plain data");
-            crash::point("before-entity-snapshot");
-            if let Err(error) = bus.put_snapshot(&name, bytes.into()).await {
-                tracing::warn!(%error, "writing a snapshot; the next one will do");
-            }
-            crash::point("after-entity-snapshot");
-        });
-    }
-
-    fn write_snapshot(&self, bytes: Vec<u8>) {
-        let (bus, name) = (self.bus.clone(), takeover::snapshot_name(self.core.partition()));
-        spawn("partition snapshot", async move {
-            crash::point("before-snapshot");
-            if let Err(error) = bus.put_named(&name, &bytes).await {
-                tracing::warn!(%error, "writing a partition's snapshot; the next one will do");
-            }
-            crash::point("after-snapshot");
-        });
     }
 
     /// Mail without receipt is sent again; the inbox is trimmed; gauges are set.
@@ -617,24 +608,6 @@ impl Partition {
 
     fn is_drained(&self) -> bool {
         self.draining && self.core.is_idle() && self.core.fanout_lag() == 0
-    }
-
-    /// Leaves in good order: callers hear the rest, and a snapshot makes the next takeover short.
-    async fn end(mut self) -> Result<(), Error> {
-        self.core.want_snapshot();
-        if let Some(snapshot) = self.core.take_snapshot() {
-            let name = takeover::snapshot_name(self.core.partition());
-            crash::point("before-last-snapshot");
-            if let Err(error) = self.bus.put_named(&name, &snapshot).await {
-                tracing::warn!(%error, "writing the last snapshot; the takeover will read more of the log");
-            }
-        }
-        self.events = None;
-        self.dead = None;
-        self.core.leave();
-        self.bus.flush().await;
-        tracing::info!(partition = %self.core.partition(), "partition drained");
-        Ok(())
     }
 }
 

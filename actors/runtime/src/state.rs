@@ -9,20 +9,15 @@ use bus_schemas::ids::Epoch;
 use bus_schemas::record::{
     CommitRecord, LeaseChange, Mail, Position, Source, TimerChange, Turn, leading_version,
 };
-use bus_schemas::{
-    Body, CommandId, EntityAddress, Hash, Kind, LogSequence, PartitionId, Timestamp, TraceContext,
-};
-use bytes::Bytes;
+use bus_schemas::{Body, EntityAddress, Hash, Kind, LogSequence, PartitionId, Timestamp, TraceContext};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-/// Command ids that a partition remembers with their answers. At a thousand commands a second this
-/// is a minute, and at the highest measured rates ten seconds: longer than any caller repeats an ask; older ids are refused, not
-/// applied again.
-pub const RECENT_IDS_MAX: usize = 65_536;
+use crate::recent::Recent;
+use crate::seen::Seen;
 
 /// The layout of a stored state: raised when an older program could not read it.
-pub const STATE_VERSION: u16 = 1;
+pub const STATE_VERSION: u16 = 2;
 /// How a stored state with a version begins: a MessagePack array of two.
 const VERSIONED: u8 = 0x92;
 
@@ -51,14 +46,14 @@ pub struct PartitionState {
     pub open: BTreeSet<EntityAddress>,
     /// Mail that no receipt covers yet.
     pub outbox: Outbox,
-    /// Recent ids; not part of snapshots, read again from the log.
-    #[serde(skip)]
+    /// Recent ids, and where their answers are in the log.
     pub recent: Recent,
-    /// The oldest record that `recent` needs.
-    pub recent_from: LogSequence,
     /// For each kind: the highest schema version of its events in the log.
     #[serde(default)]
     pub written: BTreeMap<Kind, u16>,
+    /// The entities that ever had an event.
+    #[serde(default = "Seen::unknown")]
+    pub seen: Seen,
 }
 
 /// Why a stored state is of no use.
@@ -113,8 +108,14 @@ impl PartitionState {
     /// The oldest record that a takeover from this state reads, where `mark` is how far the events
     /// are out.
     pub fn first_needed(&self, mark: LogSequence) -> LogSequence {
-        let needed = [self.last.next(), self.recent_from, mark.next(), self.dead_out.next()];
+        let needed = [self.last.next(), mark.next(), self.dead_out.next()];
         needed.into_iter().min().unwrap_or_default().max(LogSequence(1))
+    }
+
+    /// The oldest record that is needed at all: a takeover reads it, or a repeat is answered from it.
+    pub fn first_kept(&self, mark: LogSequence) -> LogSequence {
+        let needed = self.first_needed(mark);
+        self.recent.oldest().map_or(needed, |oldest| oldest.min(needed))
     }
 
     /// Applies one turn: what it came from and what it set going.
@@ -148,16 +149,12 @@ impl PartitionState {
         for mail in &turn.sends {
             self.outbox.push(mail.clone());
         }
+        if !turn.events.is_empty() {
+            self.seen.insert(&turn.entity);
+        }
         let schema = turn.events.iter().map(|event| event.schema).max().unwrap_or_default();
         if schema > self.written.get(&turn.entity.kind).copied().unwrap_or_default() {
             self.written.insert(turn.entity.kind.clone(), schema);
-        }
-    }
-
-    /// Remembers a turn's id and answer, if it is one that callers repeat.
-    pub fn remember(&mut self, turn: &Turn, group: u64) {
-        if matches!(turn.source, Source::Ask | Source::Inbox(_) | Source::Claim) {
-            self.recent.insert(turn.command.id, &turn.command.body, turn.reply.clone(), group);
         }
     }
 
@@ -175,8 +172,6 @@ impl PartitionState {
         for (to, number) in &record.mail_out {
             self.outbox.receipt(*to, *number);
         }
-        self.recent.note_record(sequence, record.turns.len());
-        self.recent_from = self.recent.oldest_record();
     }
 
     /// The position as a record says it.
@@ -417,103 +412,9 @@ impl Outbox {
     }
 }
 
-/// The answer that an id got.
-#[derive(Debug, Clone)]
-pub struct Answered {
-    /// Which body the id came with.
-    fingerprint: [u8; 8],
-    /// The answer.
-    pub reply: Bytes,
-    /// The group whose commit makes the answer true.
-    pub group: u64,
-}
-
-/// Recent command ids with their answers, oldest first out.
-#[derive(Debug, Clone, Default)]
-pub struct Recent {
-    answers: HashMap<CommandId, Answered>,
-    order: VecDeque<CommandId>,
-    /// When the newest id that was forgotten was made.
-    floor: Option<Timestamp>,
-    /// Records with their turns, newest last: how far back the log is needed to fill this again.
-    records: VecDeque<(LogSequence, usize)>,
-    turns: usize,
-}
-
-/// What is known of an id.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Known<'a> {
-    /// Nothing: it is new.
-    New,
-    /// It was applied, and this was the answer; it is true once `group` is committed.
-    Answered { reply: &'a Bytes, group: u64 },
-    /// It was used with another body; that is true once `group` is committed.
-    Reused { group: u64 },
-    /// It is older than what is remembered.
-    Stale,
-}
-
-fn fingerprint(body: &Body) -> [u8; 8] {
-    let mut first = [0; 8];
-    first.copy_from_slice(&blake3::hash(&body.bytes).as_bytes()[..8]);
-    first
-}
-
-impl Recent {
-    /// What is known of an id.
-    pub fn look_up(&self, id: CommandId, body: &Body) -> Known<'_> {
-        if let Some(answered) = self.answers.get(&id) {
-            if answered.fingerprint != fingerprint(body) {
-                return Known::Reused { group: answered.group };
-            }
-            return Known::Answered { reply: &answered.reply, group: answered.group };
-        }
-        match (self.floor, id.made_at()) {
-            (Some(floor), Some(made_at)) if made_at < floor => Known::Stale,
-            _ => Known::New,
-        }
-    }
-    /// Says where reading a log begins. Ids of records before that place are not known, and what was
-    /// made before its time may be one of them.
-    pub(crate) fn begin(&mut self, first: LogSequence, at: Timestamp) {
-        if self.records.is_empty() && first.0 > 1 {
-            self.floor = self.floor.max(Some(at));
-        }
-    }
-    fn insert(&mut self, id: CommandId, body: &Body, reply: Bytes, group: u64) {
-        if self.answers.insert(id, Answered { fingerprint: fingerprint(body), reply, group }).is_none() {
-            self.order.push_back(id);
-        }
-        while self.order.len() > RECENT_IDS_MAX {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.answers.remove(&oldest);
-            self.floor = self.floor.max(oldest.made_at());
-        }
-    }
-    pub(crate) fn note_record(&mut self, sequence: LogSequence, turns: usize) {
-        self.records.push_back((sequence, turns));
-        self.turns += turns;
-        while let Some((_, oldest)) = self.records.front()
-            && self.turns - oldest >= RECENT_IDS_MAX
-        {
-            self.turns -= oldest;
-            self.records.pop_front();
-        }
-    }
-    pub(crate) fn oldest_record(&self) -> LogSequence {
-        self.records.front().map_or(LogSequence(0), |(sequence, _)| *sequence)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-
-    fn made_at(ms: u128) -> CommandId {
-        CommandId(Uuid::from_u128(ms << 80 | 7 << 76 | 2 << 62))
-    }
 
     #[test]
     fn a_state_says_of_which_program_it_is() {
@@ -529,22 +430,5 @@ mod tests {
         let decoded = PartitionState::decode(&later);
         assert!(matches!(decoded, Err(StoredError::Version { found }) if found == STATE_VERSION + 1));
         assert!(matches!(PartitionState::decode(b"rubbish"), Err(StoredError::Malformed(_))));
-    }
-
-    #[test]
-    fn an_id_from_before_the_place_where_reading_began_is_stale() {
-        let body = Body { content_type: Default::default(), bytes: Bytes::from_static(b"{}") };
-        let mut recent = Recent::default();
-        recent.begin(LogSequence(70_000), Timestamp(5_000));
-        recent.note_record(LogSequence(70_000), 1);
-        assert_eq!(
-            recent.look_up(made_at(4_999), &body),
-            Known::Stale,
-            "nobody can say whether it was applied"
-        );
-        assert_eq!(recent.look_up(made_at(5_000), &body), Known::New);
-        let mut whole = Recent::default();
-        whole.begin(LogSequence(1), Timestamp(5_000));
-        assert_eq!(whole.look_up(made_at(1), &body), Known::New, "the whole log was read");
     }
 }

@@ -106,7 +106,7 @@ pub async fn take_over(
                 for committed in behind.iter().filter(|committed| committed.sequence > core.state.dead_out) {
                     fanout::publish_dead(bus, committed).await;
                 }
-                core.fanned_out(sequence);
+                core.fanned_out(sequence, events.place());
                 core.dead_out(sequence);
                 bus.flush().await;
                 return Ok(Taken { core, events, record });

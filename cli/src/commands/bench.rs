@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actors_host::Config;
 use bus_client::Profile;
 use clap::ValueEnum;
-use orrery_bench::{Bench, Line, Options, Report};
+use orrery_bench::{Bench, Line, Options, Report, WAKE_ENTITIES};
 
 use crate::commands::up::interrupted;
 use crate::failure::{Failure, chain, exit};
@@ -27,6 +27,9 @@ pub struct Arguments {
     /// Numbers of callers, instead of the benchmark's own
     #[arg(long, value_delimiter = ',', value_name = "N,…")]
     callers: Option<Vec<usize>>,
+    /// For `wake`: how many entities there are
+    #[arg(long, value_name = "N", default_value_t = WAKE_ENTITIES)]
+    entities: u64,
     /// For `owner` only: what the benchmark tells the process that it kills
     #[arg(hide = true)]
     settings: Option<String>,
@@ -49,6 +52,8 @@ enum Which {
     Halt,
     /// A tree of many jobs that uses up its budget: what a call costs, and how far over it comes
     Budget,
+    /// Entities that lie in the streams and are woken, beside the same ones in memory
+    Wake,
     /// The bare loop alone
     Baseline,
     /// A host for the benchmarks that kill one
@@ -115,6 +120,7 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
         Which::Idle => Bench::Idle { owner_command },
         Which::Halt => Bench::Halt,
         Which::Budget => Bench::Budget,
+        Which::Wake => Bench::Wake { entities: arguments.entities },
         Which::Baseline => Bench::Baseline,
         Which::Owner => {
             let settings = arguments.settings.unwrap_or_default();

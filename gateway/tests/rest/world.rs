@@ -204,6 +204,7 @@ impl Log {
                 event,
                 cursor: Cursor { partition, record: LogSequence(self.records), index },
                 turn: &turn,
+                first: false,
             })
             .collect();
         let mark = self.marks.get(&partition).copied().unwrap_or_default();

@@ -125,7 +125,6 @@ impl World {
         let mark = self.store.mark(owner.partition);
         let pause = if mark == owner.events.mark { RETRY_MS } else { 1 };
         owner.events.mark = mark;
-        owner.events.stream_sequence = owner.events.stream_sequence.max(mark.sequence);
         self.soon(pause, Happening::PublishEvents(id));
     }
 
@@ -137,9 +136,8 @@ impl World {
         if owner.is_running()
             && let Some(upto) = upto
         {
-            owner.stream_sequence = owner.events.stream_sequence;
             let before = owner.core.live();
-            owner.core.fanned_out(upto);
+            owner.core.fanned_out(upto, owner.events.stream_sequence);
             if owner.core.live() < before {
                 self.coverage.note(Reached::Passivated);
             }

@@ -3,15 +3,26 @@
 
 use actors_core::Origin;
 use actors_runtime::fold::{self, EntitySnapshot, Loaded, Stopped};
-use bus_schemas::{EntityAddress, Revision};
+use actors_runtime::journal::Commit;
+use bus_schemas::{EntityAddress, Hash, Revision};
+use bytes::Bytes;
 
-use super::{Happening, OwnerId, World};
+use super::{Happening, Owner, OwnerId, World};
 use crate::coverage::Reached;
 use crate::faults::Defect;
-use crate::invariants::Check;
+use crate::invariants::{Check, hold};
 
 /// The pause before an entity whose history could not be read is loaded again.
 const LOAD_PAUSE_MS: u64 = 100;
+/// Snapshots that are written at once.
+const ROUND_MAX: usize = 4;
+/// How long an owner waits to hear of its snapshots.
+const TIMEOUT_MS: u64 = 1_000;
+/// How the names of entities' snapshots begin.
+const NAME: &str = "entity.";
+
+/// What an owner hears of a snapshot: whose, of which revision, and whether it is stored.
+pub type Written = (EntityAddress, Revision, bool);
 
 impl World {
     /// Reads an entity for an owner.
@@ -22,17 +33,15 @@ impl World {
         }
         let stored = self.store.snapshots.get(&fold::snapshot_name(entity));
         let snapshot = stored.and_then(|bytes| rmp_serde::from_slice::<EntitySnapshot>(bytes).ok());
-        let (mut instance, from, revision) = fold::restore(&self.registry, entity, snapshot);
-        if revision > Revision(0) {
-            self.coverage.note(Reached::EntityFromSnapshot);
-        }
-        let history = self.store.history(entity, revision, from);
-        let first = history.first().filter(|stored| stored.event.revision == Revision(1));
-        if let Some(correlation) = first.map(|stored| stored.correlation) {
-            instance.begin(Origin { correlation, trace: None });
-        }
-        let events = history.iter().map(|stored| &stored.event);
-        let loaded = Loaded { instance: fold::replay(instance, events), snapshot: revision };
+        let last = self.store.last_event(entity);
+        let usable = match self.defect {
+            Some(Defect::StaleSnapshotsTakenForCurrent) => Ok(snapshot),
+            _ => fold::usable(snapshot, last),
+        };
+        let loaded = match usable {
+            Ok(snapshot) => self.read_entity(entity, snapshot, last),
+            Err(stopped) => Loaded { instance: Err(stopped), snapshot: Revision(0) },
+        };
         let newest = self.owners.get(&id).is_some_and(|owner| self.audit.writer(owner.partition) == Some(id));
         if newest {
             self.audit.loads_are_current(entity, &loaded)?;
@@ -41,6 +50,34 @@ impl World {
         let way = self.latency();
         self.soon(way, Happening::Loaded(id, entity.clone(), loaded));
         Ok(())
+    }
+
+    /// An entity from its snapshot and the events behind it.
+    fn read_entity(
+        &mut self,
+        entity: &EntityAddress,
+        snapshot: Option<EntitySnapshot>,
+        last: Option<(Revision, Hash)>,
+    ) -> Loaded {
+        let (mut instance, from, revision) = fold::restore(&self.registry, entity, snapshot);
+        let current = last == Some((instance.revision(), instance.hash()));
+        if revision > Revision(0) {
+            self.coverage.note(Reached::EntityFromSnapshot);
+            self.coverage.note(match current {
+                true => Reached::EntityFromSnapshotAlone,
+                false => Reached::SnapshotOvertaken,
+            });
+        }
+        if self.defect == Some(Defect::StaleSnapshotsTakenForCurrent) && revision > Revision(0) {
+            return Loaded { instance: Ok(instance), snapshot: revision };
+        }
+        let history = self.store.history(entity, revision, from);
+        let first = history.first().filter(|stored| stored.event.revision == Revision(1));
+        if let Some(correlation) = first.map(|stored| stored.correlation) {
+            instance.begin(Origin { correlation, trace: None });
+        }
+        let events = history.iter().map(|stored| &stored.event);
+        Loaded { instance: fold::replay(instance, events), snapshot: revision }
     }
 
     /// Defects on the way from what was read to who asked for it.
@@ -72,17 +109,68 @@ impl World {
         self.wake(id);
     }
 
-    /// Snapshots that have become true with a commit.
-    pub(super) fn write_entity_snapshots(&mut self, id: OwnerId) {
-        let Some(owner) = self.owners.get_mut(&id) else { return };
-        let events = owner.stream_sequence;
-        for (entity, mut snapshot) in owner.core.take_entity_snapshots(events) {
+    /// Sends the next snapshots of entities on their way, when none are.
+    pub(super) fn write_entity_snapshots(&mut self, owner: &mut Owner) {
+        if owner.writing {
+            return;
+        }
+        let snapshots = owner.core.take_entity_snapshots(ROUND_MAX);
+        if snapshots.is_empty() {
+            return;
+        }
+        owner.writing = true;
+        let (mut written, mut heard): (Vec<Written>, _) = (Vec::new(), 1);
+        for (entity, mut snapshot) in snapshots {
             self.note(format_args!("snapshot of `{entity}` at {}", snapshot.revision));
+            let revision = snapshot.revision;
             if self.defect == Some(Defect::SnapshotClaimsMore) {
-                snapshot.revision = Revision(snapshot.revision.0 - 1);
+                snapshot.revision = Revision(revision.0 - 1);
             }
             let bytes = rmp_serde::to_vec(&snapshot).expect("a snapshot is plain data");
-            self.store_snapshot(fold::snapshot_name(&entity), bytes.into());
+            let way = self.store_snapshot(fold::snapshot_name(&entity), bytes.into());
+            heard = heard.max(way.unwrap_or(TIMEOUT_MS).min(TIMEOUT_MS));
+            written.push((entity, revision, way.is_some_and(|way| way < TIMEOUT_MS)));
+        }
+        let way = self.latency();
+        self.soon(heard + way, Happening::SnapshotsWritten(owner.id, written));
+    }
+
+    /// An owner hears what became of its snapshots.
+    pub(super) fn snapshots_written(&mut self, id: OwnerId, written: Vec<Written>) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        owner.writing = false;
+        for (entity, revision, stored) in written {
+            owner.core.snapshot_written(&entity, revision, stored);
+        }
+        self.wake(id);
+    }
+
+    /// A snapshot is at the server. That of an entity says nothing that is not in the event stream.
+    pub(super) fn snapshot_arrives(&mut self, name: String, bytes: Bytes) -> Check {
+        if let Some((kind, key)) = name.strip_prefix(NAME).and_then(|rest| rest.split_once('.')) {
+            let entity = format!("{kind}/{key}").parse().expect("an owner named it");
+            let snapshot: EntitySnapshot = rmp_serde::from_slice(&bytes).expect("an owner wrote it");
+            hold(self.store.holds_event(&entity, snapshot.hash), "snapshots_are_published", || {
+                format!("a snapshot of `{entity}` is of revision {}, which is not out", snapshot.revision)
+            })?;
+        }
+        self.store.snapshots.insert(name, bytes);
+        Ok(())
+    }
+
+    /// A defect: what is decided and not committed has snapshots.
+    pub(super) fn write_early(&mut self, owner: &Owner, commit: &Commit) {
+        let record = self.store.read_record(&commit.bytes).expect("an owner wrote it");
+        for turn in record.turns.iter().filter(|turn| !turn.events.is_empty()) {
+            let mut live = owner.core.entities().filter(|(entity, _)| **entity == turn.entity);
+            let Some((entity, Ok(instance))) = live.next().map(|(entity, live)| (entity, &live.instance))
+            else {
+                continue;
+            };
+            let (revision, hash, state) = (instance.revision(), instance.hash(), instance.state());
+            let early = EntitySnapshot { revision, hash, events: 0, state, origin: instance.origin() };
+            let bytes = rmp_serde::to_vec(&early).expect("a snapshot is plain data");
+            self.store_snapshot(fold::snapshot_name(entity), bytes.into());
         }
     }
 }

@@ -73,8 +73,8 @@ pub struct Owner {
     pub last_snapshot: LogSequence,
     /// Records that were committed since a snapshot was wanted.
     pub commits_wanted: Option<u32>,
-    /// The event stream's sequence when the fan-out was last heard of.
-    pub stream_sequence: u64,
+    /// Whether snapshots of entities are on their way.
+    pub writing: bool,
     /// Whether the stages are on the agenda already.
     pub awake: bool,
     /// When the agenda looks at the timers next.

@@ -51,6 +51,8 @@ impl World {
         }
         owner.core.decide_waiting(now);
         self.load_missing(&mut owner);
+        self.write_entity_snapshots(&mut owner);
+        self.answer_repeats(&mut owner);
         let mut commit = owner.core.close_group(now);
         if self.defect == Some(Defect::RecordsReorderInbox) {
             commit = commit.map(inbox_reordered);
@@ -71,6 +73,9 @@ impl World {
         }
         if let Some(commit) = &commit {
             owner.commit = Some(commit.clone());
+            if self.defect == Some(Defect::SnapshotsBeforeCommit) {
+                self.write_early(&owner, commit);
+            }
         }
         self.owners.insert(id, owner);
         if self.dies_at(id, "after-decide") {
@@ -106,6 +111,16 @@ impl World {
         self.store_snapshot(takeover::snapshot_name(owner.partition), self.partition_snapshot(snapshot));
     }
 
+    /// Answers repeats from the log, as `Partition::read_repeats` does; the way there takes no time.
+    fn answer_repeats(&mut self, owner: &mut Owner) {
+        for repeat in owner.core.take_repeats(usize::MAX) {
+            self.coverage.note(Reached::AnsweredFromLog);
+            let bytes = self.store.record(owner.partition, repeat.record);
+            let record = bytes.map(|bytes| self.store.read_record(bytes).expect("the audit has read it"));
+            owner.core.answer_repeat(repeat, record.as_ref());
+        }
+    }
+
     /// Puts the next look at the timers on the agenda, as the loop's sleep does.
     fn look_at_timers(&mut self, owner: &mut Owner) {
         if owner.phase == Phase::Draining || self.defect == Some(Defect::TimersNeverFire) {
@@ -138,14 +153,15 @@ impl World {
         Ok(())
     }
 
-    /// A snapshot on its way: lost, late, or stored.
-    pub(super) fn store_snapshot(&mut self, name: String, bytes: Bytes) {
+    /// A snapshot on its way: lost, late, or stored; after how long, where it is not lost.
+    pub(super) fn store_snapshot(&mut self, name: String, bytes: Bytes) -> Option<u64> {
         if self.fault(self.faults.snapshot_lost, Reached::SnapshotLost) {
-            return;
+            return None;
         }
         let late = self.fault(self.faults.snapshot_late, Reached::SnapshotLate);
         let way = if late { self.random.between(500, 20_000) } else { self.latency() };
         self.soon(way, Happening::SnapshotArrives(name, bytes));
+        Some(way)
     }
 
     fn partition_snapshot(&self, bytes: Vec<u8>) -> Bytes {
@@ -298,7 +314,6 @@ impl World {
             return Ok(());
         }
         self.send_mail(id, &committed);
-        self.write_entity_snapshots(id);
         let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
         owner.events.queue.push_back(Arc::clone(&committed));
         owner.jobs.queue.push_back(committed);

@@ -50,6 +50,7 @@ impl World {
         match self.defect {
             Some(Defect::TakeoverForgetsMail) => core.state.mail.clear(),
             Some(Defect::TakeoverForgetsIds) => core.state.recent = Default::default(),
+            Some(Defect::TakeoverForgetsAnEntity) => core.state.seen = self.audit.seen_but_one(partition),
             _ => {}
         }
         let commit = core.take_over(self.clock(host));
@@ -78,7 +79,7 @@ impl World {
             mail_oldest: BTreeMap::new(),
             last_snapshot: core.state.last,
             commits_wanted: None,
-            stream_sequence: 0,
+            writing: false,
             awake: false,
             due_at: None,
             core,
@@ -165,7 +166,7 @@ impl World {
             return self.start_fanout(id);
         }
         let last = owner.core.state.last;
-        owner.core.fanned_out(last);
+        owner.core.fanned_out(last, owner.events.stream_sequence);
         owner.core.jobs_out(last);
         owner.phase = Phase::Serving;
         owner.inbox_read = owner.core.state.inbox;

@@ -154,7 +154,7 @@ impl Host {
             dead: None,
         };
         let cursor = Cursor { partition: PartitionId(0), record: LogSequence(1), index: 0 };
-        let outgoing = OutgoingEvent { entity: &entity, event: &event, cursor, turn: &turn };
+        let outgoing = OutgoingEvent { entity: &entity, event: &event, cursor, turn: &turn, first: true };
         let events = [outgoing];
         let published = self.bus.publish_events(PartitionId(0), Mark::default(), LogSequence(1), 0, &events);
         published.await.expect("the stream takes the event");

@@ -19,7 +19,8 @@
 use std::sync::Arc;
 
 use actors_runtime::core::{Core, Settings};
-use actors_runtime::state::{PartitionState, RECENT_IDS_MAX};
+use actors_runtime::recent::RECENT_IDS_MAX;
+use actors_runtime::state::PartitionState;
 use actors_runtime::takeover;
 use bus_client::Bus;
 use bus_schemas::record::CommitRecord;
@@ -197,10 +198,10 @@ async fn fold(
     Ok(Folded { state: core.state, upto, kept })
 }
 
-/// The oldest record that a takeover reads, from the snapshot and from the base.
+/// The oldest record that is needed, beside the snapshot and beside the base.
 fn needed(snapshot: Option<&PartitionState>, base: &PartitionState, mark: LogSequence) -> LogSequence {
     let states = snapshot.into_iter().chain([base]);
-    states.map(|state| state.first_needed(mark)).min().unwrap_or_default()
+    states.map(|state| state.first_kept(mark)).min().unwrap_or_default()
 }
 
 /// Why records stay that are as old as those that go.
@@ -215,7 +216,7 @@ fn kept(
     // What the log itself needs comes first: no later snapshot would change it.
     let why = if records == 0 {
         return None;
-    } else if base.recent_from <= first {
+    } else if base.recent.oldest().is_some_and(|oldest| oldest <= first) {
         RECENT
     } else if mark.next() <= first {
         EVENTS

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use actors_core::Registry;
 use actors_runtime::decide::{Desk, decide};
-use actors_runtime::fold::Cached;
+use actors_runtime::fold::{Cached, Loaded};
 use actors_runtime::state::PartitionState;
 use bus_schemas::envelope::code;
 use bus_schemas::record::{Event, Mail, Turn};
@@ -171,10 +171,9 @@ impl<'a> Again<'a> {
 
     fn decide(&mut self, record: u64, turn: &Turn, output: Output) {
         let registry = &self.registry;
-        let cached = self.live.entry(turn.entity.clone()).or_insert_with(|| Cached {
-            instance: Ok(registry.make(&turn.entity.kind).expect("the kind was looked up")),
-            group: 0,
-            snapshot: Revision(0),
+        let cached = self.live.entry(turn.entity.clone()).or_insert_with(|| {
+            let instance = registry.make(&turn.entity.kind).expect("the kind was looked up");
+            Cached::new(Loaded { instance: Ok(instance), snapshot: Revision(0) })
         });
         let revision = cached.instance.as_ref().map_or(0, |instance| instance.revision().0);
         let desk = Desk { outbox: &self.state.outbox, partitions: self.partitions, now: turn.at };
