@@ -19,10 +19,12 @@ use crate::publish::{self, PublishError};
 /// How long the first attempt waits before the same command is sent again under its own id; doubles
 /// up to [`ATTEMPT_TIMEOUT_MAX`]. A command that was on its way to a host as it died is never
 /// answered, so this bounds what such a caller notices; a repeat of one that only waits costs a look.
-const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_millis(200);
 /// The longest wait of one attempt: callers of a busy partition shall not make it busier.
 const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
-/// The first pause before the next attempt; doubles up to [`PAUSE_MAX`].
+/// The first pause before the next attempt; each is longer than the one before it by so much, up to
+/// [`PAUSE_MAX`]. A host that is started again serves after a fifth of a second: doubling would miss it by
+/// as much again.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause: a partition moves to another host within seconds.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
@@ -179,7 +181,7 @@ impl Bus {
                 return Err(AskError::Unanswered { to: ask.to.clone(), waited: started.elapsed(), reason });
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause = (pause + PAUSE_MIN).min(PAUSE_MAX);
         }
     }
 
