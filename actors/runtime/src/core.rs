@@ -20,13 +20,13 @@ use bus_schemas::{
 use bytes::Bytes;
 use smol_str::SmolStr;
 
+pub use self::repeats::Repeat;
 use crate::bounds::Bounds;
 use crate::decide::{self, Desk};
 use crate::fold::{CACHE_ENTITIES_MAX, Cache, Cached, EntitySnapshot, Loaded};
 use crate::inbox::{Item, Queue, busy_reply, place_id, refusal_reply};
 use crate::journal::{Commit, Committed, Group, InFlight};
 use crate::quarantine::Quarantine;
-pub use self::repeats::Repeat;
 use crate::recent::{Known, Place};
 use crate::state::PartitionState;
 use crate::versions::{Newer, Newest};
