@@ -23,6 +23,7 @@ use smol_str::SmolStr;
 pub use self::repeats::Repeat;
 use crate::bounds::Bounds;
 use crate::decide::{self, Desk};
+use crate::fanout::{LAG_RECORDS_MAX, LAG_TURNS_MAX};
 use crate::fold::{CACHE_ENTITIES_MAX, Cache, Cached, EntitySnapshot, Loaded};
 use crate::inbox::{Item, Queue, busy_reply, place_id, refusal_reply};
 use crate::journal::{Commit, Committed, Group, InFlight};
@@ -100,8 +101,8 @@ pub struct Core {
     committed: u64,
     /// The last group whose events are out.
     fanned_out: u64,
-    /// Groups that are committed and not fanned out, with their sequences.
-    leaving: BTreeMap<LogSequence, u64>,
+    /// Groups that are committed and not fanned out, with their sequences, and how many turns each has.
+    leaving: BTreeMap<LogSequence, (u64, usize)>,
     jobs_done: LogSequence,
     queued_inbox: u64,
     queued_mail: BTreeMap<PartitionId, u64>,
@@ -458,7 +459,7 @@ impl Core {
         self.state.recent.committed(group, sequence);
         self.state.jobs_out = LogSequence(record.jobs_out);
         self.committed = group;
-        self.leaving.insert(sequence, group);
+        self.leaving.insert(sequence, (group, record.turns.len()));
         self.answers.extend(replies);
         Some(Committed { sequence, record, group })
     }
@@ -467,7 +468,7 @@ impl Core {
     /// sequence `place`.
     pub fn fanned_out(&mut self, sequence: LogSequence, place: u64) {
         let rest = self.leaving.split_off(&sequence.next());
-        if let Some((_, group)) = self.leaving.pop_last() {
+        if let Some((_, (group, _))) = self.leaving.pop_last() {
             self.fanned_out = self.fanned_out.max(group);
         }
         self.leaving = rest;
@@ -548,6 +549,11 @@ impl Core {
     /// How many records are committed and not fanned out.
     pub fn fanout_lag(&self) -> usize {
         self.leaving.len()
+    }
+    /// Whether so much is committed and not fanned out that the next record waits.
+    pub fn is_fanout_full(&self) -> bool {
+        let turns = self.leaving.values().map(|(_, turns)| turns).sum::<usize>();
+        self.leaving.len() >= LAG_RECORDS_MAX || turns >= LAG_TURNS_MAX
     }
     /// Which partition.
     pub fn partition(&self) -> PartitionId {

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::chaos::{Answer, Arrived, Ask, Interference};
 use crate::core::{Core, Repeat, Settings};
-use crate::fanout::{self, LAG_RECORDS_MAX, Progress};
+use crate::fanout::{self, Progress};
 use crate::fold::write::Written;
 use crate::fold::{self, Loaded};
 use crate::inbox::{Item, place_id};
@@ -241,7 +241,7 @@ impl Partition {
         self.load_missing();
         self.write_entity_snapshots();
         self.read_repeats();
-        if self.core.fanout_lag() < LAG_RECORDS_MAX
+        if !self.core.is_fanout_full()
             && let Some(commit) = self.core.close_group(now)
         {
             self.commit_started = (Instant::now(), SystemTime::now());
