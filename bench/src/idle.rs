@@ -1,12 +1,11 @@
 //! idle: the memory that a host takes for entities which nobody uses any more.
 //!
-//! A host also remembers the last command ids of every partition with their answers. That memory is
-//! filled before anything is measured; otherwise the ids of the measuring commands would be counted
-//! as the entities' memory.
+//! A host also remembers the last command ids of every partition. That memory is filled by a million
+//! commands before anything is measured; otherwise the ids of the measuring commands would be counted as
+//! the entities' memory. What host and server take a minute after that million is the first line.
 
 use std::ffi::OsString;
-
-use actors_runtime::recent::RECENT_IDS_MAX;
+use std::time::Duration;
 
 use crate::bench::{Measured, Options};
 use crate::callers::Target;
@@ -23,8 +22,10 @@ const LEVELS: [u64; 4] = [10_000, 50_000, 100_000, 200_000];
 const CALLERS: usize = 256;
 /// Entities that fill the memory of ids, by being touched again and again.
 const HOT: u64 = 1_000;
-/// Partitions get unequal shares of the commands; a tenth more fills all of them.
-const FILL: f64 = 1.1;
+/// Commands over those: nearly twice as many as eight partitions remember.
+const COMMANDS: u64 = 1_000_000;
+/// How long host and server rest after them: what is kept then is not on its way out any more.
+const REST: Duration = Duration::from_secs(60);
 
 /// Measures the memory of an owner in a process of its own.
 pub(crate) async fn run(
@@ -37,15 +38,21 @@ pub(crate) async fn run(
     let mut owner = Owner::start(command, installation, "bench-idle")?;
     owner.ready().await?;
     let hot = Target::orrery(client.clone(), &bus, "bench-hot", HOT)?;
-    let partitions = f64::from(bus.topology().partitions);
-    let touches = (RECENT_IDS_MAX as f64 * partitions * FILL) as u64;
-    options.say(&format!("idle: {touches} commands to fill the memory of command ids"));
-    for _ in 0..touches / HOT {
+    options.say(&format!("idle: {COMMANDS} commands over {HOT} entities"));
+    for _ in 0..COMMANDS / HOT {
         hot.touch_all(0..HOT, CALLERS).await?;
     }
     settle(&bus).await?;
+    tokio::time::sleep(REST).await;
     let base = resident_bytes(owner.pid().ok_or_else(gone)?)?;
-    let mut results = vec![Line { entities: Some(0), rss_bytes: Some(base), ..Line::default() }];
+    let server = resident_bytes(installation.server_pid().ok_or_else(gone)?)?;
+    options.say(&format!("idle: host {:.1} MB, server {:.1} MB", base as f64 / 1e6, server as f64 / 1e6));
+    let mut results = vec![Line {
+        entities: Some(0),
+        rss_bytes: Some(base),
+        server_rss_bytes: Some(server),
+        ..Line::default()
+    }];
     let entities = LEVELS.into_iter().max().unwrap_or_default();
     let target = Target::orrery(client, &bus, "bench-idle", entities)?;
     let (mut touched, mut before) = (0, base);

@@ -92,7 +92,7 @@ pub(crate) async fn run(
     let notes = vec![
         "times from the kill to the answer of a command that was first sent after the kill, one for each partition of the dead owner",
         "a lease lasts 4 s: a standby host waits for its end, a host of the same name does not",
-        "a command that was on its way to the owner as it died is never answered; its caller sends it again under its id after a second, and it is applied once",
+        "a command that was on its way to the owner as it died is never answered; its caller sends it again under its id after a fifth of a second, and it is applied once",
     ];
     Ok(Measured { results, unit: "takeovers", notes })
 }

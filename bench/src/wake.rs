@@ -67,7 +67,8 @@ pub(crate) async fn run(
         }
         for (case, slices) in [("warm", &warm), ("burst", &parked), ("all-keys", &cold)] {
             let bare = if case == "warm" { &[][..] } else { &warm };
-            let line = Line { case: Some(case), entities: Some(entities), ..slices::line(callers, slices, bare) };
+            let line =
+                Line { case: Some(case), entities: Some(entities), ..slices::line(callers, slices, bare) };
             let (per_s, ratio) = (line.per_s.unwrap_or_default(), line.ratio_per_s.unwrap_or(1.0));
             options.say(&format!("wake, {callers} callers, {case}: {per_s:.0}/s, {ratio} of the warm rate"));
             results.push(line);

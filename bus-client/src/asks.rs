@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
 use async_nats::{HeaderMap, HeaderName, Request};
+use bus_schemas::claims::WAIT_MS;
 use bus_schemas::envelope::{code, header};
 use bus_schemas::{Body, CommandId, ContentType, EntityAddress, Refusal, Reply, TraceContext};
 use bytes::Bytes;
@@ -19,16 +20,21 @@ use crate::publish::{self, PublishError};
 /// How long the first attempt waits before the same command is sent again under its own id; doubles
 /// up to [`ATTEMPT_TIMEOUT_MAX`]. A command that was on its way to a host as it died is never
 /// answered, so this bounds what such a caller notices; a repeat of one that only waits costs a look.
-const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+const ATTEMPT_TIMEOUT_MIN: Duration = Duration::from_millis(200);
 /// The longest wait of one attempt: callers of a busy partition shall not make it busier.
 const ATTEMPT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
-/// The first pause before the next attempt; doubles up to [`PAUSE_MAX`].
+/// The first pause before the next attempt; each is longer than the one before it by so much, up to
+/// [`PAUSE_MAX`]. A host that is started again serves after a fifth of a second: doubling would miss it by
+/// as much again.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The longest pause: a partition moves to another host within seconds.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Refusals after which the same ask is sent again.
 const LATER: [&str; 3] = [code::BUSY, code::NOT_OWNER, code::COME_AGAIN];
+
+/// How long one attempt waits for the answer to a query that waits: longer than an owner keeps it.
+const WAIT_TIMEOUT: Duration = Duration::from_millis(WAIT_MS + 1_000);
 
 /// What a content type is forwarded as that is neither JSON nor MessagePack.
 const UNSUPPORTED: &str = "application/octet-stream";
@@ -150,23 +156,34 @@ impl Incoming {
 }
 
 impl Bus {
-    /// Asks a query and waits up to `patience` for the answer. One that waits for something is asked again
-    /// for as long as there is patience.
+    /// Asks a query and waits up to `patience` for the answer.
     pub async fn query(&self, ask: &Ask, patience: Duration) -> Result<Reply, AskError> {
         let subject = self.subjects().view(ask.to.partition(self.topology().partitions), &ask.to);
-        self.ask_on(subject, ask, patience).await
+        self.ask_on(subject, ask, patience, ATTEMPT_TIMEOUT_MIN).await
+    }
+
+    /// Asks a query that waits for something, such as the end of a task: again and again, up to `patience`.
+    pub async fn wait(&self, ask: &Ask, patience: Duration) -> Result<Reply, AskError> {
+        let subject = self.subjects().view(ask.to.partition(self.topology().partitions), &ask.to);
+        self.ask_on(subject, ask, patience, WAIT_TIMEOUT).await
     }
 
     /// Asks and waits up to `patience`, sending the same command again while a partition is between
     /// two owners. Refusals of the entity are answers, not errors.
     pub async fn ask(&self, ask: &Ask, patience: Duration) -> Result<Reply, AskError> {
         let subject = self.subjects().ask(ask.to.partition(self.topology().partitions), &ask.to);
-        self.ask_on(subject, ask, patience).await
+        self.ask_on(subject, ask, patience, ATTEMPT_TIMEOUT_MIN).await
     }
 
-    async fn ask_on(&self, subject: String, ask: &Ask, patience: Duration) -> Result<Reply, AskError> {
+    async fn ask_on(
+        &self,
+        subject: String,
+        ask: &Ask,
+        patience: Duration,
+        first_timeout: Duration,
+    ) -> Result<Reply, AskError> {
         let (started, headers) = (Instant::now(), ask.headers());
-        let (mut pause, mut attempt_timeout) = (PAUSE_MIN, ATTEMPT_TIMEOUT_MIN);
+        let (mut pause, mut attempt_timeout) = (PAUSE_MIN, first_timeout);
         loop {
             let left = patience.saturating_sub(started.elapsed());
             let request = Request::new()
@@ -189,7 +206,7 @@ impl Bus {
                     "no host owns the partition".into()
                 }
                 Err(error) => {
-                    attempt_timeout = (attempt_timeout * 2).min(ATTEMPT_TIMEOUT_MAX);
+                    attempt_timeout = (attempt_timeout * 2).min(ATTEMPT_TIMEOUT_MAX.max(first_timeout));
                     error.to_string()
                 }
             };
@@ -199,7 +216,7 @@ impl Bus {
             if !pause.is_zero() {
                 tokio::time::sleep(pause).await;
             }
-            pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+            pause = (pause + PAUSE_MIN).min(PAUSE_MAX);
         }
     }
 

@@ -252,6 +252,57 @@ async fn a_successor_knows_what_is_new() {
     }
 }
 
+/// Goal: a snapshot that no message holds brings its entity back, as an archived task with many answers needs
+/// it. Method: one of nine megabytes, more than the server takes, in the place of a probe's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_larger_than_a_message_is_kept() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    for _ in 0..3 {
+        accepted(bus, &touch("p")).await;
+    }
+    until_revision(bus, &probe("p"), Revision(3)).await;
+    let registry = actors_logic::registry();
+    let instance = fold::load(bus, &registry, &probe("p")).await.unwrap().instance.expect("a history");
+    let state = json!({ "count": 1_000, "padding": "x".repeat(9 << 20) });
+    let (revision, hash) = (instance.revision(), instance.hash());
+    let large = fold::EntitySnapshot { revision, hash, events: 0, state, origin: None };
+    let bytes = rmp_serde::to_vec(&large).unwrap();
+    assert!(bytes.len() > bus.payload_bytes_max());
+    bus.put_snapshot(&fold::snapshot_name(&probe("p")), bytes.into()).await.expect("it is stored");
+    let loaded = fold::load(bus, &registry, &probe("p")).await.unwrap();
+    assert_eq!(loaded.snapshot, Revision(3));
+    assert_eq!(loaded.instance.expect("the snapshot").state()["count"].as_u64(), Some(1_000));
+    host.stop().await;
+}
+
+/// Goal: a snapshot of another history is passed over, and one that is ahead of the event stream stops its
+/// entity: its revisions would be given away a second time. Method: both in the place of a probe's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_another_history_is_not_begun_with() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    for _ in 0..3 {
+        accepted(bus, &touch("p")).await;
+    }
+    until_revision(bus, &probe("p"), Revision(3)).await;
+    let registry = actors_logic::registry();
+    let put = async |revision, hash| {
+        let state = json!({ "count": 1_000 });
+        let snapshot = fold::EntitySnapshot { revision, hash, events: 0, state, origin: None };
+        let bytes = rmp_serde::to_vec(&snapshot).unwrap();
+        bus.put_snapshot(&fold::snapshot_name(&probe("p")), bytes.into()).await.expect("it is stored");
+        fold::load(bus, &registry, &probe("p")).await.unwrap().instance
+    };
+    let other = put(Revision(3), Hash::of(b"another")).await.expect("its events");
+    assert_eq!(other.state()["count"].as_u64(), Some(3));
+    let ahead = put(Revision(4), Hash::of(b"another")).await.err().expect("it stops");
+    assert!(ahead.reason.contains("revision 4") && ahead.reason.contains("ends at 3"), "{}", ahead.reason);
+    host.stop().await;
+}
+
 /// Goal: what was folded is what was decided, to the last bit and at every depth that is accepted.
 /// Method: numbers with many digits and the deepest input; another host reads the task and is told
 /// the same again.

@@ -1,8 +1,8 @@
 //! inbox: asks, durable commands, mail and timers are one queue; every command is applied once.
 
 use bus_client::Profile;
-use bus_schemas::{CommandId, Revision};
 use bus_schemas::commands::probe::Command;
+use bus_schemas::{CommandId, Revision};
 use system_tests::raw::dead_letter;
 use system_tests::{Server, accepted, command, probe, refused, touch, until_revision};
 

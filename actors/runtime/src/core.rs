@@ -20,15 +20,16 @@ use bus_schemas::{
 use bytes::Bytes;
 use smol_str::SmolStr;
 
+pub use self::repeats::Repeat;
 use crate::bounds::Bounds;
 use crate::claims;
 use crate::decide::{self, Desk};
+use crate::fanout::{LAG_RECORDS_MAX, LAG_TURNS_MAX};
 use crate::fold::{CACHE_ENTITIES_MAX, Cache, Cached, EntitySnapshot, Loaded};
 use crate::inbox::{Item, Queue, Unreadable, busy_reply, place_id, refusal_reply};
 use crate::journal::{Commit, Committed, Group, InFlight, Issue, Told};
 use crate::park::Parked;
 use crate::quarantine::Quarantine;
-pub use self::repeats::Repeat;
 use crate::recent::{Known, Place};
 use crate::renewals::Renewals;
 use crate::state::PartitionState;
@@ -122,9 +123,15 @@ pub struct Core {
     committed: u64,
     /// The last group whose events are out.
     fanned_out: u64,
+<<<<<<< HEAD
     /// Groups that are committed and not fanned out, with their sequences.
     leaving: BTreeMap<LogSequence, u64>,
     dead_done: LogSequence,
+=======
+    /// Groups that are committed and not fanned out, with their sequences, and how many turns each has.
+    leaving: BTreeMap<LogSequence, (u64, usize)>,
+    jobs_done: LogSequence,
+>>>>>>> wake
     queued_inbox: u64,
     queued_mail: BTreeMap<PartitionId, u64>,
     queued_timers: HashMap<(EntityAddress, SmolStr), Timestamp>,
@@ -555,7 +562,7 @@ impl Core {
         self.state.recent.committed(group, sequence);
         self.state.dead_out = LogSequence(record.dead_out);
         self.committed = group;
-        self.leaving.insert(sequence, group);
+        self.leaving.insert(sequence, (group, record.turns.len()));
         self.answers.extend(replies);
         for issue in &issues {
             self.answered.note(issue);
@@ -568,7 +575,7 @@ impl Core {
     /// sequence `place`.
     pub fn fanned_out(&mut self, sequence: LogSequence, place: u64) {
         let rest = self.leaving.split_off(&sequence.next());
-        if let Some((_, group)) = self.leaving.pop_last() {
+        if let Some((_, (group, _))) = self.leaving.pop_last() {
             self.fanned_out = self.fanned_out.max(group);
         }
         self.leaving = rest;
@@ -644,6 +651,11 @@ impl Core {
     /// How many records are committed and not fanned out.
     pub fn fanout_lag(&self) -> usize {
         self.leaving.len()
+    }
+    /// Whether so much is committed and not fanned out that the next record waits.
+    pub fn is_fanout_full(&self) -> bool {
+        let turns = self.leaving.values().map(|(_, turns)| turns).sum::<usize>();
+        self.leaving.len() >= LAG_RECORDS_MAX || turns >= LAG_TURNS_MAX
     }
     /// Which partition.
     pub fn partition(&self) -> PartitionId {

@@ -41,7 +41,11 @@ impl Partition {
 
 /// A record, without what lies in the blob store: an answer never does. None where it is gone or cannot
 /// be read, which would be the same again.
-async fn read(bus: &Bus, partition: PartitionId, sequence: LogSequence) -> Result<Option<CommitRecord>, Error> {
+async fn read(
+    bus: &Bus,
+    partition: PartitionId,
+    sequence: LogSequence,
+) -> Result<Option<CommitRecord>, Error> {
     let entry = bus.record(partition, sequence).await?;
     Ok(entry.and_then(|entry| CommitRecord::decode(&entry.record).ok()))
 }
