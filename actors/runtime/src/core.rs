@@ -123,15 +123,9 @@ pub struct Core {
     committed: u64,
     /// The last group whose events are out.
     fanned_out: u64,
-<<<<<<< HEAD
-    /// Groups that are committed and not fanned out, with their sequences.
-    leaving: BTreeMap<LogSequence, u64>,
-    dead_done: LogSequence,
-=======
     /// Groups that are committed and not fanned out, with their sequences, and how many turns each has.
     leaving: BTreeMap<LogSequence, (u64, usize)>,
-    jobs_done: LogSequence,
->>>>>>> wake
+    dead_done: LogSequence,
     queued_inbox: u64,
     queued_mail: BTreeMap<PartitionId, u64>,
     queued_timers: HashMap<(EntityAddress, SmolStr), Timestamp>,

@@ -25,14 +25,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::chaos::{Answer, Arrived, Ask, Interference};
-<<<<<<< HEAD
 use crate::claims::{IssuedJob, answers};
 use crate::core::{Core, Moment, Repeat, Settings};
-use crate::fanout::{self, LAG_RECORDS_MAX, Progress};
-=======
-use crate::core::{Core, Repeat, Settings};
 use crate::fanout::{self, Progress};
->>>>>>> wake
 use crate::fold::write::Written;
 use crate::fold::{self, Loaded};
 use crate::inbox::{Item, place_id};
@@ -279,13 +274,8 @@ impl Partition {
         self.load_missing();
         self.write_entity_snapshots();
         self.read_repeats();
-<<<<<<< HEAD
-        if self.core.fanout_lag() < LAG_RECORDS_MAX
-            && let Some(commit) = self.core.close_group(moment.now)
-=======
         if !self.core.is_fanout_full()
-            && let Some(commit) = self.core.close_group(now)
->>>>>>> wake
+            && let Some(commit) = self.core.close_group(moment.now)
         {
             self.commit_started = (Instant::now(), SystemTime::now());
             self.commit = Some(journal::append_until_known(self.bus.clone(), commit).boxed());
