@@ -24,6 +24,7 @@ use crate::inbox::{Item, Queue, busy_reply, place_id, refusal_reply};
 use crate::journal::{Commit, Committed, Group, InFlight};
 use crate::quarantine::Quarantine;
 use crate::state::{Known, PartitionState};
+use crate::stuck::Stuck;
 use crate::versions::{Newer, Newest};
 
 /// Entities of waiting commands that are loaded at once: enough to hide the round trips of a cold
@@ -57,6 +58,8 @@ pub struct Settings {
     pub chaos: Chaos,
     /// Whether a host with a newer program is there.
     pub newest: Newest,
+    /// What does not go on.
+    pub stuck: Stuck,
 }
 
 impl Settings {
@@ -76,6 +79,7 @@ impl Settings {
             bounds,
             chaos: Chaos::none(),
             newest: Newest::default(),
+            stuck: Stuck::default(),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! both came is found again at a takeover.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bus_client::events::{Cursor, EVENTS_PER_BATCH_MAX, Mark, OutgoingEvent};
 use bus_client::{Bus, Chaos, PublishError};
@@ -14,6 +14,7 @@ use bus_schemas::{LogSequence, PartitionId};
 use tokio::sync::mpsc;
 
 use crate::journal::Committed;
+use crate::stuck::{Attempts, Stuck};
 use crate::{crash, trace};
 
 /// Records that may be committed and not fanned out; then the loop waits. Some seconds of work, so
@@ -23,8 +24,6 @@ pub const LAG_RECORDS_MAX: usize = 1_024;
 const RECORDS_PER_ROUND_MAX: usize = 64;
 /// Records without events that the mark may lie behind: some milliseconds of reading at a takeover.
 const MARK_LAG_RECORDS_MAX: u64 = 1_024;
-/// The pause before a refused or unanswered publish is tried again.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The dead-letter stream's token for what never named a kind that we know.
 const UNKNOWN: &str = "unknown";
 
@@ -45,6 +44,7 @@ pub struct Events {
     mark: Mark,
     /// The event stream's sequence behind the last batch.
     stream_sequence: u64,
+    attempts: Attempts,
 }
 
 /// An event that is not out yet.
@@ -60,8 +60,9 @@ pub struct Leaving<'a> {
 
 impl Events {
     /// The fan-out as the mark has it.
-    pub fn new(bus: Bus, partition: PartitionId, mark: Mark) -> Self {
-        Self { bus, partition, mark, stream_sequence: mark.sequence }
+    pub fn new(bus: Bus, partition: PartitionId, mark: Mark, stuck: &Stuck) -> Self {
+        let attempts = Attempts::new(partition, "events", stuck);
+        Self { bus, partition, mark, stream_sequence: mark.sequence, attempts }
     }
 
     /// Follows the commits until the channel closes.
@@ -100,6 +101,7 @@ impl Events {
                 Ok(mark) => {
                     self.stream_sequence = mark.sequence + outgoing.len() as u64;
                     self.mark = mark;
+                    self.attempts.over();
                 }
                 Err(error) => self.look_again(&error).await,
             }
@@ -119,6 +121,7 @@ impl Events {
                 Ok(mark) => {
                     self.stream_sequence = self.stream_sequence.max(mark.sequence);
                     self.mark = mark;
+                    self.attempts.over();
                 }
                 Err(error) => self.look_again(&error).await,
             }
@@ -127,20 +130,18 @@ impl Events {
 
     /// After a refusal or a lost answer: the stream's own mark says what is there.
     async fn look_again(&mut self, error: &PublishError) {
-        tracing::warn!(partition = %self.partition, %error, "publishing events; looking at the mark");
+        self.attempts.wait(&format!("publishing them: {error}")).await;
         loop {
             match self.bus.mark(self.partition).await {
-                Ok(mark) if mark == self.mark => break,
+                Ok(mark) if mark == self.mark => return,
                 Ok(mark) => {
                     self.mark = mark;
                     self.stream_sequence = self.stream_sequence.max(mark.sequence);
                     return;
                 }
-                Err(error) => tracing::warn!(partition = %self.partition, %error, "reading the mark"),
+                Err(error) => self.attempts.wait(&format!("reading the mark: {error}")).await,
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
         }
-        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 
@@ -176,45 +177,56 @@ fn events(turns: &[Turn]) -> impl Iterator<Item = (&Turn, &bus_schemas::record::
 /// Follows the commits with jobs and dead letters until the channel closes.
 pub async fn run_jobs(
     bus: Bus,
-    chaos: Chaos,
+    (chaos, stuck): (Chaos, Stuck),
     mut commits: mpsc::UnboundedReceiver<Arc<Committed>>,
     progress: mpsc::UnboundedSender<Progress>,
 ) {
     while let Some(committed) = commits.recv().await {
         chaos.until_awake().await;
-        publish_jobs(&bus, &committed).await;
+        publish_jobs(&bus, &committed, &stuck).await;
         // The loop that listens may have ended; then nobody needs to know.
         let _ = progress.send(Progress::Jobs { upto: committed.sequence });
     }
 }
 
-/// Publishes the jobs and dead letters of a record and waits until all of them are stored.
-pub async fn publish_jobs(bus: &Bus, committed: &Committed) {
+/// Publishes the jobs and dead letters of a record and waits until all of them are stored, or refused for
+/// good: one that the server never takes must not keep what comes behind it.
+pub async fn publish_jobs(bus: &Bus, committed: &Committed, stuck: &Stuck) {
     let turns = committed.record.turns.iter();
     if turns.clone().all(|turn| turn.jobs.is_empty() && turn.dead.is_none()) {
         return;
     }
     crash::point("before-jobs");
+    let attempts = || Attempts::new(committed.record.partition, "jobs", stuck);
     let each = turns.map(|turn| async move {
         for job in &turn.jobs {
-            until_stored(|| async { bus.publish_job(job, turn.command.trace).await.map(drop) }).await;
+            let publish = || async { bus.publish_job(job, turn.command.trace).await.map(drop) };
+            until_stored(attempts(), &format!("job `{}`", job.id), publish).await;
         }
         if let Some(dead) = &turn.dead {
             let known = dead.class != bus_schemas::envelope::code::UNKNOWN_KIND && dead.subject.is_none();
             let kind = if known { turn.entity.kind.as_str() } else { UNKNOWN };
             let payload = turn.command.body.bytes.clone();
-            until_stored(|| bus.publish_dead(kind, &dead.entry, &dead.reason, payload.clone())).await;
+            let publish = || bus.publish_dead(kind, &dead.entry, &dead.reason, payload.clone());
+            until_stored(attempts(), &format!("the payload of dead letter `{}`", dead.entry), publish).await;
         }
     });
     futures::future::join_all(each).await;
     crash::point("after-jobs");
 }
 
-/// Tries until the server has it. Both kinds of message are dropped by the server when they are
-/// there already, so trying again is safe.
-async fn until_stored<F: Future<Output = Result<(), PublishError>>>(publish: impl Fn() -> F) {
+/// Tries until the server has it, or has refused it for good. Both kinds of message are dropped by the
+/// server when they are there already, so trying again is safe.
+async fn until_stored<F: Future<Output = Result<(), PublishError>>>(
+    mut attempts: Attempts,
+    what: &str,
+    publish: impl Fn() -> F,
+) {
     while let Err(error) = publish().await {
-        tracing::warn!(%error, "publishing a job or a dead letter; trying again");
-        tokio::time::sleep(RETRY_PAUSE).await;
+        if error.is_final() {
+            tracing::error!(%error, "the server does not take {what}; going on without it");
+            return;
+        }
+        attempts.wait(&format!("publishing {what}: {error}")).await;
     }
 }

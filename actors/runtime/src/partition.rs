@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actors_core::Registry;
-use bus_client::Bus;
 use bus_client::asks::Incoming;
 use bus_client::inbox::InboxEntry;
 use bus_client::mail::{Parcel, Receipt};
+use bus_client::{Bus, Trouble};
 use bus_schemas::record::{Mail, Source};
 use bus_schemas::{CommandId, EntityAddress, LogSequence, PartitionId, Timestamp};
 use futures::future::{BoxFuture, OptionFuture};
@@ -26,6 +26,7 @@ use crate::fold::{self, EntitySnapshot, Loaded};
 use crate::inbox::{Item, place_id};
 use crate::journal::{self, Committed, Fate};
 use crate::metric::PartitionMetrics;
+use crate::stuck::Stuck;
 use crate::supervision::spawn;
 use crate::takeover::{self, TakeoverError};
 use crate::{crash, trace};
@@ -43,6 +44,8 @@ const SNAPSHOT_RECORDS: u64 = 4_096;
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// The pause before an entity whose history could not be read is loaded again.
 const LOAD_PAUSE: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const LOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a partition's loop ended.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +109,8 @@ struct Partition {
     metrics: PartitionMetrics,
     draining: bool,
     interference: Interference,
+    stuck: Stuck,
+    loading_fails: Trouble,
 }
 
 /// Takes a partition over and runs it until `stop` or until another host has it.
@@ -149,7 +154,8 @@ impl Partition {
         let (events, events_receiver) = mpsc::unbounded_channel();
         let (jobs, jobs_receiver) = mpsc::unbounded_channel();
         spawn("fanout events", taken.events.run(chaos.clone(), events_receiver, progress_sender.clone()));
-        spawn("fanout jobs", fanout::run_jobs(bus.clone(), chaos.clone(), jobs_receiver, progress_sender));
+        let (stuck, disturbed) = (settings.stuck.clone(), (chaos.clone(), settings.stuck.clone()));
+        spawn("fanout jobs", fanout::run_jobs(bus.clone(), disturbed, jobs_receiver, progress_sender));
         let core = taken.core;
         tracing::info!(partition = %id, epoch = %core.state.epoch, record = %core.state.last, "partition taken over");
         Ok(Self {
@@ -173,6 +179,12 @@ impl Partition {
             metrics: PartitionMetrics::new(id),
             draining: false,
             interference: Interference::new(chaos, id, settings.partitions),
+            stuck,
+            loading_fails: Trouble::new(
+                format!("loading entities of partition {id}"),
+                LOAD_PAUSE,
+                LOAD_PAUSE_MAX,
+            ),
             bus,
             registry,
             core,
@@ -231,7 +243,8 @@ impl Partition {
             && let Some(commit) = self.core.close_group(now)
         {
             self.commit_started = (Instant::now(), SystemTime::now());
-            self.commit = Some(journal::append_until_known(self.bus.clone(), commit).boxed());
+            self.commit =
+                Some(journal::append_until_known(self.bus.clone(), commit, self.stuck.clone()).boxed());
         }
         self.send_answers().await;
     }
@@ -394,11 +407,12 @@ impl Partition {
         match loaded {
             Ok(loaded) => {
                 self.loading.retain(|loading| *loading != entity);
+                self.loading_fails.over();
                 self.core.loaded(entity, loaded);
             }
             Err(error) => {
-                tracing::warn!(actor = %entity, %error, "loading an entity; trying again");
-                self.load(entity, LOAD_PAUSE);
+                let pause = self.loading_fails.failed(&format_args!("`{entity}`: {error}"));
+                self.load(entity, pause);
             }
         }
     }
