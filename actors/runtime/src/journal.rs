@@ -126,7 +126,7 @@ pub async fn append_until_known(bus: Bus, commit: Commit, stuck: Stuck) -> Fate 
         }
     }
     loop {
-        match append(&bus, &commit).await {
+        match attempts.make(append(&bus, &commit)).await {
             Fate::Again(reason) => {
                 attempts.wait(&format!("the record cannot be written: {reason}")).await;
             }

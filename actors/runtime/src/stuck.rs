@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 /// What lasts no longer is a hiccup, or a takeover as they all are.
 const HICCUP: Duration = Duration::from_secs(2);
+/// An attempt that takes so long is slow: a server on a busy disk answers within tens of milliseconds.
+const SLOW: Duration = Duration::from_secs(1);
 /// Of each reason: a host says it with every renewal.
 const REASON_BYTES_MAX: usize = 256;
 /// The first pause before a record, an event or a job is tried again.
@@ -58,25 +60,43 @@ pub(crate) struct Attempts {
     stage: &'static str,
     stuck: Stuck,
     trouble: Trouble,
+    noted: bool,
 }
 
 impl Attempts {
     /// None has failed yet.
     pub(crate) fn new(partition: PartitionId, stage: &'static str, stuck: &Stuck) -> Self {
         let trouble = Trouble::new(format!("{stage} of partition {partition}"), PAUSE_MIN, PAUSE_MAX);
-        Self { partition, stage, stuck: stuck.clone(), trouble }
+        Self { partition, stage, stuck: stuck.clone(), trouble, noted: false }
+    }
+
+    /// Makes an attempt; one that takes longer than it should is noted before it has failed.
+    pub(crate) async fn make<T>(&mut self, attempt: impl Future<Output = T>) -> T {
+        let mut attempt = std::pin::pin!(attempt);
+        match tokio::time::timeout(SLOW, attempt.as_mut()).await {
+            Ok(made) => made,
+            Err(_) => {
+                self.note("no answer yet");
+                attempt.await
+            }
+        }
+    }
+
+    fn note(&mut self, reason: &str) {
+        self.noted = true;
+        self.stuck.note(self.partition, self.stage, reason);
     }
 
     /// One failed: waits until the next.
     pub(crate) async fn wait(&mut self, reason: &(dyn Display + Sync)) {
-        self.stuck.note(self.partition, self.stage, &reason.to_string());
+        self.note(&reason.to_string());
         self.trouble.wait(reason).await;
     }
 
     /// One succeeded.
     pub(crate) fn over(&mut self) {
-        if self.trouble.lasts().is_some() {
-            self.trouble.over();
+        self.trouble.over();
+        if std::mem::take(&mut self.noted) {
             self.stuck.clear(self.partition, self.stage);
         }
     }
