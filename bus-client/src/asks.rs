@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use async_nats::{HeaderMap, HeaderName, Request};
+use async_nats::{HeaderMap, Request};
 use bus_schemas::claims::WAIT_MS;
 use bus_schemas::envelope::{code, header};
 use bus_schemas::{Body, CommandId, ContentType, EntityAddress, Refusal, Reply, TraceContext};
@@ -13,6 +13,7 @@ use smol_str::SmolStr;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::bounded::{self, CALLER_BYTES_MAX};
 use crate::bus::Bus;
 use crate::error::Error;
 use crate::publish::{self, PublishError};
@@ -88,7 +89,7 @@ impl Ask {
             headers.insert(header::CONTENT_TYPE, self.body.content_type.as_str());
         }
         if let Some(caller) = &self.caller {
-            headers.insert(header::CALLER, caller.as_str());
+            headers.insert(header::CALLER, bounded::header(caller, CALLER_BYTES_MAX));
         }
         if let Some(correlation) = self.correlation {
             headers.insert(header::CORRELATION, correlation.to_string());
@@ -139,15 +140,13 @@ impl Incoming {
         headers: Option<&HeaderMap>,
         payload: Bytes,
     ) -> Self {
-        // A name that is known beforehand is neither checked nor copied.
-        let value = |name| headers.and_then(|headers| headers.get(HeaderName::from_static(name)));
-        let text = |name| value(name).map(|value| value.as_str());
+        let text = |name| headers.and_then(|headers| bounded::in_any_case(headers, name));
         Self {
             subject,
             reply_to,
             id: text(header::COMMAND_ID).or_else(|| text(header::MESSAGE_ID)).map(CommandId::from_text),
             content_type: text(header::CONTENT_TYPE).map_or(Some(ContentType::Json), ContentType::parse),
-            caller: text(header::CALLER).map(SmolStr::new),
+            caller: text(header::CALLER).map(|caller| bounded::header(caller, CALLER_BYTES_MAX).into()),
             correlation: text(header::CORRELATION).map(CommandId::from_text),
             trace: text(header::TRACEPARENT).and_then(TraceContext::parse),
             payload,

@@ -12,9 +12,9 @@ mod s2;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::context::{DeleteStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::object_store::DeleteErrorKind;
+use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::bus::Bus;
 use crate::error::Error;
+use crate::patient::patiently;
 
 /// How long the next chunk, or the answer to one, may take: the server reads or checks a large block
 /// of its store first, on a disk that others use too.
@@ -68,17 +69,12 @@ pub struct Snapshot {
     pub totals: Totals,
 }
 
-#[derive(Debug, Deserialize)]
-struct ApiError {
-    description: String,
-}
-
 /// An answer that may be a refusal.
 fn accepted(doing: &str, payload: &[u8]) -> Result<Value, Error> {
     let answer: Value = serde_json::from_slice(payload).map_err(|error| Error::call(doing, error))?;
-    match answer.get("error").map(ApiError::deserialize) {
+    match answer.get("error").map(jetstream::Error::deserialize) {
         None => Ok(answer),
-        Some(Ok(error)) => Err(Error::call(doing, error.description)),
+        Some(Ok(error)) => Err(Error::answered(doing, &error)),
         Some(Err(error)) => Err(Error::call(doing, error)),
     }
 }
@@ -155,33 +151,46 @@ impl Bus {
         Totals::deserialize(&made["state"]).map_err(|error| failed(error.to_string()))
     }
 
-    /// How much a stream holds; none where there is no such stream.
+    /// How much a stream holds; none where there is no such stream. A stream that is being made has no
+    /// leader yet, and is waited for.
     pub async fn totals(&self, stream: &str) -> Result<Option<Totals>, Error> {
-        match self.jetstream().get_stream(stream).await {
-            Ok(handle) => {
-                let state = &handle.cached_info().state;
-                Ok(Some(Totals {
-                    messages: state.messages,
-                    bytes: state.bytes,
-                    first_sequence: state.first_sequence,
-                    last_sequence: state.last_sequence,
-                }))
-            }
-            Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(answer)
-                    if answer.error_code() == ErrorCode::STREAM_NOT_FOUND =>
-                {
-                    Ok(None)
+        let doing = format!("looking for stream `{stream}`");
+        patiently(&doing, Some(CHUNK_TIMEOUT), || async {
+            match self.jetstream().get_stream(stream).await {
+                Ok(handle) => {
+                    let state = &handle.cached_info().state;
+                    Ok(Some(Totals {
+                        messages: state.messages,
+                        bytes: state.bytes,
+                        first_sequence: state.first_sequence,
+                        last_sequence: state.last_sequence,
+                    }))
                 }
-                _ => Err(Error::call(format!("looking for stream `{stream}`"), error)),
-            },
-        }
+                Err(error) => match error.kind() {
+                    GetStreamErrorKind::JetStream(answer)
+                        if answer.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                    {
+                        Ok(None)
+                    }
+                    GetStreamErrorKind::JetStream(answer) => Err(Error::answered(&doing, &answer)),
+                    _ => Err(Error::call(&doing, error)),
+                },
+            }
+        })
+        .await
     }
 
     /// Deletes a stream with everything in it.
     pub async fn delete_stream(&self, stream: &str) -> Result<(), Error> {
-        let deleted = self.jetstream().delete_stream(stream).await;
-        deleted.map(drop).map_err(|error| Error::call(format!("deleting stream `{stream}`"), error))
+        let doing = format!("deleting stream `{stream}`");
+        patiently(&doing, Some(CHUNK_TIMEOUT), || async {
+            let deleted = self.jetstream().delete_stream(stream).await;
+            deleted.map(drop).map_err(|error| match error.kind() {
+                DeleteStreamErrorKind::JetStream(answer) => Error::answered(&doing, &answer),
+                _ => Error::call(&doing, error),
+            })
+        })
+        .await
     }
 
     /// Forgets what [`Bus::put_named`] kept; what is not there is no error.
@@ -194,11 +203,15 @@ impl Bus {
         }
     }
 
+    /// A call that servers without a leader cannot answer: it is made again for as long as it may take.
     async fn api(&self, call: &str, stream: &str, wanted: &Value, wait: Duration) -> Result<Value, Error> {
         let doing = format!("calling `{call}` for stream `{stream}`");
         let subject = format!("$JS.API.{call}.{stream}");
-        let answer = self.request(&doing, subject, wanted.to_string().into(), wait).await?;
-        accepted(&doing, &answer)
+        patiently(&doing, Some(wait), || async {
+            let answer = self.request(&doing, subject.clone(), wanted.to_string().into(), wait).await?;
+            accepted(&doing, &answer)
+        })
+        .await
     }
 
     async fn request(

@@ -1,16 +1,22 @@
 //! Content-addressed payloads: large prompts, outputs and artifacts.
+//!
+//! They lie in an object store as every NATS client writes one, and are read without a consumer.
 
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::object_store::{GetErrorKind, InfoErrorKind, Object, ObjectStore};
+use async_nats::jetstream::object_store::{InfoErrorKind, ObjectStore};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use bus_schemas::Hash;
 use bus_schemas::envelope::header;
 use bus_schemas::record::{BODY_INLINE_BYTES_MAX, CommitRecord};
 use bytes::Bytes;
-use tokio::io::AsyncReadExt;
+use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::bus::Bus;
+use crate::direct::{LAG_PAUSE, Place};
 use crate::error::Error;
 
 /// How long the next piece of an object may take. A server on a busy disk answers within tens of
@@ -56,20 +62,18 @@ impl Bus {
     /// Reads a blob and checks it against its name.
     pub async fn get_blob(&self, hash: Hash) -> Result<Bytes, Error> {
         let name = hash.to_hex();
-        let failed = |reason: String| Error::Blob { hash: name.clone(), reason };
-        let calling = |error: String| Error::call(format!("reading blob {name}"), error);
-        let mut object = match self.blob_store().await?.get(&name).await {
-            Ok(object) => object,
-            Err(error) if error.kind() == GetErrorKind::NotFound => {
-                return Err(failed("it is not in the store".into()));
-            }
-            Err(error) => return Err(calling(error.to_string())),
-        };
-        let bytes = read_whole(&mut object).await.map_err(calling)?;
-        if Hash::of(&bytes) != hash {
-            return Err(failed("the bytes have another hash".into()));
+        let failed = |reason: &str| Error::Blob { hash: name.clone(), reason: reason.into() };
+        let (stream, subject) = self.object_place(&name);
+        // What has this name never changes: whichever server has it may say where its pieces are.
+        let known = self.last_on(&stream, &[subject]).await?.pop();
+        let object = known.map(|known| self.object(&name, &known.payload)).transpose()?.flatten();
+        let object = object.ok_or_else(|| failed("it is not in the store"))?;
+        let bytes = self.pieces(&stream, &object).await?;
+        let bytes = bytes.map_err(|reason| Error::call(format!("reading blob {name}"), reason))?;
+        match Hash::of(&bytes) == hash {
+            true => Ok(bytes.into()),
+            false => Err(failed("the bytes have another hash")),
         }
-        Ok(bytes.into())
     }
 
     /// Puts a record's detached bodies back into their places.
@@ -105,34 +109,79 @@ impl Bus {
     /// Reads what [`Bus::put_named`] kept. An [`Error::Blob`] means that it is there and pieces of it
     /// are missing.
     pub async fn get_named(&self, name: &str) -> Result<Option<Bytes>, Error> {
-        let failed = |reason: String| Error::call(format!("reading object `{name}`"), reason);
-        let store = self.blob_store().await?;
+        let (stream, subject) = self.object_place(name);
+        let place = Place { stream, subject };
         let mut reason = String::new();
         for _ in 0..READS_MAX {
-            let mut object = match store.get(name).await {
-                Ok(object) => object,
-                Err(error) if error.kind() == GetErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(failed(error.to_string())),
-            };
-            match read_whole(&mut object).await {
-                Ok(bytes) => return Ok(Some(bytes.into())),
+            let Some(known) = self.last_at(&place).await? else { return Ok(None) };
+            let Some(object) = self.object(name, &known.payload)? else { return Ok(None) };
+            match self.pieces(&place.stream, &object).await? {
+                Ok(bytes) if object.is(&bytes) => return Ok(Some(bytes.into())),
+                Ok(_) => reason = "the bytes have another digest".into(),
                 Err(error) => reason = error,
             }
         }
         Err(Error::Blob { hash: name.to_owned(), reason })
     }
+
+    /// The stream of all objects, and the subject that says what is known of one.
+    fn object_place(&self, name: &str) -> (String, String) {
+        let bucket = self.topology().blobs();
+        (format!("OBJ_{bucket}"), format!("$O.{bucket}.M.{}", URL_SAFE.encode(name)))
+    }
+
+    /// What is known of an object; none where it was deleted.
+    fn object(&self, name: &str, known: &[u8]) -> Result<Option<ObjectInfo>, Error> {
+        let object: ObjectInfo = serde_json::from_slice(known)
+            .map_err(|error| Error::call(format!("reading what is known of object `{name}`"), error))?;
+        Ok((!object.deleted).then_some(object))
+    }
+
+    /// Reads an object's pieces to its end; otherwise why they are not all there. Those of one that is
+    /// replaced meanwhile are gone.
+    async fn pieces(&self, stream: &str, object: &ObjectInfo) -> Result<Result<Vec<u8>, String>, Error> {
+        let subject = format!("$O.{}.C.{}", self.topology().blobs(), object.nuid);
+        let place = Place { stream: stream.to_owned(), subject };
+        let mut bytes = Vec::new();
+        let (mut pieces, mut next, mut came) = (0, 1, Instant::now());
+        while pieces < object.chunks {
+            let batch = self.batch_from(&place, next).await?;
+            if !batch.is_empty() {
+                came = Instant::now();
+            } else if came.elapsed() > PIECE_TIMEOUT {
+                let found = bytes.len();
+                return Ok(Err(format!("nothing came for {PIECE_TIMEOUT:?} after {found} bytes")));
+            } else {
+                tokio::time::sleep(LAG_PAUSE).await;
+            }
+            for piece in batch {
+                bytes.extend_from_slice(&piece.payload);
+                (pieces, next) = (pieces + 1, piece.sequence + 1);
+            }
+        }
+        let (found, wanted) = (bytes.len(), object.size);
+        let whole = pieces == object.chunks && found == wanted;
+        Ok(if whole { Ok(bytes) } else { Err(format!("it has {found} bytes instead of {wanted}")) })
+    }
 }
 
-/// Reads an object to its end. The pieces of one that is replaced meanwhile are gone, and the client
-/// would wait for them for ever.
-async fn read_whole(object: &mut Object) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::with_capacity(object.info().size);
-    loop {
-        match tokio::time::timeout(PIECE_TIMEOUT, object.read_buf(&mut bytes)).await {
-            Ok(Ok(0)) => return Ok(bytes),
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Err(format!("nothing came for {PIECE_TIMEOUT:?} after {} bytes", bytes.len())),
-        }
+/// What is known of an object, as NATS clients write it.
+#[derive(Debug, Deserialize)]
+struct ObjectInfo {
+    nuid: String,
+    size: usize,
+    chunks: usize,
+    #[serde(default)]
+    digest: Option<String>,
+    #[serde(default)]
+    deleted: bool,
+}
+
+impl ObjectInfo {
+    /// Whether these are the object's bytes.
+    fn is(&self, bytes: &[u8]) -> bool {
+        let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+        let wanted = self.digest.as_deref().and_then(|digest| digest.strip_prefix("SHA-256="));
+        wanted.is_none_or(|wanted| wanted == URL_SAFE.encode(digest))
     }
 }

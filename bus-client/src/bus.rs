@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::jetstream;
+use async_nats::{ConnectErrorKind, jetstream};
 use bus_schemas::subjects::Subjects;
 use bus_schemas::topology::Topology;
+use tokio::sync::watch;
 
+use crate::access::{self, Access};
 use crate::config::{NatsConfig, Profile, redacted_url};
 use crate::error::Error;
 use crate::server;
@@ -22,6 +24,29 @@ const PING_INTERVAL: Duration = Duration::from_secs(3);
 /// the inbox long before.
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
 
+/// The longest pause between two attempts to connect again: who waits for an answer shall not wait much
+/// longer for the server than it was away.
+const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// The pause before an attempt to connect again; it doubles.
+fn reconnect_pause(attempts: usize) -> Duration {
+    let doubled = u32::try_from(attempts).map_or(u32::MAX, |attempts| 2_u32.saturating_pow(attempts));
+    if attempts <= 1 {
+        Duration::ZERO
+    } else {
+        Duration::from_millis(doubled.into()).min(RECONNECT_PAUSE_MAX)
+    }
+}
+
+/// Why there is no connection.
+fn refused(url: &str, error: &async_nats::ConnectError) -> Error {
+    let url = redacted_url(url);
+    match error.kind() {
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => Error::Denied { url },
+        _ => Error::Connect { url, reason: error.to_string() },
+    }
+}
+
 /// A connection to one installation.
 #[derive(Clone)]
 pub struct Bus {
@@ -32,8 +57,11 @@ struct Inner {
     client: async_nats::Client,
     jetstream: jetstream::Context,
     topology: Topology,
-    profile: Profile,
+    config: NatsConfig,
+    /// The servers without credentials.
     url: String,
+    /// Counts connections that stand: the first one and those after it was lost.
+    connections: watch::Receiver<u64>,
 }
 
 impl std::fmt::Debug for Bus {
@@ -58,18 +86,29 @@ impl Bus {
             config.url.clone().ok_or(Error::Setting { name: "nats.url", reason: "is not set".into() })?;
         let subjects = Subjects::new(&config.subject_prefix)
             .map_err(|error| Error::Setting { name: "nats.subject_prefix", reason: error.to_string() })?;
-        let servers: Vec<String> = url.split(',').map(|part| part.trim().to_owned()).collect();
-        let client = async_nats::ConnectOptions::new()
+        let servers = access::servers(&url);
+        let options = Access::of(config)?.options()?;
+        let (counted, connections) = watch::channel(0);
+        let counted = Arc::new(counted);
+        let client = options
             .name("orrery")
             .request_timeout(Some(CALL_TIMEOUT))
             .ping_interval(PING_INTERVAL)
+            .reconnect_delay_callback(reconnect_pause)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
-            .connect(servers)
+            .event_callback(move |event| {
+                if matches!(event, async_nats::Event::Connected) {
+                    counted.send_modify(|count| *count += 1);
+                }
+                std::future::ready(())
+            })
+            .connect(servers.clone())
             .await
-            .map_err(|error| Error::Connect { url: redacted_url(&url), reason: error.to_string() })?;
+            .map_err(|error| refused(&url, &error))?;
         let jetstream = jetstream::context::ContextBuilder::new().timeout(CALL_TIMEOUT).build(client.clone());
         let topology = Topology { subjects, partitions: config.partitions.get() };
-        Ok(Self { inner: Arc::new(Inner { client, jetstream, topology, profile: config.profile, url }) })
+        let (config, url) = (config.clone(), servers.join(","));
+        Ok(Self { inner: Arc::new(Inner { client, jetstream, topology, config, url, connections }) })
     }
 
     /// Names of streams and subjects.
@@ -82,9 +121,9 @@ impl Bus {
     }
     /// The profile that was checked.
     pub fn profile(&self) -> Profile {
-        self.inner.profile
+        self.inner.config.profile
     }
-    /// The address.
+    /// The address, without credentials.
     pub fn url(&self) -> &str {
         &self.inner.url
     }
@@ -119,14 +158,17 @@ impl Bus {
     }
     /// A fresh connection to the same server, for somebody who must not share the socket.
     pub async fn reconnect(&self) -> Result<Self, Error> {
-        let config = NatsConfig {
-            url: Some(self.inner.url.clone()),
-            profile: self.inner.profile,
-            subject_prefix: self.subjects().prefix().to_owned(),
-            partitions: self.inner.topology.partitions.try_into().expect("an installation has partitions"),
-            monitor_url: None,
-        };
-        Self::connect_only(&config).await
+        Self::connect_only(&self.inner.config).await
+    }
+
+    /// Resolves when a connection stands that did not when this was called: what was under way then may
+    /// never be answered.
+    pub(crate) async fn reconnected(&self) {
+        let mut connections = self.inner.connections.clone();
+        connections.mark_unchanged();
+        if connections.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 
     pub(crate) fn client(&self) -> &async_nats::Client {

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 
 use bus_schemas::subjects::DEFAULT_PREFIX;
 use bus_schemas::topology::PARTITIONS_DEFAULT;
 use serde::{Deserialize, Serialize};
+
+use crate::access;
 
 /// How durable an acknowledged write is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -69,6 +72,14 @@ pub struct NatsConfig {
     /// `http://host:port` of each server's monitoring, separated by commas, for the durability
     /// check. Default: port 8222 of the hosts in `url`.
     pub monitor_url: Option<String>,
+    /// Who this process is to the server, with `password_file`; `url` may say it instead. Default: none.
+    pub user: Option<String>,
+    /// A file whose first line is the user's password. Default: none.
+    pub password_file: Option<PathBuf>,
+    /// A file whose first line is a token. Default: none.
+    pub token_file: Option<PathBuf>,
+    /// A file of credentials, with a JWT and its key. Default: none.
+    pub credentials_file: Option<PathBuf>,
     /// What an acknowledgement must mean. Default: `durable`.
     pub profile: Profile,
     /// The first token of every subject. Default: `orrery`.
@@ -82,6 +93,10 @@ impl Default for NatsConfig {
         Self {
             url: None,
             monitor_url: None,
+            user: None,
+            password_file: None,
+            token_file: None,
+            credentials_file: None,
             profile: Profile::Durable,
             subject_prefix: DEFAULT_PREFIX.to_owned(),
             partitions: NonZeroU16::new(PARTITIONS_DEFAULT).expect("eight is not zero"),
@@ -94,10 +109,21 @@ impl fmt::Debug for NatsConfig {
         f.debug_struct("NatsConfig")
             .field("url", &self.url.as_deref().map(redacted_url))
             .field("monitor_url", &self.monitor_url.as_deref().map(redacted_url))
+            .field("user", &self.user)
+            .field("password_file", &self.password_file)
+            .field("token_file", &self.token_file)
+            .field("credentials_file", &self.credentials_file)
             .field("profile", &self.profile)
             .field("subject_prefix", &self.subject_prefix)
             .field("partitions", &self.partitions)
             .finish()
+    }
+}
+
+impl NatsConfig {
+    /// What is wrong with the settings that say who this process is to the server, each with its key.
+    pub fn access_mistakes(&self) -> Vec<(&'static str, String)> {
+        access::mistakes(self)
     }
 }
 

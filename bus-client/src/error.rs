@@ -1,11 +1,16 @@
 //! What can go wrong between us and NATS, with the next step.
 
+use async_nats::jetstream::{self, ErrorCode};
+
 /// Connecting, checking, or a management call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No server answers.
     #[error("connecting to NATS at `{url}`: {reason}")]
     Connect { url: String, reason: String },
+    /// The server does not let us in.
+    #[error("the NATS server at `{url}` does not take these credentials, or wants some")]
+    Denied { url: String },
     /// The server's JetStream is off.
     #[error("the NATS server at `{url}` has no JetStream")]
     NoJetStream { url: String },
@@ -30,6 +35,9 @@ pub enum Error {
     /// A call to JetStream failed.
     #[error("{doing}: {reason}")]
     Call { doing: String, reason: String },
+    /// JetStream refused a call for a reason that does not pass.
+    #[error("{doing}: {reason}")]
+    Refused { doing: String, reason: String },
     /// A message of the event stream is not an event.
     #[error("reading the event at {sequence} on `{subject}`: {reason}")]
     Event { sequence: u64, subject: String, reason: String },
@@ -42,10 +50,23 @@ impl Error {
     pub(crate) fn call(doing: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         Self::Call { doing: doing.into(), reason: reason.to_string() }
     }
+    /// What JetStream answered. The servers may be on their way to where they can do it (500 and above, or too
+    /// few of them yet); otherwise they never will.
+    pub(crate) fn answered(doing: impl Into<String>, answer: &jetstream::Error) -> Self {
+        let passes = answer.code() >= 500 || answer.error_code() == ErrorCode::CLUSTER_NO_PEERS;
+        let (doing, reason) = (doing.into(), answer.to_string());
+        if passes { Self::Call { doing, reason } } else { Self::Refused { doing, reason } }
+    }
+    /// Whether it may pass by itself: no server answers yet, or the servers have no leader. A long-running
+    /// process waits for that, however long it takes.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Call { .. })
+    }
     /// A stable code with a page in `docs/errors/`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Connect { .. } => "nats-unreachable",
+            Self::Denied { .. } => "nats-denied",
             Self::NoJetStream { .. } => "nats-without-jetstream",
             Self::TooOld { .. } => "nats-too-old",
             Self::LazySync { .. } => "nats-lazy-sync",
@@ -54,7 +75,7 @@ impl Error {
             Self::Format { .. } => "format-too-new",
             Self::Installation { .. } => "installation-mismatch",
             Self::Setting { .. } => "bad-setting",
-            Self::Call { .. } => "nats-call-failed",
+            Self::Call { .. } | Self::Refused { .. } => "nats-call-failed",
             Self::Event { .. } => "event-unreadable",
             Self::Blob { .. } => "blob-missing",
         }
@@ -64,6 +85,9 @@ impl Error {
         match self {
             Self::Connect { .. } => {
                 "start the server, or correct `nats.url`; without it the embedded server is used"
+            }
+            Self::Denied { .. } => {
+                "correct the user and password, or the token, in `nats.url`, or name `nats.user` with `nats.password_file`, `nats.token_file` or `nats.credentials_file`"
             }
             Self::NoJetStream { .. } => {
                 "add `jetstream { store_dir: …, sync_interval: always }` to the server's configuration"
@@ -81,7 +105,9 @@ impl Error {
             Self::Format { .. } => "use a newer version of the program",
             Self::Installation { .. } => "use the installation's own setting, or another `subject_prefix`",
             Self::Setting { .. } => "correct the setting; `orrery config check` shows all of them",
-            Self::Call { .. } => "`orrery doctor` shows the state of the server and of every stream",
+            Self::Call { .. } | Self::Refused { .. } => {
+                "`orrery doctor` shows the state of the server and of every stream"
+            }
             Self::Event { .. } => {
                 "`orrery verify --all` finds what else is damaged; `orrery rebuild events` writes the stream again from the log"
             }

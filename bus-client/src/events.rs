@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::{HeaderMap, HeaderName};
 use bus_schemas::envelope::header;
 use bus_schemas::{CommandId, EntityAddress, Hash, LogSequence, PartitionId, Revision, Timestamp, record};
@@ -13,7 +12,9 @@ use uuid::Uuid;
 
 use crate::blobs::carried;
 use crate::bus::Bus;
+use crate::direct::Place;
 use crate::error::Error;
+use crate::following::following;
 use crate::publish::{self, BATCH_MESSAGES_MAX, BatchMessage, PublishError};
 
 /// An event as the stream holds it.
@@ -116,63 +117,8 @@ pub struct StreamState {
 pub(crate) struct RawMessage {
     pub subject: String,
     pub sequence: u64,
-    /// How many more there are now that the reader asked for.
-    pub pending: u64,
     pub headers: HeaderMap,
     pub payload: Bytes,
-}
-
-/// The messages of a stream in order, from `start`, without end.
-pub(crate) async fn ordered(
-    bus: &Bus,
-    stream: &str,
-    subjects: Vec<String>,
-    start: u64,
-) -> Result<impl Stream<Item = Result<RawMessage, Error>> + Send + Unpin + use<>, Error> {
-    Ok(open(bus, stream, subjects, start).await?.0)
-}
-
-/// As [`ordered`], with how many messages there are now.
-async fn open(
-    bus: &Bus,
-    stream: &str,
-    subjects: Vec<String>,
-    start: u64,
-) -> Result<(impl Stream<Item = Result<RawMessage, Error>> + Send + Unpin + use<>, u64), Error> {
-    let doing = format!("reading stream `{stream}`");
-    let handle = bus
-        .jetstream()
-        .get_stream_no_info(stream)
-        .await
-        .map_err(|error| Error::call(doing.clone(), error))?;
-    let config = pull::OrderedConfig {
-        filter_subjects: subjects,
-        deliver_policy: if start <= 1 {
-            DeliverPolicy::All
-        } else {
-            DeliverPolicy::ByStartSequence { start_sequence: start }
-        },
-        ..pull::OrderedConfig::default()
-    };
-    let consumer = handle.create_consumer(config).await.map_err(|error| Error::call(doing.clone(), error))?;
-    let pending = consumer.cached_info().num_pending;
-    let messages = consumer.messages().await.map_err(|error| Error::call(doing.clone(), error))?;
-    let messages = messages
-        .map(move |message| {
-            let message = message.map_err(|error| Error::call(doing.clone(), error))?;
-            let info = message.info().map_err(|error| Error::call(doing.clone(), error))?;
-            let (sequence, pending) = (info.stream_sequence, info.pending);
-            let (message, _) = message.split();
-            Ok(RawMessage {
-                subject: message.subject.into_string(),
-                sequence,
-                pending,
-                headers: message.headers.unwrap_or_default(),
-                payload: message.payload,
-            })
-        })
-        .boxed();
-    Ok((messages, pending))
 }
 
 /// How much of a stream there is.
@@ -253,7 +199,7 @@ impl Bus {
             true => self.topology().all_partitions().map(|id| self.subjects().mark(id)).collect(),
             false => HashSet::new(),
         };
-        let messages = ordered(self, &self.topology().events(), query.subjects, query.from).await?;
+        let messages = following(self, &self.topology().events(), query.subjects, query.from).await?;
         let events = messages
             .try_filter(move |message| futures::future::ready(!marks.contains(message.subject.as_str())));
         let bus = self.clone();
@@ -268,49 +214,25 @@ impl Bus {
     ) -> Result<impl Stream<Item = Result<StoredEvent, Error>> + Send + Unpin + use<>, Error> {
         let subjects =
             if query.subjects.is_empty() { vec![self.subjects().events(None)] } else { query.subjects };
-        let (messages, pending) = open(self, &self.topology().events(), subjects, query.from).await?;
+        let place = |subject| Place { stream: self.topology().events(), subject };
+        let places = subjects.into_iter().map(place).collect();
+        let messages = self.read_all_until_now(places, query.from).await?;
         let bus = self.clone();
-        let reading = (pending > 0).then_some(messages);
-        let events = futures::stream::unfold(reading, move |messages| {
-            let bus = bus.clone();
-            async move {
-                let mut messages = messages?;
-                match messages.next().await? {
-                    Ok(message) => {
-                        let ended = message.pending == 0;
-                        let event = decode(bus, message).await;
-                        Some((event, (!ended).then_some(messages)))
-                    }
-                    Err(error) => Some((Err(error), None)),
-                }
-            }
-        });
-        Ok(events.boxed())
+        Ok(messages.and_then(move |message| decode(bus.clone(), message)).boxed())
     }
 
     /// Up to which log sequence a partition's events are in the stream, and the sequence of the
     /// mark that says so.
     pub async fn mark(&self, partition: PartitionId) -> Result<Mark, Error> {
-        let failed = |error: String| Error::call(format!("reading the mark of partition {partition}"), error);
-        let stream = self.topology().events();
-        let handle =
-            self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
-        match handle.get_last_raw_message_by_subject(&self.subjects().mark(partition)).await {
-            Ok(message) => {
-                let text = std::str::from_utf8(&message.payload).unwrap_or_default();
-                let (upto, partial) = text
-                    .split_once('.')
-                    .and_then(|(upto, partial)| Some((upto.parse().ok()?, partial.parse().ok()?)))
-                    .ok_or_else(|| failed("it is not `<record>.<events>`".into()))?;
-                Ok(Mark { sequence: message.sequence, upto: LogSequence(upto), partial })
-            }
-            Err(error)
-                if error.kind() == async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound =>
-            {
-                Ok(Mark::default())
-            }
-            Err(error) => Err(failed(error.to_string())),
-        }
+        let place = Place { stream: self.topology().events(), subject: self.subjects().mark(partition) };
+        let Some(message) = self.last_at(&place).await? else { return Ok(Mark::default()) };
+        let text = std::str::from_utf8(&message.payload).unwrap_or_default();
+        let mark = text
+            .split_once('.')
+            .and_then(|(upto, partial)| Some((upto.parse().ok()?, partial.parse().ok()?)))
+            .map(|(upto, partial)| Mark { sequence: message.sequence, upto: LogSequence(upto), partial });
+        let doing = || format!("reading the mark of partition {partition}");
+        mark.ok_or_else(|| Error::call(doing(), "it is not `<record>.<events>`"))
     }
 
     /// Writes events and the mark that covers them: all or nothing, and only if `mark` is still

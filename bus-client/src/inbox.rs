@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt};
 use crate::asks::Incoming;
 use crate::bus::Bus;
 use crate::error::Error;
-use crate::events::ordered;
+use crate::following::following;
 
 /// A durable command as it lies in the inbox.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Bus {
         after: u64,
     ) -> Result<impl Stream<Item = Result<InboxEntry, Error>> + Send + Unpin + use<>, Error> {
         let messages =
-            ordered(self, &self.topology().inbox(), self.inbox_filters(partition), after + 1).await?;
+            following(self, &self.topology().inbox(), self.inbox_filters(partition), after + 1).await?;
         Ok(messages.map(|message| {
             let message = message?;
             let incoming = Incoming::read(message.subject, None, Some(&message.headers), message.payload);

@@ -2,13 +2,16 @@
 
 use async_nats::HeaderMap;
 use bus_schemas::Key;
+use bus_schemas::envelope::header;
 use bus_schemas::jobs::{INLINE_BYTES_MAX, OutputChunk};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
+use crate::blobs::carried;
+use crate::bounded::{self, REASON_BYTES_MAX};
 use crate::bus::Bus;
 use crate::error::Error;
-use crate::events::ordered;
+use crate::following::following;
 use crate::publish::{self, PublishError};
 
 impl Bus {
@@ -27,7 +30,7 @@ impl Bus {
         task: &Key,
     ) -> Result<impl Stream<Item = Result<(Key, OutputChunk), Error>> + Send + Unpin + use<>, Error> {
         let stream = self.topology().output();
-        let messages = ordered(self, &stream, self.subjects().output_tree(task).to_vec(), 0).await?;
+        let messages = following(self, &stream, self.subjects().output_tree(task).to_vec(), 0).await?;
         let prefix = format!("{}.out.", self.subjects().prefix());
         Ok(messages
             .try_filter_map(move |message| {
@@ -50,7 +53,10 @@ impl Bus {
     ) -> Result<(), PublishError> {
         let mut headers = HeaderMap::new();
         headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
-        headers.insert("Orrery-Reason", reason.replace(['\r', '\n'], " ").as_str());
+        headers.insert(header::REASON, bounded::header(reason, REASON_BYTES_MAX));
+        // One of about the server's largest size would not fit with its headers; the journal has stored it.
+        let room = self.payload_bytes_max() / 2;
+        let payload = if payload.len() > room { carried(&payload, &mut headers) } else { payload };
         match publish::acked(self, self.subjects().dead(kind, entry), headers, payload).await {
             Ok(_) | Err(PublishError::Conflict(_)) => Ok(()),
             Err(error) => Err(error),
@@ -64,7 +70,7 @@ impl Bus {
         let handle =
             self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
         match handle.direct_get_last_for_subject(self.subjects().dead(kind, entry)).await {
-            Ok(message) => Ok(Some(message.payload)),
+            Ok(message) => self.body(&message.headers, message.payload).await.map(Some),
             Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => {
                 Ok(None)
             }

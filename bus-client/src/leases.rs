@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use async_nats::jetstream::kv;
 use bus_schemas::{Kind, PartitionId};
-use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::Bus;
@@ -31,6 +30,9 @@ pub struct Presence {
     /// The partitions whose logs its program can not read, and why. It leaves them to others.
     #[serde(default)]
     pub leaves: BTreeMap<PartitionId, String>,
+    /// The partitions that it has and in which something does not go on, and why.
+    #[serde(default)]
+    pub stuck: BTreeMap<PartitionId, String>,
 }
 
 impl Presence {
@@ -49,11 +51,23 @@ pub struct Leases {
     pub hosts: Vec<String>,
     /// What each of them says of itself.
     pub presences: BTreeMap<String, Presence>,
+    /// The bucket's revision of each one's last renewal: of a host that lives it goes up every second.
+    pub renewals: BTreeMap<String, u64>,
     /// Holders.
     pub holders: BTreeMap<PartitionId, String>,
 }
 
 impl Leases {
+    /// The partitions in which something does not go on, as the hosts that have them say.
+    pub fn stuck(&self) -> BTreeMap<PartitionId, String> {
+        let held = |host: &str, partition| self.holders.get(&partition).is_some_and(|holder| holder == host);
+        let said = |(host, presence): (&String, &Presence)| {
+            let stuck = presence.stuck.iter().filter(|(partition, _)| held(host, **partition));
+            stuck.map(|(partition, why)| (*partition, why.clone())).collect::<Vec<_>>()
+        };
+        self.presences.iter().flat_map(said).collect()
+    }
+
     /// How many of the partitions a host runs: as many as any other with the newest program, and where
     /// that leaves some, the first hosts by name one more. None beside a newer program. `own` is what
     /// the host says of itself, which may not be heard yet.
@@ -73,6 +87,9 @@ impl Leases {
         Some(partitions / hosts + usize::from(before < partitions % hosts))
     }
 }
+
+/// The header that says what was done to an entry of a bucket, where that was not to write it.
+const KV_OPERATION: &str = "KV-Operation";
 
 fn host_key(host: &str) -> String {
     format!("host.{host}")
@@ -138,20 +155,24 @@ impl Bus {
     }
     /// Who is alive, and who holds what.
     pub async fn leases(&self) -> Result<Leases, Error> {
-        let store = self.lease_store().await?;
-        let failed = |error: String| Error::call("listing the leases", error);
-        let mut keys = store.keys().await.map_err(|error| failed(error.to_string()))?;
+        let bucket = self.topology().leases();
+        let (stream, keys) = (format!("KV_{bucket}"), format!("$KV.{bucket}."));
+        let subjects = self.subjects_of(&stream, &format!("{keys}>")).await?;
         let mut leases = Leases::default();
-        while let Some(key) = keys.try_next().await.map_err(|error| failed(error.to_string()))? {
+        for said in self.last_on(&stream, &subjects).await? {
+            // What is released stays as a mark of it.
+            if said.headers.get(KV_OPERATION).is_some() {
+                continue;
+            }
+            let Some(key) = said.subject.strip_prefix(&keys) else { continue };
             if let Some(host) = key.strip_prefix("host.") {
                 leases.hosts.push(host.to_owned());
-                let said = store.get(&key).await.map_err(|error| failed(error.to_string()))?;
-                let presence = said.and_then(|said| serde_json::from_slice(&said).ok()).unwrap_or_default();
+                let presence = serde_json::from_slice(&said.payload).unwrap_or_default();
                 leases.presences.insert(host.to_owned(), presence);
-            } else if let Some(number) = key.strip_prefix("partition.").and_then(|text| text.parse().ok())
-                && let Some(holder) = store.get(&key).await.map_err(|error| failed(error.to_string()))?
-            {
-                leases.holders.insert(PartitionId(number), String::from_utf8_lossy(&holder).into_owned());
+                leases.renewals.insert(host.to_owned(), said.sequence);
+            } else if let Some(number) = key.strip_prefix("partition.").and_then(|text| text.parse().ok()) {
+                let holder = String::from_utf8_lossy(&said.payload).into_owned();
+                leases.holders.insert(PartitionId(number), holder);
             }
         }
         leases.hosts.sort();
@@ -165,7 +186,7 @@ mod tests {
 
     fn reads(record: u16, kinds: &[(&'static str, u16)]) -> Presence {
         let reads = kinds.iter().map(|(kind, schema)| (Kind::from_static(kind), *schema)).collect();
-        Presence { record, reads, leaves: BTreeMap::new() }
+        Presence { record, reads, ..Presence::default() }
     }
 
     #[test]

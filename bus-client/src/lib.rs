@@ -6,7 +6,13 @@
 pub mod config;
 pub mod error;
 
+mod access;
+mod bounded;
+mod direct;
+mod following;
+mod patient;
 mod publish;
+mod trouble;
 
 pub mod bus;
 pub mod inspect;
@@ -38,7 +44,9 @@ pub use config::{NatsConfig, Profile, redacted_url};
 pub use error::Error;
 pub use events::{EventQuery, StoredEvent};
 pub use halts::HaltWatch;
+pub use patient::patiently;
 pub use publish::PublishError;
+pub use trouble::Trouble;
 
 /// Where the answer to an ask goes.
 pub type ReplyTo = async_nats::Subject;

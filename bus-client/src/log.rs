@@ -4,11 +4,11 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bus_schemas::{LogSequence, PartitionId};
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use futures::{Stream, TryStreamExt};
 
 use crate::bus::Bus;
+use crate::direct::Place;
 use crate::error::Error;
-use crate::events::{ordered, stream_state};
 use crate::publish::{self, PublishError};
 
 /// A commit record as it lies in the log.
@@ -35,25 +35,13 @@ impl Bus {
 
     /// The last record, or none in an empty log.
     pub async fn last_record(&self, partition: PartitionId) -> Result<Option<LogEntry>, Error> {
-        let stream = self.topology().log(partition);
-        let doing = || format!("reading the end of `{stream}`");
-        let handle = self
-            .jetstream()
-            .get_stream_no_info(&stream)
-            .await
-            .map_err(|error| Error::call(doing(), error))?;
         // Not a direct get: after an unanswered append only the leader knows what was written.
-        match handle.get_last_raw_message_by_subject(&self.subjects().log(partition)).await {
-            Ok(message) => {
-                Ok(Some(LogEntry { sequence: LogSequence(message.sequence), record: message.payload }))
-            }
-            Err(error)
-                if error.kind() == async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(Error::call(doing(), error)),
-        }
+        let last = self.last_at(&self.log_place(partition)).await?;
+        Ok(last.map(|message| LogEntry { sequence: LogSequence(message.sequence), record: message.payload }))
+    }
+
+    fn log_place(&self, partition: PartitionId) -> Place {
+        Place { stream: self.topology().log(partition), subject: self.subjects().log(partition) }
     }
 
     /// One record; none where it is not there any more.
@@ -102,25 +90,10 @@ impl Bus {
         partition: PartitionId,
         after: LogSequence,
     ) -> Result<impl Stream<Item = Result<LogEntry, Error>> + Send + Unpin + use<>, Error> {
-        let name = self.topology().log(partition);
-        let state = stream_state(self, &name).await?;
-        let last = state.last_sequence;
-        // Of a log that was emptied the last record never comes.
-        if last <= after.0 || state.messages == 0 {
-            return Ok(futures::stream::empty().boxed());
-        }
-        let messages = ordered(self, &name, Vec::new(), after.0 + 1).await?;
-        // The last record ends the stream; ordered consumers never end by themselves. What a consumer says
-        // is pending does not: a replica that lags has less than there is.
-        let entries = futures::stream::unfold(Some(messages), move |messages| async move {
-            let mut messages = messages?;
-            let entry = messages
-                .next()
-                .await?
-                .map(|message| LogEntry { sequence: LogSequence(message.sequence), record: message.payload });
-            let ended = entry.as_ref().map_or(true, |entry| entry.sequence.0 >= last);
-            Some((entry, (!ended).then_some(messages)))
-        });
-        Ok(entries.boxed())
+        let place = self.log_place(partition);
+        // The leader says where the log ends: a replica that lags has less than there is.
+        let messages = self.read_until_now(place, after.next().0).await?;
+        Ok(messages
+            .map_ok(|message| LogEntry { sequence: LogSequence(message.sequence), record: message.payload }))
     }
 }

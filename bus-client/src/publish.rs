@@ -1,5 +1,8 @@
 //! Publishing with an acknowledgement, and atomic batches (ADR-50), with the server's error codes kept.
 
+use std::time::Duration;
+
+use async_nats::client::{RequestError, RequestErrorKind};
 use async_nats::{HeaderMap, Request};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -11,6 +14,17 @@ const WRONG_LAST_SEQUENCE: u64 = 10_071;
 /// Expectation not decidable now: another write of the same subject is in flight (replicated streams).
 const WRONG_LAST_SEQUENCE_UNKNOWN: u64 = 10_164;
 
+/// The message has more bytes than the server takes.
+const TOO_LARGE: u64 = 10_054;
+/// Its headers have.
+const HEADERS_TOO_LARGE: u64 = 10_097;
+/// The request itself is no good: what we say of a message that the client library does not send.
+const BAD_REQUEST: u64 = 10_003;
+
+/// How long an answer may take once a connection that was lost stands again: it may just be on its way,
+/// and otherwise never comes.
+const LATE: Duration = Duration::from_millis(500);
+
 /// What became of a publish that was not acknowledged.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PublishError {
@@ -20,12 +34,20 @@ pub enum PublishError {
     /// Refused, and worth another try.
     #[error("refused for now: {0}")]
     Retry(String),
-    /// Refused for good: full, too large, no such stream.
+    /// Refused: full, too large, no such stream.
     #[error("refused ({code}): {reason}")]
     Refused { code: u64, reason: String },
     /// No answer: it may have been written.
     #[error("no answer: {0}")]
     Unanswered(String),
+}
+
+impl PublishError {
+    /// Whether the same message will never be taken, however often it is sent.
+    pub fn is_final(&self) -> bool {
+        let never = [TOO_LARGE, HEADERS_TOO_LARGE, BAD_REQUEST];
+        matches!(self, Self::Refused { code, .. } if never.contains(code))
+    }
 }
 
 /// JetStream's answer.
@@ -67,10 +89,25 @@ pub(crate) async fn acked(
     payload: Bytes,
 ) -> Result<u64, PublishError> {
     let request = Request::new().payload(payload).headers(headers).timeout(Some(bus.timeout()));
-    match bus.client().send_request(subject, request).await {
-        Ok(message) => read(&message.payload),
-        Err(error) => Err(PublishError::Unanswered(error.to_string())),
-    }
+    let lost = async {
+        bus.reconnected().await;
+        tokio::time::sleep(LATE).await;
+    };
+    let answer = tokio::select! {
+        answer = bus.client().send_request(subject, request) => answer,
+        () = lost => return Err(PublishError::Unanswered("the connection was lost meanwhile".into())),
+    };
+    answer.map_err(unsent).and_then(|message| read(&message.payload))
+}
+
+/// Why there is no answer.
+fn unsent(error: RequestError) -> PublishError {
+    let code = match error.kind() {
+        RequestErrorKind::MaxPayloadExceeded => TOO_LARGE,
+        RequestErrorKind::InvalidSubject => BAD_REQUEST,
+        _ => return PublishError::Unanswered(error.to_string()),
+    };
+    PublishError::Refused { code, reason: error.to_string() }
 }
 
 /// One message of a batch.

@@ -55,7 +55,7 @@ pub async fn storage(config: &NatsConfig) -> Result<Vec<Storage>, Error> {
     for monitor in monitors(config) {
         let (settings, used_bytes, clock) = read(&monitor).await?;
         let bytes_max = u64::try_from(settings.max_storage).ok().filter(|limit| *limit > 0);
-        all.push(Storage { monitor, used_bytes, bytes_max, clock });
+        all.push(Storage { monitor: redacted_url(&monitor), used_bytes, bytes_max, clock });
     }
     Ok(all)
 }
@@ -67,7 +67,7 @@ pub async fn check(bus: &Bus, config: &NatsConfig) -> Result<(), Error> {
         return Err(Error::TooOld { found, needed: VERSION_NEEDED });
     }
     if !bus.client().server_info().jetstream {
-        return Err(Error::NoJetStream { url: redacted_url(bus.url()) });
+        return Err(Error::NoJetStream { url: bus.url().to_owned() });
     }
     if bus.profile() == Profile::Fast {
         return Ok(());
@@ -83,6 +83,7 @@ pub async fn check(bus: &Bus, config: &NatsConfig) -> Result<(), Error> {
             Ok((settings, ..)) if settings.sync_always => sound += 1,
             Ok((settings, ..)) => {
                 let found = format!("every {:?}", Duration::from_nanos(settings.sync_interval));
+                let monitor = redacted_url(&monitor);
                 return Err(Error::LazySync { profile: bus.profile().as_str(), monitor, found });
             }
             Err(error) => {
@@ -119,7 +120,8 @@ fn monitors(config: &NatsConfig) -> Vec<String> {
 
 /// JetStream's settings, the bytes that it has stored, and the server's clock.
 async fn read(monitor: &str) -> Result<(JszConfig, u64, Option<Timestamp>), Error> {
-    let failed = |reason: String| Error::Monitor { monitor: monitor.to_owned(), reason };
+    let failed = |reason: String| Error::Monitor { monitor: redacted_url(monitor), reason };
+    let unanswered = |error: reqwest::Error| failed(error.without_url().to_string());
     let client = reqwest::Client::builder()
         .timeout(MONITOR_TIMEOUT)
         .no_proxy()
@@ -130,8 +132,8 @@ async fn read(monitor: &str) -> Result<(JszConfig, u64, Option<Timestamp>), Erro
         .send()
         .await
         .and_then(reqwest::Response::error_for_status)
-        .map_err(|error| failed(error.to_string()))?;
-    let jsz: Jsz = answer.json().await.map_err(|error| failed(error.to_string()))?;
+        .map_err(unanswered)?;
+    let jsz: Jsz = answer.json().await.map_err(unanswered)?;
     let settings = jsz.config.ok_or_else(|| failed("JetStream is off".into()))?;
     Ok((settings, jsz.storage, Timestamp::parse_rfc3339(&jsz.now)))
 }

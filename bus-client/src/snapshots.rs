@@ -8,7 +8,6 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, StorageType};
 use bytes::Bytes;
-use futures::TryStreamExt;
 use uuid::Uuid;
 
 use crate::blobs::carried;
@@ -88,23 +87,18 @@ impl Bus {
             Err(error) => Err(failed(error.to_string())),
         }
     }
-    /// The names of all snapshots.
+    /// The names of all snapshots; one that was deleted may be among them.
     pub async fn snapshot_names(&self) -> Result<Vec<String>, Error> {
-        let failed = |error: String| Error::call("listing snapshots", error);
-        let store = self.jetstream().get_key_value(self.topology().snapshots()).await;
-        let store = store.map_err(|error| failed(error.to_string()))?;
-        let keys = store.keys().await.map_err(|error| failed(error.to_string()))?;
-        keys.try_collect().await.map_err(|error| failed(error.to_string()))
+        let bucket = self.topology().snapshots();
+        let prefix = format!("$KV.{bucket}.");
+        let subjects = self.subjects_of(&format!("KV_{bucket}"), &format!("{prefix}>")).await?;
+        Ok(subjects.iter().filter_map(|subject| subject.strip_prefix(&prefix)).map(str::to_owned).collect())
     }
     /// Deletes all snapshots.
     pub async fn drop_snapshots(&self) -> Result<(), Error> {
         let failed = |error: String| Error::call("deleting snapshots", error);
-        let store = self.jetstream().get_key_value(self.topology().snapshots()).await;
-        let store = store.map_err(|error| failed(error.to_string()))?;
-        let mut keys = store.keys().await.map_err(|error| failed(error.to_string()))?;
-        while let Some(key) = keys.try_next().await.map_err(|error| failed(error.to_string()))? {
-            store.purge(&key).await.map_err(|error| failed(error.to_string()))?;
-        }
-        Ok(())
+        let stream = self.jetstream().get_stream_no_info(format!("KV_{}", self.topology().snapshots())).await;
+        let stream = stream.map_err(|error| failed(error.to_string()))?;
+        stream.purge().await.map(drop).map_err(|error| failed(error.to_string()))
     }
 }

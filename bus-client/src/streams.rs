@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 use async_nats::jetstream::{kv, object_store};
 use bus_schemas::topology::{DUPLICATE_WINDOW_SECONDS, OUTPUT_TTL_SECONDS};
@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::bus::Bus;
-use crate::config::redacted_url;
 use crate::error::Error;
 
 /// A lease is lost after this long without renewal. Longer than a garbage pause or a slow disk,
@@ -107,9 +106,20 @@ fn base(bus: &Bus) -> Config {
 }
 
 async fn stream(bus: &Bus, config: Config) -> Result<(), Error> {
-    let (name, wanted) = (config.name.clone(), config.num_replicas);
+    let (name, wanted, subjects) = (config.name.clone(), config.num_replicas, config.subjects.clone());
+    let doing = || format!("creating stream `{name}`");
     let stream = bus.jetstream().get_or_create_stream(config).await;
-    let stream = stream.map_err(|error| Error::call(format!("creating stream `{name}`"), error))?;
+    let stream = stream.map_err(|error| match error.kind() {
+        CreateStreamErrorKind::JetStream(answer) => Error::answered(doing(), &answer),
+        _ => Error::call(doing(), error),
+    })?;
+    let found = &stream.cached_info().config.subjects;
+    if !subjects.iter().all(|subject| found.contains(subject)) {
+        // Somebody else's: what we would write there would be lost, or be theirs.
+        let what = "a stream of our name with the subjects";
+        let (found, wanted) = (found.join(" "), subjects.join(" "));
+        return Err(Error::Installation { what, found, wanted });
+    }
     let found = stream.cached_info().config.num_replicas;
     if found < wanted {
         // Made under a looser profile: an acknowledgement would mean less than this one says.
@@ -143,7 +153,7 @@ impl Bus {
     /// Whether there is an installation under this connection's prefix.
     pub async fn is_installed(&self) -> Result<bool, Error> {
         if !self.client().server_info().jetstream {
-            return Err(Error::NoJetStream { url: redacted_url(self.url()) });
+            return Err(Error::NoJetStream { url: self.url().to_owned() });
         }
         let name = format!("KV_{}", self.topology().settings());
         match self.jetstream().get_stream(&name).await {
@@ -257,7 +267,8 @@ async fn stored_settings(store: &kv::Store) -> Result<(Installation, u64), Error
     let doing = "reading the installation's settings";
     let entry = store.entry("installation").await.map_err(|error| Error::call(doing, error))?;
     let gone = |entry: &kv::Entry| entry.operation != kv::Operation::Put;
-    let entry = entry.filter(|entry| !gone(entry)).ok_or_else(|| Error::call(doing, "they are gone"))?;
+    let lost = || Error::Refused { doing: doing.into(), reason: "they are gone".into() };
+    let entry = entry.filter(|entry| !gone(entry)).ok_or_else(lost)?;
     let settings = serde_json::from_slice(&entry.value).map_err(|error| Error::call(doing, error))?;
     Ok((settings, entry.revision))
 }

@@ -42,7 +42,6 @@ async fn watched(bus: Bus, mut message: async_nats::jetstream::Message) -> Watch
     let raw = RawMessage {
         subject: message.message.subject.to_string(),
         sequence,
-        pending: 0,
         headers: message.message.headers.take().unwrap_or_default(),
         payload: message.message.payload.clone(),
     };

@@ -33,6 +33,8 @@ pub mod header {
     pub const CURSOR: &str = "Orrery-Cursor";
     /// The body lies in the blob store under this BLAKE3 hash; the message's own is empty.
     pub const BLOB: &str = "Orrery-Blob";
+    /// Why a dead letter could not be done: its beginning, where it is long.
+    pub const REASON: &str = "Orrery-Reason";
     /// JetStream's message id.
     pub const MESSAGE_ID: &str = "Nats-Msg-Id";
     /// W3C trace context.

@@ -24,6 +24,9 @@ pub enum Error {
     /// A character that a subject token must not hold, so that a key can not inject subjects.
     #[error("`{what}` may hold letters, digits, `-` and `_`{extra}, found {found:?}")]
     Character { what: &'static str, extra: &'static str, found: char },
+    /// A character that a prefix must not hold: stream names hold it in capitals and with `_` for `-`.
+    #[error("a prefix may hold small letters, digits and `-`, found {0:?}")]
+    Prefix(char),
     /// Nothing before, between or behind dots.
     #[error("a key has no empty steps: something must stand on both sides of each dot, found {0:?}")]
     EmptyStep(String),

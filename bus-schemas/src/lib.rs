@@ -26,5 +26,7 @@ pub mod upcast;
 
 pub mod schemas;
 
+pub mod text;
+
 pub use envelope::{Body, ContentType, Refusal, Reply, TraceContext};
 pub use ids::{CommandId, EntityAddress, Hash, Key, Kind, LogSequence, PartitionId, Revision, Timestamp};

@@ -22,9 +22,13 @@ impl Default for Subjects {
 }
 
 impl Subjects {
-    /// Takes a prefix of one token.
+    /// Takes a prefix of one token in small letters, so that no two prefixes have streams of the same names.
     pub fn new(prefix: &str) -> Result<Self, Error> {
-        Kind::parse(prefix).map(|_| Self { prefix: prefix.into() })
+        Kind::parse(prefix)?;
+        match prefix.chars().find(|sign| sign.is_ascii_uppercase() || *sign == '_') {
+            Some(found) => Err(Error::Prefix(found)),
+            None => Ok(Self { prefix: prefix.into() }),
+        }
     }
     /// The prefix.
     pub fn prefix(&self) -> &str {

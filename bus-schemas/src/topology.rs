@@ -23,6 +23,7 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// One to one with the prefix, which has neither capitals nor `_`.
     fn name(&self, suffix: &str) -> String {
         format!("{}_{suffix}", self.subjects.prefix().to_uppercase().replace('-', "_"))
     }
@@ -68,5 +69,23 @@ impl Topology {
     /// The object store of content-addressed payloads.
     pub fn blobs(&self) -> String {
         self.bucket("blobs")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_prefixes_have_streams_of_the_same_names() {
+        let events = |prefix: &str| {
+            let subjects = Subjects::new(prefix).ok()?;
+            Some(Topology { subjects, partitions: 8 }.events())
+        };
+        assert_eq!(events("a-b"), Some("A_B_EVENTS".to_owned()));
+        assert_eq!(events("orrery"), Some("ORRERY_EVENTS".to_owned()));
+        for other in ["a_b", "A-B", "Orrery", "ORRERY"] {
+            assert_eq!(events(other), None, "{other}");
+        }
     }
 }

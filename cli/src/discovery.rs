@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use actors_host::Addresses;
+use bus_client::NatsConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use crate::failure::{Failure, exit};
 const FILE: &str = "orrery.json";
 
 /// Where a running system is found. Printed by `up --json`, kept in the data directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Discovery {
     /// The process that runs it.
     pub pid: u32,
@@ -28,8 +29,20 @@ pub struct Discovery {
     /// `http://host:port` of metrics alone; none where the gateway's are all.
     #[serde(default)]
     pub metrics: Option<String>,
-    /// `nats://host:port`.
+    /// `nats://host:port`; credentials stand in the file alone, and are hidden where it is shown.
     pub nats_url: String,
+    /// The user at NATS, where the settings name one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats_user: Option<String>,
+    /// The file of that user's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats_password_file: Option<PathBuf>,
+    /// The file of the token for NATS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats_token_file: Option<PathBuf>,
+    /// The file of credentials for NATS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nats_credentials_file: Option<PathBuf>,
     /// `http://host:port` of the NATS server's monitoring, where known.
     pub monitor_url: Option<String>,
     /// `durable`, `replicated` or `fast`.
@@ -46,6 +59,13 @@ pub struct Discovery {
     pub data_dir: PathBuf,
 }
 
+impl std::fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = serde_json::to_string(&self.shown()).map_err(|_| std::fmt::Error)?;
+        write!(f, "Discovery {shown}")
+    }
+}
+
 impl Discovery {
     /// What this process tells about itself.
     pub fn new(
@@ -53,20 +73,46 @@ impl Discovery {
         (http, metrics): (Option<String>, Option<String>),
         data_dir: &Path,
     ) -> Self {
+        let nats = &addresses.nats;
+        // Whoever reads the file may be somewhere else.
+        let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         Self {
             pid: std::process::id(),
             began: began(std::process::id()),
             http,
             metrics,
-            nats_url: addresses.nats_url.clone(),
-            monitor_url: addresses.monitor_url.clone(),
-            profile: addresses.profile.to_string(),
-            fsync: addresses.profile.fsync().to_owned(),
-            subject_prefix: addresses.subject_prefix.clone(),
-            partitions: addresses.partitions,
+            nats_url: nats.url.clone().unwrap_or_default(),
+            nats_user: nats.user.clone(),
+            nats_password_file: nats.password_file.as_ref().map(whole),
+            nats_token_file: nats.token_file.as_ref().map(whole),
+            nats_credentials_file: nats.credentials_file.as_ref().map(whole),
+            monitor_url: nats.monitor_url.clone(),
+            profile: nats.profile.to_string(),
+            fsync: nats.profile.fsync().to_owned(),
+            subject_prefix: nats.subject_prefix.clone(),
+            partitions: nats.partitions.get(),
             server_version: addresses.server_version.clone(),
             data_dir: data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned()),
         }
+    }
+    /// How to use NATS as the running system does, with what only other settings say.
+    pub fn nats(&self, others: &NatsConfig) -> NatsConfig {
+        NatsConfig {
+            url: Some(self.nats_url.clone()),
+            monitor_url: self.monitor_url.clone(),
+            user: self.nats_user.clone(),
+            password_file: self.nats_password_file.clone(),
+            token_file: self.nats_token_file.clone(),
+            credentials_file: self.nats_credentials_file.clone(),
+            profile: self.profile.parse().unwrap_or(others.profile),
+            subject_prefix: self.subject_prefix.clone(),
+            partitions: self.partitions.try_into().unwrap_or(others.partitions),
+        }
+    }
+    /// As it may be shown: without credentials.
+    pub fn shown(&self) -> Self {
+        let monitor_url = self.monitor_url.as_deref().map(bus_client::redacted_url);
+        Self { nats_url: bus_client::redacted_url(&self.nats_url), monitor_url, ..self.clone() }
     }
     /// The system that runs on a data directory; none when no live process says so.
     pub fn find(data_dir: &Path) -> Result<Option<Self>, Failure> {
@@ -161,11 +207,7 @@ mod tests {
     fn a_process_that_took_the_number_over_is_not_the_system() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let addresses = Addresses {
-            nats_url: "nats://127.0.0.1:1".to_owned(),
-            monitor_url: None,
-            profile: bus_client::Profile::Durable,
-            subject_prefix: "orrery".to_owned(),
-            partitions: 8,
+            nats: NatsConfig { url: Some("nats://127.0.0.1:1".to_owned()), ..NatsConfig::default() },
             server_version: "2.15.1".to_owned(),
         };
         let mut discovery = Discovery::new(&addresses, (None, None), directory.path());

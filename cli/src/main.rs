@@ -176,7 +176,8 @@ async fn either(
 fn logs(config: &Config, arguments: &Arguments) -> Logs {
     let filter = match (arguments.verbose, &arguments.verb) {
         (0, Verb::Up(_) | Verb::Run(_)) => None,
-        (0, _) => Some("error"),
+        // What is waited for is said: a verb that says nothing for a minute looks as if it hung.
+        (0, _) => Some("error,bus_client::trouble=warn"),
         (1, _) => Some("info"),
         _ => Some("debug"),
     };

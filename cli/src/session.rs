@@ -17,6 +17,9 @@ use crate::failure::{Failure, exit};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a missing host is waited for: as long as a restart in good order takes.
 const HOST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a verb that works on streams waits for servers that have no leader yet: a cluster that was just
+/// started has one within seconds.
+pub const CLUSTER_PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -53,11 +56,7 @@ impl Session {
             return Self::on(config.clone(), found.filter(same)).await;
         }
         let found = Discovery::find(&config.data_dir)?.ok_or_else(|| not_running(&config))?;
-        config.nats.url = Some(found.nats_url.clone());
-        config.nats.monitor_url.clone_from(&found.monitor_url);
-        config.nats.subject_prefix.clone_from(&found.subject_prefix);
-        config.nats.partitions = found.partitions.try_into().unwrap_or(config.nats.partitions);
-        config.nats.profile = found.profile.parse().unwrap_or(config.nats.profile);
+        config.nats = found.nats(&config.nats);
         Self::on(config, Some(found)).await
     }
 
@@ -135,7 +134,7 @@ impl Session {
             return Ok(());
         }
         let prefix = &self.config.nats.subject_prefix;
-        let url = bus_client::redacted_url(self.bus.url());
+        let url = self.bus.url();
         Err(Failure::new(
             "no-installation",
             format!("no installation under the prefix `{prefix}` at `{url}`"),
@@ -162,7 +161,7 @@ impl Session {
             tokio::time::sleep(LOOK).await;
         }
         let prefix = &self.config.nats.subject_prefix;
-        let url = bus_client::redacted_url(self.bus.url());
+        let url = self.bus.url();
         Err(Failure::new("no-host", format!("no host is registered at `{url}` under the prefix `{prefix}`"))
             .next("start one with `orrery up`; if one runs, correct `nats.url` or `nats.subject_prefix`")
             .exit(exit::UNAVAILABLE))

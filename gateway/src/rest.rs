@@ -21,6 +21,7 @@ mod lanes;
 mod operations;
 mod pages;
 mod recent;
+mod renewals;
 mod schedules;
 mod tasks;
 
@@ -54,6 +55,8 @@ pub struct Edge {
     streams: Arc<Semaphore>,
     /// Tasks that were changed through this gateway a moment ago.
     recent: recent::Recent,
+    /// When hosts were seen to renew their leases.
+    renewals: renewals::Renewals,
 }
 
 impl Edge {
@@ -66,6 +69,7 @@ impl Edge {
             loopback: address.ip().is_loopback(),
             streams: Arc::new(Semaphore::new(events::STREAMS_MAX)),
             recent: recent::Recent::default(),
+            renewals: renewals::Renewals::default(),
         }
     }
 }

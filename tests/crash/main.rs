@@ -3,11 +3,13 @@
 
 mod bad_log;
 mod bad_servers;
+mod credentials;
 mod full;
 mod kill_nine;
 mod points;
 mod replies;
 mod two_hosts;
+mod waits;
 mod zombie;
 
 use system_tests::{check, own_server, process};

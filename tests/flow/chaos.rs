@@ -389,7 +389,7 @@ async fn supervised(bus: &Bus, chaos: &Chaos, runs: &Arc<AtomicUsize>) -> Superv
     let work: Work = Arc::new(move |stop| {
         let agent = Arc::new(Stuck { runs: Arc::clone(&runs) });
         let worker = Worker::new(bus.clone(), agent, "stuck-1", 1).chaos(chaos.clone());
-        Box::pin(async move { worker.run(stop).await.map_err(|error| error.to_string()) })
+        Box::pin(async move { worker.run(stop).await.map_err(|error| error.to_string().into()) })
     });
     root.start(Child { name: "stuck".into(), restart: Restart::Always, work });
     root

@@ -1,6 +1,7 @@
 //! Each stage and guarantee against a real server, under the names of the flow.
 
 mod bad_input;
+mod bounded;
 mod breaker;
 mod budget;
 mod chaos;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actors_runtime::supervision::{Child, Restart, Supervisor, Work};
 use bus_client::chaos::ChaosFollower;
-use bus_client::{Bus, Chaos, Error};
+use bus_client::{Bus, Chaos, Error, patiently};
 
 use crate::config::Config;
 
@@ -25,7 +25,7 @@ pub(crate) async fn begin(
         };
         return Ok(Chaos::refused(message, hint));
     };
-    let (chaos, follower) = bus.chaos(host).await?;
+    let (chaos, follower) = patiently("reading experiments", None, || bus.chaos(host)).await?;
     supervisor.start(following(follower));
     tracing::warn!(%profile, "experiments may disturb this process");
     Ok(chaos)

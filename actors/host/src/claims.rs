@@ -10,7 +10,7 @@ use actors_runtime::claims::{Arrived, Desk, Offer};
 use actors_runtime::inbox::refusal_reply;
 use actors_runtime::lease::chain;
 use actors_runtime::partition::steady;
-use actors_runtime::supervision::{Child, Restart, Work, spawn};
+use actors_runtime::supervision::{Child, Failed, Restart, Work, spawn};
 use bus_client::asks::Incoming;
 use bus_client::claims::{HeardWorkers, Need, Passed, WasUsed};
 use bus_client::{Ask, Bus, Error};
@@ -61,7 +61,7 @@ impl Door {
         let lost = Arc::new(Mutex::new(lost));
         let work: Work = Arc::new(move |stop| {
             let (door, lost) = (self.clone(), Arc::clone(&lost));
-            Box::pin(async move { door.keep(&stop, &lost).await.map_err(|error| chain(&error)) })
+            Box::pin(async move { door.keep(&stop, &lost).await.map_err(|error| Failed::by(&error)) })
         });
         Child { name: "claims".into(), restart: Restart::Always, work }
     }

@@ -183,7 +183,7 @@ impl Config {
         }
         let prefix = &self.nats.subject_prefix;
         if bus_schemas::subjects::Subjects::new(prefix).is_err() {
-            told("nats.subject_prefix", &format!("`{prefix}` is not 1 to 32 letters, digits, `-` or `_`"));
+            told("nats.subject_prefix", &format!("`{prefix}` is not 1 to 32 small letters, digits or `-`"));
         }
         if self.nats.partitions.get() > bus_schemas::topology::PARTITIONS_MAX {
             told("nats.partitions", &format!("at most {}", bus_schemas::topology::PARTITIONS_MAX));
@@ -191,6 +191,9 @@ impl Config {
         if self.nats.url.is_none() && self.nats.profile == Profile::Replicated {
             let reason = "the embedded server is a single one; `replicated` needs `nats.url` of a cluster";
             told("nats.profile", &reason);
+        }
+        for (setting, reason) in self.nats.access_mistakes() {
+            told(setting, &reason);
         }
         if let Some(name) = &self.host_name
             && bus_schemas::Key::parse(name).is_err()

@@ -33,7 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use actors_runtime::quarantine::Quarantine;
-use actors_runtime::supervision::{Child, Report, Restart, Work};
+use actors_runtime::supervision::{Child, Failed, Report, Restart, Work};
 use bus_client::{Bus, NatsConfig};
 use bus_schemas::Key;
 use bus_schemas::commands::healer::Action;
@@ -80,7 +80,7 @@ impl Healer {
         Child { name: "healer".into(), restart: Restart::Always, work }
     }
 
-    async fn run(self, notes: Notes, stop: CancellationToken) -> Result<(), String> {
+    async fn run(self, notes: Notes, stop: CancellationToken) -> Result<(), Failed> {
         let following = async {
             match self.is_host {
                 true => follow::run(&self, &notes).await,

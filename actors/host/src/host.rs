@@ -8,10 +8,10 @@ use actors_runtime::bounds::Bounds;
 use actors_runtime::claims::Desk;
 use actors_runtime::lease::{Placement, chain};
 use actors_runtime::quarantine::Quarantine;
-use actors_runtime::supervision::{Child, Intensity, Report, Restart, Supervisor, Work};
+use actors_runtime::supervision::{Child, Failed, Intensity, Report, Restart, Supervisor, Work};
 use bus_client::halts::HaltFollower;
 use bus_client::leases::Leases;
-use bus_client::{Bus, Chaos, HaltWatch, NatsConfig, Profile};
+use bus_client::{Bus, Chaos, HaltWatch, NatsConfig, Trouble, patiently};
 use bus_schemas::{Key, PartitionId};
 use futures::StreamExt;
 use tokio::sync::watch;
@@ -29,6 +29,10 @@ use crate::webhook::Webhook;
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a start may take until every partition answers.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// How often it is looked whether they do.
+const LOOK: Duration = Duration::from_millis(100);
+/// The longest pause where the server says nothing of them.
+const READY_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Failures that one branch bears: more than that within a minute is no accident.
 const BRANCH: Intensity = Intensity { failures: 64, within: Duration::from_secs(60) };
 /// Failures within a minute that are borne for each partition. One that always fails does so about
@@ -128,18 +132,10 @@ impl StartError {
 }
 
 /// Where a running system is found.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
-    /// NATS.
-    pub nats_url: String,
-    /// The monitoring of NATS, where known.
-    pub monitor_url: Option<String>,
-    /// What an acknowledgement means.
-    pub profile: Profile,
-    /// The first token of every subject.
-    pub subject_prefix: String,
-    /// How many partitions there are.
-    pub partitions: u16,
+    /// How NATS is used: with the address of the embedded server, where that is it.
+    pub nats: NatsConfig,
     /// The version of the NATS server.
     pub server_version: String,
 }
@@ -235,7 +231,8 @@ async fn start_below(
     reports: tokio::sync::mpsc::Receiver<Report>,
     branches: &mut Branches,
 ) -> Result<(Bus, Addresses, watch::Receiver<usize>), StartError> {
-    let bus = Bus::connect(&nats).await?;
+    // What comes later reads from it, and waits for it in the same way.
+    let bus = Bus::connect_patiently(&nats, None).await?;
     let (serving_sender, serving) = watch::channel(0);
     crate::panics::serving(serving.clone());
     let bounds = Bounds::default();
@@ -256,14 +253,14 @@ async fn start_below(
     let mut sweeping = None;
     if config.host {
         // Before any partition is served: what was kept apart stays so.
-        healer::load_quarantine(&bus, &quarantine).await?;
+        patiently("reading what is kept apart", None, || healer::load_quarantine(&bus, &quarantine)).await?;
         let failures = PARTITION_FAILURES * usize::from(config.nats.partitions.get());
         let intensity = Intensity { failures, ..BRANCH };
         let placements = root.below("lease", BRANCH).await.map_err(supervision)?;
         branches.edges.push(placements.clone());
         let partitions = root.below("partitions", intensity).await.map_err(supervision)?;
         branches.edges.push(partitions.clone());
-        let (halts, follower) = bus.halts().await?;
+        let (halts, follower) = patiently("reading halts", None, || bus.halts()).await?;
         placements.start(following(follower));
         let (undelivered_to, lost) = bus.undelivered().await?;
         let desk = Desk::under(halts.clone(), &undelivered_to);
@@ -292,14 +289,7 @@ async fn start_below(
         serving: serving.clone(),
     };
     healers.start(observer.child());
-    let addresses = Addresses {
-        nats_url: bus.url().to_owned(),
-        monitor_url: nats.monitor_url.clone(),
-        profile: bus.profile(),
-        subject_prefix: nats.subject_prefix.clone(),
-        partitions: nats.partitions.get(),
-        server_version: bus.server_version(),
-    };
+    let addresses = Addresses { nats: nats.clone(), server_version: bus.server_version() };
     Ok((bus, addresses, serving))
 }
 
@@ -338,10 +328,10 @@ async fn start_server(
             let mut child = match waiting {
                 Some(child) => child,
                 // Clients know the ports, so a restarted server keeps them.
-                None => embedded.start(ports).await.map_err(|error| chain(&error))?.0,
+                None => embedded.start(ports).await.map_err(|error| Failed::by(&error))?.0,
             };
             tokio::select! {
-                status = child.wait() => Err(format!("nats-server ended: {status:?}")),
+                status = child.wait() => Err(format!("nats-server ended: {status:?}").into()),
                 () = stop.cancelled() => { embedded::stop(child).await; Ok(()) }
             }
         })
@@ -389,7 +379,7 @@ fn worker(
     let work: Work = Arc::new(move |stop| {
         let worker = actors_agents::Worker::new(bus.clone(), Arc::clone(&agent), name.clone(), capacity);
         let worker = worker.chaos(chaos.clone()).lanes(lanes.clone());
-        Box::pin(async move { worker.run(stop).await.map_err(|error| chain(&error)) })
+        Box::pin(async move { worker.run(stop).await.map_err(|error| Failed::by(&error)) })
     });
     Child { name: agent_name, restart: Restart::Always, work }
 }
@@ -425,7 +415,7 @@ fn placement(
         );
         let placement = placement.bounds(bounds.clone()).quarantine(quarantine.clone()).halts(halts.clone());
         let placement = placement.chaos(chaos.clone()).places(desk.clone());
-        Box::pin(async move { placement.run(stop).await.map_err(|error| chain(&error)) })
+        Box::pin(async move { placement.run(stop).await.map_err(|error| Failed::by(&error)) })
     });
     Child { name: "placement".into(), restart: Restart::Always, work }
 }
@@ -450,8 +440,8 @@ fn webhook(bus: &Bus, url: &str, host: &str) -> Child {
     let work: Work = Arc::new(move |stop| {
         let webhook = Webhook::new(bus.clone(), &url, &reporter);
         Box::pin(async move {
-            let webhook = webhook.map_err(|error| chain(&error))?;
-            webhook.run(stop).await.map_err(|error| chain(&error))
+            let webhook = webhook.map_err(|error| Failed::by(&error))?;
+            webhook.run(stop).await.map_err(|error| Failed::by(&error))
         })
     });
     Child { name: "dead-letter-webhook".into(), restart: Restart::Always, work }
@@ -464,10 +454,10 @@ fn forwarder(bus: &Bus, chaos: &Chaos, subject: String) -> Child {
         let (bus, chaos, subject) = (bus.clone(), chaos.clone(), subject.clone());
         Box::pin(async move {
             let incoming = bus.incoming(subject, Some("hosts")).await;
-            let mut incoming = incoming.map_err(|error| chain(&error))?;
+            let mut incoming = incoming.map_err(|error| Failed::by(&error))?;
             loop {
                 let request = tokio::select! {
-                    request = incoming.next() => request.ok_or("the subscription ended")?,
+                    request = incoming.next() => request.ok_or_else(|| "the subscription ended".to_owned())?,
                     () = stop.cancelled() => return Ok(()),
                 };
                 tokio::select! {
@@ -506,17 +496,28 @@ impl Running {
     }
     /// Waits until every partition answers, here or on another host.
     pub async fn ready(&self) -> Result<(), StartError> {
-        let partitions = usize::from(self.addresses.partitions);
-        let started = tokio::time::Instant::now();
+        let partitions = usize::from(self.addresses.nats.partitions.get());
+        let mut started = tokio::time::Instant::now();
         let mut serving = self.serving.clone();
+        let mut trouble = Trouble::new("reading the leases", LOOK, READY_PAUSE_MAX);
         loop {
-            let leases = self.bus.leases().await.unwrap_or_default();
+            let leases = match self.bus.leases().await {
+                Ok(leases) => leases,
+                // Partitions have their time once the server answers.
+                Err(error) => {
+                    trouble.wait(&error).await;
+                    started = tokio::time::Instant::now();
+                    continue;
+                }
+            };
+            trouble.over();
             let (held, here) = (leases.holders.len(), *serving.borrow());
             // A lease comes before the takeover: what this host holds it must serve too.
             let ours = self.host.as_ref().map_or(0, |host| {
                 let held_here = leases.holders.values().filter(|holder| *holder == host).count();
                 // Beside a newer program, or where every partition has a host already, it stands by.
-                let share = |own| leases.share(host, own, self.addresses.partitions).unwrap_or_default();
+                let share =
+                    |own| leases.share(host, own, self.addresses.nats.partitions.get()).unwrap_or_default();
                 held_here.max(leases.presences.get(host).map_or(1, share).min(1))
             });
             let missing = partitions.saturating_sub(held) + ours.saturating_sub(here);
@@ -527,13 +528,21 @@ impl Running {
                 return Err(StartError::Outdated { partition, reason });
             }
             if started.elapsed() > READY_DEADLINE {
-                let failure = self.edges.iter().find_map(|edge| edge.failures().borrow().clone());
+                let failures = || self.edges.iter().filter_map(|edge| edge.failures().borrow().clone());
+                let mut of_server = failures().filter(|one| one.outside && one.at > started);
+                if let Some(failure) = of_server.next() {
+                    // Some streams have no leader yet: that is waited for as the whole server is.
+                    trouble.failed(&failure.reason);
+                    started = tokio::time::Instant::now();
+                    continue;
+                }
+                let failure = failures().next();
                 let reason = failure
                     .map_or_else(|| "no worker failed".into(), |f| format!("{}: {}", f.worker, f.reason));
                 return Err(StartError::NotReady { missing, waited: started.elapsed(), reason });
             }
             // Changes here wake at once; those of other hosts are looked for.
-            let _ = tokio::time::timeout(Duration::from_millis(100), serving.changed()).await;
+            let _ = tokio::time::timeout(LOOK, serving.changed()).await;
         }
     }
     /// A partition that this host leaves to a newer program, and that nobody runs.

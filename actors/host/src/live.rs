@@ -12,7 +12,7 @@ use actors_logic::config::{State, fold};
 use actors_runtime::bounds::Bounds;
 use actors_runtime::lease::chain;
 use actors_runtime::supervision::{Child, Restart, Work};
-use bus_client::{Ask, Bus, EventQuery, StoredEvent};
+use bus_client::{Ask, Bus, EventQuery, StoredEvent, Trouble};
 use bus_schemas::commands::config::Command;
 use bus_schemas::events::config::Event;
 use bus_schemas::settings::{self, Limits, Mistake, Setting};
@@ -20,6 +20,7 @@ use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, EntityAddress, Key, Reply, Revision, upcast};
 use futures::StreamExt;
 use smol_str::SmolStr;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry;
@@ -27,6 +28,8 @@ use crate::telemetry;
 /// The pause before the events are read anew, or a report is sent again: a server that restarts is
 /// back within it, and one that is gone is not asked all the time.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long they are followed when it works: a minute without trouble is none.
+const WELL: Duration = Duration::from_secs(60);
 /// How long a report waits for its answer: longer than a takeover.
 const REPORT_PATIENCE: Duration = Duration::from_secs(15);
 /// The longest problem that is reported, in bytes: what the entity takes.
@@ -75,17 +78,22 @@ fn entity() -> EntityAddress {
 impl Live {
     /// Follows until `stop`. Trouble with the bus is waited out: what was applied last holds meanwhile.
     async fn run(&self, stop: CancellationToken) {
+        let trouble = || Trouble::new("following the settings, of which the last still hold,", PAUSE, PAUSE);
+        let mut failing = trouble();
         loop {
+            let began = Instant::now();
             let followed = tokio::select! {
                 () = stop.cancelled() => return,
                 followed = self.follow() => followed,
             };
-            if let Err(reason) = followed {
-                tracing::warn!(reason, "following the settings; what was applied last still holds");
+            // Who followed well for so long fails for a new reason.
+            if began.elapsed() > WELL {
+                failing = trouble();
             }
+            let pause = followed.map_or_else(|reason| failing.failed(&reason), |()| PAUSE);
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }

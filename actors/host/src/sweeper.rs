@@ -30,7 +30,7 @@ use std::time::Duration;
 use actors_runtime::lease::chain;
 use actors_runtime::partition::now;
 use actors_runtime::quarantine::Quarantine;
-use actors_runtime::supervision::{Child, Restart, Work};
+use actors_runtime::supervision::{Child, Failed, Restart, Work};
 use bus_client::{Ask, Bus, EventQuery, HaltWatch, StoredEvent};
 use bus_schemas::commands::healer::Action;
 use bus_schemas::commands::task;
@@ -78,7 +78,7 @@ impl Sweeper {
         Child { name: "sweeper".into(), restart: Restart::Always, work }
     }
 
-    async fn run(&self, notes: &Notes, stop: CancellationToken) -> Result<(), String> {
+    async fn run(&self, notes: &Notes, stop: CancellationToken) -> Result<(), Failed> {
         tokio::select! {
             () = stop.cancelled() => {}
             ended = self.follow(notes) => return ended,
@@ -89,8 +89,11 @@ impl Sweeper {
     }
 
     /// Follows tasks, and looks at those that are due, without end.
-    async fn follow(&self, notes: &Notes) -> Result<(), String> {
-        let failed = |error: bus_client::Error| format!("following tasks: {}", chain(&error));
+    async fn follow(&self, notes: &Notes) -> Result<(), Failed> {
+        let failed = |error: bus_client::Error| {
+            let Failed { reason, outside } = Failed::by(&error);
+            Failed { reason: format!("following tasks: {reason}"), outside }
+        };
         let bus = &self.bus;
         // Before what there is is read: what happens meanwhile comes twice, and counts once.
         let from = bus.events_state().await.map_err(failed)?.last_sequence + 1;
@@ -104,7 +107,7 @@ impl Sweeper {
         loop {
             tokio::select! {
                 _ = rounds.tick() => self.round(&mut known, notes).await,
-                stored = events.next() => match stored.ok_or("following tasks: the stream ended")? {
+                stored = events.next() => match stored.ok_or_else(|| "following tasks: the stream ended".to_owned())? {
                     Ok(stored) => {
                         let act = take_task(&mut known, &stored);
                         say(notes, &stored.entity.key, act);

@@ -33,6 +33,7 @@ use crate::quarantine::Quarantine;
 use crate::recent::{Known, Place};
 use crate::renewals::Renewals;
 use crate::state::PartitionState;
+use crate::stuck::Stuck;
 use crate::tenure::Tenure;
 use crate::versions::{Newer, Newest};
 
@@ -74,6 +75,8 @@ pub struct Settings {
     pub places: claims::Desk,
     /// Whether the lease is valid.
     pub tenure: Tenure,
+    /// What does not go on.
+    pub stuck: Stuck,
 }
 
 /// A moment: the time, which may be set, and that of the clock that never goes back, in milliseconds.
@@ -104,6 +107,7 @@ impl Settings {
             newest: Newest::default(),
             places: claims::Desk::default(),
             tenure: Tenure::endless(),
+            stuck: Stuck::default(),
         }
     }
 }

@@ -7,13 +7,17 @@ use bus_schemas::envelope::code;
 use bus_schemas::payload::Payload;
 use bus_schemas::record::{Command, DeadLetter, Job, Mail, Source, TimerChange, Turn};
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, CommandId, EntityAddress, Key, Refusal, Reply, Revision, Timestamp};
+use bus_schemas::{Body, CommandId, EntityAddress, Key, Refusal, Reply, Revision, Timestamp, text};
 use bytes::Bytes;
 use smol_str::SmolStr;
 
 use crate::fold::{Cached, Stopped};
 use crate::inbox::{Unreadable, refusal_reply};
 use crate::state::Outbox;
+
+/// Why something could not be done, as its dead letter says it: some sentences. A parser may name the whole of
+/// what it did not understand.
+const REASON_BYTES_MAX: usize = 4 * 1024;
 
 /// The entity named in the turn of a message whose subject names none.
 pub(crate) fn nowhere() -> EntityAddress {
@@ -73,7 +77,8 @@ pub fn decide(
         }
         Err(TurnError::Refused(refusal)) => refused(to, source, command, refusal, None, desk),
         Err(TurnError::Malformed(reason)) => {
-            let refusal = Refusal::new(code::MALFORMED, reason).hint("see the command's JSON schema");
+            let refusal = Refusal::new(code::MALFORMED, text::cut(&reason, REASON_BYTES_MAX))
+                .hint("see the command's JSON schema");
             refused(to, source, command, refusal, Some(code::MALFORMED), desk)
         }
         Err(TurnError::Poison(reason)) => {
@@ -307,6 +312,7 @@ fn refused(
     if let Some(letter) = settled(&turn.source, &turn.command) {
         let (code, message) = turn.refusal.clone().map(|refusal| (refusal.code, refusal.message)).unzip();
         let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
+        let message = text::cut(&message, REASON_BYTES_MAX);
         let told = settle(desk, &[], letter, &turn.command, Outcome::Refused { code, message });
         turn.sends.push(told);
     } else if let Some(class) = class {
@@ -350,6 +356,7 @@ fn bury(
     let (code, message, hint) =
         refusal.map(|refusal| (refusal.code, refusal.message, refusal.hint)).unwrap_or_default();
     let reason = if class == class::REFUSED { format!("{code}: {message}") } else { message };
+    let reason = text::cut(&reason, REASON_BYTES_MAX);
     let entry = turn.command.id.0.simple().to_string();
     turn.dead = Some(DeadLetter {
         entry: SmolStr::new(&entry),

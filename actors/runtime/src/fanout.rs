@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bus_client::events::{Cursor, EVENTS_PER_BATCH_MAX, Mark, OutgoingEvent};
 use bus_client::{Bus, Chaos, PublishError};
@@ -15,6 +15,7 @@ use bus_schemas::{EntityAddress, LogSequence, PartitionId, Revision};
 use tokio::sync::mpsc;
 
 use crate::journal::Committed;
+use crate::stuck::{Attempts, Stuck};
 use crate::{crash, trace};
 
 /// Records that may be committed and not fanned out; then the loop waits. Some seconds of work, so
@@ -26,8 +27,6 @@ pub const LAG_TURNS_MAX: usize = 4_096;
 const RECORDS_PER_ROUND_MAX: usize = 64;
 /// Records without events that the mark may lie behind: some milliseconds of reading at a takeover.
 const MARK_LAG_RECORDS_MAX: u64 = 1_024;
-/// The pause before a refused or unanswered publish is tried again.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// The dead-letter stream's token for what never named a kind that we know.
 const UNKNOWN: &str = "unknown";
 
@@ -50,6 +49,7 @@ pub struct Events {
     stream_sequence: u64,
     /// Entities that begin although the stream has events of them. That was said, and holds nobody up.
     misplaced: BTreeSet<EntityAddress>,
+    attempts: Attempts,
 }
 
 /// An event that is not out yet.
@@ -65,8 +65,10 @@ pub struct Leaving<'a> {
 
 impl Events {
     /// The fan-out as the mark has it.
-    pub fn new(bus: Bus, partition: PartitionId, mark: Mark) -> Self {
-        Self { bus, partition, mark, stream_sequence: mark.sequence, misplaced: BTreeSet::new() }
+    pub fn new(bus: Bus, partition: PartitionId, mark: Mark, stuck: &Stuck) -> Self {
+        let attempts = Attempts::new(partition, "events", stuck);
+        let misplaced = BTreeSet::new();
+        Self { bus, partition, mark, stream_sequence: mark.sequence, misplaced, attempts }
     }
 
     /// A sequence of the event stream: what becomes of an entity as this owner knows it stands behind it.
@@ -109,6 +111,7 @@ impl Events {
                 Ok(mark) => {
                     self.stream_sequence = mark.sequence + outgoing.len() as u64;
                     self.mark = mark;
+                    self.attempts.over();
                 }
                 Err(error) => {
                     if !self.look_again(&error).await && matches!(error, PublishError::Conflict(_)) {
@@ -132,6 +135,7 @@ impl Events {
                 Ok(mark) => {
                     self.stream_sequence = self.stream_sequence.max(mark.sequence);
                     self.mark = mark;
+                    self.attempts.over();
                 }
                 Err(error) => drop(self.look_again(&error).await),
             }
@@ -165,22 +169,19 @@ impl Events {
 
     /// After a refusal or a lost answer: the stream's own mark says what is there; whether it has moved.
     async fn look_again(&mut self, error: &PublishError) -> bool {
-        tracing::warn!(partition = %self.partition, %error, "publishing events; looking at the mark");
+        self.attempts.wait(&format!("publishing them: {error}")).await;
         loop {
             match self.bus.mark(self.partition).await {
-                Ok(mark) if mark == self.mark => break,
+                Ok(mark) if mark == self.mark => return false,
                 Ok(mark) => {
                     // Whose it is nobody says: a successor may have gone on, and the place must not lie
                     // behind events that only it knows.
                     self.mark = mark;
                     return true;
                 }
-                Err(error) => tracing::warn!(partition = %self.partition, %error, "reading the mark"),
+                Err(error) => self.attempts.wait(&format!("reading the mark: {error}")).await,
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
         }
-        tokio::time::sleep(RETRY_PAUSE).await;
-        false
     }
 }
 
@@ -218,37 +219,47 @@ fn events(turns: &[Turn]) -> impl Iterator<Item = (&Turn, &bus_schemas::record::
 /// Follows the commits with dead letters until the channel closes.
 pub async fn run_dead(
     bus: Bus,
-    chaos: Chaos,
+    (chaos, stuck): (Chaos, Stuck),
     mut commits: mpsc::UnboundedReceiver<Arc<Committed>>,
     progress: mpsc::UnboundedSender<Progress>,
 ) {
     while let Some(committed) = commits.recv().await {
         chaos.until_awake().await;
-        publish_dead(&bus, &committed).await;
+        publish_dead(&bus, &committed, &stuck).await;
         // The loop that listens may have ended; then nobody needs to know.
         let _ = progress.send(Progress::Dead { upto: committed.sequence });
     }
 }
 
-/// Publishes the dead letters of a record and waits until all of them are stored.
-pub async fn publish_dead(bus: &Bus, committed: &Committed) {
+/// Publishes the dead letters of a record and waits until all of them are stored, or refused for good: one
+/// that the server never takes must not keep what comes behind it.
+pub async fn publish_dead(bus: &Bus, committed: &Committed, stuck: &Stuck) {
     let turns = committed.record.turns.iter().filter_map(|turn| Some((turn, turn.dead.as_ref()?)));
+    let attempts = || Attempts::new(committed.record.partition, "dead letters", stuck);
     let each = turns.map(|(turn, dead)| async move {
         crash::point("before-dead");
         let known = dead.class != bus_schemas::envelope::code::UNKNOWN_KIND && dead.subject.is_none();
         let kind = if known { turn.entity.kind.as_str() } else { UNKNOWN };
         let payload = turn.command.body.bytes.clone();
-        until_stored(|| bus.publish_dead(kind, &dead.entry, &dead.reason, payload.clone())).await;
+        let publish = || bus.publish_dead(kind, &dead.entry, &dead.reason, payload.clone());
+        until_stored(attempts(), &format!("the payload of dead letter `{}`", dead.entry), publish).await;
         crash::point("after-dead");
     });
     futures::future::join_all(each).await;
 }
 
-/// Tries until the server has it. A dead letter that is there already is dropped by the server, so trying
-/// again is safe.
-async fn until_stored<F: Future<Output = Result<(), PublishError>>>(publish: impl Fn() -> F) {
+/// Tries until the server has it, or has refused it for good. A dead letter that is there already is dropped
+/// by the server, so trying again is safe.
+async fn until_stored<F: Future<Output = Result<(), PublishError>>>(
+    mut attempts: Attempts,
+    what: &str,
+    publish: impl Fn() -> F,
+) {
     while let Err(error) = publish().await {
-        tracing::warn!(%error, "publishing a dead letter; trying again");
-        tokio::time::sleep(RETRY_PAUSE).await;
+        if error.is_final() {
+            tracing::error!(%error, "the server does not take {what}; going on without it");
+            return;
+        }
+        attempts.wait(&format!("publishing {what}: {error}")).await;
     }
 }

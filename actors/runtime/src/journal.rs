@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::claims::{IssuedJob, Offer};
 use crate::crash;
+use crate::stuck::{Attempts, Stuck};
 
 /// Turns in one record: enough that one flush serves every caller that can wait at once.
 pub const GROUP_TURNS_MAX: usize = 2_048;
@@ -18,9 +19,6 @@ pub const GROUP_TURNS_MAX: usize = 2_048;
 pub const GROUP_BYTES_MAX: usize = 512 * 1024;
 /// Bytes in one record, of the server's largest message: the rest is for what a turn adds last.
 pub const GROUP_BYTES_SHARE: f64 = 0.5;
-
-/// The pause before an append is tried again.
-pub const AGAIN_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Turns that are decided and not committed, with the callers that wait for them.
 #[derive(Debug, Default)]
@@ -155,21 +153,20 @@ pub async fn append(bus: &Bus, commit: &Commit) -> Fate {
 
 /// Appends a record and does not return before its fate is known. Nothing else can be written in
 /// the meantime, so a full disk stops the partition instead of losing anything.
-pub async fn append_until_known(bus: Bus, commit: Commit) -> Fate {
+pub async fn append_until_known(bus: Bus, commit: Commit, stuck: Stuck) -> Fate {
+    let mut attempts = Attempts::new(commit.partition, "journal", &stuck);
     for blob in &commit.blobs {
         while let Err(error) = bus.put_blob(blob).await {
-            tracing::error!(partition = %commit.partition, %error, "a large body can not be stored; trying again");
-            tokio::time::sleep(AGAIN_PAUSE).await;
+            attempts.wait(&format!("a large body cannot be stored: {error}")).await;
         }
     }
     loop {
-        match append(&bus, &commit).await {
+        match attempts.make(append(&bus, &commit)).await {
             Fate::Again(reason) => {
-                tracing::error!(partition = %commit.partition, reason, "the record can not be written; trying again");
+                attempts.wait(&format!("the record cannot be written: {reason}")).await;
             }
             fate => return fate,
         }
-        tokio::time::sleep(AGAIN_PAUSE).await;
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actors_core::Registry;
 use bus_client::leases::{Lease, Leases};
 use bus_client::streams::LEASE_TTL;
-use bus_client::{Bus, Chaos, Error, HaltWatch};
+use bus_client::{Bus, Chaos, Error, HaltWatch, Trouble};
 use bus_schemas::PartitionId;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -23,7 +23,7 @@ use crate::inbox::COMMAND_BYTES_MAX;
 use crate::journal::{GROUP_BYTES_MAX, GROUP_BYTES_SHARE};
 use crate::partition::{self, Error as PartitionError};
 use crate::quarantine::Quarantine;
-use crate::supervision::{Child, Restart, Supervisor};
+use crate::supervision::{Child, Failed, Restart, Supervisor};
 use crate::takeover::TakeoverError;
 use crate::tenure::Tenure;
 use crate::versions::Standing;
@@ -35,6 +35,9 @@ const FAILED_TURNS: u32 = 2;
 
 /// How long a lease is valid after it was renewed.
 const LEASE_TTL_MS: u64 = LEASE_TTL.as_millis() as u64;
+
+/// The word for a partition that is held and does not answer yet.
+const TAKEOVER: &str = "lease";
 
 /// A partition that a host holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +160,7 @@ impl Placement {
         let mut tick = tokio::time::interval(RENEWAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut renewed, mut failed) = (Instant::now(), 0);
+        let mut trouble = Trouble::new("renewing leases", RENEWAL, RENEWAL);
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -169,9 +173,12 @@ impl Placement {
             // A server that does not answer for a moment is no reason to drop partitions: the
             // leases run out by themselves, and the fence holds in any case.
             match self.turn().await {
-                Ok(()) => (renewed, failed) = (Instant::now(), 0),
+                Ok(()) => {
+                    (renewed, failed) = (Instant::now(), 0);
+                    trouble.over();
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "renewing leases");
+                    trouble.failed(&error);
                     failed += 1;
                 }
             }
@@ -263,6 +270,7 @@ impl Placement {
             newest: self.standing.newest(),
             places: self.places.clone(),
             tenure,
+            stuck: self.standing.stuck(),
             ..Settings::new(id, self.bus.topology().partitions, &self.host, self.record_bytes_max())
         };
         let (bus, registry) = (self.bus.clone(), Arc::clone(&self.registry));
@@ -271,15 +279,24 @@ impl Placement {
         let work = move |stop: CancellationToken| {
             let (bus, registry, settings) = (bus.clone(), Arc::clone(&registry), settings.clone());
             let (run, serving, standing) = (Arc::clone(&run), Arc::clone(&serving), standing.clone());
-            let future: futures::future::BoxFuture<'static, Result<(), String>> = Box::pin(async move {
+            let (stuck, taken) = (standing.stuck(), standing.stuck());
+            let future: futures::future::BoxFuture<'static, Result<(), Failed>> = Box::pin(async move {
                 let up = Up { serving: Arc::clone(&serving), counted: Arc::default() };
                 let counted = Arc::clone(&up.counted);
+                stuck.note(id, TAKEOVER, "it is being taken over");
                 let result = partition::run(bus, registry, settings, stop, move || {
+                    taken.clear(id, TAKEOVER);
                     counted.store(true, std::sync::atomic::Ordering::SeqCst);
                     serving.send_modify(|count| *count += 1);
                 });
                 let result = result.await;
                 drop(up);
+                match &result {
+                    Err(error @ (PartitionError::Takeover(_) | PartitionError::Bus { .. })) => {
+                        stuck.note(id, TAKEOVER, &chain(error));
+                    }
+                    _ => stuck.clear(id, TAKEOVER),
+                }
                 // Before the lease is given back: it must not be taken again.
                 if let Err(PartitionError::Takeover(TakeoverError::Newer { newer, .. })) = &result {
                     standing.leave(id, newer.to_string());
@@ -296,7 +313,7 @@ impl Placement {
                         tracing::error!(partition = %id, code, %newer, "the partition waits for a newer program");
                         Ok(())
                     }
-                    Err(error) => Err(chain(&error)),
+                    Err(error) => Err(Failed::by(&error)),
                 }
             });
             future

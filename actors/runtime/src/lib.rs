@@ -24,6 +24,7 @@ pub mod decide;
 pub mod deciding;
 pub mod journal;
 pub mod quarantine;
+pub mod stuck;
 
 pub mod fold;
 pub mod look;

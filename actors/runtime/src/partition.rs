@@ -12,7 +12,7 @@ use bus_client::asks::Incoming;
 use bus_client::claims::Question;
 use bus_client::inbox::InboxEntry;
 use bus_client::mail::{Parcel, Receipt};
-use bus_client::{Bus, ReplyTo};
+use bus_client::{Bus, ReplyTo, Trouble};
 use bus_schemas::record::{CommitRecord, Mail, Source};
 use bus_schemas::{CommandId, EntityAddress, LogSequence, PartitionId, Timestamp};
 use bytes::Bytes;
@@ -33,6 +33,7 @@ use crate::fold::{self, Loaded};
 use crate::inbox::{Item, place_id};
 use crate::journal::{self, Committed, Fate, Issue, Told};
 use crate::metric::PartitionMetrics;
+use crate::stuck::Stuck;
 use crate::supervision::spawn;
 use crate::takeover::{self, TakeoverError};
 use crate::{crash, trace};
@@ -50,6 +51,8 @@ const SNAPSHOT_RECORDS: u64 = 4_096;
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// The pause before an entity whose history could not be read is loaded again.
 const LOAD_PAUSE: Duration = Duration::from_millis(100);
+/// The longest such pause.
+const LOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a partition's loop ended.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +143,8 @@ struct Partition {
     metrics: PartitionMetrics,
     draining: bool,
     interference: Interference,
+    stuck: Stuck,
+    loading_fails: Trouble,
 }
 
 /// Takes a partition over and runs it until `stop` or until another host has it.
@@ -185,7 +190,8 @@ impl Partition {
         let (events, events_receiver) = mpsc::unbounded_channel();
         let (dead, dead_receiver) = mpsc::unbounded_channel();
         spawn("fanout events", taken.events.run(chaos.clone(), events_receiver, progress_sender.clone()));
-        spawn("fanout dead", fanout::run_dead(bus.clone(), chaos.clone(), dead_receiver, progress_sender));
+        let (stuck, disturbed) = (settings.stuck.clone(), (chaos.clone(), settings.stuck.clone()));
+        spawn("fanout dead", fanout::run_dead(bus.clone(), disturbed, dead_receiver, progress_sender));
         let core = taken.core;
         tracing::info!(partition = %id, epoch = %core.state.epoch, record = %core.state.last, "partition taken over");
         let asks = bus.incoming(bus.subjects().asks(id), None).await.map_err(failed)?;
@@ -218,6 +224,12 @@ impl Partition {
             metrics: PartitionMetrics::new(id),
             draining: false,
             interference: Interference::new(chaos, id, settings.partitions),
+            stuck,
+            loading_fails: Trouble::new(
+                format!("loading entities of partition {id}"),
+                LOAD_PAUSE,
+                LOAD_PAUSE_MAX,
+            ),
             bus,
             registry,
             core,
@@ -278,7 +290,8 @@ impl Partition {
             && let Some(commit) = self.core.close_group(moment.now)
         {
             self.commit_started = (Instant::now(), SystemTime::now());
-            self.commit = Some(journal::append_until_known(self.bus.clone(), commit).boxed());
+            self.commit =
+                Some(journal::append_until_known(self.bus.clone(), commit, self.stuck.clone()).boxed());
         }
         self.send_answers().await;
     }
@@ -462,11 +475,12 @@ impl Partition {
         match loaded {
             Ok(loaded) => {
                 self.loading.retain(|loading| *loading != entity);
+                self.loading_fails.over();
                 self.core.loaded(entity, loaded);
             }
             Err(error) => {
-                tracing::warn!(actor = %entity, %error, "loading an entity; trying again");
-                self.load(entity, LOAD_PAUSE);
+                let pause = self.loading_fails.failed(&format_args!("`{entity}`: {error}"));
+                self.load(entity, pause);
             }
         }
     }

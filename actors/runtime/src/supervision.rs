@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bus_client::Trouble;
 use futures::future::BoxFuture;
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -46,8 +47,36 @@ pub struct Intensity {
     pub within: Duration,
 }
 
+/// Why a worker ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Failed {
+    /// The error with its causes.
+    pub reason: String,
+    /// Whether it is the server's: no answer, or no leader. That passes by itself, however long it takes,
+    /// and no supervisor gives up for it.
+    pub outside: bool,
+}
+
+impl Failed {
+    /// What an error says, and whether one of its causes is the server's.
+    pub fn by(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        let outside = |error: &(dyn std::error::Error + 'static)| {
+            error.downcast_ref::<bus_client::Error>().is_some_and(bus_client::Error::is_temporary)
+        };
+        Self { reason: crate::lease::chain(error), outside: causes.any(outside) }
+    }
+}
+
+impl From<String> for Failed {
+    fn from(reason: String) -> Self {
+        Self { reason, outside: false }
+    }
+}
+
 /// The future of a worker; the token says when it shall end.
-pub type Work = Arc<dyn Fn(CancellationToken) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+pub type Work = Arc<dyn Fn(CancellationToken) -> BoxFuture<'static, Result<(), Failed>> + Send + Sync>;
 
 /// A worker to be supervised.
 #[derive(Clone)]
@@ -73,6 +102,10 @@ pub struct Failure {
     pub worker: String,
     /// Why.
     pub reason: String,
+    /// Whether it is the server's.
+    pub outside: bool,
+    /// When.
+    pub at: Instant,
 }
 
 /// What a supervisor did about a failure.
@@ -104,8 +137,8 @@ enum WorkerMessage {
 
 impl Actor for Worker {
     type Msg = WorkerMessage;
-    type State = Option<BoxFuture<'static, Result<(), String>>>;
-    type Arguments = BoxFuture<'static, Result<(), String>>;
+    type State = Option<BoxFuture<'static, Result<(), Failed>>>;
+    type Arguments = BoxFuture<'static, Result<(), Failed>>;
 
     async fn pre_start(
         &self,
@@ -134,6 +167,11 @@ impl Actor for Worker {
     }
 }
 
+/// That a worker fails, before it ever did.
+fn trouble(supervisor: &str, worker: &str) -> Trouble {
+    Trouble::new(format!("worker `{supervisor}/{worker}`"), PAUSE_MIN, PAUSE_MAX)
+}
+
 /// What a supervisor is told.
 enum SupervisorMessage {
     Start(Child),
@@ -149,6 +187,16 @@ struct Running {
     /// When it was started last.
     since: Instant,
     pause: Duration,
+    /// That it fails again and again, and how that is said.
+    trouble: Trouble,
+}
+
+impl Running {
+    fn new(supervisor: &str, child: Child) -> Self {
+        let trouble = trouble(supervisor, &child.name);
+        let (stop, since) = (CancellationToken::new(), Instant::now());
+        Self { child, actor: None, stop, since, pause: PAUSE_MIN, trouble }
+    }
 }
 
 struct SupervisorState {
@@ -186,7 +234,7 @@ impl SupervisorState {
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
         actor: &ActorCell,
-        failure: Option<String>,
+        failure: Option<Failed>,
     ) -> Result<(), ActorProcessingErr> {
         let found = self.children.iter().find(|(_, running)| running.actor == Some(actor.get_id()));
         let Some(name) = found.map(|(name, _)| name.clone()) else { return Ok(()) };
@@ -204,11 +252,12 @@ impl SupervisorState {
         // Who ran well for so long fails for a new reason.
         if running.since.elapsed() > self.intensity.within {
             running.pause = PAUSE_MIN;
+            running.trouble = trouble(&self.name, &name);
         }
         let pause = running.pause;
         running.pause = (pause * 2).min(PAUSE_MAX);
-        if let Some(reason) = failure {
-            self.failed(&name, reason, pause)?;
+        if let Some(failed) = failure {
+            self.failed(&name, failed, pause)?;
         }
         let (again, myself) = (name, myself.clone());
         spawn("supervision pause", async move {
@@ -219,11 +268,19 @@ impl SupervisorState {
         Ok(())
     }
 
-    fn failed(&mut self, name: &str, reason: String, pause: Duration) -> Result<(), ActorProcessingErr> {
-        metrics::counter!(crate::metric::FAILURES, "supervisor" => self.name.clone()).increment(1);
-        tracing::error!(supervisor = self.name, worker = name, reason, "worker failed");
+    fn failed(&mut self, name: &str, failed: Failed, pause: Duration) -> Result<(), ActorProcessingErr> {
         let worker = format!("{}/{name}", self.name);
-        self.reports.send_replace(Some(Failure { worker: worker.clone(), reason: reason.clone() }));
+        if let Some(running) = self.children.get_mut(name) {
+            running.trouble.failed(&format_args!("worker failed and is started again: {failed}"));
+        }
+        let Failed { reason, outside } = failed;
+        let failure = Failure { worker: worker.clone(), reason: reason.clone(), outside, at: Instant::now() };
+        self.reports.send_replace(Some(failure));
+        if outside {
+            // Nothing here would be better for giving up: it goes on when the server does.
+            return Ok(());
+        }
+        metrics::counter!(crate::metric::FAILURES, "supervisor" => self.name.clone()).increment(1);
         let now = Instant::now();
         self.failures.push_back(now);
         while self.failures.front().is_some_and(|at| now.duration_since(*at) > self.intensity.within) {
@@ -237,6 +294,7 @@ impl SupervisorState {
             tracing::warn!(worker, "a failure could not be reported");
         }
         if gives_up {
+            tracing::error!(supervisor = self.name, worker, reason, "workers failed too often; giving up");
             let (count, within) = (self.failures.len(), self.intensity.within);
             return Err(format!("{count} failures within {within:?}, last `{worker}`: {reason}").into());
         }
@@ -285,8 +343,7 @@ impl Actor for SupervisorActor {
         match message {
             SupervisorMessage::Start(child) => {
                 let name = child.name.clone();
-                let stop = CancellationToken::new();
-                let running = Running { child, actor: None, stop, since: Instant::now(), pause: PAUSE_MIN };
+                let running = Running::new(&state.name, child);
                 state.children.insert(name.clone(), running);
                 state.start(&myself, &name).await
             }
@@ -321,7 +378,12 @@ impl Actor for SupervisorActor {
         match event {
             SupervisionEvent::ActorTerminated(actor, ..) => state.ended(&myself, &actor, None),
             SupervisionEvent::ActorFailed(actor, reason) => {
-                state.ended(&myself, &actor, Some(reason.to_string()))
+                let failed = match reason.downcast::<Failed>() {
+                    Ok(failed) => *failed,
+                    // A panic.
+                    Err(reason) => Failed::from(reason.to_string()),
+                };
+                state.ended(&myself, &actor, Some(failed))
             }
             SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => Ok(()),
         }
@@ -375,7 +437,7 @@ impl Supervisor {
             Box::pin(async move {
                 let handle = guard.lock().map_err(|_| "poisoned".to_owned())?.take();
                 let Some(handle) = handle else {
-                    return Err("the branch can not be started again".to_owned());
+                    return Err("the branch can not be started again".to_owned().into());
                 };
                 tokio::select! {
                     _ = handle => {}
@@ -386,10 +448,11 @@ impl Supervisor {
                     return Ok(());
                 }
                 let failure = branch.failures.borrow().clone();
-                Err(failure.map_or_else(
+                let reason = failure.map_or_else(
                     || "the branch ended".to_owned(),
                     |failure| format!("{}: {}", failure.worker, failure.reason),
-                ))
+                );
+                Err(reason.into())
             })
         });
         self.start(Child { name: name.to_owned(), restart: Restart::OnFailure, work });

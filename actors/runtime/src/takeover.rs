@@ -13,6 +13,7 @@ use crate::core::{Core, Moment, RecoverError, Settings};
 use crate::fanout::{self, Events};
 use crate::journal::{self, Committed, Fate};
 use crate::state::{PartitionState, STATE_VERSION, StoredError};
+use crate::stuck::Attempts;
 use crate::versions::Newer;
 
 /// Former owners that may write while we read; each is fenced by our next try, and only a host that
@@ -84,17 +85,15 @@ pub async fn take_over(
 ) -> Result<Taken, TakeoverError> {
     let partition = settings.partition.0;
     let mut reason = String::new();
+    let mut attempts = Attempts::new(settings.partition, "takeover", &settings.stuck);
     for _ in 0..TRIES_MAX {
         let (mut core, mut events, behind) = read(bus, registry, settings).await?;
         let commit = core.take_over(clock());
         let fate = loop {
             match journal::append(bus, &commit).await {
-                Fate::Again(why) => {
-                    tracing::warn!(partition, why, "appending the takeover record; trying again")
-                }
+                Fate::Again(why) => attempts.wait(&why).await,
                 fate => break fate,
             }
-            tokio::time::sleep(journal::AGAIN_PAUSE).await;
         };
         match fate {
             Fate::Lost(why) => reason = why,
@@ -104,7 +103,7 @@ pub async fn take_over(
                 let record = Arc::new(core.committed(sequence).expect("the takeover record was in flight"));
                 events.publish(&behind).await;
                 for committed in behind.iter().filter(|committed| committed.sequence > core.state.dead_out) {
-                    fanout::publish_dead(bus, committed).await;
+                    fanout::publish_dead(bus, committed, &settings.stuck).await;
                 }
                 core.fanned_out(sequence, events.place());
                 core.dead_out(sequence);
@@ -153,7 +152,7 @@ async fn read(
     if let Some(newer) = core.beyond() {
         return Err(TakeoverError::Newer { partition: partition.0, newer });
     }
-    Ok((core, Events::new(bus.clone(), partition, mark), behind))
+    Ok((core, Events::new(bus.clone(), partition, mark, &settings.stuck), behind))
 }
 
 /// The last record of a log that is whole, or that nothing was ever written to.

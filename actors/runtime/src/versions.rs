@@ -16,6 +16,8 @@ use bus_schemas::record::RECORD_VERSION;
 use bus_schemas::{Kind, PartitionId};
 use tokio::time::Instant;
 
+use crate::stuck::Stuck;
+
 /// How long a host with a newer program is there before it takes a partition beside older ones: each
 /// of them looks once a second, and must know of it before it hears a command that only the newer one
 /// understands.
@@ -75,6 +77,7 @@ impl Newest {
 pub(crate) struct Standing {
     presence: Presence,
     leaves: Arc<Mutex<BTreeMap<PartitionId, String>>>,
+    stuck: Stuck,
     newest: Newest,
     /// Since when the others can know of this host.
     there: Option<Instant>,
@@ -83,19 +86,29 @@ pub(crate) struct Standing {
 impl Standing {
     /// A host with this program of which nobody has heard.
     pub(crate) fn new(registry: &Registry) -> Self {
-        let presence =
-            Presence { record: RECORD_VERSION, reads: registry.schemas(), leaves: BTreeMap::new() };
-        Self { presence, leaves: Arc::default(), newest: Newest::default(), there: None }
+        let presence = Presence { record: RECORD_VERSION, reads: registry.schemas(), ..Presence::default() };
+        Self {
+            presence,
+            stuck: Stuck::default(),
+            leaves: Arc::default(),
+            newest: Newest::default(),
+            there: None,
+        }
     }
 
     /// What the host says of itself now.
     pub(crate) fn presence(&self) -> Presence {
-        Presence { leaves: self.left(), ..self.presence.clone() }
+        Presence { leaves: self.left(), stuck: self.stuck.all(), ..self.presence.clone() }
     }
 
     /// Whether a newer program is there, for the partitions.
     pub(crate) fn newest(&self) -> Newest {
         self.newest.clone()
+    }
+
+    /// What does not go on, for the partitions to say.
+    pub(crate) fn stuck(&self) -> Stuck {
+        self.stuck.clone()
     }
 
     /// The others have been told.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use actors_runtime::fanout::Events;
 use actors_runtime::journal::Committed;
+use actors_runtime::stuck::Stuck;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -127,7 +128,7 @@ async fn rebuild_events(session: &Session, archive: &Archive, output: Output) ->
     bus.clear_events().await?;
     let (mut read, mut written) = (0, 0);
     for partition in bus.topology().all_partitions() {
-        let mut events = Events::new(bus.clone(), partition, bus.mark(partition).await?);
+        let mut events = Events::new(bus.clone(), partition, bus.mark(partition).await?, &Stuck::default());
         let mut records = records(bus, archive, partition, output).await?;
         let mut round = Vec::with_capacity(RECORDS_PER_ROUND_MAX);
         loop {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use actors_host::Config;
 use actors_runtime::fanout;
 use actors_runtime::journal::Committed;
+use actors_runtime::stuck::Stuck;
 use bus_client::backup::Totals;
 use bus_client::{Bus, server};
 use bus_schemas::record::CommitRecord;
@@ -26,11 +27,14 @@ use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
 use crate::gateway::READ_MODEL_FILES;
 use crate::output::{Output, Show};
-use crate::session::Session;
+use crate::session::{CLUSTER_PATIENCE, Session};
 
 /// How long the jobs of one partition may take: some seconds of work at the most, and a server that
 /// takes no writes would otherwise be asked for ever.
 const JOBS_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a stream is sent: two servers may be lost on the way, and more is no accident.
+const TRIES_MAX: usize = 3;
 
 /// From where.
 #[derive(Debug, clap::Args)]
@@ -154,7 +158,7 @@ async fn fill(
 ) -> Result<Restored, Failure> {
     streams(&session.bus, manifest, directory, output).await?;
     // What is not in a backup, the leases, is made as for a new installation.
-    let bus = Bus::connect(&session.config.nats).await?;
+    let bus = Bus::connect_patiently(&session.config.nats, Some(CLUSTER_PATIENCE)).await?;
     put_back_snapshots(&bus, manifest, directory).await?;
     publish_again(&bus, manifest).await?;
     archive::copy(&directory.join(ARCHIVE), &archive::directory(&session.config))?;
@@ -235,11 +239,13 @@ async fn put_back(
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
     let path = directory.join(&stream.stored.file);
-    let file = File::open(&path).map_err(|error| {
-        Failure::new("backup-file-missing", format!("`{}` can not be opened: {error}", path.display()))
-            .next("use another copy of the backup")
-            .exit(exit::DATA)
-    })?;
+    let open = || {
+        File::open(&path).map_err(|error| {
+            Failure::new("backup-file-missing", format!("`{}` can not be opened: {error}", path.display()))
+                .next("use another copy of the backup")
+                .exit(exit::DATA)
+        })
+    };
     let mut snapshot = stream.snapshot.clone();
     snapshot.config["num_replicas"] = bus.profile().replicas().into();
     // Logs that were made before there were cuts denied it.
@@ -247,7 +253,23 @@ async fn put_back(
     let (now, then) = (stream.restored, snapshot.totals);
     let differs_from_file = (now.messages, now.last_sequence) != (then.messages, then.last_sequence);
     let wanted = differs_from_file.then_some(now);
-    bus.restore_stream(&snapshot, wanted, BufReader::new(file), |bytes| bar.inc(bytes)).await?;
+    let (before, mut tries) = (bar.position(), 1);
+    loop {
+        let file = BufReader::new(open()?);
+        match bus.restore_stream(&snapshot, wanted, file, |bytes| bar.inc(bytes)).await {
+            Ok(_) => break,
+            // The server that took it in is gone, or leads no more: it is sent to the next one.
+            Err(error) if error.is_temporary() && tries < TRIES_MAX => {
+                tracing::warn!(%error, "sending a stream once more");
+                tries += 1;
+                bar.set_position(before);
+                if bus.totals(stream.name()).await?.is_some() {
+                    bus.delete_stream(stream.name()).await?;
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
     let found = bus.totals(stream.name()).await?.unwrap_or_default();
     // A server counts the first sequence of an empty stream in its own way.
     let counted = |totals: &Totals| {
@@ -278,6 +300,7 @@ async fn put_back_snapshots(bus: &Bus, manifest: &Manifest, directory: &Path) ->
 /// The jobs and dead letters that were not out when their streams were taken. What is there already
 /// may come twice: a job is begun once, and a dead letter has a place of its own.
 async fn publish_again(bus: &Bus, manifest: &Manifest) -> Result<(), Failure> {
+    let stuck = Stuck::default();
     for partition in &manifest.partitions {
         let id = PartitionId(partition.partition);
         let mut records = bus.records_after(id, LogSequence(partition.jobs_out)).await?;
@@ -289,7 +312,7 @@ async fn publish_again(bus: &Bus, manifest: &Manifest) -> Result<(), Failure> {
             })?;
             bus.attach_blobs(&mut record).await?;
             let committed = Committed { sequence: entry.sequence, record, group: 0 };
-            let published = fanout::publish_jobs(bus, &committed);
+            let published = fanout::publish_jobs(bus, &committed, &stuck);
             tokio::time::timeout(JOBS_PATIENCE, published).await.map_err(|_| {
                 Failure::new(
                     "nats-call-failed",

@@ -174,7 +174,7 @@ pub async fn run(config: Config, arguments: &Arguments, output: Output) -> Resul
         Err(failure) => return Err(failure),
     };
     if let Some(discovery) = &system.discovery {
-        output.show(discovery);
+        output.show(&discovery.shown());
     }
     if let Some(lacking) = &system.lacking {
         output.say(&format!("warning[not-ready]: {lacking}\n next: `orrery doctor` names them, and docs/runbooks/partition-stopped.md says what to do"));

@@ -94,3 +94,71 @@ fn the_gateway_on_the_data_directory_is_found() {
     assert!(child.wait().expect("it was our child").success());
     nats.orrery(&["task", "list"]).failed("no-gateway", 69);
 }
+
+/// A machine whose system uses a NATS elsewhere needs no program for one of its own, and the doctor knows.
+#[test]
+fn no_program_is_missed_where_another_nats_is_used() {
+    let nats = Nats::start();
+    let mut child = nats.up();
+    let file = nats.data_dir().join("none.toml");
+    std::fs::write(&file, "nats_server = \"/no/such/program\"\n").expect("a file");
+    let file = file.to_str().expect("UTF-8");
+    let lines = orrery(nats.data_dir(), &["--config", file, "doctor", "--json"]).good().lines();
+    assert!(!lines.iter().any(|line| line["check"] == "nats-server"), "{lines:?}");
+    nats.orrery(&["down"]).good();
+    assert!(child.wait().expect("it was our child").success());
+}
+
+/// Credentials are used by everything that runs on the data directory, and shown by nothing. Method: a
+/// server with a user, a system with the password in its URL, and what each verb prints.
+#[test]
+fn credentials_are_used_and_never_shown() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr();
+    let port = port.expect("an address").port();
+    let store = directory.path().join("store");
+    let server_file = directory.path().join("own.conf");
+    let users = "authorization { users: [{ user: me, password: \"hunter@2\" }] }";
+    let text = format!("port: {port}\nmax_payload: 8MB\njetstream {{ store_dir: {store:?} }}\n{users}\n");
+    std::fs::write(&server_file, text).expect("a file");
+    let server = embedded::find(None).expect("run `make tools` first");
+    let mut server =
+        Command::new(server).arg("-c").arg(&server_file).stderr(Stdio::null()).spawn().expect("it starts");
+    let settings = directory.path().join("orrery.toml");
+    let url = format!("nats://me:hunter%402@127.0.0.1:{port}");
+    std::fs::write(&settings, format!("[nats]\nurl = \"{url}\"\nprofile = \"fast\"\n")).expect("a file");
+    let settings = settings.to_str().expect("UTF-8");
+    let data_dir = directory.path().join("data");
+    // The server may not listen yet: the system waits for it.
+    let said = ["stdout", "stderr"].map(|name| directory.path().join(name));
+    let file = |path: &Path| std::fs::File::create(path).expect("a file");
+    let mut up = Command::new(program())
+        .arg("--data-dir")
+        .arg(&data_dir)
+        .args(["--config", settings, "-vv", "--json", "up", "--http", "127.0.0.1:0"])
+        .stdout(file(&said[0]))
+        .stderr(file(&said[1]))
+        .spawn()
+        .expect("the binary runs");
+    eventually("the system", || data_dir.join("orrery.json").exists().then_some(()));
+    let mut shown = String::new();
+    // Without settings: what the running system says is enough.
+    for verb in
+        [&["doctor", "--json"][..], &["task", "submit", "nothing", "--skill", "noop", "--wait", "-vv"]]
+    {
+        let ended = orrery(&data_dir, verb).good();
+        shown += &format!("{}{}", ended.stdout, ended.stderr);
+    }
+    shown += &orrery(&data_dir, &["--config", settings, "config", "show"]).good().stdout;
+    orrery(&data_dir, &["down"]).good();
+    assert!(up.wait().expect("it was our child").success());
+    said.iter().for_each(|path| shown += &std::fs::read_to_string(path).expect("a file"));
+    server.kill().expect("it runs");
+    server.wait().expect("it was our child");
+    assert!(shown.contains(&port.to_string()), "{shown}");
+    assert!(
+        !shown.contains("hunter"),
+        "{}",
+        shown.lines().find(|line| line.contains("hunter")).unwrap_or_default()
+    );
+}

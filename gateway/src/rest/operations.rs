@@ -90,6 +90,9 @@ pub struct Partitions {
     pub owned: usize,
     /// Which ones nobody serves.
     pub unowned: Vec<u16>,
+    /// Which ones do not answer or do not go on although a host has them, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stuck: BTreeMap<u16, String>,
     /// Hosts with the number of their partitions.
     pub hosts: BTreeMap<String, usize>,
     /// Why this is not known.
@@ -116,6 +119,7 @@ pub async fn ready(State(edge): State<Arc<Edge>>) -> Result<Response, Problem> {
         && projection.caught_up
         && projection.lag <= LAG_MAX
         && partitions.owned == usize::from(partitions.total)
+        && partitions.stuck.is_empty()
         && !edge.stop.is_cancelled();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, axum::Json(Ready { ready, bus, projection, partitions })).into_response())
@@ -142,6 +146,7 @@ async fn partitions(edge: &Edge) -> Partitions {
         total,
         owned: 0,
         unowned: Vec::new(),
+        stuck: BTreeMap::new(),
         hosts: BTreeMap::new(),
         error: Some(error),
     };
@@ -150,6 +155,8 @@ async fn partitions(edge: &Edge) -> Partitions {
         Ok(Err(error)) => return unknown(chain(&error)),
         Err(_) => return unknown(format!("no answer within {PATIENCE:?}")),
     };
+    let mut stuck = edge.renewals.silent(&leases);
+    stuck.extend(leases.stuck().into_iter().map(|(partition, why)| (partition.0, why)));
     let mut hosts: BTreeMap<String, usize> = leases.hosts.into_iter().map(|host| (host, 0)).collect();
     for holder in leases.holders.values() {
         *hosts.entry(holder.clone()).or_default() += 1;
@@ -161,7 +168,7 @@ async fn partitions(edge: &Edge) -> Partitions {
         .filter(|partition| !leases.holders.contains_key(partition))
         .map(|partition| partition.0)
         .collect();
-    Partitions { total, owned: usize::from(total) - unowned.len(), unowned, hosts, error: None }
+    Partitions { total, owned: usize::from(total) - unowned.len(), unowned, stuck, hosts, error: None }
 }
 
 /// Metrics in Prometheus' text format.

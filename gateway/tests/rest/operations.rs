@@ -1,5 +1,6 @@
 //! Readiness, metrics, artifacts, and how a gateway starts and stops.
 
+use bus_client::leases::Presence;
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::Artifact;
 use bus_schemas::{Hash, PartitionId, Timestamp};
@@ -40,6 +41,30 @@ async fn a_gateway_is_ready_when_every_partition_is_served() {
         "orrery_gateway_projection_events_total",
     ] {
         assert!(metrics.contains(name), "{name} is not in\n{metrics}");
+    }
+    gateway.stopped().await;
+}
+
+/// Goal: ready means that every partition goes on, and which one does not is named. Method: a host that has
+/// all leases says of one partition that something does not go on, and takes it back.
+#[tokio::test]
+async fn a_partition_that_does_not_go_on_is_named() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    for partition in 0..PARTITIONS {
+        world.bus.acquire(PartitionId(partition), "h1").await.unwrap().expect("a free lease");
+    }
+    let why = "jobs: refused".to_owned();
+    let stuck = Presence { stuck: [(PartitionId(1), why.clone())].into(), ..Presence::default() };
+    for (presence, wanted) in [(stuck, Some(why)), (Presence::default(), None)] {
+        world.bus.renew_host("h1", &presence).await.unwrap();
+        eventually("readiness", async || {
+            let (status, ready) = get(&gateway.url, "/ready").await;
+            let named = ready["partitions"]["stuck"]["1"].as_str().map(str::to_owned);
+            let right = named == wanted && status == if wanted.is_some() { 503 } else { 200 };
+            right.then_some(())
+        })
+        .await;
     }
     gateway.stopped().await;
 }

@@ -2,6 +2,7 @@
 //! the end of the log says is judged by the real [`journal::judge`].
 
 use actors_runtime::journal::{self, Commit, Fate};
+use actors_runtime::stuck;
 use bus_schemas::{Hash, LogSequence};
 
 use super::{AppendAnswer, Happening, OwnerId, Phase, World};
@@ -14,7 +15,7 @@ const TIMEOUT_MS: u64 = 1_000;
 /// How much of a command is shown in the trace.
 const BODY_SHOWN_BYTES: usize = 60;
 /// The pause before an append is tried again, in milliseconds.
-const AGAIN_MS: u64 = journal::AGAIN_PAUSE.as_millis() as u64;
+const AGAIN_MS: u64 = stuck::PAUSE_MIN.as_millis() as u64;
 
 impl World {
     /// Sends an owner's record to the log.

@@ -80,6 +80,8 @@ pub(super) fn found(settings: &Value) -> Vec<String> {
     let mut found = Vec::new();
     each(settings, &mut Vec::new(), &mut |_, secret| {
         if secret.is_named || secret.text.len() >= UNNAMED_BYTES_MIN {
+            let plain = decoded(secret.text);
+            found.extend((plain != secret.text).then_some(plain));
             found.push(secret.text.to_owned());
         }
     });

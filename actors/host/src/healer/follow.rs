@@ -2,6 +2,7 @@
 
 use actors_runtime::lease::chain;
 use actors_runtime::quarantine::Quarantine;
+use actors_runtime::supervision::Failed;
 use bus_client::{Bus, EventQuery, StoredEvent};
 use bus_schemas::commands::healer::{Action, QUARANTINE};
 use bus_schemas::commands::{agent, breaker, deadletter, healer};
@@ -29,8 +30,11 @@ pub(crate) async fn load_quarantine(bus: &Bus, quarantine: &Quarantine) -> Resul
 }
 
 /// Follows what happens from now on, without end.
-pub(super) async fn run(healer: &Healer, notes: &Notes) -> Result<(), String> {
-    let failed = |error: bus_client::Error| format!("following events: {}", chain(&error));
+pub(super) async fn run(healer: &Healer, notes: &Notes) -> Result<(), Failed> {
+    let failed = |error: bus_client::Error| {
+        let Failed { reason, outside } = Failed::by(&error);
+        Failed { reason: format!("following events: {reason}"), outside }
+    };
     let bus = &healer.bus;
     let kinds =
         [breaker::Command::KIND, agent::Command::KIND, deadletter::Command::KIND, healer::Command::KIND];
@@ -50,7 +54,7 @@ pub(super) async fn run(healer: &Healer, notes: &Notes) -> Result<(), String> {
             Err(error) => return Err(failed(error)),
         }
     }
-    Err("following events: the stream ended".to_owned())
+    Err("following events: the stream ended".to_owned().into())
 }
 
 async fn take(healer: &Healer, notes: &Notes, poisoned: &mut Poisoned, stored: &StoredEvent) {

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actors_runtime::lease::chain;
 use actors_runtime::partition::now;
-use bus_client::{Ask, Bus};
+use bus_client::{Ask, Bus, PublishError, Trouble};
 use bus_schemas::commands::healer::{Act, Action, Command, QUARANTINE};
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, EntityAddress, Key};
@@ -85,31 +84,31 @@ impl Notes {
 
     /// Hands over what waits, without end.
     pub(crate) async fn send_all(&self, bus: &Bus) {
+        let mut trouble = Trouble::new("noting acts", PAUSE, PAUSE);
         loop {
-            if !self.send_waiting(bus).await {
-                tokio::time::sleep(PAUSE).await;
-                continue;
+            match self.send_waiting(bus).await {
+                Ok(()) => {
+                    trouble.over();
+                    self.more.notified().await;
+                }
+                Err(error) => trouble.wait(&error).await,
             }
-            self.more.notified().await;
         }
     }
 
     /// Hands over what is left, for a moment.
     pub(crate) async fn send_rest(&self, bus: &Bus) {
-        if tokio::time::timeout(REST_PATIENCE, self.send_waiting(bus)).await != Ok(true) {
+        if !matches!(tokio::time::timeout(REST_PATIENCE, self.send_waiting(bus)).await, Ok(Ok(()))) {
             tracing::warn!(left = self.lock().len(), "acts are not noted: the bus does not take them");
         }
     }
 
-    /// Whether nothing is left.
-    async fn send_waiting(&self, bus: &Bus) -> bool {
+    /// Hands over until nothing is left.
+    async fn send_waiting(&self, bus: &Bus) -> Result<(), PublishError> {
         loop {
             metrics::gauge!(metric::NOTES_WAITING).set(self.lock().len() as f64);
-            let Some(first) = self.lock().front().cloned() else { return true };
-            if let Err(error) = bus.hand_over(&first).await {
-                tracing::warn!(error = chain(&error), "noting an act; trying again");
-                return false;
-            }
+            let Some(first) = self.lock().front().cloned() else { return Ok(()) };
+            bus.hand_over(&first).await?;
             let mut waiting = self.lock();
             // The oldest may have made room in the meantime.
             if waiting.front().is_some_and(|front| front.id == first.id) {

@@ -6,6 +6,7 @@ use actors_host::Config;
 use actors_host::embedded;
 
 use super::Check;
+use crate::discovery::Discovery;
 use crate::failure::Failure;
 
 /// Below this many KiB free, a few large artifacts fill the disk.
@@ -18,7 +19,7 @@ const OPEN_FILES_LOW: u64 = 4_096;
 /// The checks, in order.
 pub async fn checks(config: &Config) -> Vec<Check> {
     let mut checks = vec![data_dir(&config.data_dir), disk(&config.data_dir).await, open_files()];
-    if config.nats.url.is_none() {
+    if config.nats.url.is_none() && !uses_another(config) {
         checks.push(match embedded::find(config.nats_server.as_deref()) {
             Ok(program) => {
                 Check::ok("nats-server", format!("{} {}", program.display(), embedded::NATS_VERSION))
@@ -27,6 +28,12 @@ pub async fn checks(config: &Config) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// Whether what runs on the data directory uses a server that is not its own: then nobody needs a program here.
+fn uses_another(config: &Config) -> bool {
+    let runs = Discovery::find(&config.data_dir).ok().flatten().is_some();
+    runs && !config.data_dir.join("nats").join("store").is_dir()
 }
 
 /// Whether the directory can be written, or made where it is missing: looking must not make it.

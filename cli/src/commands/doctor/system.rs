@@ -212,6 +212,10 @@ async fn owners(bus: &Bus) -> Check {
         .map(|partition| partition.to_string())
         .collect();
     let held: Vec<String> = hosts.iter().map(|(host, count)| format!("{host}: {count}")).collect();
+    if let Some((partition, why)) = leases.stuck().into_iter().next() {
+        let fix = "docs/runbooks/partition-stopped.md says what to do";
+        return Check::fail("lease", format!("partition {partition} does not go on: {why}"), fix);
+    }
     if orphans.is_empty() {
         return Check::ok("lease", format!("{} partitions: {}", leases.holders.len(), held.join(", ")));
     }

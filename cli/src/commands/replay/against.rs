@@ -28,11 +28,10 @@ pub async fn check(config: &Config, arguments: Arguments, output: Output) -> Res
         data_dir: copy.path().to_owned(),
         // Nothing here is worth syncing, and nothing of what runs elsewhere may be touched.
         nats: NatsConfig {
-            url: None,
-            monitor_url: None,
             profile: Profile::Durable,
             subject_prefix: config.nats.subject_prefix.clone(),
             partitions: config.nats.partitions,
+            ..NatsConfig::default()
         },
         ..config.clone()
     };

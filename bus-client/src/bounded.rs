@@ -1,0 +1,51 @@
+//! Headers from outside: names in any case, and values bounded. The server takes 64 KiB of headers with a
+//! message, and a message that it does not take would be tried for ever.
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
+use bus_schemas::text;
+
+/// Who asks: a name with some words around it.
+pub(crate) const CALLER_BYTES_MAX: usize = 512;
+/// Why something could not be done: some sentences.
+pub(crate) const REASON_BYTES_MAX: usize = 4 * 1024;
+/// An id that somebody else made: the server itself bounds none, and keeps each for its window.
+pub(crate) const ID_BYTES_MAX: usize = 512;
+
+/// A value as a header may carry it: on one line, and no longer than `bytes_max`.
+pub(crate) fn header(value: &str, bytes_max: usize) -> String {
+    text::cut(value, bytes_max).replace(|sign: char| sign.is_control(), " ")
+}
+
+/// The value of a header whose name is written in whatever case: NATS keeps names as they come, and clients
+/// and proxies write them as HTTP does.
+pub(crate) fn in_any_case<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
+    // A name that is known beforehand is neither checked nor copied.
+    let exact = headers.get(HeaderName::from_static(name));
+    let same = |(other, values): (&HeaderName, &'a Vec<HeaderValue>)| {
+        let other: &str = other.as_ref();
+        other.eq_ignore_ascii_case(name).then(|| values.first()).flatten()
+    };
+    exact.or_else(|| headers.iter().find_map(same)).map(HeaderValue::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_in_any_case_and_first_as_it_is_written() {
+        let mut headers = HeaderMap::new();
+        headers.insert("orrery-CALLER", "other");
+        assert_eq!(in_any_case(&headers, "Orrery-Caller"), Some("other"));
+        headers.insert("Orrery-Caller", "own");
+        assert_eq!(in_any_case(&headers, "Orrery-Caller"), Some("own"));
+        assert_eq!(in_any_case(&headers, "traceparent"), None);
+    }
+
+    #[test]
+    fn a_value_stays_on_one_line_and_within_its_bound() {
+        assert_eq!(header("one\r\ntwo\u{0}", 100), "one  two ");
+        let long = header(&"ä\n".repeat(70_000), REASON_BYTES_MAX);
+        assert!(long.len() <= REASON_BYTES_MAX && long.ends_with('…'), "{}", long.len());
+    }
+}
