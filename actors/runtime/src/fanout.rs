@@ -156,9 +156,9 @@ impl Events {
                 Ok(None) => {}
                 Ok(Some(_)) => {
                     tracing::error!(
-                        code = "event-misplaced",
                         actor = %outgoing.entity,
-                        "the event stream has events of an entity that begins only now"
+                        "the event stream has events of an entity that begins only now; \
+                         `orrery rebuild events` writes the stream again from the logs"
                     );
                     self.misplaced.insert(outgoing.entity.clone());
                 }

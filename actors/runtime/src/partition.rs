@@ -128,7 +128,7 @@ struct Partition {
     progress: mpsc::UnboundedReceiver<Progress>,
     last_snapshot: LogSequence,
     /// Repeats whose answers are read from the log.
-    repeats: FuturesUnordered<BoxFuture<'static, (Repeat, Result<Option<CommitRecord>, bus_client::Error>)>>,
+    repeats: FuturesUnordered<BoxFuture<'static, repeats::Read>>,
     /// Snapshots of entities on their way.
     writing: Option<BoxFuture<'static, Vec<Written>>>,
     /// Entities whose snapshots are too large, as far as that was said.

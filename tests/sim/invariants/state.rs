@@ -2,13 +2,13 @@
 
 use actors_core::Instance;
 use actors_runtime::core::Core;
-use actors_runtime::fold::{self, Loaded};
+use actors_runtime::fold::{self, EntitySnapshot, Loaded};
 use actors_runtime::state::PartitionState;
 use bus_schemas::record::Event;
 use bus_schemas::{EntityAddress, LogSequence, PartitionId};
 
 use super::{Audit, Check, hold, violated};
-use crate::store::{OutgoingEvent, StoredCommand};
+use crate::store::{OutgoingEvent, Store, StoredCommand};
 
 impl Audit {
     /// The live state of an owner without open turns is the fold of its log from the first record on,
@@ -60,6 +60,18 @@ impl Audit {
             Ok(instance) => self.entity_equals_log("loads_are_current", entity, &**instance),
             Err(stopped) => violated("loads_are_current", format!("`{entity}`: {}", stopped.reason)),
         }
+    }
+
+    /// A snapshot of an entity is of an event that is in the event stream.
+    pub fn snapshots_are_published(
+        &self,
+        store: &Store,
+        entity: &EntityAddress,
+        snapshot: &EntitySnapshot,
+    ) -> Check {
+        hold(store.holds_event(entity, snapshot.hash), "snapshots_are_published", || {
+            format!("a snapshot of `{entity}` is of revision {}, which is not out", snapshot.revision)
+        })
     }
 
     /// The event stream holds each partition's events in the log's order, without gap or duplicate, and

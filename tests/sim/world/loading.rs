@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Happening, Owner, OwnerId, World};
 use crate::coverage::Reached;
 use crate::faults::Defect;
-use crate::invariants::{Check, hold};
+use crate::invariants::Check;
 
 /// The pause before an entity whose history could not be read is loaded again.
 const LOAD_PAUSE_MS: u64 = 100;
@@ -150,9 +150,7 @@ impl World {
         if let Some((kind, key)) = name.strip_prefix(NAME).and_then(|rest| rest.split_once('.')) {
             let entity = format!("{kind}/{key}").parse().expect("an owner named it");
             let snapshot: EntitySnapshot = rmp_serde::from_slice(&bytes).expect("an owner wrote it");
-            hold(self.store.holds_event(&entity, snapshot.hash), "snapshots_are_published", || {
-                format!("a snapshot of `{entity}` is of revision {}, which is not out", snapshot.revision)
-            })?;
+            self.audit.snapshots_are_published(&self.store, &entity, &snapshot)?;
         }
         self.store.snapshots.insert(name, bytes);
         Ok(())

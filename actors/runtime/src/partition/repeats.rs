@@ -11,6 +11,9 @@ use crate::core::Repeat;
 /// Records that are read at once: repeats are rare, and a record may have some megabytes.
 const READS_MAX: usize = 8;
 
+/// A repeat, and the record of its answer.
+pub(super) type Read = (Repeat, Result<Option<CommitRecord>, Error>);
+
 impl Partition {
     /// Sends for the records of the next repeats.
     pub(super) fn read_repeats(&mut self) {
