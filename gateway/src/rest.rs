@@ -22,6 +22,7 @@ mod operations;
 mod pages;
 mod recent;
 mod schedules;
+mod silent;
 mod tasks;
 
 pub mod openapi;
