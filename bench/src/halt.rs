@@ -12,13 +12,16 @@ use std::time::Duration;
 use actors_agents::{Agent, Done, Effect, Failure, Work, Worker};
 use bus_client::{Ask, Bus};
 use bus_schemas::commands::agent::{AgentCard, Skill};
-use bus_schemas::commands::broker::{Command as Broker, Query};
+use bus_schemas::commands::broker::Query as Broker;
 use bus_schemas::commands::halt::Command as Halt;
+use bus_schemas::commands::queue::Query as Queue;
 use bus_schemas::commands::task::{Command as Task, Submit};
 use bus_schemas::views::lane::Lane;
-use bus_schemas::wire::WireCommand;
+use bus_schemas::wire::{WireCommand, WireQuery};
 use bus_schemas::{Body, EntityAddress, Key, Reply};
 use futures::future::{BoxFuture, try_join_all};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -201,18 +204,29 @@ async fn until_open(bus: &Bus) -> Result<(), Error> {
     let lane = EntityAddress::new(Broker::KIND, Submit::new("").lane);
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let ask = Ask::new(lane.clone(), Body::json(&Query::Describe));
-        let reply = bus.query(&ask, PATIENCE).await.map_err(|error| Error::answer("asking a lane", error))?;
-        let Reply::Accepted { result, .. } = reply else {
-            return Err(Error::answer("asking a lane", "it is refused"));
-        };
-        let now: Lane =
-            serde_json::from_value(result).map_err(|error| Error::answer("reading a lane", error))?;
+        let mut now: Lane = shown(bus, lane.clone(), &Broker::Describe).await?;
+        for queue in now.queues(bus.topology().partitions) {
+            now.add(&shown(bus, queue, &Queue::Describe).await?);
+        }
         if now.blocks.is_empty() && now.waiting + now.running == 0 {
             return Ok(());
         }
         late(deadline, "a lane that holds nothing back")?;
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What an entity answers to a query.
+async fn shown<Q: Serialize, T: DeserializeOwned>(
+    bus: &Bus,
+    to: EntityAddress,
+    query: &Q,
+) -> Result<T, Error> {
+    let failed = |reason: &dyn std::fmt::Display| Error::answer("asking an entity", reason);
+    let ask = Ask::new(to, Body::json(query)).caller(AGENT);
+    match bus.query(&ask, PATIENCE).await.map_err(|error| failed(&error))? {
+        Reply::Accepted { result, .. } => serde_json::from_value(result).map_err(|error| failed(&error)),
+        Reply::Refused { refusal, .. } => Err(failed(&refusal.message)),
     }
 }
 
@@ -276,7 +290,7 @@ impl Crew {
         for number in 0..WORKERS {
             let agent = Arc::new(Busy { tally: Arc::clone(tally) });
             let name = format!("{AGENT}-{jobs}-{number}");
-            // A worker fetches ahead: with less room, a job could wait in one that is full.
+            // Room for all of them: no job shall wait for a worker.
             let worker = Worker::new(installation.bus().await?, agent, name, jobs);
             workers.push(tokio::spawn(worker.run(stop.clone())));
         }

@@ -8,8 +8,6 @@ use bus_schemas::text;
 pub(crate) const CALLER_BYTES_MAX: usize = 512;
 /// Why something could not be done: some sentences.
 pub(crate) const REASON_BYTES_MAX: usize = 4 * 1024;
-/// An id that somebody else made: the server itself bounds none, and keeps each for its window.
-pub(crate) const ID_BYTES_MAX: usize = 512;
 
 /// A value as a header may carry it: on one line, and no longer than `bytes_max`.
 pub(crate) fn header(value: &str, bytes_max: usize) -> String {

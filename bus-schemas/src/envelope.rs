@@ -315,6 +315,10 @@ pub mod code {
     pub const UNKNOWN_QUERY: &str = "unknown-query";
     /// The host that answers may no longer own the partition.
     pub const NOT_OWNER: &str = "not-owner";
+    /// A claim is not sound.
+    pub const INVALID_CLAIM: &str = "invalid-claim";
+    /// Somebody else claims under the worker's name, and began later.
+    pub const WORKER_REPLACED: &str = "worker-replaced";
     /// The decision panicked; the command is a dead letter.
     pub const POISON: &str = "poison";
     /// The entity stopped at an event that this version does not know.

@@ -102,6 +102,12 @@ impl Halts {
             Event::Watched { .. } => {}
         }
     }
+    /// Takes a halt that stands in, as a read model knows it.
+    pub fn stand(&mut self, key: &Key, standing: Standing) {
+        if let Some(scope) = Scope::parse(key) {
+            self.standing.insert(scope, standing);
+        }
+    }
     /// The first halt that covers a piece of work.
     pub fn covering(&self, subject: Subject<'_>) -> Option<(&Scope, &Standing)> {
         self.standing.iter().find(|(scope, _)| scope.covers(subject))

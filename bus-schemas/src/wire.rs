@@ -28,6 +28,8 @@ pub trait WireEvent: Serialize + DeserializeOwned {
 pub trait WireQuery: DeserializeOwned {
     /// The kind of entity that answers it.
     const KIND: crate::Kind;
+    /// The wire names of all of them.
+    const NAMES: &'static [&'static str];
 }
 
 /// The queries of an entity that answers none.
@@ -37,6 +39,7 @@ pub enum NoQuery {}
 
 impl WireQuery for NoQuery {
     const KIND: crate::Kind = crate::Kind::from_static("none");
+    const NAMES: &'static [&'static str] = &[];
 }
 
 /// Ties an event enum to its kind, schema version and names.
@@ -68,6 +71,7 @@ macro_rules! wire_query {
     ($query:ty, $kind:literal) => {
         impl $crate::wire::WireQuery for $query {
             const KIND: $crate::Kind = $crate::Kind::from_static($kind);
+            const NAMES: &'static [&'static str] = <$query as strum::VariantNames>::VARIANTS;
         }
     };
 }

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod arguments;
+pub mod asked;
 pub mod called;
 pub mod commands;
 pub mod discovery;

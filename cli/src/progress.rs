@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bus_client::StoredEvent;
 use bus_schemas::commands::task::Failure;
-use bus_schemas::events::task::Event;
+use bus_schemas::events::task::{Event, WithdrawnBy};
 use bus_schemas::jobs::OutputChunk;
 use bus_schemas::views::task::TaskState;
 use bus_schemas::{Key, Timestamp};
@@ -179,7 +179,7 @@ fn worth_a_line(event: &Event) -> bool {
     matches!(
         event,
         Event::Planned { .. }
-            | Event::JobStarted { .. }
+            | Event::JobIssued { .. }
             | Event::AttemptFailed { .. }
             | Event::InputRequired { .. }
             | Event::BudgetExceeded { .. }
@@ -198,16 +198,20 @@ pub fn detail(event: &Event) -> String {
         Event::Submitted { submission, .. } => submission.goal.clone(),
         Event::Rejected { failure } | Event::Failed { failure, .. } => why(failure),
         Event::AttemptFailed { attempt, failure } => format!("attempt {attempt} failed: {}", why(failure)),
-        Event::AttemptWithdrawn { attempt, reason, .. } => {
-            reasoned(&format!("attempt {attempt} was taken back"), reason)
+        Event::AttemptWithdrawn { attempt, reason, by } => {
+            let deed = match by {
+                WithdrawnBy::Worker => "was given back",
+                WithdrawnBy::Holder | WithdrawnBy::Owner => "was taken back",
+            };
+            reasoned(&format!("attempt {attempt} {deed}"), reason)
         }
         Event::Planned { plan } => format!("{} steps", plan.steps.len()),
         Event::ChildStarted { step, .. } => format!("step {step} may begin"),
         Event::ChildSettled { step, state, .. } => format!("step {step} {}", word(*state)),
         Event::Queued { attempt: 1, .. } => "waits for an agent".to_owned(),
         Event::Queued { attempt, .. } => format!("attempt {attempt} waits for an agent"),
-        Event::JobIssued { agent, .. } => format!("given to {agent}"),
-        Event::JobStarted { worker, .. } => format!("{worker} works"),
+        Event::JobIssued { agent, worker, .. } => format!("{worker} of {agent} works"),
+        Event::StepRecorded { step, .. } => format!("step {} is done", step.name),
         Event::EffectRecorded { effect, step, .. } => format!("effect {effect}: {step:?}").to_lowercase(),
         Event::BackoffStarted { attempt, until, .. } => {
             format!("attempt {attempt} follows at {}", until.to_rfc3339())

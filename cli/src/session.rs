@@ -5,13 +5,16 @@ use std::time::Duration;
 use actors_host::embedded::{self, Embedded};
 use actors_host::{Config, StartError};
 use bus_client::{Ask, Bus, Profile};
-use bus_schemas::wire::WireCommand;
+use bus_schemas::wire::{WireCommand, WireQuery};
 use bus_schemas::{Body, EntityAddress, Key, Reply, Revision};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::up::interrupted;
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
+use crate::gateway::read;
 
 /// How long a command may wait for its partition: longer than a takeover.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -165,6 +168,29 @@ impl Session {
         Err(Failure::new("no-host", format!("no host is registered at `{url}` under the prefix `{prefix}`"))
             .next("start one with `orrery up`; if one runs, correct `nats.url` or `nats.subject_prefix`")
             .exit(exit::UNAVAILABLE))
+    }
+
+    /// Asks an entity a query: its owner answers from memory, and nothing of it is in a log.
+    pub async fn query<Q: WireQuery + Serialize, T: DeserializeOwned>(
+        &self,
+        key: &Key,
+        query: &Q,
+    ) -> Result<T, Failure> {
+        self.expect_host().await?;
+        self.view(EntityAddress::new(Q::KIND, key.clone()), Body::json(query), PATIENCE).await
+    }
+
+    /// Asks a query of hosts that are there, and reads what comes within `patience`.
+    pub async fn view<T: DeserializeOwned>(
+        &self,
+        to: EntityAddress,
+        body: Body,
+        patience: Duration,
+    ) -> Result<T, Failure> {
+        match self.bus.query(&Ask::new(to, body).caller("cli"), patience).await? {
+            Reply::Accepted { result, .. } => read(result),
+            Reply::Refused { refusal, .. } => Err(refusal.into()),
+        }
     }
 
     /// Tells an entity something, and returns its revision afterwards and what it answered.

@@ -8,6 +8,7 @@
 //! silence.
 
 pub mod agent;
+pub mod breaker;
 pub mod campaign;
 pub mod dead_letter;
 pub mod halt;

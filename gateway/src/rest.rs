@@ -23,6 +23,7 @@ mod pages;
 mod recent;
 mod renewals;
 mod schedules;
+mod silent;
 mod tasks;
 
 pub mod openapi;

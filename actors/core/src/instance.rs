@@ -2,10 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use bus_schemas::envelope::{BodyError, code};
 use bus_schemas::halts::Halts;
-use bus_schemas::wire::WireEvent;
+use bus_schemas::wire::{WireEvent, WireQuery};
 use bus_schemas::{Body, CommandId, EntityAddress, Hash, Refusal, Revision, Timestamp, jobs, record, upcast};
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::Value;
 use smol_str::SmolStr;
 
@@ -135,7 +137,7 @@ impl<T: Entity> Instance for Live<T> {
 
     fn view(&self, body: &Body, context: &Context<'_>) -> Result<View, TurnError> {
         let read = body.check().and_then(|()| body.read::<T::Query>());
-        let query = read.map_err(|error| TurnError::Malformed(error.to_string()))?;
+        let query = read.map_err(|error| not_a_query::<T::Query>(body, &error, context))?;
         let viewed = catch_unwind(AssertUnwindSafe(|| T::view(&self.state, query, context)));
         viewed.map_err(|panic| TurnError::Poison(panic_text(&*panic)))?.map_err(TurnError::Refused)
     }
@@ -198,6 +200,30 @@ impl<T: Entity> Instance for Live<T> {
             self.origin.get_or_insert(origin);
         }
     }
+}
+
+/// The name in a body.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(rename = "type")]
+    name: SmolStr,
+}
+
+/// Characters of a name that nobody knows that are said again.
+const NAME_CHARS_MAX: usize = 64;
+
+/// Why a body is no query: its name is none of the kind's, or what stands behind the name is not its schema.
+fn not_a_query<Q: WireQuery>(body: &Body, error: &BodyError, context: &Context<'_>) -> TurnError {
+    let named = body.check().and_then(|()| body.read::<Named>());
+    let Some(Named { name }) = named.ok().filter(|named| !Q::NAMES.contains(&named.name.as_str())) else {
+        return TurnError::Malformed(error.to_string());
+    };
+    let (kind, name) = (&context.entity.kind, name.escape_debug().take(NAME_CHARS_MAX).collect::<String>());
+    let refusal = Refusal::new(code::UNKNOWN_QUERY, format!("a `{kind}` answers no query `{name}`"));
+    TurnError::Refused(match Q::NAMES {
+        [] => refusal.hint("entities of this kind answer no queries: follow their events"),
+        names => refusal.hint(format!("it answers `{}`", names.join("`, `"))),
+    })
 }
 
 /// The words of a panic, for the dead letter.

@@ -275,7 +275,7 @@ fn read(incoming: &Incoming) -> Result<Claim, Refusal> {
 }
 
 fn check(claim: &Claim) -> Result<(), Refusal> {
-    let refuse = |message: String| Err(Refusal::new("invalid-claim", message));
+    let refuse = |message: String| Err(Refusal::new(code::INVALID_CLAIM, message));
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let Claim { worker, skills, places, lanes, .. } = claim;
     if worker.is_empty() || worker.len() > WORKER_BYTES_MAX || !worker.chars().all(fits) {

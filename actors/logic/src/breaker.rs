@@ -73,6 +73,7 @@ impl Entity for Breaker {
     }
     fn view(state: &State, query: Query, context: &Context<'_>) -> Result<View, Refusal> {
         let Query::Describe = query;
+        decide::check_dependency(context)?;
         Ok(View::of(&decide::describe(state, context)))
     }
     fn fold(state: &mut State, event: &Event) {

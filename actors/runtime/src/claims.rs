@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use actors_core::Opening;
 use bus_client::{HaltWatch, ReplyTo};
 use bus_schemas::claims::{Claim, WAIT_MS};
+use bus_schemas::envelope::code;
 use bus_schemas::halts::Halts;
 use bus_schemas::jobs::INLINE_BYTES_MAX;
 use bus_schemas::record::Job;
@@ -412,7 +413,9 @@ impl Inner {
         let known = self.workers.get(&name).copied();
         if known.is_some_and(|known| known.incarnation > life) {
             let message = format!("worker `{worker}` of agent `{agent}` has a newer incarnation");
-            return Some(Refusal::new("worker-replaced", message).hint("end, or claim under another name"));
+            return Some(
+                Refusal::new(code::WORKER_REPLACED, message).hint("end, or claim under another name"),
+            );
         }
         if known.is_none_or(|known| known.incarnation < life) {
             self.drop_claims(agent, worker, life);

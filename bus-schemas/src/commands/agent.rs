@@ -54,8 +54,9 @@ pub enum Command {
 crate::wire::wire_command!(Command, "agent");
 
 /// What an agent answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::VariantNames)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Query {
     /// Answers with its [`Registration`].
     Describe,

@@ -76,8 +76,9 @@ pub enum Command {
 crate::wire::wire_command!(Command, "config");
 
 /// What settings answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::VariantNames)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Query {
     /// Answers with a [`Description`].
     Describe {

@@ -262,8 +262,9 @@ pub enum Command {
 crate::wire::wire_command!(Command, "task");
 
 /// What a task answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::VariantNames)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Query {
     /// Answers with the [`crate::views::task::Task`] as it is now.
     Describe,

@@ -1,4 +1,4 @@
-//! A lane as readers see it: what a broker answers to `describe` and `explain`.
+//! A lane as readers see it: what a broker and its queues answer to `describe` and `explain`.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::silent::Silent;
 use crate::commands::broker::Limits;
-use crate::ids::{Key, PartitionId, Timestamp};
+use crate::commands::queue;
+use crate::ids::{EntityAddress, Key, PartitionId, Timestamp};
+use crate::wire::WireQuery;
+
+/// Skills that a queue counts one by one: more are named by nobody who looks at a lane.
+pub const SKILLS_MAX: usize = 64;
 
 /// A lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +26,9 @@ pub struct Lane {
     pub oldest: Option<Timestamp>,
     /// How many attempts run.
     pub running: u64,
+    /// How many attempts wait, by the skill that they need, as its queues say where it is open.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skills: BTreeMap<SmolStr, u64>,
     /// Its rules.
     pub limits: Limits,
     /// The version of the settings `lanes` that they are of; 0 for the defaults, none when it was not
@@ -45,6 +54,9 @@ pub struct Lane {
     pub governed: bool,
     /// The partitions in which it has queues.
     pub partitions: Vec<PartitionId>,
+    /// Its queues that did not answer: what waits and runs there is missing here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<Silent>,
 }
 
 /// The part of a lane that lies in one partition: what a queue answers to `describe`.
@@ -60,6 +72,9 @@ pub struct Part {
     pub governed: Option<bool>,
     /// How many holds there are of single task trees.
     pub trees_held: u64,
+    /// How many attempts wait, by the skill that they need; the first [`SKILLS_MAX`] by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skills: BTreeMap<SmolStr, u64>,
 }
 
 /// An agent of a lane.
@@ -73,6 +88,9 @@ pub struct LaneAgent {
     pub running: u32,
     /// Jobs that it may get now.
     pub free: u32,
+    /// What it can do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<SmolStr>,
 }
 
 /// Why something waits.
@@ -116,6 +134,11 @@ pub enum Limit {
 }
 
 impl Lane {
+    /// Its queues, in an installation with so many partitions.
+    pub fn queues(&self, partitions: u16) -> Vec<EntityAddress> {
+        let queue = |partition: &PartitionId| queue::key(&self.id, *partition, partitions);
+        self.partitions.iter().map(queue).map(|key| EntityAddress::new(queue::Query::KIND, key)).collect()
+    }
     /// The lane with what its queues say of an open one: who waits and runs there.
     pub fn add(&mut self, part: &Part) {
         self.trees_held += part.trees_held;
@@ -131,6 +154,23 @@ impl Lane {
                 known.free = known.capacity.saturating_sub(known.running);
             }
         }
+        for (skill, waiting) in &part.skills {
+            *self.skills.entry(skill.clone()).or_default() += waiting;
+        }
+        self.blocks.retain(|block| ![Limit::NoAgent, Limit::Busy].contains(&block.what));
+        let blocks: Vec<Block> = self.skills.keys().filter_map(|skill| self.lacks(skill)).collect();
+        self.blocks.extend(blocks);
+    }
+
+    /// What keeps work of a skill waiting in an open lane: nobody has it, or all who have it are busy.
+    fn lacks(&self, skill: &SmolStr) -> Option<Block> {
+        let skilled = self.agents.iter().filter(|agent| agent.capacity > 0 && agent.skills.contains(skill));
+        let (what, reason) = match skilled.map(|agent| agent.free).max() {
+            None => (Limit::NoAgent, format!("no living agent offers the skill `{skill}`")),
+            Some(0) => (Limit::Busy, format!("all agents with the skill `{skill}` are busy")),
+            Some(_) => return None,
+        };
+        Some(Block { what, reason, cause: None, until: None })
     }
 }
 
@@ -169,4 +209,40 @@ pub struct Waiting {
     pub ahead: u64,
     /// Why it waits.
     pub blocks: Vec<Block>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_open_lane_is_the_sum_of_its_queues_and_says_whom_it_lacks() {
+        let agent = json!({"agent": "git", "capacity": 3, "running": 0, "free": 3, "skills": ["report"]});
+        let mut lane: Lane = serde_json::from_value(json!({
+            "id": "default", "waiting": 0, "oldest": null, "running": 0, "limits": {}, "begun_in_minute": 0,
+            "begun_in_day": 0, "blocks": [], "agents": [agent], "governed": false, "partitions": [0, 1],
+        }))
+        .expect("a lane");
+        let part = |running: u32, skill: &str, oldest: u64| -> Part {
+            serde_json::from_value(json!({
+                "waiting": 1, "oldest": oldest, "running": {"git": running}, "governed": false,
+                "trees_held": 1, "skills": {skill: 1},
+            }))
+            .expect("a part")
+        };
+        lane.add(&part(2, "report", 7));
+        assert!(lane.blocks.is_empty(), "one more may begin: {:?}", lane.blocks);
+        lane.add(&part(1, "juggling", 5));
+        let blocks: Vec<Limit> = lane.blocks.iter().map(|block| block.what).collect();
+        assert_eq!(blocks, [Limit::NoAgent, Limit::Busy]);
+        assert_eq!((lane.waiting, lane.running, lane.trees_held, lane.agents[0].free), (2, 3, 2, 0));
+        assert_eq!(lane.oldest, Some(Timestamp(5)));
+        let queues: Vec<String> = lane.queues(2).iter().map(|queue| queue.key.to_string()).collect();
+        assert!(
+            queues.iter().all(|queue| queue.ends_with(".default")) && queues[0] != queues[1],
+            "{queues:?}"
+        );
+    }
 }

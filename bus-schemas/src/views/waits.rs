@@ -1,5 +1,6 @@
 //! What a task and everything below it waits for, put together from what each of them answers to
-//! `explain`, for those that wait in a lane from what its broker answers, and from the halts that stand.
+//! `explain`, for those that wait in a lane from what their queue and its broker answer, and from the halts
+//! that stand.
 //!
 //! Pure: an [`Inquiry`] says what is to be asked, takes the answers, and makes the whole of them. Who
 //! asks decides how: the command line and the gateway ask over the bus, the sweeper looks.
@@ -15,10 +16,13 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use super::lane::{Block, Limit, Waiting};
+use super::silent::Silent;
 use super::task::{TaskState, WaitsFor, Why};
-use crate::envelope::Refusal;
+use crate::commands::{broker, queue, task};
+use crate::envelope::{Body, Refusal};
 use crate::halts::{Halts, Subject};
-use crate::ids::{Key, Timestamp};
+use crate::ids::{EntityAddress, Key, PartitionId, Timestamp};
+use crate::wire::WireQuery;
 
 /// Tasks that one inquiry asks at most: the answer is read by a person, or stands in one response.
 pub const TASKS_MAX: usize = 1_000;
@@ -51,7 +55,7 @@ pub struct Waits {
     pub children: Vec<Waits>,
     /// Children that were started, and are not there.
     pub missing: Vec<Key>,
-    /// Who did not say: its lane, or children that were started.
+    /// Who did not say: its queue, its lane, or children that were started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<Silent>,
     /// How many children were not asked, because there are too many.
@@ -71,56 +75,102 @@ pub struct Halted {
     pub since: Timestamp,
 }
 
-/// Somebody who refused to say anything, as one that is quarantined does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Silent {
-    /// Who: `task/<key>` or `broker/<lane>`.
-    pub entity: String,
-    /// The refusal: a stable word for programs.
-    pub code: SmolStr,
-    /// In a sentence.
-    pub reason: String,
-}
-
-/// Something to ask.
+/// A query, and whose it is to answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
     /// `explain`, to this task.
     Task(Key),
+    /// `explain`, to the part of its lane in its own partition, about a task.
+    Queue {
+        /// The queue.
+        queue: Key,
+        /// The task.
+        task: Key,
+    },
     /// `explain`, to the broker of a lane, about a task.
     Lane {
         /// The broker.
         lane: Key,
         /// The task.
         task: Key,
+        /// The skill that it needs.
+        skill: SmolStr,
     },
+}
+
+impl Question {
+    /// Who is asked.
+    pub fn to(&self) -> EntityAddress {
+        match self {
+            Self::Task(task) => EntityAddress::new(task::Query::KIND, task.clone()),
+            Self::Queue { queue, .. } => EntityAddress::new(queue::Query::KIND, queue.clone()),
+            Self::Lane { lane, .. } => EntityAddress::new(broker::Query::KIND, lane.clone()),
+        }
+    }
+    /// What is asked.
+    pub fn body(&self) -> Body {
+        match self.clone() {
+            Self::Task(_) => Body::json(&task::Query::Explain),
+            Self::Queue { task, .. } => Body::json(&queue::Query::Explain { task }),
+            Self::Lane { task, skill, .. } => Body::json(&broker::Query::Explain { task, skill }),
+        }
+    }
 }
 
 /// What is known of a tree so far, and what is to be asked next.
 #[derive(Debug)]
 pub struct Inquiry {
     root: Key,
+    partition: PartitionId,
+    partitions: u16,
     next: Vec<Question>,
+    /// What is to be asked of lanes once every task has answered.
+    of_lanes: BTreeMap<Key, Vec<Question>>,
     asked: BTreeSet<Key>,
     found: BTreeMap<Key, Why>,
+    in_queue: BTreeMap<Key, Waiting>,
     in_lane: BTreeMap<Key, Waiting>,
-    silent: BTreeMap<Question, Refusal>,
+    /// Lanes that have answered.
+    heard: BTreeSet<Key>,
+    silent: BTreeMap<EntityAddress, Refusal>,
 }
 
 impl Inquiry {
-    /// About a task and everything below it.
-    pub fn of(task: Key) -> Self {
+    /// About a task and everything below it, in an installation with so many partitions.
+    pub fn of(task: Key, partitions: u16) -> Self {
         Self {
             next: vec![Question::Task(task.clone())],
+            of_lanes: BTreeMap::new(),
             asked: BTreeSet::from([task.clone()]),
+            partition: PartitionId::of(task.root(), partitions),
+            partitions,
             root: task,
             found: BTreeMap::new(),
+            in_queue: BTreeMap::new(),
             in_lane: BTreeMap::new(),
+            heard: BTreeSet::new(),
             silent: BTreeMap::new(),
         }
     }
     /// What is to be asked now; each is told once. Nothing when everything is known.
+    ///
+    /// A lane is asked about one task first: where it does not answer it is waited for once, and not for
+    /// each of them.
     pub fn questions(&mut self) -> Vec<Question> {
+        if self.next.is_empty() {
+            for (lane, mut questions) in take(&mut self.of_lanes) {
+                if self.silent.contains_key(&broker_of(&lane)) {
+                    continue;
+                }
+                if !self.heard.contains(&lane) {
+                    let rest = questions.split_off(1);
+                    if !rest.is_empty() {
+                        self.of_lanes.insert(lane, rest);
+                    }
+                }
+                self.next.append(&mut questions);
+            }
+        }
         take(&mut self.next)
     }
     /// Takes an answer: the result of the reply, or none where there is no such task. Fails on an answer
@@ -128,13 +178,20 @@ impl Inquiry {
     pub fn answer(&mut self, question: &Question, answer: Option<Value>) -> Result<(), serde_json::Error> {
         let Some(answer) = answer else { return Ok(()) };
         match question {
-            Question::Lane { task, .. } => {
+            Question::Queue { task, .. } => {
+                self.in_queue.insert(task.clone(), serde_json::from_value(answer)?);
+            }
+            Question::Lane { lane, task, .. } => {
+                self.heard.insert(lane.clone());
                 self.in_lane.insert(task.clone(), serde_json::from_value(answer)?);
             }
             Question::Task(task) => {
                 let why: Why = serde_json::from_value(answer)?;
                 if why.waits_for == WaitsFor::Lane {
-                    self.next.push(Question::Lane { lane: why.lane.clone(), task: task.clone() });
+                    let (lane, skill) = (why.lane.clone(), why.skill.clone());
+                    self.next.push(Question::Queue { queue: self.queue(&lane), task: task.clone() });
+                    let question = Question::Lane { lane: lane.clone(), task: task.clone(), skill };
+                    self.of_lanes.entry(lane).or_default().push(question);
                 }
                 for child in &why.children {
                     if self.asked.len() < TASKS_MAX && self.asked.insert(child.clone()) {
@@ -148,11 +205,11 @@ impl Inquiry {
     }
     /// Takes a refusal: what is said of the others does not depend on it. Gives it back where it is that of
     /// the task that all of this is about.
-    pub fn refused(&mut self, question: Question, refusal: Refusal) -> Result<(), Refusal> {
-        if question == Question::Task(self.root.clone()) {
+    pub fn refused(&mut self, question: &Question, refusal: Refusal) -> Result<(), Refusal> {
+        if *question == Question::Task(self.root.clone()) {
             return Err(refusal);
         }
-        self.silent.insert(question, refusal);
+        self.silent.insert(question.to(), refusal);
         Ok(())
     }
     /// What the tree waits for, under the halts that stand; none where there is no such task.
@@ -161,18 +218,24 @@ impl Inquiry {
         self.tree(&root, halts)
     }
 
+    fn queue(&self, lane: &Key) -> Key {
+        queue::key(lane, self.partition, self.partitions)
+    }
+
     /// A key is longer than that of the task above it, so this ends.
     fn tree(&mut self, task: &Key, halts: &Halts) -> Option<Waits> {
         let why = self.found.remove(task)?;
-        let in_lane = self.in_lane.remove(task);
+        let in_lane = self.waiting(task);
         let halted = halted(&why, halts);
         let moves = moves::of(&why, in_lane.as_ref(), halted.as_ref());
         let mut silent = Vec::new();
-        let lane = Question::Lane { lane: why.lane.clone(), task: task.clone() };
-        silent.extend(self.silence(&lane));
+        if why.waits_for == WaitsFor::Lane {
+            let queue = EntityAddress::new(queue::Query::KIND, self.queue(&why.lane));
+            silent.extend([queue, broker_of(&why.lane)].iter().filter_map(|who| self.silence(who)));
+        }
         let (mut children, mut missing, mut left_out) = (Vec::new(), Vec::new(), 0);
         for child in why.children {
-            let said_nothing = self.silence(&Question::Task(child.clone()));
+            let said_nothing = self.silence(&Question::Task(child.clone()).to());
             match (said_nothing, self.tree(&child, halts)) {
                 (Some(found), _) => silent.push(found),
                 (None, Some(waits)) => children.push(waits),
@@ -200,14 +263,22 @@ impl Inquiry {
             left_out,
         })
     }
-    fn silence(&mut self, question: &Question) -> Option<Silent> {
-        let refusal = self.silent.remove(question)?;
-        let entity = match question {
-            Question::Task(task) => format!("task/{task}"),
-            Question::Lane { lane, .. } => format!("broker/{lane}"),
-        };
-        Some(Silent { entity, code: refusal.code, reason: refusal.message })
+    /// What the task's queue and its lane say together. Without a word of the queue an open lane knows
+    /// nothing of the task.
+    fn waiting(&mut self, task: &Key) -> Option<Waiting> {
+        let lane = self.in_lane.remove(task);
+        match self.in_queue.remove(task) {
+            Some(here) => Some(here.with_lane(lane)),
+            None => lane.filter(|lane| lane.waits || lane.agent.is_some()),
+        }
     }
+    fn silence(&self, who: &EntityAddress) -> Option<Silent> {
+        self.silent.get(who).map(|refusal| Silent::of(who, refusal))
+    }
+}
+
+fn broker_of(lane: &Key) -> EntityAddress {
+    EntityAddress::new(broker::Query::KIND, lane.clone())
 }
 
 /// The halt that keeps a task where it is.
@@ -280,16 +351,32 @@ mod tests {
         Key::parse(text).expect("a constant of a test")
     }
 
+    fn queue_of(task: &str) -> Question {
+        Question::Queue { queue: queue::key(&key("default"), PartitionId(0), 1), task: key(task) }
+    }
+
+    fn lane_of(task: &str) -> Question {
+        Question::Lane { lane: key("default"), task: key(task), skill: "count".into() }
+    }
+
+    fn held() -> Value {
+        json!({"what": "held", "reason": "a leak", "cause": "halt/all", "until": null})
+    }
+
+    fn waiting(waits: bool, blocks: &[Value]) -> Value {
+        json!({"waits": waits, "attempt": 1, "agent": null, "since": 1, "ahead": 0, "blocks": blocks})
+    }
+
     fn why(task: &str, waits_for: &str, children: &[&str]) -> Value {
         json!({
             "task": task, "state": "working", "waits_for": waits_for, "reason": "it waits", "moves": "a push",
-            "since": 1, "lane": "default", "children": children,
+            "since": 1, "lane": "default", "skill": "count", "children": children,
         })
     }
 
     #[test]
-    fn an_inquiry_goes_down_to_the_leaves_and_asks_the_lanes() {
-        let mut inquiry = Inquiry::of(key("t"));
+    fn an_inquiry_goes_down_to_the_leaves_and_asks_queues_and_lanes() {
+        let mut inquiry = Inquiry::of(key("t"), 1);
         let root = Question::Task(key("t"));
         assert_eq!(inquiry.questions(), std::slice::from_ref(&root));
         inquiry.answer(&root, Some(why("t", "children", &["t.a", "t.b"]))).expect("an answer");
@@ -297,12 +384,12 @@ mod tests {
         assert_eq!(inquiry.questions(), [a.clone(), b.clone()]);
         inquiry.answer(&a, Some(why("t.a", "lane", &[]))).expect("an answer");
         inquiry.answer(&b, None).expect("none is an answer");
-        let lane = Question::Lane { lane: key("default"), task: key("t.a") };
+        let queue = queue_of("t.a");
+        assert_eq!(inquiry.questions(), std::slice::from_ref(&queue));
+        inquiry.answer(&queue, Some(waiting(true, &[]))).expect("an answer");
+        let lane = lane_of("t.a");
         assert_eq!(inquiry.questions(), std::slice::from_ref(&lane));
-        let held = json!({"what": "held", "reason": "a leak", "cause": "halt/all", "until": null});
-        let waiting =
-            json!({"waits": true, "attempt": 1, "agent": null, "since": 1, "ahead": 0, "blocks": [held]});
-        inquiry.answer(&lane, Some(waiting)).expect("an answer");
+        inquiry.answer(&lane, Some(waiting(false, &[held()]))).expect("an answer");
         assert!(inquiry.questions().is_empty());
         let waits = inquiry.end(&Halts::default()).expect("the task is there");
         let names: Vec<&str> = waits.all().iter().map(|waits| waits.task.as_str()).collect();
@@ -312,8 +399,56 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_does_not_answer_is_waited_for_once() {
+        let mut inquiry = Inquiry::of(key("t"), 1);
+        let root = inquiry.questions().remove(0);
+        let names = ["t.a", "t.b", "t.c"];
+        inquiry.answer(&root, Some(why("t", "children", &names))).expect("an answer");
+        for question in inquiry.questions() {
+            let task = question.to().key;
+            inquiry.answer(&question, Some(why(task.as_str(), "lane", &[]))).expect("an answer");
+        }
+        let queues = inquiry.questions();
+        assert_eq!(queues, names.map(queue_of));
+        for queue in &queues {
+            inquiry.answer(queue, Some(waiting(true, &[held()]))).expect("an answer");
+        }
+        assert_eq!(inquiry.questions(), [lane_of("t.a")]);
+        inquiry.refused(&lane_of("t.a"), Refusal::new("no-answer", "nobody answers")).expect("not the root");
+        assert!(inquiry.questions().is_empty(), "the lane is not asked about the others");
+        let waits = inquiry.end(&Halts::default()).expect("the task is there");
+        for child in &waits.children {
+            let said = "it waits: held by halt/all: a leak; `broker/default` does not say: nobody answers";
+            assert_eq!(child.sentence(), said);
+        }
+    }
+
+    #[test]
+    fn a_lane_that_answers_is_asked_about_everybody() {
+        let mut inquiry = Inquiry::of(key("t"), 1);
+        let root = inquiry.questions().remove(0);
+        inquiry.answer(&root, Some(why("t", "children", &["t.a", "t.b"]))).expect("an answer");
+        for question in inquiry.questions() {
+            let task = question.to().key;
+            inquiry.answer(&question, Some(why(task.as_str(), "lane", &[]))).expect("an answer");
+        }
+        // A queue that is silent leaves what the lane knows, where that is anything.
+        for queue in inquiry.questions() {
+            inquiry.refused(&queue, Refusal::new("entity-quarantined", "no")).expect("not the root");
+        }
+        inquiry.answer(&lane_of("t.a"), Some(waiting(true, &[held()]))).expect("an answer");
+        assert_eq!(inquiry.questions(), [lane_of("t.a")]);
+        assert_eq!(inquiry.questions(), [lane_of("t.b")]);
+        inquiry.answer(&lane_of("t.b"), Some(waiting(false, &[held()]))).expect("an answer");
+        assert!(inquiry.questions().is_empty());
+        let waits = inquiry.end(&Halts::default()).expect("the task is there");
+        let known: Vec<bool> = waits.children.iter().map(|child| child.in_lane.is_some()).collect();
+        assert_eq!(known, [true, false], "an open lane knows nothing of a task");
+    }
+
+    #[test]
     fn who_is_not_there_is_nothing_and_rubbish_is_no_answer() {
-        let mut inquiry = Inquiry::of(key("t"));
+        let mut inquiry = Inquiry::of(key("t"), 1);
         let root = inquiry.questions().remove(0);
         assert!(inquiry.answer(&root, Some(json!({"task": "t"}))).is_err());
         inquiry.answer(&root, None).expect("none is an answer");
@@ -322,23 +457,26 @@ mod tests {
 
     #[test]
     fn one_that_does_not_answer_is_a_leaf_and_no_end_of_the_answer() {
-        let mut inquiry = Inquiry::of(key("t"));
+        let mut inquiry = Inquiry::of(key("t"), 1);
         let root = inquiry.questions().remove(0);
         let quarantined = || Refusal::new("entity-quarantined", "`it` is quarantined");
-        assert!(inquiry.refused(root.clone(), quarantined()).is_err(), "then nothing is known");
+        assert!(inquiry.refused(&root, quarantined()).is_err(), "then nothing is known");
         inquiry.answer(&root, Some(why("t", "children", &["t.a", "t.b"]))).expect("an answer");
         let [a, b] = ["t.a", "t.b"].map(|task| Question::Task(key(task)));
-        inquiry.refused(a, quarantined()).expect("it is one of two");
+        inquiry.refused(&a, quarantined()).expect("it is one of two");
         inquiry.questions();
         inquiry.answer(&b, Some(why("t.b", "lane", &[]))).expect("an answer");
+        let queue = inquiry.questions().remove(0);
+        inquiry.refused(&queue, quarantined()).expect("it is the queue");
         let lane = inquiry.questions().remove(0);
-        inquiry.refused(lane, quarantined()).expect("it is the lane");
+        inquiry.refused(&lane, quarantined()).expect("it is the lane");
         let waits = inquiry.end(&Halts::default()).expect("the task is there");
         let said = |waits: &Waits| waits.silent.iter().map(|each| each.entity.clone()).collect::<Vec<_>>();
         assert_eq!(
             (said(&waits), said(&waits.children[0])),
-            (vec!["task/t.a".into()], vec!["broker/default".into()])
+            (vec!["task/t.a".into()], vec![queue_of("t.b").to().to_string(), "broker/default".into()])
         );
+        assert_eq!(waits.children[0].in_lane, None);
         assert_eq!(waits.sentence(), "it waits: `task/t.a` does not say: `it` is quarantined");
         assert!(waits.missing.is_empty());
     }
@@ -350,7 +488,7 @@ mod tests {
         let halted = crate::events::halt::Event::Halted { reason, by, grace_ms: 1, at: Timestamp(5) };
         halts.apply(&key("all"), &halted);
         let asked = |halts: &Halts| {
-            let mut inquiry = Inquiry::of(key("t"));
+            let mut inquiry = Inquiry::of(key("t"), 1);
             let root = inquiry.questions().remove(0);
             let mut pause = why("t", "backoff", &[]);
             pause["until"] = json!(9);
@@ -366,7 +504,7 @@ mod tests {
 
     #[test]
     fn a_large_tree_is_cut_and_says_so() {
-        let mut inquiry = Inquiry::of(key("t"));
+        let mut inquiry = Inquiry::of(key("t"), 1);
         let names: Vec<String> = (0..TASKS_MAX + 5).map(|child| format!("t.c{child}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let root = inquiry.questions().remove(0);

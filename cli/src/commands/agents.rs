@@ -75,11 +75,9 @@ pub struct Worker {
     pub capacity: u32,
     /// The lanes that it serves.
     pub lanes: Vec<Key>,
-    /// How often it says that it is alive, in milliseconds; silent for three times as long, it is lost.
-    pub heartbeat_ms: u64,
     /// When it joined: milliseconds since 1970.
     pub registered_at: Timestamp,
-    /// When it was found silent for too long; none while it lives.
+    /// Since when no host hears of it, neither by a claim nor by a renewal; none while it is heard of.
     pub lost_at: Option<Timestamp>,
 }
 
@@ -137,7 +135,7 @@ impl Show for Agent {
         for worker in &self.workers {
             let lanes: Vec<_> = worker.lanes.iter().map(ToString::to_string).collect();
             let state = match worker.lost_at {
-                None => format!("alive, heartbeat every {} s", worker.heartbeat_ms as f64 / 1000.0),
+                None => format!("alive since {}", worker.registered_at.to_rfc3339()),
                 Some(at) => format!("lost at {}", at.to_rfc3339()),
             };
             let (name, capacity) = (&worker.worker, worker.capacity);

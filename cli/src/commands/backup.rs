@@ -4,7 +4,7 @@
 //! moment. What a takeover completes may be older than the logs, and what the logs name must not be:
 //!
 //! 1. What derives from the logs comes first: entity snapshots, then the event stream (a snapshot
-//!    names a place in it, so the stream must not end before that place), jobs, dead letters and the
+//!    names a place in it, so the stream must not end before that place), dead letters and the
 //!    partitions' snapshots. The inbox belongs here as well: a command that is trimmed later is in the
 //!    logs, which are read later. The server may show the event stream in the middle of a batch, whose
 //!    mark says that all of it is there: half a batch is left out.
@@ -164,9 +164,9 @@ impl<'a> Backup<'a> {
         let (bus, topology) = (self.bus, self.bus.topology());
         let begun_at = crate::commands::archive::now().to_rfc3339();
         let mut streams = Vec::new();
-        let mut jobs_out = BTreeMap::new();
+        let mut dead_out = BTreeMap::new();
         for partition in topology.all_partitions() {
-            jobs_out.insert(partition, self.jobs_out(partition).await?);
+            dead_out.insert(partition, self.dead_out(partition).await?);
         }
         let table = |name: String| format!("KV_{name}");
         let settings = table(topology.settings());
@@ -174,14 +174,14 @@ impl<'a> Backup<'a> {
             streams.push(self.stream(&stream, None).await?);
         }
         let inbox = streams.len() - 1;
-        for stream in [topology.jobs(), topology.dead(), topology.events()] {
+        for stream in [topology.dead(), topology.events()] {
             streams.push(self.stream(&stream, None).await?);
         }
         let mut partitions = Vec::new();
         for partition in topology.all_partitions() {
             let snapshot = self.partition_snapshot(partition).await?;
-            let jobs_out = jobs_out[&partition];
-            partitions.push(Partition { partition: partition.0, jobs_out: jobs_out.0, inbox: 0, snapshot });
+            let dead_out = dead_out[&partition];
+            partitions.push(Partition { partition: partition.0, dead_out: dead_out.0, inbox: 0, snapshot });
         }
         let places = cut::find(bus).await?;
         for partition in &mut partitions {
@@ -209,11 +209,11 @@ impl<'a> Backup<'a> {
         })
     }
 
-    /// The record up to which a partition's jobs and dead letters are in their streams by now.
-    async fn jobs_out(&self, partition: PartitionId) -> Result<LogSequence, Failure> {
+    /// The record up to which a partition's dead letters are in their stream by now.
+    async fn dead_out(&self, partition: PartitionId) -> Result<LogSequence, Failure> {
         let Some(entry) = self.bus.last_record(partition).await? else { return Ok(LogSequence(0)) };
         match CommitRecord::decode(&entry.record) {
-            Ok(record) => Ok(LogSequence(record.jobs_out)),
+            Ok(record) => Ok(LogSequence(record.dead_out)),
             Err(error) => Err(cut::unreadable(partition, entry.sequence, &error)),
         }
     }

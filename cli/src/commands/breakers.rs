@@ -1,20 +1,18 @@
 //! `orrery breakers`: what may be called, what may not, and why; opening and closing by hand.
 
-use bus_schemas::commands::breaker::{Command, Description, Phase};
-use bus_schemas::wire::WireCommand;
-use bus_schemas::{Key, Timestamp};
-use futures::{StreamExt, TryStreamExt};
+use bus_schemas::commands::breaker::{Command, Description, Phase, Query};
+use bus_schemas::views::silent::Silent;
+use bus_schemas::{EntityAddress, Key, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::asked::{self, Asked};
 use crate::commands::task::one_line;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show, table};
 use crate::session::Session;
 use crate::who::Who;
 
-/// Breakers that are asked at once.
-const ASKED_AT_ONCE: usize = 16;
 /// Characters of a reason that a row shows.
 const REASON_CHARS_MAX: usize = 80;
 
@@ -61,6 +59,9 @@ enum Verb {
 pub struct Breakers {
     /// Those that are not closed first, then by name.
     pub breakers: Vec<Breaker>,
+    /// Those that did not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<Silent>,
 }
 
 /// A breaker as it is now.
@@ -98,7 +99,7 @@ impl Show for Told {
 
 impl Show for Breakers {
     fn text(&self) -> String {
-        if self.breakers.is_empty() {
+        if self.breakers.is_empty() && self.silent.is_empty() {
             return "no breakers: nothing was called yet".to_owned();
         }
         let row = |breaker: &Breaker| {
@@ -114,7 +115,8 @@ impl Show for Breakers {
             ]
         };
         let rows: Vec<Vec<String>> = self.breakers.iter().map(row).collect();
-        table(&["DEPENDENCY", "STATE", "SINCE", "FAILED", "REASON"], &rows)
+        let table = table(&["DEPENDENCY", "STATE", "SINCE", "FAILED", "REASON"], &rows);
+        [table].into_iter().chain(asked::lines(&self.silent)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -197,21 +199,17 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
 
 /// All breakers of which something was heard.
 pub async fn all(session: &Session) -> Result<Breakers, Failure> {
-    let subject = session.bus.subjects().events(Some(&Command::KIND));
-    let latest = session.bus.latest_events(&subject).await?;
-    let asked = futures::stream::iter(latest).map(|event| one(session, event.entity.key));
-    let mut breakers: Vec<Breaker> = asked.buffered(ASKED_AT_ONCE).try_collect().await?;
+    session.expect_host().await?;
+    let known = asked::heard_of::<Command>(session).await?;
+    let Asked { answers, silent } = asked::all(session, known, &Query::Describe).await?;
+    let breaker = |(entity, now): (EntityAddress, Description)| Breaker { dependency: entity.key, now };
+    let mut breakers: Vec<Breaker> = answers.into_iter().map(breaker).collect();
     breakers.sort_by_key(|breaker| (breaker.now.phase == Phase::Closed, breaker.dependency.clone()));
-    Ok(Breakers { breakers })
+    Ok(Breakers { breakers, silent })
 }
 
 async fn one(session: &Session, dependency: Key) -> Result<Breaker, Failure> {
-    let (_, answer) = session.ask(&dependency, &Command::Describe).await?;
-    let now = serde_json::from_value(answer).map_err(|error| {
-        Failure::of("malformed-answer", &error)
-            .next("let the hosts run the same version as this program")
-            .exit(exit::UNAVAILABLE)
-    })?;
+    let now = session.query(&dependency, &Query::Describe).await?;
     Ok(Breaker { dependency, now })
 }
 

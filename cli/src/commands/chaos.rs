@@ -3,7 +3,7 @@
 use bus_client::EventQuery;
 use bus_schemas::chaos::Experiments;
 use bus_schemas::commands::agent::Command as Agent;
-use bus_schemas::commands::breaker::Command as Breaker;
+use bus_schemas::commands::breaker::{Description as Standing, Query as Breaker};
 use bus_schemas::commands::chaos::{Command, Delayed, Description, Experiment};
 use bus_schemas::events::chaos::Event;
 use bus_schemas::settings::Duration;
@@ -236,7 +236,7 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
         Verb::TripBreaker { dependency, bounds } => {
             let dependency = Key::parse(&dependency)?;
             // What is no dependency is refused by its own entity.
-            session.ask(&dependency, &Breaker::Describe).await?;
+            session.query::<_, Standing>(&dependency, &Breaker::Describe).await?;
             (Experiment::TripBreaker { dependency }, bounds)
         }
         Verb::DropAcks { share, host, bounds } => {

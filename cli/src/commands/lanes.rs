@@ -2,31 +2,30 @@
 
 mod set;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bus_schemas::commands::broker::{Command, Limits};
-use bus_schemas::commands::config;
+use bus_schemas::commands::broker::{Command, Limits, Query};
+use bus_schemas::commands::{config, queue};
 use bus_schemas::settings::{self, Setting};
-use bus_schemas::views::lane::{Block, Lane, LaneAgent, Limit};
+use bus_schemas::views::lane::{Block, Lane, LaneAgent, Limit, Part};
+use bus_schemas::views::silent::Silent;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Key, Timestamp};
-use futures::{StreamExt, TryStreamExt};
+use bus_schemas::{Body, EntityAddress, Key, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::asked::{self, Asked};
 use crate::commands::halt::rate;
 use crate::commands::task::one_line;
 use crate::failure::{Failure, exit};
 use crate::gateway::read;
 use crate::output::{Output, Show, table};
 use crate::progress::now;
-use crate::session::Session;
+use crate::session::{PATIENCE, Session};
 use crate::who::Who;
 
 pub use set::Told as Set;
 
-/// Lanes that are asked at once.
-const ASKED_AT_ONCE: usize = 16;
 /// Characters of what limits a lane that a row shows.
 const LIMIT_CHARS_MAX: usize = 80;
 
@@ -80,6 +79,9 @@ enum Verb {
 pub struct Lanes {
     /// By name.
     pub lanes: Vec<Lane>,
+    /// Those that did not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<Silent>,
 }
 
 /// One lane.
@@ -116,7 +118,7 @@ impl Show for Told {
 
 impl Show for Lanes {
     fn text(&self) -> String {
-        if self.lanes.is_empty() {
+        if self.lanes.is_empty() && self.silent.is_empty() {
             return "no lanes: no agent serves one yet".to_owned();
         }
         let now = now();
@@ -132,7 +134,10 @@ impl Show for Lanes {
             ]
         };
         let rows: Vec<Vec<String>> = self.lanes.iter().map(row).collect();
-        table(&["LANE", "WAITING", "OLDEST", "RUNNING", "CAPS", "LIMITED BY"], &rows)
+        let table = table(&["LANE", "WAITING", "OLDEST", "RUNNING", "CAPS", "LIMITED BY"], &rows);
+        let parts = self.lanes.iter().flat_map(|lane| asked::lines(&lane.silent));
+        let silent = asked::lines(&self.silent).chain(parts);
+        [table].into_iter().chain(silent).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -141,6 +146,9 @@ impl Show for Shown {
         let lane = &self.0;
         let mut lines = vec![format!("lane {}: {} waiting, {} running", lane.id, lane.waiting, lane.running)];
         let mut line = |name: &str, text: String| lines.push(format!("  {name:<9} {text}"));
+        if lane.governed {
+            line("governed", "each job begins with leave of the lane".to_owned());
+        }
         if let Some(oldest) = lane.oldest {
             line("oldest", format!("{}, {} ago", oldest.to_rfc3339(), age(oldest, now())));
         }
@@ -169,7 +177,7 @@ impl Show for Shown {
                 if *version == 0 { "the defaults".to_owned() } else { format!("version {version}") };
             line("settings", format!("{version} of `{name}`"));
         }
-        for LaneAgent { agent, capacity, running, free } in &lane.agents {
+        for LaneAgent { agent, capacity, running, free, .. } in &lane.agents {
             line("agent", format!("{agent}: {running} of {capacity} run, {free} free"));
         }
         for block in &lane.blocks {
@@ -178,6 +186,7 @@ impl Show for Shown {
         if lane.trees_held > 0 {
             line("held", format!("{} single tasks with what is below them", lane.trees_held));
         }
+        lines.extend(asked::lines(&lane.silent).map(|silent| format!("  {silent}")));
         lines.join("\n")
     }
 }
@@ -220,7 +229,7 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
         Verb::List => output.show(&all(session).await?),
         Verb::Show { lane } => {
             let key = known(session, &lane).await?;
-            output.show(&Shown(one(session, key).await?));
+            output.show(&Shown(one(session, &key).await?));
         }
         Verb::Set(arguments) => output.show(&set::run(session, arguments).await?),
         Verb::Pause { lane, reason, who } => {
@@ -232,7 +241,7 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
             let key = known(session, &lane).await?;
             let is_pause =
                 |block: &Block| block.what == Limit::Held && block.cause.as_deref() == Some("pause");
-            let again = !one(session, key.clone()).await?.blocks.iter().any(is_pause);
+            let again = !one(session, &key).await?.blocks.iter().any(is_pause);
             let command = Command::Resume { reason, by: who.name(), per_minute: rate };
             let (revision, _) = session.ask(&key, &command).await?;
             output.show(&Told { lane, revision: revision.0, paused: false, per_minute: rate, again });
@@ -242,31 +251,75 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
 }
 
 async fn all(session: &Session) -> Result<Lanes, Failure> {
-    let names = names(session).await?;
-    let asked = futures::stream::iter(names).map(|lane| one(session, lane));
-    Ok(Lanes { lanes: asked.buffered(ASKED_AT_ONCE).try_collect().await? })
+    session.expect_host().await?;
+    let mut names = heard_of(session).await?;
+    let mut silent = Vec::new();
+    match document(session, asked::PATIENCE_OF_MANY).await {
+        Ok((settings, _)) => names.extend(named(&settings)),
+        Err(failure) => silent.push(asked::one_silent(&settings_address(), failure)?),
+    }
+    let Asked { answers, silent: quiet } = asked::all::<_, Lane>(session, names, &Query::Describe).await?;
+    silent.extend(quiet);
+    let lanes = answers.into_iter().map(|(_, lane)| lane).collect();
+    Ok(Lanes { lanes: with_queues(session, lanes).await?, silent })
+}
+
+/// The lanes of which something was heard.
+async fn heard_of(session: &Session) -> Result<BTreeSet<Key>, Failure> {
+    Ok(asked::heard_of::<Command>(session).await?.into_iter().collect())
+}
+
+/// The lanes that the settings name.
+fn named(settings: &settings::Lanes) -> impl Iterator<Item = Key> {
+    settings.lanes.keys().filter_map(|name| Key::parse(name).ok())
 }
 
 /// The lanes of which something was heard, and those that the settings name.
 async fn names(session: &Session) -> Result<BTreeSet<Key>, Failure> {
-    let subject = session.bus.subjects().events(Some(&Command::KIND));
-    let mut names: BTreeSet<Key> =
-        session.bus.latest_events(&subject).await?.into_iter().map(|event| event.entity.key).collect();
-    let (settings, _) = document(session).await?;
-    names.extend(settings.lanes.keys().filter_map(|name| Key::parse(name).ok()));
+    session.expect_host().await?;
+    let mut names = heard_of(session).await?;
+    let (settings, _) = document(session, PATIENCE).await?;
+    names.extend(named(&settings));
     Ok(names)
 }
 
-/// The settings of all lanes as they hold, and as their entity tells them.
-async fn document(session: &Session) -> Result<(settings::Lanes, config::Description), Failure> {
+fn settings_address() -> EntityAddress {
     let name = Key::parse(settings::Lanes::NAME).expect("a constant that is a key");
-    let (_, answer) = session.ask(&name, &config::Command::Describe { version: None }).await?;
-    let described: config::Description = read(answer)?;
+    EntityAddress::new(config::Command::KIND, name)
+}
+
+/// The settings of all lanes as they hold, and as their entity tells them.
+async fn document(
+    session: &Session,
+    patience: std::time::Duration,
+) -> Result<(settings::Lanes, config::Description), Failure> {
+    let body = Body::json(&config::Query::Describe { version: None });
+    let described: config::Description = session.view(settings_address(), body, patience).await?;
     Ok((read(described.value.clone())?, described))
 }
 
-async fn one(session: &Session, lane: Key) -> Result<Lane, Failure> {
-    read(session.ask(&lane, &Command::Describe).await?.1)
+/// A lane with what its queues say.
+async fn one(session: &Session, lane: &Key) -> Result<Lane, Failure> {
+    let found: Lane = session.query(lane, &Query::Describe).await?;
+    Ok(with_queues(session, vec![found]).await?.remove(0))
+}
+
+/// Adds what the queues of lanes say, all of which are asked at once: who of them does not answer is named.
+async fn with_queues(session: &Session, mut lanes: Vec<Lane>) -> Result<Vec<Lane>, Failure> {
+    let partitions = session.bus.topology().partitions;
+    let queues: Vec<Key> =
+        lanes.iter().flat_map(|lane| lane.queues(partitions)).map(|queue| queue.key).collect();
+    let Asked { answers, silent } = asked::all::<_, Part>(session, queues, &queue::Query::Describe).await?;
+    let mut parts: BTreeMap<EntityAddress, Part> = answers.into_iter().collect();
+    let mut quiet: BTreeMap<String, Silent> =
+        silent.into_iter().map(|silent| (silent.entity.clone(), silent)).collect();
+    for lane in &mut lanes {
+        for queue in lane.queues(partitions) {
+            parts.remove(&queue).iter().for_each(|part| lane.add(part));
+            lane.silent.extend(quiet.remove(&queue.to_string()));
+        }
+    }
+    Ok(lanes)
 }
 
 /// A lane that there is: a misspelled name must not be answered as if something had been done.

@@ -31,7 +31,7 @@ use crate::session::{CLUSTER_PATIENCE, Session};
 
 /// How long the jobs of one partition may take: some seconds of work at the most, and a server that
 /// takes no writes would otherwise be asked for ever.
-const JOBS_PATIENCE: Duration = Duration::from_secs(120);
+const DEAD_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a stream is sent: two servers may be lost on the way, and more is no accident.
 const TRIES_MAX: usize = 3;
@@ -297,13 +297,13 @@ async fn put_back_snapshots(bus: &Bus, manifest: &Manifest, directory: &Path) ->
     Ok(())
 }
 
-/// The jobs and dead letters that were not out when their streams were taken. What is there already
-/// may come twice: a job is begun once, and a dead letter has a place of its own.
+/// The dead letters that were not out when their stream was taken. What is there already may come twice: a
+/// dead letter has a place of its own.
 async fn publish_again(bus: &Bus, manifest: &Manifest) -> Result<(), Failure> {
     let stuck = Stuck::default();
     for partition in &manifest.partitions {
         let id = PartitionId(partition.partition);
-        let mut records = bus.records_after(id, LogSequence(partition.jobs_out)).await?;
+        let mut records = bus.records_after(id, LogSequence(partition.dead_out)).await?;
         while let Some(entry) = records.try_next().await? {
             let mut record = CommitRecord::decode(&entry.record).map_err(|error| {
                 Failure::of("record-unreadable", &error)
@@ -312,11 +312,11 @@ async fn publish_again(bus: &Bus, manifest: &Manifest) -> Result<(), Failure> {
             })?;
             bus.attach_blobs(&mut record).await?;
             let committed = Committed { sequence: entry.sequence, record, group: 0 };
-            let published = fanout::publish_jobs(bus, &committed, &stuck);
-            tokio::time::timeout(JOBS_PATIENCE, published).await.map_err(|_| {
+            let published = fanout::publish_dead(bus, &committed, &stuck);
+            tokio::time::timeout(DEAD_PATIENCE, published).await.map_err(|_| {
                 Failure::new(
                     "nats-call-failed",
-                    format!("the job queue took no writes for {JOBS_PATIENCE:?}"),
+                    format!("the stream of dead letters took no writes for {DEAD_PATIENCE:?}"),
                 )
                 .next("`orrery doctor` shows what the server lacks")
                 .exit(exit::UNAVAILABLE)

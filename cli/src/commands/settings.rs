@@ -7,12 +7,14 @@ use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use bus_schemas::Key;
-use bus_schemas::commands::config::{Active, Change, Command, Description, History, Proposed};
+use bus_schemas::commands::config::{Active, Change, Command, Description, History, Proposed, Query};
 use bus_schemas::settings::{self, Difference, differences};
+use bus_schemas::views::silent::Silent;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::asked::{self, Asked};
 use crate::commands::task::one_line;
 use crate::failure::{Failure, exit};
 use crate::gateway::read;
@@ -152,6 +154,9 @@ pub struct Explained {
 pub struct Versions {
     /// By name.
     pub settings: Vec<Running>,
+    /// Lanes, breakers and settings that did not answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<Silent>,
 }
 
 fn version_of(version: u64) -> String {
@@ -288,11 +293,7 @@ pub async fn run(session: &Session, verb: Verb, output: Output) -> Result<(), Fa
             output.show(&Compared { name, before, after, differences });
         }
         Verb::Versions => {
-            let mut described = Vec::new();
-            for name in settings::names() {
-                described.push(describe(session, name, None).await?);
-            }
-            output.show(&Versions { settings: running::of(session, described).await? });
+            output.show(&versions(session).await?);
         }
     }
     Ok(())
@@ -300,7 +301,19 @@ pub async fn run(session: &Session, verb: Verb, output: Output) -> Result<(), Fa
 
 /// The settings, with the document of a version.
 async fn describe(session: &Session, name: &str, version: Option<u64>) -> Result<Description, Failure> {
-    read(session.ask(&Key::parse(name)?, &Command::Describe { version }).await?.1)
+    session.query(&Key::parse(name)?, &Query::Describe { version }).await
+}
+
+/// Every name with what holds, and who runs it.
+async fn versions(session: &Session) -> Result<Versions, Failure> {
+    session.expect_host().await?;
+    let names: Vec<Key> = settings::names().map(Key::parse).collect::<Result<_, _>>()?;
+    let Asked { answers, mut silent } =
+        asked::all(session, names, &Query::Describe { version: None }).await?;
+    let described = answers.into_iter().map(|(_, described)| described).collect();
+    let (settings, quiet) = running::of(session, described).await?;
+    silent.extend(quiet);
+    Ok(Versions { settings, silent })
 }
 
 /// What differs in what two documents mean: whatever one of them leaves out has its default.
@@ -347,7 +360,7 @@ async fn document(file: &Path) -> Result<Value, Failure> {
 /// What was done, with what each change did to the document. Documents are asked for one by one: all
 /// of them do not fit into one answer.
 async fn history(session: &Session, name: String) -> Result<Changes, Failure> {
-    let history: History = read(session.ask(&Key::parse(&name)?, &Command::History).await?.1)?;
+    let history: History = session.query(&Key::parse(&name)?, &Query::History).await?;
     let mut known: BTreeMap<u64, Value> = BTreeMap::new();
     let mut changes = Vec::new();
     for change in history.changes {

@@ -19,7 +19,7 @@ fn agents_are_shown() {
     assert!(text.starts_with("AGENT ") && text.contains("alive") && text.contains("noop"), "{text}");
     check("agent", &world.orrery(&["agents", "show", "git", "--json"]).good().line());
     let text = world.orrery(&["agents", "show", "no-op"]).good().stdout;
-    assert!(text.contains("skill   noop") && text.contains("heartbeat every"), "{text}");
+    assert!(text.contains("skill   noop") && text.contains("alive since"), "{text}");
     world.orrery(&["agents", "show", "nobody"]).failed("agent-not-found", 66);
 }
 

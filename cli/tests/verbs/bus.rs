@@ -1,19 +1,25 @@
 //! What no verb can send: commands of agents, and poison. Sent over the bus, as any client could.
 
-use std::time::Duration;
+use std::cell::RefCell;
+use std::collections::HashMap;
 
+use bus_client::claims::{ClaimLine, Heard};
 use bus_client::{Ask, Bus, NatsConfig};
+use bus_schemas::claims::Claim;
 use bus_schemas::commands::{agent, probe, task};
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, Reply};
-use serde_json::json;
+use bus_schemas::{Body, CommandId, ContentType, EntityAddress, Key, Refusal, Reply};
+use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::world::{PATIENCE, World, eventually};
+use crate::world::{PATIENCE, World};
 
 /// A client of a world's bus.
 pub struct Client {
     runtime: tokio::runtime::Runtime,
     bus: Bus,
+    /// The tokens of the attempts that it has begun, by task.
+    tokens: RefCell<HashMap<String, String>>,
 }
 
 impl Client {
@@ -22,7 +28,7 @@ impl Client {
         let runtime = tokio::runtime::Runtime::new().expect("threads");
         let config = NatsConfig { url: Some(world.address("nats_url").to_owned()), ..NatsConfig::default() };
         let bus = runtime.block_on(Bus::connect_only(&config)).expect("a connection");
-        Self { runtime, bus }
+        Self { runtime, bus, tokens: RefCell::default() }
     }
     /// Asks, and gives the code of a refusal.
     pub fn ask<C: WireCommand>(&self, key: &str, command: &C) -> Result<(), String> {
@@ -33,11 +39,30 @@ impl Client {
             Reply::Refused { refusal, .. } => Err(refusal.code.to_string()),
         }
     }
+    /// Asks a query, as JSON.
+    pub fn query(&self, entity: &str, query: &str) -> Result<Value, Refusal> {
+        let body = Body { content_type: ContentType::Json, bytes: query.to_owned().into() };
+        let ask = Ask::new(entity.parse().expect("an address"), body);
+        match self.runtime.block_on(self.bus.query(&ask, PATIENCE)).expect("an answer") {
+            Reply::Accepted { result, .. } => Ok(result),
+            Reply::Refused { refusal, .. } => Err(refusal),
+        }
+    }
+    /// Where each log ends, and the stream of durable commands.
+    pub fn ends(&self) -> Vec<u64> {
+        let topology = self.bus.topology();
+        let streams = topology.all_partitions().map(|partition| topology.log(partition));
+        let end = |stream: String| {
+            let state = self.runtime.block_on(self.bus.state_of(&stream)).expect("a stream");
+            state.last_sequence
+        };
+        streams.chain([topology.inbox()]).map(end).collect()
+    }
     /// Makes a dead letter with a payload.
     pub fn poison(&self) {
         assert_eq!(self.ask("p", &probe::Command::Panic), Err("poison".to_owned()));
     }
-    /// An agent `oracle` with the skill `oracle` and one worker, which is never lost in a test.
+    /// An agent `oracle` with the skill `oracle` and one worker.
     pub fn oracle(&self) {
         let command = json!({
             "type": "register",
@@ -47,20 +72,54 @@ impl Client {
                 "skills": [{ "id": "oracle", "name": "Oracle" }],
             },
             "capacity": 3,
-            "heartbeat_ms": Duration::from_secs(3_600).as_millis(),
         });
         let command: agent::Command = serde_json::from_value(command).expect("a command");
         self.ask("oracle", &command).expect("it may join");
     }
     /// Begins the first attempt of a task as the oracle would, once the task has been given to it.
     pub fn begin(&self, task: &str) {
-        let command = task::Command::StartJob { attempt: 1, worker: "delphi".to_owned() };
-        eventually("the job", || self.ask(task, &command).ok());
+        let token = self.runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, self.claim(task)).await.expect("the job comes in time")
+        });
+        self.tokens.borrow_mut().insert(task.to_owned(), token.clone());
+        let token = token.as_str().into();
+        let to = EntityAddress::new(task::Command::KIND, Key::parse(task).expect("a key"));
+        let renew = task::Query::Renew { attempt: 1, token, progressed: false };
+        let asked = self.bus.query(&Ask::new(to, Body::json(&renew)), PATIENCE);
+        let reply = self.runtime.block_on(asked).expect("an answer");
+        assert!(matches!(reply, Reply::Accepted { .. }), "the attempt is its own: {reply:?}");
+    }
+    /// Claims until the job of a task comes; gives its token.
+    async fn claim(&self, task: &str) -> String {
+        let agent = Key::parse("oracle").expect("a key");
+        let mut line = ClaimLine::open(&self.bus, &agent).await.expect("a line to the hosts");
+        let claim = Claim {
+            worker: "delphi".into(),
+            incarnation: 0,
+            skills: vec!["oracle".into()],
+            places: 1,
+            repeated: false,
+            lanes: vec![Key::parse("default").expect("a key")],
+        };
+        loop {
+            line.send(CommandId(Uuid::now_v7()), &claim).await;
+            let (_, heard) = line.next().await.expect("a connection");
+            let jobs = match heard {
+                Heard::Jobs { jobs, .. } => jobs,
+                Heard::ComeAgain => continue,
+                other => panic!("the claim of `{task}` led to {other:?}"),
+            };
+            let found = jobs.into_iter().find(|(job, _)| job.task.key.as_str() == task);
+            if let Some((job, _)) = found {
+                return job.token.to_string();
+            }
+        }
     }
     /// Asks the oracle's question.
     pub fn question(&self, task: &str, prompt: &str) {
-        let command =
-            task::Command::RequireInput { attempt: 1, prompt: prompt.to_owned(), authorization: false };
+        let token = self.tokens.borrow()[task].as_str().into();
+        let (prompt, authorization) = (prompt.to_owned(), false);
+        let command = task::Command::RequireInput { attempt: 1, token, prompt, authorization };
         self.ask(task, &command).expect("it works on it");
     }
 }

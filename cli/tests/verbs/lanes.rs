@@ -47,7 +47,7 @@ fn rules_are_changed_and_are_a_version_of_the_settings() {
     let shown = world.orrery(&["lanes", "show", "default", "--json"]).good().line();
     check("lane", &shown);
     let limits = json!({
-        "concurrent": 4, "per_minute": null, "per_day": 500, "ageing_ms": 600_000, "weights": {"ada": 3},
+        "concurrent": 4, "per_minute": null, "per_day": 500, "ageing_ms": 600_000, "order": "host", "weights": {"ada": 3},
         "windows": [{"cron": "0 3 * * SUN", "duration_ms": 7_200_000}],
     });
     assert_eq!((&shown["limits"], &shown["version"]), (&limits, &1.into()), "{shown}");
@@ -64,7 +64,8 @@ fn rules_are_changed_and_are_a_version_of_the_settings() {
         .good();
     let shown = world.orrery(&["lanes", "show", "default", "--json"]).good().line();
     let limits = json!({
-        "concurrent": 4, "per_minute": null, "per_day": null, "ageing_ms": 600_000, "weights": {}, "windows": [],
+        "concurrent": 4, "per_minute": null, "per_day": null, "ageing_ms": 600_000, "order": "host",
+        "weights": {}, "windows": [],
     });
     assert_eq!(shown["limits"], limits);
     let text = world.orrery(&["lanes", "set", "default", "--concurrent", "4"]).good().stdout;

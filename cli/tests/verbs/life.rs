@@ -41,7 +41,7 @@ fn one_system_on_one_data_directory() {
         assert!(!world.address(field).is_empty());
     }
     let told = world.orrery(&["run", "Report on this repository", "--repo", repo, "--watch"]).good();
-    assert!(told.stdout.contains("job-started") && told.stdout.contains("report.md"), "{}", told.stdout);
+    assert!(told.stdout.contains("job-issued") && told.stdout.contains("report.md"), "{}", told.stdout);
     world.orrery(&["up", "--http", "127.0.0.1:0"]).failed("already-running", 69);
     let data_dir = world.stop();
     let down = orrery(data_dir.path(), &["down"]).good();

@@ -20,6 +20,7 @@ mod lanes;
 mod life;
 mod monitor;
 mod readme;
+mod reads;
 mod recipes;
 mod replicated;
 mod schema;

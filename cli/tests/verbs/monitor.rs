@@ -19,7 +19,7 @@ fn metrics(world: &World) -> String {
 }
 
 /// What is answered to a GET, head and body.
-fn asked(address: &str, path: &str) -> String {
+pub fn asked(address: &str, path: &str) -> String {
     let address = address.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).expect("somebody listens");
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

@@ -43,12 +43,11 @@ pub struct Worker {
     /// The lanes it serves.
     #[schema(value_type = Vec<String>)]
     pub lanes: Vec<Key>,
-    /// How long it may be silent, in milliseconds.
-    pub heartbeat_ms: u64,
     /// Milliseconds since 1970: when it registered.
     #[schema(value_type = u64)]
     pub registered_at: Timestamp,
-    /// Milliseconds since 1970: when it was last missed; none while it is heard of.
+    /// Milliseconds since 1970: since when no host hears of it, neither by a claim nor by a renewal; none while it is
+    /// heard of.
     #[schema(value_type = Option<u64>)]
     pub lost_at: Option<Timestamp>,
 }
@@ -100,14 +99,13 @@ impl View for Agent {
 impl Agent {
     fn change(&mut self, event: &Event) {
         match event {
-            Event::WorkerRegistered { worker, card, capacity, lanes, heartbeat_ms, at } => {
+            Event::WorkerRegistered { worker, card, capacity, lanes, at } => {
                 self.card = card.clone();
                 self.workers.retain(|known| known.worker != worker.as_str());
                 self.workers.push(Worker {
                     worker: worker.to_string(),
                     capacity: *capacity,
                     lanes: lanes.clone(),
-                    heartbeat_ms: *heartbeat_ms,
                     registered_at: *at,
                     lost_at: None,
                 });
@@ -144,7 +142,7 @@ mod tests {
             dependencies: vec![],
         };
         let worker = worker.into();
-        Event::WorkerRegistered { worker, card, capacity, lanes: vec![], heartbeat_ms: 1, at: Timestamp(1) }
+        Event::WorkerRegistered { worker, card, capacity, lanes: vec![], at: Timestamp(1) }
     }
 
     #[test]

@@ -41,7 +41,12 @@ impl View for Lane {
             Event::Configured { version, .. } => lane.version = Some(*version),
             Event::Paused { .. } => lane.paused = true,
             Event::Resumed { .. } => lane.paused = false,
-            Event::Enqueued { .. }
+            Event::Joined { .. }
+            | Event::GoverningBegun { .. }
+            | Event::GoverningEnded { .. }
+            | Event::Reported { .. }
+            | Event::Adopted(_)
+            | Event::Enqueued(_)
             | Event::Assigned { .. }
             | Event::Released { .. }
             | Event::AgentOffered { .. }

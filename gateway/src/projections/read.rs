@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::Error;
 use super::agent::Agent;
+use super::breaker::Breaker;
 use super::campaign::Campaign;
 use super::dead_letter::{DeadLetter, DeadLetterState};
 use super::halt::Halt;
@@ -167,6 +168,10 @@ impl Reader {
     }
     /// All lanes, by name.
     pub async fn lanes(&self) -> Result<Vec<Lane>, Error> {
+        self.list("TRUE").await
+    }
+    /// All breakers of which something was heard, by name.
+    pub async fn breakers(&self) -> Result<Vec<Breaker>, Error> {
         self.list("TRUE").await
     }
     /// All agents, by name.

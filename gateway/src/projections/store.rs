@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_i
 
 use super::Error;
 use super::agent::Agent;
+use super::breaker::Breaker;
 use super::campaign::Campaign;
 use super::dead_letter::DeadLetter;
 use super::halt::Halt;
@@ -20,9 +21,9 @@ use super::source::{Item, Unreadable};
 use super::view::View;
 
 /// Raised whenever a table or a view changes; a file of another version is made anew.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 /// Kinds that have events and no view: what they tell is seen in the views of others.
-const KINDS_WITHOUT_VIEW: [&str; 5] = ["breaker", "chaos", "config", "healer", "probe"];
+const KINDS_WITHOUT_VIEW: [&str; 5] = ["chaos", "config", "healer", "probe", "queue"];
 /// Notes about unreadable events are for people: more than these would say nothing new.
 const UNREADABLE_MAX: i64 = 1_000;
 
@@ -52,6 +53,8 @@ CREATE INDEX campaigns_time ON campaigns (started_at, id);
 CREATE TABLE halts (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
   view TEXT NOT NULL, halted INTEGER NOT NULL);
 CREATE TABLE lanes (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
+  view TEXT NOT NULL, updated_at INTEGER NOT NULL);
+CREATE TABLE breakers (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
   view TEXT NOT NULL, updated_at INTEGER NOT NULL);
 CREATE TABLE unreadable (sequence INTEGER PRIMARY KEY, subject TEXT NOT NULL, reason TEXT NOT NULL);
 ";
@@ -128,7 +131,7 @@ impl Store {
     pub fn reset(&mut self) -> Result<(), Error> {
         let forget = "BEGIN; DELETE FROM tasks; DELETE FROM agents; DELETE FROM schedules;
             DELETE FROM dead_letters; DELETE FROM campaigns; DELETE FROM halts; DELETE FROM lanes;
-            DELETE FROM unreadable;
+            DELETE FROM breakers; DELETE FROM unreadable;
             UPDATE place SET sequence = 0, event_sequence = 0, event_hash = ''; COMMIT;";
         self.connection.execute_batch(forget).map_err(Error::sqlite("emptying"))?;
         self.place = Place::default();
@@ -205,6 +208,7 @@ struct Burst {
     campaigns: Rows<Campaign>,
     halts: Rows<Halt>,
     lanes: Rows<Lane>,
+    breakers: Rows<Breaker>,
 }
 
 impl Burst {
@@ -217,6 +221,7 @@ impl Burst {
             "campaign" => self.campaigns.fold(transaction, event)?,
             "halt" => self.halts.fold(transaction, event)?,
             "broker" => self.lanes.fold(transaction, event)?,
+            "breaker" => self.breakers.fold(transaction, event)?,
             kind if KINDS_WITHOUT_VIEW.contains(&kind) => Ok(()),
             kind => Err(format!("this program knows no kind `{kind}`")),
         };
@@ -232,6 +237,7 @@ impl Burst {
         self.campaigns.write(transaction)?;
         self.halts.write(transaction)?;
         self.lanes.write(transaction)?;
+        self.breakers.write(transaction)?;
         self.dead_letters.write(transaction)
     }
 }

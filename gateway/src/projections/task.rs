@@ -83,10 +83,10 @@ fn change(task: &mut Task, event: &Event) {
         Event::Submitted { .. }
         | Event::ChildSettled { .. }
         | Event::EffectRecorded { .. }
+        | Event::StepRecorded { .. }
         | Event::PolicySet { .. }
         | Event::AttemptWithdrawn { .. }
-        | Event::CancelRequested { .. }
-        | Event::JobStarted { .. } => {}
+        | Event::CancelRequested { .. } => {}
         Event::Planned { .. } => wait(task, TaskState::Working),
         Event::ChildStarted { child, .. } => {
             if !task.children.contains(child) {
@@ -176,6 +176,7 @@ fn end(task: &mut Task, state: TaskState, failure: Option<&Failure>) {
 
 #[cfg(test)]
 mod tests {
+    use bus_schemas::Hash;
     use bus_schemas::commands::task::Plan;
     use bus_schemas::jobs::FailureClass;
 
@@ -224,9 +225,11 @@ mod tests {
     #[test]
     fn each_event_leads_to_its_state() {
         let at = Timestamp(2);
+        let (agent, worker, token) = (key("a"), "w".into(), Hash::of(b"secret"));
+        let issued = Event::JobIssued { attempt: 1, agent, worker, token, at };
         let cases = [
             (Event::Queued { attempt: 1, at }, TaskState::Submitted),
-            (Event::JobIssued { attempt: 1, agent: key("a"), at }, TaskState::Working),
+            (issued, TaskState::Working),
             (question("which?", false), TaskState::InputRequired),
             (question("may I?", true), TaskState::AuthRequired),
             (Event::Completed { artifacts: vec![], result: 7.into(), at }, TaskState::Completed),

@@ -1,22 +1,24 @@
 //! Breakers: what may be called, what may not, and why; opening and closing by hand.
 //!
-//! Which breakers there are is in the event stream; how each one stands is asked of the breaker itself.
+//! Which breakers there are is in the read model; how each one stands is asked of the breaker itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Extension, State};
-use bus_schemas::Key;
-use bus_schemas::commands::breaker::{Command, Description, Phase};
+use bus_schemas::commands::breaker::{Command, Description, Phase, Query};
 use bus_schemas::wire::WireCommand;
-use futures::{StreamExt, TryStreamExt};
+use bus_schemas::{Body, EntityAddress, Key};
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Edge;
-use super::ask::{CALLER, ask};
+use super::ask::{CALLER, PATIENCE, PATIENCE_OF_MANY, ask, view};
 use super::extract::{Id, Json};
 use super::layer::Caller;
 use super::problem::{Problem, ProblemView, code};
+use super::silent::{SilentView, silent};
 
 /// Breakers that are asked at once.
 const ASKED_AT_ONCE: usize = 16;
@@ -36,6 +38,9 @@ pub struct ChangeBreaker {
 pub struct BreakerList {
     /// Those that are not closed first, then by name.
     breakers: Vec<BreakerView>,
+    /// Those that did not answer.
+    #[serde(default)]
+    silent: Vec<SilentView>,
 }
 
 /// A breaker as it is now.
@@ -96,14 +101,21 @@ pub async fn list(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
 ) -> Result<axum::Json<BreakerList>, Problem> {
-    let subject = edge.bus.subjects().events(Some(&Command::KIND));
-    let latest = edge.bus.latest_events(&subject).await?;
-    let known = latest.into_iter().map(|event| event.entity.key);
-    let asked = futures::stream::iter(known).map(|dependency| describe(&edge, caller, dependency));
-    let mut breakers: Vec<BreakerView> = asked.buffered(ASKED_AT_ONCE).try_collect().await?;
+    let known = edge.projections.reader.breakers().await?;
+    let asked = futures::stream::iter(known).map(async |breaker| {
+        let found = describe(&edge, caller, &breaker.dependency, PATIENCE_OF_MANY).await;
+        (breaker.dependency, found)
+    });
+    let (mut breakers, mut quiet) = (Vec::new(), Vec::new());
+    for (dependency, found) in asked.buffered(ASKED_AT_ONCE).collect::<Vec<_>>().await {
+        match found {
+            Ok(breaker) => breakers.push(breaker),
+            Err(problem) => quiet.push(silent(&address(&dependency), problem)?.into()),
+        }
+    }
     let is_closed = |breaker: &BreakerView| breaker.phase == Phase::Closed.to_string();
     breakers.sort_by_cached_key(|breaker| (is_closed(breaker), breaker.dependency.clone()));
-    Ok(axum::Json(BreakerList { breakers }))
+    Ok(axum::Json(BreakerList { breakers, silent: quiet }))
 }
 
 /// Shows a breaker.
@@ -129,7 +141,7 @@ pub async fn trip(
     let ChangeBreaker { reason, by } = body;
     let by = by.unwrap_or_else(|| CALLER.to_owned());
     ask(&edge, caller, dependency.clone(), &Command::Trip { reason, by }).await?;
-    describe(&edge, caller, dependency).await.map(axum::Json)
+    describe(&edge, caller, &dependency, PATIENCE).await.map(axum::Json)
 }
 
 /// Closes a breaker: everything may be called again.
@@ -146,12 +158,12 @@ pub async fn reset(
     let ChangeBreaker { reason, by } = body;
     let by = by.unwrap_or_else(|| CALLER.to_owned());
     ask(&edge, caller, dependency.clone(), &Command::Reset { reason, by }).await?;
-    describe(&edge, caller, dependency).await.map(axum::Json)
+    describe(&edge, caller, &dependency, PATIENCE).await.map(axum::Json)
 }
 
 /// A breaker of which something was heard.
 async fn known(edge: &Edge, caller: Caller, dependency: Key) -> Result<BreakerView, Problem> {
-    let breaker = describe(edge, caller, dependency).await?;
+    let breaker = describe(edge, caller, &dependency, PATIENCE).await?;
     if breaker.revision > 0 {
         return Ok(breaker);
     }
@@ -159,11 +171,16 @@ async fn known(edge: &Edge, caller: Caller, dependency: Key) -> Result<BreakerVi
     Err(Problem::new(code::BREAKER_NOT_FOUND, missing).hint("`GET /v1/breakers` lists what there is"))
 }
 
-async fn describe(edge: &Edge, caller: Caller, dependency: Key) -> Result<BreakerView, Problem> {
-    let answer = ask(edge, caller, dependency.clone(), &Command::Describe).await?.result;
-    let now = serde_json::from_value(answer).map_err(|error| {
-        Problem::new(code::MALFORMED_ANSWER, format!("reading what a breaker answered: {error}"))
-            .hint("gateway and host are of different versions; update the older one")
-    })?;
-    Ok(BreakerView::new(&dependency, now))
+fn address(dependency: &Key) -> EntityAddress {
+    EntityAddress::new(Command::KIND, dependency.clone())
+}
+
+async fn describe(
+    edge: &Edge,
+    caller: Caller,
+    dependency: &Key,
+    patience: Duration,
+) -> Result<BreakerView, Problem> {
+    let now = view(edge, caller, address(dependency), Body::json(&Query::Describe), patience).await?;
+    Ok(BreakerView::new(dependency, now))
 }

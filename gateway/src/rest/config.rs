@@ -7,20 +7,21 @@ use std::sync::Arc;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use bus_schemas::Key;
 use bus_schemas::commands::config::{
-    Active, Change, Command, Deed, Description, History, HostVersion, Proposed, Word,
+    self, Active, Change, Command, Deed, Description, History, HostVersion, Proposed, Word,
 };
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{EntityAddress, Key};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Edge;
-use super::ask::{CALLER, ask};
+use super::ask::{CALLER, ask, query, read};
 use super::extract::{Id, Json, Query};
 use super::layer::Caller;
-use super::problem::{Problem, ProblemView, code};
+use super::problem::{Problem, ProblemView};
 
 /// Which version to show.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -202,10 +203,10 @@ pub async fn show(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
     Id(name): Id,
-    Query(query): Query<ShowConfig>,
+    Query(ShowConfig { version }): Query<ShowConfig>,
 ) -> Result<axum::Json<ConfigView>, Problem> {
-    let described: Description =
-        tell(&edge, caller, &name, &Command::Describe { version: query.version }).await?;
+    let describe = config::Query::Describe { version };
+    let described: Description = query(&edge, caller, &name, &describe).await?;
     Ok(axum::Json(described.into()))
 }
 
@@ -264,7 +265,7 @@ pub async fn history(
     Extension(caller): Extension<Caller>,
     Id(name): Id,
 ) -> Result<axum::Json<ConfigHistory>, Problem> {
-    let History { name, active, changes } = tell(&edge, caller, &name, &Command::History).await?;
+    let History { name, active, changes } = query(&edge, caller, &name, &config::Query::History).await?;
     let changes = changes.into_iter().map(Into::into).collect();
     Ok(axum::Json(ConfigHistory { name: name.to_string(), active, changes }))
 }
@@ -283,8 +284,5 @@ async fn tell<T: DeserializeOwned>(
     command: &Command,
 ) -> Result<T, Problem> {
     let accepted = ask(edge, caller, name.clone(), command).await?;
-    serde_json::from_value(accepted.result).map_err(|error| {
-        Problem::new(code::MALFORMED_ANSWER, format!("reading what `config/{name}` answered: {error}"))
-            .hint("gateway and host are of different versions; update the older one")
-    })
+    read(&EntityAddress::new(Command::KIND, name.clone()), accepted.result)
 }

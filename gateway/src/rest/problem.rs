@@ -109,13 +109,17 @@ pub fn status(code: &str) -> StatusCode {
         | code::IDEMPOTENCY_KEY_REUSED
         | refusal::MALFORMED
         | refusal::ID_REUSED
+        | refusal::UNKNOWN_QUERY
         | "unknown-scope"
         | "reason-missing" => StatusCode::UNPROCESSABLE_ENTITY,
         code::MALFORMED_ANSWER | code::BLOB_MISSING => StatusCode::BAD_GATEWAY,
         code::NO_ANSWER => StatusCode::GATEWAY_TIMEOUT,
-        code::BUS_UNAVAILABLE | code::READ_MODEL_BEHIND | code::TOO_MANY_STREAMS | refusal::BUSY => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        code::BUS_UNAVAILABLE
+        | code::READ_MODEL_BEHIND
+        | code::TOO_MANY_STREAMS
+        | refusal::BUSY
+        | refusal::NOT_OWNER
+        | refusal::COME_AGAIN => StatusCode::SERVICE_UNAVAILABLE,
         code::INTERNAL_ERROR | refusal::POISON | refusal::ENTITY_STOPPED => StatusCode::INTERNAL_SERVER_ERROR,
         other if other.ends_with("-not-found") => StatusCode::NOT_FOUND,
         other if other.starts_with("invalid-") => StatusCode::UNPROCESSABLE_ENTITY,

@@ -6,6 +6,7 @@ mod world;
 mod budgets;
 mod commands;
 mod halts;
+mod lanes;
 mod operations;
 mod problems;
 mod read_model;

@@ -163,7 +163,6 @@ async fn agents_and_dead_letters_are_shown() {
         card,
         capacity: 3,
         lanes: vec![],
-        heartbeat_ms: 1_000,
         at: Timestamp(1),
     };
     world.record(vec![("agent/counter", joined.into())]).await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::OutputChunk;
-use bus_schemas::{Key, Timestamp};
+use bus_schemas::{Hash, Key, Timestamp};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
@@ -70,13 +70,15 @@ fn names(received: &[Received]) -> Vec<&str> {
 /// A failed and retried task with one child, beside another task: nine events, the last one final.
 async fn story(world: &World) {
     let at = Timestamp(9);
+    let (agent, worker) = (Key::parse("git").unwrap(), "w".into());
+    let issued = Event::JobIssued { attempt: 1, agent, worker, token: Hash::of(b"secret"), at };
     world.submit("other", "me").await;
     world.submit("t", "me").await;
     world
         .record(vec![
             ("task/t", Event::ChildStarted { step: "a".into(), child: Key::parse("t.a").unwrap() }.into()),
             ("task/t.a", Event::Queued { attempt: 1, at }.into()),
-            ("task/t.a", Event::JobStarted { attempt: 1, worker: "w".into(), at }.into()),
+            ("task/t.a", issued.into()),
         ])
         .await;
     world.submit("tt", "me").await;
@@ -102,7 +104,7 @@ async fn a_stream_resumes_after_any_event_in_any_gateway() {
             "task.submitted",
             "task.child-started",
             "task.queued",
-            "task.job-started",
+            "task.job-issued",
             "task.canceled",
             "task.retried",
             "task.queued",

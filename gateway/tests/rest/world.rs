@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bus_client::Bus;
 use bus_client::events::{Cursor, Mark, OutgoingEvent};
-use bus_schemas::commands::{halt, schedule, task};
+use bus_schemas::commands::{broker, halt, queue, schedule, task};
 use bus_schemas::events::halt::Event as HaltEvent;
 use bus_schemas::events::schedule::Event as ScheduleEvent;
 use bus_schemas::events::task::Event as TaskEvent;
@@ -46,6 +46,8 @@ pub struct Log {
     submitted: HashMap<EntityAddress, Body>,
     /// The traces of the asks that came.
     pub traces: Vec<Option<TraceContext>>,
+    /// Entities that answer no query, as on a partition without a host that can be reached.
+    pub dumb: Vec<EntityAddress>,
 }
 
 /// An event of any kind, as bytes.
@@ -127,9 +129,10 @@ impl World {
         self.happen(key, TaskEvent::Submitted { submission, at }).await;
     }
 
-    /// Answers asks as a host would, until the test ends.
+    /// Answers asks and queries as a host would, until the test ends.
     pub async fn serve_asks(&self) {
         for partition in (0..PARTITIONS).map(PartitionId) {
+            self.serve_queries(partition).await;
             let (bus, log) = (self.bus.clone(), self.log.clone());
             let mut asks =
                 bus.incoming(bus.subjects().asks(partition), None).await.expect("a subscription for asks");
@@ -147,6 +150,33 @@ impl World {
                 }
             });
         }
+    }
+}
+
+impl World {
+    async fn serve_queries(&self, partition: PartitionId) {
+        let (bus, log) = (self.bus.clone(), self.log.clone());
+        let views = bus.subjects().views(partition);
+        let mut queries = bus.incoming(views, None).await.expect("a subscription for queries");
+        bus.flush().await;
+        tokio::spawn(async move {
+            while let Some(query) = queries.next().await {
+                let entity = bus.subjects().entity(&query.subject).expect("an entity");
+                let body = Body { content_type: Default::default(), bytes: query.payload };
+                let log = log.lock().await;
+                if log.dumb.contains(&entity) {
+                    continue;
+                }
+                let revision = log.heads.get(&entity).map_or(Revision(0), |(revision, _)| *revision);
+                let command_id = query.id.expect("queries carry an id");
+                let reply = match viewed(&entity, revision, &body) {
+                    Ok(result) => Reply::Accepted { command_id, entity, revision, events: 0, result },
+                    Err(refusal) => Reply::Refused { command_id, refusal },
+                };
+                let reply = serde_json::to_vec(&reply).expect("a reply is plain data");
+                bus.answer(query.reply_to.expect("somebody waits"), reply.into()).await;
+            }
+        });
     }
 }
 
@@ -173,8 +203,7 @@ impl Log {
                     self.publish(bus, vec![(to.clone(), event)]).await;
                 }
                 let revision = self.heads.get(&to).map_or(Revision(0), |(revision, _)| *revision);
-                let result = explained(&to, &body);
-                Reply::Accepted { command_id: id, entity: to, revision, events, result }
+                Reply::Accepted { command_id: id, entity: to, revision, events, result: Value::Null }
             }
         };
         self.answered.insert(id, (body, reply.clone()));
@@ -216,20 +245,49 @@ impl Log {
     }
 }
 
-/// What a task and its lane say that it waits for.
-fn explained(to: &EntityAddress, body: &Body) -> Value {
-    match to.kind.as_str() {
-        "task" if body.read::<task::Command>().is_ok_and(|command| command == task::Command::Explain) => {
-            json!({
-                "task": to.key, "state": "submitted", "waits_for": "lane", "reason": "it waits",
-                "moves": "an agent", "since": BEGIN, "lane": "default",
-            })
+/// What an entity says to a query: as much as the gateway's handlers need.
+fn viewed(entity: &EntityAddress, revision: Revision, query: &Body) -> Result<Value, Refusal> {
+    let block = |what: &str| json!([{"what": what, "reason": "nobody has the skill"}]);
+    match entity.kind.as_str() {
+        "task" if revision == Revision(0) => Err(Refusal::new("task-not-found", "there is no such task")),
+        "task" => {
+            assert_eq!(query.read::<task::Query>().expect("a query of a task"), task::Query::Explain);
+            Ok(json!({
+                "task": entity.key, "state": "submitted", "waits_for": "lane", "reason": "it waits",
+                "moves": "an agent", "since": BEGIN, "lane": "default", "skill": "plan",
+            }))
         }
-        "broker" => json!({
-            "waits": true, "attempt": 1, "agent": null, "since": BEGIN, "ahead": 2,
-            "blocks": [{"what": "no-agent", "reason": "nobody has the skill"}],
+        "queue" => Ok(match query.read().expect("a query of a queue") {
+            queue::Query::Explain { .. } => {
+                json!({"waits": true, "attempt": 1, "agent": null, "since": BEGIN, "ahead": 2, "blocks": []})
+            }
+            queue::Query::Describe => json!({
+                "waiting": 3, "oldest": BEGIN, "running": {"git": 1}, "governed": false, "trees_held": 0,
+            }),
         }),
-        _ => Value::Null,
+        "broker" => Ok(match query.read().expect("a query of a lane") {
+            broker::Query::Explain { skill, .. } => {
+                assert_eq!(skill, "plan");
+                json!({"waits": false, "attempt": 0, "agent": null, "since": null, "ahead": 0,
+                    "blocks": block("no-agent")})
+            }
+            broker::Query::Describe => json!({
+                "id": entity.key, "waiting": 0, "oldest": null, "running": 0,
+                "limits": broker::Limits::default(), "version": 0, "begun_in_minute": 0, "begun_in_day": 0,
+                "blocks": [], "governed": false, "partitions": [0, 1],
+                "agents": [{"agent": "git", "capacity": 4, "running": 0, "free": 4}],
+            }),
+        }),
+        "config" => Ok(json!({
+            "name": entity.key, "active": 0, "former": null, "newest": 0, "version": 0, "value": {},
+            "proposed": null, "hosts": [], "watchers": 0,
+        })),
+        "breaker" => Ok(json!({
+            "phase": "closed", "since": null, "until": null, "reason": "", "times": 0, "calls": 1, "failed": 0,
+            "slow": 0, "consecutive_failed": 0, "last_error": "", "lanes": [], "probing": 0,
+            "policy": {}, "version": 0, "revision": revision,
+        })),
+        kind => panic!("a gateway asks nothing of `{kind}`"),
     }
 }
 
@@ -245,9 +303,6 @@ fn decide(to: &EntityAddress, known: u64, body: &Body) -> Result<Option<Raw>, Re
             _ => Some(ScheduleEvent::Deleted.into()),
         });
     }
-    if to.kind.as_str() == "broker" {
-        return Ok(None);
-    }
     if to.kind.as_str() == "halt" {
         return halted(to, known, body);
     }
@@ -259,7 +314,6 @@ fn decide(to: &EntityAddress, known: u64, body: &Body) -> Result<Option<Raw>, Re
         task::Command::Cancel { reason, .. } if known == 1 => {
             Ok(Some(TaskEvent::Canceled { reason, at: BEGIN }.into()))
         }
-        task::Command::Explain => Ok(None),
         task::Command::ExtendBudget { extend: budget, reason, by } => {
             Ok(Some(TaskEvent::BudgetExtended { budget, reason, by, at: BEGIN }.into()))
         }
@@ -309,7 +363,10 @@ fn turn(entity: &EntityAddress, at: Timestamp) -> Turn {
         refusal: None,
         sends: Vec::new(),
         timers: Vec::new(),
+        leases: Vec::new(),
         jobs: Vec::new(),
+        stops: Vec::new(),
+        is_open: false,
         reply: Default::default(),
         dead: None,
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use actors_core::{Context, Decision, Key, Refusal, Timestamp, View};
 use bus_schemas::claims::WORKER_BYTES_MAX;
 use bus_schemas::commands::agent::{AgentCard, Command, Query, Registration};
-use bus_schemas::commands::broker::{self, HoldScope};
+use bus_schemas::commands::broker::{self, HoldScope, LANE_BYTES_MAX};
 use bus_schemas::events::agent::Event;
 use smol_str::SmolStr;
 
@@ -170,6 +170,10 @@ fn check_worker(state: &State, worker: &SmolStr, said: &Worker) -> Result<(), Re
             "invalid-lanes",
             format!("a worker serves 1 to {LANES_MAX} lanes, not {}", said.lanes.len()),
         ));
+    }
+    if let Some(lane) = said.lanes.iter().find(|lane| lane.as_str().len() > LANE_BYTES_MAX) {
+        let message = format!("a lane's name has at most {LANE_BYTES_MAX} bytes, not {}", lane.as_str().len());
+        return Err(Refusal::new("invalid-lanes", message));
     }
     Ok(())
 }

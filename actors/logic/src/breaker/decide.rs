@@ -374,7 +374,7 @@ fn cut(mut text: String, bytes_max: usize) -> String {
     text
 }
 
-fn check_dependency(context: &Context<'_>) -> Result<(), Refusal> {
+pub(super) fn check_dependency(context: &Context<'_>) -> Result<(), Refusal> {
     if context.entity.key.as_str().len() <= DEPENDENCY_BYTES_MAX {
         return Ok(());
     }

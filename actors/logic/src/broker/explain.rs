@@ -27,6 +27,7 @@ fn lane(state: &State, id: &Key, now: Timestamp) -> Lane {
         capacity: offer.capacity,
         running: offer.running,
         free: state.free(agent),
+        skills: offer.skills.iter().cloned().collect(),
     });
     let mut blocks = bounds::of(state, now);
     for (cause, valve) in state.valves() {
@@ -52,6 +53,7 @@ fn lane(state: &State, id: &Key, now: Timestamp) -> Lane {
         waiting: state.waiting_count() as u64,
         oldest: state.all_waiting().map(|(_, entry)| entry.since).min(),
         running: state.running_count() as u64,
+        skills: BTreeMap::new(),
         limits: state.limits().clone(),
         version: state.version(),
         settings: settings(state),
@@ -61,6 +63,7 @@ fn lane(state: &State, id: &Key, now: Timestamp) -> Lane {
         trees_held: 0,
         governed: state.governs(),
         partitions: state.partitions().iter().copied().collect(),
+        silent: Vec::new(),
         agents: agents.collect(),
     }
 }

@@ -30,12 +30,7 @@ pub(super) fn decide(
     command: Command,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    let name = context.entity.key.as_str();
-    if !settings::names().any(|known| known == name) {
-        let names: Vec<&str> = settings::names().collect();
-        return Err(Refusal::new("unknown-config", format!("there are no settings `{name}`"))
-            .hint(format!("there are `{}`", names.join("`, `"))));
-    }
+    check_name(context)?;
     match command {
         Command::Propose { value, reason, by } => propose(state, value, (reason, by), context),
         Command::Activate { version, reason, by } => activate(state, version, (reason, by), context),
@@ -122,6 +117,17 @@ fn good_value(state: &State, version: u64, context: &Context<'_>) -> Result<Valu
     let value = state.value(name, version).ok_or_else(|| not_found(state, version, context))?;
     check(name, &value, context.now)?;
     Ok(value)
+}
+
+/// Refuses a name that no settings have.
+pub(super) fn check_name(context: &Context<'_>) -> Result<(), Refusal> {
+    let name = context.entity.key.as_str();
+    if settings::names().any(|known| known == name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = settings::names().collect();
+    Err(Refusal::new("unknown-config", format!("there are no settings `{name}`"))
+        .hint(format!("there are `{}`", names.join("`, `"))))
 }
 
 /// The refusal of a version that is not at hand.

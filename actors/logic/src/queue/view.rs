@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use actors_core::{Context, Key, Opening, View};
 use bus_schemas::EntityAddress;
 use bus_schemas::commands::queue::{Query, lane};
-use bus_schemas::views::lane::{Block, Limit, Part, Waiting};
+use bus_schemas::views::lane::{Block, Limit, Part, SKILLS_MAX, Waiting};
 use smol_str::SmolStr;
 
 use super::state::State;
@@ -26,12 +26,20 @@ fn part(state: &State) -> Part {
     for (_, job) in state.all_running() {
         *running.entry(job.agent.clone()).or_default() += 1;
     }
+    let mut skills: BTreeMap<SmolStr, u64> = BTreeMap::new();
+    for (_, entry) in state.all_waiting() {
+        *skills.entry(entry.skill.clone()).or_default() += 1;
+    }
+    while skills.len() > SKILLS_MAX {
+        skills.pop_last();
+    }
     Part {
         waiting: state.all_waiting().count() as u64,
         oldest: state.all_waiting().map(|(_, entry)| entry.since).min(),
         running,
         governed: state.rules().map(|rules| rules.governed),
         trees_held: state.holds().len() as u64,
+        skills,
     }
 }
 

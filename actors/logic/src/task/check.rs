@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actors_core::{Key, Refusal, Timestamp};
+use bus_schemas::commands::broker::LANE_BYTES_MAX;
 use bus_schemas::commands::task::{Plan, PlanStep, Submit};
 use bus_schemas::settings::Budget;
 
@@ -53,6 +54,10 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
     if !fits(&submission.owner) {
         let message = length("the owner", NAME_BYTES_MAX, submission.owner.len());
         return Err(Refusal::new("invalid-owner", message));
+    }
+    if submission.lane.as_str().len() > LANE_BYTES_MAX {
+        let message = length("the lane", LANE_BYTES_MAX, submission.lane.as_str().len());
+        return Err(Refusal::new("invalid-lane", message));
     }
     if let Some(deadline) = submission.deadline.filter(|deadline| *deadline <= now) {
         return Err(Refusal::new(

@@ -73,7 +73,7 @@ mod tests {
     fn why(waits_for: &str) -> Why {
         serde_json::from_value(json!({
             "task": "t", "state": "working", "waits_for": waits_for, "reason": "it waits", "moves": "a push",
-            "since": 1, "lane": "fast",
+            "since": 1, "lane": "fast", "skill": "count",
         }))
         .expect("an explanation")
     }

@@ -1,7 +1,7 @@
 //! `orrery archive --logs`: the beginning of each log moves into files.
 //!
 //! **The rule.** A takeover begins at the partition's snapshot, and reads the log from the oldest record
-//! of which the memory of recent ids, the fan-out or the jobs still need something. Older records
+//! of which the memory of recent ids, the fan-out or the dead letters still need something. Older records
 //! may go, once these things are certain, in this order:
 //!
 //! 1. The archive is this log's: what is in both is the same byte for byte, and the log goes on with
@@ -41,7 +41,7 @@ pub struct Kept {
     pub partition: u16,
     /// How many of those records stay.
     pub records: u64,
-    /// What still needs them: `recent-commands`, `snapshot`, `events` or `jobs`.
+    /// What still needs them: `recent-commands`, `snapshot`, `events` or `dead-letters`.
     pub why: String,
 }
 
@@ -56,7 +56,7 @@ impl Kept {
                     .to_owned()
             }
             EVENTS => "their events are not all out; `orrery doctor` says what keeps them".to_owned(),
-            _ => "their jobs and dead letters are not all out, or a later record does not say so yet".to_owned(),
+            _ => "their dead letters are not all out, or a later record does not say so yet".to_owned(),
         };
         format!("partition {partition} keeps {records} records of that age: {why}")
     }
@@ -65,7 +65,7 @@ impl Kept {
 const RECENT: &str = "recent-commands";
 const SNAPSHOT: &str = "snapshot";
 const EVENTS: &str = "events";
-const JOBS: &str = "jobs";
+const DEAD: &str = "dead-letters";
 
 /// Refuses an archive that is not of these logs: nothing is cut, in no partition.
 pub async fn expect_own(bus: &Bus, archive: &Archive) -> Result<(), Failure> {
@@ -220,8 +220,8 @@ fn kept(
         RECENT
     } else if mark.next() <= first {
         EVENTS
-    } else if base.jobs_out.next() <= first {
-        JOBS
+    } else if base.dead_out.next() <= first {
+        DEAD
     } else {
         SNAPSHOT
     };

@@ -47,8 +47,8 @@ pub struct Manifest {
 pub struct Partition {
     /// Which.
     pub partition: u16,
-    /// The record up to which its jobs and dead letters are in their streams.
-    pub jobs_out: u64,
+    /// The record up to which its dead letters are in their stream.
+    pub dead_out: u64,
     /// The last durable command that its log has applied.
     pub inbox: u64,
     /// Its snapshot, if there was one.

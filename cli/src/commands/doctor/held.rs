@@ -28,7 +28,12 @@ async fn halts(session: &Session) -> Result<Check, Failure> {
 }
 
 async fn open(session: &Session) -> Result<Check, Failure> {
-    let all = breakers::all(session).await?.breakers;
+    let breakers::Breakers { breakers: all, silent } = breakers::all(session).await?;
+    if !silent.is_empty() {
+        let names: Vec<String> = silent.into_iter().map(|silent| silent.entity).collect();
+        let fix = "the check `partitions` says which partition does not answer";
+        return Ok(check("breakers", "", ("no answer from", &names), fix));
+    }
     let open = all.iter().filter(|breaker| breaker.now.phase != Phase::Closed);
     let open: Vec<String> =
         open.map(|breaker| format!("{} is {}", breaker.dependency, breaker.now.phase)).collect();

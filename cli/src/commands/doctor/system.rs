@@ -137,7 +137,7 @@ async fn settings(bus: &Bus) -> Vec<Check> {
 async fn streams(bus: &Bus) -> Result<Vec<Check>, bus_client::Error> {
     let topology = bus.topology();
     let mut names: Vec<String> = topology.all_partitions().map(|partition| topology.log(partition)).collect();
-    names.extend([topology.events(), topology.inbox(), topology.jobs(), topology.output(), topology.dead()]);
+    names.extend([topology.events(), topology.inbox(), topology.output(), topology.dead()]);
     names.extend(
         [topology.leases(), topology.settings(), topology.snapshots()].map(|name| format!("KV_{name}")),
     );
@@ -236,13 +236,13 @@ async fn owners(bus: &Bus) -> Check {
     Check::fail("lease", format!("nobody owns partitions {}", orphans.join(", ")), fix)
 }
 
-/// Whether every partition answers. An ask that can not be read is answered and leaves no trace.
+/// Whether every partition answers. A query that nobody knows is refused by the owner, and leaves no trace.
 async fn answers(bus: &Bus) -> Check {
     let started = Instant::now();
     let asked = bus.topology().all_partitions().map(|partition| async move {
         let body = Body { content_type: ContentType::Json, bytes: Bytes::from_static(b"{}") };
         let to = EntityAddress::new(Kind::from_static("probe"), key_in(partition, bus.topology().partitions));
-        let answer = bus.ask(&Ask::new(to, body).caller("doctor"), ANSWER_PATIENCE).await;
+        let answer = bus.query(&Ask::new(to, body).caller("doctor"), ANSWER_PATIENCE).await;
         answer.is_err().then(|| partition.to_string())
     });
     let silent: Vec<String> = futures::future::join_all(asked).await.into_iter().flatten().collect();

@@ -3,17 +3,18 @@
 use bus_schemas::commands::broker;
 use bus_schemas::commands::config::{Active, Command, Proposed};
 use bus_schemas::settings::{self, Setting};
+use bus_schemas::views::lane::Lane;
 use bus_schemas::{Key, wire::WireCommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{document, names, not_found, one};
+use super::{document, names, not_found};
 use crate::failure::{Failure, exit};
 use crate::gateway::{LOOK, VISIBLE_PATIENCE, read};
 use crate::output::Show;
-use crate::session::Session;
+use crate::session::{PATIENCE, Session};
 use crate::who::Who;
 
 /// How often a change is made anew because somebody else changed the settings at the same moment.
@@ -163,7 +164,7 @@ async fn hold(
 ) -> Result<Active, Failure> {
     let name = Key::parse(settings::Lanes::NAME).expect("a constant that is a key");
     for _ in 0..TRIES {
-        let (_, described) = document(session).await?;
+        let (_, described) = document(session, PATIENCE).await?;
         let value = settings::Lanes::patched(&described.value, lane.as_str(), patch);
         if value == described.value {
             return Ok(Active { version: described.active, former: described.active });
@@ -187,7 +188,7 @@ async fn hold(
 async fn until_applied(session: &Session, lane: &Key, version: u64) -> Result<bool, Failure> {
     let deadline = Instant::now() + VISIBLE_PATIENCE;
     loop {
-        if one(session, lane.clone()).await?.version == Some(version) {
+        if session.query::<_, Lane>(lane, &broker::Query::Describe).await?.version == Some(version) {
             return Ok(true);
         }
         if Instant::now() > deadline {

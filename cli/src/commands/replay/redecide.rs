@@ -2,8 +2,8 @@
 //! that the log had, and compared with what the log says that they led to.
 //!
 //! The runtime's own stage decides; everything it needs stands in the record. What is compared:
-//! events byte for byte, refusals, replies, mail, timers, jobs and dead letters. What is not: span
-//! ids, which are drawn anew for each turn.
+//! events byte for byte, refusals, replies, mail, timers, leases, jobs, stops, dead letters, and whether
+//! the entity has work for workers. What is not: span ids, which are drawn anew for each turn.
 
 use std::collections::{HashMap, HashSet};
 
@@ -35,7 +35,8 @@ pub struct Divergence {
     pub command: String,
     /// Where in the log: `<partition>.<record>`.
     pub place: String,
-    /// What differs: `events`, `refusal`, `sends`, `timers`, `jobs`, `reply` or `dead`.
+    /// What differs: `events`, `refusal`, `sends`, `timers`, `leases`, `jobs`, `stops`, `is_open`, `dead` or
+    /// `reply`.
     pub what: String,
     /// As it is in the log.
     pub recorded: Value,
@@ -177,7 +178,9 @@ impl<'a> Again<'a> {
         });
         let revision = cached.instance.as_ref().map_or(0, |instance| instance.revision().0);
         let desk = Desk { outbox: &self.state.outbox, partitions: self.partitions, now: turn.at };
-        let again = decide(cached, turn.entity.clone(), turn.source.clone(), turn.command.clone(), &desk);
+        let mut again = decide(cached, turn.entity.clone(), turn.source.clone(), turn.command.clone(), &desk);
+        // As the runtime does once something happened.
+        again.is_open = !again.events.is_empty() && has_work(cached, &turn.entity);
         self.summary.commands += 1;
         // An entity that broke is loaded again when its host next has to; what it said until then
         // can not be told from the log.
@@ -199,6 +202,11 @@ impl<'a> Again<'a> {
     }
 }
 
+/// Whether a live entity has work for workers who claim.
+fn has_work(cached: &Cached, entity: &EntityAddress) -> bool {
+    cached.instance.as_ref().is_ok_and(|instance| !instance.openings(entity).is_empty())
+}
+
 /// The first part in which two turns differ, in both versions.
 fn difference(recorded: &Turn, decided: &Turn) -> Option<(&'static str, Value, Value)> {
     let text = |part: &dyn std::fmt::Debug| Value::String(format!("{part:?}"));
@@ -214,8 +222,17 @@ fn difference(recorded: &Turn, decided: &Turn) -> Option<(&'static str, Value, V
     if recorded.timers != decided.timers {
         return Some(("timers", text(&recorded.timers), text(&decided.timers)));
     }
+    if recorded.leases != decided.leases {
+        return Some(("leases", text(&recorded.leases), text(&decided.leases)));
+    }
     if recorded.jobs != decided.jobs {
         return Some(("jobs", text(&recorded.jobs), text(&decided.jobs)));
+    }
+    if recorded.stops != decided.stops {
+        return Some(("stops", text(&recorded.stops), text(&decided.stops)));
+    }
+    if recorded.is_open != decided.is_open {
+        return Some(("is_open", recorded.is_open.into(), decided.is_open.into()));
     }
     if recorded.dead != decided.dead {
         return Some(("dead", text(&recorded.dead), text(&decided.dead)));
@@ -251,7 +268,7 @@ fn events(events: &[Event]) -> Value {
 #[cfg(test)]
 mod tests {
     use bus_schemas::commands::probe::Command as Probe;
-    use bus_schemas::record::{Command, Source};
+    use bus_schemas::record::{Command, LeaseChange, Source, Stop};
     use bus_schemas::{CommandId, Key, Kind, Timestamp};
     use bytes::Bytes;
 
@@ -290,6 +307,22 @@ mod tests {
         let mut turns = touched(3);
         turns[1].events[0].body = Bytes::from_static(b"{}");
         assert_eq!(again(&turns), (2, 1, 1));
+    }
+
+    #[test]
+    fn each_part_of_a_turn_is_compared() {
+        let [turn] = touched(1).try_into().expect("one turn");
+        let lease = LeaseChange::End { name: "attempt".into() };
+        let stop = Stop { agent: Key::parse("a").expect("a key"), worker: "w".into(), job: "j".into() };
+        let others = [
+            (Turn { leases: vec![lease], ..turn.clone() }, "leases"),
+            (Turn { stops: vec![stop], ..turn.clone() }, "stops"),
+            (Turn { is_open: true, ..turn.clone() }, "is_open"),
+        ];
+        for (other, what) in others {
+            assert_eq!(difference(&other, &turn).map(|(what, ..)| what), Some(what));
+        }
+        assert_eq!(difference(&turn, &turn), None);
     }
 
     #[test]

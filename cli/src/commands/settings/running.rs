@@ -2,24 +2,22 @@
 
 use std::collections::BTreeMap;
 
+use bus_schemas::EntityAddress;
+use bus_schemas::commands::breaker::Description as Breaker;
 use bus_schemas::commands::config::{Description, HostVersion};
 use bus_schemas::commands::{breaker, broker};
 use bus_schemas::settings::{Breakers, Setting};
 use bus_schemas::views::lane::Lane;
-use bus_schemas::wire::WireCommand;
-use bus_schemas::{EntityAddress, Key};
-use futures::{StreamExt, TryStreamExt};
+use bus_schemas::views::silent::Silent;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Versions;
+use crate::asked::{self, Asked};
 use crate::failure::Failure;
-use crate::gateway::read;
 use crate::output::{Show, table};
 use crate::session::Session;
 
-/// Lanes and breakers that are asked at once.
-const ASKED_AT_ONCE: usize = 16;
 /// Those that a row names one by one: a table is for a look, and `--json` has all of them.
 const NAMED_MAX: usize = 8;
 
@@ -60,7 +58,8 @@ impl Show for Versions {
             ]
         };
         let rows: Vec<Vec<String>> = self.settings.iter().map(row).collect();
-        table(&["SETTINGS", "HOLDS", "NEWEST", "HOSTS", "LANES AND BREAKERS"], &rows)
+        let table = table(&["SETTINGS", "HOLDS", "NEWEST", "HOSTS", "LANES AND BREAKERS"], &rows);
+        [table].into_iter().chain(asked::lines(&self.silent)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -82,58 +81,56 @@ fn summary(entities: &[EntityVersion], active: u64) -> String {
     text
 }
 
-/// Asks everybody who is told of settings which version it runs.
-pub(super) async fn of(session: &Session, described: Vec<Description>) -> Result<Vec<Running>, Failure> {
-    let mut known = lanes(session).await?;
-    known.insert(Breakers::NAME.to_owned(), breakers(session).await?);
+/// Asks everybody who is told of settings which version it runs; and names who does not answer.
+pub(super) async fn of(
+    session: &Session,
+    described: Vec<Description>,
+) -> Result<(Vec<Running>, Vec<Silent>), Failure> {
+    let (mut known, mut silent) = lanes(session).await?;
+    let (breakers, quiet) = breakers(session).await?;
+    silent.extend(quiet);
+    known.insert(Breakers::NAME.to_owned(), breakers);
     let running = |settings: Description| {
         let entities = known.remove(settings.name.as_str()).unwrap_or_default();
         Running { settings, entities }
     };
-    Ok(described.into_iter().map(running).collect())
+    Ok((described.into_iter().map(running).collect(), silent))
 }
 
 /// What every lane runs, by the name of the settings.
-async fn lanes(session: &Session) -> Result<BTreeMap<String, Vec<EntityVersion>>, Failure> {
-    let heard_of = heard_of::<broker::Command>(session).await?;
-    let asked = futures::stream::iter(heard_of).map(async |key| {
-        let lane: Lane = read(session.ask(&key, &broker::Command::Describe).await?.1)?;
-        Ok::<_, Failure>((EntityAddress::new(broker::Command::KIND, key), lane))
-    });
+async fn lanes(session: &Session) -> Result<(BTreeMap<String, Vec<EntityVersion>>, Vec<Silent>), Failure> {
+    let heard_of = asked::heard_of::<broker::Command>(session).await?;
+    let Asked { answers, silent } =
+        asked::all::<_, Lane>(session, heard_of, &broker::Query::Describe).await?;
     let mut known: BTreeMap<String, Vec<EntityVersion>> = BTreeMap::new();
-    for (entity, lane) in asked.buffered(ASKED_AT_ONCE).try_collect::<Vec<_>>().await? {
+    for (entity, lane) in answers {
         for name in bus_schemas::settings::names().filter(|name| *name != Breakers::NAME) {
             let version = lane.settings.get(name).copied();
             let runs = EntityVersion { entity: entity.clone(), version };
             known.entry(name.to_owned()).or_default().push(runs);
         }
     }
-    Ok(known)
+    Ok((known, silent))
 }
 
-/// What every breaker runs; without those of hosts that do not say it yet.
-async fn breakers(session: &Session) -> Result<Vec<EntityVersion>, Failure> {
-    let heard_of = heard_of::<breaker::Command>(session).await?;
-    let asked = futures::stream::iter(heard_of).map(async |key| {
-        let (_, breaker) = session.ask(&key, &breaker::Command::Describe).await?;
-        // One that was never told of another version runs the defaults.
-        let version = breaker.get("version").map(|version| version.as_u64().unwrap_or(0));
-        let entity = EntityAddress::new(breaker::Command::KIND, key);
-        Ok::<_, Failure>(version.map(|version| EntityVersion { entity, version: Some(version) }))
-    });
-    let said: Vec<Option<EntityVersion>> = asked.buffered(ASKED_AT_ONCE).try_collect().await?;
-    Ok(said.into_iter().flatten().collect())
-}
-
-/// The entities of a kind of which anything was heard.
-async fn heard_of<C: WireCommand>(session: &Session) -> Result<Vec<Key>, Failure> {
-    let subject = session.bus.subjects().events(Some(&C::KIND));
-    let latest = session.bus.latest_events(&subject).await?;
-    Ok(latest.into_iter().map(|event| event.entity.key).collect())
+/// What every breaker runs.
+async fn breakers(session: &Session) -> Result<(Vec<EntityVersion>, Vec<Silent>), Failure> {
+    let heard_of = asked::heard_of::<breaker::Command>(session).await?;
+    let Asked { answers, silent } =
+        asked::all::<_, Breaker>(session, heard_of, &breaker::Query::Describe).await?;
+    // One that was never told of another version runs the defaults.
+    let runs = |(entity, now): (EntityAddress, Breaker)| EntityVersion {
+        entity,
+        version: Some(now.version.unwrap_or(0)),
+    };
+    Ok((answers.into_iter().map(runs).collect(), silent))
 }
 
 #[cfg(test)]
 mod tests {
+    use bus_schemas::Key;
+    use bus_schemas::wire::WireCommand;
+
     use super::*;
 
     #[test]

@@ -12,7 +12,7 @@ use crate::progress::Progress;
 
 /// How long a task may stand still before somebody who watches is told why: a queue that moves takes less.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest time between two looks at a task that stands still: each is a command in the log.
+/// The longest time between two looks at a task that stands still: hundreds of a tree may do so.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How long an answer may take: the next event of the tree is shown after it.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ struct Still {
 impl Waiting {
     /// Takes in an event of the tree.
     pub(super) fn event(&mut self, key: &Key, event: &Event) {
-        if matches!(event, Event::Queued { .. } | Event::JobIssued { .. }) {
+        if matches!(event, Event::Queued { .. }) {
             let still = Still { next: Instant::now() + PATIENCE, pause: PATIENCE, told: None };
             self.tasks.insert(key.clone(), still);
         } else {

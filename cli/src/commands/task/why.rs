@@ -1,23 +1,22 @@
 //! `orrery task why`: what a task waits for, since when, and what would move it, down to the leaves.
 //!
-//! The tasks and their lanes say so themselves, over the bus: no gateway is needed.
+//! The tasks, their queues and their lanes say so themselves, over the bus: no gateway is needed.
 
 use std::time::Duration;
 
-use bus_client::{Ask, Bus};
-use bus_schemas::commands::{broker, task};
+use bus_client::{Ask, AskError, Bus};
 use bus_schemas::views::task::WaitsFor;
-use bus_schemas::views::waits::{Inquiry, Question, Silent, Waits};
-use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, Refusal, Reply};
+use bus_schemas::views::waits::{Inquiry, Question, Waits};
+use bus_schemas::{Key, Refusal, Reply};
 use futures::{StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::one_line;
+use crate::asked::{self, PATIENCE_OF_MANY};
 use crate::commands::lanes::age;
-use crate::failure::{Failure, exit};
+use crate::failure::{Failure, chain, exit};
 use crate::output::Show;
 use crate::progress::{now, word};
 
@@ -50,20 +49,18 @@ fn lines(waits: &Waits, depth: usize, lines: &mut Vec<String>) {
     lines.push(format!("{indent}  since     {}, {} ago", since.to_rfc3339(), age(since, now())));
     lines.extend(waits.until.map(|until| format!("{indent}  until     {}", until.to_rfc3339())));
     lines.push(format!("{indent}  moved by  {}", one_line(&waits.moves)));
-    lines.extend(waits.silent.iter().map(|Silent { entity, code, reason }| {
-        format!("{indent}  {entity} does not say: {code}: {}", one_line(reason))
-    }));
+    lines.extend(asked::lines(&waits.silent).map(|silent| format!("{indent}  {silent}")));
     waits.children.iter().for_each(|child| self::lines(child, depth + 1, lines));
     if waits.left_out > 0 {
         lines.push(format!("{indent}  and {} more tasks, which were not asked", waits.left_out));
     }
 }
 
-/// Asks a task, what is below it, and the lanes in which they wait. Fails with `task-not-found` where
-/// there is no such task, and where one of them does not answer within `patience`; who refuses to say is part
-/// of the answer.
+/// Asks a task, what is below it, and the queues and lanes in which they wait. Fails with `task-not-found`
+/// where there is no such task, and where its partition does not answer within `patience`; a lane that does
+/// not answer, and who refuses to say, is part of the answer.
 pub(super) async fn of(bus: &Bus, task: &Key, patience: Duration) -> Result<Waits, Failure> {
-    let mut inquiry = Inquiry::of(task.clone());
+    let mut inquiry = Inquiry::of(task.clone(), bus.topology().partitions);
     loop {
         let questions = inquiry.questions();
         if questions.is_empty() {
@@ -81,7 +78,7 @@ pub(super) async fn of(bus: &Bus, task: &Key, patience: Duration) -> Result<Wait
                         .next("the system is of another version than this program: use the same")
                         .exit(exit::UNAVAILABLE)
                 })?,
-                Err(refusal) => inquiry.refused(question, refusal)?,
+                Err(refusal) => inquiry.refused(&question, refusal)?,
             }
         }
     }
@@ -96,19 +93,19 @@ pub(super) async fn of(bus: &Bus, task: &Key, patience: Duration) -> Result<Wait
 /// The answer, none where there is no such task, or why there is none.
 type Told = Result<Option<Value>, Refusal>;
 
+/// Puts a question. A lane lies in another partition than the task, and is not waited for as long.
 async fn ask(bus: &Bus, question: &Question, patience: Duration) -> Result<Told, Failure> {
-    let (to, body) = match question {
-        Question::Task(task) => {
-            (EntityAddress::new(task::Command::KIND, task.clone()), Body::json(&task::Command::Explain))
-        }
-        Question::Lane { lane, task } => {
-            let command = broker::Command::Explain { task: task.clone() };
-            (EntityAddress::new(broker::Command::KIND, lane.clone()), Body::json(&command))
-        }
+    let patience = match question {
+        Question::Task(_) | Question::Queue { .. } => patience,
+        Question::Lane { .. } => patience.min(PATIENCE_OF_MANY),
     };
-    match bus.ask(&Ask::new(to, body).caller("cli"), patience).await? {
-        Reply::Accepted { result, .. } => Ok(Ok(Some(result))),
-        Reply::Refused { refusal, .. } if refusal.code == NOT_FOUND => Ok(Ok(None)),
-        Reply::Refused { refusal, .. } => Ok(Err(refusal)),
+    match bus.query(&Ask::new(question.to(), question.body()).caller("cli"), patience).await {
+        Ok(Reply::Accepted { result, .. }) => Ok(Ok(Some(result))),
+        Ok(Reply::Refused { refusal, .. }) if refusal.code == NOT_FOUND => Ok(Ok(None)),
+        Ok(Reply::Refused { refusal, .. }) => Ok(Err(refusal)),
+        Err(error @ AskError::Unanswered { .. }) if matches!(question, Question::Lane { .. }) => {
+            Ok(Err(Refusal::new("no-answer", chain(&error))))
+        }
+        Err(error) => Err(error.into()),
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use bus_schemas::commands::broker::{Limits, Window};
+use bus_schemas::commands::broker::{Limits, Order, Window};
 use bus_schemas::views::lane::{Block, Lane, LaneAgent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
+
+use crate::rest::silent::SilentView;
 
 /// How the rules of a lane change.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -51,6 +53,9 @@ pub struct ResumeLane {
 pub struct LaneList {
     /// By name.
     pub lanes: Vec<LaneView>,
+    /// Those that did not answer.
+    #[serde(default)]
+    pub silent: Vec<SilentView>,
 }
 
 /// A lane.
@@ -85,6 +90,15 @@ pub struct LaneView {
     pub trees_held: u64,
     /// Who serves it.
     pub agents: Vec<LaneAgentView>,
+    /// Whether it gives leave to each attempt, because something bounds it as a whole.
+    #[serde(default)]
+    pub governed: bool,
+    /// The partitions in which it has queues.
+    #[serde(default)]
+    pub partitions: Vec<u16>,
+    /// Its queues that did not answer: what waits and runs there is missing here.
+    #[serde(default)]
+    pub silent: Vec<SilentView>,
 }
 
 /// The rules of a lane. What is null is not bounded.
@@ -99,6 +113,9 @@ pub struct LimitsView {
     pub per_day: Option<u32>,
     /// What waits for so long, in milliseconds, is one priority higher.
     pub ageing_ms: Option<u64>,
+    /// In which order jobs begin: `host` or `strict`.
+    #[serde(default)]
+    pub order: String,
     /// How many jobs an owner gets when others get one. 1 for who is not named.
     pub weights: BTreeMap<String, u32>,
     /// Times in which no job begins.
@@ -159,6 +176,9 @@ impl From<Lane> for LaneView {
             blocks: lane.blocks.into_iter().map(Into::into).collect(),
             trees_held: lane.trees_held,
             agents: lane.agents.into_iter().map(Into::into).collect(),
+            governed: lane.governed,
+            partitions: lane.partitions.into_iter().map(|partition| partition.0).collect(),
+            silent: lane.silent.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -171,9 +191,17 @@ impl From<Limits> for LimitsView {
             per_minute: limits.per_minute,
             per_day: limits.per_day,
             ageing_ms: limits.ageing_ms,
+            order: order(limits.order).to_owned(),
             weights: limits.weights.into_iter().map(|(owner, weight)| (owner.to_string(), weight)).collect(),
             windows: limits.windows.into_iter().map(window).collect(),
         }
+    }
+}
+
+fn order(order: Order) -> &'static str {
+    match order {
+        Order::Host => "host",
+        Order::Strict => "strict",
     }
 }
 
@@ -186,7 +214,7 @@ impl From<Block> for BlockView {
 }
 
 impl From<LaneAgent> for LaneAgentView {
-    fn from(LaneAgent { agent, capacity, running, free }: LaneAgent) -> Self {
+    fn from(LaneAgent { agent, capacity, running, free, .. }: LaneAgent) -> Self {
         Self { agent: agent.to_string(), capacity, running, free }
     }
 }

@@ -20,6 +20,8 @@ fn refusals_have_the_status_that_a_client_expects() {
         ("too-large", 413),
         ("unsupported-content-type", 415),
         ("busy", 503),
+        ("not-owner", 503),
+        ("unknown-query", 422),
         ("wrong-partition", 400),
         ("poison", 500),
     ];

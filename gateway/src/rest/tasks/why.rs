@@ -1,15 +1,12 @@
-//! What a task and everything below it waits for: asked of the tasks and their lanes themselves.
+//! What a task and everything below it waits for: asked of the tasks, their queues and their lanes themselves.
 
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
 use bus_schemas::Refusal;
-use bus_schemas::commands::{broker, task};
-use bus_schemas::envelope::code as refusal;
-use bus_schemas::events::halt::Event;
-use bus_schemas::halts::Halts;
+use bus_schemas::halts::{Halts, Standing};
 use bus_schemas::views::lane::Waiting;
-use bus_schemas::views::waits::{Halted, Inquiry, Question, Silent, Waits};
+use bus_schemas::views::waits::{Halted, Inquiry, Question, Waits};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,11 +14,12 @@ use utoipa::ToSchema;
 
 use super::dto::State as TaskStateName;
 use crate::rest::Edge;
-use crate::rest::ask::ask;
+use crate::rest::ask::{PATIENCE, PATIENCE_OF_MANY, view};
 use crate::rest::extract::Id;
 use crate::rest::lanes::BlockView;
 use crate::rest::layer::Caller;
 use crate::rest::problem::{Problem, ProblemView, code};
+use crate::rest::silent::{SilentView, silent};
 
 /// Questions that are on their way at once.
 const ASKED_AT_ONCE: usize = 16;
@@ -37,7 +35,7 @@ pub struct WaitsView {
     pub task: String,
     /// How far it is.
     pub state: TaskStateName,
-    /// `nothing`, `lane`, `start`, `worker`, `backoff`, `answer`, `budget` or `children`.
+    /// `nothing`, `lane`, `worker`, `backoff`, `answer`, `budget` or `children`.
     pub waits_for: String,
     /// In a sentence.
     pub reason: String,
@@ -58,7 +56,7 @@ pub struct WaitsView {
     pub missing: Vec<String>,
     /// The halt that covers it.
     pub halted: Option<HaltedView>,
-    /// Who did not say: its lane, or children that were started.
+    /// Who did not say: its queue, its lane, or children that were started.
     pub silent: Vec<SilentView>,
     /// How many children were not asked, because there are too many.
     pub left_out: u64,
@@ -76,18 +74,6 @@ pub struct HaltedView {
     pub by: String,
     /// Since when.
     pub since: u64,
-}
-
-/// Somebody who refused to say anything, as one that is quarantined does.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[schema(as = Silent)]
-pub struct SilentView {
-    /// Who: `task/<key>` or `broker/<lane>`.
-    pub entity: String,
-    /// The refusal: a stable word for programs.
-    pub code: String,
-    /// In a sentence.
-    pub reason: String,
 }
 
 /// What a task waits for in its lane.
@@ -117,7 +103,7 @@ pub async fn why(
     Extension(caller): Extension<Caller>,
     Id(id): Id,
 ) -> Result<axum::Json<WaitsView>, Problem> {
-    let mut inquiry = Inquiry::of(id.clone());
+    let mut inquiry = Inquiry::of(id.clone(), edge.bus.topology().partitions);
     loop {
         let questions = inquiry.questions();
         if questions.is_empty() {
@@ -131,7 +117,7 @@ pub async fn why(
                     Problem::new(code::MALFORMED_ANSWER, format!("reading what a task waits for: {error}"))
                         .hint("gateway and host are of different versions; update the older one")
                 })?,
-                Err(refusal) => inquiry.refused(question, refusal)?,
+                Err(refusal) => inquiry.refused(&question, refusal)?,
             }
         }
     }
@@ -147,38 +133,33 @@ pub async fn why(
 async fn halts(edge: &Edge) -> Result<Halts, Problem> {
     let mut halts = Halts::default();
     for halt in edge.projections.reader.halts().await?.into_iter().filter(|halt| halt.halted) {
-        let (reason, by, at) = (halt.reason, halt.by, halt.since);
+        let (reason, by, since) = (halt.reason, halt.by, halt.since);
         let grace_ms = halt.grace_ms.unwrap_or_default();
-        halts.apply(&halt.scope, &Event::Halted { reason, by, grace_ms, at });
+        halts.stand(&halt.scope, Standing { reason, by, since, grace_ms });
     }
     Ok(halts)
 }
 
-/// Puts a question; a task that is not there has no answer, and one may refuse to give one.
+/// Puts a question; a task that is not there has no answer, and one may refuse to give one. A lane lies in
+/// another partition than the task, and is not waited for as long.
 async fn put(edge: &Edge, caller: Caller, question: Question) -> Result<(Question, Answer), Problem> {
-    let asked = match &question {
-        Question::Task(task) => ask(edge, caller, task.clone(), &task::Command::Explain).await,
-        Question::Lane { lane, task } => {
-            ask(edge, caller, lane.clone(), &broker::Command::Explain { task: task.clone() }).await
-        }
+    let patience = match &question {
+        Question::Task(_) | Question::Queue { .. } => PATIENCE,
+        Question::Lane { .. } => PATIENCE_OF_MANY,
     };
-    match asked {
-        Ok(accepted) => Ok((question, Ok(Some(accepted.result)))),
+    let to = question.to();
+    match view(edge, caller, to.clone(), question.body(), patience).await {
+        Ok(answer) => Ok((question, Ok(Some(answer)))),
         Err(problem) if problem.code == code::TASK_NOT_FOUND => Ok((question, Ok(None))),
-        Err(problem) => match kept_apart(&problem.code) {
-            Some(code) => {
-                let refusal = Refusal { hint: problem.hint, ..Refusal::new(code, problem.detail) };
-                Ok((question, Err(refusal)))
-            }
-            None => Err(problem),
-        },
+        Err(problem) if problem.code == code::NO_ANSWER && !matches!(question, Question::Lane { .. }) => {
+            Err(problem)
+        }
+        Err(problem) => {
+            let hint = problem.hint.clone();
+            let said = silent(&to, problem)?;
+            Ok((question, Err(Refusal { hint, ..Refusal::new(&said.code, said.reason) })))
+        }
     }
-}
-
-/// The refusal of an entity that gives no answer for as long as nobody mends it: then the others are asked
-/// all the same.
-fn kept_apart(problem: &str) -> Option<&'static str> {
-    [refusal::ENTITY_QUARANTINED, refusal::ENTITY_STOPPED].into_iter().find(|code| *code == problem)
 }
 
 impl From<Waits> for WaitsView {
@@ -206,12 +187,6 @@ impl From<Waits> for WaitsView {
 impl From<Halted> for HaltedView {
     fn from(Halted { scope, reason, by, since }: Halted) -> Self {
         Self { scope: scope.to_string(), reason, by, since: since.0 }
-    }
-}
-
-impl From<Silent> for SilentView {
-    fn from(Silent { entity, code, reason }: Silent) -> Self {
-        Self { entity, code: code.to_string(), reason }
     }
 }
 
