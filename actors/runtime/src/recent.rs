@@ -43,7 +43,7 @@ impl Place {
             Self::Record(sequence, turn) => (0, sequence.0, turn),
         };
         // A record holds 2,048 turns, and no log has 2^47 records.
-        mark | (of << TURN_BITS) & !OPEN | turn as u64 & ((1 << TURN_BITS) - 1)
+        mark | ((of << TURN_BITS) & !OPEN) | (turn as u64 & ((1 << TURN_BITS) - 1))
     }
     fn unpack(packed: u64) -> Self {
         let (of, turn) = ((packed & !OPEN) >> TURN_BITS, (packed & ((1 << TURN_BITS) - 1)) as usize);
