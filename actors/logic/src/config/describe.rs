@@ -4,11 +4,12 @@ use actors_core::{Context, Refusal, View};
 use bus_schemas::commands::config::{Change, Description, History, HostVersion, Query};
 use smol_str::SmolStr;
 
-use super::decide::not_found;
+use super::decide::{check_name, not_found};
 use super::state::State;
 
 /// The answer to a query.
 pub(super) fn view(state: &State, query: &Query, context: &Context<'_>) -> Result<View, Refusal> {
+    check_name(context)?;
     match query {
         Query::Describe { version } => Ok(View::of(&describe(state, *version, context)?)),
         Query::History => Ok(View::of(&history(state, context.entity.key.as_str()))),
