@@ -1,8 +1,8 @@
 //! JSON Schemas of everything that goes over the wire, generated from the types of this crate.
 //!
 //! Pure: the test `tests/schemas.rs` holds the result against the files in `schemas/` and, when
-//! asked, rewrites them. Commands are described as a reader accepts them (what has a default may be
-//! left out), everything else as a writer produces it.
+//! asked, rewrites them. Commands and queries are described as a reader accepts them (what has a default may
+//! be left out), everything else as a writer produces it.
 
 mod asyncapi;
 
@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use crate::commands::deadletter::Entry;
-use crate::wire::{WireCommand, WireEvent};
+use crate::wire::{WireCommand, WireEvent, WireQuery};
 use crate::{Refusal, Reply, claims, commands, events, jobs, views};
 
 pub use asyncapi::asyncapi;
@@ -45,6 +45,16 @@ impl Document {
             name: capitalized(C::KIND.as_str()) + "Command",
             contract: Contract::Deserialize,
             root: root::<C>,
+        }
+    }
+    fn query<Q: WireQuery + JsonSchema>() -> Self {
+        Self {
+            folder: "queries/",
+            stem: Q::KIND.to_string(),
+            version: 1,
+            name: capitalized(Q::KIND.as_str()) + "Query",
+            contract: Contract::Deserialize,
+            root: root::<Q>,
         }
     }
     fn event<E: WireEvent + JsonSchema>() -> Self {
@@ -97,6 +107,13 @@ fn all() -> Vec<Document> {
         Document::command::<commands::queue::Command>(),
         Document::command::<commands::schedule::Command>(),
         Document::command::<commands::task::Command>(),
+        Document::query::<commands::agent::Query>(),
+        Document::query::<commands::breaker::Query>(),
+        Document::query::<commands::broker::Query>(),
+        Document::query::<commands::chaos::Query>(),
+        Document::query::<commands::config::Query>(),
+        Document::query::<commands::queue::Query>(),
+        Document::query::<commands::task::Query>(),
         Document::event::<events::agent::Event>(),
         Document::event::<events::breaker::Event>(),
         Document::event::<events::broker::Event>(),
@@ -113,6 +130,8 @@ fn all() -> Vec<Document> {
         Document::written::<views::task::Task>("views/", "task", "TaskView"),
         Document::written::<views::task::Why>("views/", "why", "WhyView"),
         Document::written::<commands::task::Reservation>("views/", "reservation", "ReservationView"),
+        Document::written::<commands::task::Renewal>("views/", "renewal", "RenewalView"),
+        Document::written::<commands::agent::Registration>("views/", "registration", "RegistrationView"),
         Document::written::<views::lane::Lane>("views/", "lane", "LaneView"),
         Document::written::<views::lane::Waiting>("views/", "waiting", "WaitingView"),
         Document::written::<views::lane::Part>("views/", "part", "PartView"),
@@ -122,9 +141,13 @@ fn all() -> Vec<Document> {
         Document::written::<Refusal>("", "refusal", "Refusal"),
         Document::written::<Entry>("", "dead-letter", "DeadLetterEntry"),
     ];
-    // Agents write output, so its schema says what may be left out.
-    let chunk = Document::written::<jobs::OutputChunk>("", "output-chunk", "OutputChunk");
-    all.push(Document { contract: Contract::Deserialize, ..chunk });
+    // Agents write claims and output, so their schemas say what may be left out.
+    for written in [
+        Document::written::<claims::Claim>("", "claim", "Claim"),
+        Document::written::<jobs::OutputChunk>("", "output-chunk", "OutputChunk"),
+    ] {
+        all.push(Document { contract: Contract::Deserialize, ..written });
+    }
     all
 }
 

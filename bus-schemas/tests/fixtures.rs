@@ -1,4 +1,4 @@
-//! Every command and every event has a fixture that is read, written again without change, and
+//! Every command, every query and every event has a fixture that is read, written again without change, and
 //! valid by its schema. `fixtures/README.md` says why none of them is ever changed.
 
 #![expect(clippy::disallowed_methods, reason = "the crate is pure; this test reads its checked-in files")]
@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bus_schemas::schemas::documents;
-use bus_schemas::wire::{WireCommand, WireEvent};
+use bus_schemas::wire::{WireCommand, WireEvent, WireQuery};
 use bus_schemas::{Body, ContentType, Kind, commands, events, upcast};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 fn folder(kind: &Kind) -> PathBuf {
@@ -95,6 +96,34 @@ fn check_commands<C: WireCommand>() {
     assert_eq!(names, variants(&schema), "fixtures of {} commands (left) against variants (right)", C::KIND);
 }
 
+fn check_queries<Q: WireQuery + Serialize>() {
+    let found = fixtures(&folder(&Q::KIND).join("queries"));
+    let schema = schema(&format!("queries/{}.v1.json", Q::KIND));
+    for ((name, version), value) in &found {
+        let what = format!("{} query {name} v{version}", Q::KIND);
+        let query: Q =
+            serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(&serde_json::to_value(&query).unwrap(), value, "{what} is written differently");
+        assert_valid(&schema, value, &what);
+        let bytes = rmp_serde::to_vec_named(value).unwrap().into();
+        let read: Q = Body { content_type: ContentType::Msgpack, bytes }.read().unwrap();
+        assert_eq!(&serde_json::to_value(&read).unwrap(), value, "{what} as MessagePack");
+    }
+    let names: BTreeSet<String> = found.keys().map(|(name, _)| name.clone()).collect();
+    assert_eq!(names, variants(&schema), "fixtures of {} queries (left) against variants (right)", Q::KIND);
+}
+
+#[test]
+fn every_query_has_a_fixture_that_reads_the_same_in_both_encodings() {
+    check_queries::<commands::agent::Query>();
+    check_queries::<commands::breaker::Query>();
+    check_queries::<commands::broker::Query>();
+    check_queries::<commands::chaos::Query>();
+    check_queries::<commands::config::Query>();
+    check_queries::<commands::queue::Query>();
+    check_queries::<commands::task::Query>();
+}
+
 #[test]
 fn every_event_has_fixtures_that_stay_readable() {
     check_events::<events::agent::Event>();
@@ -107,6 +136,7 @@ fn every_event_has_fixtures_that_stay_readable() {
     check_events::<events::deadletter::Event>();
     check_events::<events::healer::Event>();
     check_events::<events::probe::Event>();
+    check_events::<events::queue::Event>();
     check_events::<events::schedule::Event>();
     check_events::<events::task::Event>();
 }
@@ -123,6 +153,7 @@ fn every_command_has_a_fixture_that_reads_the_same_in_both_encodings() {
     check_commands::<commands::deadletter::Command>();
     check_commands::<commands::healer::Command>();
     check_commands::<commands::probe::Command>();
+    check_commands::<commands::queue::Command>();
     check_commands::<commands::schedule::Command>();
     check_commands::<commands::task::Command>();
 }
@@ -132,7 +163,7 @@ fn what_has_a_default_may_be_left_out() {
     let schema = schema("commands/task.v1.json");
     for short in [
         json!({"type": "submit", "goal": "count the files"}),
-        json!({"type": "complete-job", "attempt": 1}),
+        json!({"type": "complete-job", "attempt": 1, "token": "t"}),
         json!({"type": "cancel"}),
     ] {
         assert_valid(&schema, &short, "a short command");
@@ -149,8 +180,10 @@ fn what_the_schema_refuses_is_refused_by_the_reader() {
         json!({"type": "submit", "goal": "x", "gaol": "y"}),
         json!({"type": "submit", "goal": "x", "lane": "a b"}),
         json!({"type": "vanish"}),
-        json!({"type": "assign", "agent": "a.>", "attempt": 1}),
-        json!({"type": "assign", "agent": "a", "attempt": -1}),
+        json!({"type": "count-job", "task": "a.>", "attempt": 1}),
+        json!({"type": "count-job", "task": "a", "attempt": -1}),
+        json!({"type": "complete-job", "attempt": 1}),
+        json!({"type": "provide-input", "answer": "yes"}),
         json!({"goal": "x"}),
     ] {
         assert!(!validator.is_valid(&bad), "the schema takes {bad}");

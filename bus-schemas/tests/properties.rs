@@ -2,10 +2,12 @@
 //! and bytes from outside never panic.
 
 use bus_schemas::commands::task::{Command, Failure, Plan, PlanStep, Submit};
+use bus_schemas::claims::{Answer, Claim, Issued};
 use bus_schemas::ids::Epoch;
-use bus_schemas::jobs::{Artifact, EffectStep, FailureClass};
+use bus_schemas::jobs::{Artifact, EffectStep, FailureClass, Job, StepResult};
 use bus_schemas::record::{
-    self, BODY_INLINE_BYTES_MAX, CommitRecord, Position, RECORD_VERSION, Source, TimerChange, Turn,
+    self, BODIES_BYTES_MAX, BODY_CROWDED_BYTES_MAX, BODY_INLINE_BYTES_MAX, CommitRecord, LeaseChange, Part,
+    Position, RECORD_VERSION, Source, TimerChange, Turn,
 };
 use bus_schemas::subjects::{SubjectError, Subjects};
 use bus_schemas::views::task::TaskState;
@@ -76,6 +78,9 @@ fn plan() -> impl Strategy<Value = Plan> {
     );
     vec(step, 0..4).prop_map(|steps| Plan { steps })
 }
+fn step() -> impl Strategy<Value = StepResult> {
+    (word(), hash(), value()).prop_map(|(name, input, result)| StepResult { name, input, result })
+}
 fn failure() -> impl Strategy<Value = Failure> {
     (".{0,10}", ".{0,20}", option::of(".{0,10}")).prop_map(|(code, message, hint)| Failure {
         class: FailureClass::Ambiguous,
@@ -104,20 +109,32 @@ fn command() -> impl Strategy<Value = Command> {
     let attempt = any::<u32>;
     prop_oneof![
         submit().prop_map(Command::Submit),
-        (key(), attempt()).prop_map(|(agent, attempt)| Command::Assign { agent, attempt, policy: None }),
-        (attempt(), ".{0,10}").prop_map(|(attempt, worker)| Command::StartJob { attempt, worker }),
-        (attempt(), ".{0,10}", ".{0,10}").prop_map(|(attempt, effect, detail)| Command::RecordEffect {
+        (key(), attempt(), word(), id(), word()).prop_map(|(agent, attempt, worker, claim, token)| {
+            Command::Assign { agent, worker, claim, attempt, token, policy: None }
+        }),
+        (attempt(), word(), vec(step(), 1..4))
+            .prop_map(|(attempt, token, steps)| Command::RecordStep { attempt, token, steps }),
+        (attempt(), ".{0,10}", ".{0,10}", word()).prop_map(|(attempt, effect, detail, token)| Command::RecordEffect {
             attempt,
+            token,
             effect,
             step: EffectStep::Reconciled,
             detail,
             key: None,
             result: Value::Null,
         }),
-        (attempt(), vec(artifact(), 0..3), value(), option::of(plan())).prop_map(
-            |(attempt, artifacts, result, plan)| Command::CompleteJob { attempt, artifacts, result, plan }
+        (attempt(), word(), vec(step(), 0..3), vec(artifact(), 0..3), value(), option::of(plan())).prop_map(
+            |(attempt, token, steps, artifacts, result, plan)| {
+                Command::CompleteJob { attempt, token, steps, artifacts, result, plan }
+            }
         ),
-        (value(), ".{0,10}").prop_map(|(answer, by)| Command::ProvideInput { answer, by }),
+        (any::<u64>(), value(), ".{0,10}").prop_map(|(question, answer, by)| Command::ProvideInput {
+            question: Revision(question),
+            answer,
+            by,
+        }),
+        (option::of(any::<u64>()), ".{0,10}")
+            .prop_map(|(end, by)| Command::Retry { end: end.map(Revision), by }),
         (word(), vec(artifact(), 0..3), value(), option::of(failure())).prop_map(
             |(step, artifacts, result, failure)| {
                 Command::SettleChild { step, state: TaskState::AuthRequired, artifacts, result, failure }
@@ -150,6 +167,8 @@ fn turn() -> impl Strategy<Value = Turn> {
         any::<u64>().prop_map(Source::Inbox),
         (any::<u16>(), any::<u64>()).prop_map(|(from, number)| Source::Mail(PartitionId(from), number)),
         word().prop_map(Source::Timer),
+        word().prop_map(Source::Lease),
+        Just(Source::Claim),
     ];
     let event = (any::<u64>(), word(), any::<u16>(), hash(), vec(any::<u8>(), 0..40)).prop_map(
         |(revision, event_type, schema, hash, body)| record::Event {
@@ -172,16 +191,26 @@ fn turn() -> impl Strategy<Value = Turn> {
         }),
         word().prop_map(|name| TimerChange::Cancel { name }),
     ];
-    let job = (word(), key(), vec(any::<u8>(), 0..40)).prop_map(|(id, agent, body)| record::Job {
+    let lease = prop_oneof![
+        (word(), any::<u64>(), any::<u64>(), body(), body()).prop_map(
+            |(name, first_ms, ms, unrenewed, silent)| LeaseChange::Begin { name, first_ms, ms, unrenewed, silent }
+        ),
+        word().prop_map(|name| LeaseChange::End { name }),
+    ];
+    let job = (word(), id(), vec(any::<u8>(), 0..40)).prop_map(|(id, claim, body)| record::Job {
         id,
-        agent,
+        claim,
         body: body.into(),
     });
+    let stop = (key(), word(), word()).prop_map(|(agent, worker, job)| record::Stop { agent, worker, job });
+    let held = (vec(lease, 0..3), vec(job, 0..2), vec(stop, 0..2), any::<bool>());
     let dead = (word(), word(), ".{0,20}", option::of(word()))
         .prop_map(|(entry, class, reason, subject)| record::DeadLetter { entry, class, reason, subject });
-    let caused = (vec(event, 0..3), vec(mail, 0..3), vec(timer, 0..3), vec(job, 0..2), option::of(dead));
+    let caused = (vec(event, 0..3), vec(mail, 0..3), vec(timer, 0..3), held, option::of(dead));
     (source, entity(), envelope(), any::<u64>(), any::<bool>(), caused).prop_map(
-        |(source, entity, command, at, refused, (events, sends, timers, jobs, dead))| Turn {
+        |(source, entity, command, at, refused, (events, sends, timers, held, dead))| {
+            let (leases, jobs, stops, is_open) = held;
+            Turn {
             source,
             entity,
             command,
@@ -191,9 +220,13 @@ fn turn() -> impl Strategy<Value = Turn> {
                 .then(|| Refusal::new("task-not-found", "there is no such task").hint("submit it")),
             sends,
             timers,
+            leases,
             jobs,
+            stops,
+            is_open,
             reply: vec![b'{', b'}'].into(),
             dead,
+            }
         },
     )
 }
@@ -215,7 +248,7 @@ fn commit_record() -> impl Strategy<Value = CommitRecord> {
                 previous,
                 position: Position { inbox, mail },
                 mail_out,
-                jobs_out: epoch,
+                dead_out: epoch,
                 turns,
                 detached: Vec::new(),
             }
@@ -393,6 +426,164 @@ fn large_bodies_are_detached_and_attached() {
         }
         prop_assert_eq!(read, record);
     });
+}
+
+/// A record of many small bodies is too much for one message as well: then those above 2 KiB leave it.
+#[test]
+fn a_crowded_record_keeps_small_bodies_only() {
+    let lengths = vec(0..4_000_usize, 1..12);
+    let turns = vec((turn(), lengths), 1..60);
+    let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(record in commit_record(), turns in turns)| {
+        let mut record = record;
+        record.turns.clear();
+        let (mut all, mut number) = (0, 0_u32);
+        for (mut turn, lengths) in turns {
+            let filled = |length: usize, number: &mut u32| {
+                *number += 1;
+                // Some bodies are the same, and are kept once.
+                let byte = b'a' + (*number % 7) as u8;
+                bytes::Bytes::from(vec![byte; length])
+            };
+            turn.events = lengths.iter().map(|length| record::Event {
+                revision: Revision(1),
+                event_type: "touched".into(),
+                schema: 1,
+                hash: Hash::default(),
+                body: filled(*length, &mut number),
+            }).collect();
+            all += lengths.iter().sum::<usize>() + turn.command.body.bytes.len();
+            all += turn.sends.iter().map(|mail| mail.command.body.bytes.len()).sum::<usize>();
+            all += turn.jobs.iter().map(|job| job.body.len()).sum::<usize>();
+            record.turns.push(turn);
+        }
+        let longest = record.turns.iter().flat_map(|turn| &turn.events).map(|event| event.body.len()).max();
+        let is_crowded = all > BODIES_BYTES_MAX && longest > Some(BODY_CROWDED_BYTES_MAX);
+        let Some((slim, blobs)) = record.detach() else {
+            prop_assert!(!is_crowded);
+            return Ok(());
+        };
+        prop_assert!(is_crowded);
+        let kept = slim.turns.iter().flat_map(|turn| &turn.events).map(|event| event.body.len()).max();
+        prop_assert!(kept <= Some(BODY_CROWDED_BYTES_MAX));
+        let by_hash: std::collections::BTreeMap<Hash, bytes::Bytes> =
+            blobs.iter().map(|blob| (Hash::of(blob), blob.clone())).collect();
+        prop_assert_eq!(by_hash.len(), blobs.len(), "each once");
+        let mut read = CommitRecord::decode(&slim.encode()).unwrap();
+        for detached in std::mem::take(&mut read.detached) {
+            read.attach(&detached, by_hash[&detached.hash].clone()).unwrap();
+        }
+        prop_assert_eq!(read, record);
+    });
+}
+
+#[test]
+fn a_body_without_its_place_is_an_error() {
+    proptest!(|(record in commit_record(), turn in any::<u32>(), index in any::<u32>(), hash in hash())| {
+        let mut record = record;
+        for part in [Part::Event(index), Part::Send(index), Part::Job(index)] {
+            let detached = record::Detached { turn, part, hash };
+            let is_there = record.turns.get(turn as usize).is_some_and(|turn| index < match part {
+                Part::Event(_) => turn.events.len() as u32,
+                Part::Send(_) => turn.sends.len() as u32,
+                Part::Job(_) => turn.jobs.len() as u32,
+                Part::Command => 1,
+            });
+            prop_assert_eq!(record.attach(&detached, bytes::Bytes::new()).is_ok(), is_there);
+        }
+    });
+}
+
+fn claim() -> impl Strategy<Value = Claim> {
+    let sizes = (any::<u64>(), 1..=256_u32, any::<bool>());
+    (word(), sizes, vec(word(), 1..4), vec(key(), 1..4)).prop_map(
+        |(worker, (incarnation, places, repeated), skills, lanes)| Claim {
+            worker,
+            incarnation,
+            skills,
+            places,
+            repeated,
+            lanes,
+        },
+    )
+}
+
+fn job() -> impl Strategy<Value = Job> {
+    (key(), any::<u32>(), word(), value(), any::<u32>(), id()).prop_map(
+        |(task, attempt, token, input, steps, correlation)| Job {
+            id: format!("{task}/{attempt}").into(),
+            task: EntityAddress::new(Kind::from_static("task"), task),
+            attempt,
+            token,
+            agent: Key::parse("coder").unwrap(),
+            skill: "plan".into(),
+            lane: Key::parse("default").unwrap(),
+            goal: "a goal".into(),
+            input,
+            inputs: vec![],
+            answers: vec![],
+            deadline: None,
+            lease_ms: 30_000,
+            effects: vec![],
+            steps,
+            metered: false,
+            correlation,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_claim_and_its_answer_are_read_as_written(
+        claim in claim(), id in id(), jobs in vec(option::of(job()), 0..3), blob in hash(), more in any::<bool>(),
+    ) {
+        let read: Claim = serde_json::from_value(serde_json::to_value(&claim).unwrap()).unwrap();
+        prop_assert_eq!(&read, &claim);
+        let body = Body { content_type: ContentType::Msgpack, bytes: rmp_serde::to_vec_named(&claim).unwrap().into() };
+        prop_assert_eq!(&body.read::<Claim>().unwrap(), &claim);
+        let again = Claim { repeated: !claim.repeated, ..claim.clone() };
+        prop_assert!(claim.is_same(&again), "it is the same when it is said again");
+        let other = Claim { places: claim.places + 1, ..claim.clone() };
+        prop_assert!(!claim.is_same(&other));
+        let jobs = jobs.into_iter().map(|job| Issued {
+            blob: job.is_none().then_some(blob),
+            job: job.map(Box::new),
+            traceparent: None,
+        });
+        for answer in [Answer::Issued { claim: id, jobs: jobs.collect(), more }, Answer::ComeAgain { claim: id }] {
+            let read: Answer = serde_json::from_slice(&serde_json::to_vec(&answer).unwrap()).unwrap();
+            prop_assert_eq!(read, answer);
+        }
+    }
+
+    #[test]
+    fn claims_and_queries_have_subjects_of_their_own(entity in entity(), prefix in "[a-z0-9-]{1,12}") {
+        let subjects = Subjects::new(&prefix).unwrap();
+        prop_assert_eq!(subjects.claimant(&subjects.claim(&entity.key)).unwrap(), entity.key.clone());
+        for (subject, is_query) in [
+            (subjects.query(&entity), true),
+            (subjects.view(PartitionId(3), &entity), true),
+            (subjects.request(&entity), false),
+            (subjects.ask(PartitionId(3), &entity), false),
+        ] {
+            prop_assert_eq!(subjects.is_query(&subject), is_query);
+            prop_assert_eq!(subjects.entity(&subject).unwrap(), entity.clone());
+            prop_assert!(subjects.claimant(&subject).is_err());
+        }
+    }
+
+    /// A queue lies where its token says, and its key says of which lane it is.
+    #[test]
+    fn each_partition_has_a_queue_of_each_lane(lane in "[a-z]{1,64}(\\.[a-z]{1,63}){0,1}", count in 1..512_u16, index in any::<prop::sample::Index>()) {
+        use bus_schemas::commands::queue;
+        let lane = Key::parse(&lane).unwrap();
+        let partition = PartitionId(index.index(count.into()) as u16);
+        let key = queue::key(&lane, partition, count);
+        prop_assert_eq!(queue::lane(&key), Some(lane));
+        prop_assert_eq!(PartitionId::of(key.root(), count), partition);
+    }
 }
 
 /// Known answers from Python's `blake3`: `docs/protocol.md` promises that others can compute them.

@@ -2,28 +2,30 @@
 
 pip install nats-py blake3        # without blake3 the result is in the answer only, not in a blob
 python agent.py --nats nats://127.0.0.1:4222 --name wordsmith
+python agent.py --die-after store    # ends as if killed when that step is done and not recorded: the next attempt goes on
 """
-import argparse, asyncio, json, os, signal, sys, uuid
+import argparse, asyncio, hashlib, json, os, signal, sys, uuid
 import nats
 from nats.errors import Error, NoRespondersError, TimeoutError
-from nats.js.api import AckPolicy, ConsumerConfig
 try:
     from blake3 import blake3
 except ImportError:
     blake3 = None
-HEARTBEAT_S, ACK_WAIT_S, HALTED_S = 5.0, 30.0, 5.0
+SKILL = {"id": "text.words", "name": "Words", "description": "counts the words of the goal"}
+CLAIM_S = 6.0  # a host answers each claim within 5 s, with jobs or with `come-again`
 RECONNECTS_MAX, RECONNECT_WAIT_S = 10, 0.5  # a server that restarts is back within seconds
-LATER = ("busy",)  # refusals that ask for another try under the same id
+LATER = ("busy", "not-owner", "come-again")  # refusals that ask for another try under the same id
 
 class Agent:
-    def __init__(self, nc, prefix, name):
-        self.nc, self.js, self.prefix, self.name = nc, nc.jetstream(), prefix, name
+    def __init__(self, nc, prefix, name, die_after):
+        self.nc, self.js, self.prefix, self.name, self.die_after = nc, nc.jetstream(), prefix, name, die_after
         self.worker = f"{name[:32]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.working = {}  # what is being done, by job
 
-    async def ask(self, entity, command, command_id=None):
+    async def ask(self, entity, command, command_id=None, subject="request"):
         """Asks until an answer comes. The id makes a repetition harmless: it gets the first answer."""
         headers = {"Orrery-Command-Id": command_id or str(uuid.uuid4()), "Orrery-Caller": self.worker}
-        subject, payload = f"{self.prefix}.request.{entity}", json.dumps(command).encode()
+        subject, payload = f"{self.prefix}.{subject}.{entity}", json.dumps(command).encode()
         while True:
             try:
                 reply = json.loads((await self.nc.request(subject, payload, timeout=5, headers=headers)).data)
@@ -34,96 +36,153 @@ class Agent:
             await asyncio.sleep(0.2)
 
     async def register(self):
-        skill = {"id": "text.words", "name": "Words", "description": "counts the words of the goal"}
-        card = {"name": self.name, "description": "counts words", "version": "1", "skills": [skill]}
+        card = {"name": self.name, "description": "counts words", "version": "1", "skills": [SKILL]}
         reply = await self.ask(f"agent.{self.name}", {
-            "type": "register", "worker": self.worker, "card": card, "capacity": 1, "heartbeat_ms": int(HEARTBEAT_S * 1000)})
+            "type": "register", "worker": self.worker, "card": card, "capacity": 1})
         if reply["status"] == "refused":
             raise SystemExit(f"registration was refused: {reply['message']}")
 
-    async def heartbeats(self):
+    async def claim(self):
+        """Claims one job: the job, or none when none came in time. What is said again keeps its id."""
+        claim = {"worker": self.worker, "skills": [SKILL["id"]], "places": 1}
+        headers = {"Orrery-Command-Id": str(uuid.uuid4())}
         while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            reply = await self.ask(f"agent.{self.name}", {"type": "heartbeat", "worker": self.worker})
-            if reply.get("code") == "unknown-worker":  # we were silent for too long
-                await self.register()
+            try:
+                payload = json.dumps(claim).encode()
+                answer = await self.nc.request(f"{self.prefix}.claim.{self.name}", payload, CLAIM_S, headers=headers)
+                break
+            except TimeoutError:
+                claim["repeated"] = True  # it may have been used: then its jobs are sent once more
+            except NoRespondersError:
+                await asyncio.sleep(RECONNECT_WAIT_S)
+        answer = json.loads(answer.data)
+        if answer["status"] == "issued":
+            issued = answer["jobs"][0]
+            return issued.get("job") or json.loads(await self.blob(issued["blob"]))
+        if answer.get("code") in ("unknown-worker", "agent-not-found", "unknown-skill"):
+            await self.register()  # no host has heard of us for too long
+        elif answer["status"] == "refused":
+            await asyncio.sleep(answer.get("retry_after_ms", 1000) / 1000)
 
-    async def renewals(self, message, job, work):
-        """Keeps the delivery and the task's lease; a refusal means that the work is no longer wanted, or halted."""
+    async def blob(self, digest):
+        return (await (await self.js.object_store(f"{self.prefix}_blobs")).get(digest)).data
+
+    async def renew(self, job, progressed=False):
+        """Whether the attempt is ours still: none, or the code of the refusal. Queries leave no trace in the log."""
+        query = {"type": "renew", "attempt": job["attempt"], "token": job["token"], "progressed": progressed}
+        return (await self.ask(f"task.{job['task']['key']}", query, subject="query")).get("code")
+
+    async def renewals(self, job, work):
         while True:
-            await asyncio.sleep(min(job["lease_ms"] / 1000, ACK_WAIT_S) / 3)
-            await message.in_progress()
-            reply = await self.ask(f"task.{job['task']['key']}", {"type": "renew-lease", "attempt": job["attempt"]})
-            if reply["status"] == "refused":
-                work.cancel(reply["code"])
+            await asyncio.sleep(job["lease_ms"] / 3000)
+            if code := await self.renew(job, progressed=True):
+                work.cancel(code)
+
+    async def tell(self, job, command, purpose):
+        """Everything about an attempt carries its token; without it the task refuses `stale-attempt`."""
+        command |= {"attempt": job["attempt"], "token": job["token"]}
+        return await self.ask(f"task.{job['task']['key']}", command, f"{job['id']}/{purpose}/{self.worker}")
+
+    async def recorded(self, job):
+        """What earlier attempts have recorded: their events say it."""
+        steps = {}
+        if job.get("steps"):
+            events = await self.js.subscribe(f"{self.prefix}.evt.task.{job['task']['key']}", ordered_consumer=True)
+            while len(steps) < job["steps"]:
+                message = await events.next_msg(timeout=10)
+                digest = message.headers.get("Orrery-Blob")  # a large event lies in the blob store
+                event = json.loads(await self.blob(digest) if digest else message.data)
+                if event["type"] == "step-recorded":
+                    steps[event["name"]] = event
+            await events.unsubscribe()
+        return steps
+
+    async def step(self, job, steps, name, value, deed):
+        """Runs a step, unless an attempt before has recorded it. Each deed happens at least once."""
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        digest = (blake3 or hashlib.sha256)(text).hexdigest()  # only compared, with what we said ourselves
+        if known := steps.get(name):
+            if known["input"] != digest:
+                raise ValueError(f"the step `{name}` was done with another input")
+            print(f"{job['id']}: {name} was done before", flush=True)
+            return known.get("result")
+        result = await deed(value)
+        print(f"{job['id']}: {name} is done", flush=True)
+        if name == self.die_after:
+            os._exit(9)
+        step = {"name": name, "input": digest, "result": result}
+        reply = await self.tell(job, {"type": "record-step", "steps": [step]}, f"step/{name}")
+        if reply["status"] == "refused":
+            raise asyncio.CancelledError(reply["code"])
+        return result
 
     async def do(self, job):
-        """The work itself: any side effect comes after `start-job`, never before."""
-        words, attempt = job["goal"].split(), job["attempt"]
-        for number, word in enumerate(words, start=1):
-            chunk = {"attempt": attempt, "number": number, "text": f"{word}\n", "progress": {"done": number}}
-            await self.nc.publish(f"{self.prefix}.out.{job['task']['key']}", json.dumps(chunk).encode())
-            await asyncio.sleep(0.05)
-        done = {"type": "complete-job", "attempt": attempt, "result": {"words": len(words)}}
-        if blake3:
-            data = "\n".join(words).encode()
-            digest = blake3(data).hexdigest()
-            await (await self.js.object_store(f"{self.prefix}_blobs")).put(digest, data)
-            done["artifacts"] = [{"name": "words.txt", "media_type": "text/plain", "hash": digest, "bytes": len(data)}]
-        return done
+        """The work itself: any side effect comes after the first renewal, never before."""
+        steps = await self.recorded(job)
 
-    async def take(self, message):
-        data, blob = message.data, (message.headers or {}).get("Orrery-Blob")
-        if blob:  # a large body lies in the blob store
-            data = (await (await self.js.object_store(f"{self.prefix}_blobs")).get(blob)).data
-        job = json.loads(data)
-        task, attempt = f"task.{job['task']['key']}", job["attempt"]
-        start = {"type": "start-job", "attempt": attempt, "worker": self.worker}
-        started = await self.ask(task, start, f"{job['id']}/start/{self.worker}")
-        if started.get("code") == "halted":
-            return await message.nak(delay=HALTED_S)  # it comes again, and may begin once the halt is lifted
-        if started["status"] == "accepted":
-            work = asyncio.create_task(self.do(job))
-            renewals = asyncio.create_task(self.renewals(message, job, work))
-            report = {"type": "fail-job", "attempt": attempt, "code": "word-count-failed"}
-            try:
-                report = await work
-            except asyncio.CancelledError as stopped:
-                report |= {"class": "canceled", "message": "the work was stopped"}
-                if stopped.args == ("halted",):  # it waits anew, and this was no try
-                    report = {"type": "withdraw", "attempt": attempt, "reason": "halted"}
-            except Exception as error:
-                report |= {"class": "transient", "message": repr(error)}
+        async def split(goal):
+            words = goal.split()
+            for number, word in enumerate(words, start=1):
+                chunk = {"attempt": job["attempt"], "number": number, "text": f"{word}\n", "progress": {"done": number}}
+                await self.nc.publish(f"{self.prefix}.out.{job['task']['key']}", json.dumps(chunk).encode())
+                await asyncio.sleep(0.05)
+            return words
+
+        async def store(words):
+            if not blake3:
+                return None
+            data = "\n".join(words).encode()
+            digest = blake3(data).hexdigest()  # the same words again are the same blob
+            await (await self.js.object_store(f"{self.prefix}_blobs")).put(digest, data)
+            return {"name": "words.txt", "media_type": "text/plain", "hash": digest, "bytes": len(data)}
+
+        words = await self.step(job, steps, "split", job["goal"], split)
+        artifact = await self.step(job, steps, "store", words, store)
+        artifacts = [artifact] if artifact else []
+        return {"type": "complete-job", "result": {"words": len(words)}, "artifacts": artifacts}
+
+    async def take(self, job, is_leaving):
+        give_back = {"type": "give-back", "reason": "the worker is stopping"}
+        # Until the first renewal is answered the work must not begin: the job may have been given to another one.
+        refused = "stopping" if is_leaving else await self.renew(job)
+        if refused in ("halted", "stopping"):
+            return await self.tell(job, give_back | {"reason": refused}, "give-back")
+        if refused:
+            return  # another attempt does it
+        work = self.working[job["id"]] = asyncio.create_task(self.do(job))
+        renewals = asyncio.create_task(self.renewals(job, work))
+        report = {"type": "fail-job", "code": "word-count-failed"}
+        try:
+            report = await work
+        except asyncio.CancelledError as stopped:
+            report |= {"class": "canceled", "message": "the work was stopped"}
+            if stopped.args == ("halted",):  # it waits anew, and this was no try
+                report = give_back | {"reason": "halted"}
+        except Exception as error:
+            report |= {"class": "transient", "message": repr(error)}
+        finally:
+            del self.working[job["id"]]
             await end(renewals)
-            await self.ask(task, report, f"{job['id']}/report/{self.worker}")
-        # Reported, or refused because nobody waits for this attempt: either way the delivery is done.
-        await message.ack_sync()
+        # Accepted, or refused because nobody waits for this attempt: either way it is over.
+        await self.tell(job, report, "report")
+
+    async def stopped(self, message):
+        if work := self.working.get(message.data.decode()):
+            work.cancel()
 
     async def run(self, stop):
+        await self.nc.subscribe(f"{self.prefix}.stop.{self.name}.{self.worker}", cb=self.stopped)
         await self.register()
-        heartbeats = asyncio.create_task(self.heartbeats())
-        try:
-            await self.take_jobs(stop)
-        finally:
-            await end(heartbeats)
-        await asyncio.wait_for(self.ask(f"agent.{self.name}", {"type": "deregister", "worker": self.worker}), 10)
-
-    async def take_jobs(self, stop):
-        jobs = await self.js.pull_subscribe(
-            f"{self.prefix}.job.{self.name}", durable="agent-" + self.name.replace(".", "_"),
-            stream=f"{self.prefix.upper().replace('-', '_')}_JOBS",
-            config=ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=10_000))
         print(f"agent {self.name} takes jobs", flush=True)
         while not stop.is_set():  # SIGTERM lets the job in hand come to its end
             try:
-                for message in await jobs.fetch(1, timeout=1):
-                    await self.take(message)
-            except TimeoutError:
-                pass  # no job
+                if job := await self.claim():
+                    await self.take(job, stop.is_set())
             except Error:
                 if self.nc.is_closed:
                     raise
                 await asyncio.sleep(RECONNECT_WAIT_S)  # the client connects again by itself
+        await asyncio.wait_for(self.ask(f"agent.{self.name}", {"type": "deregister", "worker": self.worker}), 10)
 
 async def end(task):
     task.cancel()
@@ -134,14 +193,15 @@ async def no_trouble(error):
 
 async def main():
     parser = argparse.ArgumentParser()
-    for option, default in (("--nats", "nats://127.0.0.1:4222"), ("--prefix", "orrery"), ("--name", "wordsmith")):
+    for option, default in (("--nats", "nats://127.0.0.1:4222"), ("--prefix", "orrery"), ("--name", "wordsmith"),
+                            ("--die-after", None)):
         parser.add_argument(option, default=default)
     args, stop = parser.parse_args(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     try:
         nc = await nats.connect(args.nats, error_cb=no_trouble, max_reconnect_attempts=RECONNECTS_MAX,
                                 reconnect_time_wait=RECONNECT_WAIT_S)
-        await Agent(nc, args.prefix, args.name).run(stop)
+        await Agent(nc, args.prefix, args.name, args.die_after).run(stop)
         await nc.close()
     except (Error, OSError) as error:
         sys.exit(f"agent {args.name} ends: the server at {args.nats} does not answer ({error})")

@@ -93,7 +93,8 @@ async fn the_python_examples_do_a_task_together() {
     let revisions: Vec<u64> = events.iter().map(|(revision, _)| *revision).collect();
     assert_eq!(revisions, (1..=events.len() as u64).collect::<Vec<_>>(), "{said:?}");
     let types: Vec<&str> = events.iter().filter_map(|(_, event)| event["type"].as_str()).collect();
-    assert_eq!(types, ["submitted", "queued", "job-issued", "job-started", "completed"]);
+    let steps = ["step-recorded", "step-recorded"];
+    assert_eq!(types, [&["submitted", "queued", "job-issued"][..], &steps, &["completed"]].concat());
     let completed = &events.last().expect("it has events").1;
     assert_eq!(completed["result"]["words"], 6, "{completed}");
 
@@ -135,8 +136,8 @@ async fn worker_has_left(installation: &Installation) {
     .await;
 }
 
-/// A canceled task takes its work away from the agent outside: by its next renewal it is free for
-/// the next task.
+/// A canceled task takes its work away from the agent outside: it is told so, and is free for the next
+/// task.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_agent_stops_work_that_is_no_longer_wanted() {
     let installation = Installation::start().await;
@@ -146,7 +147,7 @@ async fn a_python_agent_stops_work_that_is_no_longer_wanted() {
     let goal = "word ".repeat(1_000); // fifty seconds of work
     let arguments = ["--skill", "text.words", "--id", "compat-long", &goal];
     let mut service = Program::start("service.py", &installation, &arguments);
-    while event(&service.next_line().await.expect("the task begins")).1["type"] != "job-started" {}
+    while event(&service.next_line().await.expect("the task begins")).1["type"] != "job-issued" {}
     let reason = "it takes too long".to_owned();
     let cancel = system_tests::command("compat-long", &Cancel { reason, by: String::new() });
     system_tests::accepted(installation.bus(), &cancel).await;
@@ -156,6 +157,39 @@ async fn a_python_agent_stops_work_that_is_no_longer_wanted() {
     let arguments = ["--skill", "text.words", "--id", "compat-next", GOAL];
     let said = Program::start("service.py", &installation, &arguments).finish().await;
     assert_eq!(event(said.last().expect("it ends")).1["result"]["words"], 6);
+    worker.terminate().await;
+    installation.stop().await;
+}
+
+/// Goal: what is done and recorded is not done again, and what is done and not recorded is. Method: the first
+/// worker ends between the deed and the record of its second step, and the next attempt is another worker's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_agent_goes_on_behind_the_last_recorded_step() {
+    let installation = Installation::start().await;
+    let name = ["--name", "wordsmith"];
+    let doomed = [&name[..], &["--die-after", "store"]].concat();
+    let mut doomed = Program::start("agent.py", &installation, &doomed);
+    doomed.next_line().await;
+    let arguments = ["--skill", "text.words", "--id", "compat-steps", GOAL];
+    let service = Program::start("service.py", &installation, &arguments);
+    for step in ["split", "store"] {
+        assert_eq!(doomed.next_line().await, Some(format!("compat-steps/1: {step} is done")));
+    }
+    assert_eq!(doomed.next_line().await, None, "it ends there");
+    let mut worker = Program::start("agent.py", &installation, &name);
+    worker.next_line().await;
+    // The lease of the first one ends by its silence, after forty seconds.
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        let line = timeout(PATIENCE * 2, worker.lines.next_line()).await.expect("the next attempt begins");
+        said.push(line.expect("in UTF-8").expect("it goes on"));
+    }
+    assert_eq!(said, ["compat-steps/2: split was done before", "compat-steps/2: store is done"]);
+    let events: Vec<Value> = service.finish().await.iter().map(|line| event(line).1).collect();
+    let recorded = events.iter().filter(|event| event["type"] == "step-recorded");
+    let recorded: Vec<_> = recorded.map(|event| (event["name"].as_str(), event["attempt"].as_u64())).collect();
+    assert_eq!(recorded, [(Some("split"), Some(1)), (Some("store"), Some(2))]);
+    assert_eq!(events.last().expect("it ends")["result"]["words"], 6);
     worker.terminate().await;
     installation.stop().await;
 }

@@ -9,7 +9,7 @@ use bus_schemas::{CommandId, EntityAddress, Refusal, Revision, Timestamp};
 use smol_str::SmolStr;
 
 use crate::decision::Decision;
-use crate::entity::{Context, Entity};
+use crate::entity::{Context, Entity, Opening, View};
 
 /// An entity with a past.
 pub struct Given<T: Entity> {
@@ -61,10 +61,17 @@ impl<T: Entity> Given<T> {
     pub fn state(&self) -> &T::State {
         &self.state
     }
-    /// Decides a command and folds what happened.
-    pub fn when(mut self, command: T::Command) -> Outcome<T> {
+    /// Asks a query.
+    pub fn ask(&self, query: T::Query) -> Result<View, Refusal> {
+        T::view(&self.state, query, &self.context())
+    }
+    /// The work that it has for workers who claim.
+    pub fn openings(&self) -> Vec<Opening> {
+        T::openings(&self.state, &self.entity)
+    }
+    fn context(&self) -> Context<'_> {
         let id = CommandId::from_text("a scenario").derive("step", self.revision.0 as u32);
-        let context = Context {
+        Context {
             entity: &self.entity,
             partitions: PARTITIONS_DEFAULT,
             revision: self.revision,
@@ -73,8 +80,11 @@ impl<T: Entity> Given<T> {
             correlation: id,
             caller: self.caller.as_ref(),
             trace: None,
-        };
-        let result = T::decide(&self.state, command, &context);
+        }
+    }
+    /// Decides a command and folds what happened.
+    pub fn when(mut self, command: T::Command) -> Outcome<T> {
+        let result = T::decide(&self.state, command, &self.context());
         for event in result.iter().flat_map(|decision| &decision.events) {
             T::fold(&mut self.state, event);
             self.revision = self.revision.next();

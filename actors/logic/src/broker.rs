@@ -25,14 +25,15 @@
 //! | `report` | `adopted`…, `enqueued`…, `reported` behind the last piece |
 //! | `enqueue` | `enqueued` (a later attempt replaces an earlier one), `assigned` and leave |
 //! | `release` | `released` if it waits or runs, `assigned` |
-//! | `offer-agent` | `agent-offered` if it is new, `assigned`… |
+//! | `offer-agent` | `agent-offered` if it is new, `assigned`…; leave that the agent cannot use is taken back |
 //! | `apply-config` | `configured` if the settings say something new, `assigned`… |
 //! | `pause` | `paused` |
 //! | `resume` | `resumed`, `assigned`; refused for what is not paused |
 //! | `set-cap` | `cap-set` if it is new, `assigned`… |
 //! | `set-limits` | `limits-set` if they are new, `assigned`… |
-//! | `hold` | `held` if it is new; what runs is withdrawn where it interrupts, after its grace |
-//! | `recall` (timer) | nothing; what runs in the scope of a hold is withdrawn |
+//! | `hold` | `held` if it is new, or takes back sooner; leave is taken back, and what runs is withdrawn where it interrupts, after its grace |
+//! | `recall` (timer, or from itself) | nothing; what runs in the scope of a hold is withdrawn |
+//! | `vacate` (from itself) | nothing; leave that an agent cannot use is taken back |
 //! | `ease` | `eased`, `assigned` |
 //! | `probe` | `probes-allowed`, `assigned`… |
 //! | `wake` | `assigned`… |
@@ -45,6 +46,7 @@
 mod bounds;
 mod decide;
 mod explain;
+mod offer;
 mod pause;
 mod policies;
 mod recall;

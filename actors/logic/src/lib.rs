@@ -24,6 +24,7 @@ pub mod schedule;
 
 mod order;
 mod rules;
+mod text;
 
 /// All kinds, for the host.
 pub fn registry() -> actors_core::Registry {

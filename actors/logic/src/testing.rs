@@ -4,8 +4,10 @@ mod flow;
 mod world;
 
 use actors_core::decision::Send;
+use bus_schemas::commands::queue;
+use bus_schemas::topology::PARTITIONS_DEFAULT;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key};
+use bus_schemas::{Body, EntityAddress, Key, PartitionId};
 
 /// An address, from a constant of a test.
 pub(crate) fn address(text: &str) -> EntityAddress {
@@ -15,6 +17,12 @@ pub(crate) fn address(text: &str) -> EntityAddress {
 /// A key, from a constant of a test.
 pub(crate) fn key(text: &str) -> Key {
     Key::parse(text).expect("a constant of a test")
+}
+
+/// The address of the queue of a task in the default lane.
+pub(crate) fn queue_of(task: &str) -> String {
+    let partition = PartitionId::of(key(task).root(), PARTITIONS_DEFAULT);
+    format!("queue/{}", queue::key(&key("default"), partition, PARTITIONS_DEFAULT))
 }
 
 /// What sending `command` to `to` looks like in a decision.

@@ -124,6 +124,16 @@ pub enum Command {
     Recall {
         /// Who holds.
         cause: SmolStr,
+        /// From itself, where it is much: goes on behind this task.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Key>,
+    },
+    /// From itself: leave that an agent cannot use any more is taken back, behind this task.
+    Vacate {
+        /// The agent, whose workers are gone or can do less.
+        agent: Key,
+        /// The last task of which it was taken back.
+        after: Key,
     },
     /// The cause holds no longer. What waited is released gradually: one job at first, one more for
     /// each that is done, and back to one when one fails. Said again while that goes on: at this rate

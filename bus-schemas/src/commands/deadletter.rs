@@ -16,8 +16,6 @@ pub mod class {
     pub const JOB_FAILED: &str = "job-failed";
     /// A task whose side effect may have happened: redriven by name, and never by a campaign.
     pub const JOB_AMBIGUOUS: &str = "job-ambiguous";
-    /// A job that no agent can read.
-    pub const MALFORMED_JOB: &str = "malformed-job";
     /// A notification that its receiver did not take.
     pub const NOTIFICATION_FAILED: &str = "notification-failed";
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use crate::ids::{CommandId, Key, Timestamp};
+use crate::ids::{CommandId, Key, Revision, Timestamp};
 use crate::jobs::{Artifact, EffectStep, FailureClass, StepResult};
 use crate::settings::{Budget, RetryPolicy};
 use crate::views::task::TaskState;
@@ -154,8 +154,10 @@ pub enum Command {
         #[serde(default)]
         authorization: bool,
     },
-    /// The answer to `RequireInput`.
+    /// The answer to a question: of a worker, of the ledger of effects, or of the budget.
     ProvideInput {
+        /// Which question, as the task's `question_id` says: one that is over is not answered.
+        question: Revision,
         /// The answer.
         answer: Value,
         /// Who answers.
@@ -173,6 +175,10 @@ pub enum Command {
     },
     /// Tries a failed task once more, with a fresh count of attempts.
     Retry {
+        /// Which end it is about, as the task's `end_id` says: one that was retried is not retried again.
+        /// Left out by entities, which hear of each end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end: Option<Revision>,
         /// Who.
         #[serde(default)]
         by: String,

@@ -64,6 +64,7 @@ fn parameters() -> Value {
         },
         "partition": {"description": "FNV-1a 32 of the key's first token, modulo the number of partitions", "examples": ["3"]},
         "agent": {"description": "the agent's name: the key of its `agent` entity", "examples": ["example"]},
+        "worker": {"description": "the worker's name, as it registered", "examples": ["host-1.4211"]},
         "entry": {"description": "names the dead letter", "examples": [KEY_EXAMPLE]},
     })
 }
@@ -86,17 +87,28 @@ fn channels(documents: &[Document]) -> Value {
         let of = documents.iter().filter(|document| document.folder == folder);
         of.map(|document| document.name.clone()).collect::<Vec<_>>()
     };
-    let (commands, events) = (named("commands/"), named("events/"));
+    let (commands, queries, events) = (named("commands/"), named("queries/"), named("events/"));
     let one = |name: &str| [name.to_owned()];
-    let mut reply = channel("", "the inbox that the asking client makes for its answer", &one("Reply"));
-    reply["address"] = Value::Null;
+    let inbox = |summary: &str, messages: &[String]| {
+        let mut inbox = channel("", summary, messages);
+        inbox["address"] = Value::Null;
+        inbox
+    };
+    let reply = inbox("the inbox that the asking client makes for its answer", &one("Reply"));
+    let answers = ["ClaimAnswer".to_owned(), "Reply".to_owned()];
+    let answers = inbox("the inbox of a worker for what comes of its claims; a refusal is a reply", &answers);
     json!({
         "do": channel("{prefix}.do.{kind}.{key}", "hand a command over; JetStream acknowledges when it is stored", &commands),
         "request": channel("{prefix}.request.{kind}.{key}", "ask without knowing the partition; a host forwards it", &commands),
         "ask": channel("{prefix}.ask.{partition}.{kind}.{key}", "ask the partition; the answer comes after the commit", &commands),
         "reply": reply,
         "evt": channel("{prefix}.evt.{kind}.{key}", "what happened to an entity, in order, from the stream of events", &events),
-        "job": channel("{prefix}.job.{agent}", "the work queue of an agent, taken with a pull consumer", &one("Job")),
+        "query": channel("{prefix}.query.{kind}.{key}", "ask without a trace in the log, and without knowing the partition; a host forwards it", &queries),
+        "view": channel("{prefix}.view.{partition}.{kind}.{key}", "ask the partition without a trace in the log", &queries),
+        "claim": channel("{prefix}.claim.{agent}", "a worker asks for jobs, with how many it has places for", &one("Claim")),
+        "claimAnswer": answers,
+        "stop": channel("{prefix}.stop.{agent}.{worker}", "a job is no longer wanted", &one("Stop")),
+        "takenOver": channel("{prefix}.taken-over", "a partition has a new owner", &one("TakenOver")),
         "out": channel("{prefix}.out.{key}", "streamed output of a task; kept for a day", &one("OutputChunk")),
         "dead": channel("{prefix}.dead.{kind}.{entry}", "what could not be done, with its payload", &one("DeadLetter")),
     })
@@ -112,25 +124,41 @@ fn operation(action: &str, on: &str, summary: &str) -> Value {
 }
 
 fn operations() -> Value {
-    let asking = |on: &str, summary: &str| {
+    let answered = |on: &str, summary: &str, by: &str, messages: &[&str]| {
+        let messages: Vec<Value> = messages
+            .iter()
+            .map(|message| json!({"$ref": format!("#/channels/{by}/messages/{message}")}))
+            .collect();
         let mut asking = operation("send", on, summary);
-        asking["reply"] = json!({
-            "channel": {"$ref": "#/channels/reply"},
-            "messages": [{"$ref": "#/channels/reply/messages/Reply"}],
-        });
+        asking["reply"] =
+            json!({"channel": {"$ref": format!("#/channels/{by}")}, "messages": messages});
         asking
     };
+    let asking = |on: &str, summary: &str| answered(on, summary, "reply", &["Reply"]);
+    let claiming = answered(
+        "claim",
+        "claim jobs; the answer uses the claim up",
+        "claimAnswer",
+        &["ClaimAnswer", "Reply"],
+    );
     json!({
         "handOver": operation("send", "do", "hand a command over and leave"),
         "request": asking("request", "ask an entity and wait for the answer"),
         "ask": asking("ask", "ask an entity whose partition is known and wait for the answer"),
         "followEvents": operation("receive", "evt", "read what happened, from any point"),
-        "hearCancellation": operation(
+        "query": asking("query", "ask an entity what it knows"),
+        "view": asking("view", "ask an entity whose partition is known what it knows"),
+        "claimJobs": claiming,
+        "hearStop": operation(
             "receive",
-            "evt",
-            "while a job runs: a task event of type `cancel-requested`, `canceled` or `failed` says that it is no longer wanted",
+            "stop",
+            "while a job runs: it is no longer wanted; a word that is lost costs the time to the next renewal",
         ),
-        "takeJobs": operation("receive", "job", "take work with the durable pull consumer `agent-<name>`"),
+        "hearTakeover": operation(
+            "receive",
+            "takenOver",
+            "claims and renewals that the former owner may not have heard are sent again",
+        ),
         "streamOutput": operation("send", "out", "say how a running job gets on"),
         "followOutput": operation("receive", "out", "read how a running job gets on"),
         "readDeadLetters": operation("receive", "dead", "read what could not be done"),
@@ -248,21 +276,28 @@ fn messages(documents: &[Document]) -> Value {
                 &format!("a command for `{kind}`; JSON or MessagePack"),
                 Some(command_headers()),
             ),
+            "queries/" => message(
+                name,
+                &format!("a query of `{kind}`; JSON or MessagePack"),
+                Some(command_headers()),
+            ),
             "events/" => message(name, &format!("what happened to `{kind}`"), Some(event_headers())),
             _ => continue,
         };
         messages.insert(name.to_owned(), message);
     }
-    let job = headers(
-        &[
-            (header::MESSAGE_ID, text("the job's id")),
-            (header::CONTENT_TYPE, json!({"type": "string", "const": "application/json"})),
-            (header::TRACEPARENT, trace()),
-            (header::BLOB, blob()),
-        ],
-        &[header::MESSAGE_ID, header::CONTENT_TYPE],
+    let claim = headers(
+        &[(header::COMMAND_ID, text("names the claim for ever; a UUID, best of version 7"))],
+        &[header::COMMAND_ID],
     );
-    messages.insert("Job".into(), message("Job", "one attempt at a task", Some(job)));
+    messages.insert("Claim".into(), message("Claim", "a worker has places", Some(claim)));
+    messages.insert("ClaimAnswer".into(), message("ClaimAnswer", "what came of a claim", None));
+    let mut stop = message("Stop", "the id of a job that is no longer wanted, as plain text", None);
+    stop["contentType"] = json!("text/plain");
+    messages.insert("Stop".into(), stop);
+    let mut taken_over = message("TakenOver", "nothing: that it comes says all", None);
+    taken_over["contentType"] = json!("application/octet-stream");
+    messages.insert("TakenOver".into(), taken_over);
     messages.insert("OutputChunk".into(), message("OutputChunk", "one piece of output", None));
     messages.insert("Reply".into(), message("Reply", "what came of an ask", None));
     let dead = headers(&[("Orrery-Reason", text("why, for people"))], &["Orrery-Reason"]);
@@ -291,6 +326,8 @@ fn schemas(documents: &[Document]) -> Value {
             schemas.insert(format!("{}.{name}", document.name), definition);
         }
     }
+    schemas.insert("Stop".into(), text("the id of a job: `<task>/<attempt>`"));
+    schemas.insert("TakenOver".into(), json!({"description": "no bytes"}));
     schemas.insert("DeadLetter".into(), json!({"description": "the bytes of what could not be done"}));
     Value::Object(schemas)
 }

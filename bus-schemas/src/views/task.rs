@@ -87,12 +87,18 @@ pub struct Task {
     pub deadline: Option<Timestamp>,
     /// The question it waits with.
     pub question: Option<String>,
+    /// Names that question: an answer says which one it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question_id: Option<Revision>,
     /// What came out.
     pub artifacts: Vec<Artifact>,
     /// A small answer.
     pub result: Value,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// Names its end, once it has ended: a retry says which one it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_id: Option<Revision>,
     /// What it and everything below it may use, and has used; none for a child, and for a tree without
     /// bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,6 +128,8 @@ pub struct Exceeded {
     pub dimension: Dimension,
     /// The question.
     pub question: String,
+    /// Names the question.
+    pub question_id: Revision,
     /// Whom it asks.
     pub asks: SmolStr,
     /// Since when.
@@ -136,7 +144,7 @@ impl Task {
         self.state = self.shown_state();
         let exceeded = self.budget.as_ref().and_then(|account| account.exceeded.as_ref());
         if let Some(exceeded) = exceeded.filter(|_| !self.state.is_final()) {
-            self.question = Some(exceeded.question.clone());
+            (self.question, self.question_id) = (Some(exceeded.question.clone()), Some(exceeded.question_id));
         }
         self
     }

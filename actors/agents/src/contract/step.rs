@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use bus_client::Bus;
 use bus_schemas::commands::task::Command;
+use bus_schemas::events::task::Event;
 use bus_schemas::jobs::{INLINE_BYTES_MAX, Job, StepResult};
-use bus_schemas::{EntityAddress, Hash, Revision};
+use bus_schemas::{EntityAddress, Hash, Revision, record, upcast};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -174,8 +175,15 @@ impl Steps {
             Failure::transient("ledger-unreachable", message).hint(error.hint())
         })?;
         let steps = events.iter().filter(|stored| stored.event.event_type == RECORDED);
-        let read = steps.filter_map(|stored| serde_json::from_slice::<StepResult>(&stored.event.body).ok());
-        Ok(read.map(|step| (step.name.clone(), step)).collect())
+        // A step that cannot be read is done again, as one that was not recorded.
+        let read = steps.filter_map(|stored| {
+            let record::Event { event_type, schema, body, .. } = &stored.event;
+            match upcast::read(event_type, *schema, body) {
+                Ok(Event::StepRecorded { step, .. }) => Some((step.name.clone(), step)),
+                _ => None,
+            }
+        });
+        Ok(read.collect())
     }
 
     /// What is recorded of a value: itself, or where it lies in the blob store.

@@ -10,6 +10,7 @@ use bus_schemas::events::agent::Event;
 use smol_str::SmolStr;
 
 use super::state::{State, Worker, fold};
+use crate::task::LANE_BYTES_MAX;
 
 /// Above this an agent is split by name; all workers stand in one state.
 const WORKERS_MAX: usize = 1_000;
@@ -172,7 +173,7 @@ fn check_worker(state: &State, worker: &SmolStr, said: &Worker) -> Result<(), Re
         ));
     }
     if let Some(lane) = said.lanes.iter().find(|lane| lane.as_str().len() > LANE_BYTES_MAX) {
-        let message = format!("a lane's name has at most {LANE_BYTES_MAX} bytes, not {}", lane.as_str().len());
+        let message = format!("a lane's name has at most {LANE_BYTES_MAX} bytes, `{lane}` has more");
         return Err(Refusal::new("invalid-lanes", message));
     }
     Ok(())

@@ -1,10 +1,8 @@
 //! Given, when, then for `agent`.
 
 use actors_core::Timestamp;
-use actors_core::decision::Timer;
 use actors_core::scenario::{Given, given};
-use bus_schemas::Body;
-use bus_schemas::commands::agent::{AgentCard, Command, Skill};
+use bus_schemas::commands::agent::{AgentCard, Command, Query, Registration, Skill};
 use bus_schemas::commands::broker;
 use bus_schemas::events::agent::Event;
 
@@ -30,7 +28,7 @@ fn card() -> AgentCard {
 
 fn register_with(worker: &str, capacity: u32, lanes: &[&str], card: AgentCard) -> Command {
     let lanes = lanes.iter().map(|lane| key(lane)).collect();
-    Command::Register { worker: worker.into(), card, capacity, lanes, heartbeat_ms: 1_000 }
+    Command::Register { worker: worker.into(), card, capacity, lanes }
 }
 
 fn register(worker: &str, capacity: u32, lanes: &[&str]) -> Command {
@@ -39,14 +37,7 @@ fn register(worker: &str, capacity: u32, lanes: &[&str]) -> Command {
 
 fn registered(worker: &str, capacity: u32, lanes: &[&str]) -> Event {
     let lanes = lanes.iter().map(|lane| key(lane)).collect();
-    Event::WorkerRegistered {
-        worker: worker.into(),
-        card: card(),
-        capacity,
-        lanes,
-        heartbeat_ms: 1_000,
-        at: NOW,
-    }
+    Event::WorkerRegistered { worker: worker.into(), card: card(), capacity, lanes, at: NOW }
 }
 
 fn offer(lane: &str, capacity: u32) -> actors_core::decision::Send {
@@ -67,12 +58,7 @@ fn workers_add_up_in_each_lane_they_serve() {
     let outcome =
         agent([registered("w1", 2, &["default"])]).when(register("w2", 3, &["fast", "default", "fast"]));
     assert_eq!(outcome.decision().sends, [offer("default", 5), offer("fast", 3)]);
-    let timer = Timer::Set {
-        name: "heartbeat-w2".into(),
-        at: NOW.plus_ms(3_000),
-        body: Body::json(&Command::MissHeartbeat { worker: "w2".into() }),
-    };
-    assert_eq!(outcome.decision().timers, [timer]);
+    assert!(outcome.decision().timers.is_empty(), "its claims and renewals say that it lives");
     outcome.then([registered("w2", 3, &["default", "fast"])]);
 }
 
@@ -90,15 +76,16 @@ fn a_lane_that_is_served_no_more_is_offered_nothing() {
 }
 
 #[test]
-fn a_heartbeat_sets_the_timer_anew_and_an_unknown_worker_must_register() {
-    let beat = |worker: &str| Command::Heartbeat { worker: worker.into(), running: 0 };
-    let outcome = agent([registered("w1", 2, &["default"])]).at(Timestamp(2_000_000)).when(beat("w1"));
-    assert!(
-        matches!(&outcome.decision().timers[..], [Timer::Set { at, .. }] if *at == Timestamp(2_003_000)),
-        "{:?}",
-        outcome.decision().timers
-    );
-    outcome.then([]).when(beat("w2")).then_refused("unknown-worker");
+fn an_agent_says_what_it_is_and_who_lives() {
+    let described = |given: &Given<Agent>| -> Registration {
+        serde_json::from_value(given.ask(Query::Describe).expect("it answers").value).expect("a view")
+    };
+    assert_eq!(described(&agent([])), Registration { card: None, workers: vec![] });
+    let given = agent([registered("w2", 2, &["default"]), registered("w1", 2, &["default"])]);
+    let found = described(&given);
+    assert_eq!((found.card, found.workers), (Some(card()), vec!["w1".into(), "w2".into()]));
+    let given = given.when(Command::LoseWorker { worker: "w1".into() }).given;
+    assert_eq!(described(&given).workers, ["w2"]);
 }
 
 #[test]
@@ -107,9 +94,8 @@ fn who_leaves_or_is_lost_takes_the_capacity_along() {
     let leave = Command::Deregister { worker: "w1".into(), reason: "drained".into() };
     let outcome = agent(past).when(leave.clone());
     assert_eq!(outcome.decision().sends, [offer("default", 3)]);
-    assert_eq!(outcome.decision().timers, [Timer::Cancel { name: "heartbeat-w1".into() }]);
     let left = Event::WorkerDeregistered { worker: "w1".into(), reason: "drained".into(), at: NOW };
-    let lost = Command::MissHeartbeat { worker: "w2".into() };
+    let lost = Command::LoseWorker { worker: "w2".into() };
     let outcome = outcome.then([left]).when(leave).then([]).when(lost.clone());
     assert_eq!(outcome.decision().sends, [offer("default", 0)]);
     outcome.then([Event::WorkerLost { worker: "w2".into(), at: NOW }]).when(lost).then([]);
@@ -162,6 +148,7 @@ fn unsound_registrations_are_refused() {
         ("invalid-capacity", register("w", 0, &["default"])),
         ("invalid-capacity", register("w", 10_001, &["default"])),
         ("invalid-lanes", register("w", 1, &[])),
+        ("invalid-lanes", register("w", 1, &["default", &"l".repeat(129)])),
         ("invalid-worker", register("", 1, &["default"])),
         ("invalid-worker", register("a b", 1, &["default"])),
         ("invalid-worker", register(&"w".repeat(65), 1, &["default"])),
@@ -175,12 +162,4 @@ fn unsound_registrations_are_refused() {
     for (code, command) in cases {
         agent([]).when(command).then_refused(code);
     }
-    let fast = Command::Register {
-        worker: "w".into(),
-        card: card(),
-        capacity: 1,
-        lanes: vec![key("default")],
-        heartbeat_ms: 1,
-    };
-    agent([]).when(fast).then_refused("invalid-heartbeat");
 }

@@ -5,7 +5,7 @@ mod properties;
 use actors_core::decision::Timer;
 use actors_core::scenario::{Given, Outcome, given};
 use actors_core::{Decision, Timestamp};
-use bus_schemas::commands::breaker::{Command, Description, Phase, Policy, ProbeAnswer};
+use bus_schemas::commands::breaker::{Command, Description, Phase, Policy, ProbeAnswer, Query};
 use bus_schemas::commands::broker::{self, HoldScope};
 use bus_schemas::commands::{campaign, config};
 use bus_schemas::events::breaker::{CloseCause, Event, OpenCause};
@@ -407,7 +407,7 @@ fn settings_say_the_policy_once_a_version_was_activated() {
     let known = (given.state().version, given.state().consecutive_failed);
     assert_eq!(known, (Some(2), 1), "a version that says the same is noted, and what was counted stays");
     let described: Description =
-        serde_json::from_value(given.when(Command::Describe).decision().reply.clone()).expect("a view");
+        serde_json::from_value(given.ask(Query::Describe).expect("it answers").value).expect("a view");
     assert_eq!(described.version, Some(2));
     let given = breaker().when(apply(2, json!({"policies": {"*": {"probes": 7}}}))).given;
     let given = given.when(apply(0, json!({}))).given;

@@ -1,20 +1,17 @@
 //! Decides the commands of a broker.
 
-use std::collections::BTreeSet;
-
 use actors_core::{Context, Decision, Key, Refusal, Revision, Timestamp};
 use bus_schemas::PartitionId;
 use bus_schemas::commands::broker::{Command, LANE_BYTES_MAX, Limits, Running};
 use bus_schemas::commands::queue::{Entry, Rules};
 use bus_schemas::commands::schedule::Recurrence;
-use bus_schemas::commands::{breaker, halt, queue};
+use bus_schemas::commands::{halt, queue};
 use bus_schemas::events::broker::Event;
-use bus_schemas::halts;
 use bus_schemas::settings::{self, Lanes, Retry};
 use smol_str::SmolStr;
 
-use super::state::{State, fold};
-use super::{bounds, pause, policies, recall};
+use super::state::{Offer, State, fold};
+use super::{bounds, offer, pause, policies, recall};
 use crate::order::AGEING_MS_MIN;
 use crate::rules;
 use crate::schedule::recurrence;
@@ -89,14 +86,9 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
             (waits || runs).then_some(vec![Event::Released { task, attempt, outcome }])
         }
         Command::OfferAgent { agent, skills, capacity, dependencies } => {
-            let watches = watches(state, &dependencies, &context.entity.key);
-            let (skills, needs) = (skills.into_iter().collect(), dependencies.into_iter().collect());
-            let offered = offer(state, agent, skills, capacity, needs);
-            return Ok(offered.map_or_else(Decision::none, |events| {
-                let mut decision = fill(state, events, context);
-                decision.sends.splice(0..0, watches.sends);
-                decision
-            }));
+            let (skills, dependencies) = (skills.into_iter().collect(), dependencies.into_iter().collect());
+            let offer = Offer { skills, capacity, dependencies, running: 0 };
+            return Ok(offer::offer(state, agent, offer, context));
         }
         Command::ApplyConfig(config) if policies::are_policies(&config) => {
             policies::apply_config(state, &config)?.map(|event| vec![event])
@@ -120,7 +112,12 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
             let held = recall::hold(state, (cause, scope, reason), grace, context);
             return Ok(fill_behind(held, state, context));
         }
-        Command::Recall { cause } => return Ok(recall::recall(state, &cause, context)),
+        Command::Recall { cause, after } => {
+            return Ok(recall::recall(state, &cause, after.as_ref(), context));
+        }
+        Command::Vacate { agent, after } => {
+            return Ok(recall::vacate(Decision::none(), state, &agent, Some(&after), context));
+        }
         Command::Ease { cause, per_minute } => {
             // What it does not know it does not hold.
             let is_known = state.valves().contains_key(&cause);
@@ -241,39 +238,8 @@ fn enqueue(state: &State, entry: Entry) -> Option<Vec<Event>> {
     Some(stale.into_iter().chain([Event::Enqueued(entry.clone())]).collect())
 }
 
-/// A lane hears of the halt of everything, and of the breakers that its agents depend on.
-fn watches(state: &State, dependencies: &[Key], lane: &Key) -> Decision<Event> {
-    let mut decision = Decision::none();
-    if state.offers().next().is_none() {
-        let all = halts::Scope::All.key().expect("`all` is a key");
-        decision = decision.send(all, &halt::Command::Watch { lane: lane.clone() });
-    }
-    let known: BTreeSet<_> = state.offers().flat_map(|(_, offer)| &offer.dependencies).collect();
-    for dependency in dependencies.iter().filter(|dependency| !known.contains(dependency)) {
-        decision = decision.send(dependency.clone(), &breaker::Command::Watch { lane: lane.clone() });
-    }
-    decision
-}
-
-fn offer(
-    state: &State,
-    agent: Key,
-    skills: BTreeSet<smol_str::SmolStr>,
-    capacity: u32,
-    dependencies: BTreeSet<Key>,
-) -> Option<Vec<Event>> {
-    let is_known = match state.offer(&agent) {
-        Some(offer) => {
-            offer.skills == skills && offer.capacity == capacity && offer.dependencies == dependencies
-        }
-        None => capacity == 0,
-    };
-    let (skills, dependencies) = (skills.into_iter().collect(), dependencies.into_iter().collect());
-    (!is_known).then_some(vec![Event::AgentOffered { agent, skills, capacity, dependencies }])
-}
-
 /// The events, then as many assignments as the bounds allow.
-fn fill(state: &State, events: Vec<Event>, context: &Context<'_>) -> Decision<Event> {
+pub(super) fn fill(state: &State, events: Vec<Event>, context: &Context<'_>) -> Decision<Event> {
     let decision = events.into_iter().fold(Decision::none(), Decision::and);
     fill_behind(decision, state, context)
 }
@@ -335,9 +301,22 @@ fn govern(
         fold(after, &event);
         decision = decision.and(event);
     }
+    let is_about_rules = |event: &Event| {
+        use Event::{Configured, GoverningBegun, GoverningEnded, LimitsSet, PoliciesSet};
+        matches!(
+            event,
+            Configured { .. }
+                | LimitsSet { .. }
+                | PoliciesSet { .. }
+                | GoverningBegun { .. }
+                | GoverningEnded { .. }
+        )
+    };
+    if after.version().is_none() || !decision.events.iter().any(is_about_rules) {
+        return decision;
+    }
     let rules = after.rules();
-    let is_first = before.version().is_none();
-    if after.version().is_none() || (!is_first && before.rules() == rules) {
+    if before.version().is_some() && before.rules() == rules {
         return decision;
     }
     let partitions = after.partitions().iter();

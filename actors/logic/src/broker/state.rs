@@ -1,6 +1,7 @@
 //! What a lane remembers: who waits, what runs where, who offers what, and what holds it back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bus_schemas::commands::broker::{HoldScope, Limits, Outcome};
@@ -221,14 +222,16 @@ impl State {
     pub(super) fn valves(&self) -> &BTreeMap<SmolStr, Valve> {
         &self.valves
     }
-    /// The attempts that run in a scope.
-    pub(super) fn runs_in(&self, scope: &HoldScope) -> Vec<(Key, u32)> {
-        let valve = Valve::closed(scope.clone(), String::new(), Timestamp::default());
-        let runs = self.running.iter().filter(|(_, job)| {
-            let offer = self.offers.get(&job.agent).cloned().unwrap_or_default();
-            valve.concerns(&job.agent, &offer)
-        });
-        runs.map(|(task, job)| (task.clone(), job.attempt)).collect()
+    /// What runs, by task, behind one of them.
+    pub(super) fn running_after(&self, after: Option<&Key>) -> impl Iterator<Item = (&Key, &Running)> {
+        self.running.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+    }
+    /// Whether a job that runs is in the scope of a valve.
+    pub(super) fn concerns(&self, valve: &Valve, job: &Running) -> bool {
+        self.offers.get(&job.agent).map_or_else(
+            || valve.concerns(&job.agent, &Offer::default()),
+            |offer| valve.concerns(&job.agent, offer),
+        )
     }
     /// How many jobs an agent may get now.
     pub fn free(&self, agent: &Key) -> u32 {
@@ -246,10 +249,8 @@ impl State {
     }
     /// How many of the jobs that run in the scope of a valve began before its cause held.
     fn ran_before(&self, valve: &Valve) -> u32 {
-        let runs = self.running.iter().filter(|(_, job)| {
-            let offer = self.offers.get(&job.agent).cloned().unwrap_or_default();
-            job.at < valve.since && valve.concerns(&job.agent, &offer)
-        });
+        let runs =
+            self.running.values().filter(|job| job.at < valve.since && self.concerns(valve, job));
         u32::try_from(runs.count()).unwrap_or(u32::MAX)
     }
     /// How many jobs run in the scope of a valve.

@@ -1,18 +1,22 @@
 //! Given, when, then for `broker`, and its invariants under random commands.
 
 mod easing;
+mod governing;
+mod holds;
 mod limits;
 mod properties;
 mod rules;
 
 use actors_core::Timestamp;
+use actors_core::decision::Send;
 use actors_core::scenario::{Given, given};
-use bus_schemas::commands::broker::{Command, HoldScope, Limits, Outcome, Window};
-use bus_schemas::commands::task;
+use bus_schemas::commands::broker::{Command, HoldScope, Limits, Outcome, Query, Window};
+use bus_schemas::commands::queue::Entry;
+use bus_schemas::commands::{queue, task};
 use bus_schemas::events::broker::Event;
 
 use super::Broker;
-use crate::testing::{address, key, sent};
+use crate::testing::{address, key, queue_of, sent};
 
 /// The time of the scenarios.
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -21,14 +25,17 @@ fn lane(events: impl IntoIterator<Item = Event>) -> Given<Broker> {
     given(&address("broker/default"), events)
 }
 
-fn enqueue(name: &str, owner: &str, priority: u8, since: u64) -> Command {
+fn entry(name: &str, owner: &str, priority: u8, since: u64) -> Entry {
     let (owner, since) = (owner.into(), Timestamp(since));
-    Command::Enqueue { task: key(name), attempt: 1, skill: "code".into(), priority, owner, since }
+    Entry { task: key(name), attempt: 1, skill: "code".into(), priority, owner, since }
+}
+
+fn enqueue(name: &str, owner: &str, priority: u8, since: u64) -> Command {
+    Command::Enqueue(entry(name, owner, priority, since))
 }
 
 fn enqueued(name: &str, owner: &str, priority: u8, since: u64) -> Event {
-    let (owner, since) = (owner.into(), Timestamp(since));
-    Event::Enqueued { task: key(name), attempt: 1, skill: "code".into(), priority, owner, since }
+    Event::Enqueued(entry(name, owner, priority, since))
 }
 
 fn offer(agent: &str, capacity: u32) -> Command {
@@ -37,6 +44,15 @@ fn offer(agent: &str, capacity: u32) -> Command {
 
 fn offered(agent: &str, capacity: u32) -> Event {
     Event::AgentOffered { agent: key(agent), skills: vec!["code".into()], capacity, dependencies: vec![] }
+}
+
+/// Leave to begin, for the queue of a task.
+fn leave(name: &str, agent: &str) -> Send {
+    sent(&queue_of(name), &queue::Command::Grant { task: key(name), attempt: 1, agent: key(agent) })
+}
+
+fn revoke(name: &str) -> Send {
+    sent(&queue_of(name), &queue::Command::Revoke { task: key(name), attempt: 1 })
 }
 
 fn assigned(name: &str, agent: &str) -> Event {
@@ -54,8 +70,7 @@ fn released(name: &str) -> Event {
 #[test]
 fn an_attempt_is_assigned_at_once_where_somebody_is_free() {
     let outcome = lane([offered("coder", 1)]).when(enqueue("a", "ann", 5, 1));
-    let assign = task::Command::Assign { agent: key("coder"), attempt: 1, policy: None };
-    assert_eq!(outcome.decision().sends, [sent("task/a", &assign)]);
+    assert_eq!(outcome.decision().sends, [leave("a", "coder")]);
     outcome
         .then([enqueued("a", "ann", 5, 1), assigned("a", "coder")])
         .when(enqueue("b", "ann", 5, 2))
@@ -66,14 +81,7 @@ fn an_attempt_is_assigned_at_once_where_somebody_is_free() {
 
 #[test]
 fn the_same_attempt_is_queued_once_and_a_later_one_replaces_it() {
-    let later = Command::Enqueue {
-        task: key("a"),
-        attempt: 2,
-        skill: "code".into(),
-        priority: 5,
-        owner: "ann".into(),
-        since: Timestamp(9),
-    };
+    let later = Command::Enqueue(Entry { attempt: 2, ..entry("a", "ann", 5, 9) });
     let given = lane([enqueued("a", "ann", 5, 1)]).when(enqueue("a", "ann", 5, 1)).then([]);
     let given = given.when(later.clone()).given.when(enqueue("a", "ann", 5, 1)).then([]);
     assert_eq!(given.state().waiting_count(), 1);
@@ -227,7 +235,7 @@ fn hold(cause: &str, scope: HoldScope) -> Command {
 }
 
 fn held(cause: &str, scope: HoldScope) -> Event {
-    Event::Held { cause: cause.into(), scope, reason: "it fails".into(), at: NOW }
+    Event::Held { cause: cause.into(), scope, reason: "it fails".into(), recall_at: None, at: NOW }
 }
 
 fn eased(cause: &str) -> Event {
@@ -298,18 +306,6 @@ fn a_breaker_holds_only_agents_that_depend_on_it_and_lets_probes_try() {
             Event::EasingEnded { cause: "breaker/model.x".into(), at: NOW },
         ]);
     given.when(Command::Ease { cause: "breaker/model.y".into(), per_minute: None }).then([]);
-}
-
-#[test]
-fn a_held_tree_leaves_the_queue_and_comes_back() {
-    let scope = HoldScope::Tree { root: key("t") };
-    let past = [enqueued("t.one", "ann", 9, 1), enqueued("t-two", "ann", 5, 2), held("halt/task.t", scope)];
-    let outcome = lane(past).when(offer("coder", 2));
-    assert_eq!(assignments(&outcome), ["t-two"], "another tree whose name begins alike is not held");
-    let outcome = outcome.given.when(enqueue("t.two", "ann", 5, 3));
-    assert_eq!(assignments(&outcome), [""; 0]);
-    let outcome = outcome.given.when(Command::Ease { cause: "halt/task.t".into(), per_minute: None });
-    assert_eq!(assignments(&outcome), ["t.one"]);
 }
 
 #[test]
@@ -391,9 +387,8 @@ fn rules_that_can_not_be_kept_are_refused() {
 #[test]
 fn a_lane_says_what_a_task_waits_for() {
     let explain = |given: Given<Broker>, task: &str| -> bus_schemas::views::lane::Waiting {
-        let outcome = given.when(Command::Explain { task: key(task) });
-        assert!(outcome.decision().events.is_empty());
-        serde_json::from_value(outcome.decision().reply.clone()).expect("a view")
+        let view = given.ask(Query::Explain { task: key(task), skill: "code".into() });
+        serde_json::from_value(view.expect("it answers").value).expect("a view")
     };
     let what = |waiting: &bus_schemas::views::lane::Waiting| waiting.blocks[0].what;
     use bus_schemas::views::lane::Limit;
@@ -409,63 +404,6 @@ fn a_lane_says_what_a_task_waits_for() {
     let capped: Vec<_> = queue.into_iter().chain([Event::CapSet { concurrent: Some(1) }]).collect();
     assert_eq!(what(&explain(lane(capped), "b")), Limit::Concurrent);
     assert!(!explain(lane([]), "x").waits);
-}
-
-#[test]
-fn a_halt_takes_back_what_runs_in_its_scope() {
-    let past = [
-        offered("coder", 9),
-        enqueued("t.one", "ann", 5, 1),
-        assigned("t.one", "coder"),
-        enqueued("u", "ann", 5, 1),
-        assigned("u", "coder"),
-    ];
-    let withdraw = |name: &str| {
-        let reason = "halt: it fails".to_owned();
-        sent(&format!("task/{name}"), &task::Command::Withdraw { attempt: 1, reason })
-    };
-    let halt = |scope, grace_ms| {
-        let reason = "it fails".to_owned();
-        Command::Hold { cause: "halt".into(), scope, reason, interrupt: true, grace_ms }
-    };
-    for (scope, stopped) in [
-        (HoldScope::Lane, vec!["t.one", "u"]),
-        (HoldScope::Tree { root: key("t") }, vec!["t.one"]),
-        (HoldScope::Agent { agent: key("coder") }, vec!["t.one", "u"]),
-        (HoldScope::Agent { agent: key("other") }, vec![]),
-    ] {
-        let told: Vec<_> = stopped.into_iter().map(withdraw).collect();
-        let outcome = lane(past.clone()).when(halt(scope.clone(), 0));
-        assert_eq!(outcome.decision().sends, told);
-        let outcome = lane(past.clone()).at(Timestamp(1_000)).when(halt(scope, 20_000));
-        assert_eq!(outcome.decision().sends, [], "it has its grace");
-        let recall = Command::Recall { cause: "halt".into() };
-        let timers = outcome.decision().timers.len();
-        assert_eq!(timers, usize::from(!told.is_empty()), "where nothing runs nothing is taken back");
-        let outcome = outcome.given.when(recall);
-        assert_eq!(outcome.decision().sends, told);
-    }
-}
-
-#[test]
-fn what_is_let_go_within_its_grace_is_not_taken_back() {
-    let past = [offered("coder", 9), enqueued("u", "ann", 5, 1), assigned("u", "coder")];
-    let reason = "it fails".to_owned();
-    let halt = Command::Hold {
-        cause: "halt".into(),
-        scope: HoldScope::Lane,
-        reason,
-        interrupt: true,
-        grace_ms: 20_000,
-    };
-    let outcome = lane(past).at(Timestamp(1_000)).when(halt);
-    let recall = Command::Recall { cause: "halt".into() };
-    let at = Timestamp(23_000);
-    let body = bus_schemas::Body::json(&recall);
-    let timer = actors_core::decision::Timer::Set { name: "recall-halt".into(), at, body };
-    assert_eq!(outcome.decision().timers, [timer], "the worker has a moment to say how it ended");
-    let given = outcome.given.when(Command::Ease { cause: "halt".into(), per_minute: None }).given;
-    assert_eq!(given.when(recall).decision().sends, []);
 }
 
 #[test]

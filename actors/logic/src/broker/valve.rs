@@ -111,6 +111,15 @@ impl Valve {
     pub(super) fn is_closed(&self) -> bool {
         matches!(self.passage, Passage::Closed { permits: 0 })
     }
+    /// Whether it takes back by then what runs in its scope.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.recall_at.is_some_and(|at| at <= now)
+    }
+    /// Whether it says what another one would, and takes back what runs as soon.
+    pub(super) fn says(&self, other: &Self) -> bool {
+        let is_as_soon = other.recall_at.is_none_or(|at| self.recall_at.is_some_and(|known| known <= at));
+        self.is_closed() && self.scope == other.scope && self.reason == other.reason && is_as_soon
+    }
     /// Whether its cause still holds.
     pub(super) fn holds(&self) -> bool {
         matches!(self.passage, Passage::Closed { .. })

@@ -5,7 +5,7 @@ use actors_core::decision::Timer;
 use actors_core::scenario::{Given, given};
 use bus_schemas::chaos::FOR_MS_MAX;
 use bus_schemas::commands::breaker;
-use bus_schemas::commands::chaos::{Command, Delayed, Description, EndCause, Ended, Experiment};
+use bus_schemas::commands::chaos::{Command, Delayed, Description, EndCause, Ended, Experiment, Query};
 use bus_schemas::events::chaos::Event;
 
 use super::Chaos;
@@ -105,6 +105,6 @@ fn nothing_is_endless_and_nothing_is_beyond_its_bounds() {
 #[test]
 fn what_was_never_begun_is_not_found_and_a_filler_does_nothing() {
     experiment([]).when(stop()).then_refused("experiment-not-found");
-    experiment([]).when(Command::Describe).then_refused("experiment-not-found");
+    assert_eq!(experiment([]).ask(Query::Describe).unwrap_err().code, "experiment-not-found");
     experiment([]).when(Command::End).then([]).when(Command::Fill).then([]);
 }

@@ -24,6 +24,17 @@ const WORDS_BYTES_MAX: usize = 1_024;
 /// The timer that tells the watchers who were not told yet.
 const TIMER: &str = "tell";
 
+/// Refuses settings that there are not.
+pub(super) fn check_name(context: &Context<'_>) -> Result<(), Refusal> {
+    let name = context.entity.key.as_str();
+    if !settings::names().any(|known| known == name) {
+        let names: Vec<&str> = settings::names().collect();
+        return Err(Refusal::new("unknown-config", format!("there are no settings `{name}`"))
+            .hint(format!("there are `{}`", names.join("`, `"))));
+    }
+    Ok(())
+}
+
 /// What a command leads to.
 pub(super) fn decide(
     state: &State,

@@ -5,7 +5,7 @@ mod properties;
 use actors_core::Timestamp;
 use actors_core::decision::Timer;
 use actors_core::scenario::{Given, Outcome, given};
-use bus_schemas::commands::config::{Active, Command, Deed, Description, History};
+use bus_schemas::commands::config::{Active, Command, Deed, Description, History, Query};
 use bus_schemas::events::config::Event;
 use bus_schemas::settings::{ApplyConfig, VALUE_BYTES_MAX};
 use bus_schemas::{Body, EntityAddress};
@@ -67,16 +67,19 @@ fn refusal(outcome: &Outcome<Config>) -> String {
 }
 
 fn description(given: Given<Config>, version: Option<u64>) -> Description {
-    let reply = given.when(Command::Describe { version }).decision().reply.clone();
+    let reply = given.ask(Query::Describe { version }).expect("it answers").value;
     serde_json::from_value(reply).expect("a description")
 }
 
 #[test]
 fn a_name_that_there_is_not_takes_nothing() {
-    for command in [propose(json!({})), activate(0), rollback(), watch("broker/a"), Command::History] {
+    for command in [propose(json!({})), activate(0), rollback(), watch("broker/a")] {
         let outcome = new("colours").when(command);
         assert!(refusal(&outcome).contains("`colours`"));
         outcome.then_refused("unknown-config");
+    }
+    for query in [Query::History, Query::Describe { version: None }] {
+        assert_eq!(new("colours").ask(query).unwrap_err().code, "unknown-config");
     }
 }
 
@@ -255,8 +258,8 @@ fn hosts_say_what_they_run() {
 fn everything_that_was_done_can_be_looked_up() {
     let given = new("limits").when(propose(queue(100))).given.when(propose(queue(200))).given;
     let mut given = given.when(activate(2)).given.when(activate(1)).given.when(rollback()).given;
-    let reply = given.when(Command::History);
-    let history: History = serde_json::from_value(reply.decision().reply.clone()).expect("a history");
+    let view = given.ask(Query::History).expect("it answers");
+    let history: History = serde_json::from_value(view.value).expect("a history");
     let deeds: Vec<_> =
         history.changes.iter().map(|each| (each.deed, each.version, each.former, each.kept)).collect();
     let expected = [
@@ -271,7 +274,6 @@ fn everything_that_was_done_can_be_looked_up() {
         (history.changes[0].word.by.as_str(), history.changes[4].word.reason.as_str()),
         ("ada", "it got worse")
     );
-    given = reply.given;
     let described = description(given, Some(1));
     let numbers = (described.active, described.former, described.newest, described.version);
     assert_eq!((numbers, described.value), ((2, Some(0), 2, 1), queue(100)));
@@ -281,7 +283,8 @@ fn everything_that_was_done_can_be_looked_up() {
         (untouched.active, untouched.proposed, untouched.value["inbox_queue"].clone()),
         (0, None, json!(8192))
     );
-    new("limits").when(Command::Describe { version: Some(1) }).then_refused("config-version-not-found");
+    let refusal = new("limits").ask(Query::Describe { version: Some(1) }).unwrap_err();
+    assert_eq!(refusal.code, "config-version-not-found");
 }
 
 #[test]

@@ -248,9 +248,6 @@ fn target(
             "find out whether it did, record it as reconciled, then redrive this one by name",
         );
     }
-    if entry.class == class::MALFORMED_JOB && state.to.is_none() {
-        return not_redrivable("is a job that nobody can read", "its task tries again by itself: drop it");
-    }
     let written = Kind::parse(&entry.kind).ok().zip(Key::parse(&entry.key).ok());
     let written = written.map(|(kind, key)| EntityAddress::new(kind, key));
     let Some(to) = state.to.clone().or(written.filter(|to| !is_own_kind(&to.kind))) else {
@@ -262,7 +259,7 @@ fn target(
         }
         // A step is retried through its root.
         let root = Key::parse(to.key.root()).unwrap_or(to.key);
-        let retry = task::Command::Retry { by: format!("{TASK_CALLER}{}", context.entity.key) };
+        let retry = task::Command::Retry { end: None, by: format!("{TASK_CALLER}{}", context.entity.key) };
         return Ok((EntityAddress::new(task::Command::KIND, root), Some(Body::json(&retry))));
     }
     if entry.class == class::NOTIFICATION_FAILED && to.kind.as_str() == WEBHOOK {

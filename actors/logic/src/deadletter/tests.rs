@@ -266,7 +266,7 @@ fn an_edit_stands_beside_the_original_and_may_name_the_receiver() {
 fn a_failed_task_is_retried_through_its_root_and_says_itself_how_it_ends() {
     let outcome = recorded(failed_task("first", "worker-silent")).when(redrive(None));
     let send = &outcome.decision().sends[0];
-    let retry = task::Command::Retry { by: "deadletter/d".into() };
+    let retry = task::Command::Retry { end: None, by: "deadletter/d".into() };
     assert_eq!((&send.to, &send.body), (&address("task/t"), &Body::json(&retry)));
     let id = outcome.given.state().redrive;
     let given = settle(outcome.given, id, Settled::Accepted).then([]);

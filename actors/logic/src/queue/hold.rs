@@ -8,7 +8,7 @@ use bus_schemas::events::queue::Event;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::report;
-use super::state::State;
+use super::state::{State, fold};
 
 /// After the grace, so that a worker can say first how its work ended: it hears of a halt some milliseconds
 /// later than the queue, and ends its work when the grace is over by its own clock.
@@ -18,6 +18,9 @@ const WORD_MS: u64 = 2_000;
 /// it is over.
 pub(super) fn hold(state: &State, held: Event, grace: Option<u64>, lane: &Key) -> Decision<Event> {
     let Event::Held { cause, root, reason, at } = &held else { return Decision::none() };
+    if state.holds().get(cause).is_some_and(|known| known.root != *root) {
+        return move_hold(state, held, grace, lane);
+    }
     let runs = state.all_running().any(|(task, _)| task.is_within(root));
     let mut decision = match grace {
         Some(0) => withdraw(state, root, cause, reason),
@@ -40,6 +43,19 @@ pub(super) fn hold(state: &State, held: Event, grace: Option<u64>, lane: &Key) -
         decision = decision.send(lane.clone(), &broker::Command::Release { task, attempt, outcome });
     }
     decision.and(held)
+}
+
+/// A cause that held another tree lets go of that one.
+fn move_hold(state: &State, held: Event, grace: Option<u64>, lane: &Key) -> Decision<Event> {
+    let Event::Held { cause, .. } = &held else { return Decision::none() };
+    let mut decision = ease(state, cause.clone(), lane);
+    let mut after = state.clone();
+    decision.events.iter().for_each(|event| fold(&mut after, event));
+    let then = hold(&after, held, grace, lane);
+    decision.events.extend(then.events);
+    decision.sends.extend(then.sends);
+    decision.timers.extend(then.timers);
+    decision
 }
 
 /// The cause holds no longer: what no other one holds waits for leave again.

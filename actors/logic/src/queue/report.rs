@@ -20,11 +20,11 @@ pub(super) fn report(
     context: &Context<'_>,
 ) -> Decision<Event> {
     let Some(rules) = state.rules().filter(|rules| rules.governed) else { return decision };
-    let comes = |task: &Key| after.is_none_or(|after| task > after);
-    let free = |task: &Key| state.hold_of(task).is_none();
-    let waiting = state.all_waiting().map(|(task, _)| task).filter(|task| free(task));
+    // No more than are told, and one that says whether more follow.
+    let waiting = state.waiting_after(after).filter(|task| state.hold_of(task).is_none());
+    let running = state.running_after(after);
     let mut tasks: Vec<&Key> =
-        waiting.chain(state.all_running().map(|(task, _)| task)).filter(|task| comes(task)).collect();
+        waiting.take(REPORTED_MAX + 1).chain(running.take(REPORTED_MAX + 1)).collect();
     tasks.sort();
     let more = tasks.len() > REPORTED_MAX;
     tasks.truncate(REPORTED_MAX);

@@ -1,6 +1,7 @@
 //! What a queue remembers: who waits, what runs, and what the lane says.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bus_schemas::commands::broker::Limits;
@@ -93,6 +94,14 @@ impl State {
     /// Everything that runs, by task.
     pub fn all_running(&self) -> impl Iterator<Item = (&Key, &Running)> {
         self.running.iter()
+    }
+    /// The tasks that wait, behind one of them.
+    pub(super) fn waiting_after(&self, after: Option<&Key>) -> impl Iterator<Item = &Key> {
+        self.waiting.range(behind(after)).map(|(task, _)| task)
+    }
+    /// The tasks that run, behind one of them.
+    pub(super) fn running_after(&self, after: Option<&Key>) -> impl Iterator<Item = &Key> {
+        self.running.range(behind(after)).map(|(task, _)| task)
     }
     /// The agent for which an attempt that waits has leave.
     pub fn granted(&self, task: &Key) -> Option<&Key> {
@@ -219,6 +228,10 @@ impl From<State> for Stored {
         let (waiting, running, granted) = (std(&waiting), std(&running), std(&granted));
         Self { waiting, running, granted, rules: rules.map(Arc::unwrap_or_clone), holds, assigned, served }
     }
+}
+
+fn behind(task: Option<&Key>) -> (Bound<&Key>, Bound<&Key>) {
+    (task.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
 }
 
 fn std<K: Clone + Ord, V: Clone>(map: &Map<K, V>) -> BTreeMap<K, V> {

@@ -1,1 +1,112 @@
-//! Tests of the queue.
+//! Given, when, then for `queue`: helpers here, cases by topic.
+
+mod governed;
+mod holds;
+mod open;
+mod order;
+mod properties;
+
+use actors_core::Timestamp;
+use actors_core::scenario::{Given, Outcome, given};
+use bus_schemas::commands::queue::{Command, Entry, Query, Rules, Take, key as queue_key};
+use bus_schemas::commands::{broker, task};
+use bus_schemas::events::queue::Event;
+use bus_schemas::topology::PARTITIONS_DEFAULT;
+use bus_schemas::{CommandId, PartitionId};
+
+use super::Queue;
+use crate::testing::{address, key, sent};
+
+/// The time of the scenarios.
+const NOW: Timestamp = Timestamp(1_000_000);
+/// Where the queue lies.
+const HERE: PartitionId = PartitionId(3);
+
+fn name() -> String {
+    format!("queue/{}", queue_key(&key("default"), HERE, PARTITIONS_DEFAULT))
+}
+
+/// A queue whose lane has said nothing yet.
+fn queue(events: impl IntoIterator<Item = Event>) -> Given<Queue> {
+    given(&address(&name()), events)
+}
+
+/// A queue whose lane gives leave to each attempt, or not.
+fn ruled(governed: bool, events: impl IntoIterator<Item = Event>) -> Given<Queue> {
+    queue([Event::RulesSet(rules(governed, 1))].into_iter().chain(events))
+}
+
+fn rules(governed: bool, number: u64) -> Rules {
+    Rules { governed, number, ..Rules::default() }
+}
+
+fn entry(name: &str, owner: &str, priority: u8, since: u64) -> Entry {
+    let (owner, since) = (owner.into(), Timestamp(since));
+    Entry { task: key(name), attempt: 1, skill: "code".into(), priority, owner, since }
+}
+
+fn enqueue(name: &str, owner: &str, priority: u8, since: u64) -> Command {
+    Command::Enqueue(entry(name, owner, priority, since))
+}
+
+fn enqueued(name: &str, owner: &str, priority: u8, since: u64) -> Event {
+    Event::Enqueued(entry(name, owner, priority, since))
+}
+
+/// Attempts that wait in this order.
+fn waiting(names: &[&str]) -> Vec<Event> {
+    names.iter().zip(1..).map(|(name, since)| enqueued(name, "ann", 5, since)).collect()
+}
+
+fn claim() -> CommandId {
+    CommandId::from_text("a claim")
+}
+
+/// A worker of an agent with so many places.
+fn take_by(agent: &str, places: u32, skills: &[&str]) -> Command {
+    let skills = skills.iter().map(|skill| (*skill).into()).collect();
+    let (agent, worker, secret) = (key(agent), "w1".into(), "a secret".into());
+    Command::Take(Take { claim: claim(), agent, worker, skills, places, secret })
+}
+
+fn take(places: u32) -> Command {
+    take_by("coder", places, &["code"])
+}
+
+fn assigned(name: &str) -> Event {
+    let (agent, worker) = (key("coder"), "w1".into());
+    Event::Assigned { task: key(name), attempt: 1, agent, worker, claim: claim(), at: NOW }
+}
+
+fn release(name: &str) -> Command {
+    Command::Release { task: key(name), attempt: 1, outcome: broker::Outcome::Done }
+}
+
+fn released(name: &str) -> Event {
+    Event::Released { task: key(name), attempt: 1, outcome: broker::Outcome::Done }
+}
+
+fn grant(name: &str, agent: &str) -> Command {
+    Command::Grant { task: key(name), attempt: 1, agent: key(agent) }
+}
+
+fn granted(name: &str, agent: &str) -> Event {
+    Event::Granted { task: key(name), attempt: 1, agent: key(agent) }
+}
+
+/// The tasks that a decision gives to a worker, in order.
+fn taken(outcome: &Outcome<Queue>) -> Vec<String> {
+    let events = outcome.decision().events.iter();
+    events
+        .filter_map(|event| match event {
+            Event::Assigned { task, .. } => Some(task.to_string()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// What the lane is told.
+fn told_lane(outcome: &Outcome<Queue>) -> Vec<broker::Command> {
+    let sends = outcome.decision().sends.iter().filter(|send| send.to == address("broker/default"));
+    sends.map(|send| send.body.read().expect("a command of a broker")).collect()
+}

@@ -25,6 +25,7 @@ use bus_schemas::{EntityAddress, Hash, Timestamp};
 use super::draft::{Draft, LEASE, LEASE_MS, PROGRESS};
 use super::state::{Phase, State};
 use super::view::view;
+use crate::text::{BY_BYTES_MAX, WORDS_BYTES_MAX, cut, cut_failure};
 
 /// Refuses what a halt covers: new work, and of a worker whatever begins something. What it reports is taken,
 /// and what was handed over is taken, and waits in its queue.
@@ -122,11 +123,11 @@ pub(super) fn decide(
         }
         Command::FailJob { attempt, token, class, code, message, hint, dependency } => {
             let failure = bus_schemas::commands::task::Failure { class, code, message, hint, dependency };
-            attempt::fail(state, (attempt, &token), failure, context)
+            attempt::fail(state, (attempt, &token), cut_failure(failure), context)
         }
-        Command::Withdraw { attempt, reason } => withdraw::withdraw(state, attempt, reason, context),
+        Command::Withdraw { attempt, reason } => withdraw::withdraw(state, attempt, words(reason), context),
         Command::GiveBack { attempt, token, reason } => {
-            withdraw::give_back(state, (attempt, &token), reason, context)
+            withdraw::give_back(state, (attempt, &token), words(reason), context)
         }
         Command::ReturnIssue { attempt, token } => withdraw::return_issue(state, (attempt, &token), context),
         Command::Hold { cause, reason, grace_ms } => hold::hold(state, (cause, reason, grace_ms), context),
@@ -137,31 +138,43 @@ pub(super) fn decide(
             attempt::complete(state, (attempt, &token), outcome, context)
         }
         Command::RecordEffect { attempt, token, effect, step, detail, key, result } => {
-            let record = effect::Record { attempt, token, effect, step, detail, key, result };
+            let record =
+                effect::Record { attempt, token, effect, step, detail: words(detail), key, result };
             effect::record(state, record, context)
         }
         Command::RequireInput { attempt, token, prompt, authorization } => {
             input::require(state, (attempt, &token), prompt, authorization, context)
         }
-        Command::ProvideInput { answer, by } => input::provide(state, answer, by, context),
+        Command::ProvideInput { question, answer, by } => {
+            input::provide(state, question, answer, by, context)
+        }
         Command::SettleChild { step, state: end, artifacts, result, failure } => {
             let end = children::End { state: end, artifacts, result, failure };
             children::settle(state, step, end, context)
         }
-        Command::Cancel { reason, by } => cancel::cancel(state, reason, by, context),
+        Command::Cancel { reason, by } => {
+            cancel::cancel(state, words(reason), cut(by, BY_BYTES_MAX), context)
+        }
         Command::ExpireDeadline => cancel::expire_deadline(state, context),
-        Command::Retry { by } => retry::retry(state, by, context),
+        Command::Retry { end, by } => retry::retry(state, end, by, context),
         Command::Reserve { reservation, task, amount, lease_ms } => {
             budget::reserve(state, (reservation, task), amount, lease_ms, context)
         }
         Command::Settle { reservation, used } => budget::settle(state, reservation, used, context),
         Command::CountJob { task, attempt } => budget::count_job(state, task, attempt, context),
         Command::AdoptBudget { budget } => budget::adopt(state, budget, context),
-        Command::ExtendBudget { extend, reason, by } => budget::extend(state, &extend, (reason, by), context),
+        Command::ExtendBudget { extend, reason, by } => {
+            budget::extend(state, &extend, (words(reason), cut(by, BY_BYTES_MAX)), context)
+        }
         Command::ExpireWallClock => budget::expire_wall_clock(state, context),
         Command::ExpireReservations => budget::lapse(state, context),
         Command::Sweep => explain::sweep(state, context),
     }
+}
+
+/// What somebody says in words.
+fn words(text: String) -> String {
+    cut(text, WORDS_BYTES_MAX)
 }
 
 /// Refuses whoever does not have the current attempt.

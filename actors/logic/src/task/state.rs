@@ -65,6 +65,8 @@ pub struct State {
     pub steps: Map<SmolStr, StepDone>,
     /// The question it waits with.
     pub question: Option<String>,
+    /// Names it: the revision of the event that asked.
+    pub question_id: Option<Revision>,
     /// Whom it asks; empty for anybody.
     pub asks: SmolStr,
     /// The effect that the question is about.
@@ -92,6 +94,8 @@ pub struct State {
     pub result: Value,
     /// Why it, or its last attempt, failed.
     pub failure: Option<Failure>,
+    /// Names its end: the revision of the event that ended it.
+    pub end_id: Option<Revision>,
     /// What the settings say of it.
     pub policy: Policy,
     /// The budget of the tree, in its root.
@@ -205,6 +209,7 @@ impl State {
     fn end(&mut self, status: TaskState, at: Option<Timestamp>) {
         self.status = status;
         self.phase = Phase::Done;
+        self.end_id = Some(self.revision);
         self.clear_question();
         if let Some(account) = &mut self.account {
             account.exceeded = None;
@@ -233,7 +238,8 @@ impl State {
         format!("attempt {attempt} failed as {class}{doer}")
     }
     fn clear_question(&mut self) {
-        (self.question, self.asked_effect, self.asks) = (None, None, SmolStr::default());
+        (self.question, self.question_id) = (None, None);
+        (self.asked_effect, self.asks) = (None, SmolStr::default());
     }
     fn wait(&mut self, phase: Phase, status: TaskState) {
         self.phase = phase;
@@ -266,6 +272,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             (state.failures, state.withdrawals, state.unbegun, state.updated_at) = (0, 0, 0, *at);
             state.failed_attempts.clear();
             (state.failure, state.failing, state.broken, state.cancel) = (None, None, None, None);
+            state.end_id = None;
             if state.plan.is_some() {
                 state.wait(Phase::Children, TaskState::Working);
             }
@@ -351,7 +358,7 @@ fn fold_attempt(state: &mut State, event: &Event) {
             let status = if *authorization { TaskState::AuthRequired } else { TaskState::InputRequired };
             (state.withdrawals, state.unbegun) = (0, 0);
             state.wait(Phase::Answer, status);
-            state.question = Some(prompt.clone());
+            (state.question, state.question_id) = (Some(prompt.clone()), Some(state.revision));
             (state.asked_effect, state.asks, state.since) = (effect.clone(), asks.clone(), *at);
         }
         Event::InputProvided { answer, .. } => {
@@ -384,8 +391,9 @@ fn fold_budget(state: &mut State, event: &Event) {
         Event::Settled { reservation, used, lapsed, .. } => account.settle(reservation, *used, *lapsed),
         Event::JobCounted { .. } => account.used.jobs = account.used.jobs.saturating_add(1),
         Event::BudgetExceeded { dimension, question, asks, at } => {
-            let (question, asks) = (question.clone(), asks.clone());
-            account.exceeded = Some(Exceeded { dimension: *dimension, question, asks, at: *at });
+            let (question, question_id, asks) = (question.clone(), state.revision, asks.clone());
+            account.exceeded =
+                Some(Exceeded { dimension: *dimension, question, question_id, asks, at: *at });
         }
         Event::BudgetExtended { budget, .. } => {
             account.limits = budget.clone();

@@ -8,21 +8,27 @@ mod explain;
 mod halts;
 mod plans;
 mod properties;
+mod questions;
+mod steps;
 mod submit;
+mod tokens;
+mod withdrawals;
 
 use actors_core::Timestamp;
 use actors_core::decision::{Send, Timer};
 use actors_core::scenario::{Given, Outcome, given};
-use bus_schemas::Hash;
-use bus_schemas::commands::task::{Command, Failure, Plan, PlanStep, Submit};
-use bus_schemas::commands::{broker, deadletter};
+use bus_schemas::commands::task::{Command, Failure, Plan, PlanStep, Query, Submit};
+use bus_schemas::commands::{broker, deadletter, queue};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::{Artifact, EffectStep, FailureClass};
+use bus_schemas::record::LeaseChange;
 use bus_schemas::views::task::TaskState;
+use bus_schemas::{CommandId, Hash, Revision};
 use serde_json::Value;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::{Phase, Task};
-use crate::testing::{address, key, sent};
+use crate::testing::{address, key, queue_of, sent};
 
 /// The time of every scenario that does not say otherwise.
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -40,32 +46,38 @@ fn queued(attempt: u32) -> Event {
 }
 
 fn issued(attempt: u32) -> Event {
-    Event::JobIssued { attempt, agent: key("coder"), at: NOW }
+    let (agent, worker, token) = (key("coder"), "w1".into(), Hash::of(token(attempt).as_bytes()));
+    Event::JobIssued { attempt, agent, worker, token, at: NOW }
 }
 
-fn started(attempt: u32) -> Event {
-    Event::JobStarted { attempt, worker: "w1".into(), at: NOW }
+/// What the worker of an attempt shows.
+fn token(attempt: u32) -> SmolStr {
+    format_smolstr!("token-{attempt}")
+}
+
+/// The claim that each job answers.
+fn claim() -> CommandId {
+    CommandId::from_text("a claim")
+}
+
+fn assign(attempt: u32) -> Command {
+    let (agent, worker, token) = (key("coder"), "w1".into(), token(attempt));
+    Command::Assign { agent, worker, claim: claim(), attempt, token, policy: None }
 }
 
 /// A leaf whose first attempt runs.
 fn running(submission: Submit) -> Given<Task> {
-    root([submitted(submission), queued(1), issued(1), started(1)])
+    root([submitted(submission), queued(1), issued(1)])
 }
 
 fn enqueue(task: &str, attempt: u32, skill: &str) -> Send {
-    let enqueue = broker::Command::Enqueue {
-        task: key(task),
-        attempt,
-        skill: skill.into(),
-        priority: 5,
-        owner: "anonymous".into(),
-        since: NOW,
-    };
-    sent("broker/default", &enqueue)
+    let (skill, owner) = (skill.into(), "anonymous".into());
+    let entry = queue::Entry { task: key(task), attempt, skill, priority: 5, owner, since: NOW };
+    sent(&queue_of(task), &queue::Command::Enqueue(entry))
 }
 
 fn release(task: &str, attempt: u32, outcome: broker::Outcome) -> Send {
-    sent("broker/default", &broker::Command::Release { task: key(task), attempt, outcome })
+    sent(&queue_of(task), &queue::Command::Release { task: key(task), attempt, outcome })
 }
 
 fn failure(class: FailureClass, code: &str) -> Failure {
@@ -74,11 +86,15 @@ fn failure(class: FailureClass, code: &str) -> Failure {
 
 fn fail_job(attempt: u32, class: FailureClass) -> Command {
     let Failure { class, code, message, hint, dependency } = failure(class, "broken");
-    Command::FailJob { attempt, class, code, message, hint, dependency }
+    Command::FailJob { attempt, token: token(attempt), class, code, message, hint, dependency }
 }
 
 fn complete_job(attempt: u32) -> Command {
-    Command::CompleteJob { attempt, artifacts: vec![artifact("report", "")], result: 42.into(), plan: None }
+    complete_with(attempt, vec![artifact("report", "")], 42.into(), None)
+}
+
+fn complete_with(attempt: u32, artifacts: Vec<Artifact>, result: Value, plan: Option<Plan>) -> Command {
+    Command::CompleteJob { attempt, token: token(attempt), steps: vec![], artifacts, result, plan }
 }
 
 fn completed() -> Event {
@@ -100,6 +116,7 @@ fn canceled() -> Event {
 fn effect(attempt: u32, step: EffectStep) -> Command {
     Command::RecordEffect {
         attempt,
+        token: token(attempt),
         effect: "push".into(),
         step,
         detail: String::new(),
@@ -190,6 +207,24 @@ fn timer(outcome: &Outcome<Task>, wanted: &str) -> Option<Timestamp> {
         Timer::Set { name, at, .. } if name == wanted => Some(*at),
         _ => None,
     })
+}
+
+/// An answer to the question that the task asks now.
+fn answer_to(given: &Given<Task>, answer: impl Into<Value>) -> Command {
+    let task = super::view(given.state(), &key("t")).expect("it was submitted");
+    let question = task.question_id.unwrap_or_default();
+    Command::ProvideInput { question, answer: answer.into(), by: "ann".into() }
+}
+
+fn ask(attempt: u32, prompt: &str) -> Command {
+    let (token, prompt) = (token(attempt), prompt.into());
+    Command::RequireInput { attempt, token, prompt, authorization: false }
+}
+
+/// Whether both leases of the attempt end.
+fn ends_leases(outcome: &Outcome<Task>) -> bool {
+    let ended = ["attempt", "progress"].map(|name| LeaseChange::End { name: name.into() });
+    outcome.decision().leases == ended
 }
 
 fn cancels_timer(outcome: &Outcome<Task>, wanted: &str) -> bool {

@@ -28,9 +28,11 @@ pub fn view(state: &State, key: &Key) -> Option<Task> {
         updated_at: state.updated_at,
         deadline: submission.deadline,
         question: state.question.clone(),
+        question_id: state.question_id,
         artifacts: state.artifacts.clone(),
         result: state.result.clone(),
         failure: state.failure.clone(),
+        end_id: state.end_id,
         budget: state.account.as_ref().map(|account| account.view()),
         revision: state.revision,
     };

@@ -1,10 +1,12 @@
-//! Whole task trees with broker and dead letters, under workers that do anything: every root
-//! comes to its end, no slot and no timer is left behind, and replay gives the same world.
+//! Whole task trees with queues, their lane and dead letters, under workers that claim and do anything:
+//! every root comes to its end, no slot, no lease and no timer is left behind, nothing runs beyond the
+//! lane's bounds, and replay gives the same world.
 
 use bus_schemas::commands::broker;
 use bus_schemas::commands::task::{Command, Plan, PlanStep, Submit, Usage};
-use bus_schemas::jobs::{EffectStep, FailureClass, Job};
+use bus_schemas::jobs::{EffectStep, FailureClass, Job, StepResult};
 use bus_schemas::settings::Budget;
+use bus_schemas::{Hash, Revision};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -24,6 +26,12 @@ enum Deed {
     Ask,
     CancelRoot,
     CancelTask,
+    /// The worker gives it back.
+    GiveBack,
+    /// The job reaches nobody.
+    Vanish,
+    /// A person bounds the lane, or lets it go.
+    Cap(Option<u32>),
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -37,6 +45,9 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => Just(Deed::Ask),
         1 => Just(Deed::CancelRoot),
         1 => Just(Deed::CancelTask),
+        1 => Just(Deed::GiveBack),
+        2 => Just(Deed::Vanish),
+        2 => proptest::option::of(1..4u32).prop_map(Deed::Cap),
     ]
 }
 
@@ -63,63 +74,73 @@ fn plan() -> Plan {
 }
 
 fn work(world: &mut World, job: &Job, deed: Deed) {
-    let (task, attempt) = (job.task.to_string(), job.attempt);
-    let refusals = world.refusals.len();
-    if job.metered && !spend(world, job, &deed) {
-        let reason = "the budget is used up".to_owned();
-        return world.tell(&task, &Command::Withdraw { attempt, reason });
-    }
-    world.tell(&task, &Command::StartJob { attempt, worker: "w1".into() });
-    if world.refusals.len() > refusals {
+    let (task, attempt, token) = (job.task.to_string(), job.attempt, job.token.clone());
+    if matches!(deed, Deed::Vanish) || !world.renews(job) {
         return;
     }
-    let fail = |class| Command::FailJob {
-        attempt,
-        class,
-        code: "broken".into(),
-        message: "it went wrong".into(),
-        hint: None,
-        dependency: None,
-    };
-    let complete = |plan| Command::CompleteJob { attempt, artifacts: vec![], result: json!(task), plan };
+    if job.metered && !spend(world, job, &deed) {
+        let reason = "the budget is used up".to_owned();
+        return world.tell(&task, &Command::GiveBack { attempt, token, reason });
+    }
     for past in job.effects.iter().filter(|past| past.step == EffectStep::Ambiguous) {
         if matches!(deed, Deed::FailPermanent | Deed::BreakOff) {
-            let code = "effect-unknown".to_owned();
-            let Command::FailJob { message, .. } = fail(FailureClass::Ambiguous) else { return };
-            let (class, hint, dependency) = (FailureClass::Ambiguous, None, None);
-            return world.tell(&task, &Command::FailJob { attempt, class, code, message, hint, dependency });
+            return world.tell(&task, &fail(job, FailureClass::Ambiguous, "effect-unknown"));
         }
         let step = if matches!(deed, Deed::Complete) { EffectStep::Completed } else { EffectStep::Failed };
-        world.tell(&task, &record(attempt, past.effect.to_string(), step));
+        world.tell(&task, &record(job, past.effect.to_string(), step));
     }
+    let clone = || StepResult { name: "clone".into(), input: Hash::default(), result: json!(attempt) };
+    let steps = || vec![clone()];
+    world.tell(&task, &Command::RecordStep { attempt, token: token.clone(), steps: steps() });
+    let complete = |plan| {
+        let (token, steps, artifacts, result) = (token.clone(), steps(), vec![], json!(task));
+        Command::CompleteJob { attempt, token, steps, artifacts, result, plan }
+    };
     match deed {
         Deed::Plan if job.task.key.as_str().len() < 4 => world.tell(&task, &complete(Some(plan()))),
         Deed::Complete | Deed::Plan => world.tell(&task, &complete(None)),
-        Deed::FailTransient => world.tell(&task, &fail(FailureClass::Transient)),
-        Deed::FailPermanent => world.tell(&task, &fail(FailureClass::Permanent)),
-        Deed::BreakOff => {}
+        Deed::FailTransient => world.tell(&task, &fail(job, FailureClass::Transient, "broken")),
+        Deed::FailPermanent => world.tell(&task, &fail(job, FailureClass::Permanent, "broken")),
+        Deed::GiveBack => {
+            let reason = "the worker is to stop".to_owned();
+            world.tell(&task, &Command::GiveBack { attempt, token, reason });
+        }
+        Deed::BreakOff | Deed::Vanish => {}
         Deed::BreakOffInEffect => {
             for step in [EffectStep::Intended, EffectStep::Started] {
-                let effect = format!("push {attempt}");
-                world.tell(&task, &record(attempt, effect, step));
+                world.tell(&task, &record(job, format!("push {attempt}"), step));
             }
         }
         Deed::Ask => {
-            world.tell(
-                &task,
-                &Command::RequireInput { attempt, prompt: "which?".into(), authorization: false },
-            );
-            world.tell(&task, &Command::ProvideInput { answer: json!("blue"), by: "ann".into() });
+            let (prompt, authorization) = ("which?".into(), false);
+            world.tell(&task, &Command::RequireInput { attempt, token, prompt, authorization });
+            let question = number(&world.state(&task)["question_id"]);
+            world.tell(&task, &Command::ProvideInput { question, answer: json!("blue"), by: "ann".into() });
         }
         Deed::CancelRoot | Deed::CancelTask => {
             let to = if matches!(deed, Deed::CancelTask) { task } else { "task/t".to_owned() };
             world.tell(&to, &Command::Cancel { reason: "enough".into(), by: "ann".into() });
         }
+        Deed::Cap(concurrent) => {
+            world.tell("broker/default", &broker::Command::SetCap { concurrent });
+            world.tell(&task, &complete(None));
+        }
     }
 }
 
-fn record(attempt: u32, effect: String, step: EffectStep) -> Command {
-    Command::RecordEffect { attempt, effect, step, detail: String::new(), key: None, result: json!(null) }
+fn number(value: &Value) -> Revision {
+    Revision(value.as_u64().unwrap_or_default())
+}
+
+fn fail(job: &Job, class: FailureClass, code: &str) -> Command {
+    let (attempt, token, message) = (job.attempt, job.token.clone(), "it went wrong".into());
+    let (code, hint, dependency) = (code.into(), None, None);
+    Command::FailJob { attempt, token, class, code, message, hint, dependency }
+}
+
+fn record(job: &Job, effect: String, step: EffectStep) -> Command {
+    let (attempt, token, detail) = (job.attempt, job.token.clone(), String::new());
+    Command::RecordEffect { attempt, token, effect, step, detail, key: None, result: Value::Null }
 }
 
 /// Reserves a call, and settles it unless the worker breaks off; false where the budget says no.
@@ -153,22 +174,46 @@ fn answer(world: &mut World) -> bool {
         let exceeded = !state["account"]["exceeded"].is_null();
         if exceeded || state["phase"] == json!("answer") {
             let answer = if exceeded { json!(1_000) } else { json!("not done") };
-            world.tell(&task, &Command::ProvideInput { answer, by: "ann".into() });
+            let id = if exceeded { &state["account"]["exceeded"]["question_id"] } else { &state["question_id"] };
+            world.tell(&task, &Command::ProvideInput { question: number(id), answer, by: "ann".into() });
             answered = true;
         }
     }
     answered
 }
 
-/// Lets workers work, people answer and time pass until nothing is under way.
-fn run(world: &mut World, deeds: &mut impl Iterator<Item = Deed>) {
+/// Lets workers claim and work, people answer and time pass until nothing is under way.
+fn run(world: &mut World, places: u32, deeds: &mut impl Iterator<Item = Deed>) {
+    let (agent, skills) = (key("coder"), ["plan".into()]);
     loop {
         match world.jobs.pop_front() {
             Some(job) => work(world, &job, deeds.next().unwrap_or(Deed::Complete)),
+            None if world.claim(&agent, &skills, places) => check_bound(world),
             None if !world.fire_next_timer() && !answer(world) => break,
             None => {}
         }
     }
+}
+
+/// What the queues of the lane say: how many attempts wait, and how many run.
+fn queues(world: &World) -> (usize, usize) {
+    let queues = world.addresses().filter(|entity| entity.kind.as_str() == "queue");
+    let states = queues.map(|queue| world.state(&queue.to_string()));
+    let count = |value: &Value| value.as_object().map_or(0, serde_json::Map::len);
+    states.fold((0, 0), |(waits, runs), state| {
+        (waits + count(&state["waiting"]), runs + count(&state["running"]))
+    })
+}
+
+/// No more run than the lane says, which knows all of them where it bounds them.
+fn check_bound(world: &World) {
+    let lane = world.state("broker/default");
+    if lane["limits"]["concurrent"].is_null() {
+        assert_eq!(lane["is_open"], json!(true), "nothing bounds the lane");
+        return;
+    }
+    let known = lane["running"].as_object().map_or(0, serde_json::Map::len);
+    assert!(queues(world).1 <= known, "something runs without leave");
 }
 
 /// What must hold once nothing is under way.
@@ -179,9 +224,17 @@ fn check_rest(world: &World) {
     }
     let lane = world.state("broker/default");
     assert_eq!((&lane["waiting"], &lane["running"]), (&json!({}), &json!({})), "slots are left behind");
+    assert_eq!(queues(world), (0, 0), "attempts are left behind");
     assert!(world.timers().is_empty(), "timers are left behind: {:?}", world.timers());
-    let known =
-        ["task-final", "task-canceled", "stale-attempt", "deadline-passed", "no-question", "task-not-final"];
+    let known = [
+        "task-final",
+        "task-canceled",
+        "stale-attempt",
+        "deadline-passed",
+        "no-question",
+        "question-over",
+        "task-not-final",
+    ];
     for (entity, refusal) in &world.refusals {
         assert!(known.contains(&refusal.code.as_str()), "`{entity}` refused: {refusal:?}");
     }
@@ -195,6 +248,7 @@ proptest! {
     fn every_tree_comes_to_its_end_and_leaves_nothing_behind(
         deeds in vec(deed(), 0..60),
         capacity in 1..4u32,
+        cap in proptest::option::weighted(0.4, 1..4u32),
         planned in any::<bool>(),
         deadline_ms in proptest::option::weighted(0.3, 1_000..200_000u64),
         budget in proptest::option::weighted(0.4, (400..3_000u64, 1..12u64)),
@@ -203,6 +257,7 @@ proptest! {
         let (agent, skills) = (key("coder"), vec!["plan".into()]);
         let offer = broker::Command::OfferAgent { agent, skills, capacity, dependencies: vec![] };
         world.tell("broker/default", &offer);
+        world.tell("broker/default", &broker::Command::SetCap { concurrent: cap });
         let submission = Submit {
             plan: planned.then(plan),
             deadline: deadline_ms.map(|later| world.now.plus_ms(later)),
@@ -211,12 +266,13 @@ proptest! {
         };
         world.tell("task/t", &Command::Submit(submission));
         let mut deeds = deeds.into_iter();
-        run(&mut world, &mut deeds);
+        run(&mut world, capacity, &mut deeds);
         check_rest(&world);
         // Once nobody does anything wrong any more, a retry completes what has no deadline.
         let before = world.state("task/t")["status"].clone();
-        world.tell("task/t", &Command::Retry { by: "ann".into() });
-        run(&mut world, &mut std::iter::empty());
+        let end = world.state("task/t")["end_id"].as_u64().map(Revision);
+        world.tell("task/t", &Command::Retry { end, by: "ann".into() });
+        run(&mut world, capacity, &mut std::iter::empty());
         check_rest(&world);
         if deadline_ms.is_none() || before == json!("completed") {
             prop_assert_eq!(world.state("task/t")["status"].clone(), json!("completed"));

@@ -3,14 +3,20 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use actors_core::decision::Timer;
-use actors_core::{CommandId, Context, EntityAddress, Instance, Registry, Revision, Timestamp, TurnError};
+use actors_core::{
+    CommandId, Context, EntityAddress, Instance, Key, Opening, Registry, Revision, Taking, Timestamp, TurnError,
+};
+use bus_schemas::claims::Claim;
+use bus_schemas::commands::task;
 use bus_schemas::jobs::Job;
+use bus_schemas::record::LeaseChange;
+use bus_schemas::topology::PARTITIONS_DEFAULT;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, Hash, Refusal, record};
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use super::address;
+use super::{address, key};
 
 /// Everything that lives, and everything under way.
 pub(super) struct World {
@@ -18,10 +24,19 @@ pub(super) struct World {
     entities: BTreeMap<EntityAddress, Live>,
     mail: VecDeque<(EntityAddress, Body)>,
     timers: BTreeMap<(EntityAddress, SmolStr), (Timestamp, Body)>,
+    leases: BTreeMap<(EntityAddress, SmolStr), Lease>,
     turns: u64,
     pub(super) now: Timestamp,
     pub(super) jobs: VecDeque<Job>,
     pub(super) refusals: Vec<(EntityAddress, Refusal)>,
+}
+
+/// What a worker holds: `body` is sent when nobody has renewed it by then.
+struct Lease {
+    until: Timestamp,
+    body: Body,
+    ms: u64,
+    silent: Body,
 }
 
 struct Live {
@@ -36,6 +51,7 @@ impl World {
             entities: BTreeMap::new(),
             mail: VecDeque::new(),
             timers: BTreeMap::new(),
+            leases: BTreeMap::new(),
             turns: 0,
             now: Timestamp(1_000_000),
             jobs: VecDeque::new(),
@@ -45,21 +61,77 @@ impl World {
 
     /// Sends a command, and lets everybody decide until no mail is left.
     pub(super) fn tell<C: WireCommand>(&mut self, to: &str, command: &C) {
-        self.mail.push_back((address(to), Body::json(command)));
+        self.hand(address(to), Body::json(command));
+    }
+
+    /// As [`Self::tell`].
+    fn hand(&mut self, to: EntityAddress, body: Body) {
+        self.mail.push_back((to, body));
         while let Some((to, body)) = self.mail.pop_front() {
             self.turn(&to, &body);
         }
     }
 
-    /// Lets time pass to the next timer, which fires; false when there is none.
+    /// Lets time pass to the next timer or the next lease that ends; false when there is none.
     pub(super) fn fire_next_timer(&mut self) -> bool {
-        let next = self.timers.iter().min_by_key(|(_, (at, _))| *at).map(|(name, _)| name.clone());
-        let Some((at, body)) = next.as_ref().and_then(|name| self.timers.remove(name)) else { return false };
+        let timers = self.timers.iter().map(|(name, (at, _))| (*at, name));
+        let leases = self.leases.iter().map(|(name, lease)| (lease.until, name));
+        let Some((at, name)) = timers.chain(leases).min().map(|(at, name)| (at, name.clone())) else {
+            return false;
+        };
         self.now = self.now.max(at);
-        let (entity, _) = next.expect("it was just removed");
-        self.mail.push_back((entity, body));
-        while let Some((to, body)) = self.mail.pop_front() {
-            self.turn(&to, &body);
+        let timer = self.timers.get(&name).filter(|(due, _)| *due == at).map(|(_, body)| body.clone());
+        let body = match timer {
+            Some(body) => {
+                self.timers.remove(&name);
+                body
+            }
+            None => self.leases.remove(&name).expect("it was just found").body,
+        };
+        self.hand(name.0, body);
+        true
+    }
+
+    /// A worker claims; false where there is nothing for it.
+    pub(super) fn claim(&mut self, agent: &Key, skills: &[SmolStr], places: u32) -> bool {
+        let before = self.jobs.len();
+        let claim = Claim {
+            worker: "w1".into(),
+            incarnation: 0,
+            skills: skills.to_vec(),
+            places,
+            repeated: false,
+            lanes: vec![key("default")],
+        };
+        let fits = |opening: &Opening| {
+            skills.contains(&opening.skill) && opening.agent.as_ref().is_none_or(|named| named == agent)
+        };
+        loop {
+            let left = places.saturating_sub((self.jobs.len() - before) as u32);
+            let openings = self.entities.iter().flat_map(|(entity, live)| {
+                live.instance.openings(entity).into_iter().map(move |opening| (opening, entity))
+            });
+            let next = openings.filter(|(opening, _)| fits(opening)).min_by_key(|(opening, _)| opening.rank);
+            let Some(entity) = next.map(|(_, entity)| entity.clone()).filter(|_| left > 0) else { break };
+            let claim = Claim { places: left, ..claim.clone() };
+            let (id, secret) = (CommandId::from_text(&format!("claim {}", self.turns)), "secret".into());
+            let taking = Taking { id, agent, claim: &claim, secret: &secret };
+            let taken = self.entities[&entity].instance.take(&taking).expect("it has work");
+            self.hand(entity, taken);
+        }
+        self.jobs.len() > before
+    }
+
+    /// Asks a task whether an attempt is its worker's still; what it renews lasts on.
+    pub(super) fn renews(&mut self, job: &Job) -> bool {
+        let (attempt, token) = (job.attempt, job.token.clone());
+        let query = task::Query::Renew { attempt, token, progressed: true };
+        let live = self.entities.get(&job.task).expect("it gave the job");
+        let context = context(&job.task, live.instance.revision(), self.now, CommandId::from_text("a query"));
+        let Ok(view) = live.instance.view(&Body::json(&query), &context) else { return false };
+        for name in view.renews {
+            let lease = self.leases.get_mut(&(job.task.clone(), name.into())).expect("it has begun");
+            (lease.until, lease.body) = (self.now.plus_ms(lease.ms), lease.silent.clone());
         }
         true
     }
@@ -71,9 +143,9 @@ impl World {
     pub(super) fn addresses(&self) -> impl Iterator<Item = &EntityAddress> {
         self.entities.keys()
     }
-    /// How many timers wait.
+    /// The timers and the leases that stand.
     pub(super) fn timers(&self) -> Vec<&(EntityAddress, SmolStr)> {
-        self.timers.keys().collect()
+        self.timers.keys().chain(self.leases.keys()).collect()
     }
 
     /// Asserts that events alone, and a snapshot alone, give the same entity.
@@ -104,22 +176,14 @@ impl World {
             events: Vec::new(),
         });
         let revision = live.instance.revision();
-        let context = Context {
-            entity: to,
-            revision,
-            now: self.now,
-            command: id,
-            correlation: id,
-            caller: None,
-            trace: None,
-        };
+        let context = context(to, revision, self.now, id);
         let turn = match live.instance.turn(body, &context) {
             Ok(turn) => turn,
             Err(TurnError::Refused(refusal)) => return self.refusals.push((to.clone(), refusal)),
             Err(error) => panic!("`{to}`: {error:?}"),
         };
         live.events.extend(turn.events);
-        self.jobs.extend(turn.jobs);
+        self.jobs.extend(turn.jobs.into_iter().map(|(_, job)| job));
         self.mail.extend(turn.sends.into_iter().map(|send| (send.to, send.body)));
         for timer in turn.timers {
             match timer {
@@ -131,5 +195,29 @@ impl World {
                 }
             }
         }
+        for change in turn.leases {
+            match change {
+                LeaseChange::Begin { name, first_ms, ms, unrenewed, silent } => {
+                    let lease = Lease { until: self.now.plus_ms(first_ms), body: unrenewed, ms, silent };
+                    self.leases.insert((to.clone(), name), lease);
+                }
+                LeaseChange::End { name } => {
+                    self.leases.remove(&(to.clone(), name));
+                }
+            }
+        }
+    }
+}
+
+fn context(entity: &EntityAddress, revision: Revision, now: Timestamp, id: CommandId) -> Context<'_> {
+    Context {
+        entity,
+        partitions: PARTITIONS_DEFAULT,
+        revision,
+        now,
+        command: id,
+        correlation: id,
+        caller: None,
+        trace: None,
     }
 }

@@ -42,7 +42,6 @@ fn command() -> impl Strategy<Value = Command> {
         3 => (1..12u64).prop_map(|permit| Command::ExpireProbe { permit }),
         1 => Just(Command::RenewProbes),
         2 => (0..30u8).prop_map(|n| Command::NoteLetter { entry: key(&format!("t{n}-1")) }),
-        1 => Just(Command::Describe),
     ]
 }
 

@@ -29,8 +29,8 @@ fn end(outcome: Scenario<Broker>, result: Outcome) -> Scenario<Broker> {
 }
 
 fn view(given: Given<Broker>) -> (Lane, Given<Broker>) {
-    let outcome = given.when(Command::Describe);
-    (serde_json::from_value(outcome.decision().reply.clone()).expect("a view"), outcome.given)
+    let view = given.ask(Query::Describe).expect("it answers");
+    (serde_json::from_value(view.value).expect("a view"), given)
 }
 
 fn timer(outcome: &Scenario<Broker>) -> Option<Timestamp> {
@@ -173,10 +173,10 @@ fn agents_on_one_breaker_share_its_probes_and_its_release() {
         outcome = end(outcome, Outcome::Done);
         assert_eq!(outcome.given.state().running_count(), running);
     }
-    let explain = outcome.given.when(Command::Explain { task: key("t19") });
-    let waits: Waiting = serde_json::from_value(explain.decision().reply.clone()).expect("a view");
+    let explain = outcome.given.ask(Query::Explain { task: key("t19"), skill: "code".into() });
+    let waits: Waiting = serde_json::from_value(explain.expect("it answers").value).expect("a view");
     assert_eq!((waits.blocks[0].what, waits.blocks[0].cause.as_deref()), (Limit::Easing, Some(CAUSE)));
-    let outcome = end(explain, Outcome::Done);
+    let outcome = end(outcome, Outcome::Done);
     assert!(outcome.decision().events.contains(&ended(NOW)), "eight is all that they can do");
 }
 
@@ -188,6 +188,7 @@ fn what_ran_before_a_release_neither_bounds_it_nor_says_anything_of_it() {
         cause: CAUSE.into(),
         scope: HoldScope::Lane,
         reason: "it fails".into(),
+        recall_at: None,
         at: NOW.plus_ms(1),
     };
     let past = long.into_iter().chain([held]).chain(waiting);

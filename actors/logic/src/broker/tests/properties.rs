@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use actors_core::scenario::Given;
 use actors_core::{Entity, Key, Timestamp};
 use bus_schemas::commands::broker::{Command, Outcome};
+use bus_schemas::commands::queue::Entry;
 use bus_schemas::events::broker::Event;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -25,9 +26,9 @@ fn command() -> impl Strategy<Value = Command> {
     let skills = vec((0..3u8).prop_map(|n| ["code", "draw", "test"][usize::from(n)].into()), 0..3);
     prop_oneof![
         5 => (task.clone(), 1..4u32, skill, 0..3u8, owner, 0..5u64).prop_map(
-            |(task, attempt, skill, priority, owner, since)| Command::Enqueue {
+            |(task, attempt, skill, priority, owner, since)| Command::Enqueue(Entry {
                 task, attempt, skill, priority, owner, since: Timestamp(since),
-            }
+            })
         ),
         4 => (task, 1..4u32).prop_map(|(task, attempt)| Command::Release { task, attempt, outcome: Outcome::Done }),
         2 => (agent, skills, 0..4u32)
@@ -39,7 +40,7 @@ fn command() -> impl Strategy<Value = Command> {
 /// The lane once more, the slow way: each pick looks at everything.
 #[derive(Debug, Default)]
 struct Model {
-    waiting: BTreeMap<Key, Event>,
+    waiting: BTreeMap<Key, Entry>,
     running: BTreeMap<Key, (SmolStr, Key)>,
     served: BTreeMap<SmolStr, u64>,
     offers: BTreeMap<Key, (Vec<SmolStr>, u32)>,
@@ -50,10 +51,10 @@ impl Model {
     /// Follows an event; an assignment must be the one that this model would make.
     fn follow(&mut self, event: &Event) {
         match event {
-            Event::Enqueued { task, .. } => drop(self.waiting.insert(task.clone(), event.clone())),
+            Event::Enqueued(entry) => drop(self.waiting.insert(entry.task.clone(), entry.clone())),
             Event::Assigned { task, agent, .. } => {
                 assert_eq!(self.pick(), Some((task.clone(), agent.clone())), "{self:?}");
-                let Some(Event::Enqueued { owner, .. }) = self.waiting.remove(task) else { return };
+                let Some(Entry { owner, .. }) = self.waiting.remove(task) else { return };
                 self.assigned += 1;
                 self.served.insert(owner.clone(), self.assigned);
                 self.running.insert(task.clone(), (owner, agent.clone()));
@@ -70,9 +71,7 @@ impl Model {
             _ => {}
         }
         let busy = |owner: &SmolStr| {
-            let waits =
-                |entry: &Event| matches!(entry, Event::Enqueued { owner: other, .. } if other == owner);
-            self.waiting.values().any(waits) || self.running.values().any(|(other, _)| other == owner)
+            self.waiting.values().any(|entry| entry.owner == *owner) || self.running.values().any(|(other, _)| other == owner)
         };
         let forgotten: Vec<_> = self.served.keys().filter(|owner| !busy(owner)).cloned().collect();
         for owner in &forgotten {
@@ -81,7 +80,7 @@ impl Model {
     }
     fn pick(&self) -> Option<(Key, Key)> {
         let best = self.waiting.values().filter_map(|entry| {
-            let Event::Enqueued { task, skill, priority, owner, since, .. } = entry else { return None };
+            let Entry { task, skill, priority, owner, since, .. } = entry;
             let running = self.running.values().filter(|(other, _)| other == owner).count();
             let served = self.served.get(owner).copied().unwrap_or(0);
             Some((Reverse(*priority), running, served, *since, task.clone(), self.freest(skill)?))
@@ -169,14 +168,12 @@ fn ten_thousand_waiting_attempts_are_served_in_time() {
     let mut given = lane([]);
     for n in 0..TASKS {
         given = given
-            .when(Command::Enqueue {
-                task: key(&format!("t{n}")),
-                attempt: 1,
-                skill: "code".into(),
-                priority: (n % 10) as u8,
-                owner: format!("owner{}", n % 500).into(),
-                since: Timestamp(n as u64),
-            })
+            .when(super::enqueue(
+                &format!("t{n}"),
+                &format!("owner{}", n % 500),
+                (n % 10) as u8,
+                n as u64,
+            ))
             .given;
     }
     let mut running: Vec<Key> = Vec::new();

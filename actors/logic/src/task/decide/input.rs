@@ -1,6 +1,6 @@
 //! `require-input` and `provide-input`: a question, and its answer.
 
-use actors_core::{Context, Decision, Refusal};
+use actors_core::{Context, Decision, Refusal, Revision};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::EffectStep;
 use serde_json::Value;
@@ -9,6 +9,7 @@ use smol_str::SmolStr;
 use super::super::check::GOAL_BYTES_MAX;
 use super::super::state::{Phase, State};
 use super::{Draft, attempt, budget, check_current};
+use crate::text::{BY_BYTES_MAX, cut};
 
 /// All answers go into every later job; a longer dialogue is a conversation.
 const ANSWERS_MAX: usize = 100;
@@ -50,19 +51,22 @@ pub(super) fn require(
     draft.done()
 }
 
-/// The answer.
+/// The answer to a question that the task asks now.
 pub(super) fn provide(
     state: &State,
+    question: Revision,
     answer: Value,
     by: String,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    if let Some(exceeded) = state.account.as_ref().and_then(|account| account.exceeded.as_ref()) {
+    let by = cut(by, BY_BYTES_MAX);
+    let exceeded = state.account.as_ref().and_then(|account| account.exceeded.as_ref());
+    if let Some(exceeded) = exceeded.filter(|exceeded| exceeded.question_id == question) {
         return budget::answer(state, exceeded.dimension, &answer, by, context);
     }
-    if state.phase != Phase::Answer {
-        return Err(Refusal::new("no-question", format!("the task `{}` asks nothing", context.entity.key))
-            .hint("read the task: its state says what it waits for"));
+    if state.question_id != Some(question) {
+        let asked = exceeded.map(|exceeded| exceeded.question_id).or(state.question_id);
+        return Err(not_asked(question, asked, context));
     }
     let mut draft = Draft::of(state, context);
     match state.asked_effect.clone() {
@@ -78,6 +82,19 @@ pub(super) fn provide(
         }
     }
     draft.done_with_view()
+}
+
+/// Refuses the answer to a question that the task does not ask, or asks no longer.
+fn not_asked(question: Revision, asked: Option<Revision>, context: &Context<'_>) -> Refusal {
+    let key = &context.entity.key;
+    match asked {
+        None => Refusal::new("no-question", format!("the task `{key}` asks nothing"))
+            .hint("read the task: its state says what it waits for"),
+        Some(asked) => {
+            let message = format!("question {question} of `{key}` is over; it asks question {asked} now");
+            Refusal::new("question-over", message).hint("read the question that it asks now, and answer that")
+        }
+    }
 }
 
 /// What a person found out about an effect.

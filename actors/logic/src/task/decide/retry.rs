@@ -1,6 +1,6 @@
 //! `retry`: a failed or canceled task is tried once more, with a fresh count of attempts.
 
-use actors_core::{Context, Decision, Refusal};
+use actors_core::{Context, Decision, Refusal, Revision};
 use bus_schemas::commands::task::Command;
 use bus_schemas::events::task::Event;
 use bus_schemas::views::task::TaskState;
@@ -8,11 +8,18 @@ use bus_schemas::views::task::TaskState;
 use super::super::draft::BY_PARENT;
 use super::super::state::State;
 use super::{Draft, attempt, budget, children, final_refusal};
+use crate::text::{BY_BYTES_MAX, cut};
 
 /// People retry the root; it retries what failed below it.
-pub(super) fn retry(state: &State, by: String, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+pub(super) fn retry(
+    state: &State,
+    end: Option<Revision>,
+    by: String,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let by = cut(by, BY_BYTES_MAX);
     let mut draft = Draft::of(state, context);
-    match check(state, &by, context) {
+    match check(state, end, &by, context) {
         Ok(()) => {}
         Err(_) if is_told_by_parent(state, &by) => {
             // The parent waits for an end and would not hear of a refusal.
@@ -41,7 +48,7 @@ fn is_told_by_parent(state: &State, by: &str) -> bool {
     by == BY_PARENT && state.submission.as_ref().is_some_and(|submission| submission.parent.is_some())
 }
 
-fn check(state: &State, by: &str, context: &Context<'_>) -> Result<(), Refusal> {
+fn check(state: &State, end: Option<Revision>, by: &str, context: &Context<'_>) -> Result<(), Refusal> {
     let key = &context.entity.key;
     let is_child = key.parent().is_some();
     if is_child && !is_told_by_parent(state, by) {
@@ -51,6 +58,10 @@ fn check(state: &State, by: &str, context: &Context<'_>) -> Result<(), Refusal> 
     if !state.status.is_final() {
         return Err(Refusal::new("task-not-final", format!("the task `{key}` has not ended"))
             .hint("wait for its end, or cancel it"));
+    }
+    if end.is_some_and(|end| state.end_id != Some(end)) {
+        return Err(Refusal::new("retried-already", format!("`{key}` was retried, and has ended once more"))
+            .hint("read how it ended now, and retry that end"));
     }
     if !attempt::is_retryable(state.status) {
         return Err(final_refusal(state, context).hint("submit a new task"));
@@ -74,6 +85,6 @@ fn retry_children(draft: &mut Draft<'_>) {
         .collect();
     for (step, child) in failed {
         draft.emit(Event::ChildStarted { step, child: child.clone() });
-        draft.send(child, &Command::Retry { by: BY_PARENT.to_owned() });
+        draft.send(child, &Command::Retry { end: None, by: BY_PARENT.to_owned() });
     }
 }

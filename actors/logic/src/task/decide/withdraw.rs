@@ -6,7 +6,7 @@ use bus_schemas::events::task::{Event, WithdrawnBy};
 use bus_schemas::jobs::FailureClass;
 
 use super::super::state::State;
-use super::{Draft, attempt, is_current, is_shown};
+use super::{Draft, attempt, check_current, is_current, is_shown};
 
 /// Workers may give one task back so often in a row before that is a failure: whoever holds a task in
 /// earnest has it wait in its queue, and then it is no row.
@@ -39,9 +39,11 @@ pub(super) fn give_back(
 ) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
     draft.is_told_by_worker = true;
-    if !is_current(state, attempt) || !is_shown(state, token) {
+    if !is_current(state, attempt) {
+        // Said twice, or of one that was taken back before: it is given back.
         return draft.done();
     }
+    check_current(state, attempt, token, context)?;
     if state.withdrawals >= WITHDRAWALS_MAX && state.open_effects().next().is_none() {
         let message = format!("attempts were given back {WITHDRAWALS_MAX} times in a row: {reason}");
         let hint = "nothing holds it, so nothing will let it go on: see why its agent gives it back";

@@ -1,6 +1,7 @@
 //! What an open breaker costs a task, and what a dead letter says that it failed by.
 
 use bus_schemas::commands::task::Policy;
+use bus_schemas::events::task::WithdrawnBy;
 use bus_schemas::settings::{Duration, RetryPolicy};
 
 use super::*;
@@ -9,11 +10,7 @@ fn refused(attempt: u32) -> Command {
     let class = FailureClass::Transient;
     let (code, message) = ("breaker-open".to_owned(), "`tool.git` is not called: an outage".to_owned());
     let dependency = Some(key("tool.git"));
-    Command::FailJob { attempt, class, code, message, hint: None, dependency }
-}
-
-fn assign(attempt: u32) -> Command {
-    Command::Assign { agent: key("coder"), attempt, policy: None }
+    Command::FailJob { attempt, token: token(attempt), class, code, message, hint: None, dependency }
 }
 
 fn policy(retry: RetryPolicy) -> Event {
@@ -31,7 +28,7 @@ fn a_call_that_an_open_breaker_refused_is_no_attempt() {
         assert!(until.0 - NOW.0 > paused || paused > 200_000, "it comes more and more seldom");
         paused = until.0 - NOW.0;
         let reason = "breaker-open: `tool.git` is not called: an outage".to_owned();
-        let withdrawn = Event::AttemptWithdrawn { attempt, reason, held: false };
+        let withdrawn = Event::AttemptWithdrawn { attempt, reason, by: WithdrawnBy::Worker };
         let waiting =
             outcome.then([withdrawn, Event::BackoffStarted { attempt: attempt + 1, until, at: NOW }]);
         let queued = waiting.when(Command::EndBackoff { attempt: attempt + 1 }).given;
@@ -45,7 +42,7 @@ fn a_call_that_an_open_breaker_refused_is_no_attempt() {
 #[test]
 fn what_is_refused_for_too_long_fails_by_its_dependency() {
     let retry = RetryPolicy { deadline: Some(Duration::from_secs(60)), ..RetryPolicy::default() };
-    let past = [submitted(Submit::new("a goal")), queued(1), policy(retry), issued(1), started(1)];
+    let past = [submitted(Submit::new("a goal")), queued(1), policy(retry), issued(1)];
     let outcome = root(past).at(NOW.plus_ms(60_000)).when(refused(1));
     assert_eq!(dead_letters(&outcome)[0].1.dependency, Some(key("tool.git")));
 }
@@ -62,6 +59,7 @@ fn poison_is_nobodys_outage() {
     assert_eq!(by(FailureClass::Permanent), None);
     let poison = Command::FailJob {
         attempt: 1,
+        token: token(1),
         class: FailureClass::Poison,
         code: "nonsense".into(),
         message: "it went wrong".into(),
@@ -79,7 +77,7 @@ fn no_pause_is_longer_than_the_longest() {
     for attempt in 1..=40 {
         let retry = RetryPolicy { base: cap, cap, ..RetryPolicy::default() };
         let submission = Submit { attempts_max: Some(9), ..Submit::new("a goal") };
-        let past = [submitted(submission), queued(attempt), policy(retry), issued(attempt), started(attempt)];
+        let past = [submitted(submission), queued(attempt), policy(retry), issued(attempt)];
         let outcome = root(past).when(fail_job(attempt, FailureClass::Transient));
         let until = timer(&outcome, "backoff").expect("it pauses");
         assert!(until.0 - NOW.0 <= cap.as_ms(), "{} ms", until.0 - NOW.0);

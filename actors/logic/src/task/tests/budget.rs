@@ -1,6 +1,5 @@
 //! The budget of a tree: reservations, a breach, its question and what answers it.
 
-use bus_schemas::commands::broker::HoldScope;
 use bus_schemas::commands::task::{Policy, Reservation, Usage};
 use bus_schemas::settings::{Budget, Duration};
 use bus_schemas::views::task::Dimension;
@@ -29,18 +28,14 @@ fn granted(outcome: &Outcome<Task>) -> bool {
     serde_json::from_value::<Reservation>(reply).expect("a reservation").granted
 }
 
-fn answer(answer: Value) -> Command {
-    Command::ProvideInput { answer, by: "ann".into() }
-}
-
 fn thousand_tokens() -> Given<Task> {
     bounded(Budget { tokens: Some(1_000), ..Budget::default() })
 }
 
-/// The holds and eases that the decision sends to the lane.
-fn told_lane(outcome: &Outcome<Task>) -> Vec<broker::Command> {
-    let sends = outcome.decision().sends.iter().filter(|send| send.to.kind.as_str() == "broker");
-    sends.map(|send| send.body.read().expect("a command of a broker")).collect()
+/// What the decision sends to the queue.
+fn told_queue(outcome: &Outcome<Task>) -> Vec<queue::Command> {
+    let sends = outcome.decision().sends.iter().filter(|send| send.to == address(&queue_of("t")));
+    sends.map(|send| send.body.read().expect("a command of a queue")).collect()
 }
 
 #[test]
@@ -63,17 +58,19 @@ fn what_is_not_allowed_pauses_the_tree_and_asks_for_more() {
     let given = thousand_tokens().when(reserve("t.a/1/1", tokens(600))).given;
     let outcome = given.when(reserve("t.b/1/1", tokens(500)));
     assert!(!granted(&outcome));
-    let [broker::Command::Hold { scope, interrupt, .. }] = &told_lane(&outcome)[..] else {
+    let [queue::Command::Hold { root, interrupt, .. }] = &told_queue(&outcome)[..] else {
         panic!("{:?}", outcome.decision().sends)
     };
-    assert_eq!((scope, *interrupt), (&HoldScope::Tree { root: key("t") }, false));
+    assert_eq!((root, *interrupt), (&key("t"), false));
     let given = outcome.given;
     assert_eq!(given.state().shown(), TaskState::InputRequired);
     let small = given.when(reserve("t.b/1/2", tokens(1)));
     assert!(!granted(&small) && small.decision().events.is_empty(), "paused is paused, and asked once");
-    let given = small.given.when(answer("plenty".into())).then_refused("invalid-answer");
-    let outcome = given.when(answer(500.into()));
-    assert!(matches!(&told_lane(&outcome)[..], [broker::Command::Ease { .. }]));
+    let vague = answer_to(&small.given, "plenty");
+    let given = small.given.when(vague).then_refused("invalid-answer");
+    let enough = answer_to(&given, 500);
+    let outcome = given.when(enough);
+    assert!(matches!(&told_queue(&outcome)[..], [queue::Command::Ease { .. }]));
     assert_eq!(outcome.given.state().shown(), TaskState::Working);
     assert!(granted(&outcome.given.when(reserve("t.b/1/1", tokens(500)))));
 }
@@ -81,7 +78,8 @@ fn what_is_not_allowed_pauses_the_tree_and_asks_for_more() {
 #[test]
 fn a_budget_that_is_not_extended_ends_the_tree() {
     let given = thousand_tokens().when(reserve("t.a/1/1", tokens(2_000))).given;
-    let outcome = given.when(answer("no".into()));
+    let no = answer_to(&given, "no");
+    let outcome = given.when(no);
     let stopped: Vec<_> = outcome.decision().sends.iter().map(|send| send.to.to_string()).collect();
     assert_eq!(stopped, ["task/t.a", "task/t.b"]);
     let given = outcome.given.when(settle("a", TaskState::Canceled)).given;
@@ -91,7 +89,7 @@ fn a_budget_that_is_not_extended_ends_the_tree() {
         (state.status, state.failure.as_ref().unwrap().class),
         (TaskState::Failed, FailureClass::Budget)
     );
-    assert!(matches!(&told_lane(&outcome)[..], [broker::Command::Ease { .. }]), "the lane holds nothing");
+    assert!(matches!(&told_queue(&outcome)[..], [queue::Command::Ease { .. }]), "the queue holds nothing");
 }
 
 #[test]
@@ -159,18 +157,19 @@ fn a_retried_tree_has_what_is_left_of_its_time() {
         running(submission).when(fail_job(1, FailureClass::Permanent))
     };
     assert!(cancels_timer(&failed(), "wall-clock"));
-    let retry = || Command::Retry { by: "ann".into() };
+    let retry = || Command::Retry { end: None, by: "ann".into() };
     let outcome = failed().given.at(NOW.plus_ms(50_000)).when(retry());
     assert_eq!(timer(&outcome, "wall-clock"), Some(NOW.plus_ms(60_000)));
     // Where nothing is left, a person is asked before anything is done.
     let outcome = failed().given.at(NOW.plus_ms(70_000)).when(retry());
-    let [broker::Command::Hold { .. }, broker::Command::Enqueue { .. }] = &told_lane(&outcome)[..] else {
+    let [queue::Command::Hold { .. }, queue::Command::Enqueue { .. }] = &told_queue(&outcome)[..] else {
         panic!("{:?}", outcome.decision().sends)
     };
     assert_eq!(outcome.given.state().shown(), TaskState::InputRequired);
-    let outcome = outcome.given.when(answer("30m".into()));
+    let more = answer_to(&outcome.given, "30m");
+    let outcome = outcome.given.when(more);
     assert_eq!(timer(&outcome, "wall-clock"), Some(NOW.plus_ms(70_000 + 1_800_000)));
-    assert!(matches!(&told_lane(&outcome)[..], [broker::Command::Ease { .. }]));
+    assert!(matches!(&told_queue(&outcome)[..], [queue::Command::Ease { .. }]));
 }
 
 #[test]
@@ -197,8 +196,8 @@ fn a_task_of_a_bounded_tree_tells_the_root_of_each_job() {
     let budget = Budget { jobs: Some(5), ..Budget::default() };
     let submission = Submit { parent: Some(key("t")), budget: Some(budget), ..Submit::new("a goal") };
     let given = given::<Task>(&address("task/t.a"), [submitted(submission), queued(1)]);
-    let outcome = given.when(Command::Assign { agent: key("coder"), attempt: 1, policy: None });
-    assert!(outcome.decision().jobs[0].metered);
+    let outcome = given.when(assign(1));
+    assert!(outcome.decision().jobs[0].1.metered);
     assert_eq!(
         outcome.decision().sends,
         [sent("task/t", &Command::CountJob { task: key("t.a"), attempt: 1 })]
@@ -214,11 +213,12 @@ fn time_that_is_over_stops_the_tree_until_there_is_more() {
     assert_eq!(timer(&outcome, "wall-clock"), Some(NOW.plus_ms(60_000)));
     let given = bounded(budget).when(Command::ExpireWallClock).then([]);
     let outcome = given.at(NOW.plus_ms(60_000)).when(Command::ExpireWallClock);
-    let [broker::Command::Hold { interrupt: true, .. }] = &told_lane(&outcome)[..] else {
+    let [queue::Command::Hold { interrupt: true, .. }] = &told_queue(&outcome)[..] else {
         panic!("{:?}", outcome.decision().sends)
     };
-    let given = outcome.given.when(answer(Value::Null)).then_refused("invalid-answer");
-    let outcome = given.at(NOW.plus_ms(90_000)).when(answer("30m".into()));
+    let [nothing, more] = [Value::Null, "30m".into()].map(|answer| answer_to(&outcome.given, answer));
+    let given = outcome.given.when(nothing).then_refused("invalid-answer");
+    let outcome = given.at(NOW.plus_ms(90_000)).when(more);
     assert_eq!(timer(&outcome, "wall-clock"), Some(NOW.plus_ms(90_000 + 1_800_000)));
     let account = outcome.given.state().account.clone().expect("it has a budget");
     assert_eq!((account.exceeded, account.limits.wall_clock), (None, Some(Duration::from_secs(1_890))));
@@ -228,11 +228,12 @@ fn time_that_is_over_stops_the_tree_until_there_is_more() {
 fn a_tree_without_a_budget_gets_that_of_the_settings() {
     let budget = Budget { tokens: Some(10), ..Budget::default() };
     let policy = Some(Box::new(Policy { budget: budget.clone(), ..Policy::default() }));
-    let assign = Command::Assign { agent: key("coder"), attempt: 1, policy };
+    let Command::Assign { agent, worker, claim, attempt, token, .. } = assign(1) else { return };
+    let assign = Command::Assign { agent, worker, claim, attempt, token, policy };
     let given = root([submitted(Submit::new("a goal")), queued(1)]);
     let outcome = given.when(assign.clone());
     assert!(outcome.decision().events.contains(&Event::BudgetSet { budget: budget.clone() }));
-    assert!(outcome.decision().jobs[0].metered);
+    assert!(outcome.decision().jobs[0].1.metered);
     // Its own is not replaced.
     let own =
         Submit { budget: Some(Budget { tokens: Some(99), ..Budget::default() }), ..Submit::new("a goal") };
@@ -275,4 +276,28 @@ fn the_view_shows_what_is_left_and_that_it_waits() {
     assert_eq!(account.exceeded.map(|exceeded| exceeded.dimension), Some(Dimension::Tokens));
     assert_eq!((account.used, account.reserved), (tokens(0), tokens(600)));
     assert!(view.question.is_some_and(|question| question.contains("of 1000 tokens")));
+}
+
+/// The budget runs out while a step's question is open: each is answered by its own name.
+#[test]
+fn a_question_of_the_budget_is_answered_by_its_own_name() {
+    let budget = Budget { tokens: Some(1_000), ..Budget::default() };
+    let given = running(Submit { budget: Some(budget), ..Submit::new("a goal") });
+    let reserve = |tokens_wanted| Command::Reserve {
+        reservation: "t/1/1".into(),
+        task: key("t"),
+        amount: tokens(tokens_wanted),
+        lease_ms: 60_000,
+    };
+    let given = given.when(ask(1, "which?")).given;
+    let colour = answer_to(&given, "blue");
+    let given = given.when(reserve(2_000)).given;
+    let more = answer_to(&given, 5_000);
+    assert_ne!(colour, more);
+    let given = given.when(colour.clone()).given;
+    assert_eq!(given.state().answers, [Value::from("blue")]);
+    let given = given.when(colour).then_refused("question-over");
+    let given = given.when(more.clone()).given;
+    assert_eq!(given.state().account.as_ref().and_then(|account| account.limits.tokens), Some(6_000));
+    given.when(more).then_refused("no-question");
 }

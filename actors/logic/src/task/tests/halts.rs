@@ -32,7 +32,6 @@ fn under_a_halt_a_worker_begins_nothing_and_ends_what_it_has() {
         lease_ms: 1_000,
     };
     let begins = [
-        Command::StartJob { attempt: 1, worker: "w1".into() },
         effect(1, EffectStep::Intended),
         effect(1, EffectStep::Started),
         reserve,
@@ -40,7 +39,7 @@ fn under_a_halt_a_worker_begins_nothing_and_ends_what_it_has() {
     let ends = [
         effect(1, EffectStep::Completed),
         effect(1, EffectStep::Failed),
-        Command::Withdraw { attempt: 1, reason: "halted".into() },
+        Command::GiveBack { attempt: 1, token: token(1), reason: "halted".into() },
         complete_job(1),
     ];
     for scope in ["all", "lane.default", "agent.coder", "task.t"] {
@@ -56,12 +55,31 @@ fn under_a_halt_a_worker_begins_nothing_and_ends_what_it_has() {
     }
 }
 
+/// Whether the worker of attempt 1, which was issued then, may go on, so long after the halt.
+fn renews(issued_at: Timestamp, scope: &str, after_ms: u64) -> bool {
+    let past = [submitted(Submit::new("a goal")), queued(1)];
+    let given = root(past).at(issued_at).when(assign(1)).given;
+    let renew = Query::Renew { attempt: 1, token: token(1), progressed: true };
+    let context = (&address("task/t"), NOW.plus_ms(after_ms));
+    Task::admit_query(given.state(), &renew, &halts(scope), context).is_ok()
+}
+
 #[test]
-fn a_lease_is_renewed_for_the_grace_and_not_longer() {
-    let work = running(Submit::new("a goal"));
-    let renew = Command::RenewLease { attempt: 1, progressed: true };
-    assert!(passes(&work, &renew, "all", GRACE_MS));
-    assert!(!passes(&work, &renew, "all", GRACE_MS + 1));
+fn a_lease_is_renewed_for_the_grace_and_nothing_begins_under_a_halt() {
+    let before = Timestamp(NOW.0 - 1);
+    for scope in ["all", "lane.default", "agent.coder", "task.t"] {
+        assert!(renews(before, scope, GRACE_MS));
+        assert!(!renews(before, scope, GRACE_MS + 1));
+        assert!(!renews(NOW, scope, 0), "it was issued when the halt stood");
+        assert!(!renews(NOW.plus_ms(1), scope, 2));
+    }
+    assert!(renews(NOW.plus_ms(1), "agent.other", 60_000));
+    // Who only looks is answered.
+    for query in [Query::Describe, Query::Explain, Query::Wait] {
+        let given = running(Submit::new("a goal"));
+        let context = (&address("task/t"), NOW.plus_ms(60_000));
+        assert!(Task::admit_query(given.state(), &query, &halts("all"), context).is_ok());
+    }
 }
 
 #[test]

@@ -74,11 +74,10 @@ fn artifacts_of_plans_within_plans_keep_their_path() {
 
 #[test]
 fn an_orchestrator_answers_with_a_plan_once() {
-    let answer =
-        |plan| Command::CompleteJob { attempt: 1, artifacts: vec![], result: Value::Null, plan: Some(plan) };
+    let answer = |plan| complete_with(1, vec![], Value::Null, Some(plan));
     let outcome = running(Submit::new("a goal")).when(answer(diamond()));
     assert_eq!(outcome.decision().sends[0], release("t", 1, broker::Outcome::Done));
-    assert!(cancels_timer(&outcome, "lease"));
+    assert!(ends_leases(&outcome));
     let planned = [Event::Planned { plan: diamond() }, child_started("a"), child_started("b")];
     outcome
         .then(planned)

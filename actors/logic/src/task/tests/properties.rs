@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use actors_core::Entity;
+use bus_schemas::jobs::StepResult;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -51,26 +52,33 @@ fn command() -> impl Strategy<Value = Command> {
     let by = prop_oneof![Just("ann".to_owned()), Just("parent".to_owned())];
     prop_oneof![
         4 => submission(),
-        4 => attempt().prop_map(|attempt| Command::Assign { agent: key("coder"), attempt, policy: None }),
-        4 => (attempt(), 0..2u8)
-            .prop_map(|(attempt, n)| Command::StartJob { attempt, worker: format!("w{n}") }),
+        8 => attempt().prop_map(assign),
+        2 => (attempt(), 0..3u8).prop_map(|(attempt, n)| Command::RecordStep {
+            attempt, token: token(attempt), steps: vec![StepResult {
+                name: format_smolstr!("s{n}"), input: Hash::of(&[n]), result: n.into(),
+            }],
+        }),
         4 => (attempt(), effect_step()).prop_map(|(attempt, step)| effect(attempt, step)),
         2 => attempt().prop_map(complete_job),
-        2 => (attempt(), plan()).prop_map(|(attempt, plan)| Command::CompleteJob {
-            attempt, artifacts: vec![], result: Value::Null, plan: Some(plan),
-        }),
+        2 => (attempt(), plan()).prop_map(|(attempt, plan)| complete_with(attempt, vec![], Value::Null, Some(plan))),
         3 => (attempt(), class()).prop_map(|(attempt, class)| fail_job(attempt, class)),
         2 => (attempt(), any::<bool>()).prop_map(|(attempt, authorization)| Command::RequireInput {
-            attempt, prompt: "which?".into(), authorization,
+            attempt, token: token(attempt), prompt: "which?".into(), authorization,
         }),
-        2 => Just(Command::ProvideInput { answer: 7.into(), by: String::new() }),
+        3 => (1..30u64).prop_map(|n| Command::ProvideInput {
+            question: Revision(n), answer: 7.into(), by: String::new(),
+        }),
         1 => Just(cancel()),
-        2 => by.prop_map(|by| Command::Retry { by }),
+        2 => by.prop_map(|by| Command::Retry { end: None, by }),
         6 => (0..6u8, state()).prop_map(|(n, state)| settle(&format!("s{n}"), state)),
         1 => Just(Command::ExpireDeadline),
         3 => attempt().prop_map(|attempt| Command::EndBackoff { attempt }),
         1 => attempt().prop_map(|attempt| Command::ExpireLease { attempt }),
-        1 => attempt().prop_map(|attempt| Command::RenewLease { attempt, progressed: true }),
+        2 => attempt().prop_map(|attempt| Command::ReturnIssue { attempt, token: token(attempt) }),
+        1 => attempt().prop_map(|attempt| Command::Withdraw { attempt, reason: String::new() }),
+        1 => attempt().prop_map(|attempt| {
+            Command::GiveBack { attempt, token: token(attempt), reason: String::new() }
+        }),
     ]
 }
 
@@ -78,6 +86,9 @@ fn command() -> impl Strategy<Value = Command> {
 fn check_state(state: &State) {
     assert_eq!(state.status.is_final(), state.phase == Phase::Done, "{state:?}");
     assert_eq!(state.phase == Phase::Answer, state.question.is_some());
+    assert_eq!(state.question.is_some(), state.question_id.is_some());
+    assert_eq!(state.status.is_final(), state.end_id.is_some());
+    assert_eq!(state.phase == Phase::Running, state.token.is_some());
     if state.status.is_final() {
         assert_eq!(state.open_children().count(), 0, "a task ends after its children");
         assert_eq!(state.open_effects().filter(|_| state.status != TaskState::Completed).count(), 0);
@@ -110,7 +121,13 @@ proptest! {
         rest in vec((command(), 0..20_000u64), 0..60),
     ) {
         let (mut given, mut events, mut now) = (root([]), Vec::new(), NOW);
-        for (command, later) in std::iter::once((first, 0)).chain(rest) {
+        for (mut command, later) in std::iter::once((first, 0)).chain(rest) {
+            // Half of the answers are about the question that is asked.
+            if let Command::ProvideInput { question, .. } = &mut command
+                && let Some(asked) = given.state().question_id.filter(|_| question.0 % 2 == 0)
+            {
+                *question = asked;
+            }
             now = now.plus_ms(later);
             let outcome = given.at(now).when(command);
             if let Ok(decision) = &outcome.result {

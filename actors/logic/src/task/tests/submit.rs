@@ -53,6 +53,7 @@ fn unsound_submissions_are_refused_and_nothing_is_created() {
         ("invalid-skill", Submit { skill: "".into(), ..goal() }),
         ("invalid-skill", Submit { skill: "s".repeat(65).into(), ..goal() }),
         ("invalid-owner", Submit { owner: "".into(), ..goal() }),
+        ("invalid-lane", Submit { lane: key(&"l".repeat(129)), ..goal() }),
         ("invalid-deadline", Submit { deadline: Some(NOW), ..goal() }),
         ("invalid-parent", Submit { parent: Some(key("root")), ..goal() }),
     ];
@@ -118,10 +119,18 @@ fn every_other_command_needs_a_task() {
         complete_job(1),
         fail_job(1, FailureClass::Transient),
         settle("a", TaskState::Completed),
-        Command::Retry { by: String::new() },
+        Command::Retry { end: None, by: String::new() },
         Command::ExpireDeadline,
-        Command::Assign { agent: key("coder"), attempt: 1, policy: None },
+        assign(1),
     ] {
         root([]).when(command).then_refused("task-not-found");
     }
+}
+
+#[test]
+fn a_lane_of_the_longest_name_has_a_queue() {
+    let lane = key(&"l".repeat(128));
+    let outcome = root([]).when(Command::Submit(Submit { lane: lane.clone(), ..Submit::new("a goal") }));
+    let [send] = &outcome.decision().sends[..] else { panic!("{:?}", outcome.decision().sends) };
+    assert_eq!(queue::lane(&send.to.key), Some(lane));
 }
