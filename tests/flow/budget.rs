@@ -96,12 +96,13 @@ async fn a_tree_spends_no_more_than_its_budget_and_asks_for_more() {
     accepted(installation.bus(), &command("tree", &Command::Submit(submit))).await;
 
     let paused = view_when(&installation, "tree", |view| view.state == TaskState::InputRequired).await;
-    let account = paused.budget.expect("it has a budget");
+    let account = paused.budget.clone().expect("it has a budget");
     assert_eq!(account.exceeded.as_ref().map(|exceeded| exceeded.dimension), Some(Dimension::Tokens));
     assert!(account.used.tokens + account.reserved.tokens <= 1_000, "{account:?}");
 
     // Eight jobs begin anew, each with all of its calls.
-    let answer = Command::ProvideInput { answer: json!(100_000), by: "ann".into() };
+    let question = paused.question_id.expect("it asks");
+    let answer = Command::ProvideInput { question, answer: json!(100_000), by: "ann".into() };
     accepted(installation.bus(), &command("tree", &answer)).await;
     let done = view_when(&installation, "tree", |view| view.state.is_final()).await;
     assert_eq!(done.state, TaskState::Completed, "{:?}", done.failure);
@@ -181,9 +182,10 @@ async fn an_effect_that_nobody_knows_of_waits_for_its_owner() {
         "{asked:?}"
     );
     assert_eq!(deeds.load(Ordering::SeqCst), 1);
-    let vague = Command::ProvideInput { answer: json!("perhaps"), by: "ann".into() };
+    let question = asked.question_id.expect("it asks");
+    let vague = Command::ProvideInput { question, answer: json!("perhaps"), by: "ann".into() };
     assert_eq!(refused(installation.bus(), &command("letter", &vague)).await, "invalid-answer");
-    let answer = Command::ProvideInput { answer: json!("not done"), by: "ann".into() };
+    let answer = Command::ProvideInput { question, answer: json!("not done"), by: "ann".into() };
     accepted(installation.bus(), &command("letter", &answer)).await;
     let done = view_when(&installation, "letter", |view| view.state.is_final()).await;
     assert_eq!((done.state, deeds.load(Ordering::SeqCst)), (TaskState::Completed, 2), "{:?}", done.failure);

@@ -9,8 +9,8 @@ mod why;
 
 use std::path::PathBuf;
 
-use bus_schemas::Key;
-use bus_schemas::commands::task::Command;
+use bus_schemas::commands::task::{Command, Query};
+use bus_schemas::{Key, Revision};
 use bus_schemas::views::task::{Task, TaskState};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,9 @@ enum Verb {
         /// number, a duration or an object such as `{"tokens":10000}`, or `no`. About an effect: `done`, `not
         /// done` or `give up`
         answer: String,
+        /// The question, as `task show` numbers it; the one that it asks now when not given
+        #[arg(long, value_name = "NUMBER")]
+        question: Option<u64>,
         #[command(flatten)]
         who: Who,
     },
@@ -221,10 +224,19 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
         Verb::Cancel { id, reason, who } => {
             tell(session, &id, &Command::Cancel { reason, by: who.name() }, output).await?;
         }
-        Verb::Retry { id, who } => tell(session, &id, &Command::Retry { by: who.name() }, output).await?,
-        Verb::Input { id, answer, who } => {
+        Verb::Retry { id, who } => {
+            // Named, so that the end of an attempt that began in between is not undone as well.
+            let end = described(session, &id).await?.end_id;
+            tell(session, &id, &Command::Retry { end, by: who.name() }, output).await?;
+        }
+        Verb::Input { id, answer, question, who } => {
             let answer = serde_json::from_str(&answer).unwrap_or(Value::String(answer));
-            tell(session, &id, &Command::ProvideInput { answer, by: who.name() }, output).await?;
+            let question = match question {
+                Some(number) => Revision(number),
+                // The entity says what is wrong where it asks nothing.
+                None => described(session, &id).await?.question_id.unwrap_or_default(),
+            };
+            tell(session, &id, &Command::ProvideInput { question, answer, by: who.name() }, output).await?;
         }
         Verb::Artifact { id, name, file } => artifact(session, &id, &name, file, output).await?,
     }
@@ -244,6 +256,11 @@ impl List {
             ("cursor", self.cursor.clone()),
         ])
     }
+}
+
+/// The task as the entity itself sees it now.
+async fn described(session: &Session, id: &str) -> Result<Task, Failure> {
+    session.query::<_, Task>(&Key::parse(id)?, &Query::Describe).await.map(Task::shown)
 }
 
 async fn tell(session: &Session, id: &str, command: &Command, output: Output) -> Result<(), Failure> {

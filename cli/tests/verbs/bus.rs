@@ -85,8 +85,8 @@ impl Client {
         let token = token.as_str().into();
         let to = EntityAddress::new(task::Command::KIND, Key::parse(task).expect("a key"));
         let renew = task::Query::Renew { attempt: 1, token, progressed: false };
-        let asked = self.bus.query(&Ask::new(to, Body::json(&renew)), PATIENCE);
-        let reply = self.runtime.block_on(asked).expect("an answer");
+        let ask = Ask::new(to, Body::json(&renew));
+        let reply = self.runtime.block_on(self.bus.query(&ask, PATIENCE)).expect("an answer");
         assert!(matches!(reply, Reply::Accepted { .. }), "the attempt is its own: {reply:?}");
     }
     /// Claims until the job of a task comes; gives its token.

@@ -65,9 +65,11 @@ fn new(id: &Key, submission: &Submit, at: Timestamp) -> Task {
         updated_at: at,
         deadline: submission.deadline,
         question: None,
+        question_id: None,
         artifacts: Vec::new(),
         result: serde_json::Value::Null,
         failure: None,
+        end_id: None,
         budget: submission.budget.clone().filter(|_| submission.parent.is_none()).map(account),
         revision: Revision(0),
     }
@@ -105,9 +107,9 @@ fn change(task: &mut Task, event: &Event) {
         Event::AttemptFailed { failure, .. } => task.failure = Some(failure.clone()),
         Event::InputRequired { prompt, authorization, .. } => {
             wait(task, if *authorization { TaskState::AuthRequired } else { TaskState::InputRequired });
-            task.question = Some(prompt.clone());
+            (task.question, task.question_id) = (Some(prompt.clone()), Some(task.revision));
         }
-        Event::InputProvided { .. } => task.question = None,
+        Event::InputProvided { .. } => (task.question, task.question_id) = (None, None),
         Event::Completed { artifacts, result, .. } => {
             task.artifacts.clone_from(artifacts);
             task.result = result.clone();
@@ -125,11 +127,11 @@ fn change(task: &mut Task, event: &Event) {
         | Event::BudgetExceeded { .. }
         | Event::BudgetExtended { .. } => {
             if let Some(account) = &mut task.budget {
-                charge(account, event);
+                charge(account, event, task.revision);
             }
         }
         Event::Retried { .. } => {
-            task.failure = None;
+            (task.failure, task.end_id) = (None, None);
             // A task with a plan goes on with its children; any other is queued by the next event.
             if !task.children.is_empty() {
                 wait(task, TaskState::Working);
@@ -139,7 +141,7 @@ fn change(task: &mut Task, event: &Event) {
 }
 
 /// The budget of a tree.
-fn charge(account: &mut Account, event: &Event) {
+fn charge(account: &mut Account, event: &Event, revision: Revision) {
     match event {
         Event::Reserved { amount, .. } => account.reserved = account.reserved.plus(*amount),
         Event::Settled { used, reserved, .. } => {
@@ -149,7 +151,8 @@ fn charge(account: &mut Account, event: &Event) {
         Event::JobCounted { .. } => account.used.jobs += 1,
         Event::BudgetExceeded { dimension, question, asks, at } => {
             let (question, asks) = (question.clone(), asks.clone());
-            account.exceeded = Some(Exceeded { dimension: *dimension, question, asks, at: *at });
+            account.exceeded =
+                Some(Exceeded { dimension: *dimension, question, question_id: revision, asks, at: *at });
         }
         Event::BudgetExtended { budget, .. } => {
             account.limits = budget.clone();
@@ -167,7 +170,8 @@ fn wait(task: &mut Task, state: TaskState) {
 
 fn end(task: &mut Task, state: TaskState, failure: Option<&Failure>) {
     task.state = state;
-    task.question = None;
+    (task.question, task.question_id) = (None, None);
+    task.end_id = Some(task.revision);
     task.failure = failure.cloned();
     if let Some(account) = &mut task.budget {
         account.exceeded = None;

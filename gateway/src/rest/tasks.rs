@@ -208,9 +208,9 @@ pub async fn retry(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
     Id(id): Id,
-    OptionalJson(RetryTask {}): OptionalJson<RetryTask>,
+    OptionalJson(RetryTask { end }): OptionalJson<RetryTask>,
 ) -> Result<axum::Json<TaskView>, Problem> {
-    change(&edge, caller, id, Command::Retry { by: CALLER.into() }).await
+    change(&edge, caller, id, Command::Retry { end: end.map(Revision), by: CALLER.into() }).await
 }
 
 /// Answers the question that a task waits with.
@@ -222,6 +222,6 @@ pub async fn input(
     Id(id): Id,
     Json(body): Json<ProvideInput>,
 ) -> Result<axum::Json<TaskView>, Problem> {
-    let command = Command::ProvideInput { answer: body.answer, by: CALLER.into() };
+    let command = Command::ProvideInput { question: Revision(body.question), answer: body.answer, by: CALLER.into() };
     change(&edge, caller, id, command).await
 }

@@ -10,7 +10,6 @@ use bus_schemas::events::agent::Event;
 use smol_str::SmolStr;
 
 use super::state::{State, Worker, fold};
-use crate::task::LANE_BYTES_MAX;
 
 /// Above this an agent is split by name; all workers stand in one state.
 const WORKERS_MAX: usize = 1_000;

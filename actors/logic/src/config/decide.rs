@@ -130,17 +130,6 @@ fn good_value(state: &State, version: u64, context: &Context<'_>) -> Result<Valu
     Ok(value)
 }
 
-/// Refuses a name that no settings have.
-pub(super) fn check_name(context: &Context<'_>) -> Result<(), Refusal> {
-    let name = context.entity.key.as_str();
-    if settings::names().any(|known| known == name) {
-        return Ok(());
-    }
-    let names: Vec<&str> = settings::names().collect();
-    Err(Refusal::new("unknown-config", format!("there are no settings `{name}`"))
-        .hint(format!("there are `{}`", names.join("`, `"))))
-}
-
 /// The refusal of a version that is not at hand.
 pub(super) fn not_found(state: &State, version: u64, context: &Context<'_>) -> Refusal {
     let name = &context.entity.key;

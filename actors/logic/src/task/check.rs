@@ -11,8 +11,6 @@ use bus_schemas::settings::Budget;
 pub(super) const GOAL_BYTES_MAX: usize = 8_192;
 /// As long as a skill or an owner may be: both become keys of the broker's queues.
 const NAME_BYTES_MAX: usize = 64;
-/// A lane's queues are named `<token>.<lane>`: a key with room for the token of any partition.
-pub(crate) const LANE_BYTES_MAX: usize = 128;
 /// The broker has ten queues for each owner.
 const PRIORITY_MAX: u8 = 9;
 /// More attempts than this hide a failure rather than survive it.

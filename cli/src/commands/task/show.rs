@@ -49,7 +49,8 @@ impl Show for Tree {
         lines.extend(task.budget.iter().flat_map(budget::lines).map(|line| format!("  budget    {line}")));
         lines.extend(self.waits_for.iter().map(|waits_for| format!("  waits     {}", one_line(waits_for))));
         if let Some(question) = &task.question {
-            lines.push(format!("  question  {}", one_line(question)));
+            let number = task.question_id.unwrap_or_default();
+            lines.push(format!("  question  {number}: {}", one_line(question)));
             let command = format!("  answer it with `orrery task answer {} ANSWER`", task.id);
             lines.push(called::advice(&command));
         }

@@ -75,6 +75,8 @@ pub struct ExceededView {
     pub dimension: String,
     /// The question.
     pub question: String,
+    /// Names the question: an answer says which one it is about.
+    pub question_id: u64,
     /// Whom it asks.
     pub asks: String,
     /// Milliseconds since 1970: since when.
@@ -138,8 +140,8 @@ impl From<Account> for AccountView {
 }
 
 impl From<Exceeded> for ExceededView {
-    fn from(Exceeded { dimension, question, asks, at }: Exceeded) -> Self {
+    fn from(Exceeded { dimension, question, question_id, asks, at }: Exceeded) -> Self {
         let dimension: &'static str = dimension.into();
-        Self { dimension: dimension.to_owned(), question, asks: asks.to_string(), at: at.0 }
+        Self { dimension: dimension.to_owned(), question, question_id: question_id.0, asks: asks.to_string(), at: at.0 }
     }
 }

@@ -95,15 +95,20 @@ pub struct CancelTask {
     pub reason: String,
 }
 
-/// Nothing to say.
+/// Which end to undo.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RetryTask {}
+#[serde(deny_unknown_fields, default)]
+pub struct RetryTask {
+    /// The task's `end_id`: a task that was retried since then is not retried again. The latest end when absent.
+    pub end: Option<u64>,
+}
 
 /// An answer.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProvideInput {
+    /// The task's `question_id`: an answer to a question that is over is refused.
+    pub question: u64,
     /// The answer to the task's question.
     #[schema(value_type = Object)]
     pub answer: Value,
@@ -180,6 +185,9 @@ pub struct TaskView {
     pub deadline: Option<u64>,
     /// The question it waits with.
     pub question: Option<String>,
+    /// Names that question: an answer says which one it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question_id: Option<u64>,
     /// What came out.
     pub artifacts: Vec<ArtifactView>,
     /// A small answer.
@@ -187,6 +195,9 @@ pub struct TaskView {
     pub result: Value,
     /// Why it, or its last attempt, failed.
     pub failure: Option<FailureView>,
+    /// Names its end, once it has ended: a retry says which one it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_id: Option<u64>,
     /// What it and everything below it may use, and has used; absent for a child, and for a tree without
     /// bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -257,9 +268,11 @@ impl From<Task> for TaskView {
             updated_at: task.updated_at.0,
             deadline: task.deadline.map(|deadline| deadline.0),
             question: task.question,
+            question_id: task.question_id.map(|id| id.0),
             artifacts: task.artifacts.into_iter().map(Into::into).collect(),
             result: task.result,
             failure: task.failure.map(Into::into),
+            end_id: task.end_id.map(|id| id.0),
             budget: task.budget.map(Into::into),
             revision: task.revision.0,
         }
