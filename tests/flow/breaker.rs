@@ -111,10 +111,7 @@ async fn submit(bus: &Bus, key: &str) {
 }
 
 async fn describe(bus: &Bus) -> Option<Description> {
-    match bus.ask(&command(DEPENDENCY, &Command::Describe), PATIENCE).await.ok()? {
-        Reply::Accepted { result, .. } => serde_json::from_value(result).ok(),
-        Reply::Refused { .. } => None,
-    }
+    view(bus, &query(DEPENDENCY, &Query::Describe)).await
 }
 
 async fn until_phase(bus: &Bus, phase: Phase) {
@@ -186,7 +183,7 @@ async fn work_waits_for_a_dependency_that_is_down_and_goes_on_when_it_is_back() 
     assert!(names.starts_with(&["opened", "half-opened", "opened"]), "{names:?}");
     assert!(names.ends_with(&["half-opened", "closed"]), "{names:?}");
     let (half_opened, late) = (time(&changes[1]), bus.history(&task("late"), Revision(0), 0).await.unwrap());
-    let begun = late.iter().find(|event| event.event.event_type == "job-started").expect("it was begun");
+    let begun = late.iter().find(|event| event.event.event_type == "job-issued").expect("it was begun");
     assert!(time(begun) >= half_opened, "what came while it was open was begun before it was half-open");
     let failed_calls = names.iter().filter(|name| **name == "opened").count();
     let calls = agent.calls.load(Ordering::SeqCst);

@@ -64,10 +64,7 @@ fn stop(name: &str) -> Ask {
 }
 
 async fn describe(bus: &Bus, name: &str) -> Option<Description> {
-    match bus.ask(&command(name, &Command::Describe), PATIENCE).await.ok()? {
-        Reply::Accepted { result, .. } => serde_json::from_value(result).ok(),
-        Reply::Refused { .. } => None,
-    }
+    view(bus, &query(name, &Query::Describe)).await
 }
 
 /// Waits until an experiment is over by itself.
@@ -289,12 +286,8 @@ async fn a_tripped_breaker_is_let_go_of_and_nobody_elses() {
     let host = host(&server, "a", false).await;
     let bus = host.bus();
     let phase = |dependency: &'static str| async move {
-        match bus.ask(&command(dependency, &breaker::Command::Describe), PATIENCE).await.ok()? {
-            Reply::Accepted { result, .. } => {
-                serde_json::from_value::<breaker::Description>(result).ok().map(|now| now.phase)
-            }
-            Reply::Refused { .. } => None,
-        }
+        let describe = query(dependency, &breaker::Query::Describe);
+        view::<breaker::Description>(bus, &describe).await.map(|now| now.phase)
     };
     let trip = |dependency| Experiment::TripBreaker { dependency: key(dependency) };
     accepted(bus, &start("trip", trip("tool.git"), TIME)).await;

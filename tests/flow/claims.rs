@@ -5,15 +5,15 @@
 use std::time::Duration;
 
 use bus_client::Bus;
-use bus_client::claims::{ClaimLine, Heard};
+use bus_client::claims::Heard;
 use bus_client::{Ask, Profile};
 use bus_schemas::claims::Claim;
-use bus_schemas::commands::agent::{AgentCard, Command as Agent, Skill};
 use bus_schemas::commands::task::{Command as Task, Query, Submit};
-use bus_schemas::jobs::{Job, StepResult};
+use bus_schemas::jobs::StepResult;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, Reply};
 use serde_json::{Value, json};
+use system_tests::plain::{AGENT, WORKER, claim, complete, line, next_job, register, renew};
 use system_tests::raw::Raw;
 use system_tests::{PATIENCE, Server, eventually};
 use uuid::Uuid;
@@ -23,26 +23,12 @@ mod count;
 mod hosts;
 mod lost;
 
-const AGENT: &str = "plain";
-const WORKER: &str = "plain-1";
-
 fn key(text: &str) -> Key {
     Key::parse(text).expect("a constant of a test")
 }
 
 fn task(name: &str) -> EntityAddress {
     EntityAddress::new(Task::KIND, key(name))
-}
-
-fn claim(worker: &str, places: u32) -> Claim {
-    Claim {
-        worker: worker.into(),
-        incarnation: 1,
-        skills: vec![AGENT.into()],
-        places,
-        repeated: false,
-        lanes: vec![key("default")],
-    }
 }
 
 async fn accepted<C: WireCommand>(bus: &Bus, to: EntityAddress, command: &C) -> Value {
@@ -64,56 +50,9 @@ async fn query(bus: &Bus, to: EntityAddress, query: &Query) -> Reply {
     bus.query(&Ask::new(to, Body::json(query)), PATIENCE).await.expect("the partition answers")
 }
 
-/// Registers a worker of the plain agent.
-async fn register(bus: &Bus, worker: &str) {
-    let skill = Skill { id: AGENT.into(), name: AGENT.into(), description: String::new(), tags: vec![] };
-    let card = AgentCard {
-        name: key(AGENT),
-        description: "of a test".into(),
-        version: "1".into(),
-        skills: vec![skill],
-        dependencies: vec![],
-    };
-    let register = Agent::Register { worker: worker.into(), card, capacity: 64, lanes: vec![key("default")] };
-    accepted(bus, EntityAddress::new(Agent::KIND, key(AGENT)), &register).await;
-}
-
 async fn submit(bus: &Bus, name: &str) {
     let submit = Task::Submit(Submit { skill: AGENT.into(), ..Submit::new("a test") });
     accepted(bus, task(name), &submit).await;
-}
-
-/// A line of the plain agent.
-async fn line(bus: &Bus) -> ClaimLine {
-    ClaimLine::open(bus, &key(AGENT)).await.expect("a subscription")
-}
-
-/// Claims again and again until a job comes.
-async fn next_job(line: &mut ClaimLine, worker: &str) -> Job {
-    loop {
-        line.send(CommandId(Uuid::now_v7()), &claim(worker, 1)).await;
-        let heard = tokio::time::timeout(PATIENCE, line.next()).await.expect("the claim is answered");
-        match heard.expect("the connection stands").1 {
-            Heard::Jobs { mut jobs, .. } => return jobs.remove(0).0,
-            Heard::ComeAgain => {}
-            other => panic!("the claim is answered with {other:?}"),
-        }
-    }
-}
-
-fn complete(job: &Job) -> Task {
-    Task::CompleteJob {
-        attempt: job.attempt,
-        token: job.token.clone(),
-        steps: vec![],
-        artifacts: vec![],
-        result: Value::Null,
-        plan: None,
-    }
-}
-
-fn renew(job: &Job) -> Query {
-    Query::Renew { attempt: job.attempt, token: job.token.clone(), progressed: false }
 }
 
 fn step(name: &str, input: &str, result: Value) -> StepResult {

@@ -28,15 +28,8 @@ fn rollback() -> Ask {
     command("limits", &Command::Rollback { reason: "it got worse".into(), by: "ben".into() })
 }
 
-async fn asked<T: DeserializeOwned>(bus: &Bus, command: &Command) -> T {
-    match bus.ask(&system_tests::command("limits", command), PATIENCE).await.expect("an answer") {
-        Reply::Accepted { result, .. } => serde_json::from_value(result).expect("what the settings answer"),
-        Reply::Refused { refusal, .. } => panic!("refused with `{}`: {}", refusal.code, refusal.message),
-    }
-}
-
 async fn described(bus: &Bus) -> Description {
-    asked(bus, &Command::Describe { version: None }).await
+    view(bus, &query("limits", &Query::Describe { version: None })).await.expect("the settings")
 }
 
 /// Waits until each of these hosts says that it runs a version.
@@ -120,7 +113,7 @@ async fn a_change_reaches_every_host_without_a_restart() {
     second.restart().await;
     system_tests::until_held(&bus, "first", 4).await;
     until_traced(&bus, [&first, &second]).await;
-    let history: History = asked(&bus, &Command::History).await;
+    let history: History = view(&bus, &query("limits", &Query::History)).await.expect("their history");
     let deeds: Vec<_> = history.changes.iter().map(|each| (each.deed, each.version)).collect();
     let expected = [
         (Deed::Proposed, 1),

@@ -6,12 +6,13 @@ mod webhook;
 use bus_client::{Ask, Bus, Profile};
 use bus_schemas::commands::deadletter::{Command, Entry};
 use bus_schemas::commands::probe::Command as Probe;
-use bus_schemas::commands::task::{Command as Task, Plan, PlanStep, Submit};
+use bus_schemas::commands::task::{Command as Task, Plan, PlanStep, Query, Submit};
 use bus_schemas::events::deadletter::Event;
 use bus_schemas::jobs::FailureClass;
 use bus_schemas::payload::Payload;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, CommandId, EntityAddress, Key, Revision, TraceContext, upcast};
+use system_tests::agents::task;
 use system_tests::raw::{Raw, dead_letter};
 use system_tests::{Server, accepted, command, eventually, probe, refused, touch, until_revision};
 
@@ -155,13 +156,25 @@ async fn what_fails_again_waits_again_until_the_limit() {
     host.stop().await;
 }
 
-/// Tells a task what its agent would, up to the report on its attempt.
+/// What the worker of these tests shows.
+const TOKEN: &str = "a token";
+
+/// Tells a task what its queue and its worker would, up to the report on its attempt.
 async fn begin(bus: &Bus, key: &str, attempt: u32) {
     let agent = Key::parse("nobody").expect("a constant");
     eventually(&format!("attempt {attempt}"), || async {
-        accepted(bus, &command(key, &Task::Assign { agent: agent.clone(), attempt, policy: None })).await;
-        let start = command(key, &Task::StartJob { attempt, worker: "w".into() });
-        matches!(bus.ask(&start, system_tests::PATIENCE).await, Ok(bus_schemas::Reply::Accepted { .. }))
+        let assign = Task::Assign {
+            agent: agent.clone(),
+            worker: "w".into(),
+            claim: CommandId::from_text("a claim"),
+            attempt,
+            token: TOKEN.into(),
+            policy: None,
+        };
+        accepted(bus, &command(key, &assign)).await;
+        let renew = Query::Renew { attempt, token: TOKEN.into(), progressed: false };
+        let ask = Ask::new(task(key), Body::json(&renew));
+        matches!(bus.query(&ask, system_tests::PATIENCE).await, Ok(bus_schemas::Reply::Accepted { .. }))
             .then_some(())
     })
     .await;
@@ -169,7 +182,15 @@ async fn begin(bus: &Bus, key: &str, attempt: u32) {
 
 fn failed(attempt: u32) -> Task {
     let (code, message) = ("broken".to_owned(), "it went wrong".to_owned());
-    Task::FailJob { attempt, class: FailureClass::Permanent, code, message, hint: None, dependency: None }
+    Task::FailJob {
+        attempt,
+        token: TOKEN.into(),
+        class: FailureClass::Permanent,
+        code,
+        message,
+        hint: None,
+        dependency: None,
+    }
 }
 
 /// Goal: a failed task is one entry, however often it fails, and the entry knows when it is done.
@@ -192,9 +213,7 @@ async fn a_failed_task_is_one_entry_until_it_is_done() {
     until(bus, "t-1", "back", |event| matches!(event, Event::Returned { .. })).await;
     accepted(bus, &command("t-1", &redrive())).await;
     begin(bus, "t", 3).await;
-    let complete =
-        Task::CompleteJob { attempt: 3, artifacts: vec![], result: serde_json::Value::Null, plan: None };
-    accepted(bus, &command("t", &complete)).await;
+    accepted(bus, &command("t", &completed(3))).await;
     let history = until(bus, "t-1", "redriven", |event| matches!(event, Event::Redriven { .. })).await;
     assert_eq!(history.len(), 5, "{history:?}");
     for attempt in [2, 3] {
@@ -203,9 +222,16 @@ async fn a_failed_task_is_one_entry_until_it_is_done() {
     host.stop().await;
 }
 
-/// The only attempt of a task is done.
+/// An attempt is done.
 fn completed(attempt: u32) -> Task {
-    Task::CompleteJob { attempt, artifacts: vec![], result: serde_json::Value::Null, plan: None }
+    Task::CompleteJob {
+        attempt,
+        token: TOKEN.into(),
+        steps: vec![],
+        artifacts: vec![],
+        result: serde_json::Value::Null,
+        plan: None,
+    }
 }
 
 /// Goal: tasks of similar names have entries of their own. Method: the step `b` of `co` fails, and so
@@ -229,7 +255,7 @@ async fn a_step_and_a_task_of_a_similar_name_have_two_entries() {
         let Event::Recorded { entry } = &history[0] else { panic!("{history:?}") };
         assert_eq!(entry.key, task);
     }
-    accepted(bus, &command("co-b", &Task::Retry { by: "ada".into() })).await;
+    accepted(bus, &command("co-b", &Task::Retry { end: None, by: "ada".into() })).await;
     begin(bus, "co-b", 2).await;
     accepted(bus, &command("co-b", &completed(2))).await;
     until(bus, "co-b-1", "redriven", |event| matches!(event, Event::Redriven { .. })).await;

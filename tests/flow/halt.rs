@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use actors_agents::{Agent, Done, Effect, Failure, Work, Worker};
 use bus_client::{Ask, Bus, Profile};
-use bus_schemas::commands::agent::{AgentCard, Command as AgentCommand, Skill};
+use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::commands::broker;
 use bus_schemas::commands::halt::Command as Halt;
 use bus_schemas::commands::healer::Command as Healer;
-use bus_schemas::commands::task::{Command, Submit};
+use bus_schemas::commands::task::{Command, Query, Submit};
 use bus_schemas::jobs::EffectStep;
 use bus_schemas::views::lane::{Lane, Limit};
 use bus_schemas::{EntityAddress, Key, Kind, Reply, Revision};
 use futures::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::Value;
 use system_tests::agents::{GATE, Gate, Told, task};
-use system_tests::{PATIENCE, Server, accepted, command, eventually, refused};
+use system_tests::{PATIENCE, Server, accepted, command, eventually, plain, query, refused, view};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -43,9 +43,7 @@ async fn count(bus: &Bus, key: &str, event_type: &str) -> usize {
 }
 
 async fn lane(bus: &Bus) -> Lane {
-    let answer = bus.ask(&command("default", &broker::Command::Describe), PATIENCE).await.expect("an answer");
-    let Reply::Accepted { result, .. } = answer else { panic!("{answer:?}") };
-    serde_json::from_value(result).expect("a lane")
+    view(bus, &query("default", &broker::Query::Describe)).await.expect("a lane")
 }
 
 /// Goal: a halt stops what runs, lets nothing begin, refuses new work with its reason, survives its
@@ -67,8 +65,11 @@ async fn a_halt_takes_work_back_until_it_is_lifted() {
         })
         .await;
         if scope == "all" {
-            let held = lane(&bus).await;
-            assert_eq!((held.waiting, held.blocks[0].what), (1, Limit::Held), "{held:?}");
+            eventually("the lane holds it", || async {
+                let held = lane(&bus).await;
+                (held.waiting == 1 && held.blocks.first()?.what == Limit::Held).then_some(())
+            })
+            .await;
             assert_eq!(refused(&bus, &submit("u")).await, "halted");
             host.stop().await;
             host = server.host("b", false).await;
@@ -172,11 +173,6 @@ async fn what_ends_within_its_grace_counts_and_is_not_done_again() {
     host.stop().await;
 }
 
-/// A command of a worker for the task `t`.
-fn worker(command_of_task: &Command) -> Ask {
-    command("t", command_of_task)
-}
-
 /// Goal: a halt holds where nobody answers for the lane, and for a worker that does not follow halts.
 /// Method: the lane is kept apart, and a worker that speaks the protocol and nothing more goes on.
 #[tokio::test(flavor = "multi_thread")]
@@ -184,31 +180,19 @@ async fn the_host_lets_nothing_begin_where_the_lane_does_not_answer() {
     let server = Server::start(Profile::Fast).await;
     let host = server.host("a", false).await;
     let bus = server.bus().await;
-    let register = AgentCommand::Register {
-        worker: "w".into(),
-        card: card("oracle"),
-        capacity: 1,
-        lanes: vec![Key::parse("default").expect("a key")],
-        heartbeat_ms: 3_600_000,
+    plain::register(&bus, plain::WORKER).await;
+    let submission = Submit { skill: plain::AGENT.into(), ..Submit::new("ask") };
+    accepted(&bus, &command("t", &Command::Submit(submission))).await;
+    let job = plain::next_job(&mut plain::line(&bus).await, plain::WORKER).await;
+    let renew = || query("t", &Query::Renew { attempt: 1, token: job.token.clone(), progressed: true });
+    let effect = |name: &str, step| {
+        let (token, effect, detail) = (job.token.clone(), name.into(), String::new());
+        command("t", &Command::RecordEffect { attempt: 1, token, effect, step, detail, key: None, result: Value::Null })
     };
-    accepted(&bus, &command("oracle", &register)).await;
-    accepted(&bus, &command("t", &Command::Submit(Submit { skill: "oracle".into(), ..Submit::new("ask") })))
-        .await;
-    eventually("a job", || async { (count(&bus, "t", "job-issued").await == 1).then_some(()) }).await;
-    let start = Command::StartJob { attempt: 1, worker: "w".into() };
-    let renew = Command::RenewLease { attempt: 1, progressed: true };
-    let effect = |name: &str, step| Command::RecordEffect {
-        attempt: 1,
-        effect: name.into(),
-        step,
-        detail: String::new(),
-        key: None,
-        result: Value::Null,
-    };
-    accepted(&bus, &worker(&start)).await;
-    accepted(&bus, &worker(&effect("pay", EffectStep::Intended))).await;
-    accepted(&bus, &worker(&effect("pay", EffectStep::Started))).await;
-    accepted(&bus, &worker(&effect("mail", EffectStep::Intended))).await;
+    assert!(view::<Value>(&bus, &renew()).await.is_some(), "the attempt begins");
+    accepted(&bus, &effect("pay", EffectStep::Intended)).await;
+    accepted(&bus, &effect("pay", EffectStep::Started)).await;
+    accepted(&bus, &effect("mail", EffectStep::Intended)).await;
     let entity = EntityAddress::new(Kind::from_static("broker"), Key::parse("default").expect("a key"));
     let quarantine = Healer::Quarantine {
         entity,
@@ -217,32 +201,22 @@ async fn the_host_lets_nothing_begin_where_the_lane_does_not_answer() {
         evidence: Default::default(),
     };
     accepted(&bus, &command("quarantine", &quarantine)).await;
-    // Each time under an id of its own: a repeat would get the first answer.
-    let describe = || command("default", &broker::Command::Describe);
-    eventually("the lane to be silent", || async {
-        (refused_or_not(&bus, &describe()).await == Some("entity-quarantined".to_owned())).then_some(())
-    })
-    .await;
+    let until_refused = async |what: &str, ask: &Ask, wanted: &str| {
+        eventually(what, || async {
+            let Reply::Refused { refusal, .. } = bus.query(ask, PATIENCE).await.expect("an answer") else {
+                return None;
+            };
+            (refusal.code == wanted).then_some(())
+        })
+        .await;
+    };
+    let describe = query("default", &broker::Query::Describe);
+    until_refused("the lane to be silent", &describe, "entity-quarantined").await;
     accepted(&bus, &halt("all")).await;
-    eventually("the host to know", || async {
-        (refused_or_not(&bus, &worker(&start)).await == Some("halted".to_owned())).then_some(())
-    })
-    .await;
-    assert_eq!(refused(&bus, &worker(&effect("mail", EffectStep::Started))).await, "halted");
-    eventually("the grace to be over", || async {
-        (refused_or_not(&bus, &worker(&renew)).await == Some("halted".to_owned())).then_some(())
-    })
-    .await;
-    accepted(&bus, &worker(&effect("pay", EffectStep::Completed))).await;
-    let complete = Command::CompleteJob { attempt: 1, artifacts: Vec::new(), result: json!(1), plan: None };
-    accepted(&bus, &worker(&complete)).await;
+    until_refused("the grace to be over", &renew(), "halted").await;
+    assert_eq!(refused(&bus, &effect("mail", EffectStep::Started)).await, "halted");
+    // What is under way may end.
+    accepted(&bus, &effect("pay", EffectStep::Completed)).await;
+    accepted(&bus, &command("t", &plain::complete(&job))).await;
     host.stop().await;
-}
-
-/// The code of a refusal, if it is one.
-async fn refused_or_not(bus: &Bus, ask: &Ask) -> Option<String> {
-    match bus.ask(ask, PATIENCE).await.expect("an answer") {
-        Reply::Accepted { .. } => None,
-        Reply::Refused { refusal, .. } => Some(refusal.code.to_string()),
-    }
 }

@@ -26,9 +26,7 @@ fn submit(key: &str) -> Ask {
 }
 
 async fn lane(bus: &Bus) -> Lane {
-    let answer = bus.ask(&command("default", &broker::Command::Describe), PATIENCE).await.expect("an answer");
-    let Reply::Accepted { result, .. } = answer else { panic!("{answer:?}") };
-    serde_json::from_value(result).expect("a lane")
+    view(bus, &query("default", &broker::Query::Describe)).await.expect("a lane")
 }
 
 /// Waits until the lane runs a version of the settings.

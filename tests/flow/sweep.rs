@@ -39,12 +39,22 @@ async fn submit(bus: &Bus, key: &str, skill: &str) {
     until_revision(bus, &task(key), revision).await;
 }
 
-async fn in_lane(bus: &Bus, key: &str) -> Waiting {
-    let explain = broker::Command::Explain { task: task(key).key };
-    match bus.ask(&command("default", &explain), PATIENCE).await.expect("an answer") {
-        Reply::Accepted { result, .. } => serde_json::from_value(result).expect("what it waits for"),
-        refused => panic!("{refused:?}"),
-    }
+/// The queue of the default lane in which a task waits.
+fn queue_of(bus: &Bus, key: &str) -> String {
+    let partitions = bus.topology().partitions;
+    let partition = task(key).partition(partitions);
+    queue::key(&Key::parse("default").expect("a constant"), partition, partitions).to_string()
+}
+
+async fn in_queue(bus: &Bus, key: &str) -> Waiting {
+    let explain = queue::Query::Explain { task: task(key).key };
+    view(bus, &query(&queue_of(bus, key), &explain)).await.expect("what it waits for")
+}
+
+/// Lets the queue forget a task, as after a lost message.
+async fn forget(bus: &Bus, key: &str) {
+    let release = queue::Command::Release { task: task(key).key, attempt: 1, outcome: Outcome::Withdrawn };
+    accepted(bus, &command(&queue_of(bus, key), &release)).await;
 }
 
 /// What healers noted of a task.
@@ -75,12 +85,10 @@ async fn a_task_that_its_lane_forgot_goes_on_by_itself() {
     submit(&bus, "forgotten", GATE).await;
     submit(&bus, "patient", "juggling").await;
     eventually("the lane knows them", || async {
-        (in_lane(&bus, "forgotten").await.waits && in_lane(&bus, "patient").await.waits).then_some(())
+        (in_queue(&bus, "forgotten").await.waits && in_queue(&bus, "patient").await.waits).then_some(())
     })
     .await;
-    let release =
-        broker::Command::Release { task: task("forgotten").key, attempt: 1, outcome: Outcome::Withdrawn };
-    accepted(&bus, &command("default", &release)).await;
+    forget(&bus, "forgotten").await;
     let gate = Gate::start(&bus);
     gate.open();
     let end = settled(&bus, "forgotten").await;
@@ -92,7 +100,7 @@ async fn a_task_that_its_lane_forgot_goes_on_by_itself() {
     .await;
     assert_eq!(noted, [Action::Sweep, Action::Clear], "one host, once");
     // The other one was due before that, and was looked at.
-    assert!(in_lane(&bus, "patient").await.waits);
+    assert!(in_queue(&bus, "patient").await.waits);
     assert_eq!(acts(&bus, "patient").await, []);
     gate.stop().await;
     one.stop().await;
@@ -135,12 +143,9 @@ async fn a_task_in_quarantine_is_left_alone() {
     let server = Server::start(Profile::Fast).await;
     let host = host(&server, "one").await;
     let bus = server.bus().await;
-    let forget = async |key: &str| {
+    let wait = async |key: &str| {
         submit(&bus, key, "juggling").await;
-        eventually("the lane knows it", || async { in_lane(&bus, key).await.waits.then_some(()) }).await;
-        let release =
-            broker::Command::Release { task: task(key).key, attempt: 1, outcome: Outcome::Withdrawn };
-        accepted(&bus, &command("default", &release)).await;
+        eventually("the queue knows it", || async { in_queue(&bus, key).await.waits.then_some(()) }).await;
     };
     let quarantine = Healer::Quarantine {
         entity: task("kept"),
@@ -148,18 +153,16 @@ async fn a_task_in_quarantine_is_left_alone() {
         by: "a test".into(),
         evidence: Default::default(),
     };
-    submit(&bus, "kept", "juggling").await;
-    eventually("the lane knows it", || async { in_lane(&bus, "kept").await.waits.then_some(()) }).await;
+    wait("kept").await;
     accepted(&bus, &command("quarantine", &quarantine)).await;
     eventually("the host to know", || async {
-        let asked = bus.ask(&command("kept", &Command::Explain), PATIENCE).await.expect("an answer");
-        matches!(asked, Reply::Refused { .. }).then_some(())
+        let kept: Option<Value> = view(&bus, &query("kept", &Query::Explain)).await;
+        kept.is_none().then_some(())
     })
     .await;
-    let release =
-        broker::Command::Release { task: task("kept").key, attempt: 1, outcome: Outcome::Withdrawn };
-    accepted(&bus, &command("default", &release)).await;
-    forget("later").await;
+    forget(&bus, "kept").await;
+    wait("later").await;
+    forget(&bus, "later").await;
     eventually("the other one is swept", || async {
         acts(&bus, "later").await.contains(&Action::Sweep).then_some(())
     })

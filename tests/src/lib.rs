@@ -7,6 +7,7 @@ pub mod check;
 pub mod edge;
 pub mod load;
 pub mod own_server;
+pub mod plain;
 pub mod process;
 pub mod raw;
 
@@ -17,8 +18,10 @@ use actors_host::embedded::{Embedded, Listening};
 use actors_host::{Config, Running};
 use bus_client::{Ask, Bus, NatsConfig, Profile};
 use bus_schemas::commands::probe::Command as Probe;
-use bus_schemas::wire::WireCommand;
+use bus_schemas::wire::{WireCommand, WireQuery};
 use bus_schemas::{Body, EntityAddress, Key, Reply, Revision};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -142,6 +145,19 @@ pub fn probe(key: &str) -> EntityAddress {
 /// An ask with a command.
 pub fn command<C: WireCommand>(key: &str, command: &C) -> Ask {
     Ask::new(EntityAddress::new(C::KIND, Key::parse(key).expect("a test's key")), Body::json(command))
+}
+
+/// An ask with a query.
+pub fn query<Q: WireQuery + Serialize>(key: &str, query: &Q) -> Ask {
+    Ask::new(EntityAddress::new(Q::KIND, Key::parse(key).expect("a test's key")), Body::json(query))
+}
+
+/// What an entity says of itself; none where it refuses to, or nobody answers.
+pub async fn view<T: DeserializeOwned>(bus: &Bus, query: &Ask) -> Option<T> {
+    match bus.query(query, PATIENCE).await.ok()? {
+        Reply::Accepted { result, .. } => Some(serde_json::from_value(result).expect("the view of the query")),
+        Reply::Refused { .. } => None,
+    }
 }
 
 /// Touches a probe.

@@ -3,69 +3,15 @@
 use bus_client::Profile;
 use bus_schemas::commands::task::{Command, Submit};
 use bus_schemas::events::task::Event;
-use bus_schemas::{CommandId, Hash};
 use system_tests::agents::{GATE, Gate, Told, settled, task};
 use system_tests::edge::Edge;
-use system_tests::raw::{Raw, dead_payload};
-use system_tests::{Server, accepted, command, eventually};
+use system_tests::raw::Raw;
+use system_tests::{Server, accepted, command, eventually, plain};
 
 use super::events;
 
 fn submit(skill: &str) -> Command {
     Command::Submit(Submit { skill: skill.into(), ..Submit::new("nothing") })
-}
-
-/// Goal: a job that nobody can read blocks no queue. Method: garbage in front of real work.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_malformed_job_is_buried_and_the_queue_goes_on() {
-    let server = Server::start(Profile::Fast).await;
-    let host = server.host("a", true).await;
-    let (raw, bus) = (Raw::connect(&server).await, host.bus());
-    for body in ["", "garbage", "[]", r#"{"id":"t/1"}"#, r#"{"id":"t/1","task":{"kind":"task","key":"a b"}}"#]
-    {
-        raw.store("orrery.job.no-op", &[], body).await.expect("it is stored");
-        assert_eq!(dead_payload(bus, "job", &Hash::of(body.as_bytes()).to_hex()).await, body);
-    }
-    accepted(bus, &command("t", &submit("noop"))).await;
-    assert!(matches!(settled(bus, "t").await, Event::Completed { .. }));
-    eventually("an empty job queue", || async {
-        let state = bus.state_of(&bus.topology().jobs()).await.ok()?;
-        (state.messages == 0).then_some(())
-    })
-    .await;
-    host.stop().await;
-}
-
-/// Goal: a job for an attempt that its task does not know is not worked on, and does not come again.
-/// Method: well-formed jobs for a task that is not there and for an attempt of the future.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_nobody_wants_is_forgotten() {
-    let server = Server::start(Profile::Fast).await;
-    let host = server.host("a", false).await;
-    let (raw, bus) = (Raw::connect(&server).await, host.bus());
-    let mut gate = Gate::start(bus);
-    accepted(bus, &command("t", &submit(GATE))).await;
-    gate.until("t", Told::Started).await;
-    for (key, attempt) in [("nothing", 1), ("t", 9)] {
-        let job = serde_json::json!({
-            "id": format!("{key}/{attempt}"), "task": {"kind": "task", "key": key}, "attempt": attempt,
-            "agent": GATE, "skill": GATE, "goal": "x", "lease_ms": 30_000,
-            "correlation": CommandId::from_text("stray"),
-        });
-        raw.store("orrery.job.gate", &[], job.to_string()).await.expect("it is stored");
-    }
-    gate.open();
-    assert!(matches!(settled(bus, "t").await, Event::Completed { .. }));
-    eventually("an empty job queue", || async {
-        let state = bus.state_of(&bus.topology().jobs()).await.ok()?;
-        (state.messages == 0).then_some(())
-    })
-    .await;
-    let started = events(bus, &task("t")).await.iter().filter(|name| *name == "job-started").count();
-    assert_eq!(started, 1, "the stray attempt was never begun");
-    assert!(events(bus, &task("nothing")).await.is_empty());
-    gate.stop().await;
-    host.stop().await;
 }
 
 /// Goal: a report that does not fit is refused by code, and the attempt that runs is not hurt.
@@ -75,47 +21,36 @@ async fn reports_that_do_not_fit_are_refused() {
     let server = Server::start(Profile::Fast).await;
     let host = server.host("a", false).await;
     let (raw, bus) = (Raw::connect(&server).await, host.bus());
-    let mut gate = Gate::start(bus);
-    accepted(bus, &command("t", &submit(GATE))).await;
-    gate.until("t", Told::Started).await;
+    plain::register(bus, plain::WORKER).await;
+    accepted(bus, &command("t", &submit(plain::AGENT))).await;
+    let job = plain::next_job(&mut plain::line(bus).await, plain::WORKER).await;
     let before = eventually("the events of the start", || async {
         let events = events(bus, &task("t")).await;
-        (events.last()? == "job-started").then_some(events)
+        (events.last()? == "job-issued").then_some(events)
     })
     .await;
-    let artifact = |hash: &str| {
-        format!(
-            r#"{{"type":"complete-job","attempt":1,"artifacts":[{{"name":"a","media_type":"b","hash":"{hash}","bytes":1}}]}}"#
-        )
-    };
-    let many = format!(
-        r#"{{"type":"complete-job","attempt":1,"artifacts":[{}]}}"#,
-        vec![format!(r#"{{"name":"a","media_type":"b","hash":"{}","bytes":1}}"#, "0".repeat(64)); 1_001]
-            .join(",")
-    );
+    let token = &job.token;
+    let report = |of: &str, rest: &str| format!(r#"{{"type":"{of}","attempt":1,"token":"{token}",{rest}}}"#);
+    let listed = |hash: &str| format!(r#"{{"name":"a","media_type":"b","hash":"{hash}","bytes":1}}"#);
+    let artifact = |hash: &str| report("complete-job", &format!(r#""artifacts":[{}]"#, listed(hash)));
+    let many = vec![listed(&"0".repeat(64)); 1_001].join(",");
+    let many = report("complete-job", &format!(r#""artifacts":[{many}]"#));
+    let with = |attempt: &str| format!(r#"{{"type":"complete-job","attempt":{attempt},"token":"{token}"}}"#);
     let cases = [
-        (r#"{"type":"complete-job","attempt":2}"#.to_owned(), "stale-attempt"),
-        (r#"{"type":"complete-job","attempt":0}"#.to_owned(), "stale-attempt"),
-        (r#"{"type":"complete-job","attempt":-1}"#.to_owned(), "malformed-command"),
-        (r#"{"type":"complete-job","attempt":4294967296}"#.to_owned(), "malformed-command"),
-        (r#"{"type":"renew-lease","attempt":7}"#.to_owned(), "stale-attempt"),
-        (r#"{"type":"start-job","attempt":1,"worker":"stranger"}"#.to_owned(), "attempt-taken"),
+        (with("2"), "stale-attempt"),
+        (with("0"), "stale-attempt"),
+        (with("-1"), "malformed-command"),
+        (with("4294967296"), "malformed-command"),
+        (r#"{"type":"complete-job","attempt":1}"#.to_owned(), "malformed-command"),
+        (r#"{"type":"complete-job","attempt":1,"token":"guessed"}"#.to_owned(), "stale-attempt"),
         (artifact("zz"), "malformed-command"),
         (artifact(&"0".repeat(63)), "malformed-command"),
         (artifact(&"G".repeat(64)), "malformed-command"),
         (many, "too-many-artifacts"),
-        (
-            r#"{"type":"fail-job","attempt":1,"class":"sad","code":"c","message":"m"}"#.to_owned(),
-            "malformed-command",
-        ),
-        (
-            r#"{"type":"record-effect","attempt":1,"effect":"e","step":"completed"}"#.to_owned(),
-            "illegal-effect-step",
-        ),
-        (
-            r#"{"type":"record-effect","attempt":1,"effect":"","step":"intended"}"#.to_owned(),
-            "invalid-effect",
-        ),
+        (report("fail-job", r#""class":"sad","code":"c","message":"m""#), "malformed-command"),
+        (report("record-effect", r#""effect":"e","step":"completed""#), "illegal-effect-step"),
+        (report("record-effect", r#""effect":"","step":"intended""#), "invalid-effect"),
+        (report("record-step", r#""steps":[]"#), "invalid-steps"),
     ];
     for (body, wanted) in cases {
         let code = eventually("an answer", || async {
@@ -125,13 +60,11 @@ async fn reports_that_do_not_fit_are_refused() {
         .await;
         assert_eq!(code, wanted, "{}", &body[..body.len().min(200)]);
     }
-    let nobody =
-        raw.request("orrery.request.task.nothing", &[], r#"{"type":"complete-job","attempt":1}"#).await;
+    let nobody = raw.request("orrery.request.task.nothing", &[], with("1")).await;
     assert_eq!(nobody.code(), "task-not-found");
     assert_eq!(events(bus, &task("t")).await, before, "nothing happened");
-    gate.open();
+    accepted(bus, &command("t", &plain::complete(&job))).await;
     assert!(matches!(settled(bus, "t").await, Event::Completed { .. }));
-    gate.stop().await;
     host.stop().await;
 }
 

@@ -76,10 +76,7 @@ async fn submit_once(bus: &Bus, key: &str) {
 }
 
 async fn described(bus: &Bus, dependency: &str) -> Option<Description> {
-    match bus.ask(&command(dependency, &Command::Describe), PATIENCE).await.ok()? {
-        Reply::Accepted { result, .. } => serde_json::from_value(result).ok(),
-        Reply::Refused { .. } => None,
-    }
+    view(bus, &query(dependency, &Query::Describe)).await
 }
 
 async fn watched(bus: &Bus, dependency: &str) {
@@ -106,18 +103,15 @@ async fn work_waits_for_an_agent_whose_breaker_is_open() {
     let worker = serve(&bus, &agent);
     watched(&bus, "agent.flaky").await;
     tell(&bus, "agent.flaky", &trip()).await;
-    let explain = command("default", &broker::Command::Explain { task: task("patient").key });
     eventually("the lane to hold", || async {
-        let describe = command("default", &broker::Command::Describe);
-        let reply = bus.ask(&describe, PATIENCE).await.ok()?;
-        let Reply::Accepted { result, .. } = reply else { return None };
-        result.to_string().contains("breaker/agent.flaky").then_some(())
+        let lane: Value = view(&bus, &query("default", &broker::Query::Describe)).await?;
+        lane.to_string().contains("breaker/agent.flaky").then_some(())
     })
     .await;
     submit_once(&bus, "patient").await;
     let waits: Waiting = eventually("the task to wait", || async {
-        let Reply::Accepted { result, .. } = bus.ask(&explain, PATIENCE).await.ok()? else { return None };
-        serde_json::from_value(result).ok().filter(|waiting: &Waiting| waiting.waits)
+        let explain = broker::Query::Explain { task: task("patient").key, skill: "flaky".into() };
+        view(&bus, &query("default", &explain)).await.filter(|waiting: &Waiting| waiting.waits)
     })
     .await;
     let block = &waits.blocks[0];

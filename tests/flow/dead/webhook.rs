@@ -165,13 +165,8 @@ async fn a_receiver_that_is_away_is_left_alone_until_it_is_back() {
     let bus = telling.bus();
     until_it_watches(&receiver, bus).await;
     let describe = || async {
-        let breaker = command("webhook.127.0.0.1", &breaker::Command::Describe);
-        match bus.ask(&breaker, system_tests::PATIENCE).await.expect("an answer") {
-            Reply::Accepted { result, .. } => {
-                serde_json::from_value::<breaker::Description>(result).expect("a description")
-            }
-            Reply::Refused { refusal, .. } => panic!("{refusal:?}"),
-        }
+        let describe = query("webhook.127.0.0.1", &breaker::Query::Describe);
+        view::<breaker::Description>(bus, &describe).await.expect("a description")
     };
     let mut entries = Vec::new();
     receiver.away.store(true, Ordering::SeqCst);

@@ -2,7 +2,7 @@
 
 use actors_core::{Context, Decision, Entity, Refusal};
 use bus_schemas::upcast::Lift;
-use bus_schemas::wire::{WireCommand, WireEvent};
+use bus_schemas::wire::{NoQuery, WireCommand, WireEvent};
 use bus_schemas::{Key, Kind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -78,6 +78,7 @@ pub struct Probe;
 impl Entity for Probe {
     type State = State;
     type Command = Command;
+    type Query = NoQuery;
     type Event = Event;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {

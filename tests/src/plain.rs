@@ -1,0 +1,83 @@
+//! A worker that speaks the protocol of claims and nothing more, as one in any language could.
+
+use bus_client::Bus;
+use bus_client::claims::{ClaimLine, Heard};
+use bus_schemas::claims::Claim;
+use bus_schemas::commands::agent::{AgentCard, Command as Agent, Skill};
+use bus_schemas::commands::task::{Command, Query};
+use bus_schemas::jobs::Job;
+use bus_schemas::{CommandId, Key};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{PATIENCE, accepted, command};
+
+/// The agent, and its only skill.
+pub const AGENT: &str = "plain";
+/// The worker.
+pub const WORKER: &str = "plain-1";
+
+fn key(text: &str) -> Key {
+    Key::parse(text).expect("a constant of a test")
+}
+
+/// A claim of a worker of the plain agent.
+pub fn claim(worker: &str, places: u32) -> Claim {
+    Claim {
+        worker: worker.into(),
+        incarnation: 1,
+        skills: vec![AGENT.into()],
+        places,
+        repeated: false,
+        lanes: vec![key("default")],
+    }
+}
+
+/// Registers a worker of the plain agent.
+pub async fn register(bus: &Bus, worker: &str) {
+    let skill = Skill { id: AGENT.into(), name: AGENT.into(), description: String::new(), tags: vec![] };
+    let card = AgentCard {
+        name: key(AGENT),
+        description: "of a test".into(),
+        version: "1".into(),
+        skills: vec![skill],
+        dependencies: vec![],
+    };
+    let register = Agent::Register { worker: worker.into(), card, capacity: 64, lanes: vec![key("default")] };
+    accepted(bus, &command(AGENT, &register)).await;
+}
+
+/// A line of the plain agent.
+pub async fn line(bus: &Bus) -> ClaimLine {
+    ClaimLine::open(bus, &key(AGENT)).await.expect("a subscription")
+}
+
+/// Claims again and again until a job comes.
+pub async fn next_job(line: &mut ClaimLine, worker: &str) -> Job {
+    loop {
+        line.send(CommandId(Uuid::now_v7()), &claim(worker, 1)).await;
+        let heard = tokio::time::timeout(PATIENCE, line.next()).await.expect("the claim is answered");
+        match heard.expect("the connection stands").1 {
+            Heard::Jobs { mut jobs, .. } => return jobs.remove(0).0,
+            Heard::ComeAgain => {}
+            other => panic!("the claim is answered with {other:?}"),
+        }
+    }
+}
+
+/// Says that a job is done.
+pub fn complete(job: &Job) -> Command {
+    Command::CompleteJob {
+        attempt: job.attempt,
+        token: job.token.clone(),
+        steps: vec![],
+        artifacts: vec![],
+        result: Value::Null,
+        plan: None,
+    }
+}
+
+/// Says that the worker is at the job.
+pub fn renew(job: &Job) -> Query {
+    Query::Renew { attempt: job.attempt, token: job.token.clone(), progressed: false }
+}
