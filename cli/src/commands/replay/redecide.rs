@@ -261,7 +261,7 @@ mod tests {
     fn touched(times: u64) -> Vec<Turn> {
         let entity = EntityAddress::new(Kind::from_static("probe"), Key::parse("p").expect("a key"));
         let instance = actors_logic::registry().make(&entity.kind).expect("the kind exists");
-        let mut cached = Cached { instance: Ok(instance), group: 0, snapshot: Revision(0) };
+        let mut cached = Cached::new(Loaded { instance: Ok(instance), snapshot: Revision(0) });
         let state = PartitionState::default();
         let desk = Desk { outbox: &state.outbox, partitions: 1, now: Timestamp(1) };
         let touch = |number: u64| Command {
