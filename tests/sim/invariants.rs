@@ -12,6 +12,7 @@
 //! | `reply_after_commit`, `same_id_same_answer` | at every answer |
 //! | `fold_equals_live`, `loads_are_current` | at every quiet commit, takeover and load, and at the end |
 //! | `snapshots_are_taken` | at every commit |
+//! | `snapshots_are_published` | at every snapshot of an entity that arrives |
 //! | `inbox_trimmed_behind_the_log` | at every trim |
 //! | `dead_letters_are_conserved` | at every event of a campaign, and at the end |
 //! | `no_loss`, `mail_arrives`, `jobs_reach_the_queue`, `dead_letters_are_kept` | at the end |
