@@ -1,8 +1,8 @@
 //! What must hold for any input: subjects can not be injected, what is written is read again,
 //! and bytes from outside never panic.
 
-use bus_schemas::commands::task::{Command, Failure, Plan, PlanStep, Submit};
 use bus_schemas::claims::{Answer, Claim, Issued};
+use bus_schemas::commands::task::{Command, Failure, Plan, PlanStep, Submit};
 use bus_schemas::ids::Epoch;
 use bus_schemas::jobs::{Artifact, EffectStep, FailureClass, Job, StepResult};
 use bus_schemas::record::{
@@ -112,16 +112,21 @@ fn command() -> impl Strategy<Value = Command> {
         (key(), attempt(), word(), id(), word()).prop_map(|(agent, attempt, worker, claim, token)| {
             Command::Assign { agent, worker, claim, attempt, token, policy: None }
         }),
-        (attempt(), word(), vec(step(), 1..4))
-            .prop_map(|(attempt, token, steps)| Command::RecordStep { attempt, token, steps }),
-        (attempt(), ".{0,10}", ".{0,10}", word()).prop_map(|(attempt, effect, detail, token)| Command::RecordEffect {
+        (attempt(), word(), vec(step(), 1..4)).prop_map(|(attempt, token, steps)| Command::RecordStep {
             attempt,
             token,
-            effect,
-            step: EffectStep::Reconciled,
-            detail,
-            key: None,
-            result: Value::Null,
+            steps
+        }),
+        (attempt(), ".{0,10}", ".{0,10}", word()).prop_map(|(attempt, effect, detail, token)| {
+            Command::RecordEffect {
+                attempt,
+                token,
+                effect,
+                step: EffectStep::Reconciled,
+                detail,
+                key: None,
+                result: Value::Null,
+            }
         }),
         (attempt(), word(), vec(step(), 0..3), vec(artifact(), 0..3), value(), option::of(plan())).prop_map(
             |(attempt, token, steps, artifacts, result, plan)| {
@@ -193,7 +198,13 @@ fn turn() -> impl Strategy<Value = Turn> {
     ];
     let lease = prop_oneof![
         (word(), any::<u64>(), any::<u64>(), body(), body()).prop_map(
-            |(name, first_ms, ms, unrenewed, silent)| LeaseChange::Begin { name, first_ms, ms, unrenewed, silent }
+            |(name, first_ms, ms, unrenewed, silent)| LeaseChange::Begin {
+                name,
+                first_ms,
+                ms,
+                unrenewed,
+                silent
+            }
         ),
         word().prop_map(|name| LeaseChange::End { name }),
     ];
@@ -211,21 +222,21 @@ fn turn() -> impl Strategy<Value = Turn> {
         |(source, entity, command, at, refused, (events, sends, timers, held, dead))| {
             let (leases, jobs, stops, is_open) = held;
             Turn {
-            source,
-            entity,
-            command,
-            at: Timestamp(at),
-            events,
-            refusal: refused
-                .then(|| Refusal::new("task-not-found", "there is no such task").hint("submit it")),
-            sends,
-            timers,
-            leases,
-            jobs,
-            stops,
-            is_open,
-            reply: vec![b'{', b'}'].into(),
-            dead,
+                source,
+                entity,
+                command,
+                at: Timestamp(at),
+                events,
+                refusal: refused
+                    .then(|| Refusal::new("task-not-found", "there is no such task").hint("submit it")),
+                sends,
+                timers,
+                leases,
+                jobs,
+                stops,
+                is_open,
+                reply: vec![b'{', b'}'].into(),
+                dead,
             }
         },
     )

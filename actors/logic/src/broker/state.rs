@@ -224,7 +224,7 @@ impl State {
     }
     /// What runs, by task, behind one of them.
     pub(super) fn running_after(&self, after: Option<&Key>) -> impl Iterator<Item = (&Key, &Running)> {
-        self.running.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+        self.running.range::<Key, _>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
     }
     /// Whether a job that runs is in the scope of a valve.
     pub(super) fn concerns(&self, valve: &Valve, job: &Running) -> bool {
@@ -249,8 +249,7 @@ impl State {
     }
     /// How many of the jobs that run in the scope of a valve began before its cause held.
     fn ran_before(&self, valve: &Valve) -> u32 {
-        let runs =
-            self.running.values().filter(|job| job.at < valve.since && self.concerns(valve, job));
+        let runs = self.running.values().filter(|job| job.at < valve.since && self.concerns(valve, job));
         u32::try_from(runs.count()).unwrap_or(u32::MAX)
     }
     /// How many jobs run in the scope of a valve.

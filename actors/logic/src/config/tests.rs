@@ -257,7 +257,7 @@ fn hosts_say_what_they_run() {
 #[test]
 fn everything_that_was_done_can_be_looked_up() {
     let given = new("limits").when(propose(queue(100))).given.when(propose(queue(200))).given;
-    let mut given = given.when(activate(2)).given.when(activate(1)).given.when(rollback()).given;
+    let given = given.when(activate(2)).given.when(activate(1)).given.when(rollback()).given;
     let view = given.ask(Query::History).expect("it answers");
     let history: History = serde_json::from_value(view.value).expect("a history");
     let deeds: Vec<_> =

@@ -392,8 +392,7 @@ fn fold_budget(state: &mut State, event: &Event) {
         Event::JobCounted { .. } => account.used.jobs = account.used.jobs.saturating_add(1),
         Event::BudgetExceeded { dimension, question, asks, at } => {
             let (question, question_id, asks) = (question.clone(), state.revision, asks.clone());
-            account.exceeded =
-                Some(Exceeded { dimension: *dimension, question, question_id, asks, at: *at });
+            account.exceeded = Some(Exceeded { dimension: *dimension, question, question_id, asks, at: *at });
         }
         Event::BudgetExtended { budget, .. } => {
             account.limits = budget.clone();

@@ -109,11 +109,7 @@ fn each_bound_of_the_whole_lane_begins_and_ends_it() {
 
 #[test]
 fn what_only_decides_the_order_leaves_the_lane_open_and_its_queues_are_told() {
-    let rules = Limits {
-        ageing_ms: Some(60_000),
-        weights: [("ann".into(), 3)].into(),
-        ..Limits::default()
-    };
+    let rules = Limits { ageing_ms: Some(60_000), weights: [("ann".into(), 3)].into(), ..Limits::default() };
     let outcome = open(&[3, 5]).when(limits(rules.clone()));
     assert_eq!(outcome.decision().events, [set(rules.clone())]);
     assert_eq!(rules_told(&outcome), [(3, false, 0), (5, false, 0)]);
@@ -128,9 +124,7 @@ fn a_lane_that_does_not_know_its_settings_governs_and_says_nothing() {
     assert!(rules_told(&outcome).is_empty(), "it does not know them");
     let given = outcome.then([joined(3)]);
     assert!(given.state().governs());
-    let apply = |value| {
-        Command::ApplyConfig(ApplyConfig { name: "lanes".into(), version: 1, value })
-    };
+    let apply = |value| Command::ApplyConfig(ApplyConfig { name: "lanes".into(), version: 1, value });
     let outcome = given.when(apply(json!({})));
     assert_eq!(rules_told(&outcome), [(3, false, 0)]);
     outcome.then([configured(), ENDED]);
@@ -170,7 +164,8 @@ fn it_gives_no_leave_before_each_queue_has_said_all_that_runs_there() {
         }
         other => other,
     };
-    let given = given.when(piece(report(5, 1, &["b"], &["x"]))).then([adopted("x"), enqueued("b", "ann", 5, 1)]);
+    let given =
+        given.when(piece(report(5, 1, &["b"], &["x"]))).then([adopted("x"), enqueued("b", "ann", 5, 1)]);
     let outcome = given.when(report(5, 1, &[], &["y"]));
     assert_eq!(outcome.decision().sends, [leave("a", "coder"), leave("b", "coder")]);
     outcome.then([adopted("y"), reported(5), assigned("a", "coder"), assigned("b", "coder")]);
