@@ -283,7 +283,7 @@ mod tests {
     fn why(task: &str, waits_for: &str, children: &[&str]) -> Value {
         json!({
             "task": task, "state": "working", "waits_for": waits_for, "reason": "it waits", "moves": "a push",
-            "since": 1, "lane": "default", "children": children,
+            "since": 1, "lane": "default", "skill": "code", "children": children,
         })
     }
 

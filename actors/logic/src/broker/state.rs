@@ -421,8 +421,10 @@ impl State {
     /// An attempt that began before the lane governed.
     fn adopt(&mut self, running: &bus_schemas::commands::broker::Running) {
         let (task, agent) = (&running.task, &running.agent);
-        self.stop_waiting(task);
         self.queue.serve(&running.owner, self.assigned);
+        let weight = self.weight(&running.owner);
+        self.queue.weigh(&running.owner, weight);
+        self.stop_waiting(task);
         let (owner, attempt, at) = (running.owner.clone(), running.attempt, running.at);
         self.running.insert_mut(task.clone(), Running { attempt, owner, agent: agent.clone(), at });
         self.change(|lane| lane.change_offer(agent, |offer| offer.running += 1));
@@ -519,10 +521,12 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             state.waiting.insert_mut(task.clone(), entry);
         }
         Event::Assigned { task, attempt, agent, at } => {
-            let Some(entry) = state.stop_waiting(task) else { return };
+            let Some(entry) = state.waiting.get(task).cloned() else { return };
             state.assigned += 1;
             state.begun.count(*at);
+            // Before it stops waiting: an owner who has nothing is forgotten.
             state.queue.serve(&entry.owner, state.assigned);
+            state.stop_waiting(task);
             let job = Running { attempt: *attempt, owner: entry.owner, agent: agent.clone(), at: *at };
             state.running.insert_mut(task.clone(), job);
             state.change(|lane| {

@@ -305,9 +305,11 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         Event::Granted { task, agent, .. } => state.granted.insert_mut(task.clone(), agent.clone()),
         Event::Revoked { task, .. } => drop(state.granted.remove_mut(task)),
         Event::Assigned { task, attempt, agent, at, .. } => {
-            let Some(entry) = state.stop_waiting(task) else { return };
+            let Some(entry) = state.waiting.get(task).cloned() else { return };
             state.assigned += 1;
+            // Before it stops waiting: an owner who has nothing is forgotten.
             state.order.serve(&entry.owner, state.assigned);
+            state.stop_waiting(task);
             let job = Running { attempt: *attempt, owner: entry.owner, agent: agent.clone(), at: *at };
             state.running.insert_mut(task.clone(), job);
         }

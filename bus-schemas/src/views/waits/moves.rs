@@ -73,7 +73,7 @@ mod tests {
     fn why(waits_for: &str) -> Why {
         serde_json::from_value(json!({
             "task": "t", "state": "working", "waits_for": waits_for, "reason": "it waits", "moves": "a push",
-            "since": 1, "lane": "fast",
+            "since": 1, "lane": "fast", "skill": "code",
         }))
         .expect("an explanation")
     }
@@ -119,7 +119,7 @@ mod tests {
             by: "ann".into(),
             since: Default::default(),
         };
-        for waits_for in ["backoff", "lane", "start", "worker"] {
+        for waits_for in ["backoff", "lane", "worker"] {
             let moves = of(&why(waits_for), None, Some(&halted));
             assert_eq!(moves, "the end of its halt: `orrery resume all`", "{waits_for}");
         }

@@ -6,6 +6,7 @@ use bus_schemas::settings::ApplyConfig;
 use bus_schemas::views::lane::{Limit, Waiting};
 use serde_json::json;
 
+use super::super::State;
 use super::*;
 
 const BEGUN: Event = Event::GoverningBegun { at: NOW };
@@ -257,4 +258,14 @@ fn a_lane_that_comes_back_gradually_governs_until_it_is_released() {
     let outcome = outcome.given.when(release("b"));
     assert_eq!(outcome.decision().events.last(), Some(&ENDED));
     assert_eq!(outcome.given.state().running_count(), 0, "what runs is its queues' business");
+}
+
+/// Whoever runs something when the lane begins to govern has the weight that the rules give.
+#[test]
+fn a_snapshot_keeps_what_was_adopted() {
+    let rules = Limits { concurrent: Some(2), weights: [("ann".into(), 3)].into(), ..Limits::default() };
+    let given = open(&[3]).when(limits(rules)).given.when(report(3, 1, &[], &["x"])).given;
+    let stored = serde_json::to_value(given.state()).expect("plain data");
+    let restored: State = serde_json::from_value(stored).expect("a snapshot");
+    assert_eq!(restored, *given.state());
 }
