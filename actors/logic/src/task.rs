@@ -67,7 +67,7 @@ pub use account::{Account, Held};
 pub use state::{Child, Effect, Phase, State};
 pub use view::view;
 
-pub(crate) use check::{LANE_BYTES_MAX, submission as check_submission};
+pub(crate) use check::submission as check_submission;
 pub(crate) use draft::within_bounds;
 
 /// The kind `task`.

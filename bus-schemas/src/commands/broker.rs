@@ -10,6 +10,9 @@ use super::queue::Entry;
 use crate::ids::{Key, PartitionId, Timestamp};
 use crate::settings::ApplyConfig;
 
+/// The longest name of a lane: the key of its queues has room for a partition's token beside it.
+pub const LANE_BYTES_MAX: usize = 128;
+
 /// What a broker can be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]

@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use actors_core::{Context, Decision, Key, Refusal, Timestamp, View};
 use bus_schemas::claims::WORKER_BYTES_MAX;
 use bus_schemas::commands::agent::{AgentCard, Command, Query, Registration};
-use bus_schemas::commands::broker::{self, HoldScope};
+use bus_schemas::commands::broker::{self, HoldScope, LANE_BYTES_MAX};
 use bus_schemas::events::agent::Event;
 use smol_str::SmolStr;
 
 use super::state::{State, Worker, fold};
-use crate::task::LANE_BYTES_MAX;
 
 /// Above this an agent is split by name; all workers stand in one state.
 const WORKERS_MAX: usize = 1_000;
@@ -173,7 +172,7 @@ fn check_worker(state: &State, worker: &SmolStr, said: &Worker) -> Result<(), Re
         ));
     }
     if let Some(lane) = said.lanes.iter().find(|lane| lane.as_str().len() > LANE_BYTES_MAX) {
-        let message = format!("a lane's name has at most {LANE_BYTES_MAX} bytes, `{lane}` has more");
+        let message = format!("a lane's name has at most {LANE_BYTES_MAX} bytes, not {}", lane.as_str().len());
         return Err(Refusal::new("invalid-lanes", message));
     }
     Ok(())

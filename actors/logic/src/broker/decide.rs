@@ -2,7 +2,7 @@
 
 use actors_core::{Context, Decision, Key, Refusal, Revision, Timestamp};
 use bus_schemas::PartitionId;
-use bus_schemas::commands::broker::{Command, Limits, Running};
+use bus_schemas::commands::broker::{Command, LANE_BYTES_MAX, Limits, Running};
 use bus_schemas::commands::queue::{Entry, Rules};
 use bus_schemas::commands::schedule::Recurrence;
 use bus_schemas::commands::{halt, queue};
@@ -35,6 +35,10 @@ pub(super) fn decide(
     command: Command,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
+    if context.entity.key.as_str().len() > LANE_BYTES_MAX {
+        let message = format!("a lane's name has at most {LANE_BYTES_MAX} bytes");
+        return Err(Refusal::new("invalid-lane", message));
+    }
     let asks = asks_for_rules(state, &command, context);
     let decision = decide_known(state, command, context)?;
     if !asks {

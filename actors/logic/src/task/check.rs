@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actors_core::{Key, Refusal, Timestamp};
+use bus_schemas::commands::broker::LANE_BYTES_MAX;
 use bus_schemas::commands::task::{Plan, PlanStep, Submit};
 use bus_schemas::settings::Budget;
 
@@ -10,8 +11,6 @@ use bus_schemas::settings::Budget;
 pub(super) const GOAL_BYTES_MAX: usize = 8_192;
 /// As long as a skill or an owner may be: both become keys of the broker's queues.
 const NAME_BYTES_MAX: usize = 64;
-/// A lane's queues are named `<token>.<lane>`: a key with room for the token of any partition.
-pub(crate) const LANE_BYTES_MAX: usize = 128;
 /// The broker has ten queues for each owner.
 const PRIORITY_MAX: u8 = 9;
 /// More attempts than this hide a failure rather than survive it.
@@ -58,7 +57,7 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
     }
     if submission.lane.as_str().len() > LANE_BYTES_MAX {
         let message = length("the lane", LANE_BYTES_MAX, submission.lane.as_str().len());
-        return Err(Refusal::new("invalid-lane", message).hint("name the lane by fewer letters"));
+        return Err(Refusal::new("invalid-lane", message));
     }
     if let Some(deadline) = submission.deadline.filter(|deadline| *deadline <= now) {
         return Err(Refusal::new(

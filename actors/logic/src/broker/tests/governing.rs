@@ -269,3 +269,11 @@ fn a_snapshot_keeps_what_was_adopted() {
     let restored: State = serde_json::from_value(stored).expect("a snapshot");
     assert_eq!(restored, *given.state());
 }
+
+#[test]
+fn a_lane_whose_queues_could_have_no_name_is_refused() {
+    let named = |bytes: usize| given::<Broker>(&address(&format!("broker/{}", "l".repeat(bytes))), []);
+    let join = || Command::Join { partition: PartitionId(3) };
+    named(128).when(join()).then([joined(3)]);
+    named(129).when(join()).then_refused("invalid-lane");
+}
