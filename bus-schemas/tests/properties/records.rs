@@ -2,6 +2,17 @@
 
 use super::*;
 
+fn event() -> impl Strategy<Value = record::Event> {
+    (any::<u64>(), word(), any::<u16>(), hash(), vec(any::<u8>(), 0..40)).prop_map(
+        |(revision, event_type, schema, hash, body)| record::Event {
+            revision: Revision(revision),
+            event_type,
+            schema,
+            hash,
+            body: body.into(),
+        },
+    )
+}
 fn turn() -> impl Strategy<Value = Turn> {
     let source = prop_oneof![
         Just(Source::Ask),
@@ -11,15 +22,6 @@ fn turn() -> impl Strategy<Value = Turn> {
         word().prop_map(Source::Lease),
         Just(Source::Claim),
     ];
-    let event = (any::<u64>(), word(), any::<u16>(), hash(), vec(any::<u8>(), 0..40)).prop_map(
-        |(revision, event_type, schema, hash, body)| record::Event {
-            revision: Revision(revision),
-            event_type,
-            schema,
-            hash,
-            body: body.into(),
-        },
-    );
     let mail =
         (any::<u16>(), any::<u64>(), entity(), envelope()).prop_map(|(partition, number, to, command)| {
             record::Mail { partition: PartitionId(partition), number, to, command }
@@ -53,7 +55,7 @@ fn turn() -> impl Strategy<Value = Turn> {
     let held = (vec(lease, 0..3), vec(job, 0..2), vec(stop, 0..2), any::<bool>());
     let dead = (word(), word(), ".{0,20}", option::of(word()))
         .prop_map(|(entry, class, reason, subject)| record::DeadLetter { entry, class, reason, subject });
-    let caused = (vec(event, 0..3), vec(mail, 0..3), vec(timer, 0..3), held, option::of(dead));
+    let caused = (vec(event(), 0..3), vec(mail, 0..3), vec(timer, 0..3), held, option::of(dead));
     (source, entity(), envelope(), any::<u64>(), any::<bool>(), caused).prop_map(
         |(source, entity, command, at, refused, (events, sends, timers, held, dead))| {
             let (leases, jobs, stops, is_open) = held;

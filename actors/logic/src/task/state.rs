@@ -321,13 +321,8 @@ fn fold_attempt(state: &mut State, event: &Event) {
             let key = key.clone().or_else(|| former.and_then(|former| former.key.clone()));
             let was = former.map_or(0, |former| result_bytes(&former.result));
             state.results_bytes = state.results_bytes.saturating_sub(was) + result_bytes(result);
-            let entry = Effect {
-                attempt: *attempt,
-                step: *step,
-                detail: detail.clone(),
-                key,
-                result: result.clone(),
-            };
+            let (detail, result) = (detail.clone(), result.clone());
+            let entry = Effect { attempt: *attempt, step: *step, detail, key, result };
             state.effects.insert_mut(effect.clone(), entry);
         }
         Event::PolicySet { policy } => state.policy = policy.clone(),
