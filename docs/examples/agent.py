@@ -42,11 +42,13 @@ class Agent:
         if reply["status"] == "refused":
             raise SystemExit(f"registration was refused: {reply['message']}")
 
-    async def claim(self):
+    async def claim(self, stop):
         """Claims one job: the job, or none when none came in time. What is said again keeps its id."""
         claim = {"worker": self.worker, "skills": [SKILL["id"]], "places": 1}
         headers = {"Orrery-Command-Id": str(uuid.uuid4())}
         while True:
+            if stop.is_set():
+                return None
             try:
                 payload = json.dumps(claim).encode()
                 answer = await self.nc.request(f"{self.prefix}.claim.{self.name}", payload, CLAIM_S, headers=headers)
@@ -176,7 +178,7 @@ class Agent:
         print(f"agent {self.name} takes jobs", flush=True)
         while not stop.is_set():  # SIGTERM lets the job in hand come to its end
             try:
-                if job := await self.claim():
+                if job := await self.claim(stop):
                     await self.take(job, stop.is_set())
             except Error:
                 if self.nc.is_closed:

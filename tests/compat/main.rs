@@ -187,7 +187,8 @@ async fn a_python_agent_goes_on_behind_the_last_recorded_step() {
     assert_eq!(said, ["compat-steps/2: split was done before", "compat-steps/2: store is done"]);
     let events: Vec<Value> = service.finish().await.iter().map(|line| event(line).1).collect();
     let recorded = events.iter().filter(|event| event["type"] == "step-recorded");
-    let recorded: Vec<_> = recorded.map(|event| (event["name"].as_str(), event["attempt"].as_u64())).collect();
+    let recorded: Vec<_> =
+        recorded.map(|event| (event["name"].as_str(), event["attempt"].as_u64())).collect();
     assert_eq!(recorded, [(Some("split"), Some(1)), (Some("store"), Some(2))]);
     assert_eq!(events.last().expect("it ends")["result"]["words"], 6);
     worker.terminate().await;

@@ -19,9 +19,9 @@
 //! | `take` | `assigned`… |
 //! | `rules` | `rules-set` if they are new; all that waits and runs is reported where the lane begins to govern |
 //! | `grant`, `revoke` | `granted`, `revoked`; what does not wait is released to the lane |
-//! | `hold`, `ease` | `held`, `eased`; what runs is withdrawn where it interrupts, after its grace |
-//! | `recall` (timer) | nothing; what runs in the scope of a hold is withdrawn |
-//! | `report` | nothing; the rest is reported |
+//! | `hold`, `ease` | `held`, `eased`; what runs is withdrawn where it interrupts, after its grace; the lane is told of what waits where it governs |
+//! | `recall` (timer, or from itself) | nothing; what runs in the scope of a hold is withdrawn |
+//! | `report`, `tell` (from itself) | nothing; the lane is told the rest |
 
 mod decide;
 mod hold;

@@ -18,6 +18,8 @@
 //!   agent says what became of the effect, or else a person is asked.
 //! - A tree uses no more than its budget allows, but for what calls use beyond what they reserved.
 //! - A step that is optional satisfies the steps after it however it ends.
+//! - A step of the work is recorded once; its record stands for all later attempts.
+//! - An answer counts for the question that it names, and for no other one.
 //!
 //! | command | leads to |
 //! | --- | --- |
@@ -38,6 +40,12 @@
 //! | `reserve`, `settle`, `count-job`, `expire-reservations`, `expire-wall-clock` (to the root) | `reserved`, `settled`, `job-counted`, or `budget-exceeded`: the lane holds the tree |
 //! | `extend-budget`, and the answer to a budget's question | `budget-extended`; without more, the end |
 //! | `sweep` | nothing new: whoever it waits for is told again |
+//!
+//! | query | answered with |
+//! | --- | --- |
+//! | `describe`, `explain` | the task; what it waits for |
+//! | `wait` | the task once it has ended |
+//! | `renew` | a lease, to whoever shows the token; refused to everybody else |
 
 mod account;
 mod check;

@@ -69,6 +69,17 @@ pub enum Command {
     Recall {
         /// Who holds.
         cause: SmolStr,
+        /// From itself, where it is much: goes on behind this task.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Key>,
+    },
+    /// From itself: goes on telling the lane, where it governs, which attempts of a held or eased tree wait for
+    /// leave, behind this task.
+    Tell {
+        /// The task at the top.
+        root: Key,
+        /// The last task that was told.
+        after: Key,
     },
     /// From itself: goes on telling the lane what waits and runs here, behind this task.
     Report {

@@ -130,8 +130,7 @@ fn operations() -> Value {
             .map(|message| json!({"$ref": format!("#/channels/{by}/messages/{message}")}))
             .collect();
         let mut asking = operation("send", on, summary);
-        asking["reply"] =
-            json!({"channel": {"$ref": format!("#/channels/{by}")}, "messages": messages});
+        asking["reply"] = json!({"channel": {"$ref": format!("#/channels/{by}")}, "messages": messages});
         asking
     };
     let asking = |on: &str, summary: &str| answered(on, summary, "reply", &["Reply"]);
@@ -276,11 +275,9 @@ fn messages(documents: &[Document]) -> Value {
                 &format!("a command for `{kind}`; JSON or MessagePack"),
                 Some(command_headers()),
             ),
-            "queries/" => message(
-                name,
-                &format!("a query of `{kind}`; JSON or MessagePack"),
-                Some(command_headers()),
-            ),
+            "queries/" => {
+                message(name, &format!("a query of `{kind}`; JSON or MessagePack"), Some(command_headers()))
+            }
             "events/" => message(name, &format!("what happened to `{kind}`"), Some(event_headers())),
             _ => continue,
         };

@@ -108,8 +108,7 @@ fn take_back(
         decision = revoke(decision, task, job.attempt, context);
         if is_due {
             let reason = format!("{cause}: {}", valve.reason);
-            decision =
-                decision.send(task.clone(), &task::Command::Withdraw { attempt: job.attempt, reason });
+            decision = decision.send(task.clone(), &task::Command::Withdraw { attempt: job.attempt, reason });
         }
         last = Some(task.clone());
     }

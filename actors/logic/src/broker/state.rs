@@ -224,7 +224,7 @@ impl State {
     }
     /// What runs, by task, behind one of them.
     pub(super) fn running_after(&self, after: Option<&Key>) -> impl Iterator<Item = (&Key, &Running)> {
-        self.running.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
+        self.running.range::<Key, _>((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
     }
     /// Whether a job that runs is in the scope of a valve.
     pub(super) fn concerns(&self, valve: &Valve, job: &Running) -> bool {
@@ -249,8 +249,7 @@ impl State {
     }
     /// How many of the jobs that run in the scope of a valve began before its cause held.
     fn ran_before(&self, valve: &Valve) -> u32 {
-        let runs =
-            self.running.values().filter(|job| job.at < valve.since && self.concerns(valve, job));
+        let runs = self.running.values().filter(|job| job.at < valve.since && self.concerns(valve, job));
         u32::try_from(runs.count()).unwrap_or(u32::MAX)
     }
     /// How many jobs run in the scope of a valve.
@@ -422,8 +421,10 @@ impl State {
     /// An attempt that began before the lane governed.
     fn adopt(&mut self, running: &bus_schemas::commands::broker::Running) {
         let (task, agent) = (&running.task, &running.agent);
-        self.stop_waiting(task);
         self.queue.serve(&running.owner, self.assigned);
+        let weight = self.weight(&running.owner);
+        self.queue.weigh(&running.owner, weight);
+        self.stop_waiting(task);
         let (owner, attempt, at) = (running.owner.clone(), running.attempt, running.at);
         self.running.insert_mut(task.clone(), Running { attempt, owner, agent: agent.clone(), at });
         self.change(|lane| lane.change_offer(agent, |offer| offer.running += 1));
@@ -520,10 +521,12 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             state.waiting.insert_mut(task.clone(), entry);
         }
         Event::Assigned { task, attempt, agent, at } => {
-            let Some(entry) = state.stop_waiting(task) else { return };
+            let Some(entry) = state.waiting.get(task).cloned() else { return };
             state.assigned += 1;
             state.begun.count(*at);
+            // Before it stops waiting: an owner who has nothing is forgotten.
             state.queue.serve(&entry.owner, state.assigned);
+            state.stop_waiting(task);
             let job = Running { attempt: *attempt, owner: entry.owner, agent: agent.clone(), at: *at };
             state.running.insert_mut(task.clone(), job);
             state.change(|lane| {

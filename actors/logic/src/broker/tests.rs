@@ -254,26 +254,6 @@ fn assignments(outcome: &actors_core::scenario::Outcome<Broker>) -> Vec<String> 
 }
 
 #[test]
-fn what_is_held_waits_and_is_released_gradually() {
-    let waiting = ["a", "b", "c", "d", "e", "f", "g"];
-    let past = waiting.iter().zip(1..).map(|(name, since)| enqueued(name, "ann", 5, since));
-    let past: Vec<_> = past.chain([held("halt/all", HoldScope::Lane)]).collect();
-    let outcome = lane(past).when(offer("coder", 4));
-    assert_eq!(assignments(&outcome), [""; 0], "the lane is held");
-    let outcome = outcome.given.when(Command::Ease { cause: "halt/all".into(), per_minute: None });
-    assert_eq!(assignments(&outcome), ["a"], "one at first");
-    let outcome = outcome.given.when(release("a"));
-    assert_eq!(assignments(&outcome), ["b", "c"], "one more for each that is done");
-    let failed = Command::Release { task: key("b"), attempt: 1, outcome: Outcome::Failed };
-    let outcome = outcome.given.when(failed);
-    assert_eq!(assignments(&outcome), [""; 0], "back to one, which runs already");
-    let outcome = outcome.given.when(release("c"));
-    assert_eq!(assignments(&outcome), ["d", "e"]);
-    let outcome = outcome.given.when(release("d"));
-    assert!(outcome.given.state().valves().is_empty(), "nothing waits any more: it bounds nothing");
-}
-
-#[test]
 fn a_breaker_holds_only_agents_that_depend_on_it_and_lets_probes_try() {
     let scope = HoldScope::Dependency { dependency: key("model.x") };
     let dependent = Event::AgentOffered {
@@ -404,17 +384,4 @@ fn a_lane_says_what_a_task_waits_for() {
     let capped: Vec<_> = queue.into_iter().chain([Event::CapSet { concurrent: Some(1) }]).collect();
     assert_eq!(what(&explain(lane(capped), "b")), Limit::Concurrent);
     assert!(!explain(lane([]), "x").waits);
-}
-
-#[test]
-fn a_rate_bounds_how_fast_a_lane_comes_back() {
-    let waiting = (1..9).map(|n| enqueued(&format!("t{n}"), "ann", 5, n));
-    let past: Vec<_> = waiting.chain([offered("coder", 9), held("halt/all", HoldScope::Lane)]).collect();
-    let ease = Command::Ease { cause: "halt/all".into(), per_minute: Some(2) };
-    let outcome = lane(past).at(Timestamp(60_000)).when(ease);
-    assert_eq!(assignments(&outcome), ["t1"]);
-    let outcome = outcome.given.when(release("t1"));
-    assert_eq!(assignments(&outcome), ["t2"], "two may run at once now, and two have begun in this minute");
-    let outcome = outcome.given.at(Timestamp(120_000)).when(Command::Wake);
-    assert_eq!(assignments(&outcome), ["t3"]);
 }

@@ -24,17 +24,6 @@ const WORDS_BYTES_MAX: usize = 1_024;
 /// The timer that tells the watchers who were not told yet.
 const TIMER: &str = "tell";
 
-/// Refuses settings that there are not.
-pub(super) fn check_name(context: &Context<'_>) -> Result<(), Refusal> {
-    let name = context.entity.key.as_str();
-    if !settings::names().any(|known| known == name) {
-        let names: Vec<&str> = settings::names().collect();
-        return Err(Refusal::new("unknown-config", format!("there are no settings `{name}`"))
-            .hint(format!("there are `{}`", names.join("`, `"))));
-    }
-    Ok(())
-}
-
 /// What a command leads to.
 pub(super) fn decide(
     state: &State,
@@ -128,6 +117,17 @@ fn good_value(state: &State, version: u64, context: &Context<'_>) -> Result<Valu
     let value = state.value(name, version).ok_or_else(|| not_found(state, version, context))?;
     check(name, &value, context.now)?;
     Ok(value)
+}
+
+/// Refuses a name that no settings have.
+pub(super) fn check_name(context: &Context<'_>) -> Result<(), Refusal> {
+    let name = context.entity.key.as_str();
+    if settings::names().any(|known| known == name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = settings::names().collect();
+    Err(Refusal::new("unknown-config", format!("there are no settings `{name}`"))
+        .hint(format!("there are `{}`", names.join("`, `"))))
 }
 
 /// The refusal of a version that is not at hand.

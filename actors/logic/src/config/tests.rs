@@ -194,7 +194,7 @@ fn watchers_are_told_at_once_and_at_each_activation() {
 fn lane() -> Value {
     json!({
         "concurrent": null, "per_minute": null, "per_day": null, "weights": {}, "ageing": null,
-        "maintenance": [], "paused": false,
+        "maintenance": [], "order": "host", "paused": false,
     })
 }
 

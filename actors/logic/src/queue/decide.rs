@@ -47,10 +47,14 @@ fn decide_known(state: &State, command: Command, lane: &Key, context: &Context<'
         Command::Revoke { task, attempt } => revoke(state, task, attempt, lane),
         Command::Hold { cause, root, reason, interrupt, grace_ms } => {
             let grace = interrupt.then_some(grace_ms);
-            hold::hold(state, Event::Held { cause, root, reason, at: context.now }, grace, lane)
+            let held = Event::Held { cause, root, reason, at: context.now };
+            hold::hold(state, held, grace, lane, context)
         }
-        Command::Ease { cause } => hold::ease(state, cause, lane),
-        Command::Recall { cause } => hold::recall(state, &cause),
+        Command::Ease { cause } => hold::ease(state, cause, lane, context),
+        Command::Recall { cause, after } => hold::recall(state, &cause, after.as_ref(), context),
+        Command::Tell { root, after } => {
+            hold::tell(Decision::none(), state, &root, Some(&after), lane, context)
+        }
         Command::Report { after } => report::report(Decision::none(), state, Some(&after), lane, context),
     }
 }

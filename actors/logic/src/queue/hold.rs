@@ -1,7 +1,7 @@
 //! Holds of a task tree: a halt, or a budget that is used up. The whole tree lies in this partition, and
 //! so its lane need not know.
 
-use actors_core::{Decision, Key};
+use actors_core::{Context, Decision, Key};
 use bus_schemas::commands::queue::Command;
 use bus_schemas::commands::{broker, task};
 use bus_schemas::events::queue::Event;
@@ -13,45 +13,57 @@ use super::state::{State, fold};
 /// After the grace, so that a worker can say first how its work ended: it hears of a halt some milliseconds
 /// later than the queue, and ends its work when the grace is over by its own clock.
 const WORD_MS: u64 = 2_000;
+/// Attempts of which one decision tells: a record stays small, and the rest follows.
+const TOLD_MAX: usize = 256;
 
 /// What is in the tree waits. What runs there goes on where there is no grace, and is taken back when
 /// it is over.
-pub(super) fn hold(state: &State, held: Event, grace: Option<u64>, lane: &Key) -> Decision<Event> {
+pub(super) fn hold(
+    state: &State,
+    held: Event,
+    grace: Option<u64>,
+    lane: &Key,
+    context: &Context<'_>,
+) -> Decision<Event> {
     let Event::Held { cause, root, reason, at } = &held else { return Decision::none() };
-    if state.holds().get(cause).is_some_and(|known| known.root != *root) {
-        return move_hold(state, held, grace, lane);
+    let known = state.holds().get(cause);
+    if known.is_some_and(|known| known.root != *root) {
+        return move_hold(state, held, grace, lane, context);
     }
-    let runs = state.all_running().any(|(task, _)| task.is_within(root));
-    let mut decision = match grace {
-        Some(0) => withdraw(state, root, cause, reason),
-        Some(grace) if runs => {
+    let decision = match grace {
+        Some(0) => withdraw(state, (cause, root, reason), None, context),
+        Some(grace) if state.running_in(root, None).next().is_some() => {
             let until = at.plus_ms(grace.saturating_add(WORD_MS));
-            Decision::none().set_timer(&timer(cause), until, &Command::Recall { cause: cause.clone() })
+            let recall = Command::Recall { cause: cause.clone(), after: None };
+            Decision::none().set_timer(&timer(cause), until, &recall)
         }
         _ => Decision::none(),
     };
-    let known = state.holds().get(cause);
-    if known.is_some_and(|hold| hold.root == *root && hold.reason == *reason) {
+    if known.is_some_and(|hold| hold.reason == *reason) {
         return decision;
     }
+    let was_held = state.hold_of(root).is_some();
+    let mut after = state.clone();
+    fold(&mut after, &held);
+    let root = root.clone();
+    let decision = decision.and(held);
     // The lane gives no leave to what is held.
-    let waiting = state
-        .all_waiting()
-        .filter(|(task, _)| state.is_governed() && task.is_within(root) && state.hold_of(task).is_none());
-    for (task, entry) in waiting {
-        let (task, attempt, outcome) = (task.clone(), entry.attempt, broker::Outcome::default());
-        decision = decision.send(lane.clone(), &broker::Command::Release { task, attempt, outcome });
-    }
-    decision.and(held)
+    if was_held { decision } else { tell(decision, &after, &root, None, lane, context) }
 }
 
 /// A cause that held another tree lets go of that one.
-fn move_hold(state: &State, held: Event, grace: Option<u64>, lane: &Key) -> Decision<Event> {
+fn move_hold(
+    state: &State,
+    held: Event,
+    grace: Option<u64>,
+    lane: &Key,
+    context: &Context<'_>,
+) -> Decision<Event> {
     let Event::Held { cause, .. } = &held else { return Decision::none() };
-    let mut decision = ease(state, cause.clone(), lane);
+    let mut decision = ease(state, cause.clone(), lane, context);
     let mut after = state.clone();
     decision.events.iter().for_each(|event| fold(&mut after, event));
-    let then = hold(&after, held, grace, lane);
+    let then = hold(&after, held, grace, lane, context);
     decision.events.extend(then.events);
     decision.sends.extend(then.sends);
     decision.timers.extend(then.timers);
@@ -59,36 +71,82 @@ fn move_hold(state: &State, held: Event, grace: Option<u64>, lane: &Key) -> Deci
 }
 
 /// The cause holds no longer: what no other one holds waits for leave again.
-pub(super) fn ease(state: &State, cause: SmolStr, lane: &Key) -> Decision<Event> {
+pub(super) fn ease(state: &State, cause: SmolStr, lane: &Key, context: &Context<'_>) -> Decision<Event> {
     let Some(hold) = state.holds().get(&cause) else { return Decision::none() };
-    let mut decision = Decision::none();
-    let others =
-        |task: &Key| state.holds().iter().any(|(other, hold)| *other != cause && task.is_within(&hold.root));
-    if state.is_governed() {
-        for (task, entry) in state.all_waiting().filter(|(task, _)| task.is_within(&hold.root)) {
-            if !others(task) {
-                let entry = report::entry(task, entry);
-                decision = decision.send(lane.clone(), &broker::Command::Enqueue(entry));
-            }
-        }
-    }
-    decision.cancel_timer(&timer(&cause)).and(Event::Eased { cause })
+    let decision = Decision::none().cancel_timer(&timer(&cause));
+    let eased = Event::Eased { cause };
+    let mut after = state.clone();
+    fold(&mut after, &eased);
+    tell(decision.and(eased), &after, &hold.root, None, lane, context)
 }
 
 /// Timer: the grace is over. Nothing, if the cause holds no longer.
-pub(super) fn recall(state: &State, cause: &SmolStr) -> Decision<Event> {
+pub(super) fn recall(
+    state: &State,
+    cause: &SmolStr,
+    after: Option<&Key>,
+    context: &Context<'_>,
+) -> Decision<Event> {
     match state.holds().get(cause) {
-        Some(hold) => withdraw(state, &hold.root, cause, &hold.reason),
+        Some(hold) => withdraw(state, (cause, &hold.root, &hold.reason), after, context),
         None => Decision::none(),
     }
 }
 
-fn withdraw(state: &State, root: &Key, cause: &SmolStr, reason: &str) -> Decision<Event> {
-    let runs = state.all_running().filter(|(task, _)| task.is_within(root));
-    runs.fold(Decision::none(), |decision, (task, job)| {
-        let withdraw = task::Command::Withdraw { attempt: job.attempt, reason: format!("{cause}: {reason}") };
-        decision.send(task.clone(), &withdraw)
-    })
+/// Tells the lane, where it governs, which attempts of a tree wait for leave, and which do not.
+pub(super) fn tell(
+    mut decision: Decision<Event>,
+    state: &State,
+    root: &Key,
+    after: Option<&Key>,
+    lane: &Key,
+    context: &Context<'_>,
+) -> Decision<Event> {
+    if !state.is_governed() {
+        return decision;
+    }
+    let mut waiting = state.waiting_in(root, after);
+    let mut last = None;
+    for (task, entry) in waiting.by_ref().take(TOLD_MAX) {
+        let command = match state.hold_of(task) {
+            None => broker::Command::Enqueue(report::entry(task, entry)),
+            Some(_) => {
+                let (task, attempt, outcome) = (task.clone(), entry.attempt, broker::Outcome::default());
+                broker::Command::Release { task, attempt, outcome }
+            }
+        };
+        decision = decision.send(lane.clone(), &command);
+        last = Some(task.clone());
+    }
+    match last.filter(|_| waiting.next().is_some()) {
+        Some(after) => {
+            decision.send(context.entity.key.clone(), &Command::Tell { root: root.clone(), after })
+        }
+        None => decision,
+    }
+}
+
+/// Takes back what runs in a tree.
+fn withdraw(
+    state: &State,
+    (cause, root, reason): (&SmolStr, &Key, &str),
+    after: Option<&Key>,
+    context: &Context<'_>,
+) -> Decision<Event> {
+    let mut runs = state.running_in(root, after);
+    let (mut decision, mut last) = (Decision::none(), None);
+    for (task, job) in runs.by_ref().take(TOLD_MAX) {
+        let reason = format!("{cause}: {reason}");
+        decision = decision.send(task.clone(), &task::Command::Withdraw { attempt: job.attempt, reason });
+        last = Some(task.clone());
+    }
+    match last.filter(|_| runs.next().is_some()) {
+        Some(after) => {
+            let recall = Command::Recall { cause: cause.clone(), after: Some(after) };
+            decision.send(context.entity.key.clone(), &recall)
+        }
+        None => decision,
+    }
 }
 
 fn timer(cause: &SmolStr) -> SmolStr {

@@ -23,8 +23,7 @@ pub(super) fn report(
     // No more than are told, and one that says whether more follow.
     let waiting = state.waiting_after(after).filter(|task| state.hold_of(task).is_none());
     let running = state.running_after(after);
-    let mut tasks: Vec<&Key> =
-        waiting.take(REPORTED_MAX + 1).chain(running.take(REPORTED_MAX + 1)).collect();
+    let mut tasks: Vec<&Key> = waiting.take(REPORTED_MAX + 1).chain(running.take(REPORTED_MAX + 1)).collect();
     tasks.sort();
     let more = tasks.len() > REPORTED_MAX;
     tasks.truncate(REPORTED_MAX);

@@ -97,11 +97,27 @@ impl State {
     }
     /// The tasks that wait, behind one of them.
     pub(super) fn waiting_after(&self, after: Option<&Key>) -> impl Iterator<Item = &Key> {
-        self.waiting.range(behind(after)).map(|(task, _)| task)
+        self.waiting.range::<Key, _>(behind(after)).map(|(task, _)| task)
     }
     /// The tasks that run, behind one of them.
     pub(super) fn running_after(&self, after: Option<&Key>) -> impl Iterator<Item = &Key> {
-        self.running.range(behind(after)).map(|(task, _)| task)
+        self.running.range::<Key, _>(behind(after)).map(|(task, _)| task)
+    }
+    /// What waits in a tree, behind one of its tasks.
+    pub(super) fn waiting_in<'a>(
+        &'a self,
+        root: &'a Key,
+        after: Option<&'a Key>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Waiting)> {
+        within(self.waiting.range::<Key, _>(from(root, after)), root)
+    }
+    /// What runs in a tree, behind one of its tasks.
+    pub(super) fn running_in<'a>(
+        &'a self,
+        root: &'a Key,
+        after: Option<&'a Key>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Running)> {
+        within(self.running.range::<Key, _>(from(root, after)), root)
     }
     /// The agent for which an attempt that waits has leave.
     pub fn granted(&self, task: &Key) -> Option<&Key> {
@@ -230,6 +246,20 @@ impl From<State> for Stored {
     }
 }
 
+/// Where a tree begins, or goes on.
+fn from<'a>(root: &'a Key, after: Option<&'a Key>) -> (Bound<&'a Key>, Bound<&'a Key>) {
+    (after.map_or(Bound::Included(root), Bound::Excluded), Bound::Unbounded)
+}
+
+/// The tasks of a tree: those whose names begin alike lie next to each other.
+fn within<'a, V: 'a>(
+    tasks: impl Iterator<Item = (&'a Key, &'a V)>,
+    root: &'a Key,
+) -> impl Iterator<Item = (&'a Key, &'a V)> {
+    let alike = tasks.take_while(|(task, _)| task.as_str().starts_with(root.as_str()));
+    alike.filter(|(task, _)| task.is_within(root))
+}
+
 fn behind(task: Option<&Key>) -> (Bound<&Key>, Bound<&Key>) {
     (task.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
 }
@@ -275,9 +305,11 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         Event::Granted { task, agent, .. } => state.granted.insert_mut(task.clone(), agent.clone()),
         Event::Revoked { task, .. } => drop(state.granted.remove_mut(task)),
         Event::Assigned { task, attempt, agent, at, .. } => {
-            let Some(entry) = state.stop_waiting(task) else { return };
+            let Some(entry) = state.waiting.get(task).cloned() else { return };
             state.assigned += 1;
+            // Before it stops waiting: an owner who has nothing is forgotten.
             state.order.serve(&entry.owner, state.assigned);
+            state.stop_waiting(task);
             let job = Running { attempt: *attempt, owner: entry.owner, agent: agent.clone(), at: *at };
             state.running.insert_mut(task.clone(), job);
         }

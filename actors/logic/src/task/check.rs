@@ -57,7 +57,7 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
     }
     if submission.lane.as_str().len() > LANE_BYTES_MAX {
         let message = length("the lane", LANE_BYTES_MAX, submission.lane.as_str().len());
-        return Err(Refusal::new("invalid-lane", message).hint("name the lane by fewer letters"));
+        return Err(Refusal::new("invalid-lane", message));
     }
     if let Some(deadline) = submission.deadline.filter(|deadline| *deadline <= now) {
         return Err(Refusal::new(

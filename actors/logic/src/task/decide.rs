@@ -138,8 +138,7 @@ pub(super) fn decide(
             attempt::complete(state, (attempt, &token), outcome, context)
         }
         Command::RecordEffect { attempt, token, effect, step, detail, key, result } => {
-            let record =
-                effect::Record { attempt, token, effect, step, detail: words(detail), key, result };
+            let record = effect::Record { attempt, token, effect, step, detail: words(detail), key, result };
             effect::record(state, record, context)
         }
         Command::RequireInput { attempt, token, prompt, authorization } => {

@@ -321,13 +321,8 @@ fn fold_attempt(state: &mut State, event: &Event) {
             let key = key.clone().or_else(|| former.and_then(|former| former.key.clone()));
             let was = former.map_or(0, |former| result_bytes(&former.result));
             state.results_bytes = state.results_bytes.saturating_sub(was) + result_bytes(result);
-            let entry = Effect {
-                attempt: *attempt,
-                step: *step,
-                detail: detail.clone(),
-                key,
-                result: result.clone(),
-            };
+            let (detail, result) = (detail.clone(), result.clone());
+            let entry = Effect { attempt: *attempt, step: *step, detail, key, result };
             state.effects.insert_mut(effect.clone(), entry);
         }
         Event::PolicySet { policy } => state.policy = policy.clone(),
@@ -392,8 +387,7 @@ fn fold_budget(state: &mut State, event: &Event) {
         Event::JobCounted { .. } => account.used.jobs = account.used.jobs.saturating_add(1),
         Event::BudgetExceeded { dimension, question, asks, at } => {
             let (question, question_id, asks) = (question.clone(), state.revision, asks.clone());
-            account.exceeded =
-                Some(Exceeded { dimension: *dimension, question, question_id, asks, at: *at });
+            account.exceeded = Some(Exceeded { dimension: *dimension, question, question_id, asks, at: *at });
         }
         Event::BudgetExtended { budget, .. } => {
             account.limits = budget.clone();

@@ -174,7 +174,8 @@ fn answer(world: &mut World) -> bool {
         let exceeded = !state["account"]["exceeded"].is_null();
         if exceeded || state["phase"] == json!("answer") {
             let answer = if exceeded { json!(1_000) } else { json!("not done") };
-            let id = if exceeded { &state["account"]["exceeded"]["question_id"] } else { &state["question_id"] };
+            let id =
+                if exceeded { &state["account"]["exceeded"]["question_id"] } else { &state["question_id"] };
             world.tell(&task, &Command::ProvideInput { question: number(id), answer, by: "ann".into() });
             answered = true;
         }

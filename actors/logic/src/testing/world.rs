@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use actors_core::decision::Timer;
 use actors_core::{
-    CommandId, Context, EntityAddress, Instance, Key, Opening, Registry, Revision, Taking, Timestamp, TurnError,
+    CommandId, Context, EntityAddress, Instance, Key, Opening, Registry, Revision, Taking, Timestamp,
+    TurnError,
 };
 use bus_schemas::claims::Claim;
 use bus_schemas::commands::task;

@@ -6,6 +6,7 @@ use bus_schemas::settings::ApplyConfig;
 use bus_schemas::views::lane::{Limit, Waiting};
 use serde_json::json;
 
+use super::super::State;
 use super::*;
 
 const BEGUN: Event = Event::GoverningBegun { at: NOW };
@@ -109,11 +110,7 @@ fn each_bound_of_the_whole_lane_begins_and_ends_it() {
 
 #[test]
 fn what_only_decides_the_order_leaves_the_lane_open_and_its_queues_are_told() {
-    let rules = Limits {
-        ageing_ms: Some(60_000),
-        weights: [("ann".into(), 3)].into(),
-        ..Limits::default()
-    };
+    let rules = Limits { ageing_ms: Some(60_000), weights: [("ann".into(), 3)].into(), ..Limits::default() };
     let outcome = open(&[3, 5]).when(limits(rules.clone()));
     assert_eq!(outcome.decision().events, [set(rules.clone())]);
     assert_eq!(rules_told(&outcome), [(3, false, 0), (5, false, 0)]);
@@ -128,9 +125,7 @@ fn a_lane_that_does_not_know_its_settings_governs_and_says_nothing() {
     assert!(rules_told(&outcome).is_empty(), "it does not know them");
     let given = outcome.then([joined(3)]);
     assert!(given.state().governs());
-    let apply = |value| {
-        Command::ApplyConfig(ApplyConfig { name: "lanes".into(), version: 1, value })
-    };
+    let apply = |value| Command::ApplyConfig(ApplyConfig { name: "lanes".into(), version: 1, value });
     let outcome = given.when(apply(json!({})));
     assert_eq!(rules_told(&outcome), [(3, false, 0)]);
     outcome.then([configured(), ENDED]);
@@ -170,7 +165,8 @@ fn it_gives_no_leave_before_each_queue_has_said_all_that_runs_there() {
         }
         other => other,
     };
-    let given = given.when(piece(report(5, 1, &["b"], &["x"]))).then([adopted("x"), enqueued("b", "ann", 5, 1)]);
+    let given =
+        given.when(piece(report(5, 1, &["b"], &["x"]))).then([adopted("x"), enqueued("b", "ann", 5, 1)]);
     let outcome = given.when(report(5, 1, &[], &["y"]));
     assert_eq!(outcome.decision().sends, [leave("a", "coder"), leave("b", "coder")]);
     outcome.then([adopted("y"), reported(5), assigned("a", "coder"), assigned("b", "coder")]);
@@ -262,4 +258,22 @@ fn a_lane_that_comes_back_gradually_governs_until_it_is_released() {
     let outcome = outcome.given.when(release("b"));
     assert_eq!(outcome.decision().events.last(), Some(&ENDED));
     assert_eq!(outcome.given.state().running_count(), 0, "what runs is its queues' business");
+}
+
+/// Whoever runs something when the lane begins to govern has the weight that the rules give.
+#[test]
+fn a_snapshot_keeps_what_was_adopted() {
+    let rules = Limits { concurrent: Some(2), weights: [("ann".into(), 3)].into(), ..Limits::default() };
+    let given = open(&[3]).when(limits(rules)).given.when(report(3, 1, &[], &["x"])).given;
+    let stored = serde_json::to_value(given.state()).expect("plain data");
+    let restored: State = serde_json::from_value(stored).expect("a snapshot");
+    assert_eq!(restored, *given.state());
+}
+
+#[test]
+fn a_lane_whose_queues_could_have_no_name_is_refused() {
+    let named = |bytes: usize| given::<Broker>(&address(&format!("broker/{}", "l".repeat(bytes))), []);
+    let join = || Command::Join { partition: PartitionId(3) };
+    named(128).when(join()).then([joined(3)]);
+    named(129).when(join()).then_refused("invalid-lane");
 }

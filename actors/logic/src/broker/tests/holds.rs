@@ -94,7 +94,9 @@ fn a_halt_that_is_said_again_is_kept_or_comes_sooner_and_never_later() {
 fn busy(count: usize, agent: &str) -> Vec<Event> {
     let names = (0..count).map(|n| format!("{agent}{n:03}"));
     let runs = names.flat_map(|name| [enqueued(&name, "ann", 5, 1), assigned(&name, agent)]);
-    [offered(agent, 1_000)].into_iter().chain(runs).collect()
+    let limits = Limits { concurrent: Some(5_000), ..Limits::default() };
+    let capped = Event::Configured { version: 1, limits, paused: false, at: NOW };
+    [capped, offered(agent, 1_000)].into_iter().chain(runs).collect()
 }
 
 /// Lets a lane go on with what it tells itself; all that it tells others.

@@ -71,7 +71,8 @@ impl Model {
             _ => {}
         }
         let busy = |owner: &SmolStr| {
-            self.waiting.values().any(|entry| entry.owner == *owner) || self.running.values().any(|(other, _)| other == owner)
+            self.waiting.values().any(|entry| entry.owner == *owner)
+                || self.running.values().any(|(other, _)| other == owner)
         };
         let forgotten: Vec<_> = self.served.keys().filter(|owner| !busy(owner)).cloned().collect();
         for owner in &forgotten {
@@ -168,12 +169,7 @@ fn ten_thousand_waiting_attempts_are_served_in_time() {
     let mut given = lane([]);
     for n in 0..TASKS {
         given = given
-            .when(super::enqueue(
-                &format!("t{n}"),
-                &format!("owner{}", n % 500),
-                (n % 10) as u8,
-                n as u64,
-            ))
+            .when(super::enqueue(&format!("t{n}"), &format!("owner{}", n % 500), (n % 10) as u8, n as u64))
             .given;
     }
     let mut running: Vec<Key> = Vec::new();

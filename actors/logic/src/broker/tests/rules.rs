@@ -1,8 +1,8 @@
 //! Given, when, then for what settings and people say about a lane, and for how it comes back.
 
 use actors_core::Timestamp;
-use bus_schemas::commands::broker::{Command, HoldScope, Limits, Outcome};
 use bus_schemas::PartitionId;
+use bus_schemas::commands::broker::{Command, HoldScope, Limits, Outcome};
 use bus_schemas::commands::{config, halt, queue};
 use bus_schemas::events::broker::Event;
 use bus_schemas::settings::{self, ApplyConfig};

@@ -70,7 +70,7 @@ fn what_runs_is_taken_back_at_once_or_after_its_grace() {
 
     let outcome = ruled(false, past()).at(Timestamp(1_000)).when(hold(CAUSE, "t", true, 20_000));
     assert_eq!(outcome.decision().sends, [], "it has its grace");
-    let recall = Command::Recall { cause: CAUSE.into() };
+    let recall = Command::Recall { cause: CAUSE.into(), after: None };
     let timer = Timer::Set {
         name: format!("recall-{CAUSE}").into(),
         at: Timestamp(23_000),
@@ -112,7 +112,7 @@ fn the_lane_gives_no_leave_to_what_is_held() {
     assert!(told_lane(&outcome).is_empty());
     let outcome = outcome.given.when(ease(CAUSE));
     let back = |name: &str, since| broker::Command::Enqueue(entry(name, "ann", 5, since));
-    assert_eq!(told_lane(&outcome), [back("t.b", 2), back("t.c", 9)]);
+    assert_eq!(told_lane(&outcome), [gone("t.a"), back("t.b", 2), back("t.c", 9)]);
     let outcome = outcome.given.when(ease("budget/t.a"));
     assert_eq!(told_lane(&outcome), [back("t.a", 1)]);
 }
@@ -125,4 +125,30 @@ fn what_is_held_is_not_reported() {
         panic!("{:?}", outcome.decision().sends)
     };
     assert_eq!(*waiting, [entry("u", "ann", 5, 2)]);
+}
+
+/// A decision that tells ten thousand tasks at once is a record that no server takes.
+#[test]
+fn a_large_tree_is_told_in_pieces() {
+    let names: Vec<String> = (0..600).map(|n| format!("t.s{n:03}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let all = |first: Outcome<Queue>| {
+        let (mut outcome, mut told) = (first, Vec::new());
+        loop {
+            let sends = outcome.decision().sends.clone();
+            assert!(sends.len() <= 257, "{} messages of one decision", sends.len());
+            let (own, others): (Vec<Send>, Vec<Send>) =
+                sends.into_iter().partition(|send| send.to == address(&name()));
+            told.extend(others);
+            match own.first() {
+                Some(next) => outcome = outcome.given.when(next.body.read().expect("its own command")),
+                None => return (outcome.given, told.len()),
+            }
+        }
+    };
+    let (given, told) = all(ruled(true, waiting(&names)).when(hold(CAUSE, "t", true, 0)));
+    assert_eq!(told, 600, "the lane hears of each that waits");
+    assert_eq!(all(given.when(ease(CAUSE))).1, 600);
+    let runs = waiting(&names).into_iter().chain(names.iter().map(|name| assigned(name)));
+    assert_eq!(all(ruled(false, runs).when(hold(CAUSE, "t", true, 0))).1, 600, "each that runs is withdrawn");
 }

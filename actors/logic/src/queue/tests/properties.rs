@@ -86,7 +86,10 @@ fn served(mut state: State) -> Vec<Key> {
         while let Some(task) = state.next(&agent, &skills) {
             let attempt = state.waiting(&task).expect("it is next").attempt;
             let (agent, worker, claim, at) = (agent.clone(), "w".into(), claim(), NOW);
-            Queue::fold(&mut state, &Event::Assigned { task: task.clone(), attempt, agent, worker, claim, at });
+            Queue::fold(
+                &mut state,
+                &Event::Assigned { task: task.clone(), attempt, agent, worker, claim, at },
+            );
             served.push(task);
         }
     }

@@ -44,11 +44,11 @@ pub(super) fn give_back(
         return draft.done();
     }
     check_current(state, attempt, token, context)?;
-    if state.withdrawals >= WITHDRAWALS_MAX && state.open_effects().next().is_none() {
+    if state.withdrawals >= WITHDRAWALS_MAX {
         let message = format!("attempts were given back {WITHDRAWALS_MAX} times in a row: {reason}");
         let hint = "nothing holds it, so nothing will let it go on: see why its agent gives it back";
         let code = "withdrawn-too-often";
-        attempt::end_attempt(&mut draft, failure(FailureClass::Transient, code, message, Some(hint)));
+        attempt::end_attempt(&mut draft, failure(FailureClass::Transient, code, message, hint));
     } else {
         take_back(&mut draft, reason, WithdrawnBy::Worker);
     }
@@ -69,7 +69,7 @@ pub(super) fn return_issue(
         let message = format!("{} issues in a row were begun by no worker", UNBEGUN_MAX + 1);
         let hint = "it may end the process of whoever is told of it: see the last words of its workers";
         let code = "issued-too-often";
-        attempt::end_attempt(&mut draft, failure(FailureClass::Poison, code, message, Some(hint)));
+        attempt::end_attempt(&mut draft, failure(FailureClass::Poison, code, message, hint));
     } else {
         take_back(&mut draft, "no worker began it".to_owned(), WithdrawnBy::Owner);
     }
@@ -78,11 +78,8 @@ pub(super) fn return_issue(
 
 fn take_back(draft: &mut Draft<'_>, reason: String, by: WithdrawnBy) {
     let attempt = draft.state.attempt;
-    if draft.state.open_effects().next().is_some() {
-        // What was begun may have happened: that is for the ledger to say, whoever stopped it.
-        let failure = failure(FailureClass::Ambiguous, "withdrawn", reason, None);
-        return attempt::end_attempt(draft, failure);
-    }
+    // What was begun may have happened: the next attempt finds out before it does anything else.
+    draft.give_up_effects("the attempt was taken back before it was said how it ended");
     draft.leave_phase();
     draft.emit(Event::AttemptWithdrawn { attempt, reason, by });
     match draft.state.withdrawals {
@@ -91,7 +88,7 @@ fn take_back(draft: &mut Draft<'_>, reason: String, by: WithdrawnBy) {
     }
 }
 
-fn failure(class: FailureClass, code: &str, message: String, hint: Option<&str>) -> Failure {
-    let (code, hint) = (code.to_owned(), hint.map(str::to_owned));
+fn failure(class: FailureClass, code: &str, message: String, hint: &str) -> Failure {
+    let (code, hint) = (code.to_owned(), Some(hint.to_owned()));
     Failure { class, code, message, hint, dependency: None }
 }

@@ -52,7 +52,10 @@ fn a_swept_task_says_again_what_it_waits_for() {
     assert_eq!(outcome.decision().sends, [enqueue("t", 1, "plan")]);
     outcome.then([]);
     let outcome = running(Submit::new("a goal")).when(Command::Sweep);
-    assert!(outcome.decision().sends.is_empty() && outcome.decision().leases.is_empty(), "to be swept is no progress");
+    assert!(
+        outcome.decision().sends.is_empty() && outcome.decision().leases.is_empty(),
+        "to be swept is no progress"
+    );
     let outcome = running(Submit::new("a goal")).when(fail_job(1, FailureClass::Transient));
     let until = timer(&outcome, "backoff");
     assert_eq!(timer(&outcome.given.when(Command::Sweep), "backoff"), until);
@@ -76,7 +79,8 @@ fn a_task_that_runs_says_who_does_it_and_since_when() {
 
 #[test]
 fn a_task_that_was_given_back_says_so() {
-    let withdrawn = |attempt| Event::AttemptWithdrawn { attempt, reason: "no".into(), by: WithdrawnBy::Worker };
+    let withdrawn =
+        |attempt| Event::AttemptWithdrawn { attempt, reason: "no".into(), by: WithdrawnBy::Worker };
     let pause = Event::BackoffStarted { attempt: 3, until: NOW.plus_ms(900), at: NOW };
     let past = [queued(1), issued(1), withdrawn(1), queued(2), issued(2), withdrawn(2), pause];
     let why = why(root([submitted(Submit::new("a goal"))].into_iter().chain(past)));

@@ -31,11 +31,7 @@ fn under_a_halt_a_worker_begins_nothing_and_ends_what_it_has() {
         amount: Usage::default(),
         lease_ms: 1_000,
     };
-    let begins = [
-        effect(1, EffectStep::Intended),
-        effect(1, EffectStep::Started),
-        reserve,
-    ];
+    let begins = [effect(1, EffectStep::Intended), effect(1, EffectStep::Started), reserve];
     let ends = [
         effect(1, EffectStep::Completed),
         effect(1, EffectStep::Failed),

@@ -113,8 +113,7 @@ fn a_late_retry_begins_nothing() {
     assert_eq!(super::super::view(given.state(), &key("t")).expect("it was submitted").end_id, None);
     let given = failed(2, given.when(retry()).then_refused("task-not-final").when(assign(2)).given);
     let given = given.when(retry()).then_refused("retried-already");
-    given.when(Command::Retry { end: None, by: "ann".into() }).then([
-        Event::Retried { by: "ann".into(), at: NOW },
-        queued(3),
-    ]);
+    given
+        .when(Command::Retry { end: None, by: "ann".into() })
+        .then([Event::Retried { by: "ann".into(), at: NOW }, queued(3)]);
 }

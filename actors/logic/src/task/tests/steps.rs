@@ -28,7 +28,7 @@ fn a_step_is_recorded_once_and_the_next_attempt_is_told_how_many_there_are() {
     let outcome = given.when(Command::EndBackoff { attempt: 2 }).given.when(assign(2));
     assert_eq!(outcome.decision().jobs[0].1.steps, 2);
     let given = outcome.given.when(record(2, vec![clone()])).then([]);
-    // Events 3 and 4 are the assignment's; each step knows the revision under which its result stands.
+    // Each step knows the revision of the event in which its result stands, behind the three of the first issue.
     let revisions: Vec<u64> = given.state().steps.values().map(|done| done.revision.0).collect();
     assert_eq!(revisions, [5, 4]);
     given.when(record(2, vec![step_of("clone", "other", 1)])).then_refused("step-changed");
@@ -115,8 +115,10 @@ fn the_ten_thousandth_step_copies_no_other() {
     let given = given.when(record(1, vec![step_of("the last", "", 1)])).given;
     let after = given.state().clone();
     assert_eq!((before.steps.size(), after.steps.size()), (9_998, 9_999));
-    let steps = before.steps.iter().map(|(name, done)| std::ptr::eq(&after.steps[name], done));
-    assert!(steps.into_iter().all(|is_same| is_same));
-    let effects = before.effects.iter().map(|(name, done)| std::ptr::eq(&after.effects[name], done));
-    assert!(effects.into_iter().all(|is_same| is_same));
+    let same = before
+        .steps
+        .iter()
+        .filter(|(name, done)| std::ptr::eq(after.steps.get(*name).expect("it was recorded"), *done));
+    assert_eq!(same.count(), 9_998, "both hold the same entries");
+    assert!(before.effects.iter().all(|(name, known)| std::ptr::eq(&after.effects[name], known)));
 }

@@ -42,7 +42,12 @@ fn all_of_a_worker(attempt: u32, token: &str) -> Vec<Command> {
             hint: None,
             dependency: None,
         },
-        Command::RequireInput { attempt, token: token.clone(), prompt: "which?".into(), authorization: false },
+        Command::RequireInput {
+            attempt,
+            token: token.clone(),
+            prompt: "which?".into(),
+            authorization: false,
+        },
         Command::GiveBack { attempt, token, reason: "I am to stop".into() },
     ]
 }

@@ -45,12 +45,30 @@ fn an_attempt_that_is_taken_back_costs_none_and_waits_anew() {
         let given = outcome.then([withdrawn(1, by), queued(2)]);
         assert_eq!((given.state().failures, given.state().token), (0, None));
         given.when(command.clone()).then([]).when(assign(2)).then([issued(2)]);
-        // What was begun may have happened: nobody tries it again by himself.
-        let given = running(submission()).when(effect(1, EffectStep::Intended)).given;
-        let state = given.when(effect(1, EffectStep::Started)).given.when(command).given;
-        let class = state.state().failure.as_ref().map(|failure| failure.class);
-        assert_eq!((state.state().status, class), (TaskState::InputRequired, Some(FailureClass::Ambiguous)));
     }
+}
+
+/// A halt in the middle of an effect is nobody's failure, and who can say what became of the effect says so.
+#[test]
+fn an_effect_that_was_begun_is_settled_by_the_next_attempt_and_costs_none() {
+    let submission = || Submit { attempts_max: Some(1), owner: "ann".into(), ..Submit::new("a goal") };
+    for command in [withdraw(1), give_back(1)] {
+        let given = running(submission()).when(effect(1, EffectStep::Intended)).given;
+        let given = given.when(effect(1, EffectStep::Started)).given.when(command).given;
+        assert_eq!((given.state().phase, given.state().failures), (Phase::Queued, 0));
+        let outcome = given.when(assign(2));
+        let told: Vec<_> = outcome.decision().jobs[0].1.effects.iter().map(|past| past.step).collect();
+        assert_eq!(told, [EffectStep::Ambiguous], "its agent finds out first");
+        let given = outcome.given.when(effect(2, EffectStep::Intended)).then_refused("illegal-effect-step");
+        let given = given.when(effect(2, EffectStep::Completed)).given.when(complete_job(2)).given;
+        assert_eq!(given.state().status, TaskState::Completed);
+    }
+    // Where it cannot, a person is asked.
+    let given = running(submission()).when(effect(1, EffectStep::Intended)).given;
+    let given =
+        given.when(effect(1, EffectStep::Started)).given.when(withdraw(1)).given.when(assign(2)).given;
+    let given = given.when(fail_job(2, FailureClass::Ambiguous)).given;
+    assert_eq!((given.state().phase, given.state().asks.as_str()), (Phase::Answer, "ann"));
 }
 
 #[test]
