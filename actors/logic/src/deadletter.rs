@@ -30,10 +30,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use actors_core::{Context, Decision, Entity, Refusal};
-use bus_schemas::commands::deadletter::Command;
+use actors_core::{Context, Decision, Entity, Refusal, View};
+use bus_schemas::commands::deadletter::{Command, Payloads, Query};
 use bus_schemas::events::deadletter::Event;
-use bus_schemas::wire::NoQuery;
 
 pub use decide::{REDRIVES_MAX, TASK_CALLER};
 pub use state::{State, Status};
@@ -46,10 +45,16 @@ impl Entity for DeadLetter {
     type State = State;
     type Command = Command;
     type Event = Event;
-    type Query = NoQuery;
+    type Query = Query;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)
+    }
+    fn view(state: &State, query: Query, context: &Context<'_>) -> Result<View, Refusal> {
+        let Query::Describe = query;
+        let entry = state.entry.as_ref().ok_or_else(|| decide::not_found(context))?;
+        let (recorded, edited) = (entry.payload.clone(), state.payload.clone());
+        Ok(View::of(&Payloads { recorded, edited }))
     }
     fn fold(state: &mut State, event: &Event) {
         state::fold(state, event);

@@ -113,9 +113,14 @@ pub fn unknown_kind(to: EntityAddress, source: Source, command: Command, desk: &
 
 /// The turn of a command for an entity that is kept apart.
 pub fn quarantined(to: EntityAddress, source: Source, command: Command, desk: &Desk<'_>) -> Turn {
-    let refusal = Refusal::new(code::ENTITY_QUARANTINED, format!("`{to}` is quarantined"))
-        .hint(format!("`orrery heal log` says why; `orrery heal release {to}` lets it take commands"));
+    let refusal = keeps_apart(&to);
     refused(to, source, command, refusal, Some(code::ENTITY_QUARANTINED), desk)
+}
+
+/// What whoever asks an entity is told that is kept apart.
+pub(crate) fn keeps_apart(entity: &EntityAddress) -> Refusal {
+    Refusal::new(code::ENTITY_QUARANTINED, format!("`{entity}` is quarantined"))
+        .hint(format!("`orrery heal log` says why; `orrery heal release {entity}` lets it take commands"))
 }
 
 /// The turn of a command that this host's configuration does not allow.

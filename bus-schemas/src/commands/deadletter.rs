@@ -79,6 +79,25 @@ pub enum Command {
 }
 crate::wire::wire_command!(Command, "deadletter");
 
+/// What a dead letter answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::VariantNames)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Query {
+    /// Answers with its [`Payloads`].
+    Describe,
+}
+crate::wire::wire_query!(Query, "deadletter");
+
+/// What could not be done, as it came and as it was edited.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Payloads {
+    /// As it was recorded; none where it is too large for an entity, and lies in the dead-letter stream alone.
+    pub recorded: Option<Payload>,
+    /// What is sent instead; none where nobody edited it.
+    pub edited: Option<Payload>,
+}
+
 /// What could not be done, why, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

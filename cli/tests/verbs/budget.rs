@@ -17,6 +17,7 @@ fn a_budget_that_is_used_up_is_said_and_extended() {
     client.begin("k");
     client.question("k", "of whom?");
     world.orrery(&["task", "answer", "k", "me"]).good();
+    client.offer();
     let paused = eventually("the budget to be used up", || {
         let tree = world.orrery(&["task", "show", "k", "--json"]).good().line();
         tree["task"]["budget"]["exceeded"].is_object().then_some(tree)
@@ -40,7 +41,7 @@ fn a_budget_that_is_used_up_is_said_and_extended() {
     check("task-told", &world.orrery(&extend).good().line());
     eventually("the next attempt", || {
         let why = world.orrery(&["task", "why", "k", "--json"]).good().line();
-        (why["waits_for"] == "start").then_some(())
+        (why["waits_for"] == "lane").then_some(())
     });
     let shown = world.orrery(&["task", "show", "k", "--json"]).good().line();
     assert!(shown["task"]["budget"]["exceeded"].is_null(), "{shown}");

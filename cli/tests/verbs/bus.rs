@@ -89,20 +89,22 @@ impl Client {
         let reply = self.runtime.block_on(self.bus.query(&ask, PATIENCE)).expect("an answer");
         assert!(matches!(reply, Reply::Accepted { .. }), "the attempt is its own: {reply:?}");
     }
+    async fn line(&self) -> ClaimLine {
+        let agent = Key::parse("oracle").expect("a key");
+        ClaimLine::open(&self.bus, &agent).await.expect("a line to the hosts")
+    }
+    /// Offers a place of the oracle, and does not listen for a job.
+    pub fn offer(&self) {
+        self.runtime.block_on(async {
+            self.line().await.send(CommandId(Uuid::now_v7()), &one_place()).await;
+            self.bus.flush().await;
+        });
+    }
     /// Claims until the job of a task comes; gives its token.
     async fn claim(&self, task: &str) -> String {
-        let agent = Key::parse("oracle").expect("a key");
-        let mut line = ClaimLine::open(&self.bus, &agent).await.expect("a line to the hosts");
-        let claim = Claim {
-            worker: "delphi".into(),
-            incarnation: 0,
-            skills: vec!["oracle".into()],
-            places: 1,
-            repeated: false,
-            lanes: vec![Key::parse("default").expect("a key")],
-        };
+        let mut line = self.line().await;
         loop {
-            line.send(CommandId(Uuid::now_v7()), &claim).await;
+            line.send(CommandId(Uuid::now_v7()), &one_place()).await;
             let (_, heard) = line.next().await.expect("a connection");
             let jobs = match heard {
                 Heard::Jobs { jobs, .. } => jobs,
@@ -121,5 +123,17 @@ impl Client {
         let (prompt, authorization) = (prompt.to_owned(), false);
         let command = task::Command::RequireInput { attempt: 1, token, prompt, authorization };
         self.ask(task, &command).expect("it works on it");
+    }
+}
+
+/// A claim of the oracle's worker.
+fn one_place() -> Claim {
+    Claim {
+        worker: "delphi".into(),
+        incarnation: 0,
+        skills: vec!["oracle".into()],
+        places: 1,
+        repeated: false,
+        lanes: vec![Key::parse("default").expect("a key")],
     }
 }

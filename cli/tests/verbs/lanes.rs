@@ -1,8 +1,9 @@
 //! `lanes`: what limits a lane, its rules, and pauses.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bus::Client;
+use crate::damage::tamper;
 use crate::schema::check;
 use crate::world::{World, eventually};
 
@@ -133,4 +134,50 @@ fn a_lane_is_paused_resumed_and_never_misspelled() {
         assert!(ended.failed("invalid-config", 65).stderr.contains(place), "{place}");
     }
     assert_eq!(world.orrery(&["lanes", "pause", "default"]).status, 64, "a pause needs a reason");
+}
+
+/// Goal: a partition that does not answer takes nothing away from what the others say: it is named by those
+/// that lie in it. Method: work in many lanes, a start with one damaged log, and all lists.
+#[test]
+fn what_does_not_answer_is_named_and_the_rest_is_shown() {
+    let world = World::start();
+    for number in 0..16 {
+        let (task, lane) = (format!("t{number}"), format!("l{number}"));
+        let submit = ["task", "submit", "g", "--id", &task, "--lane", &lane, "--skill", "juggling"];
+        world.orrery(&submit).good();
+        let dependency = format!("tool.d{number}");
+        world.orrery(&["breakers", "trip", &dependency, "--reason", "a test"]).good();
+    }
+    let all = eventually("work that waits in every lane", || {
+        let list = world.orrery(&["lanes", "--json"]).good().line();
+        let lanes = list["lanes"].as_array()?.clone();
+        let waiting = lanes.iter().filter(|lane| lane["waiting"] == 1).count();
+        (waiting == 16).then_some(lanes.len())
+    });
+    let past = world.stop();
+    tamper(past.path(), r#"await js.publish("orrery.log.3", b"rubbish")"#);
+    let world = World::start_in(past);
+
+    let list = world.orrery(&["lanes", "--json"]).good().line();
+    check("lanes", &list);
+    let quiet = |list: &Value, kind: &str| {
+        let silent = list["silent"].as_array().map(Vec::as_slice).unwrap_or_default();
+        silent.iter().filter(|silent| silent["entity"].as_str().unwrap().starts_with(kind)).count()
+    };
+    let lanes = list["lanes"].as_array().expect("a list");
+    let brokers = quiet(&list, "broker/");
+    assert!(brokers > 0 && lanes.len() + brokers == all, "{list}");
+    let queues: usize = lanes.iter().map(|lane| quiet(lane, "queue/")).sum();
+    assert!(queues > 0, "{list}");
+    let text = world.orrery(&["lanes"]).good().stdout;
+    assert!(text.starts_with("LANE") && text.contains(" does not answer: no-answer: "), "{text}");
+
+    let list = world.orrery(&["breakers", "--json"]).good().line();
+    check("breakers", &list);
+    let shown = list["breakers"].as_array().map_or(0, Vec::len);
+    let missing = quiet(&list, "breaker/");
+    assert!(missing > 0 && shown + missing == 16, "{list}");
+    let versions = world.orrery(&["config", "show", "--versions", "--json"]).good().line();
+    check("config-versions", &versions);
+    assert_eq!((quiet(&versions, "breaker/"), quiet(&versions, "broker/")), (missing, brokers));
 }

@@ -127,6 +127,7 @@ fn a_query_that_nobody_can_answer_is_refused_by_a_code() {
         ("probe/p", r#"{"type":"describe"}"#, "unknown-query"),
         ("nothing/p", r#"{"type":"describe"}"#, "unknown-kind"),
         ("chaos/nobody", r#"{"type":"describe"}"#, "experiment-not-found"),
+        ("deadletter/nobody", r#"{"type":"describe"}"#, "dead-letter-not-found"),
         ("config/nobody", r#"{"type":"describe"}"#, "unknown-config"),
         ("config/nobody", r#"{"type":"history"}"#, "unknown-config"),
         ("config/lanes", r#"{"type":"describe","version":7}"#, "config-version-not-found"),

@@ -7,12 +7,11 @@ pub mod redrives;
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
-use bus_schemas::commands::deadletter::Command;
-use bus_schemas::events::deadletter::Event;
+use bus_schemas::commands::deadletter::{self, Command, Payloads};
 use bus_schemas::payload::Payload;
-use bus_schemas::{ContentType, EntityAddress, Key, Kind, Revision, Timestamp, upcast};
+use bus_schemas::{ContentType, Key, Kind, Timestamp};
 
-use super::ask::{CALLER, ask};
+use super::ask::{CALLER, ask, query};
 use super::extract::{Id, Json, OptionalJson, Query};
 use super::layer::Caller;
 use super::problem::{Problem, ProblemView, code};
@@ -52,9 +51,13 @@ pub async fn list(
 /// Shows a dead letter with its payload, as it came and as it was edited.
 #[utoipa::path(get, path = "/v1/dead-letters/{id}", operation_id = "showDeadLetter", tag = "dead letters", params(("id" = String, Path)),
     responses((status = 200, description = "as it is now", body = DeadLetterView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
-pub async fn show(State(edge): State<Arc<Edge>>, Id(id): Id) -> Result<axum::Json<DeadLetterView>, Problem> {
+pub async fn show(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    Id(id): Id,
+) -> Result<axum::Json<DeadLetterView>, Problem> {
     let letter = edge.projections.reader.dead_letter(&id).await?.ok_or_else(|| missing(&id))?;
-    whole(&edge, letter).await.map(axum::Json)
+    whole(&edge, caller, letter).await.map(axum::Json)
 }
 
 /// Sends something else when it is redriven. The original stays.
@@ -114,8 +117,9 @@ async fn change(
 }
 
 /// A dead letter with its payload, as it came and as it was edited.
-async fn whole(edge: &Edge, letter: DeadLetter) -> Result<DeadLetterView, Problem> {
-    let (recorded, edited) = payloads(edge, &letter.entry).await?;
+async fn whole(edge: &Edge, caller: Caller, letter: DeadLetter) -> Result<DeadLetterView, Problem> {
+    let described = query(edge, caller, &letter.entry, &deadletter::Query::Describe).await?;
+    let Payloads { recorded, edited } = described;
     let kept = match recorded {
         Some(payload) => Some(payload),
         None => original(edge, &letter).await?,
@@ -126,22 +130,6 @@ async fn whole(edge: &Edge, letter: DeadLetter) -> Result<DeadLetterView, Proble
 fn missing(id: &Key) -> Problem {
     Problem::new(code::DEAD_LETTER_NOT_FOUND, format!("there is no dead letter `{id}`"))
         .hint("`GET /v1/dead-letters` lists what there is")
-}
-
-/// The payload as it was recorded, and as it was edited last: the events have both.
-async fn payloads(edge: &Edge, id: &Key) -> Result<(Option<Payload>, Option<Payload>), Problem> {
-    let entity = EntityAddress::new(Kind::from_static("deadletter"), id.clone());
-    let (mut recorded, mut edited) = (None, None);
-    for stored in edge.bus.history(&entity, Revision(0), 0).await? {
-        let event = &stored.event;
-        match upcast::read::<Event>(&event.event_type, event.schema, &event.body) {
-            Ok(Event::Recorded { entry }) => recorded = entry.payload,
-            Ok(Event::Edited { payload, .. }) => edited = Some(payload),
-            // The read model notes what it can not read; the payload is not in it.
-            Ok(_) | Err(_) => {}
-        }
-    }
-    Ok((recorded, edited))
 }
 
 /// The payload in the stream of dead letters: that has also what is too large for an event.

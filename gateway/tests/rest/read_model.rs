@@ -151,6 +151,7 @@ async fn what_can_not_be_read_is_named_and_the_rest_is_shown() {
 #[tokio::test]
 async fn agents_and_dead_letters_are_shown() {
     let world = World::new().await;
+    world.serve_asks().await;
     let card = AgentCard {
         name: Key::parse("counter").unwrap(),
         description: "counts".into(),

@@ -39,11 +39,7 @@ pub(super) fn decide(
             let reason = "dead-letter-not-found: there is none of this name".to_owned();
             return Ok(tell(Decision::none(), &campaign, EntryOutcome::Skipped, reason, context));
         }
-        (None, _) => {
-            let key = &context.entity.key;
-            return Err(Refusal::new("dead-letter-not-found", format!("there is no dead letter `{key}`"))
-                .hint("`orrery dead list` shows what there is"));
-        }
+        (None, _) => return Err(not_found(context)),
         (Some(entry), command) => (entry, command),
     };
     match entry {
@@ -66,6 +62,12 @@ pub(super) fn decide(
         (_, Command::Drop { by, reason }) => drop_entry(state, by, reason, context),
         (_, Command::Record(_)) => Ok(Decision::none()),
     }
+}
+
+/// The refusal of one that nobody recorded.
+pub(super) fn not_found(context: &Context<'_>) -> Refusal {
+    Refusal::new("dead-letter-not-found", format!("there is no dead letter `{}`", context.entity.key))
+        .hint("`orrery dead list` shows what there is")
 }
 
 /// A task that failed before fails once more; another command's entry is kept under a key of its own.

@@ -6,6 +6,7 @@ use bus_schemas::{CommandId, EntityAddress, Refusal, Reply};
 use bytes::Bytes;
 
 use super::{Core, Moment};
+use crate::decide::keeps_apart;
 use crate::inbox::{BUSY_RETRY_MS, Item, refusal_reply};
 use crate::journal::Told;
 use crate::park::{PARKED_MAX, come_again};
@@ -54,6 +55,9 @@ impl Core {
             let refusal =
                 Refusal::new(code::WRONG_PARTITION, format!("`{entity}` lives in partition {home}"));
             return Err(refusal.hint("compute the partition from the key's first token, or ask on `query`"));
+        }
+        if self.settings.quarantine.holds(entity) {
+            return Err(keeps_apart(entity));
         }
         let Some(cached) = self.cache.get(entity) else {
             let message = format!("no entity of kind `{}` exists here", entity.kind);

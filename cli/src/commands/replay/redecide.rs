@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn each_part_of_a_turn_is_compared() {
-        let [turn] = touched(1).try_into().expect("one turn");
+        let turn = touched(1).remove(0);
         let lease = LeaseChange::End { name: "attempt".into() };
         let stop = Stop { agent: Key::parse("a").expect("a key"), worker: "w".into(), job: "j".into() };
         let others = [

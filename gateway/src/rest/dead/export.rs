@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use crate::projections::dead_letter::DeadLetter;
 use crate::projections::{DeadLetterFilter, Order, Place};
 use crate::rest::Edge;
 use crate::rest::extract::Query;
+use crate::rest::layer::Caller;
 use crate::rest::problem::{Problem, ProblemView};
 
 /// The media type of JSON lines.
@@ -30,12 +31,14 @@ const PAGE: u32 = 200;
     responses((status = 200, description = "a dead letter in each line", body = String, content_type = "application/x-ndjson"), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
 pub async fn export(
     State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
     Query(query): Query<ExportDeadLetters>,
 ) -> Result<Response, Problem> {
     let filter = DeadLetterFilter::from(query);
     // Read before anything is answered, so that what fails at once is a problem.
     let first = read(&edge, &filter, None).await?;
-    let lines = stream::try_unfold(first, move |left| line(Arc::clone(&edge), filter.clone(), left));
+    let lines =
+        stream::try_unfold(first, move |left| line((Arc::clone(&edge), caller), filter.clone(), left));
     let lines = lines.map_err(|problem: Problem| std::io::Error::other(problem.detail));
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], Body::from_stream(lines)).into_response())
 }
@@ -54,7 +57,7 @@ async fn read(edge: &Edge, filter: &DeadLetterFilter, after: Option<Place>) -> R
 
 /// The next line, and what is left behind it; none at the end.
 async fn line(
-    edge: Arc<Edge>,
+    (edge, caller): (Arc<Edge>, Caller),
     filter: DeadLetterFilter,
     mut left: Left,
 ) -> Result<Option<(Bytes, Left)>, Problem> {
@@ -63,7 +66,7 @@ async fn line(
         left = read(&edge, &filter, Some(after)).await?;
     }
     let Some(letter) = left.letters.pop_front() else { return Ok(None) };
-    let mut line = serde_json::to_vec(&whole(&edge, letter).await?).expect("views have string keys");
+    let mut line = serde_json::to_vec(&whole(&edge, caller, letter).await?).expect("views have string keys");
     line.push(b'\n');
     Ok(Some((line.into(), left)))
 }

@@ -157,7 +157,8 @@ async fn put(edge: &Edge, caller: Caller, question: Question) -> Result<(Questio
         Err(problem) => {
             let hint = problem.hint.clone();
             let said = silent(&to, problem)?;
-            Ok((question, Err(Refusal { code: said.code, message: said.reason, hint, retry_after_ms: None })))
+            let refusal = Refusal { code: said.code, message: said.reason, hint, retry_after_ms: None };
+            Ok((question, Err(refusal)))
         }
     }
 }
