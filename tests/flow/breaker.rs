@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use actors_agents::{Agent, Done, Failure, Work, Worker};
 use bus_client::{Bus, EventQuery, Profile, StoredEvent};
 use bus_schemas::commands::agent::{AgentCard, Skill};
-use bus_schemas::commands::breaker::{Command, Description, Phase, Policy};
+use bus_schemas::commands::breaker::{Command, Description, Phase, Policy, Query};
 use bus_schemas::commands::healer;
 use bus_schemas::commands::probe::Command as Probe;
 use bus_schemas::commands::task::{Command as Task, Submit};
@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use system_tests::agents::{settled, task};
 use system_tests::edge::Edge;
 use system_tests::process::Process;
-use system_tests::{PATIENCE, Server, accepted, command, eventually, probe, refused};
+use system_tests::{PATIENCE, Server, accepted, command, eventually, probe, query, refused, view};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 

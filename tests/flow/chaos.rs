@@ -11,17 +11,19 @@ use actors_runtime::supervision::{Child, Intensity, Restart, Supervisor, Work};
 use bus_client::{Ask, Bus, Chaos, EventQuery, Profile};
 use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::commands::breaker::{self, Phase};
-use bus_schemas::commands::chaos::{Command, Delayed, Description, EndCause, Experiment};
+use bus_schemas::commands::chaos::{Command, Delayed, Description, EndCause, Experiment, Query};
 use bus_schemas::commands::task::{Command as Task, Submit};
 use bus_schemas::events::healer;
 use bus_schemas::events::task::Event as TaskEvent;
 use bus_schemas::wire::{WireCommand, WireEvent};
-use bus_schemas::{EntityAddress, Key, PartitionId, Reply, Revision, Timestamp, upcast};
+use bus_schemas::{EntityAddress, Key, PartitionId, Revision, Timestamp, upcast};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use system_tests::agents::settled;
 use system_tests::load::{Load, Random, kept};
-use system_tests::{PATIENCE, Server, accepted, command, eventually, refused, touch, touch_all, until_held};
+use system_tests::{
+    Server, accepted, command, eventually, query, refused, touch, touch_all, until_held, view,
+};
 use tokio::time::Instant;
 
 /// How long an experiment of a test goes on: some renewals of a lease, and some repeats of an ask.
@@ -300,7 +302,8 @@ async fn a_tripped_breaker_is_let_go_of_and_nobody_elses() {
     accepted(bus, &start("vain", trip("tool.x"), TIME)).await;
     accepted(bus, &stop("vain")).await;
     let untripped = async || {
-        let marker = breaker::Command::Describe;
+        // Whatever the end of the experiment sent is in the breaker's mailbox, in front of this.
+        let marker = breaker::Command::Trip { reason: "still an outage".into(), by: "bob".into() };
         accepted(bus, &command("tool.x", &marker)).await;
         phase("tool.x").await
     };

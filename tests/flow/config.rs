@@ -1,17 +1,15 @@
 //! config: settings that change while the system runs reach every host, and nothing bad ever holds.
 
 use bus_client::{Ask, Bus, Profile};
-use bus_schemas::Reply;
-use bus_schemas::commands::config::{Command, Deed, Description, History};
+use bus_schemas::commands::config::{Command, Deed, Description, History, Query};
 use bus_schemas::commands::probe::Command as Probe;
 use futures::future::join_all;
 use reqwest::{Client, Method};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use system_tests::edge::{Edge, answer};
 use system_tests::process::Process;
 use system_tests::raw::Raw;
-use system_tests::{PATIENCE, Server, accepted, command, eventually, refused, touch};
+use system_tests::{Server, accepted, command, eventually, query, refused, touch, view};
 
 /// What the runtime logs for each task that it begins, when it logs everything.
 const TRACED: &str = "task spawned";

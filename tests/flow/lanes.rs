@@ -1,7 +1,6 @@
 //! lanes: the rules of a lane are those that were activated, by command and over HTTP.
 
 use bus_client::{Ask, Bus, Profile};
-use bus_schemas::Reply;
 use bus_schemas::commands::broker;
 use bus_schemas::commands::config::Command as Config;
 use bus_schemas::commands::task::{Command, Submit};
@@ -10,7 +9,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use system_tests::agents::{GATE, Gate, Told};
 use system_tests::edge::{Edge, answer};
-use system_tests::{PATIENCE, Server, accepted, command, eventually};
+use system_tests::{Server, accepted, command, eventually, query, view};
 
 fn propose(value: Value) -> Ask {
     command("lanes", &Config::Propose { value, reason: "a test".into(), by: "ada".into() })

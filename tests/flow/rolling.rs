@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use actors_core::Registry;
 use actors_host::{Config, StartError};
-use actors_runtime::core::{Core, Settings};
+use actors_runtime::core::{Core, Moment, Settings};
 use actors_runtime::fold;
 use actors_runtime::inbox::Item;
 use actors_runtime::lease::Placement;
@@ -166,7 +166,7 @@ async fn a_newer_version_replaces_an_older_one_under_load() {
 /// Method: the loop's decisions without I/O, with and without a newer host.
 #[test]
 fn what_only_a_newer_program_understands_is_left_for_it() {
-    let (entity, now) = (probe("a"), Timestamp(1));
+    let (entity, now) = (probe("a"), Moment { now: Timestamp(1), steady: 1 });
     let settings = Settings::new(entity.partition(PARTITIONS as u16), PARTITIONS as u16, "old", 1 << 19);
     let registry = Arc::new(actors_logic::registry());
     let mut core = Core::new(settings.clone(), Arc::clone(&registry), None);
@@ -183,13 +183,13 @@ fn what_only_a_newer_program_understands_is_left_for_it() {
 
     settings.newest.set(true);
     core.decide_waiting(now);
-    assert!(core.close_group(now).is_none(), "nothing was decided");
+    assert!(core.close_group(now.now).is_none(), "nothing was decided");
     assert!(core.is_idle() && core.waiting() == 1, "a drain does not wait for it");
     assert_eq!(core.mail_committed(sender), 0, "its sender keeps it");
 
     settings.newest.set(false);
     core.decide_waiting(now);
-    core.close_group(now).expect("it was decided");
+    core.close_group(now.now).expect("it was decided");
     let record = core.committed(LogSequence(2)).expect("a record was in flight").record;
     let dead = record.turns[0].dead.as_ref().expect("nobody understands it");
     assert_eq!(dead.class, "malformed-command");

@@ -6,17 +6,19 @@ use actors_host::Config;
 use actors_host::config::SweepAfter;
 use bus_client::{Bus, EventQuery, Profile};
 use bus_schemas::commands::broker::{self, Outcome};
+use bus_schemas::commands::queue;
 use bus_schemas::commands::healer::{Action, Command as Healer};
-use bus_schemas::commands::task::{Command, Submit};
+use bus_schemas::commands::task::{Command, Query, Submit};
 use bus_schemas::events::healer::Event as Healed;
 use bus_schemas::events::task::Event;
 use bus_schemas::settings;
 use bus_schemas::views::lane::Waiting;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Reply, upcast};
+use bus_schemas::{Key, upcast};
 use futures::TryStreamExt;
+use serde_json::Value;
 use system_tests::agents::{GATE, Gate, settled, task};
-use system_tests::{PATIENCE, Server, accepted, command, eventually, until_revision};
+use system_tests::{Server, accepted, command, eventually, query, until_revision, view};
 
 /// A host that looks after tasks which have not changed for a second.
 async fn host(server: &Server, name: &str) -> actors_host::Running {

@@ -44,10 +44,16 @@ pub struct Faults {
     pub batch_lost: u32,
     /// A batch of events is stored and its answer is lost.
     pub batch_answer_lost: u32,
-    /// A job or a dead letter does not reach its stream.
-    pub job_lost: u32,
-    /// A job or a dead letter is stored and its answer is lost.
-    pub job_answer_lost: u32,
+    /// A dead letter does not reach its stream.
+    pub dead_lost: u32,
+    /// A dead letter is stored and its answer is lost.
+    pub dead_answer_lost: u32,
+    /// A claim does not reach a host.
+    pub claim_lost: u32,
+    /// The answer to a claim is lost, and nobody hears so.
+    pub claim_answer_lost: u32,
+    /// What hosts tell each other of claims and of work without places is lost.
+    pub word_lost: u32,
     /// A snapshot is not stored.
     pub snapshot_lost: u32,
     /// A snapshot is stored late, perhaps over a newer one.
@@ -64,6 +70,8 @@ pub struct Faults {
     pub reports_twice: u32,
     /// A worker forgets to renew.
     pub worker_silent: u32,
+    /// A worker is started again while its former process goes on.
+    pub worker_doubles: u32,
     /// A host or worker hears late of a halt or a breaker.
     pub halt_late: u32,
     /// A dependency falls ill: the calls of jobs fail.
@@ -96,8 +104,11 @@ impl Faults {
             mail_late: often(250),
             batch_lost: often(150),
             batch_answer_lost: often(150),
-            job_lost: often(150),
-            job_answer_lost: often(150),
+            dead_lost: often(150),
+            dead_answer_lost: often(150),
+            claim_lost: often(200),
+            claim_answer_lost: often(200),
+            word_lost: often(250),
             snapshot_lost: often(400),
             snapshot_late: often(400),
             load_fails: often(100),
@@ -106,6 +117,7 @@ impl Faults {
             worker_dies: often(250),
             reports_twice: often(250),
             worker_silent: often(250),
+            worker_doubles: often(60),
             halt_late: often(300),
             dependency_ill: often(30),
             operator_halts: often(40),
@@ -145,8 +157,8 @@ pub enum Defect {
     SnapshotsBeforeCommit,
     /// The inbox is trimmed up to what was read.
     InboxTrimmedEarly,
-    /// Jobs count as out before they are.
-    JobsCountedOutEarly,
+    /// Dead letters count as out before they are.
+    DeadCountedOutEarly,
     /// The network gives a parcel that arrives again new numbers.
     ParcelsRenumbered,
     /// A receiver confirms mail that is only queued.
@@ -169,6 +181,18 @@ pub enum Defect {
     TimersNeverFire,
     /// The stream of dead letters acknowledges one that it does not store.
     DeadLettersNotStored,
+    /// A host whose lease is over answers queries.
+    TenureNeverEnds,
+    /// A query is answered with what is not committed.
+    ViewsAtOnce,
+    /// The clock that never goes back stands still.
+    SteadyClockStands,
+    /// A claim stays in the pool when it is used.
+    ClaimsStayInPool,
+    /// No host passes a claim on.
+    ClaimsStayAtTheirHost,
+    /// A worker begins its jobs without asking whether they are its own.
+    WorkersBeginAtOnce,
     /// Workers hear of halts, and go on.
     WorkersIgnoreHalts,
     /// Hosts hear of halts, and go on.

@@ -4,28 +4,36 @@
 //! | --- | --- |
 //! | `single_writer`, `hash_chain_continuous`, `positions_monotone` | at every record |
 //! | `no_double`, `inbox_in_order`, `mail_in_order_once`, `timers_fire_once` | at every turn |
+//! | `no_place_used_twice`, `fenced_by_token` | at every turn, view and beginning of work |
 //! | `revisions_gap_free`, `commands_decide_alike`, `poison_only_when_told` | at every turn |
-//! | `attempt_counted_once`, `capacity_never_exceeded`, `breaker_legality`, `budget_bound` | at every event |
+//! | `attempt_counted_once`, `unbegun_costs_nothing`, `steps_recorded_once` | at every event |
+//! | `capacity_never_exceeded`, `cap_counts_everything`, `breaker_legality`, `budget_bound` | at every event |
 //! | `every_open_task_moves`, `holds_follow_their_cause` | after every record |
 //! | `halted_means_no_effect_starts`, `halted_hosts_rest` | at every assignment, job, effect and record |
 //! | `derived_stream_is_the_log` | at every batch, and at the end |
 //! | `reply_after_commit`, `same_id_same_answer` | at every answer |
+//! | `views_are_committed`, `views_need_the_lease` | at every answer to a query |
+//! | `parked_queries_end` | whenever an owner has decided what waits |
+//! | `places_find_work` | at every look of a host at its claims, in a calm world |
 //! | `fold_equals_live`, `loads_are_current` | at every quiet commit, takeover and load, and at the end |
 //! | `snapshots_are_taken` | at every commit |
 //! | `snapshots_are_published` | at every snapshot of an entity that arrives |
 //! | `inbox_trimmed_behind_the_log` | at every trim |
 //! | `dead_letters_are_conserved` | at every event of a campaign, and at the end |
-//! | `no_loss`, `mail_arrives`, `jobs_reach_the_queue`, `dead_letters_are_kept` | at the end |
+//! | `no_loss`, `mail_arrives`, `dead_letters_are_kept` | at the end |
 
 pub mod answers;
 pub mod breakers;
 pub mod budgets;
+pub mod claims;
 pub mod end;
 pub mod holds;
+pub mod lanes;
 pub mod letters;
 pub mod log;
 pub mod moves;
 pub mod state;
+pub mod views;
 pub mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,8 +43,8 @@ use actors_core::{Instance, Registry};
 use actors_runtime::core::{Core, Settings};
 use actors_runtime::seen::Seen;
 use bus_schemas::ids::Epoch;
-use bus_schemas::record::{Event, Job, Mail, Position, Turn};
-use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, LogSequence, PartitionId, Timestamp};
+use bus_schemas::record::{Event, Mail, Position, Turn};
+use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, LogSequence, PartitionId, Revision, Timestamp};
 use bytes::Bytes;
 use smol_str::SmolStr;
 
@@ -90,9 +98,13 @@ pub struct Audit {
     causes: holds::Causes,
     breakers: BTreeMap<Key, breakers::BreakerAudit>,
     campaigns: BTreeMap<Key, letters::CampaignAudit>,
-    lanes: BTreeMap<Key, work::LaneAudit>,
-    /// Every job in a log.
-    jobs: BTreeMap<SmolStr, Job>,
+    lanes: BTreeMap<Key, lanes::LaneAudit>,
+    queues: BTreeMap<Key, lanes::QueueAudit>,
+    claims: claims::Claims,
+    /// The attempts whose workers were told that they are their own, with the hashes of their tokens.
+    told_own: BTreeSet<(Key, u32, Hash)>,
+    /// The latest revision of each entity that somebody was shown.
+    shown: BTreeMap<EntityAddress, Revision>,
     /// The entries of all dead letters in the logs, with their payload.
     dead: BTreeMap<SmolStr, Bytes>,
 }
@@ -140,7 +152,10 @@ impl Audit {
             breakers: BTreeMap::new(),
             campaigns: BTreeMap::new(),
             lanes: BTreeMap::new(),
-            jobs: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            claims: claims::Claims::default(),
+            told_own: BTreeSet::new(),
+            shown: BTreeMap::new(),
             dead: BTreeMap::new(),
         }
     }
@@ -185,15 +200,14 @@ impl Audit {
         coverage: &mut Coverage,
     ) -> Check {
         self.mail_in_order_once(partition, turn)?;
+        self.no_place_used_twice(partition, turn, coverage)?;
         self.no_double(partition, sequence, turn, coverage)?;
+        self.fenced_by_token(turn)?;
         self.inbox_in_order(partition, turn)?;
         self.timers_fire_once(partition, turn)?;
         self.poison_only_when_told(turn, coverage)?;
         self.revisions_gap_free(partition, sequence, turn)?;
         self.commands_decide_alike(partition, turn)?;
-        for job in &turn.jobs {
-            self.jobs.insert(job.id.clone(), job.clone());
-        }
         if let Some(dead) = &turn.dead {
             self.dead.insert(dead.entry.clone(), turn.command.body.bytes.clone());
         }
@@ -204,7 +218,8 @@ impl Audit {
         let key = &entity.key;
         match entity.kind.as_str() {
             "task" => self.attempt_counted_once(key, event, coverage)?,
-            "broker" => self.capacity_never_exceeded(key, event, coverage)?,
+            "broker" => self.lane_event(key, event, coverage)?,
+            "queue" => self.queue_event(key, event, coverage)?,
             "breaker" => {
                 let known = self.breakers.entry(key.clone()).or_default();
                 known.event(key, &work::read(event)?, coverage)?;

@@ -2,14 +2,15 @@
 //!
 //! **Real**: [`actors_runtime::core::Core`] with inbox, decide, group, fold, cache and timers; what a
 //! takeover makes of snapshot and log (`Core::recover`, `Core::take_over`); `journal::judge`, which
-//! resolves an append whose answer is lost; `fanout::leaving`, which says which events go next;
-//! `fold::restore` and `fold::replay`; every entity of `actors-logic`; records, events and snapshots
+//! resolves an append whose answer is lost; `claims::Desk`, the pool of free places that the partitions of
+//! a host share; `tenure::Tenure`; `fanout::leaving`, which says which events go next; `fold::restore` and `fold::replay`; every entity of `actors-logic`; records, events and snapshots
 //! as they are encoded.
 //!
 //! **Modelled**, call by call after the asynchronous code: the loop around the core
-//! (`partition.rs`: order of stages, mail and receipts, ticks, trimming), the order of a takeover
-//! (`takeover.rs`), batches and their fates (`fanout.rs`), leases (`lease.rs`), JetStream (`store.rs`
-//! beside this file), the network, clocks, callers, agents and their workers.
+//! (`partition.rs`: order of stages, queries, mail and receipts, ticks, trimming), the order of a takeover
+//! (`takeover.rs`), batches and their fates (`fanout.rs`), leases (`lease.rs`), the door of hosts for claims
+//! (`claims.rs`), JetStream (`store.rs` beside this file), the network, clocks, callers, agents and their
+//! workers.
 //!
 //! A run has a wild time with faults of every kind, and a calm one in which everything must come to
 //! rest. The invariants in `invariants.rs` are checked at every record, event, answer, load and trim.

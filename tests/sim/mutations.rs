@@ -116,8 +116,8 @@ fn an_inbox_that_is_trimmed_early_is_noticed() {
 }
 
 #[test]
-fn jobs_counted_out_early_are_noticed() {
-    is_noticed(Defect::JobsCountedOutEarly, "jobs_reach_the_queue");
+fn dead_letters_counted_out_early_are_noticed() {
+    is_noticed(Defect::DeadCountedOutEarly, "dead_letters_are_kept");
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn a_task_for_which_nothing_comes_is_noticed_at_once() {
         is_noticed_of::<entities::NoLease>("every_open_task_moves"),
         is_noticed_of::<entities::EndlessPause>("every_open_task_moves"),
         is_noticed_of::<entities::SilentStep>("every_open_task_moves"),
-        is_noticed_of::<entities::SilentLane>("every_open_task_moves"),
+        is_noticed_of::<entities::SilentTask>("every_open_task_moves"),
     ];
     for failure in stuck {
         let reason = &failure.violation.reason;
@@ -227,12 +227,14 @@ fn an_attempt_that_ends_twice_is_noticed() {
         dependency: None,
     };
     let at = Default::default();
+    let (agent, worker, token) = (key("a"), "w".into(), Default::default());
+    let issued = task::Event::JobIssued { attempt: 1, agent, worker, token, at };
     tell(task::Event::Queued { attempt: 1, at }).expect("the first attempt");
-    tell(task::Event::JobIssued { attempt: 1, agent: key("a"), at }).expect("issued once");
+    tell(issued.clone()).expect("issued once");
     tell(task::Event::AttemptFailed { attempt: 1, failure: failure.clone() }).expect("ends once");
     let noticed = [
         tell(task::Event::AttemptFailed { attempt: 1, failure }),
-        tell(task::Event::JobIssued { attempt: 1, agent: key("a"), at }),
+        tell(issued.clone()),
         tell(task::Event::Queued { attempt: 1, at }),
     ];
     for check in noticed {
@@ -243,6 +245,54 @@ fn an_attempt_that_ends_twice_is_noticed() {
 #[test]
 fn a_lane_that_forgets_whom_it_gave_jobs_is_noticed() {
     is_noticed_of::<entities::ForgetfulLane>("capacity_never_exceeded");
+}
+
+#[test]
+fn a_place_that_is_used_twice_is_noticed() {
+    is_noticed(Defect::ClaimsStayInPool, "no_place_used_twice");
+    is_noticed_of::<entities::GenerousQueue>("no_place_used_twice");
+}
+
+#[test]
+fn a_place_that_stays_free_beside_work_is_noticed() {
+    is_noticed(Defect::ClaimsStayAtTheirHost, "places_find_work");
+}
+
+#[test]
+fn a_cap_that_does_not_count_everything_is_noticed() {
+    is_noticed_of::<entities::SilentQueue>("cap_counts_everything");
+    is_noticed_of::<entities::HastyLane>("cap_counts_everything");
+}
+
+#[test]
+fn work_of_somebody_else_is_noticed() {
+    is_noticed(Defect::WorkersBeginAtOnce, "fenced_by_token");
+    is_noticed_of::<entities::CredulousTask>("fenced_by_token");
+}
+
+#[test]
+fn an_issue_that_nobody_ever_begins_is_noticed() {
+    is_noticed_of::<entities::PatientTask>("unbegun_costs_nothing");
+}
+
+#[test]
+fn a_step_that_is_recorded_twice_is_noticed() {
+    is_noticed_of::<entities::ForgetfulTask>("steps_recorded_once");
+}
+
+#[test]
+fn a_view_of_what_is_not_committed_is_noticed() {
+    is_noticed(Defect::ViewsAtOnce, "views_are_committed");
+}
+
+#[test]
+fn a_view_from_a_lost_lease_is_noticed() {
+    is_noticed(Defect::TenureNeverEnds, "views_need_the_lease");
+}
+
+#[test]
+fn a_query_that_waits_for_ever_is_noticed() {
+    is_noticed(Defect::SteadyClockStands, "parked_queries_end");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the simulation has found, as small tests of the core alone.
 
 use actors_core::Registry;
-use actors_runtime::core::{Core, Settings};
+use actors_runtime::core::{Core, Moment, Settings};
 use actors_runtime::decide::timer_command_id;
 use actors_runtime::fold::{self, Loaded};
 use actors_runtime::inbox::Item;
@@ -18,6 +18,10 @@ use bus_schemas::{
 use crate::random::Random;
 use crate::registry;
 
+fn moment(now: u64) -> Moment {
+    Moment { now: Timestamp(now), steady: now }
+}
+
 /// One partition, one entity, one turn in each record.
 struct Single {
     core: Core,
@@ -31,7 +35,7 @@ impl Single {
         let entity: EntityAddress = entity.parse().expect("a constant");
         let settings = Settings::new(PartitionId(0), 1, "host", 1);
         let mut core = Core::new(settings, std::sync::Arc::clone(registry), None);
-        core.take_over(Timestamp(1));
+        core.take_over(moment(1));
         core.committed(LogSequence(1)).expect("the takeover record was in flight");
         let (instance, _, snapshot) = fold::restore(registry, &entity, None);
         assert_eq!(snapshot, Revision(0));
@@ -60,7 +64,7 @@ impl Single {
 
     /// Decides one command, and commits what was decided.
     fn turn(&mut self, now: u64) -> Vec<Turn> {
-        self.core.decide_waiting(Timestamp(now));
+        self.core.decide_waiting(moment(now));
         if self.core.close_group(Timestamp(now)).is_none() {
             return Vec::new();
         }
@@ -80,9 +84,9 @@ fn a_timer_set_anew_while_it_waits_is_not_lost() {
     single.ask(&create(first), 5_000);
     assert_eq!(single.turn(5_000).len(), 1);
     single.ask(&create(second), 20_000);
-    single.core.fire(Timestamp(20_000));
+    single.core.fire(moment(20_000));
     assert_eq!(single.turn(20_000).len(), 1, "the group has room for the replacement only");
-    single.core.fire(second);
+    single.core.fire(moment(second.0));
     let mut fired = Vec::new();
     for _ in 0..4 {
         fired
@@ -100,14 +104,14 @@ fn a_used_id_is_refused_after_the_commit_of_its_first_command() {
     let mut single = Single::new(&registry(), "schedule/hourly");
     let id = single.random.command_id(5_000);
     single.ask_as(id, &Command::Pause);
-    single.core.decide_waiting(Timestamp(5_000));
+    single.core.decide_waiting(moment(5_000));
     single.ask_as(id, &Command::Resume);
-    single.core.decide_waiting(Timestamp(5_000));
+    single.core.decide_waiting(moment(5_000));
     single.core.close_group(Timestamp(5_000)).expect("the first command is decided");
-    single.core.decide_waiting(Timestamp(5_000));
-    assert!(single.core.take_answers().is_empty(), "nothing is in the log yet");
+    single.core.decide_waiting(moment(5_000));
+    assert!(single.core.take_answers(5_000).is_empty(), "nothing is in the log yet");
     single.core.committed(LogSequence(2)).expect("the record was in flight");
-    let answers: Vec<_> = single.core.take_answers().into_iter().map(|(_, answer)| answer).collect();
+    let answers: Vec<_> = single.core.take_answers(5_000).into_iter().map(|told| told.payload).collect();
     let codes = answers.iter().map(|answer| match serde_json::from_slice::<Reply>(answer) {
         Ok(Reply::Refused { refusal, .. }) => refusal.code.to_string(),
         other => panic!("expected a refusal, got {other:?}"),

@@ -1,14 +1,14 @@
-//! JetStream in memory: logs, event stream, inbox, job queue, dead letters, snapshots.
+//! JetStream in memory: logs, event stream, inbox, dead letters, snapshots.
 //!
 //! Only what the flow relies on: an append may expect the last sequence, a batch the last mark, ids
-//! are remembered for the duplicate window, a job that nobody renews is delivered again.
+//! are remembered for the duplicate window.
 
 use std::collections::BTreeMap;
 
 use bus_client::events::{Cursor, Mark};
 use bus_schemas::record::{CommitRecord, Event};
 use bus_schemas::topology::DUPLICATE_WINDOW_SECONDS;
-use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, LogSequence, PartitionId, Revision};
+use bus_schemas::{Body, CommandId, EntityAddress, Hash, LogSequence, PartitionId, Revision};
 use bytes::Bytes;
 use smol_str::SmolStr;
 
@@ -57,21 +57,6 @@ pub struct StoredCommand {
     pub body: Body,
 }
 
-/// A job in the work queue.
-#[derive(Debug, Clone)]
-pub struct StoredJob {
-    /// Whose queue.
-    pub agent: Key,
-    /// The job.
-    pub body: Bytes,
-    /// How often it was delivered.
-    pub delivered: u32,
-    /// When it may be delivered again; virtual milliseconds.
-    pub visible_at: u64,
-    /// Whether it left the queue.
-    pub finished: bool,
-}
-
 /// Everything that survives hosts.
 #[derive(Debug, Default)]
 pub struct Store {
@@ -86,9 +71,6 @@ pub struct Store {
     pub inbox: Vec<StoredCommand>,
     inbox_last: u64,
     inbox_ids: BTreeMap<CommandId, u64>,
-    /// The work queue, oldest first.
-    pub jobs: Vec<StoredJob>,
-    job_ids: BTreeMap<SmolStr, u64>,
     /// Dead letters by entry.
     pub dead: BTreeMap<SmolStr, Bytes>,
     /// Bodies that are too large for a record.
@@ -220,24 +202,5 @@ impl Store {
         let gone = self.inbox.iter().filter(|command| trimmed(command)).cloned().collect();
         self.inbox.retain(|command| !trimmed(command));
         gone
-    }
-    /// Puts a job into its queue; false when its id was seen within the duplicate window.
-    pub fn publish_job(&mut self, now: u64, id: &SmolStr, agent: &Key, body: &Bytes) -> bool {
-        if self.job_ids.get(id).is_some_and(|at| now < at + DUPLICATE_WINDOW_MS) {
-            return false;
-        }
-        self.job_ids.insert(id.clone(), now);
-        self.jobs.push(StoredJob {
-            agent: agent.clone(),
-            body: body.clone(),
-            delivered: 0,
-            visible_at: now,
-            finished: false,
-        });
-        true
-    }
-    /// Whether a job was ever in its queue.
-    pub fn knows_job(&self, id: &SmolStr) -> bool {
-        self.job_ids.contains_key(id)
     }
 }

@@ -6,9 +6,13 @@
 mod budgets;
 mod callers;
 mod calls;
+mod claiming;
+mod claims;
 mod clients;
 mod fanout;
 mod follow;
+mod free;
+mod happening;
 mod hosts;
 mod journal;
 mod loading;
@@ -18,18 +22,18 @@ mod owner;
 mod partition;
 mod reports;
 mod takeover;
+mod views;
+mod words;
 mod workers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actors_core::Registry;
-use actors_runtime::fold::Loaded;
-use actors_runtime::journal::Commit;
 use bus_client::mail::{Parcel, Receipt};
 use bus_schemas::subjects::Subjects;
-use bus_schemas::{Body, EntityAddress, LogSequence, PartitionId};
-use bytes::Bytes;
+use bus_schemas::{EntityAddress, LogSequence, PartitionId};
+use smol_str::SmolStr;
 
 use crate::coverage::{Coverage, Reached};
 use crate::faults::{Defect, Faults};
@@ -39,6 +43,7 @@ use crate::store::Store;
 use crate::trace::Trace;
 
 pub use callers::{CallId, HandOverId};
+pub use happening::Happening;
 pub use owner::{Owner, Phase};
 
 /// Names one owner of one partition for ever.
@@ -68,6 +73,8 @@ pub struct Shape {
     pub record_bytes_max: usize,
     /// Events of one batch.
     pub batch_events_max: usize,
+    /// Bytes of one answer to a claim.
+    pub answer_bytes_max: usize,
     /// Records between two snapshots of a partition.
     pub snapshot_records: u64,
     /// Whether one entity gets so many events that it needs snapshots of its own.
@@ -91,75 +98,6 @@ pub enum AppendAnswer {
     Conflict,
     Refused,
     Unanswered,
-}
-
-/// Everything that can be on the agenda.
-pub enum Happening {
-    /// A partition's loop runs its stages.
-    Stages(OwnerId),
-    Tick(OwnerId),
-    /// A host tries to take a partition over.
-    TakeOver(HostId, PartitionId),
-    AppendArrives {
-        owner: OwnerId,
-        round: u64,
-        commit: Commit,
-    },
-    AppendAnswered {
-        owner: OwnerId,
-        round: u64,
-        answer: AppendAnswer,
-    },
-    AppendAgain {
-        owner: OwnerId,
-        round: u64,
-    },
-    ReadEndOfLog {
-        owner: OwnerId,
-        round: u64,
-    },
-    Load(OwnerId, EntityAddress),
-    Loaded(OwnerId, EntityAddress, Loaded),
-    PublishEvents(OwnerId),
-    LookAtMark(OwnerId),
-    PublishJobs(OwnerId),
-    SnapshotArrives(String, Bytes),
-    /// An owner hears what became of the snapshots that it wrote.
-    SnapshotsWritten(OwnerId, Vec<loading::Written>),
-    PollInbox(OwnerId),
-    /// A message arrives at whoever is subscribed.
-    Arrives(PartitionId, Message),
-    /// A message was waiting for its owner.
-    Delivered(OwnerId, Message),
-    CallTimeout(CallId),
-    Answered(CallId, Bytes),
-    HandOver(HandOverId),
-    Leases(HostId),
-    HostReturns(HostId),
-    ClientActs,
-    /// A host or a worker reads the events of halts and breakers that are new.
-    Hears(follow::Follower),
-    WorkerLooks(WorkerId),
-    WorkerBeats(WorkerId),
-    WorkerReturns(WorkerId),
-    WorkRenews {
-        worker: WorkerId,
-        job: usize,
-        life: u32,
-    },
-    /// A worker says what its call has used.
-    CallSettled(EntityAddress, Body),
-    WorkEnds {
-        worker: WorkerId,
-        job: usize,
-        life: u32,
-    },
-    /// The grace of work that a halt interrupted is over.
-    WorkWithdrawn {
-        worker: WorkerId,
-        job: usize,
-        life: u32,
-    },
 }
 
 /// What came of a run.
@@ -207,6 +145,12 @@ pub struct World {
     owners_made: OwnerId,
     pub callers: callers::Callers,
     workers: Vec<workers::Worker>,
+    /// The jobs that workers were told of, and their numbers.
+    jobs: Vec<SmolStr>,
+    job_numbers: BTreeMap<SmolStr, usize>,
+    doubts: Vec<claims::Doubt>,
+    /// What could begin and who could do it, since when.
+    free: free::Free,
     clients: clients::Clients,
     /// Until when each dependency is ill.
     ill_until: [u64; calls::DEPENDENCIES.len()],
@@ -236,6 +180,7 @@ impl World {
             cache_entities_max: random.between(1, 12) as usize,
             record_bytes_max: random.between(400, 20_000) as usize,
             batch_events_max: random.between(1, 6) as usize,
+            answer_bytes_max: random.between(300, 2_000) as usize,
             snapshot_records: random.between(3, 40),
             flood: random.chance(100) || defect == Some(Defect::SnapshotClaimsMore),
             wild_steps: random.between(500, 3_000),
@@ -260,6 +205,10 @@ impl World {
             owners_made: 0,
             callers: callers::Callers::default(),
             workers: Vec::new(),
+            jobs: Vec::new(),
+            job_numbers: BTreeMap::new(),
+            doubts: Vec::new(),
+            free: free::Free::default(),
             clients: clients::Clients::default(),
             ill_until: [0; calls::DEPENDENCIES.len()],
             coverage: Coverage::default(),
@@ -324,7 +273,7 @@ impl World {
             Happening::Loaded(owner, entity, loaded) => self.loaded(owner, entity, loaded),
             Happening::PublishEvents(owner) => self.publish_events(owner)?,
             Happening::LookAtMark(owner) => self.look_at_mark(owner),
-            Happening::PublishJobs(owner) => self.publish_jobs(owner)?,
+            Happening::PublishDead(owner) => self.publish_dead(owner)?,
             Happening::SnapshotArrives(name, bytes) => self.snapshot_arrives(name, bytes)?,
             Happening::SnapshotsWritten(owner, written) => self.snapshots_written(owner, written),
             Happening::PollInbox(owner) => self.poll_inbox(owner),
@@ -337,13 +286,7 @@ impl World {
             Happening::HostReturns(host) => self.host_returns(host),
             Happening::ClientActs => self.client_acts(),
             Happening::Hears(follower) => self.hears(follower),
-            Happening::WorkerLooks(worker) => self.worker_looks(worker)?,
-            Happening::WorkerBeats(worker) => self.worker_beats(worker),
-            Happening::WorkerReturns(worker) => self.worker_returns(worker),
-            Happening::WorkRenews { worker, job, life } => self.work_renews(worker, job, life),
-            Happening::CallSettled(tree, settle) => self.ask(tree, settle, workers::Next::Nothing),
-            Happening::WorkEnds { worker, job, life } => self.work_ends(worker, job, life),
-            Happening::WorkWithdrawn { worker, job, life } => self.work_withdrawn(worker, job, life),
+            happening => return self.happens_to_work(happening),
         }
         Ok(())
     }
@@ -386,6 +329,7 @@ impl World {
     fn calm_down(&mut self) {
         self.note("calm");
         self.calm = true;
+        self.free.begin(self.time);
         self.calm_hosts();
         self.calm_workers();
     }
@@ -414,27 +358,5 @@ impl World {
         let open = self.callers.open().or_else(|| self.audit.open_task());
         let open = open.or_else(|| self.audit.open_campaign());
         open.map(|open| format!("{open} is open"))
-    }
-}
-
-impl Happening {
-    /// The owner to whom it happens, if it is one: a frozen host's owners are late for everything.
-    fn owner(&self) -> Option<OwnerId> {
-        match self {
-            Self::Stages(owner)
-            | Self::Tick(owner)
-            | Self::AppendAnswered { owner, .. }
-            | Self::AppendAgain { owner, .. }
-            | Self::ReadEndOfLog { owner, .. }
-            | Self::Load(owner, _)
-            | Self::Loaded(owner, ..)
-            | Self::SnapshotsWritten(owner, _)
-            | Self::PublishEvents(owner)
-            | Self::LookAtMark(owner)
-            | Self::PublishJobs(owner)
-            | Self::PollInbox(owner)
-            | Self::Delivered(owner, _) => Some(*owner),
-            _ => None,
-        }
     }
 }

@@ -17,7 +17,6 @@ fn names(subjects: Subjects) -> BTreeSet<String> {
         format!("{log}<p>"),
         topology.events(),
         topology.inbox(),
-        topology.jobs(),
         topology.output(),
         topology.dead(),
         topology.leases(),

@@ -10,11 +10,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use bus_client::{Bus, Profile};
-use bus_schemas::Reply;
 use bus_schemas::commands::breaker;
 use bus_schemas::events::deadletter::Event;
 use serde_json::Value;
-use system_tests::{Server, command, eventually};
+use system_tests::{Server, command, eventually, query, view};
 
 use super::{history, poison, redrive, until};
 

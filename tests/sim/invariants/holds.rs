@@ -41,6 +41,25 @@ pub struct Causes {
     agents: BTreeMap<Key, BTreeSet<SmolStr>>,
 }
 
+impl Hold {
+    fn concerns(&self, agent: &Key, needs: &BTreeSet<Key>) -> bool {
+        match &self.scope {
+            HoldScope::Lane => true,
+            HoldScope::Agent { agent: held } => held == agent,
+            HoldScope::Dependency { dependency } => needs.contains(dependency),
+        }
+    }
+}
+
+/// Something begins that is held back.
+fn barred(lane: &Key, (task, agent): (&Key, &Key), cause: &str) -> Check {
+    let name = match cause.starts_with("breaker/") {
+        true => "breaker_legality",
+        false => "halted_means_no_effect_starts",
+    };
+    violated(name, format!("lane `{lane}` gave `{task}` to `{agent}` although {cause} holds"))
+}
+
 impl Holds {
     /// Takes an event of the lane in; what is assigned must not be held back.
     pub(super) fn event(&mut self, lane: &Key, event: &broker::Event, coverage: &mut Coverage) -> Check {
@@ -69,30 +88,25 @@ impl Holds {
         let none = BTreeSet::new();
         let needs = self.dependencies.get(agent).unwrap_or(&none);
         for (cause, held) in &mut self.by_cause {
-            let concerned = match &held.scope {
-                HoldScope::Lane => true,
-                HoldScope::Agent { agent: held } => held == agent,
-                HoldScope::Dependency { dependency } => needs.contains(dependency),
-                HoldScope::Tree { root } => task.is_within(root),
-            };
-            if !concerned {
+            if !held.concerns(agent, needs) {
                 continue;
             }
             if held.permits == 0 {
-                let name = match cause.split('/').next() {
-                    Some("breaker") => "breaker_legality",
-                    Some("budget") => "budget_bound",
-                    _ => "halted_means_no_effect_starts",
-                };
-                return violated(
-                    name,
-                    format!("lane `{lane}` gave `{task}` to `{agent}` although {cause} holds"),
-                );
+                return barred(lane, (task, agent), cause);
             }
             held.permits -= 1;
             coverage.note(Reached::LaneProbed);
         }
         Ok(())
+    }
+    /// Nothing that an open queue begins is held back by its lane.
+    pub(super) fn passes(&self, lane: &Key, (task, agent): (&Key, &Key)) -> Check {
+        let none = BTreeSet::new();
+        let needs = self.dependencies.get(agent).unwrap_or(&none);
+        match self.by_cause.iter().find(|(_, held)| held.concerns(agent, needs)) {
+            Some((cause, _)) => barred(lane, (task, agent), cause),
+            None => Ok(()),
+        }
     }
     fn holds(&self, cause: &str) -> bool {
         self.by_cause.contains_key(cause)
@@ -142,7 +156,7 @@ impl Audit {
         self.tasks.get(task).is_some_and(|known| known.budget.is_exceeded())
     }
 
-    fn goes_to(&self, kind: &'static str, key: &Key) -> bool {
+    pub(super) fn goes_to(&self, kind: &'static str, key: &Key) -> bool {
         self.mails.goes_to(&EntityAddress::new(Kind::from_static(kind), key.clone()))
     }
 
@@ -158,13 +172,24 @@ impl Audit {
             breaker.lanes().iter().try_for_each(|lane| self.lane_holds(lane, &cause))?;
         }
         for tree in self.exceeded_trees() {
-            let lane = self.tasks.get(&tree).and_then(|known| known.standing.lane());
-            lane.map_or(Ok(()), |lane| self.lane_holds(lane, &format_smolstr!("budget/{tree}")))?;
+            self.tree_is_held(&tree, &format_smolstr!("budget/{tree}"))?;
         }
         for (lane, known) in &self.lanes {
-            known.holds.by_cause.keys().try_for_each(|cause| self.cause_stands(lane, cause))?;
+            known.holds.by_cause.keys().try_for_each(|cause| self.cause_stands(("broker", lane), cause))?;
+        }
+        for (queue, known) in &self.queues {
+            known.holds.keys().try_for_each(|cause| self.cause_stands(("queue", queue), cause))?;
         }
         Ok(())
+    }
+
+    /// The queue of a tree holds it.
+    fn tree_is_held(&self, tree: &Key, cause: &str) -> Check {
+        let Some(queue) = self.queue_key(tree) else { return Ok(()) };
+        let held = self.queues.get(&queue).is_some_and(|known| known.holds.contains_key(cause));
+        hold(held || self.goes_to("queue", &queue), "holds_follow_their_cause", || {
+            format!("queue `{queue}` holds nothing back for {cause}")
+        })
     }
 
     fn lane_holds(&self, lane: &Key, cause: &str) -> Check {
@@ -189,10 +214,8 @@ impl Audit {
             }
             Some(Scope::Lane(lane)) => self.lane_holds(&lane, &cause),
             Some(Scope::Agent(agent)) => self.agent_is_held(&agent, &cause),
-            Some(Scope::Task(task)) => match self.tasks.get(&task).and_then(|known| known.standing.lane()) {
-                Some(lane) if !self.goes_to("task", &task) => self.lane_holds(lane, &cause),
-                _ => Ok(()),
-            },
+            Some(Scope::Task(task)) if self.goes_to("task", &task) => Ok(()),
+            Some(Scope::Task(task)) => self.tree_is_held(&task, &cause),
             None => violated("holds_follow_their_cause", format!("`{key}` is no scope")),
         }
     }
@@ -207,8 +230,9 @@ impl Audit {
         offered.map(|(lane, _)| lane).try_for_each(|lane| self.lane_holds(lane, cause))
     }
 
-    /// What a lane holds back has a cause that stands.
-    fn cause_stands(&self, lane: &Key, cause: &SmolStr) -> Check {
+    /// What a lane or a queue holds back has a cause that stands.
+    fn cause_stands(&self, (kind, key): (&'static str, &Key), cause: &SmolStr) -> Check {
+        let holder = (kind, key);
         let parts = cause.split_once('/').and_then(|(kind, key)| Some((kind, Key::parse(key).ok()?)));
         let stands = match parts {
             Some(("halt", key)) => {
@@ -225,13 +249,13 @@ impl Audit {
             Some(("budget", key)) => self.is_exceeded(&key),
             _ => true,
         };
-        hold(stands || self.goes_to("broker", lane), "holds_follow_their_cause", || {
-            format!("lane `{lane}` holds back for {cause}, which does not stand")
+        hold(stands || self.goes_to(holder.0, holder.1), "holds_follow_their_cause", || {
+            format!("`{}/{}` holds back for {cause}, which does not stand", holder.0, holder.1)
         })
     }
 
     /// Under a halt of everything of which its host heard at `since`, a record takes no new work from a
-    /// caller, lets no worker begin a job or an effect, and fires no timer that leads to work and became
+    /// caller, gives no job away, lets no worker begin an effect, and fires no timer that leads to work and became
     /// due behind it.
     pub fn halted_hosts_rest(&self, record: &CommitRecord, since: Timestamp) -> Check {
         const NAME: &str = "halted_hosts_rest";
@@ -241,6 +265,8 @@ impl Audit {
             hold(!is_new, NAME, || format!("`{}` was submitted under a halt", turn.entity))?;
             let begins = turn.source == Source::Ask && turn.at > since && turn.events.iter().any(begins);
             hold(!begins, NAME, || format!("a worker began something of `{}` under a halt", turn.entity))?;
+            let gives = turn.source == Source::Claim && turn.at > since && !turn.events.is_empty();
+            hold(!gives, NAME, || format!("`{}` gave jobs away under a halt", turn.entity))?;
             let Source::Timer(name) = &turn.source else { continue };
             let timers = &self.log(record.partition).timers;
             let due = timers.get(&(turn.entity.clone(), name.clone())).map(|(at, _)| *at);
@@ -266,9 +292,5 @@ fn begins(event: &bus_schemas::record::Event) -> bool {
     let started = |body: &[u8]| {
         serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|body| body["step"] == "started")
     };
-    match event.event_type.as_str() {
-        "job-started" => true,
-        "effect-recorded" => started(&event.body),
-        _ => false,
-    }
+    event.event_type == "effect-recorded" && started(&event.body)
 }

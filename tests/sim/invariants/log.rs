@@ -89,7 +89,8 @@ impl Audit {
             self.repeated.extend(turn.sends.iter().map(|mail| mail.command.id));
             return Ok(());
         }
-        if is_timer {
+        // A claim of which nothing came is used again: `no_place_used_twice` says of which.
+        if is_timer || turn.source == Source::Claim {
             return Ok(());
         }
         let unreadable = turn.dead.as_ref().is_some_and(|dead| dead.subject.is_some());
@@ -221,8 +222,8 @@ impl Audit {
         });
     }
 
-    /// Deciding a recorded command again gives what the record says: events, mail, timers and jobs,
-    /// byte for byte. This also folds the audit's own copy of the entity.
+    /// Deciding a recorded command again gives what the record says: events, mail, timers, leases
+    /// and jobs, byte for byte. This also folds the audit's own copy of the entity.
     pub(super) fn commands_decide_alike(&mut self, partition: PartitionId, turn: &Turn) -> Check {
         let known = self.registry.knows(&turn.entity.kind);
         let unreadable = turn.dead.as_ref().is_some_and(|dead| dead.subject.is_some());
@@ -233,6 +234,7 @@ impl Audit {
         let instance = self.entities.entry(turn.entity.clone()).or_insert_with(fresh);
         let context = Context {
             entity: &turn.entity,
+            partitions: self.count,
             revision: instance.revision(),
             now: turn.at,
             command: turn.command.id,
@@ -251,11 +253,14 @@ impl Audit {
                 let sends = turn.sends.iter().map(|mail| (&mail.to, &mail.command.body));
                 let sends = sends.take(turn.sends.len().saturating_sub(told));
                 let timers = turn.timers.iter().map(|timer| format!("{timer:?}"));
+                let jobs = again.jobs.iter().map(|(claim, job)| (claim, &job.id));
                 turn.refusal.is_none()
                     && again.events == turn.events
                     && sends.eq(again.sends.iter().map(|send| (&send.to, &send.body)))
                     && timers.eq(again.timers.iter().map(|timer| format!("{timer:?}")))
-                    && again.jobs.iter().map(|job| &job.id).eq(turn.jobs.iter().map(|job| &job.id))
+                    && again.leases == turn.leases
+                    && again.stops == turn.stops
+                    && jobs.eq(turn.jobs.iter().map(|job| (&job.claim, &job.id)))
             }
             Err(TurnError::Refused(refusal)) => turn.refusal == Some(refusal),
             Err(TurnError::Malformed(_) | TurnError::Poison(_) | TurnError::Broken(_)) => {

@@ -3,18 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use bus_schemas::commands::broker;
+use bus_schemas::commands::queue;
 use bus_schemas::events::task;
 use bus_schemas::record::Mail;
 use bus_schemas::views::task::TaskState;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, Kind};
+use bus_schemas::{Body, EntityAddress, Key, Kind, PartitionId};
 use smol_str::SmolStr;
 
-use super::work::LaneAudit;
+use super::lanes::QueueAudit;
 use super::{Audit, Check, hold};
 
-/// How the body of the one command begins that brings an attempt into its lane.
+/// How the body of the one command begins that brings an attempt into its queue.
 const ENQUEUE: &[u8] = br#"{"type":"enqueue""#;
 
 /// The mail that is in a log and not applied yet.
@@ -22,7 +22,7 @@ const ENQUEUE: &[u8] = br#"{"type":"enqueue""#;
 pub struct Mails {
     /// How many are on their way to an entity.
     to: BTreeMap<EntityAddress, u32>,
-    /// How many bring an attempt into a lane.
+    /// How many bring an attempt into a queue.
     enqueued: BTreeMap<(Key, u32), u32>,
 }
 
@@ -79,13 +79,13 @@ impl Mails {
     }
 }
 
-/// The attempt that a command brings into a lane, if it does.
+/// The attempt that a command brings into a queue, if it does.
 fn enqueues(to: &EntityAddress, body: &Body) -> Option<(Key, u32)> {
-    if to.kind != broker::Command::KIND || !body.bytes.starts_with(ENQUEUE) {
+    if to.kind != queue::Command::KIND || !body.bytes.starts_with(ENQUEUE) {
         return None;
     }
-    match body.read::<broker::Command>() {
-        Ok(broker::Command::Enqueue { task, attempt, .. }) => Some((task, attempt)),
+    match body.read::<queue::Command>() {
+        Ok(queue::Command::Enqueue(entry)) => Some((entry.task, entry.attempt)),
         _ => None,
     }
 }
@@ -112,7 +112,7 @@ impl Standing {
         match event {
             task::Event::Submitted { submission, .. } => self.lane = Some(submission.lane.clone()),
             task::Event::Queued { attempt, .. } => self.waits = Waits::Lane { attempt: *attempt },
-            task::Event::JobIssued { .. } | task::Event::JobStarted { .. } => self.waits = Waits::Worker,
+            task::Event::JobIssued { .. } => self.waits = Waits::Worker,
             task::Event::BackoffStarted { .. } => self.waits = Waits::Pause,
             task::Event::InputRequired { .. } => self.waits = Waits::Person,
             task::Event::Planned { .. } => self.waits = Waits::Children,
@@ -142,7 +142,7 @@ impl Standing {
 }
 
 impl Audit {
-    /// Each open task waits for something that comes: an agent in its lane's queue, a worker under a
+    /// Each open task waits for something that comes: a place in its queue, a worker under a
     /// lease, the end of a pause, a person, a child that is open; or a command is on its way to it.
     pub(super) fn every_open_task_waits(&self) -> Check {
         self.open.iter().try_for_each(|task| self.task_waits(task))
@@ -167,13 +167,12 @@ impl Audit {
             Waits::Nothing | Waits::Person => true,
             Waits::Lane { attempt } => {
                 self.mails.enqueued.contains_key(&(task.clone(), *attempt))
-                    || standing
-                        .lane
-                        .as_ref()
-                        .and_then(|lane| self.lanes.get(lane))
-                        .is_some_and(|lane| lane.holds_place(task, *attempt))
+                    || self.queue_of(task).is_some_and(|queue| queue.holds_place(task, *attempt))
             }
-            Waits::Worker => has_timer(SmolStr::new_static("lease")),
+            Waits::Worker => {
+                let leases = &self.log(address.partition(self.count)).shadow.state.leases;
+                leases.get(&address, &SmolStr::new_static("attempt")).is_some()
+            }
             Waits::Pause => has_timer(SmolStr::new_static("backoff")),
             Waits::Children => {
                 standing.children.values().any(|(child, open)| *open && self.child_moves(child))
@@ -190,16 +189,19 @@ impl Audit {
         })
     }
 
+    /// The queue in which a task waits, and what it has.
+    pub(super) fn queue_key(&self, task: &Key) -> Option<Key> {
+        let lane = self.tasks.get(task)?.standing.lane()?;
+        let partition = PartitionId::of(task.root(), self.count);
+        Some(queue::key(lane, partition, self.count))
+    }
+    fn queue_of(&self, task: &Key) -> Option<&QueueAudit> {
+        self.queues.get(&self.queue_key(task)?)
+    }
+
     /// Whether a child is open, or is told to be.
     fn child_moves(&self, child: &Key) -> bool {
         let address = EntityAddress::new(Kind::from_static("task"), child.clone());
         self.open.contains(child) || self.mails.goes_to(&address)
-    }
-}
-
-impl LaneAudit {
-    /// Whether an attempt is in the lane's queue.
-    fn holds_place(&self, task: &Key, attempt: u32) -> bool {
-        self.waiting().get(task) == Some(&attempt)
     }
 }

@@ -1,16 +1,18 @@
-//! What the events of tasks and brokers must keep, counted independently of the entities.
+//! What the events of tasks must keep, counted independently of the entities.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bus_schemas::Key;
-use bus_schemas::events::{broker, task};
-use bus_schemas::record::Event;
+use bus_schemas::commands::task as task_command;
+use bus_schemas::events::task;
+use bus_schemas::jobs::{FailureClass, Job};
+use bus_schemas::record::{Event, Source, Turn};
 use bus_schemas::wire::WireEvent;
+use bus_schemas::{Hash, Key, Revision};
+use smol_str::SmolStr;
 
 use super::budgets::BudgetAudit;
-use super::holds::Holds;
 use super::moves::Standing;
-use super::{Audit, Check, hold, violated};
+use super::{Audit, Check, hold};
 use crate::coverage::{Coverage, Reached};
 
 /// The attempts of one task.
@@ -22,20 +24,26 @@ pub struct TaskAudit {
     pub(super) budget: BudgetAudit,
     attempt: u32,
     planned: bool,
-    issued: BTreeSet<u32>,
+    issued: BTreeMap<u32, Issue>,
+    /// The attempt that a worker has.
+    current: Option<u32>,
     outcomes: BTreeSet<u32>,
+    /// Issues in a row that nobody began.
+    unbegun: u32,
+    steps: BTreeSet<SmolStr>,
 }
 
-/// What runs in one lane.
-#[derive(Debug, Default)]
-pub struct LaneAudit {
-    waiting: BTreeMap<Key, u32>,
-    running: BTreeMap<Key, (u32, Key)>,
-    capacities: BTreeMap<Key, u32>,
-    cap: Option<u32>,
-    /// What it holds back.
-    pub(super) holds: Holds,
+/// An attempt that a worker got.
+#[derive(Debug)]
+struct Issue {
+    token: Hash,
+    /// The revision of its task since which it is under way, and up to which.
+    from: Revision,
+    upto: Option<Revision>,
 }
+
+/// Issues in a row that nobody begins before that is a failure.
+const UNBEGUN_MAX: u32 = 5;
 
 pub(super) fn read<T: WireEvent>(event: &Event) -> Result<T, super::Violation> {
     serde_json::from_slice(&event.body).map_err(|error| super::Violation {
@@ -53,24 +61,51 @@ impl Audit {
         event: &Event,
         coverage: &mut Coverage,
     ) -> Check {
-        let event = read::<task::Event>(event)?;
+        let (event, revision) = (read::<task::Event>(event)?, event.revision);
         let known = self.tasks.entry(task.clone()).or_default();
         known.standing.event(&event);
         known.budget.event(task, &event, coverage)?;
+        known.unbegun_costs_nothing(task, &event, coverage)?;
+        known.steps_recorded_once(task, &event)?;
         known.event(task, &event, coverage)?;
+        known.follow_issue(&event, revision);
         self.note_open(task);
         Ok(())
     }
 
-    /// A broker assigns no more than an agent offers and the lane's cap allows.
-    pub(super) fn capacity_never_exceeded(
-        &mut self,
-        lane: &Key,
-        event: &Event,
-        coverage: &mut Coverage,
-    ) -> Check {
-        let event = read::<broker::Event>(event)?;
-        self.lanes.entry(lane.clone()).or_default().event(lane, &event, coverage)
+    /// What a worker reports counts only with the token of the issue that is under way.
+    pub(super) fn fenced_by_token(&self, turn: &Turn) -> Check {
+        if turn.entity.kind.as_str() != "task" || turn.source != Source::Ask || turn.events.is_empty() {
+            return Ok(());
+        }
+        let shown = match turn.command.body.read::<task_command::Command>() {
+            Ok(
+                task_command::Command::RecordStep { attempt, token, .. }
+                | task_command::Command::RecordEffect { attempt, token, .. }
+                | task_command::Command::CompleteJob { attempt, token, .. }
+                | task_command::Command::FailJob { attempt, token, .. }
+                | task_command::Command::GiveBack { attempt, token, .. }
+                | task_command::Command::RequireInput { attempt, token, .. },
+            ) => (attempt, Hash::of(token.as_bytes())),
+            _ => return Ok(()),
+        };
+        let issued = self.tasks.get(&turn.entity.key).and_then(|known| known.under_way());
+        hold(issued == Some(shown), "fenced_by_token", || {
+            format!("`{}` takes a report of attempt {}, and {issued:?} is under way", turn.entity, shown.0)
+        })
+    }
+
+    /// A worker begins only what it was told to be its own.
+    pub fn begins_only_its_own(&self, job: &Job) -> Check {
+        let told = (job.task.key.clone(), job.attempt, Hash::of(job.token.as_bytes()));
+        hold(self.told_own.contains(&told), "fenced_by_token", || {
+            format!("a worker begins {} without the word that it is its own", job.id)
+        })
+    }
+
+    /// The attempt of a task that a worker has.
+    pub fn issued_attempt(&self, task: &Key) -> Option<u32> {
+        self.tasks.get(task)?.under_way().map(|(attempt, _)| attempt)
     }
 }
 
@@ -86,8 +121,9 @@ impl TaskAudit {
                 self.attempt = *attempt;
                 None
             }
-            task::Event::JobIssued { attempt, .. } => {
-                let fresh = *attempt == self.attempt && self.issued.insert(*attempt);
+            task::Event::JobIssued { attempt, token, .. } => {
+                let issue = Issue { token: *token, from: Revision(0), upto: None };
+                let fresh = *attempt == self.attempt && self.issued.insert(*attempt, issue).is_none();
                 return hold(fresh, NAME, || format!("`{task}` issued attempt {attempt} again"));
             }
             task::Event::AttemptFailed { attempt, failure } => {
@@ -96,6 +132,7 @@ impl TaskAudit {
                 }
                 Some(*attempt)
             }
+            task::Event::AttemptWithdrawn { attempt, .. } => Some(*attempt),
             task::Event::Submitted { submission, .. } if submission.dead_letter.is_some() => {
                 coverage.note(Reached::LetterSubmittedAnew);
                 None
@@ -130,74 +167,80 @@ impl TaskAudit {
         self.planned |= matches!(event, task::Event::Planned { .. });
         Ok(())
     }
-}
 
-impl LaneAudit {
-    /// How many jobs an agent takes from this lane at once.
-    pub(super) fn capacity_of(&self, agent: &Key) -> u32 {
-        self.capacities.get(agent).copied().unwrap_or(0)
+    /// The attempt that a worker has, and the hash of its token.
+    fn under_way(&self) -> Option<(u32, Hash)> {
+        let attempt = self.current?;
+        Some((attempt, self.issued.get(&attempt)?.token))
     }
-    /// The attempts in the queue.
-    pub(super) fn waiting(&self) -> &BTreeMap<Key, u32> {
-        &self.waiting
+    /// Whether an attempt was under way at a revision, under this token.
+    pub(super) fn had(&self, attempt: u32, token: Hash, at: Revision) -> bool {
+        self.issued.get(&attempt).is_some_and(|issue| {
+            issue.token == token && issue.from <= at && issue.upto.is_none_or(|upto| at < upto)
+        })
     }
-    /// Counts an event of the lane.
-    pub fn event(&mut self, lane: &Key, event: &broker::Event, coverage: &mut Coverage) -> Check {
-        self.holds.event(lane, event, coverage)?;
+
+    fn follow_issue(&mut self, event: &task::Event, revision: Revision) {
         match event {
-            broker::Event::Enqueued { task, attempt, .. } => {
-                self.waiting.insert(task.clone(), *attempt);
-            }
-            broker::Event::Assigned { task, attempt, agent, .. } => {
-                return self.assigned(lane, (task, *attempt), agent, coverage);
-            }
-            broker::Event::Released { task, attempt, .. } => {
-                if self.waiting.get(task) == Some(attempt) {
-                    self.waiting.remove(task);
-                } else if self.running.get(task).is_some_and(|(running, _)| running == attempt) {
-                    self.running.remove(task);
+            task::Event::JobIssued { attempt, .. } => {
+                self.current = Some(*attempt);
+                if let Some(issue) = self.issued.get_mut(attempt) {
+                    issue.from = revision;
                 }
             }
-            broker::Event::AgentOffered { agent, capacity, .. } => {
-                self.capacities.insert(agent.clone(), *capacity);
+            task::Event::Queued { .. }
+            | task::Event::AttemptFailed { .. }
+            | task::Event::AttemptWithdrawn { .. }
+            | task::Event::InputRequired { .. }
+            | task::Event::Planned { .. }
+            | task::Event::CancelRequested { .. }
+            | task::Event::Completed { .. }
+            | task::Event::Failed { .. }
+            | task::Event::Canceled { .. } => {
+                let current = self.current.take().and_then(|current| self.issued.get_mut(&current));
+                if let Some(issue) = current {
+                    issue.upto = Some(revision);
+                }
             }
-            broker::Event::CapSet { concurrent } => self.cap = *concurrent,
-            broker::Event::LimitsSet { limits, .. } | broker::Event::Configured { limits, .. } => {
-                self.cap = limits.concurrent;
-            }
-            broker::Event::Paused { .. }
-            | broker::Event::Resumed { .. }
-            | broker::Event::Held { .. }
-            | broker::Event::Eased { .. }
-            | broker::Event::EasingEnded { .. }
-            | broker::Event::PoliciesSet { .. }
-            | broker::Event::ProbesAllowed { .. } => {}
+            _ => {}
         }
-        Ok(())
     }
 
-    fn assigned(
-        &mut self,
-        lane: &Key,
-        (task, attempt): (&Key, u32),
-        agent: &Key,
-        coverage: &mut Coverage,
-    ) -> Check {
-        const NAME: &str = "capacity_never_exceeded";
-        if self.waiting.remove(task) != Some(attempt) {
-            return violated(NAME, format!("lane `{lane}` assigned `{task}`/{attempt}, which does not wait"));
+    /// An issue that nobody begins uses no attempt up, five times in a row; the sixth is poison.
+    fn unbegun_costs_nothing(&mut self, task: &Key, event: &task::Event, coverage: &mut Coverage) -> Check {
+        const NAME: &str = "unbegun_costs_nothing";
+        match event {
+            task::Event::AttemptWithdrawn { by: task::WithdrawnBy::Owner, .. } => {
+                coverage.note(Reached::IssueReturned);
+                self.unbegun += 1;
+                hold(self.unbegun <= UNBEGUN_MAX, NAME, || {
+                    format!("`{task}` was begun by nobody {} times in a row", self.unbegun)
+                })
+            }
+            task::Event::AttemptFailed { failure, .. } => {
+                let unbegun = std::mem::take(&mut self.unbegun);
+                if failure.code != "issued-too-often" {
+                    return Ok(());
+                }
+                coverage.note(Reached::IssuedTooOften);
+                hold(unbegun == UNBEGUN_MAX && failure.class == FailureClass::Poison, NAME, || {
+                    format!("`{task}` ends after {unbegun} issues that nobody began")
+                })
+            }
+            task::Event::AttemptWithdrawn { .. }
+            | task::Event::Retried { .. }
+            | task::Event::InputRequired { .. } => {
+                self.unbegun = 0;
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        let busy = self.running.values().filter(|(_, known)| known == agent).count();
-        let capacity = self.capacities.get(agent).copied().unwrap_or(0) as usize;
-        hold(busy < capacity, NAME, || {
-            format!("lane `{lane}` gave `{agent}` one more than its {capacity} jobs")
-        })?;
-        let cap = self.cap.map_or(usize::MAX, |cap| cap as usize);
-        hold(self.running.len() < cap, NAME, || format!("lane `{lane}` runs more than its cap {cap}"))?;
-        self.running.insert(task.clone(), (attempt, agent.clone()));
-        if self.running.len() == cap || busy + 1 == capacity {
-            coverage.note(Reached::CapacityFull);
-        }
-        Ok(())
+    }
+
+    /// A step is recorded once, in whichever attempt it was done first.
+    fn steps_recorded_once(&mut self, task: &Key, event: &task::Event) -> Check {
+        let task::Event::StepRecorded { step, .. } = event else { return Ok(()) };
+        let fresh = self.steps.insert(step.name.clone());
+        hold(fresh, "steps_recorded_once", || format!("`{task}` records `{}` again", step.name))
     }
 }

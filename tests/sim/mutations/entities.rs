@@ -5,28 +5,39 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use actors_core::decision::Timer;
-use actors_core::{Context, Decision, Entity, Refusal, Registry};
+use actors_core::{Context, Decision, Entity, Opening, Refusal, Registry, Taking, View};
 use actors_logic::breaker::Breaker;
 use actors_logic::broker::Broker;
 use actors_logic::campaign::Campaign;
 use actors_logic::deadletter::DeadLetter;
 use actors_logic::halt::Halt;
+use actors_logic::queue::Queue;
 use actors_logic::task::Task;
+use bus_schemas::commands::{broker, queue, task};
 use bus_schemas::events;
 use bus_schemas::halts::Halts;
-use bus_schemas::{EntityAddress, Timestamp};
+use bus_schemas::{Body, EntityAddress, Hash, PartitionId, Timestamp};
+use smol_str::SmolStr;
 
 /// What is wrong with an entity.
 pub trait Fault: Send + Sync + 'static {
     /// The entity.
     type Of: Entity;
 
+    /// What becomes of a command before it is decided.
+    fn told(_: &mut <Self::Of as Entity>::Command) {}
     /// What becomes of a decision.
     fn decided(_: &mut Decision<<Self::Of as Entity>::Event>) {}
     /// Whether an event changes what is remembered.
     fn is_folded(_: &<Self::Of as Entity>::Event) -> bool {
         true
     }
+    /// What is remembered in its place.
+    fn folded(_: &<Self::Of as Entity>::Event) -> Option<Vec<<Self::Of as Entity>::Event>> {
+        None
+    }
+    /// What becomes of the command with which a claim takes work.
+    fn taken(_: &mut <Self::Of as Entity>::Command) {}
 }
 
 /// An entity with a fault.
@@ -36,6 +47,7 @@ impl<F: Fault> Entity for Faulty<F> {
     type State = <F::Of as Entity>::State;
     type Command = <F::Of as Entity>::Command;
     type Event = <F::Of as Entity>::Event;
+    type Query = <F::Of as Entity>::Query;
     const KEEPS_ORIGIN: bool = <F::Of as Entity>::KEEPS_ORIGIN;
     const RESTS_UNDER_HALT: bool = <F::Of as Entity>::RESTS_UNDER_HALT;
 
@@ -47,18 +59,40 @@ impl<F: Fault> Entity for Faulty<F> {
     ) -> Result<(), Refusal> {
         F::Of::admit(state, command, halts, context)
     }
+    fn admit_query(
+        state: &Self::State,
+        query: &Self::Query,
+        halts: &Halts,
+        context: (&EntityAddress, Timestamp),
+    ) -> Result<(), Refusal> {
+        F::Of::admit_query(state, query, halts, context)
+    }
+    fn view(state: &Self::State, query: Self::Query, context: &Context<'_>) -> Result<View, Refusal> {
+        F::Of::view(state, query, context)
+    }
+    fn openings(state: &Self::State, entity: &EntityAddress) -> Vec<Opening> {
+        F::Of::openings(state, entity)
+    }
+    fn take(taking: &Taking<'_>) -> Option<Self::Command> {
+        let mut command = F::Of::take(taking)?;
+        F::taken(&mut command);
+        Some(command)
+    }
     fn decide(
         state: &Self::State,
-        command: Self::Command,
+        mut command: Self::Command,
         context: &Context<'_>,
     ) -> Result<Decision<Self::Event>, Refusal> {
+        F::told(&mut command);
         let mut decision = F::Of::decide(state, command, context)?;
         F::decided(&mut decision);
         Ok(decision)
     }
     fn fold(state: &mut Self::State, event: &Self::Event) {
-        if F::is_folded(event) {
-            F::Of::fold(state, event);
+        match F::folded(event) {
+            Some(others) => others.iter().for_each(|other| F::Of::fold(state, other)),
+            None if F::is_folded(event) => F::Of::fold(state, event),
+            None => {}
         }
     }
 }
@@ -83,7 +117,7 @@ pub struct NoLease;
 impl Fault for NoLease {
     type Of = Task;
     fn decided(decision: &mut Decision<events::task::Event>) {
-        forgets_timer(decision, "lease");
+        decision.leases.clear();
     }
 }
 
@@ -125,12 +159,88 @@ impl Fault for LavishTask {
     }
 }
 
-/// A lane that gives an attempt away and tells nobody.
-pub struct SilentLane;
-impl Fault for SilentLane {
+/// A task that does not tell its queue that it waits.
+pub struct SilentTask;
+impl Fault for SilentTask {
+    type Of = Task;
+    fn decided(decision: &mut Decision<events::task::Event>) {
+        forgets_sends(decision, "enqueue");
+    }
+}
+
+/// A task that believes whoever reports.
+pub struct CredulousTask;
+impl Fault for CredulousTask {
+    type Of = Task;
+    fn told(command: &mut task::Command) {
+        if let task::Command::CompleteJob { token, .. } = command {
+            *token = SmolStr::default();
+        }
+    }
+    fn folded(event: &events::task::Event) -> Option<Vec<events::task::Event>> {
+        let mut event = event.clone();
+        let events::task::Event::JobIssued { token, .. } = &mut event else { return None };
+        *token = Hash::of(b"");
+        Some(vec![event])
+    }
+}
+
+/// A task that takes an issue that nobody began for one that its lane took back.
+pub struct PatientTask;
+impl Fault for PatientTask {
+    type Of = Task;
+    fn folded(event: &events::task::Event) -> Option<Vec<events::task::Event>> {
+        let mut event = event.clone();
+        let events::task::Event::AttemptWithdrawn { by, .. } = &mut event else { return None };
+        *by = events::task::WithdrawnBy::Holder;
+        Some(vec![event])
+    }
+}
+
+/// A task that forgets which steps were done.
+pub struct ForgetfulTask;
+impl Fault for ForgetfulTask {
+    type Of = Task;
+    fn is_folded(event: &events::task::Event) -> bool {
+        !matches!(event, events::task::Event::StepRecorded { .. })
+    }
+}
+
+/// A queue that fills more places than a claim has.
+pub struct GenerousQueue;
+impl Fault for GenerousQueue {
+    type Of = Queue;
+    fn taken(command: &mut queue::Command) {
+        if let queue::Command::Take(take) = command {
+            take.places += 1;
+        }
+    }
+}
+
+/// A queue that does not tell its lane what runs.
+pub struct SilentQueue;
+impl Fault for SilentQueue {
+    type Of = Queue;
+    fn decided(decision: &mut Decision<events::queue::Event>) {
+        for send in &mut decision.sends {
+            if let Ok(broker::Command::Report { partition, number, waiting, more, .. }) = send.body.read() {
+                let running = Vec::new();
+                send.body =
+                    Body::json(&broker::Command::Report { partition, number, waiting, running, more });
+            }
+        }
+    }
+}
+
+/// A lane that gives leave before it knows what runs.
+pub struct HastyLane;
+impl Fault for HastyLane {
     type Of = Broker;
-    fn decided(decision: &mut Decision<events::broker::Event>) {
-        forgets_sends(decision, "assign");
+    fn folded(event: &events::broker::Event) -> Option<Vec<events::broker::Event>> {
+        let events::broker::Event::Enqueued(_) = event else { return None };
+        let all =
+            (0..8).map(|partition| events::broker::Event::Reported { partition: PartitionId(partition) });
+        Some(all.chain([event.clone()]).collect())
     }
 }
 

@@ -119,5 +119,5 @@ fn reservation(job: &Job) -> SmolStr {
 /// Who keeps the budget of a job's tree.
 fn root(job: &Job) -> EntityAddress {
     let root = Key::parse(job.task.key.root()).expect("the first part of a key is a key");
-    address(&task::Command::Explain, root)
+    address(&task::Command::Sweep, root)
 }

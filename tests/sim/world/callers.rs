@@ -9,7 +9,7 @@ use bus_schemas::envelope::code;
 use bus_schemas::subjects::Subjects;
 use bus_schemas::{Body, CommandId, ContentType, EntityAddress, PartitionId, Refusal, Reply};
 use bytes::Bytes;
-use smol_str::format_smolstr;
+use smol_str::SmolStr;
 
 use super::workers::Next;
 use super::{Happening, Message, World};
@@ -40,6 +40,8 @@ pub enum Expected {
     Reused,
     /// The word that it asked the wrong partition.
     WrongPartition,
+    /// What the entity is.
+    View,
 }
 
 /// One command of one caller.
@@ -55,6 +57,10 @@ pub struct Call {
     given_up: bool,
     expected: Expected,
     next: Next,
+    /// Whether it asks what is, and changes nothing.
+    is_query: bool,
+    /// Who asks, if they say so.
+    caller: Option<SmolStr>,
 }
 
 /// One durable command of one caller.
@@ -82,15 +88,26 @@ impl Callers {
     pub fn incoming(&self, id: CallId, subjects: &Subjects) -> Incoming {
         let call = &self.calls[id];
         Incoming {
-            subject: subjects.ask(call.partition, &call.to),
+            subject: match call.is_query {
+                true => subjects.view(call.partition, &call.to),
+                false => subjects.ask(call.partition, &call.to),
+            },
             reply_to: Some(ReplyTo::from(id.to_string())),
             id: Some(call.id),
             content_type: Some(ContentType::Json),
-            caller: call.next.worker().map(|(worker, _)| format_smolstr!("worker-{worker}")),
+            caller: call.caller.clone(),
             correlation: None,
             trace: None,
             payload: call.body.bytes.clone(),
         }
+    }
+    /// Whether a call asks what is.
+    pub fn is_query(&self, id: CallId) -> bool {
+        self.calls[id].is_query
+    }
+    /// What a call asks.
+    pub fn body(&self, id: CallId) -> &Body {
+        &self.calls[id].body
     }
     /// The first call under an id.
     pub fn call_of(&self, id: CommandId) -> Option<CallId> {
@@ -108,14 +125,15 @@ impl Callers {
         let accepted = |answer: &Bytes| {
             serde_json::from_slice::<Reply>(answer).is_ok_and(|reply| matches!(reply, Reply::Accepted { .. }))
         };
-        let asks = self.calls.iter().filter(move |call| call.answer.as_ref().is_some_and(accepted));
+        let commands = self.calls.iter().filter(|call| !call.is_query);
+        let asks = commands.filter(move |call| call.answer.as_ref().is_some_and(accepted));
         let handed = self.handed.iter().filter(|handed| handed.acknowledged);
         asks.map(|call| call.id).chain(handed.map(|handed| handed.id))
     }
     /// Some call that was accepted, so that a repeat or an impostor can use its id.
     fn answered_call(&self, index: usize) -> Option<&Call> {
         let call = self.calls.get(index)?;
-        (call.answer.is_some() && call.expected == Expected::Same).then_some(call)
+        (call.answer.is_some() && call.expected == Expected::Same && !call.is_query).then_some(call)
     }
 }
 
@@ -132,6 +150,13 @@ impl World {
         self.call(id, to, partition, body, (Expected::Same, next));
     }
 
+    /// Somebody asks what an entity is.
+    pub(super) fn query(&mut self, to: EntityAddress, body: Body, next: Next) {
+        let id = self.random.command_id(self.time);
+        let partition = self.home(&to);
+        self.call(id, to, partition, body, (Expected::View, next));
+    }
+
     fn call(
         &mut self,
         id: CommandId,
@@ -144,8 +169,14 @@ impl World {
         let text = String::from_utf8_lossy(&body.bytes[..body.bytes.len().min(60)]).into_owned();
         self.note(format_args!("call {call} {id} to `{to}`: {text}"));
         let (tries, answer, given_up) = (0, None, false);
-        self.callers.by_id.entry(id).or_insert(call);
-        self.callers.calls.push(Call { id, to, partition, body, tries, answer, given_up, expected, next });
+        let is_query = expected == Expected::View;
+        if !is_query {
+            self.callers.by_id.entry(id).or_insert(call);
+        }
+        let caller = next.worker().map(|(worker, _)| self.workers[worker].name.clone());
+        let made =
+            Call { id, to, partition, body, tries, answer, given_up, expected, next, is_query, caller };
+        self.callers.calls.push(made);
         self.send_call(call);
         let patience = self.random.between(PATIENCE_MS_MIN, PATIENCE_MS_MAX);
         self.soon(patience, Happening::CallTimeout(call));
@@ -194,7 +225,7 @@ impl World {
             return Ok(());
         }
         call.tries += 1;
-        if call.tries >= TRIES_MAX {
+        if call.tries >= call.next.tries_max().unwrap_or(TRIES_MAX) {
             return self.give_up(id);
         }
         self.send_call(id);
@@ -207,7 +238,24 @@ impl World {
         let call = &mut self.callers.calls[id];
         call.given_up = true;
         let next = call.next.clone();
-        self.worker_hears(next, None)
+        self.hear(next, None)
+    }
+
+    /// Whoever asked hears the answer, or that there is none.
+    fn hear(&mut self, next: Next, reply: Option<&Reply>) -> Check {
+        match next {
+            Next::Known(sent) => {
+                self.agent_is_known(&sent, reply);
+                Ok(())
+            }
+            Next::Lost { host, agent, worker } => {
+                if reply.is_some() {
+                    self.hosts[host].desk.forget(&agent, &worker);
+                }
+                Ok(())
+            }
+            next => self.worker_hears(next, reply),
+        }
     }
 
     /// Forgets the calls of a worker that is gone.
@@ -249,6 +297,9 @@ impl World {
         let Ok(reply) = serde_json::from_slice::<Reply>(&payload) else {
             return violated("reply_after_commit", "an answer can not be read");
         };
+        if self.callers.is_query(id) {
+            return self.viewed(id, payload, &reply);
+        }
         let call = &self.callers.calls[id];
         let refused = match &reply {
             Reply::Accepted { .. } => None,
@@ -277,7 +328,7 @@ impl World {
                     format!("`{}` was asked in a foreign partition, and answered {reply:?}", call.to)
                 })?
             }
-            Expected::Same => {}
+            Expected::Same | Expected::View => {}
         }
         if let Some(first) = &call.answer {
             if call.expected == Expected::Same {
@@ -290,6 +341,10 @@ impl World {
             self.coverage.note(Reached::ReusedIdRefused);
         }
         self.note(format_args!("call {id} is answered: {}", refused.unwrap_or("accepted")));
+        self.settle_call(id, payload, &reply)
+    }
+
+    fn settle_call(&mut self, id: CallId, payload: Bytes, reply: &Reply) -> Check {
         let call = &mut self.callers.calls[id];
         call.answer = Some(payload);
         let next = call.next.clone();
@@ -297,7 +352,36 @@ impl World {
         while self.callers.calls.get(self.callers.settled).is_some_and(settled) {
             self.callers.settled += 1;
         }
-        self.worker_hears(next, Some(&reply))
+        self.hear(next, Some(reply))
+    }
+
+    /// A caller hears the answer to a query.
+    fn viewed(&mut self, id: CallId, payload: Bytes, reply: &Reply) -> Check {
+        let call = &self.callers.calls[id];
+        if call.answer.is_some() || call.given_up {
+            return Ok(());
+        }
+        if let Reply::Refused { refusal, .. } = reply {
+            let again = match refusal.code.as_str() {
+                code::BUSY => return Ok(()),
+                code::NOT_OWNER => {
+                    self.coverage.note(Reached::QueryNotOwner);
+                    return Ok(());
+                }
+                code::COME_AGAIN => {
+                    self.coverage.note(Reached::QueryComeAgain);
+                    true
+                }
+                _ => false,
+            };
+            if again && !self.calm && self.random.chance(600) {
+                self.send_call(id);
+                return Ok(());
+            }
+        } else {
+            self.coverage.note(Reached::QueryAnswered);
+        }
+        self.settle_call(id, payload, reply)
     }
 
     /// Somebody hands a command over to the inbox.

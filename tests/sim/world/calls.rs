@@ -110,9 +110,9 @@ impl World {
     /// What a task is told of a call that failed.
     pub(super) fn call_failure(&self, id: WorkerId, job: &Job) -> task::Command {
         match failure(job, FailureClass::Transient, "call-failed") {
-            task::Command::FailJob { attempt, class, code, message, hint, .. } => {
+            task::Command::FailJob { attempt, token, class, code, message, hint, .. } => {
                 let dependency = Some(self.workers[id].dependency.clone());
-                task::Command::FailJob { attempt, class, code, message, hint, dependency }
+                task::Command::FailJob { attempt, token, class, code, message, hint, dependency }
             }
             other => other,
         }

@@ -27,6 +27,8 @@ const TASKS_MAX: usize = 12;
 const SCHEDULES: [&str; 2] = ["every-0", "every-1"];
 /// Between two looks at what is held back in a calm world.
 const CALM_PAUSE_MS: u64 = 3_000;
+/// The goal of a job that no worker ever begins: it is dropped, or ends who has it.
+pub(super) const DEADLY: &str = "a deadly goal";
 /// The lanes.
 pub(super) const LANES: [&str; 2] = ["default", "fast"];
 
@@ -72,14 +74,20 @@ impl World {
             70..78 => self.ask_once_more(),
             78..82 => self.ask_as_impostor(Body::json(&json!({"type": "touch", "note": "impostor"}))),
             82..88 => self.say_nonsense(),
-            88..92 => self.set_cap(),
-            92..95 => self.schedule(),
-            95..97 => self.work_on_a_letter(),
+            88..92 => self.bound_a_lane(),
+            92..94 => self.schedule(),
+            94..97 => self.work_on_a_letter(),
             97..99 => self.work_on_a_campaign(),
             _ => self.work_on_a_breaker(),
         }
         if self.random.chance(30) {
             self.extend_a_budget();
+        }
+        if self.random.chance(200) {
+            self.look_at_something();
+        }
+        if self.random.chance(20) {
+            self.guess_a_token();
         }
         self.dependencies_change();
         if self.fault(self.faults.operator_halts, Reached::OperatorActed) {
@@ -125,6 +133,9 @@ impl World {
         submit.skill = if self.random.chance(250) { "plan".into() } else { "code".into() };
         submit.attempts_max = Some(self.random.between(1, 3) as u32);
         submit.budget = self.budget();
+        if submit.skill == "code" && self.random.chance(40) {
+            submit.goal = DEADLY.to_owned();
+        }
         if self.random.chance(30) {
             submit.input = json!("x".repeat(LARGE_BYTES));
         }
@@ -233,10 +244,50 @@ impl World {
         }
     }
 
-    fn set_cap(&mut self) {
+    /// Somebody bounds a lane as a whole, or lets it be open again.
+    fn bound_a_lane(&mut self) {
         let lane = key(LANES[self.random.below(2) as usize]);
-        let concurrent = self.random.chance(600).then(|| self.random.between(1, 3) as u32);
-        self.tell(lane, &broker::Command::SetCap { concurrent });
+        let (reason, by) = ("a drill".to_owned(), "operator".to_owned());
+        let command = match self.random.below(10) {
+            0..5 => {
+                let concurrent = self.random.chance(600).then(|| self.random.between(1, 3) as u32);
+                broker::Command::SetCap { concurrent }
+            }
+            5 => broker::Command::Pause { reason, by },
+            6 | 7 => {
+                let per_minute = self.random.chance(400).then(|| self.random.between(5, 60) as u32);
+                broker::Command::Resume { reason, by, per_minute }
+            }
+            8 => broker::Command::SetLimits { limits: broker::Limits::default(), reason, by },
+            _ => {
+                let order = broker::Order::Strict;
+                let concurrent = self.random.chance(500).then(|| self.random.between(1, 4) as u32);
+                let limits = broker::Limits { order, concurrent, ..broker::Limits::default() };
+                broker::Command::SetLimits { limits, reason, by }
+            }
+        };
+        self.tell(lane, &command);
+    }
+
+    /// Somebody reports for an attempt that a worker has, and does not know its token.
+    fn guess_a_token(&mut self) {
+        let Some(task) = self.some_task() else { return };
+        let Some(attempt) = self.audit.issued_attempt(&task) else { return };
+        let token = format_smolstr!("{:032x}", self.random.number());
+        let (steps, artifacts) = (Vec::new(), Vec::new());
+        let command = match self.random.below(3) {
+            0 => task::Command::GiveBack { attempt, token, reason: "a guess".to_owned() },
+            1 => {
+                let prompt = "a guess?".to_owned();
+                task::Command::RequireInput { attempt, token, prompt, authorization: false }
+            }
+            _ => {
+                let (result, plan) = (json!("a guess"), None);
+                task::Command::CompleteJob { attempt, token, steps, artifacts, result, plan }
+            }
+        };
+        self.coverage.note(Reached::ImpostorRefused);
+        self.tell(task, &command);
     }
 
     fn schedule(&mut self) {
@@ -264,11 +315,7 @@ impl World {
     /// time may still arrive.
     pub(super) fn calm_clients(&mut self) {
         for lane in LANES {
-            let command = broker::Command::SetCap { concurrent: None };
-            let state = self.audit.state_of(&address(&command, key(lane)));
-            if state.is_some_and(|state| !state["concurrent"].is_null()) {
-                self.tell(key(lane), &command);
-            }
+            self.calm_lane(key(lane));
         }
         for name in SCHEDULES {
             let state = self.audit.state_of(&address(&schedule::Command::Delete, key(name)));
@@ -278,5 +325,19 @@ impl World {
         }
         self.calm_operators();
         self.soon(CALM_PAUSE_MS, Happening::ClientActs);
+    }
+
+    /// Nothing bounds a lane as a whole.
+    fn calm_lane(&mut self, lane: Key) {
+        let limits = broker::Limits::default();
+        let (reason, by) = ("the drill is over".to_owned(), "operator".to_owned());
+        let unbound = broker::Command::SetLimits { limits, reason: reason.clone(), by: by.clone() };
+        let Some(state) = self.audit.state_of(&address(&unbound, lane.clone())) else { return };
+        if state["limits"] != json!(broker::Limits::default()) {
+            self.tell(lane.clone(), &unbound);
+        }
+        if !state["valves"]["pause"].is_null() {
+            self.tell(lane, &broker::Command::Resume { reason, by, per_minute: None });
+        }
     }
 }

@@ -18,18 +18,12 @@ const RECORDS_PER_ROUND_MAX: usize = 4;
 /// The pause before a refused or unanswered publish is tried again.
 const RETRY_MS: u64 = 100;
 
-/// One thing of a record that leaves beside its events.
-enum Leaving {
-    Job(bus_schemas::record::Job),
-    Dead(SmolStr, Bytes),
-}
-
 impl World {
     /// Starts what stands still of an owner's fan-out.
     pub(super) fn start_fanout(&mut self, id: OwnerId) {
         let Some(owner) = self.owners.get_mut(&id) else { return };
         let events = !owner.events.busy && !owner.events.queue.is_empty();
-        let jobs = !owner.jobs.busy && !owner.jobs.queue.is_empty();
+        let dead = !owner.dead.busy && !owner.dead.queue.is_empty();
         if events {
             let count = owner.events.queue.len().min(RECORDS_PER_ROUND_MAX);
             // A takeover publishes everything behind the mark at once.
@@ -37,14 +31,14 @@ impl World {
             owner.events.round = owner.events.queue.drain(..count).collect();
             owner.events.busy = true;
         }
-        owner.jobs.busy |= jobs;
+        owner.dead.busy |= dead;
         if events {
             let way = self.latency();
             self.soon(way, Happening::PublishEvents(id));
         }
-        if jobs {
+        if dead {
             let way = self.latency();
-            self.soon(way, Happening::PublishJobs(id));
+            self.soon(way, Happening::PublishDead(id));
         }
     }
 
@@ -147,73 +141,56 @@ impl World {
         self.wake(id);
     }
 
-    /// The next job or dead letter of the first record that waits, or the end of that record.
-    pub(super) fn publish_jobs(&mut self, id: OwnerId) -> Check {
+    /// The next dead letter of the first record that waits, or the end of that record.
+    pub(super) fn publish_dead(&mut self, id: OwnerId) -> Check {
         let Some(owner) = self.owners.get(&id) else { return Ok(()) };
-        let Some(committed) = owner.jobs.queue.front() else { return Ok(()) };
-        let Some(next) = leaving_of(committed).into_iter().nth(owner.jobs.done) else {
-            self.end_jobs_of_record(id);
+        let Some(committed) = owner.dead.queue.front() else { return Ok(()) };
+        let Some((entry, payload)) = dead_of(committed).nth(owner.dead.done) else {
+            self.end_dead_of_record(id);
             return Ok(());
         };
-        if self.dies_at(id, "before-jobs") {
+        if self.dies_at(id, "before-dead") {
             return Ok(());
         }
-        if self.fault(self.faults.job_lost, Reached::JobLost) {
-            self.soon(10 * RETRY_MS, Happening::PublishJobs(id));
+        if self.fault(self.faults.dead_lost, Reached::DeadLost) {
+            self.soon(10 * RETRY_MS, Happening::PublishDead(id));
             return Ok(());
         }
-        match next {
-            Leaving::Job(job) => {
-                let stored = self.store.publish_job(self.time, &job.id, &job.agent, &job.body);
-                self.note(format_args!("job {} for {} is stored: {stored}", job.id, job.agent));
-                if !stored {
-                    self.coverage.note(Reached::DuplicateJobDropped);
-                }
-            }
-            Leaving::Dead(entry, payload) => {
-                self.note(format_args!("dead letter {entry} is stored"));
-                if self.defect != Some(Defect::DeadLettersNotStored) {
-                    self.store.dead.entry(entry).or_insert(payload);
-                }
-            }
+        self.note(format_args!("dead letter {entry} is stored"));
+        if self.defect != Some(Defect::DeadLettersNotStored) {
+            self.store.dead.entry(entry).or_insert(payload);
         }
-        if self.dies_at(id, "after-jobs") {
+        if self.dies_at(id, "after-dead") {
             return Ok(());
         }
-        let pause = if self.fault(self.faults.job_answer_lost, Reached::JobAnswerLost) {
+        let pause = if self.fault(self.faults.dead_answer_lost, Reached::DeadAnswerLost) {
             10 * RETRY_MS
         } else {
             if let Some(owner) = self.owners.get_mut(&id) {
-                owner.jobs.done += 1;
+                owner.dead.done += 1;
             }
             self.latency()
         };
-        self.soon(pause, Happening::PublishJobs(id));
+        self.soon(pause, Happening::PublishDead(id));
         Ok(())
     }
 
-    fn end_jobs_of_record(&mut self, id: OwnerId) {
+    fn end_dead_of_record(&mut self, id: OwnerId) {
         let Some(owner) = self.owners.get_mut(&id) else { return };
-        owner.jobs.done = 0;
-        owner.jobs.busy = false;
-        if let Some(committed) = owner.jobs.queue.pop_front()
+        owner.dead.done = 0;
+        owner.dead.busy = false;
+        if let Some(committed) = owner.dead.queue.pop_front()
             && owner.is_running()
         {
-            owner.core.jobs_out(committed.sequence);
+            owner.core.dead_out(committed.sequence);
         }
         self.start_fanout(id);
         self.complete(id);
     }
 }
 
-/// The jobs and dead letters of a record, in order.
-fn leaving_of(committed: &Committed) -> Vec<Leaving> {
-    let mut leaving = Vec::new();
-    for turn in &committed.record.turns {
-        leaving.extend(turn.jobs.iter().cloned().map(Leaving::Job));
-        if let Some(dead) = &turn.dead {
-            leaving.push(Leaving::Dead(dead.entry.clone(), turn.command.body.bytes.clone()));
-        }
-    }
-    leaving
+/// The dead letters of a record with their payloads, in order.
+fn dead_of(committed: &Committed) -> impl Iterator<Item = (SmolStr, Bytes)> {
+    let turns = committed.record.turns.iter();
+    turns.filter_map(|turn| Some((turn.dead.as_ref()?.entry.clone(), turn.command.body.bytes.clone())))
 }

@@ -1,10 +1,18 @@
-//! Stage 1, lease, modelled: hosts that hold leases, die, freeze, come back, and have their own clocks.
+//! Stage 1, lease, modelled: hosts that hold leases, die, freeze, come back, and have their own clocks, one
+//! of which may be set and one of which never goes back.
 
-use bus_schemas::{PartitionId, Timestamp};
+use std::collections::BTreeMap;
+
+use actors_runtime::claims::Desk;
+use actors_runtime::core::Moment;
+use actors_runtime::tenure::Tenure;
+use bus_schemas::commands::agent::Registration;
+use bus_schemas::{Key, PartitionId, Timestamp};
 
 use super::follow::{Follower, HostView};
-use super::{Happening, HostId, OwnerId, Phase, World};
+use super::{BEGINNING, Happening, HostId, OwnerId, Phase, World};
 use crate::coverage::Reached;
+use crate::faults::Defect;
 
 /// How long a lease holds without renewal, in milliseconds.
 const LEASE_TTL_MS: u64 = 4_000;
@@ -14,6 +22,8 @@ const RENEWAL_MS: u64 = 1_000;
 const RENEWAL_CALM_MS: u64 = 3_000;
 /// How far a clock may be off, in milliseconds.
 const SKEW_MS_MAX: u64 = 4_000;
+/// What the clock that never goes back may show when a process begins, in milliseconds.
+const STEADY_MS_MAX: u64 = 100_000;
 
 /// A host.
 #[derive(Debug)]
@@ -25,8 +35,28 @@ pub struct Host {
     skew: u64,
     /// The highest time that its clock has shown before it was set.
     shown: Timestamp,
+    /// What the clock that never goes back showed when the world began.
+    steady: u64,
+    /// Counts its processes: what was meant for a former one is lost.
+    pub process: u32,
     /// What it knows of halts.
     pub view: HostView,
+    /// The claims that wait for work of its partitions.
+    pub desk: Desk,
+    /// What agents said of themselves, and when.
+    pub known: BTreeMap<Key, (Registration, u64)>,
+    /// How long each lease is valid for sure.
+    tenures: BTreeMap<PartitionId, Tenure>,
+}
+
+impl Host {
+    fn new(skew: u64, steady: u64, process: u32) -> Self {
+        let view = HostView::default();
+        let desk = Desk::under(view.watch(), "undelivered");
+        let (known, tenures) = (BTreeMap::new(), BTreeMap::new());
+        let (alive, frozen_until, shown) = (true, 0, Timestamp(0));
+        Self { alive, frozen_until, skew, shown, steady, process, view, desk, known, tenures }
+    }
 }
 
 /// Who tries to run a partition.
@@ -40,10 +70,12 @@ impl World {
     pub(super) fn start_hosts(&mut self, count: usize) {
         for id in 0..count {
             let skew = self.random.below(2 * SKEW_MS_MAX);
-            let (shown, view) = (Timestamp(0), HostView::default());
-            self.hosts.push(Host { alive: true, frozen_until: 0, skew, shown, view });
+            let steady = self.random.below(STEADY_MS_MAX);
+            self.hosts.push(Host::new(skew, steady, 0));
             let first = self.random.between(1, 300);
             self.soon(first, Happening::Leases(id));
+            self.soon(first, Happening::DeskLooks(id));
+            self.soon(first, Happening::TellsHeard(id));
         }
     }
 
@@ -60,6 +92,28 @@ impl World {
     pub(super) fn when(&self, host: HostId, at: Timestamp) -> u64 {
         let skew = self.hosts.get(host).map_or(SKEW_MS_MAX, |host| host.skew);
         at.0 + SKEW_MS_MAX - skew
+    }
+    /// What a host's clock that never goes back shows.
+    pub(super) fn steady(&self, host: HostId) -> u64 {
+        let passed = self.time - BEGINNING;
+        let passed = if self.defect == Some(Defect::SteadyClockStands) { 0 } else { passed };
+        passed + self.hosts.get(host).map_or(0, |host| host.steady) + 1
+    }
+    /// When the true time is at which that clock shows `at`.
+    pub(super) fn when_steady(&self, host: HostId, at: u64) -> u64 {
+        let steady = self.hosts.get(host).map_or(0, |host| host.steady);
+        (at + BEGINNING).saturating_sub(steady + 1)
+    }
+    /// The moment on both clocks of a host.
+    pub(super) fn moment(&self, host: HostId) -> Moment {
+        Moment { now: self.clock(host), steady: self.steady(host) }
+    }
+    /// How long a host's lease of a partition is valid for sure.
+    pub(super) fn tenure(&mut self, host: HostId, partition: PartitionId) -> Tenure {
+        if self.defect == Some(Defect::TenureNeverEnds) {
+            return Tenure::endless();
+        }
+        self.hosts[host].tenures.entry(partition).or_insert_with(Tenure::over).clone()
     }
     /// Until when an owner's host stands still; none for an owner that is gone.
     pub(super) fn frozen_until(&self, owner: OwnerId) -> Option<u64> {
@@ -79,13 +133,16 @@ impl World {
     pub(super) fn host_returns(&mut self, host: HostId) {
         if !self.hosts[host].alive {
             self.note(format_args!("host {host} is back"));
-            self.hosts[host].alive = true;
-            self.hosts[host].skew = self.random.below(2 * SKEW_MS_MAX);
-            (self.hosts[host].shown, self.hosts[host].view) = (Timestamp(0), HostView::default());
+            let (skew, steady) = (self.random.below(2 * SKEW_MS_MAX), self.random.below(STEADY_MS_MAX));
+            let frozen_until = self.hosts[host].frozen_until;
+            let fresh = Host::new(skew, steady, self.hosts[host].process + 1);
+            self.hosts[host] = Host { frozen_until, ..fresh };
             self.hears(Follower::Host(host));
+            self.expect_registered(host);
             // Its process is a new one: what it held, it starts again.
             for (partition, lease) in self.leases.clone() {
                 if lease.host == host && lease.until > self.time {
+                    self.extend(host, partition);
                     self.soon(1, Happening::TakeOver(host, partition));
                 }
             }
@@ -123,7 +180,10 @@ impl World {
             match (valid, running) {
                 // A lease that ran out is renewed as well, as long as nobody else took it.
                 (_, Some(_)) if ours => self.extend(host, partition),
-                (_, Some(owner)) => self.drain(owner),
+                (_, Some(owner)) => {
+                    self.tenure(host, partition).end();
+                    self.drain(owner);
+                }
                 (Some(_), None) if ours => self.acquire(host, partition),
                 (None, None) if self.random.chance(600) => self.acquire(host, partition),
                 _ => {}
@@ -169,6 +229,8 @@ impl World {
 
     fn extend(&mut self, host: HostId, partition: PartitionId) {
         self.leases.insert(partition, Lease { host, until: self.time + LEASE_TTL_MS });
+        let until = self.steady(host) + LEASE_TTL_MS;
+        self.tenure(host, partition).renew(until);
     }
 
     fn acquire(&mut self, host: HostId, partition: PartitionId) {
@@ -182,6 +244,7 @@ impl World {
             && owner.phase == Phase::Serving
         {
             owner.phase = Phase::Draining;
+            owner.core.dismiss_parked();
             let (id, partition) = (owner.id, owner.partition);
             self.note(format_args!("owner {id} drains partition {partition}"));
             self.wake(id);

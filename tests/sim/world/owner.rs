@@ -7,8 +7,9 @@ use actors_runtime::core::Core;
 use actors_runtime::journal::{Commit, Committed};
 use bus_client::events::Mark;
 use bus_schemas::{EntityAddress, LogSequence, PartitionId};
+use tokio::sync::Notify;
 
-use super::{HostId, OwnerId};
+use super::{CallId, HostId, OwnerId};
 
 /// How far an owner is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +37,9 @@ pub struct EventsFanout {
     pub busy: bool,
 }
 
-/// The fan-out of jobs and dead letters.
+/// The fan-out of dead letters.
 #[derive(Debug, Default)]
-pub struct JobsFanout {
+pub struct DeadFanout {
     pub queue: VecDeque<Arc<Committed>>,
     /// How many things of the first record are out.
     pub done: usize,
@@ -63,7 +64,11 @@ pub struct Owner {
     pub behind: Vec<Arc<Committed>>,
     pub loading: Vec<EntityAddress>,
     pub events: EventsFanout,
-    pub jobs: JobsFanout,
+    pub dead: DeadFanout,
+    /// What wakes it for claims that fit its work.
+    pub places: Arc<Notify>,
+    /// The queries that it has taken and not answered, and since when they are known to wait.
+    pub asked: Vec<(CallId, Option<u64>)>,
     /// The next durable command is the first after this one.
     pub inbox_read: u64,
     pub applied: u64,
@@ -100,7 +105,7 @@ impl Owner {
             && self.core.is_idle()
             && self.core.fanout_lag() == 0
             && self.core.state.outbox.is_empty()
-            && self.jobs.queue.is_empty()
+            && self.dead.queue.is_empty()
             && self.loading.is_empty()
     }
 }

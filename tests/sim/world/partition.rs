@@ -45,26 +45,27 @@ impl World {
         if self.defect != Some(Defect::SnapshotAfterDeciding) {
             self.take_snapshot(&mut owner);
         }
-        let now = self.clock(owner.host);
+        let moment = self.moment(owner.host);
         if owner.phase != Phase::Draining && self.defect != Some(Defect::TimersNeverFire) {
-            owner.core.fire(now);
+            owner.core.fire(moment);
         }
-        owner.core.decide_waiting(now);
+        owner.core.decide_waiting(moment);
         self.load_missing(&mut owner);
         self.write_entity_snapshots(&mut owner);
         self.answer_repeats(&mut owner);
-        let mut commit = owner.core.close_group(now);
+        let mut commit = owner.core.close_group(moment.now);
         if self.defect == Some(Defect::RecordsReorderInbox) {
             commit = commit.map(inbox_reordered);
         }
-        let answers = owner.core.take_answers();
+        let answers = owner.core.take_answers(moment.steady);
         if self.defect == Some(Defect::SnapshotAfterDeciding) {
             self.take_snapshot(&mut owner);
         }
         self.look_at_timers(&mut owner);
         let more = owner.core.waiting() > 0 && commit.is_none() && !owner.core.is_committing();
         let (partition, waiting) = (owner.partition, owner.loading.is_empty());
-        let halted_since = self.hosts[owner.host].view.all_since;
+        let host = owner.host;
+        let halted_since = self.hosts[host].view.all_since;
         if let (Some(since), Some(commit)) = (halted_since, &commit) {
             let record = self.store.read_record(&commit.bytes);
             if let Ok(record) = record {
@@ -78,6 +79,7 @@ impl World {
             }
         }
         self.owners.insert(id, owner);
+        self.look_at_places(host);
         if self.dies_at(id, "after-decide") {
             return Ok(());
         }
@@ -87,9 +89,8 @@ impl World {
         } else if more && waiting {
             self.wake(id);
         }
-        for (reply_to, payload) in answers {
-            self.answer(reply_to.as_str(), payload)?;
-        }
+        answers.into_iter().try_for_each(|told| self.tell_answer(id, told))?;
+        self.parked_queries_end(id)?;
         self.end_when_drained(id)
     }
 
@@ -126,8 +127,11 @@ impl World {
         if owner.phase == Phase::Draining || self.defect == Some(Defect::TimersNeverFire) {
             return;
         }
-        let Some(due) = owner.core.next_due() else { return };
-        let at = self.when(owner.host, due).max(self.time + 1);
+        let timer = owner.core.next_due().map(|due| self.when(owner.host, due));
+        let lease = owner.core.next_steady_due().map(|due| self.when_steady(owner.host, due));
+        let lease = lease.filter(|_| self.defect != Some(Defect::SteadyClockStands));
+        let Some(due) = timer.into_iter().chain(lease).min() else { return };
+        let at = due.max(self.time + 1);
         if owner.due_at.is_none_or(|known| known > at || known <= self.time) {
             owner.due_at = Some(at);
             self.at(at, Happening::Stages(owner.id));
@@ -146,6 +150,9 @@ impl World {
         self.check_live(id, None)?;
         if let Some(snapshot) = snapshot {
             self.store_snapshot(name, self.partition_snapshot(snapshot));
+        }
+        if let Some(owner) = self.owners.get_mut(&id) {
+            owner.core.leave();
         }
         self.coverage.note(Reached::Drained);
         self.note(format_args!("owner {id} has drained"));
@@ -268,6 +275,7 @@ impl World {
     /// A message reaches one owner.
     pub(super) fn deliver(&mut self, id: OwnerId, message: Message) -> Check {
         match message {
+            Message::Ask(call) if self.callers.is_query(call) => return self.take_query(id, call),
             Message::Ask(call) => {
                 if let Some(refused) = self.refuse_repeat(call) {
                     return refused;
@@ -299,10 +307,14 @@ impl World {
             *commits += 1;
             snapshots_are_taken(*commits)?;
         }
-        let answers = owner.core.take_answers();
+        let host = owner.host;
+        let steady = self.steady(host);
+        let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
+        let answers = owner.core.take_answers(steady);
         let committed = Arc::new(committed);
-        for (reply_to, payload) in answers {
-            self.answer(reply_to.as_str(), payload)?;
+        answers.into_iter().try_for_each(|told| self.tell_answer(id, told))?;
+        if self.send_issued(id) {
+            return Ok(());
         }
         self.check_live(id, Some(&committed.record))?;
         if self.defect == Some(Defect::FiredTimersStay)
@@ -314,11 +326,12 @@ impl World {
             return Ok(());
         }
         self.send_mail(id, &committed);
+        self.tell_stops(&committed);
         let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
         owner.events.queue.push_back(Arc::clone(&committed));
-        owner.jobs.queue.push_back(committed);
-        if self.defect == Some(Defect::JobsCountedOutEarly) {
-            owner.core.jobs_out(sequence);
+        owner.dead.queue.push_back(committed);
+        if self.defect == Some(Defect::DeadCountedOutEarly) {
+            owner.core.dead_out(sequence);
         }
         self.start_fanout(id);
         self.wake(id);

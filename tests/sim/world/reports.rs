@@ -1,10 +1,11 @@
 //! How an attempt ends at its worker, modelled after the real one: the effects that it records, the one
 //! report that it makes, and the grace that it has when a halt interrupts it.
 
-use bus_schemas::CommandId;
 use bus_schemas::commands::task;
-use bus_schemas::jobs::{EffectStep, FailureClass, Job, PastEffect};
+use bus_schemas::jobs::{EffectStep, FailureClass, Job, PastEffect, StepResult};
+use bus_schemas::{CommandId, Hash};
 use serde_json::json;
+use smol_str::format_smolstr;
 
 use super::follow::is_halted_after;
 use super::workers::{Called, Next};
@@ -43,9 +44,15 @@ impl World {
     /// The attempt is to wait anew, through no fault of its own.
     pub(super) fn withdraw(&mut self, worker: WorkerId, index: usize, life: u32, reason: &str) {
         let Some(job) = self.reports(worker, index, life) else { return };
-        let command = task::Command::Withdraw { attempt: job.attempt, reason: reason.to_owned() };
-        let next = Next::Reported { worker, job: index, life, result: false };
-        self.report_as(&job, &command, job_id(&job).derive("withdraw", 0), next);
+        self.note(format_args!("{} is given back: {reason}", job.id));
+        self.give_back(worker, &job, Next::Reported { worker, job: index, life, result: false });
+    }
+
+    /// Gives a job back through no fault of its own.
+    pub(super) fn give_back(&mut self, worker: WorkerId, job: &Job, next: Next) {
+        let (token, reason) = (job.token.clone(), format!("by {}", self.workers[worker].name));
+        let command = task::Command::GiveBack { attempt: job.attempt, token, reason };
+        self.report_as(job, &command, job_id(job).derive("give-back", 0), next);
     }
 
     /// The job, if its one report has not been made; now it has.
@@ -73,7 +80,25 @@ impl World {
         if known.skill != "plan" && self.random.chance(350) {
             return self.record_effect(worker, job, life, EffectStep::Intended);
         }
+        if known.skill != "plan" && self.random.chance(350) {
+            return self.record_steps(worker, job, life);
+        }
         self.report(worker, job, life);
+    }
+
+    /// Steps, which a later attempt would do again under the same names.
+    fn record_steps(&mut self, worker: WorkerId, index: usize, life: u32) {
+        let Some(job) = self.work(worker, index, life) else { return };
+        self.coverage.note(Reached::StepRecorded);
+        let step = |number: u64| StepResult {
+            name: format_smolstr!("step-{number}"),
+            input: Hash::of(b"null"),
+            result: json!({"attempt": job.attempt}),
+        };
+        let steps = (0..self.random.between(1, 3)).map(step).collect();
+        let command = task::Command::RecordStep { attempt: job.attempt, token: job.token.clone(), steps };
+        let next = Next::Stepped { worker, job: index, life };
+        self.report_as(&job, &command, job_id(&job).derive("steps", 0), next);
     }
 
     fn record_effect(&mut self, worker: WorkerId, index: usize, life: u32, step: EffectStep) {
@@ -87,6 +112,7 @@ impl World {
         };
         let command = task::Command::RecordEffect {
             attempt: job.attempt,
+            token: job.token.clone(),
             effect,
             step,
             detail: String::new(),
@@ -134,7 +160,7 @@ impl World {
     pub(super) fn report(&mut self, worker: WorkerId, index: usize, life: u32) {
         let failed = self.workers[worker].work(index, life).is_some_and(|work| work.called == Called::Badly);
         let Some(job) = self.reports(worker, index, life) else { return };
-        let attempt = job.attempt;
+        let (attempt, token) = (job.attempt, job.token.clone());
         let (purpose, command) = match self.random.below(100) {
             _ if failed => ("fail", self.call_failure(worker, &job)),
             0..50 if job.effects.iter().any(is_unsettled) => {
@@ -144,12 +170,16 @@ impl World {
             15..22 => ("fail", failure(&job, FailureClass::Permanent, "never")),
             22..32 => {
                 let prompt = "which one?".to_owned();
-                ("require-input", task::Command::RequireInput { attempt, prompt, authorization: false })
+                (
+                    "require-input",
+                    task::Command::RequireInput { attempt, token, prompt, authorization: false },
+                )
             }
             _ => {
                 let plan = (job.skill == "plan").then(|| self.plan());
                 let result = json!({"by": self.workers[worker].name});
-                ("complete", task::Command::CompleteJob { attempt, artifacts: Vec::new(), result, plan })
+                let (steps, artifacts) = (Vec::new(), Vec::new());
+                ("complete", task::Command::CompleteJob { attempt, token, steps, artifacts, result, plan })
             }
         };
         let result = purpose != "fail";
@@ -166,12 +196,13 @@ impl World {
 
 /// The id from which those of an attempt's reports are derived.
 pub(super) fn job_id(job: &Job) -> CommandId {
-    CommandId::from_text(&job.id)
+    CommandId::from_text(&format!("{} {}", job.id, job.token))
 }
 
 pub(super) fn failure(job: &Job, class: FailureClass, code: &str) -> task::Command {
     task::Command::FailJob {
         attempt: job.attempt,
+        token: job.token.clone(),
         class,
         code: code.to_owned(),
         message: "the simulated work failed".to_owned(),

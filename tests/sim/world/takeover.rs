@@ -10,7 +10,7 @@ use actors_runtime::state::PartitionState;
 use actors_runtime::takeover;
 use bus_schemas::{Hash, LogSequence, PartitionId};
 
-use super::owner::{EventsFanout, JobsFanout};
+use super::owner::{DeadFanout, EventsFanout};
 use super::{Happening, HostId, Owner, OwnerId, Phase, World};
 use crate::coverage::Reached;
 use crate::faults::Defect;
@@ -53,7 +53,7 @@ impl World {
             Some(Defect::TakeoverForgetsAnEntity) => core.state.seen = self.audit.seen_but_one(partition),
             _ => {}
         }
-        let commit = core.take_over(self.clock(host));
+        let commit = core.take_over(self.moment(host));
         let mark = self.store.mark(partition);
         self.note(format_args!(
             "owner {id} on host {host} takes partition {partition} over after record {}, {} behind",
@@ -71,7 +71,9 @@ impl World {
             behind,
             loading: Vec::new(),
             events: EventsFanout { mark, stream_sequence: mark.sequence, ..EventsFanout::default() },
-            jobs: JobsFanout::default(),
+            dead: DeadFanout::default(),
+            places: self.hosts[host].desk.wake(partition),
+            asked: Vec::new(),
             inbox_read: 0,
             applied: core.state.inbox,
             trimmed: core.state.inbox,
@@ -107,23 +109,25 @@ impl World {
         );
         settings.cache_entities_max = self.shape.cache_entities_max;
         settings.halts = self.hosts[host].view.watch();
+        settings.places = self.hosts[host].desk.clone();
+        settings.tenure = self.tenure(host, partition);
         if snapshot.as_ref().is_some_and(|snapshot| snapshot.last.0 > 0) {
             self.coverage.note(Reached::TakeoverFromSnapshot);
         }
         let mut core = Core::new(settings, Arc::clone(&self.registry), snapshot);
         let first = core.state.first_needed(mark.upto);
-        let jobs_out = core.state.jobs_out;
+        let dead_out = core.state.dead_out;
         let mut behind = Vec::new();
         for (sequence, bytes) in self.store.records_from(partition, first.0) {
             let record = self.store.read_record(&bytes).expect("the audit has read it");
             if let Err(error) = core.recover(sequence, Hash::of(&bytes), &record) {
                 violated("hash_chain_continuous", error.to_string())?;
             }
-            if sequence > mark.upto || sequence > jobs_out {
+            if sequence > mark.upto || sequence > dead_out {
                 behind.push(Arc::new(Committed { sequence, record, group: 0 }));
             }
         }
-        behind.retain(|committed| committed.sequence > mark.upto || committed.sequence > core.state.jobs_out);
+        behind.retain(|committed| committed.sequence > mark.upto || committed.sequence > core.state.dead_out);
         if core.state.last == self.audit.last(partition) {
             self.audit.fold_equals_live(&core)?;
         }
@@ -151,23 +155,23 @@ impl World {
         Ok(())
     }
 
-    /// Goes on with a takeover when a part of the fan-out is done: events, then jobs, then service.
+    /// Goes on with a takeover when a part of the fan-out is done: events, then dead letters, then service.
     pub(super) fn complete(&mut self, id: OwnerId) {
         let Some(owner) = self.owners.get_mut(&id).filter(|owner| owner.phase == Phase::Completing) else {
             return;
         };
-        if owner.events.busy || !owner.events.queue.is_empty() || owner.jobs.busy {
+        if owner.events.busy || !owner.events.queue.is_empty() || owner.dead.busy {
             return;
         }
-        let jobs_out = owner.core.state.jobs_out;
+        let dead_out = owner.core.state.dead_out;
         let behind = std::mem::take(&mut owner.behind);
-        owner.jobs.queue.extend(behind.into_iter().filter(|committed| committed.sequence > jobs_out));
-        if !owner.jobs.queue.is_empty() {
+        owner.dead.queue.extend(behind.into_iter().filter(|committed| committed.sequence > dead_out));
+        if !owner.dead.queue.is_empty() {
             return self.start_fanout(id);
         }
         let last = owner.core.state.last;
         owner.core.fanned_out(last, owner.events.stream_sequence);
-        owner.core.jobs_out(last);
+        owner.core.dead_out(last);
         owner.phase = Phase::Serving;
         owner.inbox_read = owner.core.state.inbox;
         owner.mail_ready = owner.core.state.outbox.last_numbers();
@@ -176,6 +180,7 @@ impl World {
         self.note(format_args!("owner {id} serves partition {partition}"));
         self.soon(1, Happening::Tick(id));
         self.soon(1, Happening::PollInbox(id));
+        self.tell_taken_over();
         self.wake(id);
     }
 }

@@ -1,5 +1,6 @@
-//! Stage 7, effects, modelled: workers of two agents take jobs, renew, report, report twice, fall
-//! silent and die. They speak to tasks as the real worker does: start, renew, effects, one report.
+//! Stage 7, effects, modelled: workers of two agents claim jobs, ask whether they are their own, renew,
+//! report, report twice, fall silent, die, and are started again while a former process goes on. They
+//! speak to hosts and tasks as the real worker does.
 
 use std::collections::BTreeMap;
 
@@ -10,38 +11,44 @@ use bus_schemas::{Body, CommandId, Key, Reply};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::calls::DEPENDENCIES;
+use super::claiming::OpenClaim;
+use super::claims::Sent;
 use super::clients::{LANES, address, key};
 use super::follow::{Follower, WorkerView};
 use super::reports::{failure, job_id};
-use super::{Happening, WorkerId, World};
+use super::{Happening, HostId, WorkerId, World};
 use crate::coverage::Reached;
-use crate::invariants::{Check, answers};
+use crate::invariants::{Check, answers, hold};
 
-/// How long a delivered job stays with its worker without renewal: `bus_client::jobs::ACK_WAIT`.
-const ACK_WAIT_MS: u64 = 30_000;
-/// How long a job that was given back is not delivered: the worker's `RETURN_PAUSE`.
-const GIVEN_BACK_MS: u64 = 5_000;
+/// The agents.
+pub const AGENTS: [&str; 2] = ["alpha", "omega"];
 /// Between two renewals.
 const RENEW_MS: u64 = 10_000;
-/// Between two heartbeats.
-const BEAT_MS: u64 = 9_000;
-/// How long a worker may be silent.
-const HEARTBEAT_MS: u64 = 10_000;
+/// Between two tries to register.
+const REGISTER_MS: u64 = 3_000;
 
-/// A worker.
+/// A worker: one process under a name.
 #[derive(Debug)]
 pub struct Worker {
-    agent: Key,
+    pub agent: Key,
     pub name: SmolStr,
-    skills: Vec<SmolStr>,
+    pub skills: Vec<SmolStr>,
     /// What its work calls.
     pub dependency: Key,
-    capacity: u32,
+    pub capacity: u32,
     alive: bool,
-    registered: bool,
+    pub registered: bool,
+    /// Whether it is the second process of its name: none of those is left in a calm world.
+    is_double: bool,
     /// How often it was started: what an earlier life left behind is not its own.
     pub life: u32,
+    /// What hosts tell processes of one name apart by: the higher one is the newer one.
+    pub incarnation: u64,
     pub running: BTreeMap<usize, Work>,
+    /// The claims of which it has heard nothing final.
+    pub open: BTreeMap<CommandId, OpenClaim>,
+    /// A partition has a new owner: what is open is sent again.
+    pub again: bool,
     /// What it knows of halts and breakers.
     pub view: WorkerView,
     /// Calls that succeeded and were not reported yet.
@@ -52,7 +59,7 @@ pub struct Worker {
 #[derive(Debug, Clone)]
 pub struct Work {
     pub job: Job,
-    /// Whether it was accepted that the work begins.
+    /// Whether it was told that the job is its own.
     pub started: bool,
     /// What came of its call.
     pub called: Called,
@@ -83,35 +90,46 @@ pub enum Next {
     /// Nothing.
     #[default]
     Nothing,
-    /// A worker heard whether it is known.
+    /// A worker heard whether it is registered.
     Joined { worker: WorkerId, life: u32 },
-    /// A worker heard whether it may begin.
-    Started { worker: WorkerId, job: usize, life: u32 },
+    /// A worker heard whether a job is its own, before it begins.
+    Begun { worker: WorkerId, job: usize, life: u32 },
     /// A worker heard whether it may go on.
     Renewed { worker: WorkerId, job: usize, life: u32 },
     /// A worker heard whether the budget of the tree allows its call.
     Reserved { worker: WorkerId, job: usize, life: u32 },
     /// A worker heard whether it may try one call.
     Probed { worker: WorkerId, job: usize, life: u32 },
+    /// A worker heard whether its step is recorded.
+    Stepped { worker: WorkerId, job: usize, life: u32 },
     /// A worker heard whether a step of an effect is in the ledger.
     Effect { worker: WorkerId, job: usize, life: u32, step: EffectStep },
     /// A worker heard whether its report was taken; a result that is not is reported as a failure.
     Reported { worker: WorkerId, job: usize, life: u32, result: bool },
+    /// A host heard what an agent is.
+    Known(Box<Sent>),
+    /// A host heard that an agent knows of its lost worker.
+    Lost { host: HostId, agent: Key, worker: SmolStr },
 }
 
 impl Next {
     /// The worker that asks, if one does, and its life.
     pub(super) fn worker(&self) -> Option<(WorkerId, u32)> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::Known(_) | Self::Lost { .. } => None,
             Self::Joined { worker, life }
-            | Self::Started { worker, life, .. }
+            | Self::Begun { worker, life, .. }
             | Self::Renewed { worker, life, .. }
             | Self::Reserved { worker, life, .. }
             | Self::Probed { worker, life, .. }
+            | Self::Stepped { worker, life, .. }
             | Self::Effect { worker, life, .. }
             | Self::Reported { worker, life, .. } => Some((*worker, *life)),
         }
+    }
+    /// How often it is asked, where that is not as often as usual: hosts have no patience.
+    pub(super) fn tries_max(&self) -> Option<u32> {
+        matches!(self, Self::Known(_) | Self::Lost { .. }).then_some(2)
     }
 }
 
@@ -123,43 +141,66 @@ impl Worker {
     pub fn work(&mut self, job: usize, life: u32) -> Option<&mut Work> {
         if self.life == life { self.running.get_mut(&job) } else { None }
     }
+    /// Whether it can do this.
+    pub fn fits(&self, agent: Option<&Key>, lane: &Key, skill: &SmolStr) -> bool {
+        let serves = LANES.contains(&lane.as_str()) && self.skills.contains(skill);
+        serves && agent.is_none_or(|agent| *agent == self.agent)
+    }
+    /// How many jobs it could begin.
+    pub fn free(&self) -> u32 {
+        self.capacity.saturating_sub(self.running.len() as u32)
+    }
+    /// How many of them it has not claimed for.
+    pub fn unclaimed(&self) -> u32 {
+        self.free().saturating_sub(self.open.values().map(|open| open.left).sum())
+    }
 }
 
 impl World {
     pub(super) fn start_workers(&mut self) {
         let shared = self.random.chance(500);
-        for (agent, skills) in [("alpha", vec!["code"]), ("omega", vec!["plan", "code"])] {
-            let dependency = if shared || agent == "alpha" { DEPENDENCIES[0] } else { DEPENDENCIES[1] };
+        for (agent, skills) in [(AGENTS[0], vec!["code"]), (AGENTS[1], vec!["plan", "code"])] {
+            let dependency = if shared || agent == AGENTS[0] { DEPENDENCIES[0] } else { DEPENDENCIES[1] };
             for number in 0..self.random.between(1, 2) {
-                self.workers.push(Worker {
-                    agent: key(agent),
-                    name: format_smolstr!("{agent}-{number}"),
-                    skills: skills.iter().copied().map(SmolStr::new).collect(),
-                    dependency: key(dependency),
-                    capacity: self.random.between(1, 2) as u32,
-                    alive: true,
-                    registered: false,
-                    life: 0,
-                    running: BTreeMap::new(),
-                    view: WorkerView::default(),
-                    unreported: 0,
-                });
-                let worker = self.workers.len() - 1;
-                self.soon(1, Happening::WorkerBeats(worker));
-                self.soon(500, Happening::WorkerLooks(worker));
+                for is_double in [false, true] {
+                    self.workers.push(Worker {
+                        agent: key(agent),
+                        name: format_smolstr!("{agent}-{number}"),
+                        skills: skills.iter().copied().map(SmolStr::new).collect(),
+                        dependency: key(dependency),
+                        capacity: self.random.between(1, 3) as u32,
+                        alive: !is_double,
+                        registered: false,
+                        is_double,
+                        life: 0,
+                        incarnation: 1,
+                        running: BTreeMap::new(),
+                        open: BTreeMap::new(),
+                        again: false,
+                        view: WorkerView::default(),
+                        unreported: 0,
+                    });
+                    let worker = self.workers.len() - 1;
+                    self.soon(1, Happening::WorkerRegisters(worker));
+                    self.soon(500, Happening::WorkerLooks(worker));
+                }
             }
         }
     }
 
-    /// A worker says that it is there; one that is not known registers.
-    pub(super) fn worker_beats(&mut self, id: WorkerId) {
-        self.soon(BEAT_MS, Happening::WorkerBeats(id));
+    /// A worker that is not registered says what it is.
+    pub(super) fn worker_registers(&mut self, id: WorkerId) {
+        self.soon(REGISTER_MS, Happening::WorkerRegisters(id));
         self.say_hello(id);
+        if !self.workers[id].is_double && self.fault(self.faults.worker_doubles, Reached::WorkerDoubled) {
+            // Its other process: the one that is up goes on.
+            self.worker_returns(id + 1);
+        }
     }
 
-    fn say_hello(&mut self, id: WorkerId) {
+    pub(super) fn say_hello(&mut self, id: WorkerId) {
         let worker = &self.workers[id];
-        if !worker.alive {
+        if !worker.alive || worker.registered {
             return;
         }
         let skill = |id: &SmolStr| Skill {
@@ -168,78 +209,28 @@ impl World {
             description: String::new(),
             tags: Vec::new(),
         };
-        let command = if worker.registered {
-            agent::Command::Heartbeat { worker: worker.name.clone(), running: worker.running.len() as u32 }
-        } else {
-            agent::Command::Register {
-                worker: worker.name.clone(),
-                card: AgentCard {
-                    dependencies: vec![worker.dependency.clone()],
-                    name: worker.agent.clone(),
-                    description: "a simulated agent".to_owned(),
-                    version: "1".to_owned(),
-                    skills: worker.skills.iter().map(skill).collect(),
-                },
-                capacity: worker.capacity,
-                lanes: LANES.map(key).to_vec(),
-                heartbeat_ms: HEARTBEAT_MS,
-            }
+        let command = agent::Command::Register {
+            worker: worker.name.clone(),
+            card: AgentCard {
+                dependencies: vec![worker.dependency.clone()],
+                name: worker.agent.clone(),
+                description: "a simulated agent".to_owned(),
+                version: "1".to_owned(),
+                skills: worker.skills.iter().map(skill).collect(),
+            },
+            capacity: worker.capacity,
+            lanes: LANES.map(key).to_vec(),
         };
         let (agent, life) = (worker.agent.clone(), worker.life);
         self.ask(address(&command, agent), Body::json(&command), Next::Joined { worker: id, life });
-    }
-
-    /// A worker takes the next job of its agent, if it has room.
-    pub(super) fn worker_looks(&mut self, id: WorkerId) -> Check {
-        let pause = self.random.between(200, 1_500);
-        self.soon(if self.calm { 2 * pause } else { pause }, Happening::WorkerLooks(id));
-        let worker = &mut self.workers[id];
-        if !worker.alive || !worker.registered || worker.running.len() >= worker.capacity as usize {
-            return Ok(());
-        }
-        let time = self.time;
-        let ready = |job: &crate::store::StoredJob| !job.finished && job.visible_at <= time;
-        let next = (0..).zip(&mut self.store.jobs).find(|(_, job)| job.agent == worker.agent && ready(job));
-        let Some((index, stored)) = next else { return Ok(()) };
-        stored.delivered += 1;
-        stored.visible_at = time + ACK_WAIT_MS;
-        let delivered = stored.delivered;
-        let job: Job = serde_json::from_slice(&stored.body).expect("a task wrote it");
-        if worker.view.halts_job(&job) {
-            stored.visible_at = time + GIVEN_BACK_MS;
-            self.coverage.note(Reached::HaltedJobGivenBack);
-            return Ok(());
-        }
-        let start = task::Command::StartJob { attempt: job.attempt, worker: worker.name.to_string() };
-        let purpose = format!("start/{}", worker.name);
-        let next = Next::Started { worker: id, job: index, life: worker.life };
-        let text = format!("worker {} takes {} ({delivered})", worker.name, job.id);
-        let called = Called::NotYet;
-        let work = Work {
-            job: job.clone(),
-            started: false,
-            called,
-            reserved: false,
-            interrupted: false,
-            reported: false,
-        };
-        worker.running.insert(index, work);
-        self.note(text);
-        if delivered > 1 {
-            self.coverage.note(Reached::JobDeliveredAgain);
-        }
-        self.halted_means_no_effect_starts(id, &job, "a job")?;
-        self.report_as(&job, &start, job_id(&job).derive(&purpose, delivered), next);
-        Ok(())
     }
 
     pub(super) fn report_as(&mut self, job: &Job, command: &task::Command, id: CommandId, next: Next) {
         self.ask_as(id, job.task.clone(), Body::json(command), next);
     }
 
-    fn finish(&mut self, worker: WorkerId, job: usize) {
+    pub(super) fn finish(&mut self, worker: WorkerId, job: usize) {
         self.workers[worker].running.remove(&job);
-        self.store.jobs[job].finished = true;
     }
 
     /// A worker hears an answer, or that there is none.
@@ -250,29 +241,9 @@ impl World {
         }
         let accepted = matches!(reply, Some(Reply::Accepted { .. }));
         match next {
-            Next::Nothing => {}
-            Next::Joined { worker, .. } => {
-                let known = std::mem::replace(&mut self.workers[worker].registered, accepted);
-                if known && !accepted && reply.is_some() {
-                    self.say_hello(worker);
-                }
-            }
-            Next::Started { worker, job, life } => match reply {
-                Some(Reply::Accepted { .. }) => self.begin_work(worker, job, life),
-                Some(reply) if is_halted(Some(reply)) => {
-                    self.coverage.note(Reached::HaltedJobGivenBack);
-                    self.workers[worker].running.remove(&job);
-                    self.store.jobs[job].visible_at = self.time + GIVEN_BACK_MS;
-                }
-                Some(Reply::Refused { .. }) => {
-                    self.coverage.note(Reached::StartRefused);
-                    self.finish(worker, job);
-                }
-                None => {
-                    self.workers[worker].running.remove(&job);
-                    self.store.jobs[job].visible_at = self.time;
-                }
-            },
+            Next::Nothing | Next::Known(_) | Next::Lost { .. } => {}
+            Next::Joined { worker, .. } => self.workers[worker].registered |= accepted,
+            Next::Begun { worker, job, life } => return self.may_begin(worker, job, life, reply),
             Next::Renewed { worker, job, life } if is_halted(reply) => {
                 self.withdraw(worker, job, life, "halted");
             }
@@ -286,6 +257,7 @@ impl World {
             }
             Next::Reserved { worker, job, life } => self.may_use(worker, job, life, reply),
             Next::Probed { worker, job, life } => self.may_call(worker, job, life, reply),
+            Next::Stepped { worker, job, life } => self.report(worker, job, life),
             Next::Effect { worker, job, life, .. } if is_halted(reply) => {
                 self.withdraw(worker, job, life, "halted");
             }
@@ -311,7 +283,28 @@ impl World {
         Ok(())
     }
 
-    fn begin_work(&mut self, worker: WorkerId, job: usize, life: u32) {
+    /// A worker was told whether a job is its own.
+    fn may_begin(&mut self, worker: WorkerId, job: usize, life: u32, reply: Option<&Reply>) -> Check {
+        let Some(known) = self.work(worker, job, life) else { return Ok(()) };
+        match reply {
+            Some(Reply::Accepted { .. }) => return self.begin_work(worker, job, life),
+            Some(reply) if is_halted(Some(reply)) => {
+                self.coverage.note(Reached::HaltedJobGivenBack);
+                self.finish(worker, job);
+                self.give_back(worker, &known, Next::Nothing);
+            }
+            Some(Reply::Refused { .. }) => {
+                self.coverage.note(Reached::StartRefused);
+                self.finish(worker, job);
+            }
+            None => self.finish(worker, job),
+        }
+        Ok(())
+    }
+
+    pub(super) fn begin_work(&mut self, worker: WorkerId, job: usize, life: u32) -> Check {
+        let Some(known) = self.work(worker, job, life) else { return Ok(()) };
+        self.audit.begins_only_its_own(&known)?;
         let silent = self.fault(self.faults.worker_silent, Reached::WorkerSilent);
         let effort = match self.random.below(10) {
             _ if silent => self.random.between(45_000, 70_000),
@@ -325,8 +318,14 @@ impl World {
         if let Some(work) = self.workers[worker].work(job, life) {
             work.started = true;
         }
-        // One that came while the start was asked for.
+        let known = &self.workers[worker];
+        let begun = known.running.values().filter(|work| work.started).count() as u32;
+        hold(begun <= known.capacity, "capacity_never_exceeded", || {
+            format!("worker {} was told to begin {begun} jobs, and has {} places", known.name, known.capacity)
+        })?;
+        // One that came while it was asked for.
         self.stop_halted_work(worker);
+        Ok(())
     }
 
     pub(super) fn work(&mut self, worker: WorkerId, job: usize, life: u32) -> Option<Job> {
@@ -336,11 +335,27 @@ impl World {
     /// A worker is still at it.
     pub(super) fn work_renews(&mut self, worker: WorkerId, index: usize, life: u32) {
         let Some(job) = self.work(worker, index, life) else { return };
-        self.store.jobs[index].visible_at = self.time + ACK_WAIT_MS;
-        let renew = task::Command::RenewLease { attempt: job.attempt, progressed: true };
-        let id = self.random.command_id(self.time);
-        self.report_as(&job, &renew, id, Next::Renewed { worker, job: index, life });
+        self.renew(&job, true, Next::Renewed { worker, job: index, life });
         self.soon(RENEW_MS, Happening::WorkRenews { worker, job: index, life });
+    }
+
+    /// A worker hears that a job may not be wanted any more, or that a partition has a new owner: it asks.
+    pub(super) fn nudged(&mut self, id: WorkerId, job: Option<&SmolStr>) {
+        let worker = &mut self.workers[id];
+        if !worker.alive {
+            return;
+        }
+        worker.again |= job.is_none();
+        let life = worker.life;
+        let meant = worker.running.iter().filter(|(_, work)| work.started && !work.reported);
+        let meant = meant.filter(|(_, work)| job.is_none_or(|job| *job == work.job.id));
+        let meant: Vec<(usize, Job)> = meant.map(|(index, work)| (*index, work.job.clone())).collect();
+        for (index, known) in meant {
+            if job.is_some() {
+                self.coverage.note(Reached::JobStopped);
+            }
+            self.renew(&known, false, Next::Renewed { worker: id, job: index, life });
+        }
     }
 
     pub(super) fn worker_dies(&mut self, id: WorkerId) {
@@ -349,6 +364,7 @@ impl World {
         worker.registered = false;
         worker.life += 1;
         worker.running.clear();
+        worker.open.clear();
         worker.view = WorkerView::default();
         worker.unreported = 0;
         let text = format!("worker {} dies", worker.name);
@@ -359,22 +375,29 @@ impl World {
         if self.random.chance(300) {
             self.tell(agent, &leave);
         }
-        let away = self.random.between(500, 45_000);
-        self.soon(away, Happening::WorkerReturns(id));
+        if !self.workers[id].is_double {
+            let away = self.random.between(500, 45_000);
+            self.soon(away, Happening::WorkerReturns(id));
+        }
     }
 
     pub(super) fn worker_returns(&mut self, id: WorkerId) {
         if !self.workers[id].alive {
             self.workers[id].alive = true;
+            self.workers[id].incarnation = self.time;
             self.hears(Follower::Worker(id));
             self.say_hello(id);
         }
     }
 
-    /// Every worker is there and stays.
+    /// Every worker is there and stays, one of each name.
     pub(super) fn calm_workers(&mut self) {
         for worker in 0..self.workers.len() {
-            self.worker_returns(worker);
+            match self.workers[worker].is_double {
+                true if self.workers[worker].alive => self.worker_dies(worker),
+                true => {}
+                false => self.worker_returns(worker),
+            }
         }
     }
 }
