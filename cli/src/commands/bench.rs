@@ -40,7 +40,9 @@ pub struct Arguments {
 enum Which {
     /// One command, one event, one answer
     Turn,
-    /// A task of three steps, each done by the no-op agent
+    /// A task of one attempt with three recorded steps
+    Steps,
+    /// A plan of three steps, each a task of its own that is done by the no-op agent
     Task,
     /// Reading everything back and folding it
     Replay,
@@ -114,6 +116,7 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
     let owner_command = vec![program.into_os_string(), OsString::from("bench"), OsString::from("owner")];
     let bench = match arguments.which {
         Which::Turn => Bench::Turn,
+        Which::Steps => Bench::Steps,
         Which::Task => Bench::Task,
         Which::Replay => Bench::Replay,
         Which::Resume => Bench::Resume { owner_command },

@@ -7,7 +7,7 @@ use bus_schemas::commands::broker::HoldScope;
 use bus_schemas::events::{agent, broker, halt};
 use bus_schemas::halts::Scope;
 use bus_schemas::record::{CommitRecord, Source};
-use bus_schemas::{EntityAddress, Key, Kind, Timestamp};
+use bus_schemas::{EntityAddress, Key, Kind, Revision, Timestamp};
 use smol_str::{SmolStr, format_smolstr};
 
 use super::work::read;
@@ -151,6 +151,13 @@ impl Audit {
     pub fn exceeded_trees(&self) -> Vec<Key> {
         let exceeded = self.open.iter().filter(|task| self.is_exceeded(task));
         exceeded.cloned().collect()
+    }
+    /// Names the question that a task asks now; 0 where it asks none.
+    pub fn question_of(&self, task: &Key) -> Revision {
+        let state = self.state_of(&EntityAddress::new(Kind::from_static("task"), task.clone()));
+        let state = state.unwrap_or_default();
+        let asked = [&state["account"]["exceeded"]["question_id"], &state["question_id"]];
+        Revision(asked.into_iter().find_map(serde_json::Value::as_u64).unwrap_or_default())
     }
     fn is_exceeded(&self, task: &Key) -> bool {
         self.tasks.get(task).is_some_and(|known| known.budget.is_exceeded())

@@ -85,8 +85,11 @@ impl World {
         let Some(tree) = self.random.pick(&exceeded).cloned() else { return };
         let by = "client".to_owned();
         match self.random.below(6) {
-            0 => self.tell(tree, &task::Command::ProvideInput { answer: json!("no"), by }),
-            1 => self.tell(tree, &task::Command::ProvideInput { answer: json!(20), by }),
+            choice @ 0..=1 => {
+                let answer = if choice == 0 { json!("no") } else { json!(20) };
+                let question = self.audit.question_of(&tree);
+                self.tell(tree, &task::Command::ProvideInput { question, answer, by });
+            }
             _ => self.extend_tree(tree, 3),
         }
     }

@@ -191,13 +191,14 @@ impl World {
         } else if self.random.chance(400) {
             self.tell(key, &task::Command::Cancel { reason: "not wanted".to_owned(), by });
         } else {
-            self.tell(key, &task::Command::Retry { by });
+            self.tell(key, &task::Command::Retry { end: None, by });
         }
     }
 
     fn answer_a_question(&mut self) {
         if let Some(key) = self.some_task() {
-            let command = task::Command::ProvideInput { answer: json!("yes"), by: "client".to_owned() };
+            let (question, by) = (self.audit.question_of(&key), "client".to_owned());
+            let command = task::Command::ProvideInput { question, answer: json!("yes"), by };
             self.tell(key, &command);
         }
     }
