@@ -10,6 +10,7 @@ use bus_schemas::jobs::Job;
 use bus_schemas::{CommandId, Key, Refusal, Reply, TraceContext};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use uuid::Uuid;
@@ -176,7 +177,8 @@ impl Bus {
     }
 
     async fn say<T: Serialize>(&self, subject: String, value: &T) {
-        let payload = rmp_serde::to_vec(value).expect("it is plain data");
+        // With names: parts of it leave fields out.
+        let payload = rmp_serde::to_vec_named(value).expect("it is plain data");
         if let Err(error) = self.client().publish(subject, payload.into()).await {
             tracing::debug!(%error, "telling hosts; it is said again");
         }
@@ -247,7 +249,7 @@ impl Bus {
     pub async fn needs(&self) -> Result<impl Stream<Item = Vec<Need>> + Send + Unpin + use<>, Error> {
         let needs = self.listen(self.subjects().needs()).await?;
         Ok(needs
-            .filter_map(|message| futures::future::ready(rmp_serde::from_slice(&message.payload).ok()))
+            .filter_map(|message| futures::future::ready(read(&message)))
             .boxed())
     }
 
@@ -260,7 +262,7 @@ impl Bus {
     pub async fn heard(&self) -> Result<impl Stream<Item = HeardWorkers> + Send + Unpin + use<>, Error> {
         let heard = self.listen(self.subjects().heard()).await?;
         Ok(heard
-            .filter_map(|message| futures::future::ready(rmp_serde::from_slice(&message.payload).ok()))
+            .filter_map(|message| futures::future::ready(read(&message)))
             .boxed())
     }
 
@@ -276,14 +278,14 @@ impl Bus {
     ) -> Result<impl Stream<Item = Passed> + Send + Unpin + use<>, Error> {
         let passed = self.listen(self.subjects().places(host)).await?;
         Ok(passed
-            .filter_map(|message| futures::future::ready(rmp_serde::from_slice(&message.payload).ok()))
+            .filter_map(|message| futures::future::ready(read(&message)))
             .boxed())
     }
 
     /// Asks all partitions whether one of them has used a claim; then its jobs are sent once more. False
     /// where none says so within `patience`.
     pub async fn was_used(&self, was_used: &WasUsed, patience: Duration) -> bool {
-        let payload = rmp_serde::to_vec(was_used).expect("it is plain data").into();
+        let payload = rmp_serde::to_vec_named(was_used).expect("it is plain data").into();
         let asked = self.client().request(self.subjects().claimed(), payload);
         matches!(tokio::time::timeout(patience, asked).await, Ok(Ok(_)))
     }
@@ -293,10 +295,17 @@ impl Bus {
         &self,
     ) -> Result<impl Stream<Item = Question> + Send + Unpin + use<>, Error> {
         let questions = self.listen(self.subjects().claimed()).await?;
-        let read = |message: async_nats::Message| {
-            let was_used = rmp_serde::from_slice(&message.payload).ok()?;
+        let question = |message: async_nats::Message| {
+            let was_used = read(&message)?;
             Some(Question { was_used, yes_to: message.reply })
         };
-        Ok(questions.filter_map(move |message| futures::future::ready(read(message))).boxed())
+        Ok(questions.filter_map(move |message| futures::future::ready(question(message))).boxed())
     }
+}
+
+/// What another host says; said to be unreadable where it is.
+fn read<T: DeserializeOwned>(message: &async_nats::Message) -> Option<T> {
+    let said = rmp_serde::from_slice(&message.payload);
+    said.inspect_err(|error| tracing::warn!(%error, subject = %message.subject, "what a host says is unreadable"))
+        .ok()
 }

@@ -99,9 +99,9 @@ async fn a_wait_that_sees_nothing_is_told_to_come_again() {
     let unknown = raw.request("orrery.query.task.nowhere", &[], r#"{"type":"wait"}"#).await;
     assert_eq!(unknown.code(), "task-not-found");
     let strange = raw.request("orrery.query.task.slow", &[], r#"{"type":"ponder"}"#).await;
-    assert_eq!(strange.code(), "malformed-command");
+    assert_eq!(strange.code(), "unknown-query");
     let probe = raw.request("orrery.query.probe.p", &[], r#"{"type":"wait"}"#).await;
-    assert_eq!(probe.code(), "malformed-command");
+    assert_eq!(probe.code(), "unknown-query");
     running.stop().await;
 }
 
