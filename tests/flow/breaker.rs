@@ -262,7 +262,7 @@ async fn breakers_are_worked_with_over_http() {
     let host = server.host("a", false).await;
     let edge = Edge::start(host.bus(), &server.directory().join("gateway")).await;
     let (_, none) = edge.get("/v1/breakers").await;
-    assert_eq!(none, json!({"breakers": []}));
+    assert_eq!(none, json!({"breakers": [], "silent": []}));
     let reason = json!({"reason": "it is being moved", "by": "ada"});
     for (path, code) in
         [("/v1/breakers/tool.git", "breaker-not-found"), ("/v1/breakers/tool..git", "invalid-id")]

@@ -189,7 +189,7 @@ async fn a_stream_survives_its_gateway() {
     gate.until("tree.gate", Told::Started).await;
 
     const PATH: &str = "/v1/tasks/tree/events";
-    let is_at_gate = |sent: &Sent| sent.name == "task.job-started" && sent.data["entity"] == "task/tree.gate";
+    let is_at_gate = |sent: &Sent| sent.name == "task.job-issued" && sent.data["entity"] == "task/tree.gate";
     let old = Edge::start(bus, &read_model(home, "old")).await;
     let before = old.events(PATH, None, is_at_gate).await;
     let also_before = old.events(PATH, None, is_at_gate).await;

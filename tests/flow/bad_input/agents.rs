@@ -50,7 +50,7 @@ async fn reports_that_do_not_fit_are_refused() {
         (report("fail-job", r#""class":"sad","code":"c","message":"m""#), "malformed-command"),
         (report("record-effect", r#""effect":"e","step":"completed""#), "illegal-effect-step"),
         (report("record-effect", r#""effect":"","step":"intended""#), "invalid-effect"),
-        (report("record-step", r#""steps":[]"#), "invalid-steps"),
+        (report("record-step", r#""steps":[]"#), "invalid-step"),
     ];
     for (body, wanted) in cases {
         let code = eventually("an answer", || async {
