@@ -7,7 +7,7 @@ use actors_agents::{Done, Failure};
 use bus_client::events::{Cursor, Mark, OutgoingEvent};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::Job;
-use bus_schemas::upcast::WireEvent;
+use bus_schemas::wire::WireEvent;
 use bus_schemas::{
     Body, CommandId, EntityAddress, Hash, Key, Kind, LogSequence, PartitionId, Revision, Timestamp, record,
 };
