@@ -1,6 +1,7 @@
 //! Claims: workers ask for jobs, hosts answer them, and hosts pass on to each other what they have no
 //! work for. All of it is core NATS: what is lost is said again.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, StatusCode, Subscriber};
@@ -9,6 +10,7 @@ use bus_schemas::envelope::header;
 use bus_schemas::jobs::Job;
 use bus_schemas::{CommandId, Key, Refusal, Reply, TraceContext};
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -33,13 +35,23 @@ pub enum Heard {
     Nobody,
 }
 
+type Reading = BoxFuture<'static, Result<Heard, String>>;
+
 /// A worker's line to the hosts: sends claims, and hears what came of them.
-#[derive(Debug)]
 pub struct ClaimLine {
     bus: Bus,
     agent: Key,
     inbox: String,
     answers: Subscriber,
+    /// The answer that is being read: large jobs come from the blob store, which takes a while. The lock is never
+    /// taken; with it the line can be shared.
+    reading: Option<(CommandId, Mutex<Reading>)>,
+}
+
+impl std::fmt::Debug for ClaimLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClaimLine").field("inbox", &self.inbox).finish_non_exhaustive()
+    }
 }
 
 impl ClaimLine {
@@ -48,7 +60,7 @@ impl ClaimLine {
         let inbox = format!("_INBOX.{agent}.{}", Uuid::now_v7().simple());
         let answers = bus.client().subscribe(format!("{inbox}.*")).await;
         let answers = answers.map_err(|error| Error::call("subscribing to answers of claims", error))?;
-        Ok(Self { bus: bus.clone(), agent: agent.clone(), inbox, answers })
+        Ok(Self { bus: bus.clone(), agent: agent.clone(), inbox, answers, reading: None })
     }
 
     /// Sends a claim. The same again under the same id is the same claim.
@@ -64,50 +76,64 @@ impl ClaimLine {
         }
     }
 
-    /// What comes next. None when the connection is gone for good.
+    /// What comes next. None when the line is closed, or the connection is gone for good. Whoever stops to wait for
+    /// it loses nothing: it comes the next time.
     pub async fn next(&mut self) -> Option<(CommandId, Heard)> {
         loop {
+            if let Some((id, reading)) = &mut self.reading {
+                let (id, read) = (*id, reading.get_mut().unwrap_or_else(PoisonError::into_inner).await);
+                self.reading = None;
+                match read {
+                    Ok(heard) => return Some((id, heard)),
+                    Err(reason) => tracing::warn!(reason, "the answer to a claim cannot be read"),
+                }
+            }
             let message = self.answers.next().await?;
             let id = message.subject.rsplit('.').next().map(CommandId::from_text)?;
             if message.status == Some(StatusCode::NO_RESPONDERS) {
                 return Some((id, Heard::Nobody));
             }
-            match self.read(&message.payload).await {
-                Ok(heard) => return Some((id, heard)),
-                Err(reason) => tracing::warn!(reason, "the answer to a claim cannot be read"),
-            }
+            let reading: Reading = Box::pin(read(self.bus.clone(), message.payload));
+            self.reading = Some((id, Mutex::new(reading)));
         }
     }
 
-    async fn read(&self, payload: &Bytes) -> Result<Heard, String> {
-        if let Ok(answer) = serde_json::from_slice::<Answer>(payload) {
-            return match answer {
-                Answer::ComeAgain { .. } => Ok(Heard::ComeAgain),
-                Answer::Issued { jobs, more, .. } => {
-                    let mut read = Vec::with_capacity(jobs.len());
-                    for job in jobs {
-                        read.push(self.job(job).await?);
-                    }
-                    Ok(Heard::Jobs { jobs: read, more })
+    /// Hears nothing from now on but what is on its way; then [`next`](Self::next) gives none.
+    pub async fn close(&mut self) {
+        if let Err(error) = self.answers.drain().await {
+            tracing::debug!(%error, "closing a line; the connection is gone");
+        }
+    }
+}
+
+async fn read(bus: Bus, payload: Bytes) -> Result<Heard, String> {
+    if let Ok(answer) = serde_json::from_slice::<Answer>(&payload) {
+        return match answer {
+            Answer::ComeAgain { .. } => Ok(Heard::ComeAgain),
+            Answer::Issued { jobs, more, .. } => {
+                let mut read = Vec::with_capacity(jobs.len());
+                for job in jobs {
+                    read.push(read_job(&bus, job).await?);
                 }
-            };
-        }
-        match serde_json::from_slice::<Reply>(payload) {
-            Ok(Reply::Refused { refusal, .. }) => Ok(Heard::Refused(refusal)),
-            Ok(Reply::Accepted { .. }) => Err("it is the answer to something else".to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
+                Ok(Heard::Jobs { jobs: read, more })
+            }
+        };
     }
+    match serde_json::from_slice::<Reply>(&payload) {
+        Ok(Reply::Refused { refusal, .. }) => Ok(Heard::Refused(refusal)),
+        Ok(Reply::Accepted { .. }) => Err("it is the answer to something else".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
-    async fn job(&self, issued: Issued) -> Result<(Job, Option<TraceContext>), String> {
-        let trace = issued.traceparent.as_deref().and_then(TraceContext::parse);
-        if let Some(job) = issued.job {
-            return Ok((*job, trace));
-        }
-        let blob = issued.blob.ok_or("it holds neither a job nor the hash of one")?;
-        let bytes = self.bus.get_blob(blob).await.map_err(|error| error.to_string())?;
-        Ok((serde_json::from_slice(&bytes).map_err(|error| error.to_string())?, trace))
+async fn read_job(bus: &Bus, issued: Issued) -> Result<(Job, Option<TraceContext>), String> {
+    let trace = issued.traceparent.as_deref().and_then(TraceContext::parse);
+    if let Some(job) = issued.job {
+        return Ok((*job, trace));
     }
+    let blob = issued.blob.ok_or("it holds neither a job nor the hash of one")?;
+    let bytes = bus.get_blob(blob).await.map_err(|error| error.to_string())?;
+    Ok((serde_json::from_slice(&bytes).map_err(|error| error.to_string())?, trace))
 }
 
 /// What a worker is told beside its jobs.

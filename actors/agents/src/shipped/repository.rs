@@ -50,6 +50,7 @@ pub(super) mod tests {
             id: "t1/1".into(),
             task: EntityAddress::new(Kind::from_static("task"), key.clone()),
             attempt: 1,
+            token: "token".into(),
             agent: key,
             skill: "plan".into(),
             lane: Key::parse("default").expect("a key"),
@@ -60,6 +61,7 @@ pub(super) mod tests {
             deadline: None,
             lease_ms: 30_000,
             effects: Vec::new(),
+            steps: 0,
             metered: false,
             correlation: CommandId::from_text("c"),
         }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span};
 
-use super::verdict::{End, Interruption, Report, report_of};
+use super::verdict::{End, Interruption, Report, STOPS, report_of};
 use super::{Crew, Hold, STOP_GRACE};
 use crate::breaker::Outcome;
 use crate::contract::{
@@ -41,19 +41,32 @@ struct Attempt<'a> {
 /// Does one job, from its claim to its end.
 pub(super) async fn attempt(crew: &Arc<Crew>, hold: &Hold, job: Job, trace: Option<TraceContext>) {
     let span = job_span(&job, &crew.bus.subjects().claim(&crew.card.name), trace);
-    let line = Line::new(crew.bus.clone(), crew.name.clone(), &job, trace, crew.halts.clone());
-    let leased_until = Mutex::new(Instant::now());
-    Attempt { crew, hold, job: &job, line, leased_until }.run().instrument(span).await;
+    Attempt::new(crew, hold, &job, trace).run().instrument(span).await;
 }
 
-impl Attempt<'_> {
+/// Gives back a job that came when the worker was told to stop.
+pub(super) async fn give_back(crew: &Arc<Crew>, hold: &Hold, job: Job, trace: Option<TraceContext>) {
+    Attempt::new(crew, hold, &job, trace).give_back(STOPS.to_owned()).await;
+}
+
+impl<'a> Attempt<'a> {
+    fn new(crew: &'a Crew, hold: &'a Hold, job: &'a Job, trace: Option<TraceContext>) -> Self {
+        let line = Line::new(crew.bus.clone(), crew.name.clone(), job, trace, crew.halts.clone());
+        Self { crew, hold, job, line, leased_until: Mutex::new(Instant::now()) }
+    }
+
     async fn run(&self) {
         if let Some(halt) = self.line.halted() {
             tracing::info!(reason = halt.reason, "a halt stands; giving the job back");
             return self.give_back(format!("halted: {}", halt.reason)).await;
         }
         crash::point("before-start");
-        match self.line.renew(false, BEGIN_PATIENCE).await {
+        let renewed = tokio::select! {
+            biased;
+            () = self.crew.drained.cancelled() => return self.give_back(STOPS.to_owned()).await,
+            renewed = self.line.renew(false, BEGIN_PATIENCE) => renewed,
+        };
+        match renewed {
             Ok(Verdict::Accepted) => crash::point("after-start"),
             Ok(Verdict::Refused(refusal)) if refusal.code == code::HALTED => {
                 tracing::info!(reason = refusal.message, "a halt stands; giving the job back");

@@ -11,7 +11,7 @@ use bus_schemas::{CommandId, Refusal, TraceContext};
 use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -27,6 +27,8 @@ const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(WAIT_MS + 1_000);
 /// How often it is looked for claims of which nothing is heard, and after takeovers.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long answers may take that are on their way when the worker stops: a round trip to the server.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// The free places are split into so many claims, so that several partitions find some at once.
 const CLAIMS: usize = 8;
 
@@ -57,6 +59,7 @@ pub(super) async fn take(
             Ok((line, words)) => {
                 let mut taking = Taking { crew, line, open: HashMap::new(), free: &free, again: false };
                 ended = taking.run(halt, words, &mut attempts).await;
+                taking.leave(&mut attempts).await;
             }
             Err(error) => {
                 tracing::warn!(agent = %crew.card.name, error = chain(&error), "opening a line; trying again");
@@ -117,6 +120,24 @@ impl Taking<'_> {
                 }
                 _ = look.tick() => self.repeat().await,
             }
+        }
+    }
+
+    /// Claims no more, and gives back the jobs that come all the same.
+    async fn leave(mut self, attempts: &mut JoinSet<()>) {
+        self.line.close().await;
+        let rest = async {
+            while let Some((id, heard)) = self.line.next().await {
+                let (Heard::Jobs { jobs, .. }, true) = (heard, self.open.contains_key(&id)) else { continue };
+                for (job, trace) in jobs {
+                    let Some(hold) = self.crew.hold(&job.id) else { continue };
+                    let crew = self.crew.clone();
+                    attempts.spawn(async move { attempt::give_back(&crew, &hold, job, trace).await });
+                }
+            }
+        };
+        if timeout(CLOSE_PATIENCE, rest).await.is_err() {
+            tracing::debug!(agent = %self.crew.card.name, "closing a line; the jobs on their way come again");
         }
     }
 
@@ -218,7 +239,11 @@ impl Taking<'_> {
         let unknown = ["unknown-worker", "agent-not-found", "unknown-skill"];
         if unknown.contains(&refusal.code.as_str()) {
             tracing::info!(agent = %self.crew.card.name, code = %refusal.code, "a claim was refused; registering");
-            presence::join(self.crew).await?;
+            tokio::select! {
+                biased;
+                () = halt.cancelled() => return Ok(()),
+                joined = presence::join(self.crew) => joined?,
+            }
         } else {
             let reason = refusal.message;
             tracing::warn!(agent = %self.crew.card.name, code = %refusal.code, reason, "a claim was refused");

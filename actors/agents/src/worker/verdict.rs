@@ -24,6 +24,8 @@ use crate::contract::{BUDGET_EXCEEDED, Done, Failure};
 
 /// What a message holds beside the command: headers and protocol.
 const MESSAGE_OVERHEAD_BYTES: usize = 4 * 1024;
+/// Why a worker that leaves gives a job back.
+pub(super) const STOPS: &str = "its worker stops";
 
 /// How the agent ended.
 #[derive(Debug)]
@@ -134,7 +136,7 @@ pub(super) fn report_of(job: &Job, end: End, interruption: Option<Interruption>)
                 .hint("submit it again with a later deadline")
         }
         (Some(Interruption::Stopping), _) | (None, None) => {
-            let command = Command::GiveBack { attempt, token, reason: "its worker stops".to_owned() };
+            let command = Command::GiveBack { attempt, token, reason: STOPS.to_owned() };
             return Some(Report { purpose: "give-back", command });
         }
         (Some(Interruption::LeaseLost), _) => return None,

@@ -40,7 +40,7 @@ fn is_entry(told: &Told) -> bool {
 async fn a_deed_is_recorded_around() {
     let stage = Stage::new().await;
     let (_worker, deeds) = worker(&stage, || Ok(()));
-    stage.host.give(&job("t1"), None).await;
+    stage.host.give(&job("t1")).await;
     stage.host.expect("t1", "complete-job").await;
     assert_eq!(steps(&stage), [json!("intended"), json!("started"), json!("completed")]);
     assert_eq!(deeds.load(Ordering::SeqCst), 1);
@@ -55,7 +55,7 @@ async fn a_deed_that_was_not_done_is_recorded_as_what_it_is() {
     ] {
         let stage = Stage::new().await;
         let (_worker, _) = worker(&stage, outcome);
-        stage.host.give(&job("t1"), None).await;
+        stage.host.give(&job("t1")).await;
         stage.host.expect("t1", "fail-job").await;
         assert_eq!(steps(&stage).last(), Some(&json!(last)));
     }
@@ -70,7 +70,7 @@ async fn a_deed_that_somebody_has_begun_is_not_done_again() {
         _ => Answer::Accept,
     });
     let (_worker, deeds) = worker(&stage, || Ok(()));
-    stage.host.give(&job("t1"), None).await;
+    stage.host.give(&job("t1")).await;
     let told = stage.host.expect("t1", "fail-job").await;
     assert_eq!(told.command["class"], json!("ambiguous"));
     assert_eq!(deeds.load(Ordering::SeqCst), 0);
@@ -85,7 +85,7 @@ async fn a_deed_that_is_not_in_the_ledger_is_ambiguous() {
         _ => Answer::Accept,
     });
     let (_worker, deeds) = worker(&stage, || Ok(()));
-    stage.host.give(&job("t1"), None).await;
+    stage.host.give(&job("t1")).await;
     let told = stage.host.expect("t1", "fail-job").await;
     assert_eq!(told.command["class"], json!("ambiguous"));
     assert_eq!(deeds.load(Ordering::SeqCst), 1);

@@ -1,26 +1,29 @@
-//! Plays the host: hears every ask of the only partition, keeps it, and answers by a rule.
+//! Plays the host: hears every command, query and claim, keeps what it heard, and answers by a rule.
+//!
+//! Claims wait until the test has a job for them.
 
 use std::sync::{Arc, Mutex};
 
-use bus_client::Bus;
 use bus_client::asks::Incoming;
-use bus_client::events::{Cursor, Mark, OutgoingEvent};
+use bus_client::{Bus, ReplyTo};
+use bus_schemas::claims::{self, Claim, Issued};
+use bus_schemas::commands::task::{Holder, Renewal};
 use bus_schemas::jobs::Job;
 use bus_schemas::{
-    Body, CommandId, EntityAddress, Hash, Key, Kind, LogSequence, PartitionId, Refusal, Reply, Revision,
-    Timestamp, TraceContext, record,
+    CommandId, EntityAddress, Key, Kind, PartitionId, Refusal, Reply, Revision, TraceContext,
 };
 use bytes::Bytes;
 use futures::StreamExt;
-use serde_json::Value;
+use futures::stream::select_all;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::server::PATIENCE;
 
-/// What the host does with a command.
+/// What the host does with what it hears.
 pub enum Answer {
-    /// Applies it.
+    /// Applies it; a claim waits.
     Accept,
     /// Refuses it with this code.
     Refuse(&'static str),
@@ -28,45 +31,68 @@ pub enum Answer {
     Silence,
 }
 
-/// One command that was heard.
+/// One command, query or claim that was heard.
 #[derive(Debug, Clone)]
 pub struct Told {
-    /// For whom.
+    /// For whom; a claim is for its agent.
     pub to: EntityAddress,
     /// Under which id.
     pub id: CommandId,
     /// From which span.
     pub trace: Option<TraceContext>,
-    /// Its name.
+    /// Its name; `claim` for a claim.
     pub name: String,
-    /// The command.
+    /// What was said.
     pub command: Value,
 }
 
+/// A claim that waits for a job.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    pub id: CommandId,
+    pub agent: Key,
+    pub claim: Claim,
+    reply_to: ReplyTo,
+}
+
 type Rule = Box<dyn FnMut(&Told) -> Answer + Send>;
+type Claims = watch::Sender<Vec<Waiting>>;
 
 /// The host. Stops with the test's runtime.
 pub struct Host {
     bus: Bus,
     heard: watch::Receiver<Vec<Told>>,
+    claims: Claims,
     rule: Arc<Mutex<Rule>>,
 }
 
 impl Host {
     /// Begins to listen; accepts everything.
     pub async fn start(bus: &Bus) -> Self {
-        let subject = bus.subjects().asks(PartitionId(0));
-        let mut asks = bus.incoming(subject, None).await.expect("a subscription");
+        let subjects = bus.subjects();
+        let mut lines = Vec::new();
+        for subject in [subjects.asks(PartitionId(0)), subjects.views(PartitionId(0)), subjects.claims()] {
+            lines.push(bus.incoming(subject, None).await.expect("a subscription"));
+        }
         bus.flush().await;
+        let mut all = select_all(lines);
         let (tell, heard) = watch::channel(Vec::new());
+        let claims = Claims::default();
         let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Box::new(|_| Answer::Accept)));
-        let (host, rules) = (bus.clone(), rule.clone());
+        let (host, waiting, rules) = (bus.clone(), claims.clone(), rule.clone());
         tokio::spawn(async move {
-            while let Some(incoming) = asks.next().await {
-                let reply_to = incoming.reply_to.clone().expect("an ask wants an answer");
+            while let Some(incoming) = all.next().await {
+                let reply_to = incoming.reply_to.clone().expect("whoever speaks wants an answer");
                 let told = read(&host, incoming);
                 let answer = (rules.lock().expect("no rule panics"))(&told);
-                let reply = reply(&told, answer);
+                let reply = match answer {
+                    Answer::Accept if told.name == "claim" => {
+                        keep(&waiting, &told, reply_to.clone());
+                        None
+                    }
+                    answer => reply(&told, answer),
+                };
+                forget_who_left(&waiting, &told);
                 tell.send_modify(|heard| heard.push(told));
                 if let Some(reply) = reply {
                     let body = serde_json::to_vec(&reply).expect("a reply is plain data");
@@ -74,7 +100,7 @@ impl Host {
                 }
             }
         });
-        Self { bus: bus.clone(), heard, rule }
+        Self { bus: bus.clone(), heard, claims, rule }
     }
 
     /// Answers by this rule from now on.
@@ -82,7 +108,7 @@ impl Host {
         *self.rule.lock().expect("no rule panics") = Box::new(rule);
     }
 
-    /// Everything heard so far, without renewals, heartbeats and what breakers are told.
+    /// Everything heard so far, without renewals, claims and what breakers are told.
     pub fn heard(&self) -> Vec<Told> {
         self.heard.borrow().iter().filter(|told| !is_upkeep(told)).cloned().collect()
     }
@@ -110,82 +136,106 @@ impl Host {
         self.expect_nth(key, name, 1).await
     }
 
-    /// Puts a job into its agent's queue.
-    pub async fn give(&self, job: &Job, trace: Option<TraceContext>) {
-        let body = Bytes::from(serde_json::to_vec(job).expect("a job is plain data"));
-        self.give_bytes(&job.id, &job.agent, body, trace).await;
+    /// Gives a job to the worker of its agent whose claim waits longest.
+    pub async fn give(&self, job: &Job) {
+        self.give_traced(job, None).await;
     }
 
-    /// Puts anything into an agent's queue.
-    pub async fn give_bytes(&self, id: &str, agent: &Key, body: Bytes, trace: Option<TraceContext>) {
-        let job = record::Job { id: id.into(), agent: agent.clone(), body };
-        self.bus.publish_job(&job, trace).await.expect("the queue takes the job");
+    /// Gives a job that was issued in this span.
+    pub async fn give_traced(&self, job: &Job, trace: Option<TraceContext>) {
+        let claim = self.next_claim(&job.agent).await;
+        self.issue(&claim, job, trace).await;
     }
 
-    /// Fans out the first event of a task.
-    pub async fn publish_event(&self, task: &Key, event_type: &'static str) {
-        let entity = EntityAddress::new(Kind::from_static("task"), task.clone());
-        let event = record::Event {
-            revision: Revision(1),
-            event_type: event_type.into(),
-            schema: 1,
-            hash: Hash::default(),
-            body: Bytes::from_static(b"{}"),
+    /// Waits for a claim of an agent's worker, and takes it out of those that wait.
+    pub async fn next_claim(&self, agent: &Key) -> Waiting {
+        let mut claims = self.claims.subscribe();
+        let mut taken = None;
+        let found = async {
+            claims.wait_for(|claims| claims.iter().any(|claim| claim.agent == *agent)).await.map(drop)
         };
-        let id = CommandId::from_text("event");
-        let turn = record::Turn {
-            source: record::Source::Ask,
-            entity: entity.clone(),
-            command: record::Command {
-                id,
-                body: Body::default(),
-                cause: None,
-                correlation: id,
-                trace: None,
-                caller: None,
-            },
-            at: Timestamp(0),
-            events: Vec::new(),
-            refusal: None,
-            sends: Vec::new(),
-            timers: Vec::new(),
-            jobs: Vec::new(),
-            reply: Bytes::new(),
-            dead: None,
+        match timeout(PATIENCE, found).await {
+            Ok(found) => found.expect("the host listens"),
+            Err(_) => panic!("no worker of agent `{agent}` has a place"),
+        }
+        self.claims.send_modify(|claims| {
+            let first = claims.iter().position(|claim| claim.agent == *agent);
+            taken = first.map(|first| claims.remove(first));
+        });
+        taken.expect("only the test takes claims")
+    }
+
+    /// Answers a claim with a job.
+    pub async fn issue(&self, claim: &Waiting, job: &Job, trace: Option<TraceContext>) {
+        let traceparent = trace.map(|trace| trace.to_traceparent());
+        let job = Issued { job: Some(Box::new(job.clone())), blob: None, traceparent };
+        self.issue_as(claim, job).await;
+    }
+
+    /// Answers a claim with a job that is written in this way.
+    pub async fn issue_as(&self, claim: &Waiting, job: Issued) {
+        let answer = claims::Answer::Issued { claim: claim.id, jobs: vec![job], more: false };
+        self.say(claim, serde_json::to_vec(&answer).expect("an answer is plain data").into()).await;
+    }
+
+    /// Answers a claim with anything.
+    pub async fn say(&self, claim: &Waiting, answer: Bytes) {
+        self.bus.answer(claim.reply_to.clone(), answer).await;
+    }
+}
+
+/// Keeps a claim; the same again takes the place of the former.
+fn keep(claims: &Claims, told: &Told, reply_to: ReplyTo) {
+    let claim = serde_json::from_value(told.command.clone()).expect("workers write claims");
+    let waiting = Waiting { id: told.id, agent: told.to.key.clone(), claim, reply_to };
+    claims.send_modify(|claims| {
+        claims.retain(|known| known.id != waiting.id);
+        claims.push(waiting);
+    });
+}
+
+/// Drops the claims of a worker that says good-bye.
+fn forget_who_left(claims: &Claims, told: &Told) {
+    if told.name == "deregister" {
+        let is_left = |claim: &Waiting| {
+            claim.agent == told.to.key && told.command["worker"] == json!(claim.claim.worker)
         };
-        let cursor = Cursor { partition: PartitionId(0), record: LogSequence(1), index: 0 };
-        let outgoing = OutgoingEvent { entity: &entity, event: &event, cursor, turn: &turn, first: true };
-        let events = [outgoing];
-        let published = self.bus.publish_events(PartitionId(0), Mark::default(), LogSequence(1), 0, &events);
-        published.await.expect("the stream takes the event");
+        claims.send_modify(|claims| claims.retain(|claim| !is_left(claim)));
     }
 }
 
 fn is_upkeep(told: &Told) -> bool {
-    matches!(told.name.as_str(), "renew-lease" | "heartbeat") || told.to.kind.as_str() == "breaker"
+    matches!(told.name.as_str(), "renew" | "claim") || told.to.kind.as_str() == "breaker"
 }
 
 fn read(bus: &Bus, incoming: Incoming) -> Told {
     let command: Value = serde_json::from_slice(&incoming.payload).expect("workers write JSON");
-    Told {
-        to: bus.subjects().entity(&incoming.subject).expect("an ask names an entity"),
-        id: incoming.id.expect("an ask has an id"),
-        trace: incoming.trace,
-        name: command["type"].as_str().expect("a command has a name").to_owned(),
-        command,
-    }
+    let (to, name) = match bus.subjects().claimant(&incoming.subject) {
+        Ok(agent) => (EntityAddress::new(Kind::from_static("agent"), agent), "claim".to_owned()),
+        Err(_) => {
+            let to = bus.subjects().entity(&incoming.subject).expect("an ask names an entity");
+            (to, command["type"].as_str().expect("a command has a name").to_owned())
+        }
+    };
+    Told { to, id: incoming.id.expect("it has an id"), trace: incoming.trace, name, command }
 }
 
 fn reply(told: &Told, answer: Answer) -> Option<Reply> {
     let command_id = told.id;
     match answer {
-        Answer::Accept => Some(Reply::Accepted {
-            command_id,
-            entity: told.to.clone(),
-            revision: Revision(1),
-            events: 1,
-            result: Value::Null,
-        }),
+        Answer::Accept => {
+            let (events, result) = match told.name.as_str() {
+                "renew" => (0, json!(Renewal { attempt: Holder::Yours, lease_ms: 60_000 })),
+                _ => (1, Value::Null),
+            };
+            Some(Reply::Accepted {
+                command_id,
+                entity: told.to.clone(),
+                revision: Revision(1),
+                events,
+                result,
+            })
+        }
         Answer::Refuse(code) => {
             Some(Reply::Refused { command_id, refusal: Refusal::new(code, "by the rule of the test") })
         }

@@ -1,9 +1,11 @@
-//! Jobs that come to their end: done, failed, refused, unreadable.
+//! Jobs that come to their end: done, failed, refused; and claims whose answers come twice or cannot be read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actors_agents::{Done, Failure};
+use bus_schemas::claims::Issued;
+use bus_schemas::jobs::Job;
 use bus_schemas::{CommandId, Hash, TraceContext};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -13,12 +15,12 @@ use tokio::time::timeout;
 
 use crate::host::Answer;
 use crate::server::PATIENCE;
-use crate::stage::{AGENT, Stage, job, key};
+use crate::stage::{AGENT, Stage, attempt, job, key};
 
-/// The task hears of the start and of the result under ids that follow from the job, in the job's trace; the output is
-/// numbered; the artifact can be read; and only then is the queue empty.
+/// The task hears of the result under an id that follows from the job, with its token and in its trace; the output is
+/// numbered; the artifact can be read; and the place is free again.
 #[tokio::test]
-async fn a_job_that_is_done_is_reported_once_and_leaves_the_queue() {
+async fn a_job_that_is_done_is_reported_once_and_its_place_is_free_again() {
     let stage = Stage::new().await;
     let worker = stage.worker("w1", 1, |work| async move {
         work.output("hello ").await;
@@ -30,17 +32,18 @@ async fn a_job_that_is_done_is_reported_once_and_leaves_the_queue() {
         Ok(Done::with(vec![artifact], json!({ "seven": seven })))
     });
     let trace = TraceContext { trace_id: [7; 16], span_id: [8; 8], flags: 1 };
-    stage.host.give(&job("t1.step"), Some(trace)).await;
+    stage.host.give_traced(&job("t1.step"), Some(trace)).await;
 
     let told = stage.host.expect("t1.step", "complete-job").await;
     assert_eq!(told.id, CommandId::from_text("t1.step/1").derive("complete", 0));
     assert_eq!(told.trace, Some(trace));
+    assert_eq!((&told.command["attempt"], &told.command["token"]), (&json!(1), &json!("token-1")));
     assert_eq!(told.command["result"], json!({ "seven": 7 }));
     let artifact = &told.command["artifacts"][0];
     assert_eq!((&artifact["name"], &artifact["bytes"]), (&json!("a.txt"), &json!(5)));
     assert_eq!((&artifact["step"], &artifact["hash"]), (&json!(""), &json!(Hash::of(b"bytes").to_hex())));
-    stage.no_jobs_left().await;
-    assert_eq!(stage.host.names("t1.step"), ["start-job", "complete-job"]);
+    stage.host.give(&job("t2")).await;
+    stage.host.expect("t2", "complete-job").await;
 
     let chunks = stage.bus.output(&key("t1")).await.expect("the output stream").take(3);
     let chunks: Vec<_> = timeout(PATIENCE, chunks.collect()).await.expect("three pieces");
@@ -49,21 +52,26 @@ async fn a_job_that_is_done_is_reported_once_and_leaves_the_queue() {
     assert_eq!(chunks[0].text, "hello ");
     assert_eq!(chunks[2].progress.as_ref().map(|progress| progress.done), Some(2));
     worker.stop().await.expect("a good end");
+    assert_eq!(stage.host.names("t1.step"), ["complete-job"]);
 }
 
-/// A task that refuses the start does not get its work done, and the queue forgets the job.
+/// A task that says that the attempt is not this worker's does not get its work done, and the next one does.
 #[tokio::test]
-async fn a_job_whose_start_is_refused_is_never_run() {
+async fn a_job_that_its_task_does_not_want_is_never_run() {
     let stage = Stage::new().await;
-    stage.host.answer(|told| match told.name.as_str() {
-        "start-job" => Answer::Refuse("stale-attempt"),
+    stage.host.answer(|told| match (told.name.as_str(), told.to.key.as_str()) {
+        ("renew", "t1") => Answer::Refuse("stale-attempt"),
         _ => Answer::Accept,
     });
-    let _worker = stage.worker("w1", 1, |_| async { panic!("it must not be run") });
-    stage.host.give(&job("t1"), None).await;
-    stage.host.expect("t1", "start-job").await;
-    stage.no_jobs_left().await;
-    assert_eq!(stage.host.names("t1"), ["start-job"]);
+    let worker = stage.worker("w1", 1, |work| async move {
+        assert_ne!(work.job.task.key.as_str(), "t1", "it must not be run");
+        Ok(Done::default())
+    });
+    stage.host.give(&job("t1")).await;
+    stage.host.give(&job("t2")).await;
+    stage.host.expect("t2", "complete-job").await;
+    worker.stop().await.expect("a good end");
+    assert!(stage.host.names("t1").is_empty(), "nothing may be reported");
 }
 
 /// A panic is the task's failure and not the worker's: the next job is done.
@@ -78,7 +86,7 @@ async fn a_panic_is_reported_as_poison_and_the_worker_goes_on() {
         }
     });
     for task in ["t1", "t2", "t3"] {
-        stage.host.give(&job(task), None).await;
+        stage.host.give(&job(task)).await;
     }
     for (task, words) in [("t1", "a script went wrong"), ("t2", "on a thread")] {
         let told = stage.host.expect(task, "fail-job").await;
@@ -89,7 +97,6 @@ async fn a_panic_is_reported_as_poison_and_the_worker_goes_on() {
         assert!(told.command["message"].as_str().is_some_and(|message| message.ends_with(words)));
     }
     stage.host.expect("t3", "complete-job").await;
-    stage.no_jobs_left().await;
 }
 
 /// A failure keeps its class, code and hint; a question is no failure.
@@ -102,38 +109,78 @@ async fn a_failure_and_a_question_are_reported_as_they_are() {
             _ => Err(Failure::input_required("which one?")),
         }
     });
-    stage.host.give(&job("t1"), None).await;
-    stage.host.give(&job("t2"), None).await;
+    stage.host.give(&job("t1")).await;
+    stage.host.give(&job("t2")).await;
     let told = stage.host.expect("t1", "fail-job").await;
     let expected = json!({
-        "type": "fail-job", "attempt": 1, "class": "transient", "code": "no-route",
+        "type": "fail-job", "attempt": 1, "token": "token-1", "class": "transient", "code": "no-route",
         "message": "the line is down", "hint": "wait",
     });
     assert_eq!(told.command, expected);
     let told = stage.host.expect("t2", "require-input").await;
     assert_eq!(told.command["prompt"], json!("which one?"));
-    stage.no_jobs_left().await;
 }
 
-/// What nobody can read is kept byte for byte among the dead letters, and does not come again.
+/// The answer to a claim may come twice, as after a takeover: the job is done once, also when the second answer comes
+/// after its end.
 #[tokio::test]
-async fn an_unreadable_job_becomes_a_dead_letter() {
+async fn a_job_that_comes_twice_is_done_once() {
+    let stage = Stage::new().await;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let count = runs.clone();
+    let worker = stage.worker("w1", 1, move |work| {
+        count.fetch_add(usize::from(work.job.task.key.as_str() == "t1"), Ordering::SeqCst);
+        async { Ok(Done::default()) }
+    });
+    let claim = stage.host.next_claim(&key(AGENT)).await;
+    stage.host.issue(&claim, &job("t1"), None).await;
+    stage.host.issue(&claim, &job("t1"), None).await;
+    stage.host.expect("t1", "complete-job").await;
+    stage.host.issue(&claim, &job("t1"), None).await;
+    // Answers arrive in order: when this job is done, the worker has read the others.
+    stage.host.give(&job("t2")).await;
+    stage.host.expect("t2", "complete-job").await;
+    worker.stop().await.expect("a good end");
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+    assert_eq!(stage.host.names("t1"), ["complete-job"]);
+}
+
+/// An answer that nobody can read is as good as none: the worker claims its place again, and the next job is done.
+#[tokio::test]
+async fn an_unreadable_answer_to_a_claim_is_survived() {
     let stage = Stage::new().await;
     let _worker = stage.worker("w1", 1, |_| async { Ok(Done::default()) });
-    for (id, body) in [("x/1", "{ not a job"), ("x/2", r#"{"id":"x/2"}"#), ("x/3", "")] {
-        let body = Bytes::from_static(body.as_bytes());
-        stage.host.give_bytes(id, &key(AGENT), body.clone(), None).await;
-        stage.no_jobs_left().await;
-        let kept = stage.bus.dead_payload("job", &Hash::of(&body).to_hex()).await.expect("the stream");
-        assert_eq!(kept, Some(body));
+    let claim = stage.host.next_claim(&key(AGENT)).await;
+    for answer in ["{ no answer", "", r#"{"status":"issued"}"#, r#"{"status":"issued","jobs":[{}]}"#] {
+        stage.host.say(&claim, Bytes::from_static(answer.as_bytes())).await;
     }
-    // Nobody stored this one's blob, so it can not be read either.
-    stage.host.give_bytes("x/4", &key(AGENT), Bytes::from(vec![b'x'; 70_000]), None).await;
-    stage.no_jobs_left().await;
-    let told = stage.bus.state_of(&stage.bus.topology().inbox()).await.expect("the inbox");
-    assert_eq!(told.messages, 3, "the dead-letter entities are told");
-    stage.host.give(&job("t1"), None).await;
+    // Nobody stored this one's job.
+    let lost = Issued { blob: Some(Hash::of(b"lost")), ..Issued::default() };
+    stage.host.issue_as(&claim, lost).await;
+    // Whoever waits for an answer claims again; silence does the same after some seconds.
+    stage.bus.tell_taken_over().await;
+    let again = stage.host.next_claim(&key(AGENT)).await;
+    assert_eq!((again.id, again.claim.repeated), (claim.id, true), "it must be the same claim");
+    stage.host.issue(&again, &job("t1"), None).await;
     stage.host.expect("t1", "complete-job").await;
+}
+
+/// A large job lies in the blob store. While it is read from there, the worker hears other words, and keeps it.
+#[tokio::test]
+async fn a_large_job_is_done_whatever_else_is_heard_meanwhile() {
+    let stage = Stage::new().await;
+    let _worker = stage.worker("w1", 1, |work| async move {
+        Ok(Done::with(Vec::new(), json!(work.job.input.as_str().map(str::len))))
+    });
+    let claim = stage.host.next_claim(&key(AGENT)).await;
+    let large = Job { input: "x".repeat(200_000).into(), ..job("t1") };
+    let bytes = serde_json::to_vec(&large).expect("a job is plain data");
+    let blob = Some(stage.bus.put_blob(&bytes).await.expect("the blob store"));
+    stage.host.issue_as(&claim, Issued { blob, ..Issued::default() }).await;
+    for _ in 0..100 {
+        stage.bus.stop_job(&key(AGENT), "w1", "another/1").await;
+    }
+    assert_eq!(stage.host.expect("t1", "complete-job").await.command["result"], json!(200_000));
 }
 
 /// A result that the task does not take must not leave it waiting for the lease to run out.
@@ -145,29 +192,29 @@ async fn a_refused_result_is_followed_by_a_failure() {
         _ => Answer::Accept,
     });
     let _worker = stage.worker("w1", 1, |_| async { Ok(Done::default()) });
-    stage.host.give(&job("t1"), None).await;
+    stage.host.give(&job("t1")).await;
     let told = stage.host.expect("t1", "fail-job").await;
     assert_eq!(told.command["code"], json!("too-many-artifacts"));
-    stage.no_jobs_left().await;
 }
 
-/// A report that nobody answers keeps the job in the queue: it is delivered again, and done again.
+/// A report that nobody answers is sent again under its id, so that it counts once; and when that is of no use, the
+/// place is free for the next attempt.
 #[tokio::test]
-async fn a_report_without_answer_keeps_the_job() {
+async fn a_report_without_answer_does_not_block_the_place() {
     let stage = Stage::new().await;
-    let mut starts = 0;
-    stage.host.answer(move |told| {
-        starts += usize::from(told.name == "start-job");
-        if told.name == "complete-job" && starts == 1 { Answer::Silence } else { Answer::Accept }
+    stage.host.answer(|told| match (told.name.as_str(), told.command["attempt"].as_u64()) {
+        ("complete-job", Some(1)) => Answer::Silence,
+        _ => Answer::Accept,
     });
-    let _worker = stage.worker("w1", 1, |_| async { Ok(Done::default()) });
-    let mut job = job("t1");
-    job.lease_ms = 100;
-    stage.host.give(&job, None).await;
-    let first = stage.host.expect_nth("t1", "start-job", 1).await;
-    let second = stage.host.expect_nth("t1", "start-job", 2).await;
-    assert_ne!(first.id, second.id, "the second start must be decided anew");
-    stage.no_jobs_left().await;
+    let worker = stage.worker("w1", 1, |_| async { Ok(Done::default()) });
+    stage.host.give(&Job { lease_ms: 100, ..job("t1") }).await;
+    stage.host.give(&attempt("t1", 2)).await;
+    worker.stop().await.expect("a good end");
+    let told = stage.host.heard().into_iter().filter(|told| told.name == "complete-job");
+    let (last, first): (Vec<_>, Vec<_>) = told.partition(|told| told.command["attempt"] == json!(2));
+    assert_eq!(last.len(), 1);
+    assert!(first.len() > 1, "it must be sent again");
+    assert!(first.iter().all(|told| told.id == first[0].id), "it must keep its id");
 }
 
 /// Two places, four jobs: two at once, and never three.
@@ -187,8 +234,10 @@ async fn a_worker_does_as_many_jobs_at_once_as_it_has_places() {
         }
     });
     for task in ["t1", "t2", "t3", "t4"] {
-        stage.host.give(&job(task), None).await;
+        stage.host.give(&job(task)).await;
     }
-    stage.no_jobs_left().await;
+    for task in ["t1", "t2", "t3", "t4"] {
+        stage.host.expect(task, "complete-job").await;
+    }
     assert_eq!(peak.load(Ordering::SeqCst), 2);
 }

@@ -1,6 +1,6 @@
 //! Workers against a real nats-server and a host that is played.
 //!
-//! The goal: whatever happens to a job, its task hears the truth about it, and the queue keeps the job until then.
+//! The goal: whatever happens to a job, its task hears the truth about it, and the worker's place is free again.
 
 mod host;
 mod server;
@@ -11,3 +11,4 @@ mod effects;
 mod interrupted;
 mod jobs;
 mod presence;
+mod steps;

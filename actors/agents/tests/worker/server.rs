@@ -7,14 +7,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bus_client::{Bus, NatsConfig, Profile};
-use bus_schemas::topology::Topology;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 /// Longer than anything takes on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks at something that can not be waited for otherwise.
+/// Between two looks at something that cannot be waited for otherwise.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The server, killed when dropped.
@@ -60,7 +59,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The test is over: what can not be killed now is gone already.
+        // The test is over: what cannot be killed now is gone already.
         self.process.kill().ok();
         self.process.wait().ok();
     }
@@ -76,15 +75,6 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
         assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// Waits until no job is left in any queue.
-pub async fn no_jobs_left(bus: &Bus, topology: &Topology) {
-    let jobs = topology.jobs();
-    eventually("an empty job queue", async || {
-        bus.state_of(&jobs).await.ok().filter(|state| state.messages == 0)
-    })
-    .await;
 }
 
 fn first_url(ports: &Path) -> Option<String> {

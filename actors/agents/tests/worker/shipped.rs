@@ -52,7 +52,7 @@ async fn the_shipped_agents_make_a_report() {
     let home = tempfile::tempdir().expect("a folder");
     repository(home.path());
 
-    stage.host.give(&job_for("root", "plan", &skills["plan"], json!({"repo": home.path()})), None).await;
+    stage.host.give(&job_for("root", "plan", &skills["plan"], json!({"repo": home.path()}))).await;
     let told = stage.host.expect("root", "complete-job").await;
     let plan: Plan = serde_json::from_value(told.command["plan"].clone()).expect("a plan");
     assert!(plan.steps.len() >= 6);
@@ -74,7 +74,7 @@ async fn the_shipped_agents_make_a_report() {
             );
             job.goal.clone_from(&step.goal);
             job.inputs = step.after.iter().flat_map(|name| made[name.as_str()].clone()).collect();
-            stage.host.give(&job, None).await;
+            stage.host.give(&job).await;
         }
         for step in &ready {
             let told = stage.host.expect(&format!("root.{}", step.step), "complete-job").await;
@@ -90,12 +90,11 @@ async fn the_shipped_agents_make_a_report() {
     assert_eq!(names, ["report.md", "report.html"]);
     let markdown = stage.bus.get_blob(made["report"][0].hash).await.expect("the report");
     assert!(String::from_utf8_lossy(&markdown).contains("main.py"));
-    stage.no_jobs_left().await;
 }
 
-/// What can not be done says so once, with a code and the next step.
+/// What cannot be done says so once, with a code and the next step.
 #[tokio::test]
-async fn what_can_not_be_done_has_a_code_and_a_hint() {
+async fn what_cannot_be_done_has_a_code_and_a_hint() {
     let stage = Stage::new().await;
     let (_workers, skills) = cast(&stage);
     let home = tempfile::tempdir().expect("a folder");
@@ -124,7 +123,7 @@ async fn what_can_not_be_done_has_a_code_and_a_hint() {
     ];
     for (task, skill, input, inputs, code) in cases {
         let job = Job { inputs, ..job_for(task, skill, &skills[skill], input) };
-        stage.host.give(&job, None).await;
+        stage.host.give(&job).await;
         let told = stage.host.expect(task, "fail-job").await;
         assert_eq!(
             (&told.command["code"], &told.command["class"]),
@@ -133,9 +132,8 @@ async fn what_can_not_be_done_has_a_code_and_a_hint() {
         );
         assert!(told.command["hint"].is_string(), "`{code}` has no hint");
     }
-    stage.host.give(&job_for("odd", "juggle", &key("no-op"), Value::Null), None).await;
+    stage.host.give(&job_for("odd", "juggle", &key("no-op"), Value::Null)).await;
     assert_eq!(stage.host.expect("odd", "fail-job").await.command["code"], json!("unknown-skill"));
-    stage.host.give(&job_for("quick", "noop", &key("no-op"), Value::Null), None).await;
+    stage.host.give(&job_for("quick", "noop", &key("no-op"), Value::Null)).await;
     stage.host.expect("quick", "complete-job").await;
-    stage.no_jobs_left().await;
 }

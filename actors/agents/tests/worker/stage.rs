@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::Host;
-use crate::server::{PATIENCE, Server, no_jobs_left};
+use crate::server::{PATIENCE, Server};
 
 /// The name of the scripted agent.
 pub const AGENT: &str = "scripted";
@@ -80,11 +80,6 @@ impl Stage {
         let worker = Worker::new(self.bus.clone(), agent, name, capacity).drain(Duration::ZERO);
         Running { task: tokio::spawn(worker.run(stop.clone())), stop }
     }
-
-    /// Waits until the queue is empty.
-    pub async fn no_jobs_left(&self) {
-        no_jobs_left(&self.bus, self.bus.topology()).await;
-    }
 }
 
 impl Running {
@@ -105,11 +100,17 @@ pub fn key(text: &str) -> Key {
 
 /// The first attempt at a task, for the scripted agent.
 pub fn job(task: &str) -> Job {
+    attempt(task, 1)
+}
+
+/// An attempt at a task, for the scripted agent.
+pub fn attempt(task: &str, attempt: u32) -> Job {
     Job {
         lane: key("default"),
-        id: format!("{task}/1").into(),
+        id: format!("{task}/{attempt}").into(),
         task: EntityAddress::new(Kind::from_static("task"), key(task)),
-        attempt: 1,
+        attempt,
+        token: format!("token-{attempt}").into(),
         agent: key(AGENT),
         skill: "play".into(),
         goal: "play".into(),
@@ -119,6 +120,7 @@ pub fn job(task: &str) -> Job {
         deadline: None,
         lease_ms: 60_000,
         effects: Vec::new(),
+        steps: 0,
         metered: false,
         correlation: CommandId::from_text("correlation"),
     }

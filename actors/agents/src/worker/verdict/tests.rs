@@ -1,7 +1,7 @@
 //! The table of what a task is told, row by row.
 
 use bus_schemas::{CommandId, EntityAddress, Key, Kind};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -11,6 +11,7 @@ fn job() -> Job {
         id: "t1/2".into(),
         task: EntityAddress::new(Kind::from_static("task"), key.clone()),
         attempt: 2,
+        token: "token".into(),
         agent: key,
         skill: "noop".into(),
         lane: Key::parse("default").expect("a key"),
@@ -21,25 +22,31 @@ fn job() -> Job {
         deadline: None,
         lease_ms: 30_000,
         effects: Vec::new(),
+        steps: 0,
         metered: false,
         correlation: CommandId::from_text("c"),
     }
 }
 
-/// The purpose and the code of a report; empty for one that is given back.
+/// The purpose and the code of a report; empty where the task is told nothing. Each one carries the job's token.
 fn told(end: End, interruption: Option<Interruption>) -> (&'static str, String, Option<FailureClass>) {
     match report_of(&job(), end, interruption) {
         None => ("", String::new(), None),
-        Some(Report { purpose, command: Command::FailJob { attempt: 2, code, class, .. } }) => {
-            (purpose, code, Some(class))
+        Some(Report { purpose, command }) => {
+            let written = serde_json::to_value(&command).expect("a command is plain data");
+            assert_eq!((&written["attempt"], &written["token"]), (&json!(2), &json!("token")), "{purpose}");
+            match command {
+                Command::FailJob { code, class, .. } => (purpose, code, Some(class)),
+                _ => (purpose, String::new(), None),
+            }
         }
-        Some(Report { purpose, .. }) => (purpose, String::new(), None),
     }
 }
 
 #[test]
 fn every_row_of_the_table() {
     let unwanted = || Some(Interruption::Unwanted { reason: "canceled".into() });
+    let halted = || Some(Interruption::Halted { reason: "fire".into(), grace: Duration::ZERO });
     let interruptions = || {
         [
             None,
@@ -47,6 +54,7 @@ fn every_row_of_the_table() {
             Some(Interruption::Deadline),
             Some(Interruption::Stopping),
             Some(Interruption::LeaseLost),
+            halted(),
         ]
     };
     for interruption in interruptions() {
@@ -64,26 +72,30 @@ fn every_row_of_the_table() {
         assert_eq!(told(end(), unwanted()), ("fail", "canceled".into(), Some(FailureClass::Canceled)));
         let late = told(end(), Some(Interruption::Deadline));
         assert_eq!(late, ("fail", "deadline-exceeded".into(), Some(FailureClass::Permanent)));
-        assert_eq!(told(end(), Some(Interruption::Stopping)).0, "");
+        assert_eq!(told(end(), Some(Interruption::Stopping)).0, "give-back");
+        assert_eq!(told(end(), halted()).0, "give-back");
+        // The task has given the attempt up already.
         assert_eq!(told(end(), Some(Interruption::LeaseLost)).0, "");
     }
     let plain = told(End::Returned(Err(Failure::transient("net", "no route"))), None);
     assert_eq!(plain, ("fail", "net".into(), Some(FailureClass::Transient)));
     assert_eq!(told(End::Returned(Err(Failure::input_required("which?"))), None).0, "require-input");
-    assert_eq!(told(End::Dropped, None).0, "");
+    assert_eq!(told(End::Dropped, None).0, "give-back");
 }
 
 #[test]
 fn a_result_that_no_message_holds_becomes_a_failure() {
     let command = Command::CompleteJob {
         attempt: 2,
+        token: "token".into(),
+        steps: Vec::new(),
         artifacts: Vec::new(),
         result: Value::String("x".repeat(10_000)),
         plan: None,
     };
     let report = || Report { purpose: "complete", command: command.clone() };
-    assert_eq!(report().bounded(1 << 20), report());
-    let Report { purpose, command } = report().bounded(10_000);
+    assert_eq!(report().bounded(&job(), 1 << 20), report());
+    let Report { purpose, command } = report().bounded(&job(), 10_000);
     assert_eq!(purpose, "fail");
     assert!(matches!(command, Command::FailJob { attempt: 2, code, .. } if code == "result-too-large"));
 }
