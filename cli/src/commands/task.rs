@@ -161,7 +161,7 @@ fn row(task: &Task) -> Vec<String> {
 }
 
 /// Text that others wrote, without what could move the cursor or break a table.
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 

@@ -49,7 +49,7 @@ fn unsound_submissions_are_refused_and_nothing_is_created() {
         ("invalid-priority", Submit { priority: 10, ..goal() }),
         ("invalid-attempts", Submit { attempts_max: Some(0), ..goal() }),
         ("invalid-attempts", Submit { attempts_max: Some(101), ..goal() }),
-        ("invalid-lane", Submit { lane: Key::parse(&"l".repeat(129)).unwrap(), ..goal() }),
+        ("invalid-lane", Submit { lane: bus_schemas::Key::parse(&"l".repeat(129)).unwrap(), ..goal() }),
         ("invalid-skill", Submit { skill: "".into(), ..goal() }),
         ("invalid-skill", Submit { skill: "s".repeat(65).into(), ..goal() }),
         ("invalid-owner", Submit { owner: "".into(), ..goal() }),
