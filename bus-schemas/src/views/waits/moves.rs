@@ -119,7 +119,7 @@ mod tests {
             by: "ann".into(),
             since: Default::default(),
         };
-        for waits_for in ["backoff", "lane", "start", "worker"] {
+        for waits_for in ["backoff", "lane", "worker"] {
             let moves = of(&why(waits_for), None, Some(&halted));
             assert_eq!(moves, "the end of its halt: `orrery resume all`", "{waits_for}");
         }
