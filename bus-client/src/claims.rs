@@ -275,7 +275,7 @@ impl Bus {
     pub async fn needs(&self) -> Result<impl Stream<Item = Vec<Need>> + Send + Unpin + use<>, Error> {
         let needs = self.listen(self.subjects().needs()).await?;
         Ok(needs
-            .filter_map(|message| futures::future::ready(read(&message)))
+            .filter_map(|message| futures::future::ready(said(&message)))
             .boxed())
     }
 
@@ -288,7 +288,7 @@ impl Bus {
     pub async fn heard(&self) -> Result<impl Stream<Item = HeardWorkers> + Send + Unpin + use<>, Error> {
         let heard = self.listen(self.subjects().heard()).await?;
         Ok(heard
-            .filter_map(|message| futures::future::ready(read(&message)))
+            .filter_map(|message| futures::future::ready(said(&message)))
             .boxed())
     }
 
@@ -304,7 +304,7 @@ impl Bus {
     ) -> Result<impl Stream<Item = Passed> + Send + Unpin + use<>, Error> {
         let passed = self.listen(self.subjects().places(host)).await?;
         Ok(passed
-            .filter_map(|message| futures::future::ready(read(&message)))
+            .filter_map(|message| futures::future::ready(said(&message)))
             .boxed())
     }
 
@@ -322,7 +322,7 @@ impl Bus {
     ) -> Result<impl Stream<Item = Question> + Send + Unpin + use<>, Error> {
         let questions = self.listen(self.subjects().claimed()).await?;
         let question = |message: async_nats::Message| {
-            let was_used = read(&message)?;
+            let was_used = said(&message)?;
             Some(Question { was_used, yes_to: message.reply })
         };
         Ok(questions.filter_map(move |message| futures::future::ready(question(message))).boxed())
@@ -330,8 +330,8 @@ impl Bus {
 }
 
 /// What another host says; said to be unreadable where it is.
-fn read<T: DeserializeOwned>(message: &async_nats::Message) -> Option<T> {
-    let said = rmp_serde::from_slice(&message.payload);
-    said.inspect_err(|error| tracing::warn!(%error, subject = %message.subject, "what a host says is unreadable"))
+fn said<T: DeserializeOwned>(message: &async_nats::Message) -> Option<T> {
+    let read = rmp_serde::from_slice(&message.payload);
+    read.inspect_err(|error| tracing::warn!(%error, subject = %message.subject, "what a host says is unreadable"))
         .ok()
 }
