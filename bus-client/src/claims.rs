@@ -274,9 +274,7 @@ impl Bus {
     /// What hosts have no place for.
     pub async fn needs(&self) -> Result<impl Stream<Item = Vec<Need>> + Send + Unpin + use<>, Error> {
         let needs = self.listen(self.subjects().needs()).await?;
-        Ok(needs
-            .filter_map(|message| futures::future::ready(said(&message)))
-            .boxed())
+        Ok(needs.filter_map(|message| futures::future::ready(said(&message))).boxed())
     }
 
     /// Says of which workers this host has heard.
@@ -287,9 +285,7 @@ impl Bus {
     /// The workers of which hosts have heard.
     pub async fn heard(&self) -> Result<impl Stream<Item = HeardWorkers> + Send + Unpin + use<>, Error> {
         let heard = self.listen(self.subjects().heard()).await?;
-        Ok(heard
-            .filter_map(|message| futures::future::ready(said(&message)))
-            .boxed())
+        Ok(heard.filter_map(|message| futures::future::ready(said(&message))).boxed())
     }
 
     /// Hands a claim to another host.
@@ -303,9 +299,7 @@ impl Bus {
         host: &str,
     ) -> Result<impl Stream<Item = Passed> + Send + Unpin + use<>, Error> {
         let passed = self.listen(self.subjects().places(host)).await?;
-        Ok(passed
-            .filter_map(|message| futures::future::ready(said(&message)))
-            .boxed())
+        Ok(passed.filter_map(|message| futures::future::ready(said(&message))).boxed())
     }
 
     /// Asks all partitions whether one of them has used a claim; then its jobs are sent once more. False
@@ -332,6 +326,8 @@ impl Bus {
 /// What another host says; said to be unreadable where it is.
 fn said<T: DeserializeOwned>(message: &async_nats::Message) -> Option<T> {
     let read = rmp_serde::from_slice(&message.payload);
-    read.inspect_err(|error| tracing::warn!(%error, subject = %message.subject, "what a host says is unreadable"))
-        .ok()
+    read.inspect_err(
+        |error| tracing::warn!(%error, subject = %message.subject, "what a host says is unreadable"),
+    )
+    .ok()
 }

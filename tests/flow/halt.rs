@@ -187,7 +187,18 @@ async fn the_host_lets_nothing_begin_where_the_lane_does_not_answer() {
     let renew = || query("t", &Query::Renew { attempt: 1, token: job.token.clone(), progressed: true });
     let effect = |name: &str, step| {
         let (token, effect, detail) = (job.token.clone(), name.into(), String::new());
-        command("t", &Command::RecordEffect { attempt: 1, token, effect, step, detail, key: None, result: Value::Null })
+        command(
+            "t",
+            &Command::RecordEffect {
+                attempt: 1,
+                token,
+                effect,
+                step,
+                detail,
+                key: None,
+                result: Value::Null,
+            },
+        )
     };
     assert!(view::<Value>(&bus, &renew()).await.is_some(), "the attempt begins");
     accepted(&bus, &effect("pay", EffectStep::Intended)).await;

@@ -20,7 +20,8 @@ async fn a_former_owner_can_not_write() {
     let bus = server.bus().await;
     let registry = Arc::new(actors_logic::registry());
     let settings = |host: &str| Settings::new(PartitionId(0), 8, host, 1 << 19);
-    let mut first = takeover::take_over(&bus, &registry, &settings("first"), partition::moment).await.unwrap();
+    let mut first =
+        takeover::take_over(&bus, &registry, &settings("first"), partition::moment).await.unwrap();
     let second = takeover::take_over(&bus, &registry, &settings("second"), partition::moment).await.unwrap();
     assert_eq!(second.core.state.epoch.0, first.core.state.epoch.0 + 1);
     let stale = first.core.take_over(partition::moment());

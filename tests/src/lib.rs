@@ -155,7 +155,9 @@ pub fn query<Q: WireQuery + Serialize>(key: &str, query: &Q) -> Ask {
 /// What an entity says of itself; none where it refuses to, or nobody answers.
 pub async fn view<T: DeserializeOwned>(bus: &Bus, query: &Ask) -> Option<T> {
     match bus.query(query, PATIENCE).await.ok()? {
-        Reply::Accepted { result, .. } => Some(serde_json::from_value(result).expect("the view of the query")),
+        Reply::Accepted { result, .. } => {
+            Some(serde_json::from_value(result).expect("the view of the query"))
+        }
         Reply::Refused { .. } => None,
     }
 }

@@ -58,7 +58,7 @@ fn a_task_tree_is_one_trace() {
                 ("messaging.system", "nats"),
                 ("messaging.operation.name", "process"),
                 ("messaging.operation.type", "process"),
-                ("messaging.destination.name", &format!("orrery.job.{agent}")),
+                ("messaging.destination.name", &format!("orrery.claim.{agent}")),
                 ("messaging.message.id", &format!("{task}/1")),
                 ("messaging.message.conversation_id", &submit.id.to_string()),
             ] {

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors_core::Opening;
-use actors_runtime::claims::{Arrived, Desk, Offer};
+use actors_runtime::claims::{Arrived, Desk, Offer, Opening};
 use actors_runtime::inbox::refusal_reply;
 use actors_runtime::lease::chain;
 use actors_runtime::partition::steady;

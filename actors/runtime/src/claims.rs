@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use actors_core::Opening;
+pub use actors_core::Opening;
 use bus_client::{HaltWatch, ReplyTo};
 use bus_schemas::claims::{Claim, WAIT_MS};
 use bus_schemas::envelope::code;

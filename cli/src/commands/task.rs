@@ -10,8 +10,8 @@ mod why;
 use std::path::PathBuf;
 
 use bus_schemas::commands::task::{Command, Query};
-use bus_schemas::{Key, Revision};
 use bus_schemas::views::task::{Task, TaskState};
+use bus_schemas::{Key, Revision};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -222,6 +222,7 @@ pub async fn input(
     Id(id): Id,
     Json(body): Json<ProvideInput>,
 ) -> Result<axum::Json<TaskView>, Problem> {
-    let command = Command::ProvideInput { question: Revision(body.question), answer: body.answer, by: CALLER.into() };
+    let command =
+        Command::ProvideInput { question: Revision(body.question), answer: body.answer, by: CALLER.into() };
     change(&edge, caller, id, command).await
 }

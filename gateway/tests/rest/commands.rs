@@ -88,7 +88,8 @@ async fn a_task_is_read_and_canceled_right_after_it_was_submitted() {
         assert_eq!((status, &problem["code"]), (404, &"task-not-found".into()), "{path}");
     }
     let (status, problem) =
-        read(post(&gateway, "/v1/tasks/nothing/input", None, &json!({"question": 1, "answer": 1})).await).await;
+        read(post(&gateway, "/v1/tasks/nothing/input", None, &json!({"question": 1, "answer": 1})).await)
+            .await;
     assert_eq!((status, &problem["code"]), (404, &"task-not-found".into()));
     gateway.stopped().await;
 }

@@ -51,7 +51,10 @@ async fn a_claim_id_with_another_body_is_refused() {
     // Whichever arrives second is refused, and the other one waits in peace.
     let heard = [first.expect("a line").1, second.expect("a line").1];
     let refused: Vec<_> = heard.iter().filter(|heard| matches!(heard, Heard::Refused(_))).collect();
-    assert!(matches!(refused[..], [Heard::Refused(refusal)] if refusal.code == "command-id-reused"), "{heard:?}");
+    assert!(
+        matches!(refused[..], [Heard::Refused(refusal)] if refusal.code == "command-id-reused"),
+        "{heard:?}"
+    );
     assert!(heard.iter().any(|heard| matches!(heard, Heard::ComeAgain)), "{heard:?}");
     running.stop().await;
 }

@@ -172,7 +172,8 @@ fn check_worker(state: &State, worker: &SmolStr, said: &Worker) -> Result<(), Re
         ));
     }
     if let Some(lane) = said.lanes.iter().find(|lane| lane.as_str().len() > LANE_BYTES_MAX) {
-        let message = format!("a lane's name has at most {LANE_BYTES_MAX} bytes, not {}", lane.as_str().len());
+        let message =
+            format!("a lane's name has at most {LANE_BYTES_MAX} bytes, not {}", lane.as_str().len());
         return Err(Refusal::new("invalid-lanes", message));
     }
     Ok(())

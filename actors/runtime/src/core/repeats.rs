@@ -110,7 +110,9 @@ impl Core {
             }
             Place::Record(record, turn) => match said {
                 Some(said) => self.answers.push(Told::answer(reply_to, said)),
-                None if self.repeats.len() == REPEATS_MAX => self.answers.push(Told::answer(reply_to, busy_reply(id))),
+                None if self.repeats.len() == REPEATS_MAX => {
+                    self.answers.push(Told::answer(reply_to, busy_reply(id)))
+                }
                 None => self.repeats.push(Repeat { reply_to, id, record, turn }),
             },
         }

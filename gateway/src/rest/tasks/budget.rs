@@ -142,6 +142,12 @@ impl From<Account> for AccountView {
 impl From<Exceeded> for ExceededView {
     fn from(Exceeded { dimension, question, question_id, asks, at }: Exceeded) -> Self {
         let dimension: &'static str = dimension.into();
-        Self { dimension: dimension.to_owned(), question, question_id: question_id.0, asks: asks.to_string(), at: at.0 }
+        Self {
+            dimension: dimension.to_owned(),
+            question,
+            question_id: question_id.0,
+            asks: asks.to_string(),
+            at: at.0,
+        }
     }
 }
