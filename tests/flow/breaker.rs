@@ -278,7 +278,7 @@ async fn breakers_are_worked_with_over_http() {
     assert_eq!((status, &open["phase"], &open["until"]), (200, &"open".into(), &Value::Null), "{open}");
     assert!(open["reason"].as_str().is_some_and(|why| why.contains("it is being moved")), "{open}");
     let (_, list) = edge.get("/v1/breakers").await;
-    assert_eq!(list, json!({"breakers": [open]}));
+    assert_eq!(list, json!({"breakers": [open], "silent": []}));
     let (status, closed) = edge.post("/v1/breakers/tool.git/reset", &reason).await;
     assert_eq!((status, &closed["phase"]), (200, &"closed".into()), "{closed}");
     let (status, shown) = edge.get("/v1/breakers/tool.git").await;

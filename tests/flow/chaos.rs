@@ -134,7 +134,7 @@ async fn dropped_answers_are_asked_for_again() {
     let load = Load::start(&server.config(), CALLERS, &mut Random(11)).await;
     accepted(&bus, &start("drop", Experiment::DropAcks { percent: 50, host: None }, TIME)).await;
     eventually("a dropped answer", || async {
-        (taken(&bus, "waits").await > Duration::from_millis(900)).then_some(())
+        (taken(&bus, "waits").await > Duration::from_millis(190)).then_some(())
     })
     .await;
     load.go_on("with half of the answers").await;

@@ -258,10 +258,10 @@ impl Audit {
     /// Every entity of a partition that has an event, but for one.
     pub fn seen_but_one(&self, partition: PartitionId) -> Seen {
         let mut seen = Seen::default();
-        let with_events = |(entity, instance): &(&EntityAddress, &Box<dyn Instance>)| {
+        let entities = self.entities.iter().filter(|(entity, instance)| {
             self.is_home(partition, entity) && instance.revision().0 > 0
-        };
-        self.entities.iter().filter(with_events).skip(1).for_each(|(entity, _)| seen.insert(entity));
+        });
+        entities.skip(1).for_each(|(entity, _)| seen.insert(entity));
         seen
     }
     /// An entity's state as the log has it, as JSON.

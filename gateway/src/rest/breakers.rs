@@ -19,6 +19,7 @@ use super::extract::{Id, Json};
 use super::layer::Caller;
 use super::problem::{Problem, ProblemView, code};
 use super::silent::{SilentView, silent};
+use super::tasks::VISIBLE_PATIENCE;
 
 /// Breakers that are asked at once.
 const ASKED_AT_ONCE: usize = 16;
@@ -141,6 +142,15 @@ pub async fn trip(
     let ChangeBreaker { reason, by } = body;
     let by = by.unwrap_or_else(|| CALLER.to_owned());
     ask(&edge, caller, dependency.clone(), &Command::Trip { reason, by }).await?;
+    // The list has it from now on.
+    let listed = edge.projections.until(VISIBLE_PATIENCE, |reader| {
+        let dependency = dependency.clone();
+        async move {
+            let breakers = reader.breakers().await?;
+            Ok(breakers.iter().any(|breaker| breaker.dependency == dependency).then_some(()))
+        }
+    });
+    listed.await?;
     describe(&edge, caller, &dependency, PATIENCE).await.map(axum::Json)
 }
 

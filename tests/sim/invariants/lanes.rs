@@ -248,7 +248,7 @@ impl QueueAudit {
     }
 
     fn assigned(&mut self, key: &Key, (task, attempt): (&Key, u32), agent: &Key) -> Check {
-        for (cause, _) in self.holds.iter().filter(|(_, root)| task.is_within(root)) {
+        if let Some((cause, _)) = self.holds.iter().find(|(_, root)| task.is_within(root)) {
             let name = match cause.starts_with("budget/") {
                 true => "budget_bound",
                 false => "halted_means_no_effect_starts",
