@@ -44,7 +44,8 @@ fn passes(point: &str) -> &'static [u32] {
         "before-append" | "after-append" => &[1, 10, 25],
         "before-entity-snapshot" | "after-entity-snapshot" => &[1],
         "before-trim" | "after-trim" => &[1, 2],
-        "before-jobs" | "after-jobs" => &[1, 3],
+        "before-issue" | "after-issue" => &[1, 3],
+        "before-dead" | "after-dead" => &[1],
         point if worker::POINTS.contains(&point) || is_drain(point) => &[1, 3],
         _ => &[1, 12],
     }
@@ -113,7 +114,10 @@ async fn play(bus: &Bus, asks: Vec<Ask>) {
 /// Hands commands over; every one twice, as a caller does that did not hear that it was stored.
 async fn hand_over(bus: &Bus) {
     let durable = named("durable", (0..DURABLE).map(|index| touched(&format!("d{index}"))));
-    for ask in durable.iter().chain(&durable) {
+    // Nobody can do this one: it becomes a dead letter.
+    let vain = Task::Cancel { reason: String::new(), by: String::new() };
+    let vain = named("vain", [command("nobody", &vain)]);
+    for ask in durable.iter().chain(&durable).chain(&vain).chain(&vain) {
         eventually("the inbox to take a command", || async { bus.hand_over(ask).await.ok() }).await;
     }
 }

@@ -8,7 +8,7 @@
 //! The worker has points of its own, in `actors-agents`.
 
 /// All places, in the order of the flow.
-pub const POINTS: [&str; 24] = [
+pub const POINTS: [&str; 26] = [
     "after-acquire",
     "before-renewal",
     "after-renewal",
@@ -17,6 +17,8 @@ pub const POINTS: [&str; 24] = [
     "before-append",
     "after-append",
     "after-reply",
+    "before-issue",
+    "after-issue",
     "before-parcel",
     "before-receipt",
     "after-receipt",
@@ -24,8 +26,8 @@ pub const POINTS: [&str; 24] = [
     "after-entity-snapshot",
     "before-events",
     "after-events",
-    "before-jobs",
-    "after-jobs",
+    "before-dead",
+    "after-dead",
     "before-trim",
     "after-trim",
     "before-snapshot",
