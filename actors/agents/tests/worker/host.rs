@@ -9,9 +9,7 @@ use bus_client::{Bus, ReplyTo};
 use bus_schemas::claims::{self, Claim, Issued};
 use bus_schemas::commands::task::{Holder, Renewal};
 use bus_schemas::jobs::Job;
-use bus_schemas::{
-    CommandId, EntityAddress, Key, Kind, PartitionId, Refusal, Reply, Revision, TraceContext,
-};
+use bus_schemas::{CommandId, EntityAddress, Key, Kind, PartitionId, Refusal, Reply, Revision, TraceContext};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::select_all;

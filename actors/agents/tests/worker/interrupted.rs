@@ -1,6 +1,5 @@
 //! Jobs that are stopped from outside: canceled, not renewed, late, or by a worker that leaves.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actors_agents::report::{self, Watch};
