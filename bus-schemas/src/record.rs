@@ -278,7 +278,8 @@ impl CommitRecord {
         if largest <= bound {
             return None;
         }
-        let (mut record, mut blobs, mut known) = (self.clone(), Vec::new(), std::collections::BTreeSet::new());
+        let (mut record, mut blobs, mut known) =
+            (self.clone(), Vec::new(), std::collections::BTreeSet::new());
         for (turn, content) in (0..).zip(&mut record.turns) {
             for (part, body) in content.bodies().filter(|(_, body)| body.len() > bound) {
                 let body = std::mem::take(body);

@@ -258,9 +258,10 @@ impl Audit {
     /// Every entity of a partition that has an event, but for one.
     pub fn seen_but_one(&self, partition: PartitionId) -> Seen {
         let mut seen = Seen::default();
-        let entities = self.entities.iter().filter(|(entity, instance)| {
-            self.is_home(partition, entity) && instance.revision().0 > 0
-        });
+        let entities = self
+            .entities
+            .iter()
+            .filter(|(entity, instance)| self.is_home(partition, entity) && instance.revision().0 > 0);
         entities.skip(1).for_each(|(entity, _)| seen.insert(entity));
         seen
     }

@@ -5,8 +5,7 @@
 //! as those of `actors-runtime` do, which this crate does not see.
 
 /// All places, in the order in which a job passes them.
-pub const POINTS: [&str; 4] =
-    ["before-start", "after-start", "before-report", "after-report"];
+pub const POINTS: [&str; 4] = ["before-start", "after-start", "before-report", "after-report"];
 
 /// Aborts the process if a test asked for it here.
 #[cfg(feature = "crash-points")]

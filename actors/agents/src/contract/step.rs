@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use smol_str::SmolStr;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::effect::canonical;
@@ -28,6 +29,8 @@ use super::line::{Line, Verdict};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long what a step gave may wait for company before it is recorded on its own.
 const HOLD: Duration = Duration::from_millis(20);
+/// How often it is looked for steps that the event stream does not show yet.
+const LOOK: Duration = Duration::from_millis(50);
 /// The event that holds a step.
 const RECORDED: &str = "step-recorded";
 /// The one field of a result that lies in the blob store.
@@ -38,8 +41,8 @@ const BLOB: &str = "blob";
 pub(crate) struct Steps {
     line: Line,
     task: EntityAddress,
-    /// Whether earlier attempts have recorded some.
-    has_past: bool,
+    /// How many earlier attempts have recorded.
+    past: usize,
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -54,7 +57,7 @@ struct Inner {
 
 impl Steps {
     pub(crate) fn of(line: Line, job: &Job) -> Self {
-        Self { line, task: job.task.clone(), has_past: job.steps > 0, inner: Arc::default() }
+        Self { line, task: job.task.clone(), past: job.steps as usize, inner: Arc::default() }
     }
 
     /// Runs a step, unless it was recorded before.
@@ -96,7 +99,7 @@ impl Steps {
     async fn begin(&self, name: &SmolStr, input: Hash) -> Result<Option<StepResult>, Failure> {
         let mut inner = self.inner.lock().await;
         if inner.known.is_none() {
-            inner.known = Some(if self.has_past { self.past().await? } else { HashMap::new() });
+            inner.known = Some(self.past().await?);
         }
         if let Some(known) = inner.known.as_ref().and_then(|known| known.get(name)) {
             if known.input != input {
@@ -167,15 +170,34 @@ impl Steps {
         }
     }
 
-    /// What earlier attempts have recorded.
+    /// What earlier attempts have recorded: as many steps as the job says. The event stream may show the last
+    /// ones a little later, and none of them may be done again.
     async fn past(&self) -> Result<HashMap<SmolStr, StepResult>, Failure> {
+        let late = Instant::now() + PATIENCE;
+        let mut known = HashMap::new();
+        while self.past > known.len() {
+            known = self.shown().await?;
+            if self.past <= known.len() {
+                break;
+            }
+            if Instant::now() >= late {
+                let message =
+                    format!("the event stream shows {} of {} recorded steps", known.len(), self.past);
+                return Err(Failure::transient("ledger-unreachable", message));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(known)
+    }
+
+    /// The recorded steps that the event stream shows.
+    async fn shown(&self) -> Result<HashMap<SmolStr, StepResult>, Failure> {
         let read = self.line.bus().history(&self.task, Revision(0), 0).await;
         let events = read.map_err(|error| {
             let message = format!("reading the steps of earlier attempts: {}", chain(&error));
             Failure::transient("ledger-unreachable", message).hint(error.hint())
         })?;
         let steps = events.iter().filter(|stored| stored.event.event_type == RECORDED);
-        // A step that cannot be read is done again, as one that was not recorded.
         let read = steps.filter_map(|stored| {
             let record::Event { event_type, schema, body, .. } = &stored.event;
             match upcast::read(event_type, *schema, body) {
