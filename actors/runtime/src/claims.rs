@@ -92,6 +92,8 @@ struct Stall {
     since: HashMap<(Key, SmolStr, Option<Key>), u64>,
     /// Entities whose jobs reached nobody.
     returned: Vec<EntityAddress>,
+    /// Whether it left a claim to another partition, whose work comes first.
+    defers: bool,
     wake: Arc<Notify>,
 }
 
@@ -182,6 +184,7 @@ impl Desk {
             stall.since.entry(name(opening)).or_insert(now);
         }
         stall.openings = openings;
+        inner.wake_deferring(partition);
     }
 
     /// The claim for a partition's opening: the one that waits longest. None where none fits, or where
@@ -201,6 +204,7 @@ impl Desk {
         });
         if let Some((_, stall)) = first.min_by_key(|(_, stall)| stall.first(offer)) {
             stall.wake.notify_one();
+            inner.partitions.entry(partition).or_default().defers = true;
             return None;
         }
         inner.remove(number)
@@ -213,7 +217,9 @@ impl Desk {
 
     /// The partition has left this host.
     pub fn leave(&self, partition: PartitionId) {
-        self.lock().partitions.remove(&partition);
+        let mut inner = self.lock();
+        inner.partitions.remove(&partition);
+        inner.wake_deferring(partition);
     }
 
     /// Claims that have waited for as long as claims wait.
@@ -385,6 +391,16 @@ impl Inner {
         }
         self.numbers.insert(offer.id, number);
         self.offers.insert(number, offer);
+    }
+
+    /// Wakes the partitions that left a claim to another one: its work has changed, and it may not have
+    /// used it.
+    fn wake_deferring(&mut self, changed: PartitionId) {
+        for (_, stall) in self.partitions.iter_mut().filter(|(partition, _)| **partition != changed) {
+            if std::mem::take(&mut stall.defers) {
+                stall.wake.notify_one();
+            }
+        }
     }
 
     fn remove(&mut self, number: u64) -> Option<Offer> {

@@ -161,6 +161,13 @@ pub struct RecoverError {
     pub sequence: LogSequence,
 }
 
+/// However a partition ends here, also fenced or by a fault: work that it had must keep no claim from others.
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 impl Core {
     /// A partition with what a snapshot says, or a fresh one.
     pub fn new(settings: Settings, registry: Arc<Registry>, snapshot: Option<PartitionState>) -> Self {
@@ -230,7 +237,7 @@ impl Core {
                 self.state.apply_turn(turn);
             }
             self.state.remember(turn, 0);
-            self.answered.recover(turn);
+            self.answered.note(turn);
         }
         if covered {
             self.state.recent.note_record(sequence, record.turns.len());
@@ -589,8 +596,8 @@ impl Core {
         self.committed = group;
         self.leaving.insert(sequence, group);
         self.answers.extend(replies);
-        for issue in &issues {
-            self.answered.note(issue);
+        for turn in &record.turns {
+            self.answered.note(turn);
         }
         self.issued.extend(issues);
         Some(Committed { sequence, record, group })

@@ -168,7 +168,6 @@ impl Partition {
         let id = settings.partition;
         let failed = |source| Error::Bus { partition: id, source };
         let chaos = settings.chaos.clone();
-        let places = settings.places.wake(id);
         let undelivered_to = settings.places.undelivered_to();
         let taken = takeover::take_over(&bus, &registry, &settings, moment).await?;
         let (progress_sender, progress) = mpsc::unbounded_channel();
@@ -177,6 +176,8 @@ impl Partition {
         spawn("fanout events", taken.events.run(chaos.clone(), events_receiver, progress_sender.clone()));
         spawn("fanout dead", fanout::run_dead(bus.clone(), chaos.clone(), dead_receiver, progress_sender));
         let core = taken.core;
+        // Behind the takeover: whatever it tried before has left the pool.
+        let places = settings.places.wake(id);
         tracing::info!(partition = %id, epoch = %core.state.epoch, record = %core.state.last, "partition taken over");
         let asks = bus.incoming(bus.subjects().asks(id), None).await.map_err(failed)?;
         let views = bus.incoming(bus.subjects().views(id), None).await.map_err(failed)?;
@@ -267,6 +268,7 @@ impl Partition {
             self.commit = Some(journal::append_until_known(self.bus.clone(), commit).boxed());
         }
         self.send_answers().await;
+        self.send_issued().await;
     }
 
     async fn send_answers(&mut self) {
@@ -509,7 +511,9 @@ impl Partition {
         if let Some(yes_to) = yes_to {
             self.bus.answer(yes_to, Bytes::from_static(b"yes")).await;
         }
-        self.answer_claim(was_used.claim, was_used.reply_to.into(), &jobs).await;
+        if !jobs.is_empty() {
+            self.answer_claim(was_used.claim, was_used.reply_to.into(), &jobs).await;
+        }
     }
 
     /// Mail that was just committed goes out at once, and senders hear how far theirs is applied.
@@ -631,7 +635,6 @@ impl Partition {
         }
         self.events = None;
         self.dead = None;
-        self.core.leave();
         self.bus.flush().await;
         tracing::info!(partition = %self.core.partition(), "partition drained");
         Ok(())

@@ -169,7 +169,9 @@ impl World {
         self.coverage.note(Reached::ClaimAnsweredAgain);
         let way = self.latency();
         self.soon(way, Happening::WasUsed(doubt));
-        self.send_jobs(id, (worker, life), claim, &jobs);
+        if !jobs.is_empty() {
+            self.send_jobs(id, (worker, life), claim, &jobs);
+        }
     }
 
     pub(super) fn was_used(&mut self, doubt: usize) {

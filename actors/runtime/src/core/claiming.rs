@@ -35,14 +35,8 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    /// Notes what a claim was answered.
-    pub(super) fn note(&mut self, issue: &Issue) {
-        for job in &issue.jobs {
-            self.add(issue.offer.id, job.clone());
-        }
-    }
     /// Notes what a turn of the log issued.
-    pub(super) fn recover(&mut self, turn: &Turn) {
+    pub(super) fn note(&mut self, turn: &Turn) {
         for job in &turn.jobs {
             self.add(job.claim, issued(turn, job));
         }
@@ -127,7 +121,15 @@ impl Core {
             if !self.cache.holds(entity) || self.settings.quarantine.holds(entity) {
                 continue;
             }
-            let Some(offer) = self.settings.places.take(self.settings.partition, opening) else { continue };
+            let offer = loop {
+                let Some(offer) = self.settings.places.take(self.settings.partition, opening) else {
+                    break None;
+                };
+                let Some(jobs) = self.repeated(offer.id) else { break Some(offer) };
+                // It was used here, and its host had not heard so when it took it in again.
+                self.issued.extend((!jobs.is_empty()).then_some(Issue { offer, jobs }));
+            };
+            let Some(offer) = offer else { continue };
             let taking =
                 Taking { id: offer.id, agent: &offer.agent, claim: &offer.claim, secret: &offer.secret };
             let Some(body) = self.cache.look(entity).and_then(|live| live.take(&taking)) else {
@@ -195,9 +197,14 @@ impl Core {
         std::mem::take(&mut self.issued)
     }
 
-    /// The jobs of a claim that was used here, for a worker that repeats it; none where it was not, or
-    /// too long ago.
+    /// The jobs of a claim that was used here, for a worker that repeats it; no list where it was not, or too
+    /// long ago, and an empty one while what came of it is not committed: then it is answered by itself.
     pub fn repeated(&self, claim: CommandId) -> Option<Vec<IssuedJob>> {
+        let is_open = |issues: &[Issue]| issues.iter().any(|issue| issue.offer.id == claim);
+        let in_flight = self.in_flight.as_ref().is_some_and(|in_flight| is_open(&in_flight.issues));
+        if self.used.contains_key(&claim) || is_open(&self.group.issues) || in_flight {
+            return Some(Vec::new());
+        }
         let jobs = self.answered.jobs.get(&claim)?;
         Some(jobs.clone())
     }
