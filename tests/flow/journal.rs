@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use actors_runtime::core::{Core, Settings};
 use actors_runtime::journal::{Fate, append};
+use actors_runtime::takeover::TakeoverError;
+use actors_runtime::tenure::Tenure;
 use actors_runtime::{partition, takeover};
 use bus_client::Profile;
 use bus_schemas::commands::task::{Command as Task, Plan, PlanStep, Submit};
@@ -28,6 +30,20 @@ async fn a_former_owner_can_not_write() {
     assert!(matches!(append(&bus, &stale).await, Fate::Lost(_)), "the zombie wrote");
     let last = bus.last_record(PartitionId(0)).await.unwrap().unwrap();
     assert_eq!(CommitRecord::decode(&last.record).unwrap().host, "second");
+}
+
+/// Goal: a host that stood still while it took a partition over, and has lost its lease meanwhile, fences
+/// nobody: whoever has the partition by then answers queries. Method: a takeover under a lease that is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_without_a_lease_fences_nobody() {
+    let server = Server::start(Profile::Fast).await;
+    let bus = server.bus().await;
+    let registry = Arc::new(actors_logic::registry());
+    let mut settings = Settings::new(PartitionId(0), 8, "late", 1 << 19);
+    settings.tenure = Tenure::over();
+    let late = takeover::take_over(&bus, &registry, &settings, partition::moment).await;
+    assert!(matches!(late, Err(TakeoverError::Lost { .. })));
+    assert!(bus.last_record(PartitionId(0)).await.unwrap().is_none(), "it wrote");
 }
 
 /// Goal: large bodies lie in the blob store, once, and nobody notices. Method: a task with a large

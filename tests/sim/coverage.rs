@@ -75,6 +75,7 @@ reached! {
     WorkerSilent,
     Takeover,
     TakeoverContested,
+    TakeoverTooLate,
     TakeoverFromSnapshot,
     TakeoverCompletedFanout,
     TwoOwners,

@@ -1,5 +1,7 @@
 //! What the simulation has found, as small tests of the core alone.
 
+mod claims;
+
 use actors_core::Registry;
 use actors_runtime::core::{Core, Moment, Settings};
 use actors_runtime::decide::timer_command_id;

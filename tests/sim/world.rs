@@ -183,7 +183,7 @@ impl World {
             answer_bytes_max: random.between(300, 2_000) as usize,
             snapshot_records: random.between(3, 40),
             flood: random.chance(100) || defect == Some(Defect::SnapshotClaimsMore),
-            wild_steps: random.between(500, 3_000),
+            wild_steps: random.between(600, 4_000),
         };
         let faults = Faults::drawn(&mut random);
         let mut world = Self {

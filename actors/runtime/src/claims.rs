@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use actors_core::Opening;
 use bus_client::{HaltWatch, ReplyTo};
-use bus_schemas::claims::{Claim, WAIT_MS};
+use bus_schemas::claims::{Answer, Claim, WAIT_MS};
 use bus_schemas::envelope::code;
 use bus_schemas::halts::Halts;
 use bus_schemas::jobs::INLINE_BYTES_MAX;
@@ -93,6 +93,8 @@ struct Stall {
     since: HashMap<(Key, SmolStr, Option<Key>), u64>,
     /// Entities whose jobs reached nobody.
     returned: Vec<EntityAddress>,
+    /// Whether it left a claim to another partition, whose work comes first.
+    defers: bool,
     wake: Arc<Notify>,
 }
 
@@ -183,6 +185,7 @@ impl Desk {
             stall.since.entry(name(opening)).or_insert(now);
         }
         stall.openings = openings;
+        inner.wake_deferring(partition);
     }
 
     /// The claim for a partition's opening: the one that waits longest. None where none fits, or where
@@ -202,6 +205,7 @@ impl Desk {
         });
         if let Some((_, stall)) = first.min_by_key(|(_, stall)| stall.first(offer)) {
             stall.wake.notify_one();
+            inner.partitions.entry(partition).or_default().defers = true;
             return None;
         }
         inner.remove(number)
@@ -214,7 +218,9 @@ impl Desk {
 
     /// The partition has left this host.
     pub fn leave(&self, partition: PartitionId) {
-        self.lock().partitions.remove(&partition);
+        let mut inner = self.lock();
+        inner.partitions.remove(&partition);
+        inner.wake_deferring(partition);
     }
 
     /// Claims that have waited for as long as claims wait.
@@ -339,8 +345,12 @@ pub struct IssuedJob {
 }
 
 /// The messages that answer a claim: as many as the jobs need, at most `bytes_max` each where one job
-/// does not take more. Large jobs lie in the blob store already.
+/// does not take more. Large jobs lie in the blob store already. Without jobs the worker is told to claim again.
 pub fn answers(claim: CommandId, jobs: &[IssuedJob], bytes_max: usize) -> Vec<Bytes> {
+    if jobs.is_empty() {
+        let answer = Answer::ComeAgain { claim };
+        return vec![serde_json::to_vec(&answer).expect("an answer is plain data").into()];
+    }
     let (mut messages, mut bytes) = (vec![Vec::new()], 0);
     for IssuedJob { job, trace, .. } in jobs {
         let content = match job.body.len() > INLINE_BYTES_MAX {
@@ -386,6 +396,16 @@ impl Inner {
         }
         self.numbers.insert(offer.id, number);
         self.offers.insert(number, offer);
+    }
+
+    /// Wakes the partitions that left a claim to another one: its work has changed, and it may not have
+    /// used it.
+    fn wake_deferring(&mut self, changed: PartitionId) {
+        for (_, stall) in self.partitions.iter_mut().filter(|(partition, _)| **partition != changed) {
+            if std::mem::take(&mut stall.defers) {
+                stall.wake.notify_one();
+            }
+        }
     }
 
     fn remove(&mut self, number: u64) -> Option<Offer> {

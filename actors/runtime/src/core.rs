@@ -175,6 +175,13 @@ pub struct RecoverError {
     pub sequence: LogSequence,
 }
 
+/// However a partition ends here, also fenced or by a fault: work that it had must keep no claim from others.
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 impl Core {
     /// A partition with what a snapshot says, or a fresh one.
     pub fn new(settings: Settings, registry: Arc<Registry>, snapshot: Option<PartitionState>) -> Self {
@@ -245,7 +252,7 @@ impl Core {
         for (index, turn) in record.turns.iter().enumerate() {
             self.state.apply_turn(turn);
             self.state.recent.remember(turn, Place::Record(sequence, index));
-            self.answered.recover(turn);
+            self.answered.note(turn);
         }
         self.state.apply_record(sequence, hash, record);
         Ok(())
@@ -562,8 +569,8 @@ impl Core {
         self.committed = group;
         self.leaving.insert(sequence, (group, record.turns.len()));
         self.answers.extend(replies);
-        for issue in &issues {
-            self.answered.note(issue);
+        for turn in &record.turns {
+            self.answered.note(turn);
         }
         self.issued.extend(issues);
         Some(Committed { sequence, record, group })

@@ -183,7 +183,6 @@ impl Partition {
         let id = settings.partition;
         let failed = |source| Error::Bus { partition: id, source };
         let chaos = settings.chaos.clone();
-        let places = settings.places.wake(id);
         let undelivered_to = settings.places.undelivered_to();
         let taken = takeover::take_over(&bus, &registry, &settings, moment).await?;
         let (progress_sender, progress) = mpsc::unbounded_channel();
@@ -193,6 +192,8 @@ impl Partition {
         let (stuck, disturbed) = (settings.stuck.clone(), (chaos.clone(), settings.stuck.clone()));
         spawn("fanout dead", fanout::run_dead(bus.clone(), disturbed, dead_receiver, progress_sender));
         let core = taken.core;
+        // Behind the takeover: whatever it tried before has left the pool.
+        let places = settings.places.wake(id);
         tracing::info!(partition = %id, epoch = %core.state.epoch, record = %core.state.last, "partition taken over");
         let asks = bus.incoming(bus.subjects().asks(id), None).await.map_err(failed)?;
         let views = bus.incoming(bus.subjects().views(id), None).await.map_err(failed)?;
@@ -294,6 +295,7 @@ impl Partition {
                 Some(journal::append_until_known(self.bus.clone(), commit, self.stuck.clone()).boxed());
         }
         self.send_answers().await;
+        self.send_issued().await;
     }
 
     async fn send_answers(&mut self) {
@@ -534,11 +536,14 @@ impl Partition {
 
     /// A worker repeats a claim: if it was used here, its jobs are sent once more.
     async fn take_question(&mut self, Question { was_used, yes_to }: Question) {
-        let Some(jobs) = self.core.repeated(was_used.claim) else { return };
+        let is_forgotten = self.core.has_forgotten(was_used.claim);
+        let Some(jobs) = self.core.repeated(was_used.claim).or(is_forgotten.then(Vec::new)) else { return };
         if let Some(yes_to) = yes_to {
             self.bus.answer(yes_to, Bytes::from_static(b"yes")).await;
         }
-        self.answer_claim(was_used.claim, was_used.reply_to.into(), &jobs).await;
+        if !jobs.is_empty() || is_forgotten {
+            self.answer_claim(was_used.claim, was_used.reply_to.into(), &jobs).await;
+        }
     }
 
     /// Mail that was just committed goes out at once, and senders hear how far theirs is applied.

@@ -116,9 +116,14 @@ impl Recent {
         }
     }
 
-    /// Remembers a turn's id and where its answer is, if it is one that callers repeat.
+    /// Whether an id was used lately.
+    pub fn knows(&self, id: CommandId) -> bool {
+        self.find(id).is_some()
+    }
+
+    /// Remembers a turn's id and where its answer is, if it is one that callers or workers repeat.
     pub fn remember(&mut self, turn: &Turn, place: Place) {
-        if matches!(turn.source, Source::Ask | Source::Inbox(_)) {
+        if matches!(turn.source, Source::Ask | Source::Inbox(_) | Source::Claim) {
             let fingerprint = fingerprint(&turn.entity, &turn.command.body.bytes);
             self.insert(Entry { id: turn.command.id, fingerprint, place: place.pack() });
         }

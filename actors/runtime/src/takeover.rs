@@ -88,6 +88,11 @@ pub async fn take_over(
     let mut attempts = Attempts::new(settings.partition, "takeover", &settings.stuck);
     for _ in 0..TRIES_MAX {
         let (mut core, mut events, behind) = read(bus, registry, settings).await?;
+        if !settings.tenure.holds(clock().steady) {
+            // Whoever has the partition by now answers queries: a fence would make them old.
+            let reason = "the lease was over before its log was read".to_owned();
+            return Err(TakeoverError::Lost { partition, reason });
+        }
         let commit = core.take_over(clock());
         let fate = loop {
             match journal::append(bus, &commit).await {

@@ -84,13 +84,13 @@ impl Audit {
             let answer = (turn.reply.clone(), turn.command.body.clone());
             self.answers.entry(id).or_insert(answer);
         }
-        let is_timer = matches!(turn.source, Source::Timer(_));
+        // A claim of which nothing came is used again, under its id: `no_place_used_twice` says of which.
+        let is_timer = matches!(turn.source, Source::Timer(_) | Source::Claim);
         if (is_timer && !self.fired.insert(id)) || self.repeated.contains(&id) {
             self.repeated.extend(turn.sends.iter().map(|mail| mail.command.id));
             return Ok(());
         }
-        // A claim of which nothing came is used again: `no_place_used_twice` says of which.
-        if is_timer || turn.source == Source::Claim {
+        if is_timer {
             return Ok(());
         }
         let unreadable = turn.dead.as_ref().is_some_and(|dead| dead.subject.is_some());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schemas::commands::task as task_command;
 use bus_schemas::events::task;
-use bus_schemas::jobs::{FailureClass, Job};
+use bus_schemas::jobs::{EffectStep, FailureClass, Job};
 use bus_schemas::record::{Event, Source, Turn};
 use bus_schemas::wire::WireEvent;
 use bus_schemas::{Hash, Key, Revision};
@@ -73,7 +73,8 @@ impl Audit {
         Ok(())
     }
 
-    /// What a worker reports counts only with the token of the issue that is under way.
+    /// What a worker reports counts only with the token of the issue that is under way. How an effect ended may
+    /// be found out later.
     pub(super) fn fenced_by_token(&self, turn: &Turn) -> Check {
         if turn.entity.kind.as_str() != "task" || turn.source != Source::Ask || turn.events.is_empty() {
             return Ok(());
@@ -81,7 +82,12 @@ impl Audit {
         let shown = match turn.command.body.read::<task_command::Command>() {
             Ok(
                 task_command::Command::RecordStep { attempt, token, .. }
-                | task_command::Command::RecordEffect { attempt, token, .. }
+                | task_command::Command::RecordEffect {
+                    attempt,
+                    token,
+                    step: EffectStep::Intended | EffectStep::Started,
+                    ..
+                }
                 | task_command::Command::CompleteJob { attempt, token, .. }
                 | task_command::Command::FailJob { attempt, token, .. }
                 | task_command::Command::GiveBack { attempt, token, .. }

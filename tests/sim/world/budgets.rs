@@ -30,7 +30,7 @@ impl World {
             money_micros: None,
             tool_calls: bound(300, 1, 6),
             jobs: bound(300, 1, 6),
-            wall_clock: bound(200, 5, 60).map(Duration::from_secs),
+            wall_clock: bound(350, 5, 60).map(Duration::from_secs),
         })
     }
 

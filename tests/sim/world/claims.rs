@@ -165,11 +165,14 @@ impl World {
     pub(super) fn asked_was_used(&mut self, id: OwnerId, doubt: usize) {
         let Sent { id: claim, worker, life, .. } = self.doubts[doubt].sent;
         let Some(owner) = self.owners.get(&id).filter(|owner| owner.is_running()) else { return };
-        let Some(jobs) = owner.core.repeated(claim) else { return };
+        let is_forgotten = owner.core.has_forgotten(claim);
+        let Some(jobs) = owner.core.repeated(claim).or(is_forgotten.then(Vec::new)) else { return };
         self.coverage.note(Reached::ClaimAnsweredAgain);
         let way = self.latency();
         self.soon(way, Happening::WasUsed(doubt));
-        self.send_jobs(id, (worker, life), claim, &jobs);
+        if !jobs.is_empty() || is_forgotten {
+            self.send_jobs(id, (worker, life), claim, &jobs);
+        }
     }
 
     pub(super) fn was_used(&mut self, doubt: usize) {

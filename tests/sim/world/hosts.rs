@@ -153,6 +153,8 @@ impl World {
     pub(super) fn end_owner(&mut self, id: OwnerId) {
         let Some(owner) = self.owners.get_mut(&id) else { return };
         owner.phase = Phase::Ended;
+        // The loop lets its core go; here the fan-out keeps it.
+        owner.core.leave();
         let (host, partition) = (owner.host, owner.partition);
         if self.leases.get(&partition).is_some_and(|lease| lease.host == host)
             && !self.owners.values().any(|other| other.host == host && other.serves(partition))

@@ -90,6 +90,9 @@ impl World {
             self.wake(id);
         }
         answers.into_iter().try_for_each(|told| self.tell_answer(id, told))?;
+        if self.send_issued(id) {
+            return Ok(());
+        }
         self.parked_queries_end(id)?;
         self.end_when_drained(id)
     }
@@ -150,9 +153,6 @@ impl World {
         self.check_live(id, None)?;
         if let Some(snapshot) = snapshot {
             self.store_snapshot(name, self.partition_snapshot(snapshot));
-        }
-        if let Some(owner) = self.owners.get_mut(&id) {
-            owner.core.leave();
         }
         self.coverage.note(Reached::Drained);
         self.note(format_args!("owner {id} has drained"));

@@ -39,14 +39,23 @@ impl World {
     pub(super) fn take_over_again(&mut self, id: OwnerId) -> Check {
         let Some(owner) = self.owners.remove(&id) else { return Ok(()) };
         self.coverage.note(Reached::TakeoverContested);
-        if owner.tries + 1 >= TRIES_MAX {
+        let (host, partition, tries) = (owner.host, owner.partition, owner.tries + 1);
+        // What was read is forgotten first, as between two tries.
+        drop(owner);
+        if tries >= TRIES_MAX {
             return Ok(());
         }
-        self.read_and_fence(id, owner.host, owner.partition, owner.tries + 1)
+        self.read_and_fence(id, host, partition, tries)
     }
 
     fn read_and_fence(&mut self, id: OwnerId, host: HostId, partition: PartitionId, tries: usize) -> Check {
         let (mut core, behind) = self.read(host, partition)?;
+        let steady = self.steady(host);
+        if !self.tenure(host, partition).holds(steady) {
+            self.note(format_args!("owner {id} on host {host} has no lease of partition {partition}"));
+            self.coverage.note(Reached::TakeoverTooLate);
+            return Ok(());
+        }
         match self.defect {
             Some(Defect::TakeoverForgetsMail) => core.state.mail.clear(),
             Some(Defect::TakeoverForgetsIds) => core.state.recent = Default::default(),

@@ -35,14 +35,8 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    /// Notes what a claim was answered.
-    pub(super) fn note(&mut self, issue: &Issue) {
-        for job in &issue.jobs {
-            self.add(issue.offer.id, job.clone());
-        }
-    }
     /// Notes what a turn of the log issued.
-    pub(super) fn recover(&mut self, turn: &Turn) {
+    pub(super) fn note(&mut self, turn: &Turn) {
         for job in &turn.jobs {
             self.add(job.claim, issued(turn, job));
         }
@@ -127,7 +121,19 @@ impl Core {
             if !self.cache.holds(entity) || self.settings.quarantine.holds(entity) {
                 continue;
             }
-            let Some(offer) = self.settings.places.take(self.settings.partition, opening) else { continue };
+            let offer = loop {
+                let Some(offer) = self.settings.places.take(self.settings.partition, opening) else {
+                    break None;
+                };
+                if self.has_forgotten(offer.id) {
+                    self.issued.push(Issue { offer, jobs: Vec::new() });
+                    continue;
+                }
+                let Some(jobs) = self.repeated(offer.id) else { break Some(offer) };
+                // It was used here, and its host had not heard so when it took it in again.
+                self.issued.extend((!jobs.is_empty()).then_some(Issue { offer, jobs }));
+            };
+            let Some(offer) = offer else { continue };
             let taking =
                 Taking { id: offer.id, agent: &offer.agent, claim: &offer.claim, secret: &offer.secret };
             let Some(body) = self.cache.look(entity).and_then(|live| live.take(&taking)) else {
@@ -195,11 +201,22 @@ impl Core {
         std::mem::take(&mut self.issued)
     }
 
-    /// The jobs of a claim that was used here, for a worker that repeats it; none where it was not, or
-    /// too long ago.
+    /// The jobs of a claim that was used here, for a worker that repeats it; no list where it was not, or too
+    /// long ago, and an empty one while what came of it is not committed: then it is answered by itself.
     pub fn repeated(&self, claim: CommandId) -> Option<Vec<IssuedJob>> {
+        let is_open = |issues: &[Issue]| issues.iter().any(|issue| issue.offer.id == claim);
+        let in_flight = self.in_flight.as_ref().is_some_and(|in_flight| is_open(&in_flight.issues));
+        if self.used.contains_key(&claim) || is_open(&self.group.issues) || in_flight {
+            return Some(Vec::new());
+        }
         let jobs = self.answered.jobs.get(&claim)?;
         Some(jobs.clone())
+    }
+
+    /// Whether a claim was used here, and what it got is no longer remembered, as after a takeover: jobs that
+    /// did not arrive are issued anew, and its worker is told to claim again.
+    pub fn has_forgotten(&self, claim: CommandId) -> bool {
+        self.repeated(claim).is_none() && self.state.recent.knows(claim)
     }
 
     /// Queues the word to the entities whose leases nobody renewed.

@@ -195,7 +195,7 @@ async fn fold(
     }
     let upto = old.min(LogSequence(needed(snapshot.as_ref(), &core.state, mark).0.saturating_sub(1)));
     let kept = kept(snapshot.as_ref(), &core.state, mark, (upto, old));
-    Ok(Folded { state: core.state, upto, kept })
+    Ok(Folded { state: std::mem::take(&mut core.state), upto, kept })
 }
 
 /// The oldest record that is needed, beside the snapshot and beside the base.
