@@ -60,7 +60,6 @@ pub struct Breakers {
     /// Those that are not closed first, then by name.
     pub breakers: Vec<Breaker>,
     /// Those that did not answer.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<Silent>,
 }
 

@@ -80,7 +80,6 @@ pub struct Lanes {
     /// By name.
     pub lanes: Vec<Lane>,
     /// Those that did not answer.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<Silent>,
 }
 

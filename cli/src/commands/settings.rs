@@ -155,7 +155,6 @@ pub struct Versions {
     /// By name.
     pub settings: Vec<Running>,
     /// Lanes, breakers and settings that did not answer.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<Silent>,
 }
 

@@ -117,7 +117,7 @@ async def main():
     await js.delete_msg("ORRERY_EVENTS", last.seq)
     two = await js.get_last_msg("ORRERY_EVENTS", "orrery.evt.task.two")
     await js.publish("orrery.evt.task.two", two.data.replace(b"completed", b"invented"), headers={
-        **{name: value for name, value in two.headers.items() if not name.startswith("Nats-")}, "Orrery-Revision": "6", "Orrery-Cursor": "0.999999.0"})
+        **{name: value for name, value in two.headers.items() if not name.startswith("Nats-")}, "Orrery-Revision": "5", "Orrery-Cursor": "0.999999.0"})
     await js.publish("orrery.evt.task.three", b"rubbish")
     await nc.close()
 asyncio.run(main())

@@ -137,7 +137,7 @@ fn a_lane_is_paused_resumed_and_never_misspelled() {
 }
 
 /// Goal: a partition that does not answer takes nothing away from what the others say: it is named by those
-/// that lie in it. Method: work in many lanes, a start with one damaged log, and all lists.
+/// that lie in it. Method: work in many lanes, a start with two damaged logs, and all lists.
 #[test]
 fn what_does_not_answer_is_named_and_the_rest_is_shown() {
     let world = World::start();
@@ -155,7 +155,9 @@ fn what_does_not_answer_is_named_and_the_rest_is_shown() {
         (waiting == 16).then_some(lanes.len())
     });
     let past = world.stop();
-    tamper(past.path(), r#"await js.publish("orrery.log.3", b"rubbish")"#);
+    let rubbish = |partition: u32| format!(r#"await js.publish("orrery.log.{partition}", b"rubbish")"#);
+    tamper(past.path(), &rubbish(1));
+    tamper(past.path(), &rubbish(3));
     let world = World::start_in(past);
 
     let list = world.orrery(&["lanes", "--json"]).good().line();

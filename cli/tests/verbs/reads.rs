@@ -84,7 +84,7 @@ const VERBS: [&[&str]; 13] = [
 /// writes, every round would see it.
 #[test]
 fn a_thousand_requests_leave_the_logs_as_they_are() {
-    let world = World::start_with("chaos = true\n");
+    let world = World::start_with("chaos = \"durable\"\n");
     let client = Client::connect(&world);
     story(&world, &client);
     let letter = eventually("the dead letter", || {

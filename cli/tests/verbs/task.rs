@@ -151,7 +151,7 @@ fn what_the_others_wait_for_is_said_where_one_says_nothing() {
         "{why}"
     );
     let text = world.orrery(&["task", "why", "q"]).good().stdout;
-    assert!(text.contains("task/q.a does not say: entity-quarantined"), "{text}");
+    assert!(text.contains("task/q.a does not answer: entity-quarantined"), "{text}");
     world.orrery(&["task", "why", "q.a"]).failed("entity-quarantined", 65);
 
     world.orrery(&["halt", "all", "--reason", "a leak"]).good();
