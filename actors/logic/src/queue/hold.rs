@@ -42,13 +42,14 @@ pub(super) fn hold(
     if known.is_some_and(|hold| hold.reason == *reason) {
         return decision;
     }
-    let was_held = state.hold_of(root).is_some();
-    let mut after = state.clone();
-    fold(&mut after, &held);
-    let root = root.clone();
-    let decision = decision.and(held);
-    // The lane gives no leave to what is held.
-    if was_held { decision } else { tell(decision, &after, &root, None, lane, context) }
+    // What had leave has it no longer. Leave that is on its way is given back when it arrives; a word about it
+    // that crosses it could come to the lane after the attempt has begun.
+    let granted = state.waiting_in(root, None).filter(|(task, _)| state.granted(task).is_some());
+    let granted: Vec<(Key, u32)> = granted.map(|(task, entry)| (task.clone(), entry.attempt)).collect();
+    let outcome = broker::Outcome::default();
+    granted.into_iter().fold(decision.and(held), |decision, (task, attempt)| {
+        decision.send(lane.clone(), &broker::Command::Release { task, attempt, outcome })
+    })
 }
 
 /// A cause that held another tree lets go of that one.
@@ -93,7 +94,7 @@ pub(super) fn recall(
     }
 }
 
-/// Tells the lane, where it governs, which attempts of a tree wait for leave, and which do not.
+/// Tells the lane, where it governs, which attempts of a tree wait for leave.
 pub(super) fn tell(
     mut decision: Decision<Event>,
     state: &State,
@@ -105,17 +106,10 @@ pub(super) fn tell(
     if !state.is_governed() {
         return decision;
     }
-    let mut waiting = state.waiting_in(root, after);
+    let mut waiting = state.waiting_in(root, after).filter(|(task, _)| state.hold_of(task).is_none());
     let mut last = None;
     for (task, entry) in waiting.by_ref().take(TOLD_MAX) {
-        let command = match state.hold_of(task) {
-            None => broker::Command::Enqueue(report::entry(task, entry)),
-            Some(_) => {
-                let (task, attempt, outcome) = (task.clone(), entry.attempt, broker::Outcome::default());
-                broker::Command::Release { task, attempt, outcome }
-            }
-        };
-        decision = decision.send(lane.clone(), &command);
+        decision = decision.send(lane.clone(), &broker::Command::Enqueue(report::entry(task, entry)));
         last = Some(task.clone());
     }
     match last.filter(|_| waiting.next().is_some()) {
