@@ -390,9 +390,14 @@ impl Inner {
                 self.fitting.entry((lane.clone(), skill.clone())).or_default().insert(number);
             }
         }
-        let stalls = self.partitions.values().filter(|stall| stall.first(&offer).is_some());
-        if let Some(stall) = stalls.min_by_key(|stall| stall.first(&offer)) {
-            stall.wake.notify_one();
+        let ranks = self.partitions.iter().filter_map(|(id, stall)| Some((stall.first(&offer)?, *id)));
+        if let Some((_, first)) = ranks.min() {
+            for (id, stall) in &mut self.partitions {
+                match *id == first {
+                    true => stall.wake.notify_one(),
+                    false => stall.defers |= stall.first(&offer).is_some(),
+                }
+            }
         }
         self.numbers.insert(offer.id, number);
         self.offers.insert(number, offer);

@@ -169,6 +169,22 @@ fn a_partition_that_let_another_one_go_first_has_the_next_place() {
     assert!(desk.take(second, &opening(2)).is_some());
 }
 
+/// Goal: the same where it was not even told of the claims, because the other one comes first.
+#[test]
+fn a_place_that_the_first_one_does_not_need_is_told_to_the_next() {
+    let desk = Desk::default();
+    let (first, second) = (PartitionId(0), PartitionId(1));
+    let wake = desk.wake(second);
+    desk.set_openings(first, vec![opening(1)], 1);
+    desk.set_openings(second, vec![opening(2)], 1);
+    desk.arrive(offer("a", 1));
+    desk.arrive(offer("b", 1));
+    assert!(!is_woken(&wake));
+    assert!(desk.take(first, &opening(1)).is_some());
+    desk.set_openings(first, Vec::new(), 2);
+    assert!(is_woken(&wake), "there is a place for it");
+}
+
 fn is_woken(wake: &Arc<tokio::sync::Notify>) -> bool {
     let notified = std::pin::pin!(wake.notified());
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());

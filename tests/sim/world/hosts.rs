@@ -159,7 +159,8 @@ impl World {
         if self.leases.get(&partition).is_some_and(|lease| lease.host == host)
             && !self.owners.values().any(|other| other.host == host && other.serves(partition))
         {
-            self.leases.remove(&partition);
+            // It is free, and nobody else who held it before can renew it.
+            self.leases.insert(partition, Lease { host, until: 0 });
         }
     }
 

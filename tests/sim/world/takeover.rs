@@ -23,7 +23,7 @@ impl World {
     /// A host begins to run a partition.
     pub(super) fn take_over(&mut self, host: HostId, partition: PartitionId) -> Check {
         let runs = self.owners.values().any(|owner| owner.host == host && owner.serves(partition));
-        let held = self.leases.get(&partition).is_some_and(|lease| lease.host == host);
+        let held = self.leases.get(&partition).is_some_and(|lease| lease.host == host && lease.until > 0);
         if runs || !held || !self.hosts[host].alive {
             return Ok(());
         }

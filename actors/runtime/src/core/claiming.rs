@@ -206,7 +206,11 @@ impl Core {
     pub fn repeated(&self, claim: CommandId) -> Option<Vec<IssuedJob>> {
         let is_open = |issues: &[Issue]| issues.iter().any(|issue| issue.offer.id == claim);
         let in_flight = self.in_flight.as_ref().is_some_and(|in_flight| is_open(&in_flight.issues));
-        if self.used.contains_key(&claim) || is_open(&self.group.issues) || in_flight {
+        // A predecessor may have used it, and the job be issued by a turn of ours.
+        let turns = self.in_flight.iter().flat_map(|in_flight| &in_flight.record.turns);
+        let mut jobs = turns.chain(&self.group.turns).flat_map(|turn| &turn.jobs);
+        let is_decided = jobs.any(|job| job.claim == claim);
+        if self.used.contains_key(&claim) || is_open(&self.group.issues) || in_flight || is_decided {
             return Some(Vec::new());
         }
         let jobs = self.answered.jobs.get(&claim)?;
