@@ -70,11 +70,6 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
         }
         // Said by a queue that has not heard yet that the lane is open.
         Command::Enqueue(_) | Command::Release { .. } if !state.governs() => None,
-        Command::Enqueue(entry) if runs_already(state, &entry.task, entry.attempt).is_some() => {
-            // A task that is swept says so: the leave may not have reached its queue.
-            let agent = runs_already(state, &entry.task, entry.attempt).expect("the guard found it");
-            return Ok(grant(Decision::none(), entry.task, entry.attempt, agent, context));
-        }
         Command::Enqueue(entry) if waits_already(state, &entry.task, entry.attempt) => {
             // Said again by a task that is swept: if anything can be assigned, it is now.
             return Ok(doubt_halts(fill(state, Vec::new(), context), state, &context.entity.key));
@@ -225,7 +220,8 @@ fn grant(
     decision.send(to, &queue::Command::Grant { task, attempt, agent })
 }
 
-/// An attempt waits; nothing if it, or a later one, is known already.
+/// An attempt waits; nothing if it, or a later one, is known already: leave that it has is on its way, or was
+/// taken back, and the queue says so next.
 fn enqueue(state: &State, entry: Entry) -> Option<Vec<Event>> {
     let (task, attempt) = (&entry.task, entry.attempt);
     let waits = state.waiting(task).map(|entry| entry.attempt);
