@@ -213,8 +213,9 @@ impl World {
             self.note(format_args!("time jumps by {jump} ms"));
             self.time += jump;
         }
-        let owners: Vec<OwnerId> =
-            self.owners.values().filter(|owner| owner.host == host).map(|owner| owner.id).collect();
+        // One that has ended has no loop any more.
+        let running = self.owners.values().filter(|owner| owner.host == host && owner.phase != Phase::Ended);
+        let owners: Vec<OwnerId> = running.map(|owner| owner.id).collect();
         if let Some(owner) = self.random.pick(&owners).copied() {
             if self.fault(self.faults.loop_dies, Reached::LoopDied) {
                 self.note(format_args!("owner {owner} dies"));
