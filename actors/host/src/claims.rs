@@ -83,7 +83,7 @@ impl Door {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(claim) = claims.next() => self.receive(claim),
-                Some(passed) = passed.next() => self.take_over(passed),
+                Some(passed) = passed.next() => self.take_over(passed).await,
                 Some(needs) = needs.next() => self.pass_on(&needs).await,
                 Some(heard) = heard.next() => self.hear(heard),
                 Some(claim) = lost.next() => self.desk.undelivered(CommandId::from_text(&claim)),
@@ -163,13 +163,14 @@ impl Door {
         }
     }
 
-    fn take_over(&self, passed: Passed) {
+    async fn take_over(&self, passed: Passed) {
         let Passed { id, agent, claim, reply_to, waited_ms } = passed;
         let (secret, since) =
             (Uuid::new_v4().simple().to_string().into(), steady().saturating_sub(waited_ms));
-        let offer = Offer { id, agent, claim, secret, reply_to: reply_to.into(), since };
-        // Where it is refused its worker sends it again.
-        self.desk.arrive(offer);
+        let offer = Offer { id, agent, claim, secret, reply_to: reply_to.clone().into(), since };
+        if let Arrived::Refused(refusal) = self.desk.arrive(offer) {
+            self.bus.answer(reply_to.into(), refusal_reply(id, refusal)).await;
+        }
     }
 
     /// Hands claims to a host that has work for them.

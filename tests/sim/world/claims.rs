@@ -200,9 +200,7 @@ impl World {
                 self.free.arrives(sent.id, sent.host, sent.worker, self.time);
                 self.look_at_places(sent.host);
             }
-            // Where a host hands it on, its worker hears nothing and sends it again.
-            Arrived::Refused(refusal) if sent.waited == 0 => self.refuse_claim(&sent, refusal),
-            Arrived::Refused(_) => {}
+            Arrived::Refused(refusal) => self.refuse_claim(&sent, refusal),
         }
     }
 
