@@ -464,8 +464,8 @@ fn forwarder(bus: &Bus, chaos: &Chaos, subject: String) -> Child {
                     () = chaos.until_awake() => {}
                     () = stop.cancelled() => return Ok(()),
                 }
-                match bus.subjects().entity(&request.subject) {
-                    Ok(entity) => bus.forward(&entity, request).await,
+                match bus.subjects().spoken(&request.subject) {
+                    Ok(spoken) => bus.forward(spoken, request).await,
                     Err(error) => refuse(&bus, request, &error).await,
                 }
             }
