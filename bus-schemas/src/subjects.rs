@@ -97,6 +97,10 @@ impl Subjects {
     pub fn heard(&self) -> String {
         format!("{}.heard", self.prefix)
     }
+    /// Where a host answers for as long as its connection stands.
+    pub fn here(&self, host: &str) -> String {
+        format!("{}.here.{host}", self.prefix)
+    }
     /// Where a host takes over claims that another one has no work for.
     pub fn places(&self, host: &str) -> String {
         format!("{}.places.{host}", self.prefix)

@@ -269,6 +269,7 @@ async fn start_below(
         let kept =
             Kept { bounds: &bounds, quarantine: &quarantine, halts: &halts, chaos: &chaos, desk: &desk };
         placements.start(placement(&bus, config, &partitions, Arc::new(serving_sender), kept));
+        placements.start(here(&bus, &host_name(config)));
         placements.start(forwarder(&bus, &chaos, bus.subjects().requests()));
         placements.start(forwarder(&bus, &chaos, bus.subjects().queries()));
         if let Some(url) = &config.dead_letters.webhook {
@@ -418,6 +419,21 @@ fn placement(
         Box::pin(async move { placement.run(stop).await.map_err(|error| Failed::by(&error)) })
     });
     Child { name: "placement".into(), restart: Restart::Always, work }
+}
+
+/// Lets the other hosts know that this one is here.
+fn here(bus: &Bus, host: &str) -> Child {
+    let (bus, host) = (bus.clone(), host.to_owned());
+    let work: Work = Arc::new(move |stop| {
+        let (bus, host) = (bus.clone(), host.clone());
+        Box::pin(async move {
+            tokio::select! {
+                said = bus.say_here(&host) => said.map_err(|error| Failed::by(&error)),
+                () = stop.cancelled() => Ok(()),
+            }
+        })
+    });
+    Child { name: "here".into(), restart: Restart::Always, work }
 }
 
 /// Keeps what stands still known to the partitions.
