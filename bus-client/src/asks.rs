@@ -6,14 +6,13 @@ use async_nats::client::RequestErrorKind;
 use async_nats::{HeaderMap, Request};
 use bus_schemas::claims::WAIT_MS;
 use bus_schemas::envelope::{code, header};
-use bus_schemas::{Body, CommandId, ContentType, EntityAddress, Refusal, Reply, TraceContext};
+use bus_schemas::{Body, Caller, CommandId, ContentType, EntityAddress, Refusal, Reply, TraceContext};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use smol_str::SmolStr;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::bounded::{self, CALLER_BYTES_MAX};
+use crate::bounded;
 use crate::bus::Bus;
 use crate::error::Error;
 use crate::publish::{self, PublishError};
@@ -50,7 +49,7 @@ pub struct Ask {
     /// The command.
     pub body: Body,
     /// Who asks.
-    pub caller: Option<SmolStr>,
+    pub caller: Caller,
     /// What everything caused by one request shares; the id itself when none is given.
     pub correlation: Option<CommandId>,
     /// The span that asks.
@@ -60,12 +59,13 @@ pub struct Ask {
 impl Ask {
     /// A command under a fresh id.
     pub fn new(to: EntityAddress, body: Body) -> Self {
-        Self { id: CommandId(Uuid::now_v7()), to, body, caller: None, correlation: None, trace: None }
+        let (id, caller) = (CommandId(Uuid::now_v7()), Caller::UNNAMED);
+        Self { id, to, body, caller, correlation: None, trace: None }
     }
     /// Says who asks.
     #[must_use]
     pub fn caller(mut self, caller: &str) -> Self {
-        self.caller = Some(SmolStr::new(caller));
+        self.caller = Caller::of(caller);
         self
     }
     /// Uses this id, so that the ask can be repeated safely.
@@ -87,9 +87,6 @@ impl Ask {
         headers.insert(header::COMMAND_ID, &*self.id.0.hyphenated().encode_lower(&mut buffer));
         if self.body.content_type != ContentType::Json {
             headers.insert(header::CONTENT_TYPE, self.body.content_type.as_str());
-        }
-        if let Some(caller) = &self.caller {
-            headers.insert(header::CALLER, bounded::header(caller, CALLER_BYTES_MAX));
         }
         if let Some(correlation) = self.correlation {
             headers.insert(header::CORRELATION, correlation.to_string());
@@ -123,8 +120,6 @@ pub struct Incoming {
     pub id: Option<CommandId>,
     /// How the body is written; none when it is neither JSON nor MessagePack.
     pub content_type: Option<ContentType>,
-    /// Who sent it.
-    pub caller: Option<SmolStr>,
     /// What everything caused by one request shares.
     pub correlation: Option<CommandId>,
     /// The sender's span.
@@ -146,7 +141,6 @@ impl Incoming {
             reply_to,
             id: text(header::COMMAND_ID).or_else(|| text(header::MESSAGE_ID)).map(CommandId::from_text),
             content_type: text(header::CONTENT_TYPE).map_or(Some(ContentType::Json), ContentType::parse),
-            caller: text(header::CALLER).map(|caller| bounded::header(caller, CALLER_BYTES_MAX).into()),
             correlation: text(header::CORRELATION).map(CommandId::from_text),
             trace: text(header::TRACEPARENT).and_then(TraceContext::parse),
             payload,
@@ -157,20 +151,22 @@ impl Incoming {
 impl Bus {
     /// Asks a query and waits up to `patience` for the answer.
     pub async fn query(&self, ask: &Ask, patience: Duration) -> Result<Reply, AskError> {
-        let subject = self.subjects().view(ask.to.partition(self.topology().partitions), &ask.to);
+        let subject =
+            self.subjects().view(ask.to.partition(self.topology().partitions), &ask.caller, &ask.to);
         self.ask_on(subject, ask, patience, ATTEMPT_TIMEOUT_MIN).await
     }
 
     /// Asks a query that waits for something, such as the end of a task: again and again, up to `patience`.
     pub async fn wait(&self, ask: &Ask, patience: Duration) -> Result<Reply, AskError> {
-        let subject = self.subjects().view(ask.to.partition(self.topology().partitions), &ask.to);
+        let subject =
+            self.subjects().view(ask.to.partition(self.topology().partitions), &ask.caller, &ask.to);
         self.ask_on(subject, ask, patience, WAIT_TIMEOUT).await
     }
 
     /// Asks and waits up to `patience`, sending the same command again while a partition is between
     /// two owners. Refusals of the entity are answers, not errors.
     pub async fn ask(&self, ask: &Ask, patience: Duration) -> Result<Reply, AskError> {
-        let subject = self.subjects().ask(ask.to.partition(self.topology().partitions), &ask.to);
+        let subject = self.subjects().ask(ask.to.partition(self.topology().partitions), &ask.caller, &ask.to);
         self.ask_on(subject, ask, patience, ATTEMPT_TIMEOUT_MIN).await
     }
 
@@ -233,7 +229,8 @@ impl Bus {
 
     /// Hands a command over: returns when JetStream has it.
     pub async fn hand_over(&self, ask: &Ask) -> Result<u64, PublishError> {
-        let subject = self.subjects().command(ask.to.partition(self.topology().partitions), &ask.to);
+        let subject =
+            self.subjects().command(ask.to.partition(self.topology().partitions), &ask.caller, &ask.to);
         let mut headers = ask.headers();
         headers.insert(header::MESSAGE_ID, ask.id.to_string());
         publish::acked(self, subject, headers, ask.body.bytes.clone()).await
@@ -269,18 +266,18 @@ impl Bus {
     }
 
     /// Sends an ask, or a query, on to the partition's own subject, with the reply going to the first caller.
-    pub async fn forward(&self, to: &EntityAddress, incoming: Incoming) {
+    pub async fn forward(&self, (caller, to): (Caller, EntityAddress), incoming: Incoming) {
         let partition = to.partition(self.topology().partitions);
         let subject = match self.subjects().is_query(&incoming.subject) {
-            true => self.subjects().view(partition, to),
-            false => self.subjects().ask(partition, to),
+            true => self.subjects().view(partition, &caller, &to),
+            false => self.subjects().ask(partition, &caller, &to),
         };
         let Some(reply_to) = incoming.reply_to else { return };
         let ask = Ask {
             id: incoming.id.unwrap_or_else(|| CommandId(Uuid::now_v7())),
-            to: to.clone(),
+            to,
             body: Body { content_type: incoming.content_type.unwrap_or_default(), bytes: incoming.payload },
-            caller: incoming.caller,
+            caller,
             correlation: incoming.correlation,
             trace: incoming.trace,
         };

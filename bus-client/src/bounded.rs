@@ -4,8 +4,6 @@
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bus_schemas::text;
 
-/// Who asks: a name with some words around it.
-pub(crate) const CALLER_BYTES_MAX: usize = 512;
 /// Why something could not be done: some sentences.
 pub(crate) const REASON_BYTES_MAX: usize = 4 * 1024;
 
@@ -33,10 +31,10 @@ mod tests {
     #[test]
     fn a_name_is_found_in_any_case_and_first_as_it_is_written() {
         let mut headers = HeaderMap::new();
-        headers.insert("orrery-CALLER", "other");
-        assert_eq!(in_any_case(&headers, "Orrery-Caller"), Some("other"));
-        headers.insert("Orrery-Caller", "own");
-        assert_eq!(in_any_case(&headers, "Orrery-Caller"), Some("own"));
+        headers.insert("orrery-CORRELATION", "other");
+        assert_eq!(in_any_case(&headers, "Orrery-Correlation"), Some("other"));
+        headers.insert("Orrery-Correlation", "own");
+        assert_eq!(in_any_case(&headers, "Orrery-Correlation"), Some("own"));
         assert_eq!(in_any_case(&headers, "traceparent"), None);
     }
 

@@ -1,6 +1,7 @@
 //! A connection: cheap to clone, shared by everything in a process.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::{ConnectErrorKind, jetstream};
@@ -51,6 +52,17 @@ fn refused(url: &str, error: &async_nats::ConnectError) -> Error {
 #[derive(Clone)]
 pub struct Bus {
     inner: Arc<Inner>,
+}
+
+/// How often a connection was made, up to this moment. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Connects(Option<Arc<async_nats::Statistics>>);
+
+impl Connects {
+    /// How often.
+    pub fn count(&self) -> u64 {
+        self.0.as_ref().map_or(0, |statistics| statistics.connects.load(Ordering::Relaxed))
+    }
 }
 
 struct Inner {
@@ -135,6 +147,14 @@ impl Bus {
     pub fn payload_bytes_max(&self) -> usize {
         self.inner.client.max_payload()
     }
+    /// Counts the connections to servers: another number means that it was lost in between.
+    pub fn connects(&self) -> Connects {
+        Connects(Some(self.inner.client.statistics()))
+    }
+    /// Which server this is, as long as it runs.
+    pub(crate) fn server_id(&self) -> String {
+        self.inner.client.server_info().server_id
+    }
     /// Whether the connection stands.
     pub fn is_connected(&self) -> bool {
         self.inner.client.connection_state() == async_nats::connection::State::Connected
@@ -163,7 +183,7 @@ impl Bus {
 
     /// Resolves when a connection stands that did not when this was called: what was under way then may
     /// never be answered.
-    pub(crate) async fn reconnected(&self) {
+    pub async fn reconnected(&self) {
         let mut connections = self.inner.connections.clone();
         connections.mark_unchanged();
         if connections.changed().await.is_err() {

@@ -1,9 +1,13 @@
 //! Leases: who tries to run which partition. The log's expected sequence is the fence, not the lease.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use async_nats::Request;
+use async_nats::client::RequestErrorKind;
 use async_nats::jetstream::kv;
 use bus_schemas::{Kind, PartitionId};
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::Bus;
@@ -44,6 +48,22 @@ impl Presence {
     }
 }
 
+/// What somebody hears who looks for a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked {
+    /// It is here, at the server of whoever asks.
+    Here,
+    /// The server knows of no connection of that host.
+    Nobody,
+    /// It is here, at another server: between the two may stand what parts them.
+    Elsewhere,
+    /// It did not answer in time, and its connection stands.
+    Silent,
+}
+
+/// How long a host may take to say that it is here. One that is frozen says nothing, and keeps its leases.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// Who is alive, and who holds what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leases {
@@ -55,9 +75,24 @@ pub struct Leases {
     pub renewals: BTreeMap<String, u64>,
     /// Holders.
     pub holders: BTreeMap<PartitionId, String>,
+    /// The bucket's revision of each partition's last renewal.
+    pub renewed: BTreeMap<PartitionId, u64>,
+    /// Partitions of hosts that are known to be gone before their leases have run out.
+    pub orphans: BTreeMap<PartitionId, Lease>,
 }
 
 impl Leases {
+    /// Takes a host for gone: its partitions may be taken from the leases that they have now.
+    pub fn without(mut self, host: &str) -> Self {
+        self.hosts.retain(|name| name != host);
+        self.presences.remove(host);
+        for (partition, _) in self.holders.extract_if(.., |_, holder| holder == host) {
+            let revision = self.renewed.get(&partition).copied().unwrap_or_default();
+            self.orphans.insert(partition, Lease { partition, revision });
+        }
+        self
+    }
+
     /// The partitions in which something does not go on, as the hosts that have them say.
     pub fn stuck(&self) -> BTreeMap<PartitionId, String> {
         let held = |host: &str, partition| self.holders.get(&partition).is_some_and(|holder| holder == host);
@@ -118,6 +153,40 @@ impl Bus {
         let deleted = store.purge(host_key(host)).await;
         deleted.map_err(|error| Error::call(format!("releasing host `{host}`"), error))
     }
+    /// Takes a host off the list of which somebody else has found that it is gone.
+    pub async fn forget_host(&self, host: &str, leases: &Leases) -> Result<(), Error> {
+        let Some(revision) = leases.renewals.get(host) else { return Ok(()) };
+        let store = self.lease_store().await?;
+        // A host that lives says so again within a second.
+        match store.purge_expect_revision(host_key(host), Some(*revision)).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == kv::PurgeErrorKind::WrongLastRevision => Ok(()),
+            Err(error) => Err(Error::call(format!("forgetting host `{host}`"), error)),
+        }
+    }
+    /// Answers whoever asks whether this host is here, until its connection ends.
+    pub async fn say_here(&self, host: &str) -> Result<(), Error> {
+        let subject = self.subjects().here(host);
+        let doing = format!("subscribing to `{subject}`");
+        let asked = self.client().subscribe(subject).await;
+        let mut asked = asked.map_err(|error| Error::call(doing, error))?;
+        while let Some(message) = asked.next().await {
+            if let Some(reply_to) = message.reply {
+                self.answer(reply_to, self.server_id().into()).await;
+            }
+        }
+        Ok(())
+    }
+    /// Asks whether a host is here.
+    pub async fn look_for_host(&self, host: &str) -> Looked {
+        let request = Request::new().timeout(Some(LOOK_TIMEOUT));
+        match self.client().send_request(self.subjects().here(host), request).await {
+            Ok(message) if message.payload == self.server_id().as_bytes() => Looked::Here,
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => Looked::Nobody,
+            Ok(_) => Looked::Elsewhere,
+            Err(_) => Looked::Silent,
+        }
+    }
     /// Takes a lease if nobody holds it, or if the former process of this very host does.
     pub async fn acquire(&self, partition: PartitionId, host: &str) -> Result<Option<Lease>, Error> {
         let store = self.lease_store().await?;
@@ -173,6 +242,7 @@ impl Bus {
             } else if let Some(number) = key.strip_prefix("partition.").and_then(|text| text.parse().ok()) {
                 let holder = String::from_utf8_lossy(&said.payload).into_owned();
                 leases.holders.insert(PartitionId(number), holder);
+                leases.renewed.insert(PartitionId(number), said.sequence);
             }
         }
         leases.hosts.sort();

@@ -38,7 +38,7 @@ pub mod trim;
 pub mod watch;
 
 pub use asks::{Ask, AskError};
-pub use bus::Bus;
+pub use bus::{Bus, Connects};
 pub use chaos::Chaos;
 pub use config::{NatsConfig, Profile, redacted_url};
 pub use error::Error;

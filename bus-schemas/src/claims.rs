@@ -18,8 +18,6 @@ pub const PLACES_MAX: u32 = 256;
 pub const SKILLS_MAX: usize = 64;
 /// Lanes in one claim: as many as a worker serves.
 pub const LANES_MAX: usize = 16;
-/// Letters of a worker's name.
-pub const WORKER_BYTES_MAX: usize = 64;
 /// How long a claim waits for a job, in milliseconds.
 pub const WAIT_MS: u64 = 5_000;
 
@@ -27,8 +25,8 @@ pub const WAIT_MS: u64 = 5_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// The worker.
-    #[schemars(length(min = 1, max = 64))]
+    /// The worker: the caller under which it reports.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
     pub worker: SmolStr,
     /// Which life of the worker: claims of a smaller number are forgotten with the first one of a larger.
     #[serde(default, skip_serializing_if = "is_default")]

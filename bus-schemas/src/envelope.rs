@@ -17,8 +17,6 @@ pub mod header {
     pub const COMMAND_ID: &str = "Orrery-Command-Id";
     /// `application/json` (the default) or `application/msgpack`.
     pub const CONTENT_TYPE: &str = "Content-Type";
-    /// Who asks; free text, kept in the log.
-    pub const CALLER: &str = "Orrery-Caller";
     /// The id that everything caused by one request shares.
     pub const CORRELATION: &str = "Orrery-Correlation";
     /// The command that led to this event.

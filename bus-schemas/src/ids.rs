@@ -14,6 +14,8 @@ use uuid::Uuid;
 pub const KEY_BYTES_MAX: usize = 160;
 /// The longest kind in bytes.
 pub const KIND_BYTES_MAX: usize = 32;
+/// The longest name of a caller in bytes.
+pub const CALLER_BYTES_MAX: usize = 64;
 
 /// Why a text is no id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +60,43 @@ pub struct Kind(#[schemars(length(min = 1, max = 32), regex(pattern = r"^[A-Za-z
 pub struct Key(
     #[schemars(length(min = 1, max = 160), regex(pattern = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"))] SmolStr,
 );
+
+/// Who asks, hands over or works: one token of the subject, so that the server's permissions can bind it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Caller(SmolStr);
+
+impl Caller {
+    /// Who gives no name.
+    pub const UNNAMED: Self = Self(SmolStr::new_static("unnamed"));
+
+    /// Checks and takes the name of a caller.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        check_token("caller", text, CALLER_BYTES_MAX, "").map(|()| Self(SmolStr::new(text)))
+    }
+    /// The caller for a name that may hold anything, such as a host's: what a token can not hold becomes `-`,
+    /// and the rest is cut off.
+    pub fn of(name: &str) -> Self {
+        let token = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+        let text: SmolStr = name.chars().take(CALLER_BYTES_MAX).map(token).collect();
+        if text.is_empty() { Self::UNNAMED } else { Self(text) }
+    }
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Caller> for SmolStr {
+    fn from(Caller(text): Caller) -> Self {
+        text
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 impl Kind {
     /// A kind known at compile time.

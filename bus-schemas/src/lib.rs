@@ -29,4 +29,6 @@ pub mod schemas;
 pub mod text;
 
 pub use envelope::{Body, ContentType, Refusal, Reply, TraceContext};
-pub use ids::{CommandId, EntityAddress, Hash, Key, Kind, LogSequence, PartitionId, Revision, Timestamp};
+pub use ids::{
+    Caller, CommandId, EntityAddress, Hash, Key, Kind, LogSequence, PartitionId, Revision, Timestamp,
+};

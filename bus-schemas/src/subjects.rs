@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::ids::{EntityAddress, Error, Key, Kind, PartitionId};
+use crate::ids::{Caller, EntityAddress, Error, Key, Kind, PartitionId};
 
 /// The default first token.
 pub const DEFAULT_PREFIX: &str = "orrery";
@@ -39,32 +39,32 @@ impl Subjects {
         format!("{}.log.{partition}", self.prefix)
     }
     /// Where a caller that waits for the answer asks.
-    pub fn ask(&self, partition: PartitionId, entity: &EntityAddress) -> String {
-        format!("{}.ask.{partition}.{}.{}", self.prefix, entity.kind, entity.key)
+    pub fn ask(&self, partition: PartitionId, caller: &Caller, entity: &EntityAddress) -> String {
+        format!("{}.ask.{partition}.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
     /// All asks of a partition.
     pub fn asks(&self, partition: PartitionId) -> String {
         format!("{}.ask.{partition}.>", self.prefix)
     }
     /// Where a caller that does not know the partition asks; a host forwards it.
-    pub fn request(&self, entity: &EntityAddress) -> String {
-        format!("{}.request.{}.{}", self.prefix, entity.kind, entity.key)
+    pub fn request(&self, caller: &Caller, entity: &EntityAddress) -> String {
+        format!("{}.request.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
     /// All asks without a partition.
     pub fn requests(&self) -> String {
         format!("{}.request.>", self.prefix)
     }
     /// Where a query is asked of the entity's partition.
-    pub fn view(&self, partition: PartitionId, entity: &EntityAddress) -> String {
-        format!("{}.view.{partition}.{}.{}", self.prefix, entity.kind, entity.key)
+    pub fn view(&self, partition: PartitionId, caller: &Caller, entity: &EntityAddress) -> String {
+        format!("{}.view.{partition}.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
     /// All queries of a partition.
     pub fn views(&self, partition: PartitionId) -> String {
         format!("{}.view.{partition}.>", self.prefix)
     }
     /// Where a caller that does not know the partition asks a query; a host forwards it.
-    pub fn query(&self, entity: &EntityAddress) -> String {
-        format!("{}.query.{}.{}", self.prefix, entity.kind, entity.key)
+    pub fn query(&self, caller: &Caller, entity: &EntityAddress) -> String {
+        format!("{}.query.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
     /// All queries without a partition.
     pub fn queries(&self) -> String {
@@ -97,6 +97,10 @@ impl Subjects {
     pub fn heard(&self) -> String {
         format!("{}.heard", self.prefix)
     }
+    /// Where a host answers for as long as its connection stands.
+    pub fn here(&self, host: &str) -> String {
+        format!("{}.here.{host}", self.prefix)
+    }
     /// Where a host takes over claims that another one has no work for.
     pub fn places(&self, host: &str) -> String {
         format!("{}.places.{host}", self.prefix)
@@ -114,8 +118,8 @@ impl Subjects {
         format!("{}.stop.{agent}.{worker}", self.prefix)
     }
     /// Where a caller hands a command over and leaves.
-    pub fn hand_over(&self, entity: &EntityAddress) -> String {
-        format!("{}.do.{}.{}", self.prefix, entity.kind, entity.key)
+    pub fn hand_over(&self, caller: &Caller, entity: &EntityAddress) -> String {
+        format!("{}.do.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
     /// Everything that is handed over.
     pub fn hand_overs(&self) -> String {
@@ -124,16 +128,16 @@ impl Subjects {
     /// What the inbox stream's transform matches: root keys, which are one token.
     pub fn hand_over_transform(&self, partitions: u16) -> (String, String) {
         (
-            format!("{}.do.*.*", self.prefix),
+            format!("{}.do.*.*.*", self.prefix),
             format!(
-                "{}.cmd.{{{{partition({partitions},2)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}",
+                "{}.cmd.{{{{partition({partitions},3)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}",
                 self.prefix
             ),
         )
     }
     /// Where a durable command is stored; who knows the partition may publish here.
-    pub fn command(&self, partition: PartitionId, entity: &EntityAddress) -> String {
-        format!("{}.cmd.{partition}.{}.{}", self.prefix, entity.kind, entity.key)
+    pub fn command(&self, partition: PartitionId, caller: &Caller, entity: &EntityAddress) -> String {
+        format!("{}.cmd.{partition}.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
     /// The durable commands of a partition.
     pub fn commands(&self, partition: PartitionId) -> String {
@@ -197,28 +201,42 @@ impl Subjects {
         format!("{}.dead.>", self.prefix)
     }
 
-    /// Reads the entity from a subject of an ask, a request, a query, a durable command or an event.
+    /// Reads who speaks to which entity from a subject of an ask, a request, a query or a durable command.
     ///
-    /// The partition in the subject is not trusted and not returned: the caller computes it.
-    pub fn entity(&self, subject: &str) -> Result<EntityAddress, SubjectError> {
-        let rest = subject
-            .strip_prefix(&*self.prefix)
-            .and_then(|rest| rest.strip_prefix('.'))
-            .ok_or_else(|| SubjectError::Foreign(subject.into()))?;
-        let (verb, rest) = rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))?;
-        let rest = match verb {
-            "ask" | "cmd" | "view" => {
-                rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))?.1
-            }
-            "request" | "query" | "do" | "evt" => rest,
-            _ => return Err(SubjectError::Shape(subject.into())),
+    /// The partition in the subject is not trusted and not returned: the receiver computes it.
+    pub fn spoken(&self, subject: &str) -> Result<(Caller, EntityAddress), SubjectError> {
+        let shape = || SubjectError::Shape(subject.into());
+        let (verb, mut rest) = self.verb(subject)?;
+        rest = match verb {
+            "ask" | "cmd" | "view" => rest.split_once('.').ok_or_else(shape)?.1,
+            "request" | "query" | "do" => rest,
+            _ => return Err(shape()),
         };
-        let (kind, key) = rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))?;
-        Ok(EntityAddress::new(
-            Kind::parse(kind).map_err(|source| SubjectError::Token { subject: subject.into(), source })?,
-            Key::parse(key).map_err(|source| SubjectError::Token { subject: subject.into(), source })?,
-        ))
+        let (caller, rest) = rest.split_once('.').ok_or_else(shape)?;
+        let caller = Caller::parse(caller)
+            .map_err(|source| SubjectError::Token { subject: subject.into(), source })?;
+        Ok((caller, address(subject, rest)?))
     }
+
+    /// Reads the entity from the subject of an event.
+    pub fn entity(&self, subject: &str) -> Result<EntityAddress, SubjectError> {
+        match self.verb(subject)? {
+            ("evt", rest) => address(subject, rest),
+            _ => Err(SubjectError::Shape(subject.into())),
+        }
+    }
+
+    fn verb<'a>(&self, subject: &'a str) -> Result<(&'a str, &'a str), SubjectError> {
+        let rest = subject.strip_prefix(&*self.prefix).and_then(|rest| rest.strip_prefix('.'));
+        let rest = rest.ok_or_else(|| SubjectError::Foreign(subject.into()))?;
+        rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))
+    }
+}
+
+fn address(subject: &str, rest: &str) -> Result<EntityAddress, SubjectError> {
+    let token = |source| SubjectError::Token { subject: subject.into(), source };
+    let (kind, key) = rest.split_once('.').ok_or_else(|| SubjectError::Shape(subject.into()))?;
+    Ok(EntityAddress::new(Kind::parse(kind).map_err(token)?, Key::parse(key).map_err(token)?))
 }
 
 /// Why a subject names no entity.
@@ -230,7 +248,7 @@ pub enum SubjectError {
     /// Too few tokens, or an unknown verb.
     #[error("the subject `{0}` names no entity")]
     Shape(String),
-    /// A kind or a key that we do not accept.
+    /// A caller, a kind or a key that we do not accept.
     #[error("reading the subject `{subject}`")]
     Token { subject: String, source: Error },
 }

@@ -24,8 +24,8 @@ class Agent:
 
     async def ask(self, entity, command, command_id=None, subject="request"):
         """Asks until an answer comes. The id makes a repetition harmless: it gets the first answer."""
-        headers = {"Orrery-Command-Id": command_id or str(uuid.uuid4()), "Orrery-Caller": self.worker}
-        subject, payload = f"{self.prefix}.{subject}.{entity}", json.dumps(command).encode()
+        headers = {"Orrery-Command-Id": command_id or str(uuid.uuid4())}
+        subject, payload = f"{self.prefix}.{subject}.{self.worker}.{entity}", json.dumps(command).encode()
         while True:
             try:
                 reply = json.loads((await self.nc.request(subject, payload, timeout=5, headers=headers)).data)

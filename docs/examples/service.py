@@ -23,7 +23,7 @@ async def main():
     js = nc.jetstream()
     submit = {"type": "submit", "goal": args.goal, "skill": args.skill}
     # JetStream acknowledges when the command is stored. The message id makes a repetition harmless.
-    subject = f"{args.prefix}.do.task.{args.id}"
+    subject = f"{args.prefix}.do.shop.task.{args.id}"
     await js.publish(subject, json.dumps(submit).encode(), headers={"Nats-Msg-Id": f"submit-{args.id}"})
 
     # From the stream, not from the bare subject: nothing is missed, whenever this starts.

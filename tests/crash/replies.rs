@@ -39,7 +39,7 @@ impl Caller {
 
     /// Sends a command, and does not wait.
     async fn tell(&self, bus: &Bus, ask: &Ask) {
-        let subject = bus.subjects().ask(ask.to.partition(bus.topology().partitions), &ask.to);
+        let subject = bus.subjects().ask(ask.to.partition(bus.topology().partitions), &ask.caller, &ask.to);
         let mut headers = HeaderMap::new();
         headers.insert(header::COMMAND_ID, ask.id.to_string());
         let (reply_to, body) = (self.reply_to.clone(), ask.body.bytes.clone());

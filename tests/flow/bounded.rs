@@ -34,7 +34,7 @@ async fn a_word_of_seventy_thousand_letters_stops_nothing() {
     ];
     for (index, body) in bad.iter().enumerate() {
         let id = format!("bad-{index}");
-        let stored = raw.store("orrery.do.probe.bad", &[("Nats-Msg-Id", &id)], body.clone()).await;
+        let stored = raw.store("orrery.do.test.probe.bad", &[("Nats-Msg-Id", &id)], body.clone()).await;
         assert!(stored.is_some(), "it is handed over");
         let entry = dead_letter(&bus, CommandId::from_text(&id)).await;
         assert!(entry.reason.len() <= 4 * 1024, "{} bytes", entry.reason.len());
@@ -42,8 +42,9 @@ async fn a_word_of_seventy_thousand_letters_stops_nothing() {
         let letter = CommandId::from_text(&id).0.simple().to_string();
         assert_eq!(dead_payload(&bus, "probe", &letter).await, body.as_bytes(), "its payload is kept");
     }
-    let caller = ("Orrery-Caller", "ä".repeat(20_000));
-    let asked = raw.request("orrery.request.probe.bad", &[(caller.0, &caller.1)], touch_body()).await;
+    let correlation = "ä".repeat(20_000);
+    let headers = [("Orrery-Correlation", correlation.as_str())];
+    let asked = raw.request("orrery.request.test.probe.bad", &headers, touch_body()).await;
     assert_eq!(asked.code(), "accepted", "{asked:?}");
     assert!(bus.leases().await.expect("the leases").stuck().is_empty());
     host.stop().await;
@@ -135,11 +136,12 @@ async fn names_of_headers_are_read_in_any_case() {
     let packed = rmp_serde::to_vec_named(&serde_json::json!({"type": "touch", "note": ""})).expect("plain");
     let first =
         [("ORRERY-COMMAND-ID", "once"), ("content-type", "application/msgpack"), ("Traceparent", trace)];
-    let Answer::Reply(told) = raw.request("orrery.request.probe.any", &first, packed.clone()).await else {
+    let Answer::Reply(told) = raw.request("orrery.request.test.probe.any", &first, packed.clone()).await
+    else {
         panic!("nobody answered");
     };
     let again = [("nats-msg-id", "once"), ("CONTENT-TYPE", "application/msgpack")];
-    let repeated = raw.request("orrery.request.probe.any", &again, packed).await;
+    let repeated = raw.request("orrery.request.test.probe.any", &again, packed).await;
     assert_eq!(repeated, Answer::Reply(told), "the same id gets the first answer");
     assert_eq!(accepted(&bus, &touch("any")).await, Revision(2));
     let events = eventually("the events", || async {
@@ -150,7 +152,7 @@ async fn names_of_headers_are_read_in_any_case() {
     let found = events[0].traceparent.as_deref().expect("a trace");
     assert_eq!(found[..35], trace[..35], "the trace goes on");
     let bad = [("orrery-correlation", "together"), ("orrery-command-id", "lower")];
-    raw.store("orrery.do.probe.any", &bad, "{\"type\":\"nothing\"}").await.expect("it is handed over");
+    raw.store("orrery.do.test.probe.any", &bad, "{\"type\":\"nothing\"}").await.expect("it is handed over");
     let entry = dead_letter(&bus, CommandId::from_text("lower")).await;
     assert_eq!(entry.correlation, CommandId::from_text("together"));
     host.stop().await;

@@ -94,13 +94,13 @@ async fn a_wait_that_sees_nothing_is_told_to_come_again() {
     let running = server.host("host-1", false).await;
     let (bus, raw) = (server.bus().await, Raw::connect(&server).await);
     submit(&bus, "slow").await;
-    let wait = raw.request("orrery.query.task.slow", &[], r#"{"type":"wait"}"#).await;
+    let wait = raw.request("orrery.query.test.task.slow", &[], r#"{"type":"wait"}"#).await;
     assert_eq!(wait.code(), "come-again");
-    let unknown = raw.request("orrery.query.task.nowhere", &[], r#"{"type":"wait"}"#).await;
+    let unknown = raw.request("orrery.query.test.task.nowhere", &[], r#"{"type":"wait"}"#).await;
     assert_eq!(unknown.code(), "task-not-found");
-    let strange = raw.request("orrery.query.task.slow", &[], r#"{"type":"ponder"}"#).await;
+    let strange = raw.request("orrery.query.test.task.slow", &[], r#"{"type":"ponder"}"#).await;
     assert_eq!(strange.code(), "unknown-query");
-    let probe = raw.request("orrery.query.probe.p", &[], r#"{"type":"wait"}"#).await;
+    let probe = raw.request("orrery.query.test.probe.p", &[], r#"{"type":"wait"}"#).await;
     assert_eq!(probe.code(), "unknown-query");
     running.stop().await;
 }

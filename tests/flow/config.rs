@@ -1,6 +1,7 @@
 //! config: settings that change while the system runs reach every host, and nothing bad ever holds.
 
 use bus_client::{Ask, Bus, Profile};
+use bus_schemas::Caller;
 use bus_schemas::commands::config::{Command, Deed, Description, History, Query};
 use bus_schemas::commands::probe::Command as Probe;
 use futures::future::join_all;
@@ -128,7 +129,7 @@ async fn a_change_reaches_every_host_without_a_restart() {
 /// How many of a flood of asks are told that their partition is busy.
 async fn busy_of(raw: &Raw, bus: &Bus, count: usize) -> usize {
     let entity = system_tests::probe("flood");
-    let subject = bus.subjects().ask(entity.partition(bus.topology().partitions), &entity);
+    let subject = bus.subjects().ask(entity.partition(bus.topology().partitions), &Caller::UNNAMED, &entity);
     let body = serde_json::to_vec(&Probe::Touch { note: String::new() }).expect("plain data");
     let asks = (0..count).map(|_| raw.request(&subject, &[], body.clone()));
     join_all(asks).await.iter().filter(|answer| answer.code() == "busy").count()

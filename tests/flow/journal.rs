@@ -40,7 +40,7 @@ async fn a_takeover_without_a_lease_fences_nobody() {
     let bus = server.bus().await;
     let registry = Arc::new(actors_logic::registry());
     let mut settings = Settings::new(PartitionId(0), 8, "late", 1 << 19);
-    settings.tenure = Tenure::over();
+    settings.tenure = Tenure::over(bus.connects());
     let late = takeover::take_over(&bus, &registry, &settings, partition::moment).await;
     assert!(matches!(late, Err(TakeoverError::Lost { .. })));
     assert!(bus.last_record(PartitionId(0)).await.unwrap().is_none(), "it wrote");

@@ -26,6 +26,7 @@ reached! {
     LoopDied,
     HostFroze,
     RenewalLost,
+    HostMissed,
     Rebalanced,
     ClockSet,
     TimeJumped,

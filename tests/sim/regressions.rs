@@ -14,7 +14,7 @@ use bus_schemas::commands::task::Submit;
 use bus_schemas::record::{Source, Turn};
 use bus_schemas::subjects::Subjects;
 use bus_schemas::{
-    Body, CommandId, ContentType, EntityAddress, LogSequence, PartitionId, Reply, Revision, Timestamp,
+    Body, Caller, CommandId, ContentType, EntityAddress, LogSequence, PartitionId, Reply, Revision, Timestamp,
 };
 
 use crate::random::Random;
@@ -52,11 +52,10 @@ impl Single {
 
     fn ask_as(&mut self, id: CommandId, command: &Command) {
         let incoming = Incoming {
-            subject: Subjects::default().ask(PartitionId(0), &self.entity),
+            subject: Subjects::default().ask(PartitionId(0), &Caller::UNNAMED, &self.entity),
             reply_to: Some(ReplyTo::from("caller")),
             id: Some(id),
             content_type: Some(ContentType::Json),
-            caller: None,
             correlation: None,
             trace: None,
             payload: Body::json(command).bytes,

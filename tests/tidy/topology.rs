@@ -72,7 +72,7 @@ fn the_shipped_server_configuration_fits_the_program() {
     let subjects = Subjects::default();
     let (_, stored) = subjects.hand_over_transform(PARTITIONS_DEFAULT);
     let asked = stored.replacen(".cmd.", ".ask.", 1);
-    let mapping = format!("\"{}.request.*.*\": \"{asked}\"", subjects.prefix());
+    let mapping = format!("\"{}.request.*.*.*\": \"{asked}\"", subjects.prefix());
     let settings = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let settings: Vec<&str> = settings.collect();
     let embedded = &files::at("actors/host/src/embedded.rs").text;

@@ -13,11 +13,11 @@ use actors_runtime::supervision::{Child, Failed, Restart, Work, spawn};
 use bus_client::asks::Incoming;
 use bus_client::claims::{HeardWorkers, Need, Passed, WasUsed};
 use bus_client::{Ask, Bus, Error};
-use bus_schemas::claims::{Answer, Claim, LANES_MAX, PLACES_MAX, SKILLS_MAX, WORKER_BYTES_MAX};
+use bus_schemas::claims::{Answer, Claim, LANES_MAX, PLACES_MAX, SKILLS_MAX};
 use bus_schemas::commands::agent::{Command, Query, Registration};
 use bus_schemas::envelope::code;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, CommandId, EntityAddress, Key, Refusal, Reply};
+use bus_schemas::{Body, Caller, CommandId, EntityAddress, Key, Refusal, Reply};
 use futures::StreamExt;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
@@ -276,12 +276,9 @@ fn read(incoming: &Incoming) -> Result<Claim, Refusal> {
 
 fn check(claim: &Claim) -> Result<(), Refusal> {
     let refuse = |message: String| Err(Refusal::new(code::INVALID_CLAIM, message));
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let Claim { worker, skills, places, lanes, .. } = claim;
-    if worker.is_empty() || worker.len() > WORKER_BYTES_MAX || !worker.chars().all(fits) {
-        return refuse(format!(
-            "a worker's name has 1 to {WORKER_BYTES_MAX} letters, digits, `_`, `.` or `-`"
-        ));
+    if let Err(error) = Caller::parse(worker) {
+        return refuse(format!("the worker's name: {error}"));
     }
     if !(1..=PLACES_MAX).contains(places) {
         return refuse(format!("a claim is for 1 to {PLACES_MAX} places, not {places}"));

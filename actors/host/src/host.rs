@@ -269,6 +269,7 @@ async fn start_below(
         let kept =
             Kept { bounds: &bounds, quarantine: &quarantine, halts: &halts, chaos: &chaos, desk: &desk };
         placements.start(placement(&bus, config, &partitions, Arc::new(serving_sender), kept));
+        placements.start(here(&bus, &host_name(config)));
         placements.start(forwarder(&bus, &chaos, bus.subjects().requests()));
         placements.start(forwarder(&bus, &chaos, bus.subjects().queries()));
         if let Some(url) = &config.dead_letters.webhook {
@@ -420,6 +421,21 @@ fn placement(
     Child { name: "placement".into(), restart: Restart::Always, work }
 }
 
+/// Lets the other hosts know that this one is here.
+fn here(bus: &Bus, host: &str) -> Child {
+    let (bus, host) = (bus.clone(), host.to_owned());
+    let work: Work = Arc::new(move |stop| {
+        let (bus, host) = (bus.clone(), host.clone());
+        Box::pin(async move {
+            tokio::select! {
+                said = bus.say_here(&host) => said.map_err(|error| Failed::by(&error)),
+                () = stop.cancelled() => Ok(()),
+            }
+        })
+    });
+    Child { name: "here".into(), restart: Restart::Always, work }
+}
+
 /// Keeps what stands still known to the partitions.
 fn following(follower: HaltFollower) -> Child {
     let work: Work = Arc::new(move |stop| {
@@ -464,8 +480,8 @@ fn forwarder(bus: &Bus, chaos: &Chaos, subject: String) -> Child {
                     () = chaos.until_awake() => {}
                     () = stop.cancelled() => return Ok(()),
                 }
-                match bus.subjects().entity(&request.subject) {
-                    Ok(entity) => bus.forward(&entity, request).await,
+                match bus.subjects().spoken(&request.subject) {
+                    Ok(spoken) => bus.forward(spoken, request).await,
                     Err(error) => refuse(&bus, request, &error).await,
                 }
             }

@@ -61,11 +61,14 @@ impl Item {
         let body = Body { content_type: content_type.unwrap_or_default(), bytes: incoming.payload };
         let unreadable =
             |entity, refusal| Unreadable { subject: SmolStr::new(&incoming.subject), entity, refusal };
-        let to = match subjects.entity(&incoming.subject) {
-            Err(error) => Err(unreadable(None, Refusal::new(code::BAD_SUBJECT, crate::lease::chain(&error)))),
-            Ok(entity) => match check(content_type.is_some(), &body) {
-                Err(refusal) => Err(unreadable(Some(entity), refusal)),
-                Ok(()) => Ok(entity),
+        let (caller, to) = match subjects.spoken(&incoming.subject) {
+            Err(error) => {
+                let refusal = Refusal::new(code::BAD_SUBJECT, crate::lease::chain(&error));
+                (None, Err(unreadable(None, refusal)))
+            }
+            Ok((caller, entity)) => match check(content_type.is_some(), &body) {
+                Err(refusal) => (Some(caller), Err(unreadable(Some(entity), refusal))),
+                Ok(()) => (Some(caller), Ok(entity)),
             },
         };
         let command = record::Command {
@@ -74,7 +77,7 @@ impl Item {
             cause: None,
             correlation: incoming.correlation.unwrap_or(id),
             trace: incoming.trace,
-            caller: incoming.caller,
+            caller: caller.map(SmolStr::from),
         };
         Self { reply_to: incoming.reply_to, ..Self::of(source, to, command) }
     }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::absence::Absences;
 use crate::bounds::Bounds;
 use crate::claims::Desk;
 use crate::core::Settings;
@@ -87,6 +88,8 @@ pub struct Placement {
     places: Desk,
     /// How long each partition's lease is valid for sure.
     tenures: BTreeMap<PartitionId, Tenure>,
+    /// The other hosts that hold partitions.
+    absences: Absences,
 }
 
 impl Placement {
@@ -117,6 +120,7 @@ impl Placement {
             standing,
             places: Desk::default(),
             tenures: BTreeMap::new(),
+            absences: Absences::default(),
         }
     }
 
@@ -162,17 +166,24 @@ impl Placement {
         let (mut renewed, mut failed) = (Instant::now(), 0);
         let mut trouble = Trouble::new("renewing leases", RENEWAL, RENEWAL);
         while !stop.is_cancelled() {
-            tokio::select! {
+            let gone = tokio::select! {
                 () = stop.cancelled() => break,
-                _ = tick.tick() => {}
-            }
+                _ = tick.tick() => None,
+                // No query is answered before the leases are renewed on the new connection.
+                () = self.bus.reconnected() => None,
+                gone = self.absences.next(&self.bus) => Some(gone),
+            };
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.chaos.until_awake() => {}
             }
             // A server that does not answer for a moment is no reason to drop partitions: the
             // leases run out by themselves, and the fence holds in any case.
-            match self.turn().await {
+            let turned = match gone {
+                Some(host) => self.replace(&host).await,
+                None => self.turn().await,
+            };
+            match turned {
                 Ok(()) => {
                     (renewed, failed) = (Instant::now(), 0);
                     trouble.over();
@@ -200,12 +211,12 @@ impl Placement {
         self.standing.told();
         for (partition, held) in self.held.clone() {
             crash::point("before-renewal");
-            let asked = partition::steady();
+            let (asked, on) = (partition::steady(), self.bus.connects().count());
             let renewed = self.bus.renew(held.lease, &self.host).await?;
             crash::point("after-renewal");
             match renewed {
                 Some(lease) => {
-                    self.tenure(partition).renew(asked + LEASE_TTL_MS);
+                    self.tenure(partition).renew(asked + LEASE_TTL_MS, on);
                     self.held.insert(partition, Held { lease, ..held });
                 }
                 None => {
@@ -217,7 +228,16 @@ impl Placement {
             }
         }
         let leases = self.bus.leases().await?;
+        self.absences.watch(leases.holders.values().filter(|holder| **holder != self.host));
         self.balance(&leases).await
+    }
+
+    /// Takes over what a host that is gone has held, as far as our share goes.
+    async fn replace(&mut self, gone: &str) -> Result<(), Error> {
+        let leases = self.bus.leases().await?;
+        self.bus.forget_host(gone, &leases).await?;
+        tracing::warn!(host = gone, "a host is gone; taking its partitions over");
+        self.balance(&leases.without(gone)).await
     }
 
     /// Gives away what is above our share, and takes what nobody runs. Beside a newer program our
@@ -243,10 +263,14 @@ impl Placement {
             if count >= quota || ours || !free || self.standing.has_left(partition) {
                 continue;
             }
-            let asked = partition::steady();
-            if let Some(lease) = self.bus.acquire(partition, &self.host).await? {
+            let (asked, on) = (partition::steady(), self.bus.connects().count());
+            let taken = match leases.orphans.get(&partition) {
+                Some(orphan) => self.bus.renew(*orphan, &self.host).await?,
+                None => self.bus.acquire(partition, &self.host).await?,
+            };
+            if let Some(lease) = taken {
                 crash::point("after-acquire");
-                self.tenure(partition).renew(asked + LEASE_TTL_MS);
+                self.tenure(partition).renew(asked + LEASE_TTL_MS, on);
                 self.runs += 1;
                 self.held.insert(partition, Held { lease, run: self.runs, draining: false });
                 self.start(partition);
@@ -257,7 +281,8 @@ impl Placement {
     }
 
     fn tenure(&mut self, partition: PartitionId) -> Tenure {
-        self.tenures.entry(partition).or_insert_with(Tenure::over).clone()
+        let connects = || Tenure::over(self.bus.connects());
+        self.tenures.entry(partition).or_insert_with(connects).clone()
     }
 
     fn start(&mut self, id: PartitionId) {

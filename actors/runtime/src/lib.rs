@@ -7,6 +7,7 @@
 
 pub mod supervision;
 
+mod absence;
 pub mod lease;
 pub mod partition;
 pub mod versions;

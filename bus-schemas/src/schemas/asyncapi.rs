@@ -98,13 +98,13 @@ fn channels(documents: &[Document]) -> Value {
     let answers = ["ClaimAnswer".to_owned(), "Reply".to_owned()];
     let answers = inbox("the inbox of a worker for what comes of its claims; a refusal is a reply", &answers);
     json!({
-        "do": channel("{prefix}.do.{kind}.{key}", "hand a command over; JetStream acknowledges when it is stored", &commands),
-        "request": channel("{prefix}.request.{kind}.{key}", "ask without knowing the partition; a host forwards it", &commands),
-        "ask": channel("{prefix}.ask.{partition}.{kind}.{key}", "ask the partition; the answer comes after the commit", &commands),
+        "do": channel("{prefix}.do.{caller}.{kind}.{key}", "hand a command over; JetStream acknowledges when it is stored", &commands),
+        "request": channel("{prefix}.request.{caller}.{kind}.{key}", "ask without knowing the partition; a host forwards it", &commands),
+        "ask": channel("{prefix}.ask.{partition}.{caller}.{kind}.{key}", "ask the partition; the answer comes after the commit", &commands),
         "reply": reply,
         "evt": channel("{prefix}.evt.{kind}.{key}", "what happened to an entity, in order, from the stream of events", &events),
-        "query": channel("{prefix}.query.{kind}.{key}", "ask without a trace in the log, and without knowing the partition; a host forwards it", &queries),
-        "view": channel("{prefix}.view.{partition}.{kind}.{key}", "ask the partition without a trace in the log", &queries),
+        "query": channel("{prefix}.query.{caller}.{kind}.{key}", "ask without a trace in the log, and without knowing the partition; a host forwards it", &queries),
+        "view": channel("{prefix}.view.{partition}.{caller}.{kind}.{key}", "ask the partition without a trace in the log", &queries),
         "claim": channel("{prefix}.claim.{agent}", "a worker asks for jobs, with how many it has places for", &one("Claim")),
         "claimAnswer": answers,
         "stop": channel("{prefix}.stop.{agent}.{worker}", "a job is no longer wanted", &one("Stop")),
@@ -195,7 +195,6 @@ fn command_headers() -> Value {
             (header::COMMAND_ID, text("names the command for ever; a UUID, best of version 7")),
             (header::MESSAGE_ID, text("serves as the command id where that header is missing")),
             (header::CONTENT_TYPE, media_types),
-            (header::CALLER, text("who asks; kept in the log")),
             (header::CORRELATION, correlation()),
             (header::TRACEPARENT, trace()),
         ],

@@ -212,7 +212,7 @@ proptest! {
         text.insert_str(at.index(text.len() + 1), bad);
         prop_assert!(Key::parse(&text).is_err());
         let is_token_error = matches!(
-            Subjects::default().entity(&format!("orrery.do.task.{text}")), Err(SubjectError::Token { .. }));
+            Subjects::default().spoken(&format!("orrery.do.me.task.{text}")), Err(SubjectError::Token { .. }));
         prop_assert!(is_token_error);
         for text in [format!(".{key}"), format!("{key}.")] {
             prop_assert!(Key::parse(&text).is_err());

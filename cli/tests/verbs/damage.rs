@@ -153,7 +153,7 @@ fn what_could_not_be_done_is_decided_again_alike() {
         r#"
 trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
 async def give(entity, body, id):
-    await js.publish("orrery.do." + entity, body, headers={"Orrery-Command-Id": id, **trace})
+    await js.publish("orrery.do.test." + entity, body, headers={"Orrery-Command-Id": id, **trace})
 await give("probe.p", b'{"type":"touch"}', "first")
 await give("probe.p", b'{"type":"touch","note":"another"}', "first")
 await give("probe.p", b'{"type":"panic"}', "poison")

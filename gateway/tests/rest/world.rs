@@ -139,7 +139,7 @@ impl World {
             bus.flush().await;
             tokio::spawn(async move {
                 while let Some(ask) = asks.next().await {
-                    let to = bus.subjects().entity(&ask.subject).expect("an entity");
+                    let (_, to) = bus.subjects().spoken(&ask.subject).expect("an entity");
                     let mut log = log.lock().await;
                     log.traces.push(ask.trace);
                     let id = ask.id.expect("asks carry an id");
@@ -161,7 +161,7 @@ impl World {
         bus.flush().await;
         tokio::spawn(async move {
             while let Some(query) = queries.next().await {
-                let entity = bus.subjects().entity(&query.subject).expect("an entity");
+                let (_, entity) = bus.subjects().spoken(&query.subject).expect("an entity");
                 let body = Body { content_type: Default::default(), bytes: query.payload };
                 let log = log.lock().await;
                 if log.dumb.contains(&entity) {

@@ -54,13 +54,13 @@ async fn reports_that_do_not_fit_are_refused() {
     ];
     for (body, wanted) in cases {
         let code = eventually("an answer", || async {
-            let answer = raw.request("orrery.request.task.t", &[], body.clone()).await.code();
+            let answer = raw.request("orrery.request.test.task.t", &[], body.clone()).await.code();
             (answer != "nobody").then_some(answer)
         })
         .await;
         assert_eq!(code, wanted, "{}", &body[..body.len().min(200)]);
     }
-    let nobody = raw.request("orrery.request.task.nothing", &[], with("1")).await;
+    let nobody = raw.request("orrery.request.test.task.nothing", &[], with("1")).await;
     assert_eq!(nobody.code(), "task-not-found");
     assert_eq!(events(bus, &task("t")).await, before, "nothing happened");
     accepted(bus, &command("t", &plain::complete(&job))).await;

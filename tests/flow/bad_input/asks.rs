@@ -14,7 +14,7 @@ type Case<'a> = (&'a str, Headers<'a>, Bytes, &'a str);
 /// The two subjects on which an entity is asked.
 fn ways(bus: &Bus, kind: &str, key: &str) -> [String; 2] {
     let partition = probe(key).partition(bus.topology().partitions);
-    [format!("orrery.request.{kind}.{key}"), format!("orrery.ask.{partition}.{kind}.{key}")]
+    [format!("orrery.request.test.{kind}.{key}"), format!("orrery.ask.{partition}.test.{kind}.{key}")]
 }
 
 /// Asks until somebody listens: a host begins to forward a moment after it serves.
@@ -102,27 +102,36 @@ async fn subjects_that_name_no_entity_are_refused() {
     let server = Server::start(Profile::Fast).await;
     let host = server.host("a", false).await;
     let (raw, bus) = (Raw::connect(&server).await, host.bus());
-    assert_eq!(code(&raw, "orrery.request.probe.p", &[], TOUCH).await, "accepted");
+    assert_eq!(code(&raw, "orrery.request.test.probe.p", &[], TOUCH).await, "accepted");
     until_revision(bus, &probe("p"), Revision(1)).await;
     let before = bus.events_state().await.unwrap().last_sequence;
     for entity in bad_entities() {
-        for way in ["request", "ask.0"] {
+        for way in ["request.test", "ask.0.test"] {
             let subject = format!("orrery.{way}.{entity}");
             let answer = raw.request(&subject, &[], TOUCH).await.code();
             assert!(["bad-subject", "unsendable"].contains(&answer.as_str()), "{answer} on `{subject}`");
         }
     }
-    for subject in
-        ["orrery.ask.0.", "orrery.request.probe.", "orrery.request..p", "orrery.request.probe.p..q"]
-    {
+    for caller in ["", "*", "ä", "a$b", "deadletter/x", &"c".repeat(65)] {
+        for way in ["request", "ask.0"] {
+            let answer = raw.request(&format!("orrery.{way}.{caller}.probe.p"), &[], TOUCH).await.code();
+            assert!(["bad-subject", "unsendable"].contains(&answer.as_str()), "{answer} for `{caller}`");
+        }
+    }
+    for subject in [
+        "orrery.ask.0.test.",
+        "orrery.request.test.probe.",
+        "orrery.request.test..p",
+        "orrery.request.test.probe.p..q",
+    ] {
         let said = raw.protocol(&format!("PUB {subject} inbox {}\r\n{TOUCH}\r\n", TOUCH.len())).await;
         assert!(said.contains("PONG") || said.contains("-ERR"), "`{subject}`: {said}");
     }
-    let injected = format!("PUB orrery.request.probe.a b c {}\r\n{TOUCH}\r\n", TOUCH.len());
+    let injected = format!("PUB orrery.request.test.probe.a b c {}\r\n{TOUCH}\r\n", TOUCH.len());
     let said = raw.protocol(&injected).await;
     assert!(!said.contains("PONG"), "the server ends the connection of a subject with spaces: {said}");
     let wrong = (probe("p").partition(8).0 + 1) % 8;
-    let elsewhere = raw.request(&format!("orrery.ask.{wrong}.probe.p"), &[], TOUCH).await;
+    let elsewhere = raw.request(&format!("orrery.ask.{wrong}.test.probe.p"), &[], TOUCH).await;
     assert_eq!(elsewhere.code(), "wrong-partition", "another partition does not answer for `p`");
     assert_eq!(bus.events_state().await.unwrap().last_sequence, before, "nothing happened");
     goes_on(bus, "p", 2).await;

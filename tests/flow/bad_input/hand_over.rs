@@ -49,8 +49,8 @@ async fn what_can_not_be_done_becomes_a_dead_letter() {
     ];
     for (revision, (name, entity, headers, body, _, _)) in (1..).zip(&cases) {
         let headers = [&[("Orrery-Command-Id", *name)], *headers].concat();
-        raw.store(&format!("orrery.do.{entity}"), &headers, body.clone()).await.expect("it is stored");
-        raw.store("orrery.do.probe.p", &[], TOUCH).await.expect("it is stored");
+        raw.store(&format!("orrery.do.test.{entity}"), &headers, body.clone()).await.expect("it is stored");
+        raw.store("orrery.do.test.probe.p", &[], TOUCH).await.expect("it is stored");
         until_revision(bus, &probe("p"), Revision(revision)).await;
     }
     for (name, entity, _, body, class, kind) in &cases {
@@ -75,7 +75,7 @@ async fn bad_subjects_become_dead_letters() {
         let id = format!("bad {number}");
         let body = format!(r#"{{"type":"touch","note":"{number}"}}"#);
         let headers = [("Orrery-Command-Id", id.as_str())];
-        if raw.store(&format!("orrery.do.{entity}"), &headers, body.clone()).await.is_some() {
+        if raw.store(&format!("orrery.do.test.{entity}"), &headers, body.clone()).await.is_some() {
             is_dead(bus, &id, "bad-subject", "unknown", body.as_bytes()).await;
             kept += 1;
         }
@@ -83,9 +83,13 @@ async fn bad_subjects_become_dead_letters() {
     assert!(kept >= 6, "only {kept} were stored");
     let inbox = bus.topology().inbox();
     let before = bus.state_of(&inbox).await.unwrap().last_sequence;
-    for subject in
-        ["orrery.do.", "orrery.do..p", "orrery.do.probe.", "orrery.do.probe..p", "orrery.do.probe.p q r"]
-    {
+    for subject in [
+        "orrery.do.test.",
+        "orrery.do.test..p",
+        "orrery.do.test.probe.",
+        "orrery.do.test.probe..p",
+        "orrery.do.test.probe.p q r",
+    ] {
         let said = raw.protocol(&format!("PUB {subject} inbox {}\r\n{TOUCH}\r\n", TOUCH.len())).await;
         assert!(!said.contains("\"seq\""), "`{subject}` was acknowledged: {said}");
     }
@@ -105,16 +109,16 @@ async fn ids_of_durable_commands() {
     let host = server.host("a", false).await;
     let (raw, bus) = (Raw::connect(&server).await, host.bus());
     let both = [("Nats-Msg-Id", "one")];
-    let first = raw.store("orrery.do.probe.p", &both, TOUCH).await;
-    assert_eq!(raw.store("orrery.do.probe.p", &both, TOUCH).await, first, "JetStream drops the repeat");
+    let first = raw.store("orrery.do.test.probe.p", &both, TOUCH).await;
+    assert_eq!(raw.store("orrery.do.test.probe.p", &both, TOUCH).await, first, "JetStream drops the repeat");
     until_revision(bus, &probe("p"), Revision(1)).await;
     let own = [("Orrery-Command-Id", "one")];
-    raw.store("orrery.do.probe.p", &own, TOUCH).await.expect("it is stored");
+    raw.store("orrery.do.test.probe.p", &own, TOUCH).await.expect("it is stored");
     let other = r#"{"type":"touch","note":"other"}"#;
-    let place = raw.store("orrery.do.probe.p", &own, other).await.expect("it is stored");
+    let place = raw.store("orrery.do.test.probe.p", &own, other).await.expect("it is stored");
     is_dead(bus, &format!("inbox {place}"), "command-id-reused", "probe", other.as_bytes()).await;
     for _ in 0..2 {
-        raw.store("orrery.do.probe.p", &[], TOUCH).await.expect("it is stored");
+        raw.store("orrery.do.test.probe.p", &[], TOUCH).await.expect("it is stored");
     }
     until_revision(bus, &probe("p"), Revision(3)).await;
     goes_on(bus, "p", 4).await;
@@ -134,8 +138,8 @@ async fn bad_commands_wait_for_a_host_too() {
     let other = neighbour("p");
     for number in 0..10 {
         let id = format!("bad {number}");
-        raw.store("orrery.do.probe.p", &[("Orrery-Command-Id", &id)], "{").await.expect("it is stored");
-        raw.store(&format!("orrery.do.probe.{other}"), &[], TOUCH).await.expect("it is stored");
+        raw.store("orrery.do.test.probe.p", &[("Orrery-Command-Id", &id)], "{").await.expect("it is stored");
+        raw.store(&format!("orrery.do.test.probe.{other}"), &[], TOUCH).await.expect("it is stored");
     }
     let host = server.host("a", false).await;
     until_revision(&bus, &probe(&other), Revision(10)).await;

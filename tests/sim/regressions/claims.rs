@@ -13,7 +13,7 @@ use bus_schemas::commands::task::{Command, Submit};
 use bus_schemas::record::{CommitRecord, Source};
 use bus_schemas::subjects::Subjects;
 use bus_schemas::{
-    Body, CommandId, ContentType, EntityAddress, Hash, Key, LogSequence, PartitionId, Timestamp,
+    Body, Caller, CommandId, ContentType, EntityAddress, Hash, Key, LogSequence, PartitionId, Timestamp,
 };
 use bytes::Bytes;
 
@@ -79,11 +79,10 @@ impl Whole {
     fn submit(&mut self, task: &str) {
         let to: EntityAddress = format!("task/{task}").parse().expect("a constant");
         let incoming = Incoming {
-            subject: Subjects::default().ask(PartitionId(0), &to),
+            subject: Subjects::default().ask(PartitionId(0), &Caller::UNNAMED, &to),
             reply_to: None,
             id: Some(CommandId::from_text(task)),
             content_type: Some(ContentType::Json),
-            caller: None,
             correlation: None,
             trace: None,
             payload: Body::json(&Command::Submit(Submit { skill: "code".into(), ..Submit::new("a goal") }))

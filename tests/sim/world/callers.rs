@@ -7,9 +7,8 @@ use bus_client::ReplyTo;
 use bus_client::asks::Incoming;
 use bus_schemas::envelope::code;
 use bus_schemas::subjects::Subjects;
-use bus_schemas::{Body, CommandId, ContentType, EntityAddress, PartitionId, Refusal, Reply};
+use bus_schemas::{Body, Caller, CommandId, ContentType, EntityAddress, PartitionId, Refusal, Reply};
 use bytes::Bytes;
-use smol_str::SmolStr;
 
 use super::workers::Next;
 use super::{Happening, Message, World};
@@ -60,7 +59,7 @@ pub struct Call {
     /// Whether it asks what is, and changes nothing.
     is_query: bool,
     /// Who asks, if they say so.
-    caller: Option<SmolStr>,
+    caller: Caller,
 }
 
 /// One durable command of one caller.
@@ -89,13 +88,12 @@ impl Callers {
         let call = &self.calls[id];
         Incoming {
             subject: match call.is_query {
-                true => subjects.view(call.partition, &call.to),
-                false => subjects.ask(call.partition, &call.to),
+                true => subjects.view(call.partition, &call.caller, &call.to),
+                false => subjects.ask(call.partition, &call.caller, &call.to),
             },
             reply_to: Some(ReplyTo::from(id.to_string())),
             id: Some(call.id),
             content_type: Some(ContentType::Json),
-            caller: call.caller.clone(),
             correlation: None,
             trace: None,
             payload: call.body.bytes.clone(),
@@ -173,7 +171,8 @@ impl World {
         if !is_query {
             self.callers.by_id.entry(id).or_insert(call);
         }
-        let caller = next.worker().map(|(worker, _)| self.workers[worker].name.clone());
+        let worker = next.worker().map(|(worker, _)| &self.workers[worker].name);
+        let caller = worker.map_or(Caller::UNNAMED, |name| Caller::of(name));
         let made =
             Call { id, to, partition, body, tries, answer, given_up, expected, next, is_query, caller };
         self.callers.calls.push(made);
@@ -390,7 +389,9 @@ impl World {
         // A path is not matched by the stream's transform: partition 0 reads it and sends it on.
         let direct = !to.key.as_str().contains('.');
         let partition = if direct { home } else { PartitionId(0) };
-        let subject = if direct { self.subjects.command(home, to) } else { self.subjects.hand_over(to) };
+        let (caller, subjects) = (Caller::UNNAMED, &self.subjects);
+        let subject =
+            if direct { subjects.command(home, &caller, to) } else { subjects.hand_over(&caller, to) };
         self.note(format_args!("{id} is handed over to `{to}`"));
         self.callers.handed.push(HandOver { id, partition, subject, body, acknowledged: false });
         let way = self.latency();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use actors_runtime::claims::Desk;
 use actors_runtime::core::Moment;
 use actors_runtime::tenure::Tenure;
+use bus_client::Connects;
 use bus_schemas::commands::agent::Registration;
 use bus_schemas::{Key, PartitionId, Timestamp};
 
@@ -113,7 +114,7 @@ impl World {
         if self.defect == Some(Defect::TenureNeverEnds) {
             return Tenure::endless();
         }
-        self.hosts[host].tenures.entry(partition).or_insert_with(Tenure::over).clone()
+        self.hosts[host].tenures.entry(partition).or_insert_with(|| Tenure::over(Connects::default())).clone()
     }
     /// Until when an owner's host stands still; none for an owner that is gone.
     pub(super) fn frozen_until(&self, owner: OwnerId) -> Option<u64> {
@@ -188,6 +189,11 @@ impl World {
                     self.drain(owner);
                 }
                 (Some(_), None) if ours => self.acquire(host, partition),
+                // The server says that nobody is there: the lease is taken before it has run out.
+                (Some(lease), None) if !self.hosts[lease.host].alive && self.random.chance(600) => {
+                    self.coverage.note(Reached::HostMissed);
+                    self.acquire(host, partition);
+                }
                 (None, None) if self.random.chance(600) => self.acquire(host, partition),
                 _ => {}
             }
@@ -234,7 +240,7 @@ impl World {
     fn extend(&mut self, host: HostId, partition: PartitionId) {
         self.leases.insert(partition, Lease { host, until: self.time + LEASE_TTL_MS });
         let until = self.steady(host) + LEASE_TTL_MS;
-        self.tenure(host, partition).renew(until);
+        self.tenure(host, partition).renew(until, 0);
     }
 
     fn acquire(&mut self, host: HostId, partition: PartitionId) {

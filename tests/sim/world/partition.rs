@@ -230,7 +230,6 @@ impl World {
                     reply_to: None,
                     id: Some(command.id),
                     content_type: Some(command.body.content_type),
-                    caller: None,
                     correlation: None,
                     trace: None,
                     payload: command.body.bytes,

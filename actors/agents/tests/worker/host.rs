@@ -211,7 +211,7 @@ fn read(bus: &Bus, incoming: Incoming) -> Told {
     let (to, name) = match bus.subjects().claimant(&incoming.subject) {
         Ok(agent) => (EntityAddress::new(Kind::from_static("agent"), agent), "claim".to_owned()),
         Err(_) => {
-            let to = bus.subjects().entity(&incoming.subject).expect("an ask names an entity");
+            let (_, to) = bus.subjects().spoken(&incoming.subject).expect("an ask names an entity");
             (to, command["type"].as_str().expect("a command has a name").to_owned())
         }
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use actors_core::{Context, Decision, Key, Refusal, Timestamp, View};
-use bus_schemas::claims::WORKER_BYTES_MAX;
+use bus_schemas::Caller;
 use bus_schemas::commands::agent::{AgentCard, Command, Query, Registration};
 use bus_schemas::commands::broker::{self, HoldScope, LANE_BYTES_MAX};
 use bus_schemas::events::agent::Event;
@@ -147,12 +147,8 @@ fn offer(mut decision: Decision<Event>, before: &State, after: &State) -> Decisi
 }
 
 fn check_worker(state: &State, worker: &SmolStr, said: &Worker) -> Result<(), Refusal> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    if worker.is_empty() || worker.len() > WORKER_BYTES_MAX || !worker.chars().all(fits) {
-        return Err(Refusal::new(
-            "invalid-worker",
-            format!("a worker's name has 1 to {WORKER_BYTES_MAX} letters, digits, `_`, `.` or `-`"),
-        ));
+    if let Err(error) = Caller::parse(worker) {
+        return Err(Refusal::new("invalid-worker", format!("the worker's name: {error}")));
     }
     if !state.workers.contains_key(worker) && state.workers.len() >= WORKERS_MAX {
         return Err(Refusal::new("too-many-workers", format!("the agent has {WORKERS_MAX} workers"))
