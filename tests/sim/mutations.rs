@@ -18,7 +18,7 @@ use crate::registry;
 use crate::world::{self, run};
 
 /// Seeds that a defect may need to show.
-const SEEDS_MAX: u64 = 200;
+const SEEDS_MAX: u64 = 600;
 
 /// Asserts that some seed reports `invariant`, with the defect in the model; what it reports.
 fn is_noticed(defect: Defect, invariant: &str) -> Box<world::Failure> {

@@ -24,6 +24,12 @@ impl Core {
         };
         match self.view(&entity, &item, moment) {
             Err(refusal) => self.tell(item, refusal_reply(id, refusal)),
+            // It waited before, and what happened is not what it waits for.
+            Ok((_, view))
+                if !view.is_ready && item.waits_until.is_some_and(|until| until <= moment.steady) =>
+            {
+                self.dismiss(item);
+            }
             Ok((_, view)) if !view.is_ready => {
                 if let Err(item) = self.parked.keep(entity, item, moment.steady) {
                     let refusal = Refusal::new(code::BUSY, format!("{PARKED_MAX} queries wait here"));
