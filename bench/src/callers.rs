@@ -13,7 +13,7 @@ use bus_client::Bus;
 use bus_schemas::commands::probe::Command as Probe;
 use bus_schemas::envelope::header;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{EntityAddress, Key};
+use bus_schemas::{Caller, EntityAddress, Key};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -107,7 +107,8 @@ impl Target {
     pub fn orrery(client: Client, bus: &Bus, prefix: &str, entities: u64) -> Result<Self, Error> {
         let (subjects, partitions) = (bus.subjects(), bus.topology().partitions);
         let asks = (0..entities).map(|number| {
-            probe(prefix, number).map(|entity| subjects.ask(entity.partition(partitions), &entity))
+            probe(prefix, number)
+                .map(|entity| subjects.ask(entity.partition(partitions), &Caller::UNNAMED, &entity))
         });
         let subjects = Arc::new(asks.collect::<Result<_, _>>()?);
         Ok(Self { client, subjects, id_header: header::COMMAND_ID, payload: payload() })

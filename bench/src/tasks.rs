@@ -8,7 +8,7 @@ use bus_schemas::commands::task::Command as Task;
 use bus_schemas::envelope::{code, header};
 use bus_schemas::subjects::Subjects;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{EntityAddress, Key};
+use bus_schemas::{Caller, EntityAddress, Key};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -43,12 +43,15 @@ impl Tasks {
         let key = Key::parse(&Uuid::now_v7().simple().to_string());
         let task = EntityAddress::new(Task::KIND, key.map_err(|error| Error::answer("making a key", error))?);
         let partition = task.partition(self.partitions);
-        let answer = self.ask(self.subjects.ask(partition, &task), self.submission.clone()).await?;
+        let answer =
+            self.ask(self.subjects.ask(partition, &Caller::UNNAMED, &task), self.submission.clone()).await?;
         if !answer.starts_with(ACCEPTED) {
             return Err(Error::answer("submitting a task", String::from_utf8_lossy(&answer)));
         }
         loop {
-            let answer = self.ask(self.subjects.view(partition, &task), Bytes::from_static(WAIT)).await?;
+            let answer = self
+                .ask(self.subjects.view(partition, &Caller::UNNAMED, &task), Bytes::from_static(WAIT))
+                .await?;
             let text = String::from_utf8_lossy(&answer);
             if text.contains("\"state\":\"completed\"") {
                 return Ok(());

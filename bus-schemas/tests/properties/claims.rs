@@ -67,17 +67,18 @@ proptest! {
     }
 
     #[test]
-    fn claims_and_queries_have_subjects_of_their_own(entity in entity(), prefix in "[a-z0-9-]{1,12}") {
-        let subjects = Subjects::new(&prefix).unwrap();
+    fn claims_and_queries_have_subjects_of_their_own(entity in entity(), name in ".{0,80}", prefix in "[a-z0-9-]{1,12}") {
+        let (subjects, caller) = (Subjects::new(&prefix).unwrap(), Caller::of(&name));
+        prop_assert_eq!(&Caller::parse(caller.as_str()).unwrap(), &caller);
         prop_assert_eq!(subjects.claimant(&subjects.claim(&entity.key)).unwrap(), entity.key.clone());
         for (subject, is_query) in [
-            (subjects.query(&entity), true),
-            (subjects.view(PartitionId(3), &entity), true),
-            (subjects.request(&entity), false),
-            (subjects.ask(PartitionId(3), &entity), false),
+            (subjects.query(&caller, &entity), true),
+            (subjects.view(PartitionId(3), &caller, &entity), true),
+            (subjects.request(&caller, &entity), false),
+            (subjects.ask(PartitionId(3), &caller, &entity), false),
         ] {
             prop_assert_eq!(subjects.is_query(&subject), is_query);
-            prop_assert_eq!(subjects.entity(&subject).unwrap(), entity.clone());
+            prop_assert_eq!(subjects.spoken(&subject).unwrap(), (caller.clone(), entity.clone()));
             prop_assert!(subjects.claimant(&subject).is_err());
         }
     }

@@ -15,8 +15,8 @@ use bus_schemas::record::{
 use bus_schemas::subjects::{SubjectError, Subjects};
 use bus_schemas::views::task::TaskState;
 use bus_schemas::{
-    Body, CommandId, ContentType, EntityAddress, Hash, Key, Kind, PartitionId, Refusal, Revision, Timestamp,
-    TraceContext,
+    Body, Caller, CommandId, ContentType, EntityAddress, Hash, Key, Kind, PartitionId, Refusal, Revision,
+    Timestamp, TraceContext,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -179,14 +179,18 @@ proptest! {
         let subjects = Subjects::new(&prefix).unwrap();
         let partition = PartitionId(partition);
         for subject in [
-            subjects.event(&entity),
-            subjects.hand_over(&entity),
-            subjects.request(&entity),
-            subjects.ask(partition, &entity),
-            subjects.command(partition, &entity),
+            subjects.hand_over(&Caller::UNNAMED, &entity),
+            subjects.request(&Caller::UNNAMED, &entity),
+            subjects.ask(partition, &Caller::UNNAMED, &entity),
+            subjects.command(partition, &Caller::UNNAMED, &entity),
         ] {
-            prop_assert_eq!(subjects.entity(&subject).unwrap(), entity.clone(), "{}", subject);
+            let spoken = (Caller::UNNAMED, entity.clone());
+            prop_assert_eq!(subjects.spoken(&subject).unwrap(), spoken, "{}", subject);
+            prop_assert!(subjects.entity(&subject).is_err());
         }
+        let event = subjects.event(&entity);
+        prop_assert_eq!(subjects.entity(&event).unwrap(), entity.clone());
+        prop_assert!(subjects.spoken(&event).is_err());
         prop_assert_eq!(entity.to_string().parse::<EntityAddress>().unwrap(), entity.clone());
         let below = entity.key.child("step").unwrap_or_else(|_| entity.key.clone());
         let below = EntityAddress::new(entity.kind.clone(), below);
@@ -221,6 +225,7 @@ proptest! {
 
     #[test]
     fn any_subject_is_an_entity_or_an_error(subject in ".{0,60}") {
+        let _ = Subjects::default().spoken(&format!("orrery.{subject}"));
         let _ = Subjects::default().entity(&subject);
         let _ = Subjects::default().entity(&format!("orrery.{subject}"));
     }

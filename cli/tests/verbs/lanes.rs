@@ -146,7 +146,7 @@ fn what_does_not_answer_is_named_and_the_rest_is_shown() {
         let (task, lane) = (format!("t{number}"), format!("l{}", (number + 1) % 16));
         let submit = ["task", "submit", "g", "--id", &task, "--lane", &lane, "--skill", "juggling"];
         world.orrery(&submit).good();
-        let dependency = format!("tool.d{number}");
+        let dependency = format!("d{number}.api");
         world.orrery(&["breakers", "trip", &dependency, "--reason", "a test"]).good();
     }
     let all = eventually("work that waits in every lane", || {
