@@ -49,6 +49,9 @@ pub enum Bench {
 /// Entities of [`Bench::Wake`] when nothing else is said: more than a host keeps in memory.
 pub const WAKE_ENTITIES: u64 = 100_000;
 
+/// Hosts that share the partitions: as many as there are partitions.
+pub const HOSTS_MAX: usize = 8;
+
 /// Where progress lines go.
 pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -61,6 +64,8 @@ pub struct Options {
     pub seconds: u64,
     /// Numbers of callers, instead of the benchmark's own.
     pub callers: Option<Vec<usize>>,
+    /// How many hosts share the partitions in `turn`, `steps` and `task`.
+    pub hosts: usize,
     /// The `nats-server` program; found as `orrery up` finds it when none is given.
     pub nats_server: Option<PathBuf>,
     /// Where the server keeps its store; a temporary directory, removed afterwards, when none is given.
@@ -75,6 +80,7 @@ impl Default for Options {
             profile: Profile::Durable,
             seconds: 5,
             callers: None,
+            hosts: 1,
             nats_server: None,
             data_dir: None,
             progress: None,
@@ -100,6 +106,9 @@ impl Options {
         }
         if self.seconds == 0 {
             return Err(Error::Option { option: "seconds", reason: "at least 1" });
+        }
+        if !(1..=HOSTS_MAX).contains(&self.hosts) {
+            return Err(Error::Option { option: "hosts", reason: "1 to 8" });
         }
         if self.callers.as_ref().is_some_and(|callers| callers.is_empty() || callers.contains(&0)) {
             return Err(Error::Option { option: "callers", reason: "at least one caller" });
@@ -137,6 +146,8 @@ pub async fn run(bench: Bench, options: Options) -> Result<Report, Error> {
         Bench::Baseline => turn::run_baseline(&installation, &options).await?,
     };
     installation.stop().await;
+    let mut notes = measured.notes;
+    notes.extend((options.hosts > 1).then_some("several hosts in one process share the partitions"));
     Ok(Report {
         bench: bench.name(),
         profile: options.profile.as_str(),
@@ -146,7 +157,7 @@ pub async fn run(bench: Bench, options: Options) -> Result<Report, Error> {
         results: measured.results,
         unit: measured.unit,
         load: [began, machine::load()],
-        notes: measured.notes,
+        notes,
     })
 }
 

@@ -17,6 +17,8 @@ use crate::error::Error;
 
 /// How long the events of a slice may take to appear: they lag by some seconds of work at most.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
+/// What must be out at the end of a slice.
+const EVENTS: &str = "the events of a slice";
 /// How often it is looked whether all events are out.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -78,7 +80,29 @@ impl Installation {
     }
     /// Starts a host in this process that runs all partitions.
     pub async fn host(&self, agents: bool) -> Result<Running, Error> {
-        let name = "bench";
+        self.named_host("bench", agents).await
+    }
+    /// Starts as many hosts in this process as the options say, and waits until they share the partitions.
+    pub async fn hosts(&self, agents: bool) -> Result<Hosts, Error> {
+        let mut all = Vec::new();
+        for number in 1..=self.options.hosts {
+            all.push(self.named_host(&format!("bench-{number}"), agents).await?);
+        }
+        let (bus, deadline) = (self.bus().await?, Instant::now() + SETTLE_DEADLINE);
+        let partitions = usize::from(bus.topology().partitions);
+        loop {
+            let serving: Vec<usize> = all.iter().map(|host| *host.serving().borrow()).collect();
+            let share = partitions / all.len();
+            let is_shared =
+                serving.iter().sum::<usize>() == partitions && serving.iter().all(|n| *n >= share);
+            if is_shared {
+                return Ok(Hosts(all));
+            }
+            late(deadline, "the hosts' shares")?;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    async fn named_host(&self, name: &str, agents: bool) -> Result<Running, Error> {
         let config = Config {
             data_dir: self.host_directory(name),
             nats: self.config(),
@@ -102,6 +126,18 @@ impl Installation {
     }
 }
 
+/// Hosts that share the partitions.
+pub(crate) struct Hosts(Vec<Running>);
+
+impl Hosts {
+    /// Stops all of them in good order.
+    pub async fn stop(self) {
+        for host in self.0 {
+            host.stop().await;
+        }
+    }
+}
+
 /// Stops the bare loop; an error that ended it is told.
 pub(crate) async fn stop_bare_loop(bare: Arc<BareLoop>) -> Result<(), Error> {
     match Arc::into_inner(bare) {
@@ -116,7 +152,7 @@ pub(crate) async fn settle(bus: &Bus) -> Result<(), Error> {
     for partition in bus.topology().all_partitions() {
         let last = bus.state_of(&bus.topology().log(partition)).await?.last_sequence;
         while !is_out(bus, partition, last).await? {
-            late(deadline)?;
+            late(deadline, EVENTS)?;
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -132,15 +168,15 @@ async fn is_out(bus: &Bus, partition: PartitionId, last: u64) -> Result<bool, Er
 pub(crate) async fn settle_bare_loop(bare: &BareLoop) -> Result<(), Error> {
     let deadline = Instant::now() + SETTLE_DEADLINE;
     while !bare.is_settled() {
-        late(deadline)?;
+        late(deadline, EVENTS)?;
         tokio::time::sleep(LOOK).await;
     }
     Ok(())
 }
 
-fn late(deadline: Instant) -> Result<(), Error> {
+fn late(deadline: Instant, what: &'static str) -> Result<(), Error> {
     if Instant::now() < deadline {
         return Ok(());
     }
-    Err(Error::Late { what: "the events of a slice", seconds: SETTLE_DEADLINE.as_secs() })
+    Err(Error::Late { what, seconds: SETTLE_DEADLINE.as_secs() })
 }

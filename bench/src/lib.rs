@@ -26,7 +26,7 @@ mod task;
 mod turn;
 mod wake;
 
-pub use bench::{Bench, Options, Progress, WAKE_ENTITIES, run};
+pub use bench::{Bench, HOSTS_MAX, Options, Progress, WAKE_ENTITIES, run};
 pub use error::Error;
 pub use owner::run as run_owner;
 pub use report::{Line, Report};

@@ -74,7 +74,7 @@ async fn worker(installation: &Installation) -> Result<(CancellationToken, JoinH
 
 /// Measures tasks, and five asks in a row of the bare loop, in turns.
 pub(crate) async fn run(installation: &Installation, options: &Options) -> Result<Measured, Error> {
-    let running = installation.host(false).await?;
+    let running = installation.hosts(false).await?;
     let bare = installation.bare_loop().await?;
     let (bus, client) = (installation.bus().await?, installation.client().await?);
     let (stop, working) = worker(installation).await?;

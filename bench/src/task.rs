@@ -27,7 +27,7 @@ const WARM_UP: usize = 64;
 
 /// Measures tasks, and seven turns in a row of the bare loop, in turns.
 pub(crate) async fn run(installation: &Installation, options: &Options) -> Result<Measured, Error> {
-    let running = installation.host(true).await?;
+    let running = installation.hosts(true).await?;
     let bare = installation.bare_loop().await?;
     let (bus, client) = (installation.bus().await?, installation.client().await?);
     let submission = Task::Submit(Submit { plan: Some(plan()), ..Submit::new("a benchmark") });

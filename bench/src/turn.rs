@@ -23,7 +23,7 @@ const SUSTAINED: &str = "a slice ends when the events of all its commands are in
 
 /// Measures Orrery and the bare loop in turns.
 pub(crate) async fn run(installation: &Installation, options: &Options) -> Result<Measured, Error> {
-    let running = installation.host(false).await?;
+    let running = installation.hosts(false).await?;
     let bare = installation.bare_loop().await?;
     let (bus, client) = (installation.bus().await?, installation.client().await?);
     let partitions = bus.topology().partitions;

@@ -27,6 +27,8 @@ pub struct Receipt {
     pub from: PartitionId,
     /// The last number that is applied and committed.
     pub upto: u64,
+    /// Whether the receiver has just begun: what was sent before may have reached nobody.
+    pub begins: bool,
 }
 
 impl Bus {

@@ -303,7 +303,13 @@ impl CommitRecord {
     }
     /// The message's body.
     pub fn encode(&self) -> Vec<u8> {
-        rmp_serde::to_vec(self).expect("a record holds nothing that MessagePack can not write")
+        self.encode_into(Vec::new())
+    }
+    /// As [`Self::encode`], into memory that is there already.
+    pub fn encode_into(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+        rmp_serde::encode::write(&mut bytes, self)
+            .expect("a record holds nothing that MessagePack can not write");
+        bytes
     }
     /// Reads a message's body.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {

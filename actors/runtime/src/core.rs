@@ -532,7 +532,9 @@ impl Core {
     }
 
     fn commit(&mut self, now: Timestamp) -> Commit {
-        let next = Group { number: self.group.number + 1, ..Group::default() };
+        // Groups under load are about as large as the one before.
+        let turns = Vec::with_capacity(self.group.turns.len());
+        let next = Group { number: self.group.number + 1, turns, ..Group::default() };
         let mut group = std::mem::replace(&mut self.group, next);
         let record = CommitRecord {
             version: RECORD_VERSION,
@@ -548,7 +550,7 @@ impl Core {
             detached: Vec::new(),
         };
         let (bytes, blobs) = match record.detach() {
-            None => (record.encode(), Vec::new()),
+            None => (record.encode_into(Vec::with_capacity(group.bytes)), Vec::new()),
             Some((slim, blobs)) => (slim.encode(), blobs),
         };
         let bytes = Bytes::from(bytes);

@@ -156,6 +156,7 @@ pub async fn run(
     serving: impl FnOnce() + Send,
 ) -> Result<(), Error> {
     let mut partition = Partition::begin(bus, registry, settings).await?;
+    partition.greet().await;
     metrics::counter!(crate::metric::TAKEOVERS).increment(1);
     serving();
     let mut tick = tokio::time::interval(TICK);
@@ -357,6 +358,9 @@ impl Partition {
             Wake::Parcel(parcel) => self.offer_parcel(parcel).await,
             Wake::Receipt(receipt) => {
                 self.core.receipt(receipt.from, receipt.upto);
+                if receipt.begins {
+                    self.send_waiting(receipt.from).await;
+                }
             }
             Wake::Loaded(entity, loaded) => self.take_loaded(entity, loaded),
             Wake::Fate(fate) => self.take_fate(fate).await?,
@@ -436,7 +440,7 @@ impl Partition {
         let committed = self.core.mail_committed(parcel.from);
         if parcel.mail.last().is_some_and(|mail| mail.number <= committed) {
             // The sender has not heard that we have it.
-            self.send_receipt(parcel.from, committed).await;
+            self.send_receipt(parcel.from, committed, false).await;
             return;
         }
         for mail in parcel.mail {
@@ -444,8 +448,8 @@ impl Partition {
         }
     }
 
-    async fn send_receipt(&mut self, to: PartitionId, upto: u64) {
-        self.bus.send_receipt(to, Receipt { from: self.core.partition(), upto }).await;
+    async fn send_receipt(&mut self, to: PartitionId, upto: u64, begins: bool) {
+        self.bus.send_receipt(to, Receipt { from: self.core.partition(), upto, begins }).await;
     }
 
     fn load_missing(&mut self) {
@@ -569,7 +573,7 @@ impl Partition {
         }
         for from in senders {
             crash::point("before-receipt");
-            self.send_receipt(from, self.core.mail_committed(from)).await;
+            self.send_receipt(from, self.core.mail_committed(from), false).await;
             crash::point("after-receipt");
         }
     }
@@ -610,19 +614,40 @@ impl Partition {
     /// Mail whose receipt did not come within a tick. Only what is committed may leave.
     async fn send_mail_again(&mut self) {
         let own = self.core.partition();
-        let outbox = &self.core.state.outbox;
+        let receivers: Vec<PartitionId> =
+            self.core.state.outbox.receivers().filter(|to| *to != own).collect();
         let mut oldest = BTreeMap::new();
-        for to in outbox.receivers().filter(|to| *to != own) {
-            let ready = self.mail_ready.get(&to).copied().unwrap_or_default();
-            let mail = outbox.waiting(to, PARCEL_MAIL_MAX).take_while(|mail| mail.number <= ready);
-            let mail: Vec<_> = mail.cloned().collect();
-            let Some(first) = mail.first().map(|mail| mail.number) else { continue };
+        for to in receivers {
+            let Some(first) = self.waiting_mail(to).next().map(|mail| mail.number) else { continue };
             oldest.insert(to, first);
             if self.mail_oldest.get(&to) == Some(&first) {
-                send_parcels(&self.bus, own, to, mail).await;
+                self.send_waiting(to).await;
             }
         }
         self.mail_oldest = oldest;
+    }
+
+    /// Committed mail for a partition that has no receipt.
+    fn waiting_mail(&self, to: PartitionId) -> impl Iterator<Item = &Mail> {
+        let ready = self.mail_ready.get(&to).copied().unwrap_or_default();
+        self.core.state.outbox.waiting(to, PARCEL_MAIL_MAX).take_while(move |mail| mail.number <= ready)
+    }
+
+    async fn send_waiting(&mut self, to: PartitionId) {
+        let mail: Vec<Mail> = self.waiting_mail(to).cloned().collect();
+        if !mail.is_empty() {
+            send_parcels(&self.bus, self.core.partition(), to, mail).await;
+        }
+    }
+
+    /// What was under way to and from the owner before may have reached nobody: mail goes out once more, and
+    /// the others send theirs.
+    async fn greet(&mut self) {
+        let (own, all) = (self.core.partition(), self.bus.topology().all_partitions());
+        for other in all.filter(|other| *other != own).collect::<Vec<_>>() {
+            self.send_waiting(other).await;
+            self.send_receipt(other, self.core.mail_committed(other), true).await;
+        }
     }
 
     fn is_drained(&self) -> bool {

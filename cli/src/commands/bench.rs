@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actors_host::Config;
 use bus_client::Profile;
 use clap::ValueEnum;
-use orrery_bench::{Bench, Line, Options, Report, WAKE_ENTITIES};
+use orrery_bench::{Bench, HOSTS_MAX, Line, Options, Report, WAKE_ENTITIES};
 
 use crate::commands::up::interrupted;
 use crate::failure::{Failure, chain, exit};
@@ -27,12 +27,20 @@ pub struct Arguments {
     /// Numbers of callers, instead of the benchmark's own
     #[arg(long, value_delimiter = ',', value_name = "N,…")]
     callers: Option<Vec<usize>>,
+    /// For `turn`, `steps` and `task`: how many hosts share the partitions, 1 to 8
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = hosts)]
+    hosts: usize,
     /// For `wake`: how many entities there are
     #[arg(long, value_name = "N", default_value_t = WAKE_ENTITIES)]
     entities: u64,
     /// For `owner` only: what the benchmark tells the process that it kills
     #[arg(hide = true)]
     settings: Option<String>,
+}
+
+fn hosts(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=HOSTS_MAX).contains(number));
+    number.ok_or_else(|| format!("a number from 1 to {HOSTS_MAX}"))
 }
 
 /// A benchmark.
@@ -134,6 +142,7 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
         profile: arguments.profile,
         seconds: arguments.seconds,
         callers: arguments.callers,
+        hosts: arguments.hosts,
         nats_server: config.nats_server.clone(),
         progress: Some(Arc::new(move |line: &str| output.say(line))),
         ..Options::default()

@@ -9,7 +9,7 @@ use bus_client::mail::{Parcel, Receipt};
 use bus_schemas::PartitionId;
 use bus_schemas::record::{Mail, Source};
 
-use super::{Happening, Message, OwnerId, World};
+use super::{Happening, Message, Owner, OwnerId, World};
 use crate::coverage::Reached;
 use crate::faults::Defect;
 
@@ -45,7 +45,7 @@ impl World {
             }
         }
         for (from, upto) in receipts {
-            self.send_receipt(own, from, upto);
+            self.send_receipt(own, from, upto, false);
         }
     }
 
@@ -62,8 +62,36 @@ impl World {
         }
     }
 
-    fn send_receipt(&mut self, from: PartitionId, to: PartitionId, upto: u64) {
-        self.send(to, Message::Receipt(Receipt { from, upto }));
+    fn send_receipt(&mut self, from: PartitionId, to: PartitionId, upto: u64, begins: bool) {
+        self.send(to, Message::Receipt(Receipt { from, upto, begins }));
+    }
+
+    /// A new owner sends its mail once more, and the others are to send theirs.
+    pub(super) fn greet(&mut self, id: OwnerId) {
+        let Some(own) = self.owners.get(&id).map(|owner| owner.partition) else { return };
+        for other in self.partitions().filter(|other| *other != own) {
+            self.send_waiting(id, other);
+            let Some(owner) = self.owners.get_mut(&id) else { return };
+            let upto = owner.core.mail_committed(other);
+            self.send_receipt(own, other, upto, true);
+        }
+    }
+
+    /// A receipt reaches an owner.
+    pub(super) fn take_receipt(&mut self, id: OwnerId, receipt: Receipt) {
+        let Some(owner) = self.owners.get_mut(&id) else { return };
+        owner.core.receipt(receipt.from, receipt.upto);
+        if receipt.begins {
+            self.send_waiting(id, receipt.from);
+        }
+    }
+
+    fn send_waiting(&mut self, id: OwnerId, to: PartitionId) {
+        let Some(owner) = self.owners.get(&id) else { return };
+        let (own, mail) = (owner.partition, waiting_mail(owner, to));
+        if !mail.is_empty() {
+            self.send_parcels(own, to, &mail);
+        }
     }
 
     fn send(&mut self, to: PartitionId, message: Message) {
@@ -89,13 +117,13 @@ impl World {
                 }
                 return;
             }
-            return self.send_receipt(own, parcel.from, committed);
+            return self.send_receipt(own, parcel.from, committed, false);
         }
         for mail in parcel.mail {
             owner.core.offer(Item::from_mail(parcel.from, mail));
         }
         if self.defect == Some(Defect::ReceiptBeforeCommit) {
-            self.send_receipt(own, parcel.from, last);
+            self.send_receipt(own, parcel.from, last, false);
         }
     }
 
@@ -103,12 +131,9 @@ impl World {
     pub(super) fn send_mail_again(&mut self, id: OwnerId) {
         let Some(owner) = self.owners.get_mut(&id) else { return };
         let own = owner.partition;
-        let outbox = &owner.core.state.outbox;
         let (mut oldest, mut again) = (BTreeMap::new(), Vec::new());
-        for to in outbox.receivers().filter(|to| *to != own) {
-            let ready = owner.mail_ready.get(&to).copied().unwrap_or_default();
-            let mail = outbox.waiting(to, 2 * PARCEL_MAIL_MAX).take_while(|mail| mail.number <= ready);
-            let mail: Vec<_> = mail.cloned().collect();
+        for to in owner.core.state.outbox.receivers().filter(|to| *to != own) {
+            let mail = waiting_mail(owner, to);
             let Some(first) = mail.first().map(|mail| mail.number) else { continue };
             oldest.insert(to, first);
             if owner.mail_oldest.get(&to) == Some(&first) {
@@ -121,4 +146,11 @@ impl World {
             self.send_parcels(own, to, &mail);
         }
     }
+}
+
+/// Committed mail for a partition that has no receipt.
+fn waiting_mail(owner: &Owner, to: PartitionId) -> Vec<Mail> {
+    let ready = owner.mail_ready.get(&to).copied().unwrap_or_default();
+    let mail = owner.core.state.outbox.waiting(to, 2 * PARCEL_MAIL_MAX);
+    mail.take_while(|mail| mail.number <= ready).cloned().collect()
 }

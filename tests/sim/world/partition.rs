@@ -287,11 +287,7 @@ impl World {
                 }
             }
             Message::Parcel(parcel) => self.take_parcel(id, parcel),
-            Message::Receipt(receipt) => {
-                if let Some(owner) = self.owners.get_mut(&id) {
-                    owner.core.receipt(receipt.from, receipt.upto);
-                }
-            }
+            Message::Receipt(receipt) => self.take_receipt(id, receipt),
         }
         self.wake(id);
         Ok(())

@@ -189,6 +189,7 @@ impl World {
         self.note(format_args!("owner {id} serves partition {partition}"));
         self.soon(1, Happening::Tick(id));
         self.soon(1, Happening::PollInbox(id));
+        self.greet(id);
         self.tell_taken_over();
         self.wake(id);
     }
