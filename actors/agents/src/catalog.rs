@@ -10,7 +10,7 @@ const READERS: usize = 2;
 /// Plans look at one folder and are done.
 const PLANNERS: usize = 4;
 /// The no-op agent measures the flow, so it must never be what is waited for.
-const NO_OPS: usize = 64;
+const NO_OPS: usize = 1_024;
 
 /// The shipped agents, each with its capacity.
 pub fn shipped() -> Vec<(Arc<dyn Agent>, usize)> {
