@@ -29,6 +29,9 @@ pub enum Error {
     /// The installation was made with other fixed settings.
     #[error("this installation has {what} {found}, and the configuration says {wanted}")]
     Installation { what: &'static str, found: String, wanted: String },
+    /// The server stores what is handed over where no partition reads it.
+    #[error("the server stores `{subject}` in `{found}`, and its partition reads `{wanted}`")]
+    Mapping { subject: String, wanted: String, found: String },
     /// A setting is no good.
     #[error("setting `{name}`: {reason}")]
     Setting { name: &'static str, reason: String },
@@ -74,6 +77,7 @@ impl Error {
             Self::Format { found, wanted } if found < wanted => "format-too-old",
             Self::Format { .. } => "format-too-new",
             Self::Installation { .. } => "installation-mismatch",
+            Self::Mapping { .. } => "mapping-missing",
             Self::Setting { .. } => "bad-setting",
             Self::Call { .. } | Self::Refused { .. } => "nats-call-failed",
             Self::Event { .. } => "event-unreadable",
@@ -104,6 +108,9 @@ impl Error {
             }
             Self::Format { .. } => "use a newer version of the program",
             Self::Installation { .. } => "use the installation's own setting, or another `subject_prefix`",
+            Self::Mapping { .. } => {
+                "write the `mappings` of `deploy/nats.conf` into the server's configuration, with the installation's number of partitions"
+            }
             Self::Setting { .. } => "correct the setting; `orrery config check` shows all of them",
             Self::Call { .. } | Self::Refused { .. } => {
                 "`orrery doctor` shows the state of the server and of every stream"

@@ -1,7 +1,12 @@
 //! Durable commands of a partition, in order, and trimming behind the position.
 
-use bus_schemas::PartitionId;
+use async_nats::client::RequestErrorKind;
+use async_nats::header::NATS_EXPECTED_STREAM;
+use async_nats::{HeaderMap, Request};
+use bus_schemas::{Caller, EntityAddress, Key, Kind, PartitionId};
+use futures::future::join_all;
 use futures::{Stream, StreamExt};
+use serde::Deserialize;
 
 use crate::asks::Incoming;
 use crate::bus::Bus;
@@ -19,16 +24,12 @@ pub struct InboxEntry {
 
 impl Bus {
     /// The durable commands of a partition after `after`, without end.
-    ///
-    /// Partition 0 also gets those that the stream's transform did not match (keys that are paths):
-    /// it mails them to where they belong.
     pub async fn inbox(
         &self,
         partition: PartitionId,
         after: u64,
     ) -> Result<impl Stream<Item = Result<InboxEntry, Error>> + Send + Unpin + use<>, Error> {
-        let messages =
-            following(self, &self.topology().inbox(), self.inbox_filters(partition), after + 1).await?;
+        let messages = following(self, &self.topology().inbox(partition), Vec::new(), after + 1).await?;
         Ok(messages.map(|message| {
             let message = message?;
             let incoming = Incoming::read(message.subject, None, Some(&message.headers), message.payload);
@@ -38,26 +39,47 @@ impl Bus {
 
     /// Deletes durable commands up to `upto`, which are all applied.
     pub async fn trim_inbox(&self, partition: PartitionId, upto: u64) -> Result<(), Error> {
-        let name = self.topology().inbox();
+        let name = self.topology().inbox(partition);
         let doing = || format!("trimming `{name}`");
         let stream =
             self.jetstream().get_stream_no_info(&name).await.map_err(|error| Error::call(doing(), error))?;
-        for filter in self.inbox_filters(partition) {
-            stream
-                .purge()
-                .filter(filter)
-                .sequence(upto + 1)
-                .await
-                .map_err(|error| Error::call(doing(), error))?;
+        let purged = stream.purge().sequence(upto + 1).await;
+        purged.map(drop).map_err(|error| Error::call(doing(), error))
+    }
+
+    /// How many durable commands wait in all partitions.
+    pub async fn inbox_waiting(&self) -> Result<u64, Error> {
+        let states = join_all(self.topology().inboxes().map(async |name| self.state_of(&name).await)).await;
+        states.into_iter().map(|state| Ok(state?.messages)).sum()
+    }
+
+    /// Refuses a server that does not map what is handed over to where its partition reads it. Nothing is
+    /// stored: the question names a stream that is none.
+    pub async fn check_mappings(&self) -> Result<(), Error> {
+        let keys = ["check", "check.below"].map(|key| Key::parse(key).expect("a constant"));
+        for key in keys {
+            let entity = EntityAddress::new(Kind::from_static("mapping"), key);
+            let subject = self.subjects().hand_over(&Caller::UNNAMED, &entity);
+            let wanted = self.topology().inbox(entity.partition(self.topology().partitions));
+            let mut headers = HeaderMap::new();
+            headers.insert(NATS_EXPECTED_STREAM, "none");
+            let request = Request::new().headers(headers).timeout(Some(self.timeout()));
+            let found = match self.client().send_request(subject.clone(), request).await {
+                Ok(answer) => serde_json::from_slice::<Stored>(&answer.payload).unwrap_or_default().stream,
+                Err(error) if error.kind() == RequestErrorKind::NoResponders => "no stream".to_owned(),
+                Err(error) => return Err(Error::call(format!("asking where `{subject}` is stored"), error)),
+            };
+            if found != wanted {
+                return Err(Error::Mapping { subject, wanted, found });
+            }
         }
         Ok(())
     }
+}
 
-    fn inbox_filters(&self, partition: PartitionId) -> Vec<String> {
-        let mut filters = vec![self.subjects().commands(partition)];
-        if partition == PartitionId(0) {
-            filters.push(self.subjects().hand_overs());
-        }
-        filters
-    }
+/// What the server says of a publish.
+#[derive(Debug, Default, Deserialize)]
+struct Stored {
+    #[serde(default)]
+    stream: String,
 }

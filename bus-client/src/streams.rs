@@ -16,11 +16,11 @@ use crate::error::Error;
 /// A lease is lost after this long without renewal. Longer than a garbage pause or a slow disk,
 /// short enough that a dead host's partitions move within seconds.
 pub const LEASE_TTL: Duration = Duration::from_secs(4);
-/// Durable commands that may wait; then publishers are refused instead of the disk filling.
-const INBOX_MESSAGES_MAX: i64 = 1_000_000;
+/// Durable commands that may wait in a partition; then publishers are refused instead of the disk filling.
+const INBOX_MESSAGES_MAX: i64 = 125_000;
 
 /// The layout of streams, records and events that this program reads and writes.
-pub const FORMAT: u16 = 2;
+pub const FORMAT: u16 = 3;
 
 /// What can not change once an installation exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,28 +54,25 @@ pub(crate) fn configs(bus: &Bus) -> Vec<Config> {
         deny_delete: true,
         ..base(bus)
     });
-    logs.chain(derived(bus)).collect()
+    let inboxes = topology.all_partitions().map(|partition| Config {
+        name: topology.inbox(partition),
+        subjects: vec![topology.subjects.commands(partition)],
+        description: Some("commands handed over by outsiders".into()),
+        duplicate_window: Duration::from_secs(DUPLICATE_WINDOW_SECONDS),
+        max_messages: INBOX_MESSAGES_MAX,
+        ..base(bus)
+    });
+    logs.chain(inboxes).chain(derived(bus)).collect()
 }
 
-fn derived(bus: &Bus) -> [Config; 4] {
+fn derived(bus: &Bus) -> [Config; 3] {
     let topology = bus.topology();
-    let (source, destination) = topology.subjects.hand_over_transform(topology.partitions);
-    let window = Duration::from_secs(DUPLICATE_WINDOW_SECONDS);
     [
         Config {
             name: topology.events(),
             subjects: vec![topology.subjects.events(None), topology.subjects.marks()],
             description: Some("events, derived from the logs".into()),
             allow_atomic_publish: true,
-            ..base(bus)
-        },
-        Config {
-            name: topology.inbox(),
-            subjects: vec![topology.subjects.hand_overs(), topology.subjects.all_commands()],
-            description: Some("commands handed over by outsiders".into()),
-            subject_transform: Some(async_nats::jetstream::stream::SubjectTransform { source, destination }),
-            duplicate_window: window,
-            max_messages: INBOX_MESSAGES_MAX,
             ..base(bus)
         },
         Config {

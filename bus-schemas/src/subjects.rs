@@ -121,19 +121,13 @@ impl Subjects {
     pub fn hand_over(&self, caller: &Caller, entity: &EntityAddress) -> String {
         format!("{}.do.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
-    /// Everything that is handed over.
-    pub fn hand_overs(&self) -> String {
-        format!("{}.do.>", self.prefix)
-    }
-    /// What the inbox stream's transform matches: root keys, which are one token.
-    pub fn hand_over_transform(&self, partitions: u16) -> (String, String) {
-        (
-            format!("{}.do.*.*.*", self.prefix),
-            format!(
-                "{}.cmd.{{{{partition({partitions},3)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}",
-                self.prefix
-            ),
-        )
+    /// What a server maps for all installations on it with so many partitions: a command that is handed over
+    /// is stored where its partition reads it.
+    pub fn mappings(partitions: u16) -> [(String, String); 2] {
+        let to = format!(
+            "{{{{wildcard(1)}}}}.cmd.{{{{partition({partitions},4)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}.{{{{wildcard(4)}}}}"
+        );
+        [("*.do.*.*.*".to_owned(), to.clone()), ("*.do.*.*.*.>".to_owned(), format!("{to}.>"))]
     }
     /// Where a durable command is stored; who knows the partition may publish here.
     pub fn command(&self, partition: PartitionId, caller: &Caller, entity: &EntityAddress) -> String {
@@ -142,10 +136,6 @@ impl Subjects {
     /// The durable commands of a partition.
     pub fn commands(&self, partition: PartitionId) -> String {
         format!("{}.cmd.{partition}.>", self.prefix)
-    }
-    /// The durable commands of all partitions.
-    pub fn all_commands(&self) -> String {
-        format!("{}.cmd.>", self.prefix)
     }
     /// Where other partitions deliver mail for this one.
     pub fn mail(&self, partition: PartitionId) -> String {

@@ -42,9 +42,13 @@ impl Topology {
     pub fn events(&self) -> String {
         self.name("EVENTS")
     }
-    /// The stream of durable commands.
-    pub fn inbox(&self) -> String {
-        self.name("INBOX")
+    /// The stream of a partition's durable commands.
+    pub fn inbox(&self, partition: PartitionId) -> String {
+        self.name(&format!("INBOX_{partition}"))
+    }
+    /// The streams of all durable commands.
+    pub fn inboxes(&self) -> impl Iterator<Item = String> + use<'_> {
+        self.all_partitions().map(|partition| self.inbox(partition))
     }
     /// The stream of output chunks.
     pub fn output(&self) -> String {

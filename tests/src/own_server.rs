@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use bus_client::{Bus, NatsConfig, Profile};
+use bus_schemas::topology::PARTITIONS_DEFAULT;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
@@ -36,7 +37,8 @@ pub async fn start(directory: &Path, jetstream: &str) -> (Child, NatsConfig) {
 pub async fn start_at((port, monitor): (u16, u16), directory: &Path, jetstream: &str) -> (Child, NatsConfig) {
     let file = directory.join("own.conf");
     let text = format!(
-        "host: 127.0.0.1\nport: {port}\nhttp: \"127.0.0.1:{monitor}\"\nmax_payload: 8MB\n{jetstream}\n"
+        "host: 127.0.0.1\nport: {port}\nhttp: \"127.0.0.1:{monitor}\"\nmax_payload: 8MB\n{}{jetstream}\n",
+        actors_host::embedded::mappings(PARTITIONS_DEFAULT)
     );
     std::fs::write(&file, text).expect("a file");
     let child = Command::new(program())

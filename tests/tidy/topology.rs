@@ -13,10 +13,12 @@ fn names(subjects: Subjects) -> BTreeSet<String> {
     let partition = topology.all_partitions().next().expect("there is one");
     let log = topology.log(partition);
     let log = log.strip_suffix('0').expect("the name of a log ends with its partition");
+    let inbox = topology.inbox(partition);
+    let inbox = inbox.strip_suffix('0').expect("the name of an inbox ends with its partition");
     [
         format!("{log}<p>"),
         topology.events(),
-        topology.inbox(),
+        format!("{inbox}<p>"),
         topology.output(),
         topology.dead(),
         topology.leases(),
@@ -69,14 +71,14 @@ fn the_architecture_lists_every_stream_and_bucket() {
 #[test]
 fn the_shipped_server_configuration_fits_the_program() {
     let text = &files::at("deploy/nats.conf").text;
-    let subjects = Subjects::default();
-    let (_, stored) = subjects.hand_over_transform(PARTITIONS_DEFAULT);
-    let asked = stored.replacen(".cmd.", ".ask.", 1);
-    let mapping = format!("\"{}.request.*.*.*\": \"{asked}\"", subjects.prefix());
+    let [root, path] =
+        Subjects::mappings(PARTITIONS_DEFAULT).map(|(from, to)| format!("\"{from}\": \"{to}\""));
     let settings = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let settings: Vec<&str> = settings.collect();
     let embedded = &files::at("actors/host/src/embedded.rs").text;
-    for wanted in [mapping.as_str(), "sync_interval: always", "max_payload: 8MB", "max_pending: 256MB"] {
+    for wanted in
+        [root.as_str(), path.as_str(), "sync_interval: always", "max_payload: 8MB", "max_pending: 256MB"]
+    {
         assert!(
             settings.contains(&wanted),
             "deploy/nats.conf: write `{wanted}`, as the embedded server has it"

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus_client::Profile;
+use bus_schemas::subjects::Subjects;
+use bus_schemas::topology::PARTITIONS_DEFAULT;
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -44,6 +46,8 @@ pub struct Embedded {
     program: PathBuf,
     directory: PathBuf,
     profile: Profile,
+    /// Of the installations on it.
+    partitions: u16,
     /// Locked while any clone lives: two servers on one store destroy it. The lock ends with the
     /// process, so one that was killed leaves none behind.
     _lock: Arc<std::fs::File>,
@@ -65,7 +69,13 @@ impl Embedded {
             std::fs::create_dir_all(&directory).and_then(|()| directory.canonicalize()).map_err(unusable)?;
         let program = find(program)?;
         let lock = lock(&directory, data_dir)?;
-        Ok(Self { program, directory, profile, _lock: Arc::new(lock) })
+        let partitions = PARTITIONS_DEFAULT;
+        Ok(Self { program, directory, profile, partitions, _lock: Arc::new(lock) })
+    }
+    /// For installations with so many partitions.
+    #[must_use]
+    pub fn partitions(self, partitions: u16) -> Self {
+        Self { partitions, ..self }
     }
 
     /// Starts the server and waits until it listens. `ports` are those of NATS and of its
@@ -166,11 +176,13 @@ impl Embedded {
              host: 127.0.0.1\nport: {}\nhttp: \"127.0.0.1:{}\"\n\
              max_payload: 8MB\nmax_pending: 256MB\nmax_connections: 16384\n\
              pid_file: {}\nports_file_dir: {}\n\
+             {}\
              jetstream {{\n  store_dir: {}\n  sync_interval: {}\n}}\n",
             port(nats),
             port(monitor),
             quoted(&self.pid_file()),
             quoted(&self.directory),
+            mappings(self.partitions),
             quoted(&self.directory.join("store")),
             self.profile.fsync(),
         )
@@ -179,6 +191,12 @@ impl Embedded {
     fn pid_file(&self) -> PathBuf {
         self.directory.join(PID_FILE)
     }
+}
+
+/// The lines of a server's configuration that map what is handed over to the streams of its partitions.
+pub fn mappings(partitions: u16) -> String {
+    let lines = Subjects::mappings(partitions).map(|(from, to)| format!("  \"{from}\": \"{to}\"\n"));
+    format!("mappings = {{\n{}}}\n", lines.concat())
 }
 
 /// Stops the server that a killed process left behind on a data directory, and says which process it

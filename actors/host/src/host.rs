@@ -233,6 +233,10 @@ async fn start_below(
 ) -> Result<(Bus, Addresses, watch::Receiver<usize>), StartError> {
     // What comes later reads from it, and waits for it in the same way.
     let bus = Bus::connect_patiently(&nats, None).await?;
+    if config.host {
+        patiently("asking where the server stores what is handed over", None, || bus.check_mappings())
+            .await?;
+    }
     let (serving_sender, serving) = watch::channel(0);
     crate::panics::serving(serving.clone());
     let bounds = Bounds::default();
@@ -318,6 +322,7 @@ async fn start_server(
     interrupted: impl Future<Output = ()>,
 ) -> Result<Listening, StartError> {
     let embedded = Embedded::new(config.nats_server.as_deref(), &config.data_dir, config.nats.profile)?;
+    let embedded = embedded.partitions(config.nats.partitions.get());
     let (child, listening) = embedded.start_unless((config.nats_port, 0), interrupted).await?;
     let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
     let ports = (port(&listening.nats_url), port(&listening.monitor_url));

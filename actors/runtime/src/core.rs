@@ -446,7 +446,8 @@ impl Core {
         if let Source::Inbox(sequence) = source
             && matches!(self.known(&to, &command), Known::Reused(_))
         {
-            let turn = decide::reused(to, source, command, place_id(sequence), &desk);
+            let turn =
+                decide::reused(to, source, command, place_id(self.settings.partition, sequence), &desk);
             return self.keep(turn, reply_to, moment);
         }
         let turn = self.decide(to, source, command, now);

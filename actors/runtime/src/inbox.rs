@@ -137,8 +137,8 @@ fn check(typed: bool, body: &Body) -> Result<(), Refusal> {
 }
 
 /// The id of a durable command that has none of its own: the same whenever it is read again.
-pub fn place_id(sequence: u64) -> CommandId {
-    CommandId::from_text(&format!("inbox {sequence}"))
+pub fn place_id(partition: PartitionId, sequence: u64) -> CommandId {
+    CommandId::from_text(&format!("inbox {partition} {sequence}"))
 }
 
 /// The answer to a command that is refused before it is decided.

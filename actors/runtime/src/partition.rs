@@ -422,7 +422,7 @@ impl Partition {
     }
 
     fn offer_inbox_now(&mut self, entry: InboxEntry) {
-        let fresh = place_id(entry.sequence);
+        let fresh = place_id(self.core.partition(), entry.sequence);
         let source = Source::Inbox(entry.sequence);
         self.core.offer(Item::from_incoming(self.bus.subjects(), source, entry.incoming, fresh));
     }

@@ -170,10 +170,13 @@ impl<'a> Backup<'a> {
         }
         let table = |name: String| format!("KV_{name}");
         let settings = table(topology.settings());
-        for stream in [table(topology.snapshots()), settings, topology.inbox()] {
+        for stream in [table(topology.snapshots()), settings] {
             streams.push(self.stream(&stream, None).await?);
         }
-        let inbox = streams.len() - 1;
+        let first_inbox = streams.len();
+        for stream in topology.inboxes() {
+            streams.push(self.stream(&stream, None).await?);
+        }
         for stream in [topology.dead(), topology.events()] {
             streams.push(self.stream(&stream, None).await?);
         }
@@ -190,8 +193,9 @@ impl<'a> Backup<'a> {
             let log = topology.log(PartitionId(partition.partition));
             streams.push(self.stream(&log, Some(place.sequence)).await?);
         }
-        let applied = partitions.iter().map(|partition| partition.inbox).max().unwrap_or_default();
-        go_on_behind(&mut streams[inbox].restored, applied);
+        for (inbox, partition) in streams[first_inbox..].iter_mut().zip(&partitions) {
+            go_on_behind(&mut inbox.restored, partition.inbox);
+        }
         for stream in [topology.output(), format!("OBJ_{}", topology.blobs())] {
             streams.push(self.stream(&stream, None).await?);
         }

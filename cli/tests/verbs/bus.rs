@@ -56,7 +56,7 @@ impl Client {
             let state = self.runtime.block_on(self.bus.state_of(&stream)).expect("a stream");
             state.last_sequence
         };
-        streams.chain([topology.inbox()]).map(end).collect()
+        streams.chain(topology.inboxes()).map(end).collect()
     }
     /// Makes a dead letter with a payload.
     pub fn poison(&self) {

@@ -15,7 +15,7 @@ async fn all(bus: &Bus) -> Vec<(String, u64)> {
     let topology = bus.topology();
     let logs = topology.all_partitions().map(|partition| topology.log(partition));
     let mut all = Vec::new();
-    for name in logs.chain([topology.inbox(), topology.dead(), topology.output()]) {
+    for name in logs.chain(topology.inboxes()).chain([topology.dead(), topology.output()]) {
         let state = bus.state_of(&name).await.expect("a stream");
         all.push((name, state.last_sequence));
     }

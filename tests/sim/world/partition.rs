@@ -235,7 +235,7 @@ impl World {
                     payload: command.body.bytes,
                 };
                 let source = Source::Inbox(command.sequence);
-                let fresh = place_id(command.sequence);
+                let fresh = place_id(owner.partition, command.sequence);
                 owner.core.offer(Item::from_incoming(&self.subjects, source, incoming, fresh));
             }
         }

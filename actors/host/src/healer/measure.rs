@@ -123,7 +123,7 @@ async fn lag(healer: &Healer, thresholds: &mut Thresholds, notes: &Notes) {
         let bound = Bound::AtMost(FANOUT_LAG_MAX);
         look(&Figure { subject: &subject, value, bound, unit: "records behind" }, thresholds, notes);
     }
-    let Ok(inbox) = bus.state_of(&bus.topology().inbox()).await else { return };
-    let (value, bound) = (inbox.messages, Bound::AtMost(INBOX_MAX));
+    let Ok(value) = bus.inbox_waiting().await else { return };
+    let bound = Bound::AtMost(INBOX_MAX);
     look(&Figure { subject: "inbox", value, bound, unit: "commands waiting" }, thresholds, notes);
 }

@@ -137,7 +137,8 @@ async fn settings(bus: &Bus) -> Vec<Check> {
 async fn streams(bus: &Bus) -> Result<Vec<Check>, bus_client::Error> {
     let topology = bus.topology();
     let mut names: Vec<String> = topology.all_partitions().map(|partition| topology.log(partition)).collect();
-    names.extend([topology.events(), topology.inbox(), topology.output(), topology.dead()]);
+    names.extend(topology.inboxes());
+    names.extend([topology.events(), topology.output(), topology.dead()]);
     names.extend(
         [topology.leases(), topology.settings(), topology.snapshots()].map(|name| format!("KV_{name}")),
     );
@@ -149,7 +150,7 @@ async fn streams(bus: &Bus) -> Result<Vec<Check>, bus_client::Error> {
     let bytes: u64 = states.values().map(|state| state.bytes).sum();
     let mut checks = vec![Check::ok("streams", format!("{} of them, {} MiB", states.len(), bytes >> 20))];
     let messages = |name: String| states.get(&name).map_or(0, |state| state.messages);
-    let waiting = messages(topology.inbox());
+    let waiting: u64 = topology.inboxes().map(messages).sum();
     checks.push(match waiting {
         ..BACKLOG_WARN => Check::ok("inbox", format!("{waiting} durable commands wait")),
         _ => Check::warn(

@@ -72,8 +72,8 @@ fn changes(before: &BTreeMap<PartitionId, String>, after: &BTreeMap<PartitionId,
 /// What only the server knows.
 async fn ask(observer: &Observer) {
     let (bus, nats) = (&observer.bus, &observer.nats);
-    if let Ok(inbox) = bus.state_of(&bus.topology().inbox()).await {
-        metrics::gauge!(metric::INBOX_STORED).set(inbox.messages as f64);
+    if let Ok(waiting) = bus.inbox_waiting().await {
+        metrics::gauge!(metric::INBOX_STORED).set(waiting as f64);
     }
     if let Ok(Some(at)) = bus.last_backup().await {
         metrics::gauge!(metric::LAST_BACKUP).set(at.0 as f64 / 1_000.0);
