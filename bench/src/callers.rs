@@ -26,6 +26,8 @@ const COMMAND_BYTES: usize = 128;
 /// How every accepted answer begins, Orrery's and the bare loop's: looking at more would measure a
 /// JSON parser.
 pub(crate) const ACCEPTED: &[u8] = b"{\"status\":\"accepted\"";
+/// How the server's acknowledgement of a stored message begins.
+const STORED: &[u8] = b"{\"stream\":";
 /// How long an answer may take before the benchmark is given up. There is no second try: a lost
 /// command would be a defect and not a slow one.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
@@ -87,6 +89,8 @@ pub(crate) struct Target {
     /// The header that names the command.
     id_header: &'static str,
     payload: Bytes,
+    /// How the answer begins where all is well.
+    expected: &'static [u8],
 }
 
 /// The address of a probe.
@@ -111,7 +115,25 @@ impl Target {
                 .map(|entity| subjects.ask(entity.partition(partitions), &Caller::UNNAMED, &entity))
         });
         let subjects = Arc::new(asks.collect::<Result<_, _>>()?);
-        Ok(Self { client, subjects, id_header: header::COMMAND_ID, payload: payload() })
+        Ok(Self { client, subjects, id_header: header::COMMAND_ID, payload: payload(), expected: ACCEPTED })
+    }
+
+    /// As many probes, to which commands are handed over.
+    pub fn handed_over(client: Client, bus: &Bus, prefix: &str, entities: u64) -> Result<Self, Error> {
+        let subjects = (0..entities)
+            .map(|number| probe(prefix, number).map(|to| bus.subjects().hand_over(&Caller::UNNAMED, &to)));
+        let subjects = Arc::new(subjects.collect::<Result<_, _>>()?);
+        Ok(Self { client, subjects, id_header: header::MESSAGE_ID, payload: payload(), expected: STORED })
+    }
+
+    /// As many subjects below `prefix`, whose second token is a partition.
+    pub fn stored(client: Client, partitions: u16, prefix: &str, entities: u64) -> Result<Self, Error> {
+        let subjects = (0..entities).map(|number| {
+            let entity = probe(prefix, number)?;
+            Ok(format!("{prefix}.{}.{}", entity.partition(partitions), entity.key))
+        });
+        let subjects = Arc::new(subjects.collect::<Result<_, Error>>()?);
+        Ok(Self { client, subjects, id_header: header::MESSAGE_ID, payload: payload(), expected: STORED })
     }
 
     /// As many entities of the bare loop, under the same keys and in the same partitions.
@@ -121,7 +143,13 @@ impl Target {
             Ok(BareLoop::subject(entity.partition(partitions).0, entity.key.as_str()))
         });
         let subjects = Arc::new(asks.collect::<Result<_, Error>>()?);
-        Ok(Self { client, subjects, id_header: bare_loop::COMMAND_ID, payload: payload() })
+        Ok(Self {
+            client,
+            subjects,
+            id_header: bare_loop::COMMAND_ID,
+            payload: payload(),
+            expected: ACCEPTED,
+        })
     }
 
     /// Asks the entity that a number falls on, and waits for the answer.
@@ -143,7 +171,7 @@ impl Target {
             .send_request(subject, request)
             .await
             .map_err(|error| Error::answer("waiting for an answer", error))?;
-        if answer.payload.starts_with(ACCEPTED) {
+        if answer.payload.starts_with(self.expected) {
             return Ok(());
         }
         Err(Error::answer("reading an answer", String::from_utf8_lossy(&answer.payload)))

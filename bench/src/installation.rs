@@ -16,11 +16,11 @@ use crate::bench::Options;
 use crate::error::Error;
 
 /// How long the events of a slice may take to appear: they lag by some seconds of work at most.
-const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
 /// What must be out at the end of a slice.
 const EVENTS: &str = "the events of a slice";
 /// How often it is looked whether all events are out.
-const LOOK: Duration = Duration::from_millis(2);
+pub(crate) const LOOK: Duration = Duration::from_millis(2);
 
 /// A running server.
 pub(crate) struct Installation {
@@ -174,7 +174,7 @@ pub(crate) async fn settle_bare_loop(bare: &BareLoop) -> Result<(), Error> {
     Ok(())
 }
 
-fn late(deadline: Instant, what: &'static str) -> Result<(), Error> {
+pub(crate) fn late(deadline: Instant, what: &'static str) -> Result<(), Error> {
     if Instant::now() < deadline {
         return Ok(());
     }

@@ -18,6 +18,7 @@ mod tasks;
 
 mod budget;
 mod halt;
+mod handover;
 mod idle;
 mod replay;
 mod resume;

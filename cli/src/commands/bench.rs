@@ -27,7 +27,7 @@ pub struct Arguments {
     /// Numbers of callers, instead of the benchmark's own
     #[arg(long, value_delimiter = ',', value_name = "N,…")]
     callers: Option<Vec<usize>>,
-    /// For `turn`, `steps` and `task`: how many hosts share the partitions, 1 to 8
+    /// For `turn`, `steps`, `task` and `handover`: how many hosts share the partitions, 1 to 8
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = hosts)]
     hosts: usize,
     /// For `wake`: how many entities there are
@@ -64,6 +64,8 @@ enum Which {
     Budget,
     /// Entities that lie in the streams and are woken, beside the same ones in memory
     Wake,
+    /// Commands that are stored before they are acknowledged, beside a bare publisher into as many streams
+    Handover,
     /// The bare loop alone
     Baseline,
     /// A host for the benchmarks that kill one
@@ -132,6 +134,7 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
         Which::Halt => Bench::Halt,
         Which::Budget => Bench::Budget,
         Which::Wake => Bench::Wake { entities: arguments.entities },
+        Which::Handover => Bench::Handover,
         Which::Baseline => Bench::Baseline,
         Which::Owner => {
             let settings = arguments.settings.unwrap_or_default();

@@ -1,0 +1,88 @@
+//! handover: commands that are stored before they are acknowledged, while a host applies them.
+//!
+//! Beside it a bare publisher stores the same bytes in as many streams that nobody reads.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use async_nats::jetstream;
+use async_nats::jetstream::stream::{Config, StorageType};
+use bus_client::Bus;
+use tokio::time::Instant;
+
+use crate::bench::{Measured, Options};
+use crate::callers::{Target, closed_loop};
+use crate::error::Error;
+use crate::installation::{Installation, LOOK, SETTLE_DEADLINE, late, settle};
+use crate::slices::{self, Slice};
+
+/// Numbers of publishers, each of which waits for its acknowledgement.
+const CALLERS: [usize; 4] = [1, 16, 64, 256];
+/// Entities: a few hundred in each partition.
+const ENTITIES: u64 = 1_000;
+/// The first token of the bare publisher's subjects.
+const BARE: &str = "bare-inbox";
+
+/// Measures handing over, and a bare publisher, in turns.
+pub(crate) async fn run(installation: &Installation, options: &Options) -> Result<Measured, Error> {
+    let running = installation.hosts(false).await?;
+    let (bus, client) = (installation.bus().await?, installation.client().await?);
+    make_streams(&client, bus.topology().partitions).await?;
+    let ours = Target::handed_over(client.clone(), &bus, "bench-handover", ENTITIES)?;
+    let bare = Target::stored(client, bus.topology().partitions, BARE, ENTITIES)?;
+    let numbers = Arc::new(AtomicU64::new(0));
+    let mut results = Vec::new();
+    for callers in options.callers_or(&CALLERS) {
+        let (count, times) = slices::plan(options.seconds);
+        let (mut orrery, mut baseline) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            for (target, slices) in [(&ours, &mut orrery), (&bare, &mut baseline)] {
+                let target = target.clone();
+                let outcome =
+                    closed_loop(callers, times, &numbers, move |number| target.clone().ask(number)).await?;
+                slices.push(Slice::ended_now(&outcome)?);
+                applied(&bus).await?;
+            }
+        }
+        let line = slices::line(callers, &orrery, &baseline);
+        options.say(&format!(
+            "handover, {callers} publishers: {:.0}/s, p50 {:.0} µs; bare publisher {:.0}/s, p50 {:.0} µs",
+            line.per_s.unwrap_or_default(),
+            line.p50_us.unwrap_or_default(),
+            line.baseline_per_s.unwrap_or_default(),
+            line.baseline_p50_us.unwrap_or_default(),
+        ));
+        results.push(line);
+    }
+    running.stop().await;
+    let notes = vec![
+        "a command counts when it is acknowledged; a host applies what is stored meanwhile, and all of it before the next slice",
+        "the bare publisher stores the same bytes in as many streams, which nobody reads",
+    ];
+    Ok(Measured { results, unit: "commands", notes })
+}
+
+/// Waits until everything that was handed over is applied, and its events are out.
+async fn applied(bus: &Bus) -> Result<(), Error> {
+    let deadline = Instant::now() + SETTLE_DEADLINE;
+    while bus.inbox_waiting().await? > 0 {
+        late(deadline, "the commands of a slice")?;
+        tokio::time::sleep(LOOK).await;
+    }
+    settle(bus).await
+}
+
+async fn make_streams(client: &async_nats::Client, partitions: u16) -> Result<(), Error> {
+    let context = jetstream::new(client.clone());
+    for partition in 0..partitions {
+        let config = Config {
+            name: format!("BARE_INBOX_{partition}"),
+            subjects: vec![format!("{BARE}.{partition}.>")],
+            storage: StorageType::File,
+            ..Config::default()
+        };
+        let made = context.create_stream(config).await;
+        made.map_err(|error| Error::answer("making a stream for the bare publisher", error))?;
+    }
+    Ok(())
+}
