@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::gather;
+use crate::heard::Heard;
 use crate::projections::{self, Projections};
 use crate::rest::{self, Edge};
 use crate::supervise;
@@ -94,9 +95,11 @@ pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<
     let (projections, follower) =
         Projections::start(bus.clone(), config.data_dir.join(READ_MODEL), closing.clone()).await?;
     let gatherer = tokio::spawn(gatherer(bus.clone(), projections.clone(), closing.clone()));
+    let heard = Heard::default();
+    tokio::spawn(listening(bus.clone(), heard.clone(), closing.clone()));
     tokio::spawn(counting(projections.clone(), closing.clone()));
     tokio::spawn(closing.clone().run_until_cancelled_owned(crate::metric::upkeep()));
-    let router = rest::router(Arc::new(Edge::new(bus, projections, stop.clone(), address)));
+    let router = rest::router(Arc::new(Edge::new(bus, projections, heard, (stop.clone(), address))));
     tracing::info!(%address, "the gateway listens");
     let task = tokio::spawn(async move {
         let _close = closing.clone().drop_guard();
@@ -113,6 +116,17 @@ pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<
 async fn gatherer(bus: Bus, projections: Projections, closing: CancellationToken) {
     let begin = || gather::run(bus.clone(), projections.clone(), closing.clone());
     supervise::keep("gather", closing.clone(), begin).await;
+}
+
+/// Listens for which workers hosts have heard of.
+async fn listening(bus: Bus, heard: Heard, closing: CancellationToken) {
+    let begin = || {
+        let heard = closing.clone().run_until_cancelled_owned(heard.clone().follow(bus.clone()));
+        async move {
+            heard.await;
+        }
+    };
+    supervise::keep("heard", closing.clone(), begin).await;
 }
 
 /// Keeps the figures of the read model for metrics.

@@ -11,6 +11,7 @@ mod projections;
 mod rest;
 
 mod gather;
+mod heard;
 mod supervise;
 
 mod gateway;

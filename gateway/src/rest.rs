@@ -39,6 +39,7 @@ use bus_client::Bus;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::heard::Heard;
 use crate::projections::Projections;
 use dead::redrives;
 use problem::{Problem, code};
@@ -56,16 +57,24 @@ pub struct Edge {
     streams: Arc<Semaphore>,
     /// Tasks that were changed through this gateway a moment ago.
     recent: recent::Recent,
+    /// When hosts heard of workers.
+    heard: Heard,
     /// When hosts were seen to renew their leases.
     renewals: renewals::Renewals,
 }
 
 impl Edge {
     /// Wires a gateway.
-    pub fn new(bus: Bus, projections: Projections, stop: CancellationToken, address: SocketAddr) -> Self {
+    pub fn new(
+        bus: Bus,
+        projections: Projections,
+        heard: Heard,
+        (stop, address): (CancellationToken, SocketAddr),
+    ) -> Self {
         Self {
             bus,
             projections,
+            heard,
             stop,
             loopback: address.ip().is_loopback(),
             streams: Arc::new(Semaphore::new(events::STREAMS_MAX)),

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bus_client::streams::LEASE_TTL;
 use bus_client::{Bus, Profile};
 use bus_schemas::Revision;
-use system_tests::{Server, accepted, eventually, touch};
+use system_tests::{Server, accepted, eventually, touch, touch_all, until_held};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::check::whole;
@@ -100,4 +102,53 @@ async fn callers_go_on_while_partitions_move() {
     for (index, touched) in touched.into_iter().enumerate() {
         assert_eq!(logged.events[&format!("probe/p{index}")].len() as u64, touched);
     }
+}
+
+/// Entities: some in every partition.
+const KEYS: u64 = 16;
+/// Kills of hosts, and restarts of the server.
+const ROUNDS: u64 = 5;
+
+/// Goal: a host that is killed is replaced before its leases run out. Method: two hosts, of which one is
+/// killed again and again; every partition answers in less time than any lease has left.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_host_is_replaced_before_its_leases_run_out() {
+    let server = Server::start(Profile::Fast).await;
+    let _first = Process::start(&server, "first", false).await;
+    let mut second = Process::start(&server, "second", false).await;
+    let bus = server.bus().await;
+    for round in 0..ROUNDS {
+        until_shared(&bus, &[("first", 4), ("second", 4)]).await;
+        touch_all(&bus, KEYS, 2 * round + 1).await;
+        second.kill().await;
+        let killed = Instant::now();
+        touch_all(&bus, KEYS, 2 * round + 2).await;
+        // Leases are renewed each second: the oldest has three left.
+        let (took, left) = (killed.elapsed(), LEASE_TTL * 3 / 4);
+        assert!(took < left, "round {round} took {took:?}, and leases had {left:?} left");
+        until_held(&bus, "first", 8).await;
+        second.restart().await;
+    }
+    whole(&bus).await.assert_fenced();
+}
+
+/// Goal: nobody takes a host for gone that only has to connect again. Method: two hosts, and a server that is
+/// killed again and again; each host has its partitions after it, under the same epochs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_restarts_moves_no_partition() {
+    let mut server = Server::start(Profile::Durable).await;
+    let first = Process::start(&server, "first", false).await;
+    let second = Process::start(&server, "second", false).await;
+    let bus = server.bus().await;
+    until_shared(&bus, &[("first", 4), ("second", 4)]).await;
+    touch_all(&bus, KEYS, 1).await;
+    let before = whole(&bus).await.handed_on();
+    for round in 0..ROUNDS {
+        server.crash().await;
+        touch_all(&server.bus().await, KEYS, round + 2).await;
+    }
+    let bus = server.bus().await;
+    until_shared(&bus, &[("first", 4), ("second", 4)]).await;
+    let after = whole(&bus).await.handed_on();
+    assert_eq!(after, before, "partitions moved: {} {}", first.log(), second.log());
 }

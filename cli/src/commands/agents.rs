@@ -79,6 +79,9 @@ pub struct Worker {
     pub registered_at: Timestamp,
     /// Since when no host hears of it, neither by a claim nor by a renewal; none while it is heard of.
     pub lost_at: Option<Timestamp>,
+    /// When a host heard of it last, by a claim or by a renewal, to a few seconds; none where no host has said so
+    /// since the gateway began.
+    pub heard_at: Option<Timestamp>,
 }
 
 impl Agent {
@@ -135,7 +138,11 @@ impl Show for Agent {
         for worker in &self.workers {
             let lanes: Vec<_> = worker.lanes.iter().map(ToString::to_string).collect();
             let state = match worker.lost_at {
-                None => format!("alive since {}", worker.registered_at.to_rfc3339()),
+                None => {
+                    let heard = worker.heard_at.map(|at| format!(", heard of at {}", at.to_rfc3339()));
+                    let since = worker.registered_at.to_rfc3339();
+                    format!("alive since {since}{}", heard.unwrap_or_default())
+                }
                 Some(at) => format!("lost at {}", at.to_rfc3339()),
             };
             let (name, capacity) = (&worker.worker, worker.capacity);

@@ -20,6 +20,11 @@ fn agents_are_shown() {
     check("agent", &world.orrery(&["agents", "show", "git", "--json"]).good().line());
     let text = world.orrery(&["agents", "show", "no-op"]).good().stdout;
     assert!(text.contains("skill   noop") && text.contains("alive since"), "{text}");
+    let heard = eventually("the hosts to say of whom they heard", || {
+        let text = world.orrery(&["agents", "show", "no-op"]).good().stdout;
+        text.contains(", heard of at ").then_some(text)
+    });
+    assert!(heard.contains("alive since"), "{heard}");
     world.orrery(&["agents", "show", "nobody"]).failed("agent-not-found", 66);
 }
 

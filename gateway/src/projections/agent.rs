@@ -50,6 +50,11 @@ pub struct Worker {
     /// heard of.
     #[schema(value_type = Option<u64>)]
     pub lost_at: Option<Timestamp>,
+    /// Milliseconds since 1970: when a host heard of it last, by a claim or by a renewal, to a few seconds; none where
+    /// no host has said so since this gateway began.
+    #[schema(value_type = Option<u64>)]
+    #[serde(default)]
+    pub heard_at: Option<Timestamp>,
 }
 
 /// Why an agent gets no jobs.
@@ -108,6 +113,7 @@ impl Agent {
                     lanes: lanes.clone(),
                     registered_at: *at,
                     lost_at: None,
+                    heard_at: None,
                 });
             }
             Event::WorkerDeregistered { worker, .. } => {

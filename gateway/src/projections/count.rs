@@ -169,7 +169,7 @@ fn workers(agent: &super::agent::Agent) {
     metrics::counter!(metric::WORKERS_LOST_TOTAL, "agent" => name()).increment(0);
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -20,5 +20,7 @@ pub struct AgentList {
 /// Lists agents.
 #[utoipa::path(get, path = "/v1/agents", operation_id = "listAgents", tag = "agents", responses((status = 200, description = "as it is now", body = AgentList)))]
 pub async fn list(State(edge): State<Arc<Edge>>) -> Result<axum::Json<AgentList>, Problem> {
-    Ok(axum::Json(AgentList { agents: edge.projections.reader.agents().await? }))
+    let mut agents = edge.projections.reader.agents().await?;
+    agents.iter_mut().for_each(|agent| edge.heard.note(agent));
+    Ok(axum::Json(AgentList { agents }))
 }
