@@ -25,6 +25,17 @@ fn is_noticed(defect: Defect, invariant: &str) -> Box<world::Failure> {
     reports(&registry(), Some(defect), invariant)
 }
 
+/// As [`is_noticed`], for a reason that says `words`.
+fn is_noticed_with(defect: Defect, invariant: &str, words: &str) {
+    let seeds = 0..SEEDS_MAX;
+    let failures = seeds.filter_map(|seed| run(seed, &registry(), Some(defect)).err());
+    let mut reasons = failures.filter(|failure| failure.violation.invariant == invariant);
+    assert!(
+        reasons.any(|failure| failure.violation.reason.contains(words)),
+        "`{invariant}` noticed no `{words}` in {SEEDS_MAX} seeds"
+    );
+}
+
 /// Asserts that some seed reports `invariant`, with a faulty entity in the world.
 fn is_noticed_of<F: entities::Fault>(invariant: &str) -> Box<world::Failure> {
     reports(&entities::with::<F>(), None, invariant)
@@ -184,8 +195,7 @@ fn a_letter_that_tells_nobody_what_came_of_it_is_noticed() {
 
 #[test]
 fn a_task_that_nobody_wakes_is_noticed() {
-    let failure = is_noticed(Defect::TimersNeverFire, "every_open_task_moves");
-    assert!(failure.violation.reason.contains("the task"), "{}", failure.violation.reason);
+    is_noticed_with(Defect::TimersNeverFire, "every_open_task_moves", "the task");
 }
 
 /// Each is stuck at a certain record, long before the world comes to rest.

@@ -119,8 +119,8 @@ impl Interference {
 
     /// Takes an ask in.
     pub(crate) fn ask(&mut self, incoming: Incoming, subjects: &Subjects) -> Ask {
-        let entity = subjects.entity(&incoming.subject);
-        if entity.is_ok_and(|entity| entity.kind == Command::KIND) {
+        let spoken = subjects.spoken(&incoming.subject);
+        if spoken.is_ok_and(|(_, entity)| entity.kind == Command::KIND) {
             if let Some(reply_to) = &incoming.reply_to
                 && self.spared.len() < SPARED_MAX
             {
