@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use bus_client::{Bus, NatsConfig, Profile};
+use bus_schemas::topology::PARTITIONS_DEFAULT;
 use system_tests::eventually;
 use system_tests::own_server::{free_port, program};
 use system_tests::process::{Launch, Process};
@@ -23,7 +24,8 @@ async fn start(directory: &TempDir, authorization: &str) -> (Child, u16) {
     let store = directory.path().join("store");
     let file = directory.path().join("own.conf");
     let text = format!(
-        "host: 127.0.0.1\nport: {port}\nmax_payload: 8MB\njetstream {{ store_dir: {store:?} }}\nauthorization {{ {authorization} }}\n"
+        "host: 127.0.0.1\nport: {port}\nmax_payload: 8MB\n{}jetstream {{ store_dir: {store:?} }}\nauthorization {{ {authorization} }}\n",
+        actors_host::embedded::mappings(PARTITIONS_DEFAULT)
     );
     std::fs::write(&file, text).expect("a file");
     let child = Command::new(program()).arg("-c").arg(&file).stderr(Stdio::null()).kill_on_drop(true).spawn();

@@ -114,7 +114,7 @@ const ROUNDS: u64 = 5;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_host_is_replaced_before_its_leases_run_out() {
     let server = Server::start(Profile::Fast).await;
-    let _first = Process::start(&server, "first", false).await;
+    let first = Process::start(&server, "first", false).await;
     let mut second = Process::start(&server, "second", false).await;
     let bus = server.bus().await;
     for round in 0..ROUNDS {
@@ -125,7 +125,7 @@ async fn a_killed_host_is_replaced_before_its_leases_run_out() {
         touch_all(&bus, KEYS, 2 * round + 2).await;
         // Leases are renewed each second: the oldest has three left.
         let (took, left) = (killed.elapsed(), LEASE_TTL * 3 / 4);
-        assert!(took < left, "round {round} took {took:?}, and leases had {left:?} left");
+        assert!(took < left, "round {round} took {took:?}, and leases had {left:?} left: {}", first.log());
         until_held(&bus, "first", 8).await;
         second.restart().await;
     }

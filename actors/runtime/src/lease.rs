@@ -88,7 +88,7 @@ pub struct Placement {
     places: Desk,
     /// How long each partition's lease is valid for sure.
     tenures: BTreeMap<PartitionId, Tenure>,
-    /// The other hosts that hold partitions.
+    /// The other hosts.
     absences: Absences,
 }
 
@@ -228,7 +228,7 @@ impl Placement {
             }
         }
         let leases = self.bus.leases().await?;
-        self.absences.watch(leases.holders.values().filter(|holder| **holder != self.host));
+        self.absences.watch(leases.hosts.iter().filter(|host| **host != self.host));
         self.balance(&leases).await
     }
 

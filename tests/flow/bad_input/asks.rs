@@ -116,7 +116,10 @@ async fn subjects_that_name_no_entity_are_refused() {
         for way in ["request", "ask.0"] {
             let answer = raw.request(&format!("orrery.{way}.{caller}.probe.p"), &[], TOUCH).await.code();
             // The server itself passes no empty token on.
-            assert!(["bad-subject", "unsendable", "nobody"].contains(&answer.as_str()), "{answer} for `{caller}`");
+            assert!(
+                ["bad-subject", "unsendable", "nobody"].contains(&answer.as_str()),
+                "{answer} for `{caller}`"
+            );
         }
     }
     for subject in [
