@@ -63,8 +63,9 @@ fn parameters() -> Value {
             "examples": [KEY_EXAMPLE],
         },
         "partition": {"description": "FNV-1a 32 of the key's first token, modulo the number of partitions", "examples": ["3"]},
+        "caller": {"description": "who asks: 1 to 64 letters, digits, `-` and `_`", "examples": ["shop"]},
         "agent": {"description": "the agent's name: the key of its `agent` entity", "examples": ["example"]},
-        "worker": {"description": "the worker's name, as it registered", "examples": ["host-1.4211"]},
+        "worker": {"description": "the worker's name, as it registered", "examples": ["host-1-4211"]},
         "entry": {"description": "names the dead letter", "examples": [KEY_EXAMPLE]},
     })
 }

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use actors_host::embedded::{self, Embedded, Listening};
 use bus_client::Profile;
+use bus_schemas::topology::PARTITIONS_DEFAULT;
 
 use crate::world::{Ended, eventually, orrery, program};
 
@@ -119,7 +120,10 @@ fn credentials_are_used_and_never_shown() {
     let store = directory.path().join("store");
     let server_file = directory.path().join("own.conf");
     let users = "authorization { users: [{ user: me, password: \"hunter@2\" }] }";
-    let text = format!("port: {port}\nmax_payload: 8MB\njetstream {{ store_dir: {store:?} }}\n{users}\n");
+    let text = format!(
+        "port: {port}\nmax_payload: 8MB\n{}jetstream {{ store_dir: {store:?} }}\n{users}\n",
+        embedded::mappings(PARTITIONS_DEFAULT)
+    );
     std::fs::write(&server_file, text).expect("a file");
     let server = embedded::find(None).expect("run `make tools` first");
     let mut server =
