@@ -1,5 +1,7 @@
 //! Durable commands of a partition, in order, and trimming behind the position.
 
+use std::time::Duration;
+
 use async_nats::client::RequestErrorKind;
 use async_nats::header::NATS_EXPECTED_STREAM;
 use async_nats::{HeaderMap, Request};
@@ -61,25 +63,40 @@ impl Bus {
             let entity = EntityAddress::new(Kind::from_static("mapping"), key);
             let subject = self.subjects().hand_over(&Caller::UNNAMED, &entity);
             let wanted = self.topology().inbox(entity.partition(self.topology().partitions));
-            let mut headers = HeaderMap::new();
-            headers.insert(NATS_EXPECTED_STREAM, "none");
-            let request = Request::new().headers(headers).timeout(Some(self.timeout()));
-            let found = match self.client().send_request(subject.clone(), request).await {
-                Ok(answer) => serde_json::from_slice::<Stored>(&answer.payload).unwrap_or_default().stream,
-                Err(error) if error.kind() == RequestErrorKind::NoResponders => "no stream".to_owned(),
-                Err(error) => return Err(Error::call(format!("asking where `{subject}` is stored"), error)),
-            };
-            if found != wanted {
+            let mut found = self.where_stored(&subject).await?;
+            if found.is_none() {
+                // In a cluster nobody takes it either while the stream has no leader; its state needs one too.
+                self.state_of(&wanted).await?;
+                tokio::time::sleep(SETTLING).await;
+                found = self.where_stored(&subject).await?;
+            }
+            if found.as_ref() != Some(&wanted) {
+                let found = found.unwrap_or_else(|| "no stream".to_owned());
                 return Err(Error::Mapping { subject, wanted, found });
             }
         }
         Ok(())
     }
+
+    async fn where_stored(&self, subject: &str) -> Result<Option<String>, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_EXPECTED_STREAM, "none");
+        let request = Request::new().headers(headers).timeout(Some(self.timeout()));
+        match self.client().send_request(subject.to_owned(), request).await {
+            Ok(answer) => {
+                Ok(serde_json::from_slice::<Stored>(&answer.payload).ok().map(|stored| stored.stream))
+            }
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => Ok(None),
+            Err(error) => Err(Error::call(format!("asking where `{subject}` is stored"), error)),
+        }
+    }
 }
 
+/// How long a new leader of a stream may take to be known by every server.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// What the server says of a publish.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Stored {
-    #[serde(default)]
     stream: String,
 }

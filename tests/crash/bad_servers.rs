@@ -1,13 +1,16 @@
 //! Servers that do not keep the promise: each is refused with a code before any work is taken.
 
+use std::process::Stdio;
+
 use actors_host::Config;
 use actors_host::embedded::Embedded;
 use bus_client::{Bus, NatsConfig, Profile};
-use system_tests::Server;
+use system_tests::{Server, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::process::Command;
 
-use crate::own_server::{nats, program, start};
+use crate::own_server::{free_port, nats, program, start};
 
 /// The greeting of a server that is too old, as it goes over the wire.
 const OLD: &str = "INFO {\"server_id\":\"X\",\"server_name\":\"old\",\"version\":\"2.10.4\",\"go\":\"\",\
@@ -24,6 +27,26 @@ async fn a_server_without_jetstream_is_refused() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (_child, config) = start(directory.path(), "").await;
     assert_eq!(code(&config).await, "nats-without-jetstream");
+}
+
+/// Goal: a host does not start where what is handed over would be stored nowhere, or where no partition reads
+/// it. Method: a real server that maps for another number of partitions, and one that maps nothing.
+#[tokio::test]
+async fn a_server_that_does_not_map_is_refused_by_hosts() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let embedded = Embedded::new(Some(&program()), directory.path(), Profile::Fast).expect("nobody uses it");
+    let (_other, listening) = embedded.partitions(4).start((0, 0)).await.expect("the server starts");
+    let port = free_port().await;
+    let mut plain = Command::new(program());
+    plain.args(["-js", "-p", &port.to_string(), "-sd"]).arg(directory.path().join("plain"));
+    let _plain = plain.stderr(Stdio::null()).kill_on_drop(true).spawn().expect("the server starts");
+    for url in [listening.nats_url, format!("nats://127.0.0.1:{port}")] {
+        let nats = nats(url, Profile::Fast);
+        eventually("the server", || async { Bus::connect_only(&nats).await.ok() }).await;
+        let config = Config { data_dir: directory.path().join("host"), nats, ..Config::default() };
+        let error = actors_host::start(&config).await.expect_err("the server is refused");
+        assert_eq!(error.code(), "mapping-missing", "{error}");
+    }
 }
 
 /// Goal: an acknowledgement means what the profile says. Method: a real server that syncs lazily, and

@@ -22,7 +22,7 @@ use crate::{crash, trace};
 /// that a slow event stream slows commands down instead of filling the memory.
 pub const LAG_RECORDS_MAX: usize = 1_024;
 /// Turns in those records: under load a record holds many, and each takes about a kilobyte while it waits.
-pub const LAG_TURNS_MAX: usize = 4_096;
+pub const LAG_TURNS_MAX: usize = 1_024;
 /// Records that are taken into one round.
 const RECORDS_PER_ROUND_MAX: usize = 64;
 /// Records without events that the mark may lie behind: some milliseconds of reading at a takeover.
