@@ -1,16 +1,20 @@
 //! What stands still, as far as this process knows: the events of `halt`, read once and followed.
+//!
+//! They are heard twice: as their owner sends them to the event stream, and from the stream itself, which may be
+//! some tens of milliseconds behind under load. The first way may miss some and the second one does not.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus_schemas::Kind;
 use bus_schemas::halts::Halts;
+use bus_schemas::{Key, Kind, Revision};
 use bus_schemas::{events::halt::Event, upcast};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
-use crate::events::EventQuery;
+use crate::events::{EventQuery, RawMessage, StoredEvent, decode};
 use crate::{Bus, Error};
 
 /// Before the events are followed again after an error.
@@ -28,6 +32,8 @@ pub struct HaltFollower {
     bus: Bus,
     halts: Arc<watch::Sender<Halts>>,
     next: u64,
+    /// How much of each halt is known.
+    known: HashMap<Key, Revision>,
 }
 
 impl HaltWatch {
@@ -64,7 +70,8 @@ impl Bus {
     /// Reads which halts stand. They stay true while the follower [runs](HaltFollower::run).
     pub async fn halts(&self) -> Result<(HaltWatch, HaltFollower), Error> {
         let (halts, receiver) = watch::channel(Halts::default());
-        let mut follower = HaltFollower { bus: self.clone(), halts: Arc::new(halts), next: 1 };
+        let mut follower =
+            HaltFollower { bus: self.clone(), halts: Arc::new(halts), next: 1, known: HashMap::new() };
         let mut events = self.events_until_now(query(self, 1)).await?;
         while let Some(event) = events.try_next().await? {
             follower.take(event);
@@ -81,26 +88,56 @@ impl HaltFollower {
     /// Follows for as long as it is polled.
     pub async fn run(mut self) -> Infallible {
         loop {
-            match self.bus.events(query(&self.bus, self.next)).await {
-                Err(error) => tracing::debug!(%error, "following halts; trying again"),
-                Ok(mut events) => {
-                    while let Some(event) = events.next().await {
-                        match event {
-                            Ok(event) => self.take(event),
-                            Err(error) => {
-                                tracing::debug!(%error, "following halts; trying again");
-                                break;
-                            }
-                        }
-                    }
-                }
+            if let Err(error) = self.follow().await {
+                tracing::debug!(%error, "following halts; trying again");
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    fn take(&mut self, stored: crate::events::StoredEvent) {
+    /// Follows until the connection fails.
+    async fn follow(&mut self) -> Result<(), Error> {
+        let subject = self.bus.subjects().events(Some(&Kind::from_static("halt")));
+        let doing = format!("subscribing to `{subject}`");
+        let sent = self.bus.client().subscribe(subject).await;
+        let mut sent = sent.map_err(|error| Error::call(doing, error))?;
+        let mut events = self.bus.events(query(&self.bus, self.next)).await?;
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Some(event) => self.take(event?),
+                    None => return Ok(()),
+                },
+                Some(message) = sent.next() => {
+                    let (subject, headers) = (message.subject.into_string(), message.headers.unwrap_or_default());
+                    let raw = RawMessage { subject, sequence: 0, headers, payload: message.payload };
+                    // What can not be read here is met again in the stream.
+                    if let Ok(event) = decode(self.bus.clone(), raw).await {
+                        self.hear(&event);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in an event on its way to the stream, if all before it are known.
+    fn hear(&mut self, stored: &StoredEvent) {
+        let known = self.known.get(&stored.entity.key).copied().unwrap_or_default();
+        if stored.event.revision == known.next() {
+            self.apply(stored);
+        }
+    }
+
+    fn take(&mut self, stored: StoredEvent) {
         self.next = stored.stream_sequence + 1;
+        let known = self.known.get(&stored.entity.key).copied().unwrap_or_default();
+        if stored.event.revision > known {
+            self.apply(&stored);
+        }
+    }
+
+    fn apply(&mut self, stored: &StoredEvent) {
+        self.known.insert(stored.entity.key.clone(), stored.event.revision);
         let event = &stored.event;
         match upcast::read::<Event>(&event.event_type, event.schema, &event.body) {
             Ok(event) => self.halts.send_modify(|halts| halts.apply(&stored.entity.key, &event)),
