@@ -7,6 +7,7 @@ use std::time::Duration;
 use actors_runtime::bounds::Bounds;
 use actors_runtime::claims::Desk;
 use actors_runtime::lease::{Placement, chain};
+use actors_runtime::observer::CommitObserver;
 use actors_runtime::quarantine::Quarantine;
 use actors_runtime::supervision::{Child, Failed, Intensity, Report, Restart, Supervisor, Work};
 use bus_client::halts::HaltFollower;
@@ -21,7 +22,7 @@ use crate::claims::Door;
 use crate::config::{Config, ConfigError};
 use crate::embedded::{self, Embedded, Listening};
 use crate::healer::{self, Healer};
-use crate::sweeper::Sweeper;
+use crate::sweeper::{Sweeper, Tasks};
 use crate::telemetry::observe::Observer;
 use crate::webhook::Webhook;
 
@@ -270,8 +271,15 @@ async fn start_below(
         let desk = Desk::under(halts.clone(), &undelivered_to);
         placements.start(Door::new(&bus, &host_name(config), desk.clone()).child(lost.boxed()));
         sweeping = sweeper(&bus, config, &halts, &quarantine);
-        let kept =
-            Kept { bounds: &bounds, quarantine: &quarantine, halts: &halts, chaos: &chaos, desk: &desk };
+        let observer = sweeping.as_ref().map(|sweeper| sweeper.tasks.clone() as Arc<dyn CommitObserver>);
+        let kept = Kept {
+            bounds: &bounds,
+            quarantine: &quarantine,
+            halts: &halts,
+            chaos: &chaos,
+            desk: &desk,
+            observer: &observer,
+        };
         placements.start(placement(&bus, config, &partitions, Arc::new(serving_sender), kept));
         placements.start(here(&bus, &host_name(config)));
         placements.start(forwarder(&bus, &chaos, bus.subjects().requests()));
@@ -284,7 +292,7 @@ async fn start_below(
     let healers = root.below("healer", BRANCH).await.map_err(supervision)?;
     branches.edges.push(healers.clone());
     healers.start(healer(&bus, &nats, config, quarantine, reports));
-    sweeping.into_iter().for_each(|sweeper| healers.start(sweeper));
+    sweeping.into_iter().for_each(|sweeper| healers.start(sweeper.child()));
     let observer = Observer {
         bus: bus.clone(),
         nats: nats.clone(),
@@ -366,11 +374,12 @@ fn healer(
 }
 
 /// None where it is turned off.
-fn sweeper(bus: &Bus, config: &Config, halts: &HaltWatch, quarantine: &Quarantine) -> Option<Child> {
+fn sweeper(bus: &Bus, config: &Config, halts: &HaltWatch, quarantine: &Quarantine) -> Option<Sweeper> {
     let after = config.sweep_after.duration()?;
     let host = Key::parse(&host_name(config)).expect("the name of a host is checked");
+    let tasks = Tasks::new(&host, after, bus.topology().partitions);
     let (halts, quarantine) = (halts.clone(), quarantine.clone());
-    Some(Sweeper { bus: bus.clone(), host, halts, quarantine, after }.child())
+    Some(Sweeper { bus: bus.clone(), tasks, halts, quarantine, after })
 }
 
 fn worker(
@@ -397,6 +406,7 @@ struct Kept<'a> {
     halts: &'a HaltWatch,
     chaos: &'a Chaos,
     desk: &'a Desk,
+    observer: &'a Option<Arc<dyn CommitObserver>>,
 }
 
 fn placement(
@@ -406,11 +416,12 @@ fn placement(
     serving: Arc<watch::Sender<usize>>,
     kept: Kept<'_>,
 ) -> Child {
-    let Kept { bounds, quarantine, halts, chaos, desk } = kept;
+    let Kept { bounds, quarantine, halts, chaos, desk, observer } = kept;
     let registry = Arc::new(actors_logic::registry());
     let (bus, host, partitions) = (bus.clone(), host_name(config), partitions.clone());
     let (bounds, quarantine) = (bounds.clone(), quarantine.clone());
     let (halts, chaos, desk) = (halts.clone(), chaos.clone(), desk.clone());
+    let observer = observer.clone();
     let work: Work = Arc::new(move |stop| {
         let placement = Placement::new(
             bus.clone(),
@@ -420,7 +431,7 @@ fn placement(
             Arc::clone(&serving),
         );
         let placement = placement.bounds(bounds.clone()).quarantine(quarantine.clone()).halts(halts.clone());
-        let placement = placement.chaos(chaos.clone()).places(desk.clone());
+        let placement = placement.chaos(chaos.clone()).places(desk.clone()).observer(observer.clone());
         Box::pin(async move { placement.run(stop).await.map_err(|error| Failed::by(&error)) })
     });
     Child { name: "placement".into(), restart: Restart::Always, work }

@@ -4,7 +4,7 @@
 //! ever lost this cannot be otherwise; the sweeper is for what was.
 //!
 //! ```text
-//! events of tasks ─→ open tasks, and when each changed ─→ those that are due, of our partitions
+//! what our partitions commit ─→ open tasks, and when each changed ─→ those that are due
 //!   ─→ looked at: the task, its lane, its children, its worker ─→ `sweep` ─→ looked at again
 //! ```
 //!
@@ -16,27 +16,30 @@
 //! | it has changed, or somebody knows of it now | `clear` is noted |
 //! | nobody knows of it still | `warn` is noted once, with its name; it is swept again now and then |
 //!
-//! The host that runs a task's partition looks after it, so one does. It looks at entities as their events
-//! have them, and writes nothing for a look; `sweep` is a command like any other, and decides by itself.
+//! The host that runs a task's partition looks after it, so one does. It hears of its own partitions' commits
+//! within the process; what a partition did elsewhere before is read once from the event stream. A look asks
+//! entities and writes nothing; `sweep` is a command like any other, and decides by itself.
 
 mod judge;
 mod known;
 mod look;
 mod metric;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actors_runtime::lease::chain;
+use actors_runtime::observer::CommitObserver;
 use actors_runtime::partition::now;
 use actors_runtime::quarantine::Quarantine;
 use actors_runtime::supervision::{Child, Failed, Restart, Work};
-use bus_client::{Ask, Bus, EventQuery, HaltWatch, StoredEvent};
+use bus_client::{Ask, Bus, HaltWatch, StoredEvent};
 use bus_schemas::commands::healer::Action;
 use bus_schemas::commands::task;
+use bus_schemas::record::CommitRecord;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, Timestamp};
-use futures::StreamExt;
+use bus_schemas::{Body, EntityAddress, Key, PartitionId, Timestamp};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -56,8 +59,8 @@ const LOOKED_AT_ONCE: usize = 100;
 pub(crate) struct Sweeper {
     /// The connection.
     pub(crate) bus: Bus,
-    /// This host's name in leases: the key under which acts are noted.
-    pub(crate) host: Key,
+    /// The open tasks of this host's partitions.
+    pub(crate) tasks: Arc<Tasks>,
     /// What stands still: that is a wait with a name.
     pub(crate) halts: HaltWatch,
     /// Who takes no commands, and so can not be swept: a wait with a name as well.
@@ -66,80 +69,118 @@ pub(crate) struct Sweeper {
     pub(crate) after: Duration,
 }
 
+/// The open tasks of a host's partitions, as their commits tell.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    notes: Notes,
+    known: Mutex<Known>,
+    /// Partitions whose earlier events were not read yet.
+    unread: Mutex<BTreeSet<PartitionId>>,
+}
+
+impl Tasks {
+    /// Knows of none. `host` is the key under which acts are noted, `after` as in [`Sweeper`].
+    pub(crate) fn new(host: &Key, after: Duration, partitions: u16) -> Arc<Self> {
+        let (known, unread) = (Mutex::new(Known::new(after, partitions)), Mutex::default());
+        Arc::new(Self { notes: Notes::new(host), known, unread })
+    }
+    fn known<R>(&self, with: impl FnOnce(&mut Known) -> R) -> R {
+        with(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+    fn unread<R>(&self, with: impl FnOnce(&mut BTreeSet<PartitionId>) -> R) -> R {
+        with(&mut self.unread.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl CommitObserver for Tasks {
+    fn began(&self, partition: PartitionId) {
+        self.unread(|unread| unread.insert(partition));
+    }
+    fn committed(&self, record: &CommitRecord) {
+        let mut turns = record.turns.iter().filter(|turn| turn.entity.kind == task::Command::KIND).peekable();
+        if turns.peek().is_none() {
+            return;
+        }
+        self.known(|known| {
+            for turn in turns {
+                for event in &turn.events {
+                    let act = known.event(&turn.entity.key, &event.event_type, turn.at);
+                    say(&self.notes, &turn.entity.key, act);
+                }
+            }
+        });
+    }
+    fn ended(&self, partition: PartitionId) {
+        self.unread(|unread| unread.remove(&partition));
+        self.known(|known| known.leave(partition));
+    }
+}
+
 impl Sweeper {
     /// The sweeper as a supervised worker.
     pub(crate) fn child(self) -> Child {
         metric::describe();
-        let notes = Notes::new(&self.host);
         let work: Work = Arc::new(move |stop| {
-            let (sweeper, notes) = (self.clone(), notes.clone());
-            Box::pin(async move { sweeper.run(&notes, stop).await })
+            let sweeper = self.clone();
+            Box::pin(async move {
+                sweeper.run(stop).await;
+                Ok::<(), Failed>(())
+            })
         });
         Child { name: "sweeper".into(), restart: Restart::Always, work }
     }
 
-    async fn run(&self, notes: &Notes, stop: CancellationToken) -> Result<(), Failed> {
+    async fn run(&self, stop: CancellationToken) {
+        let notes = &self.tasks.notes;
         tokio::select! {
             () = stop.cancelled() => {}
-            ended = self.follow(notes) => return ended,
+            () = self.rounds() => {}
             () = notes.send_all(&self.bus) => {}
         }
         notes.send_rest(&self.bus).await;
-        Ok(())
     }
 
-    /// Follows tasks, and looks at those that are due, without end.
-    async fn follow(&self, notes: &Notes) -> Result<(), Failed> {
-        let failed = |error: bus_client::Error| {
-            let Failed { reason, outside } = Failed::by(&error);
-            Failed { reason: format!("following tasks: {reason}"), outside }
-        };
-        let bus = &self.bus;
-        // Before what there is is read: what happens meanwhile comes twice, and counts once.
-        let from = bus.events_state().await.map_err(failed)?.last_sequence + 1;
-        let mut known = Known::new(self.after);
-        let tasks = bus.subjects().events(Some(&task::Command::KIND));
-        bus.each_latest_event(&tasks, |stored| drop(take_task(&mut known, &stored))).await.map_err(failed)?;
-        let subjects = vec![tasks];
-        let mut events = bus.events(EventQuery { subjects, from }).await.map_err(failed)?;
+    /// Looks at the tasks that are due, without end.
+    async fn rounds(&self) {
         let mut rounds = interval((self.after / 4).clamp(ROUND_MIN, ROUND_MAX));
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = rounds.tick() => self.round(&mut known, notes).await,
-                stored = events.next() => match stored.ok_or_else(|| "following tasks: the stream ended".to_owned())? {
-                    Ok(stored) => {
-                        let act = take_task(&mut known, &stored);
-                        say(notes, &stored.entity.key, act);
-                    }
-                    // One that can not be read stops its entity, which is named elsewhere.
-                    Err(error @ bus_client::Error::Event { .. }) => {
-                        tracing::debug!(error = chain(&error), "an event can not be read");
-                    }
-                    Err(error) => return Err(failed(error)),
-                },
+            rounds.tick().await;
+            if let Err(error) = self.read().await {
+                tracing::debug!(error = chain(&error), "reading open tasks; again later");
             }
+            self.round().await;
         }
     }
 
-    /// Looks at what is due.
-    async fn round(&self, known: &mut Known, notes: &Notes) {
-        metrics::gauge!(metric::OPEN).set(known.len() as f64);
-        metrics::gauge!(metric::STUCK).set(known.stuck() as f64);
-        let due = known.due(now(), LOOKED_AT_ONCE);
-        if due.is_empty() {
-            return;
+    /// Reads the open tasks of partitions that came to this host.
+    async fn read(&self) -> Result<(), bus_client::Error> {
+        let unread = self.tasks.unread(|unread| unread.clone());
+        if unread.is_empty() {
+            return Ok(());
         }
-        // A bus that does not answer is somebody else's complaint.
-        let Ok(leases) = self.bus.leases().await else { return };
+        let partitions = self.bus.topology().partitions;
+        let take = |stored: StoredEvent| {
+            if unread.contains(&stored.entity.partition(partitions)) {
+                let at = Timestamp::parse_rfc3339(&stored.time).unwrap_or_else(now);
+                self.tasks.known(|known| known.read(&stored.entity.key, &stored.event.event_type, at));
+            }
+        };
+        self.bus.each_latest_event(&self.bus.subjects().events(Some(&task::Command::KIND)), take).await?;
+        self.tasks.unread(|left| left.retain(|partition| !unread.contains(partition)));
+        Ok(())
+    }
+
+    /// Looks at what is due.
+    async fn round(&self) {
+        let (tasks, notes) = (&self.tasks, &self.tasks.notes);
+        let due = tasks.known(|known| {
+            metrics::gauge!(metric::OPEN).set(known.len() as f64);
+            metrics::gauge!(metric::STUCK).set(known.stuck() as f64);
+            known.due(now(), LOOKED_AT_ONCE)
+        });
         let looker = Looker::new(&self.bus);
         for task in due {
-            let address = EntityAddress::new(task::Command::KIND, task.clone());
-            let partition = address.partition(self.bus.topology().partitions);
-            if leases.holders.get(&partition).is_none_or(|holder| holder != self.host.as_str()) {
-                known.leave(&task, now());
-                continue;
-            }
             let verdict = match looker.verdict(&task, (&self.halts, &self.quarantine), now()).await {
                 Ok(verdict) => verdict,
                 Err(error) => {
@@ -147,9 +188,9 @@ impl Sweeper {
                     return;
                 }
             };
-            let act = known.looked(&task, verdict, now());
+            let act = tasks.known(|known| known.looked(&task, verdict, now()));
             if act.as_ref().is_some_and(Act::sweeps) && !self.sweep(&task).await {
-                known.not_swept(&task);
+                tasks.known(|known| known.not_swept(&task));
                 return;
             }
             say(notes, &task, act);
@@ -168,12 +209,6 @@ impl Sweeper {
             }
         }
     }
-}
-
-/// Takes in an event of a task. Its type and its time say enough.
-fn take_task(known: &mut Known, stored: &StoredEvent) -> Option<Act> {
-    let at = Timestamp::parse_rfc3339(&stored.time).unwrap_or_else(now);
-    known.event(&stored.entity.key, &stored.event.event_type, at)
 }
 
 /// Says what was done, in the log, in the metrics, and in the healer's notes.

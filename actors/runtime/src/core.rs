@@ -28,6 +28,7 @@ use crate::fanout::{LAG_RECORDS_MAX, LAG_TURNS_MAX};
 use crate::fold::{CACHE_ENTITIES_MAX, Cache, Cached, EntitySnapshot, Loaded};
 use crate::inbox::{Item, Queue, Unreadable, busy_reply, place_id, refusal_reply};
 use crate::journal::{Commit, Committed, Group, InFlight, Issue, Told};
+use crate::observer::CommitObserver;
 use crate::park::Parked;
 use crate::quarantine::Quarantine;
 use crate::recent::{Known, Place};
@@ -77,6 +78,8 @@ pub struct Settings {
     pub tenure: Tenure,
     /// What does not go on.
     pub stuck: Stuck,
+    /// Who hears of what is committed.
+    pub observer: Option<Arc<dyn CommitObserver>>,
 }
 
 /// A moment: the time, which may be set, and that of the clock that never goes back, in milliseconds.
@@ -108,6 +111,7 @@ impl Settings {
             places: claims::Desk::default(),
             tenure: Tenure::endless(),
             stuck: Stuck::default(),
+            observer: None,
         }
     }
 }

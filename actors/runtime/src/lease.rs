@@ -22,6 +22,7 @@ use crate::core::Settings;
 use crate::crash;
 use crate::inbox::COMMAND_BYTES_MAX;
 use crate::journal::{GROUP_BYTES_MAX, GROUP_BYTES_SHARE};
+use crate::observer::CommitObserver;
 use crate::partition::{self, Error as PartitionError};
 use crate::quarantine::Quarantine;
 use crate::supervision::{Child, Failed, Restart, Supervisor};
@@ -86,6 +87,7 @@ pub struct Placement {
     chaos: Chaos,
     standing: Standing,
     places: Desk,
+    observer: Option<Arc<dyn CommitObserver>>,
     /// How long each partition's lease is valid for sure.
     tenures: BTreeMap<PartitionId, Tenure>,
     /// The other hosts.
@@ -119,6 +121,7 @@ impl Placement {
             chaos: Chaos::none(),
             standing,
             places: Desk::default(),
+            observer: None,
             tenures: BTreeMap::new(),
             absences: Absences::default(),
         }
@@ -128,6 +131,13 @@ impl Placement {
     #[must_use]
     pub fn places(mut self, places: Desk) -> Self {
         self.places = places;
+        self
+    }
+
+    /// Who hears of what the partitions commit.
+    #[must_use]
+    pub fn observer(mut self, observer: Option<Arc<dyn CommitObserver>>) -> Self {
+        self.observer = observer;
         self
     }
 
@@ -296,6 +306,7 @@ impl Placement {
             places: self.places.clone(),
             tenure,
             stuck: self.standing.stuck(),
+            observer: self.observer.clone(),
             ..Settings::new(id, self.bus.topology().partitions, &self.host, self.record_bytes_max())
         };
         let (bus, registry) = (self.bus.clone(), Arc::clone(&self.registry));

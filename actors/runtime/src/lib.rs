@@ -27,6 +27,8 @@ pub mod journal;
 pub mod quarantine;
 pub mod stuck;
 
+pub mod observer;
+
 pub mod fold;
 pub mod look;
 

@@ -33,6 +33,7 @@ use crate::fold::{self, Loaded};
 use crate::inbox::{Item, place_id};
 use crate::journal::{self, Committed, Fate, Issue, Told};
 use crate::metric::PartitionMetrics;
+use crate::observer::Observed;
 use crate::stuck::Stuck;
 use crate::supervision::spawn;
 use crate::takeover::{self, TakeoverError};
@@ -145,6 +146,7 @@ struct Partition {
     interference: Interference,
     stuck: Stuck,
     loading_fails: Trouble,
+    observed: Observed,
 }
 
 /// Takes a partition over and runs it until `stop` or until another host has it.
@@ -227,6 +229,7 @@ impl Partition {
             draining: false,
             interference: Interference::new(chaos, id, settings.partitions),
             stuck,
+            observed: Observed::begin(settings.observer, id),
             loading_fails: Trouble::new(
                 format!("loading entities of partition {id}"),
                 LOAD_PAUSE,
@@ -508,6 +511,7 @@ impl Partition {
         self.send_answers().await;
         self.send_issued().await;
         crash::point("after-reply");
+        self.observed.committed(&committed.record);
         let committed = Arc::new(committed);
         self.send_mail(&committed).await;
         for stop in committed.record.turns.iter().flat_map(|turn| &turn.stops) {

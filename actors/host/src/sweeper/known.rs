@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bus_schemas::{Key, Timestamp};
+use bus_schemas::{Key, PartitionId, Timestamp};
 
 use super::judge::Verdict;
 
@@ -19,6 +19,7 @@ const FINAL: [&str; 4] = ["completed", "failed", "canceled", "rejected"];
 #[derive(Debug)]
 pub(super) struct Known {
     after_ms: u64,
+    partitions: u16,
     tasks: BTreeMap<Key, Open>,
 }
 
@@ -63,10 +64,11 @@ impl Act {
 }
 
 impl Known {
-    /// Knows no task yet. `after` is how long a task may stand still before it is due.
-    pub(super) fn new(after: Duration) -> Self {
+    /// Knows no task yet. `after` is how long a task may stand still before it is due; `partitions`, how many
+    /// there are.
+    pub(super) fn new(after: Duration, partitions: u16) -> Self {
         let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        Self { after_ms, tasks: BTreeMap::new() }
+        Self { after_ms, partitions, tasks: BTreeMap::new() }
     }
     /// How many are open.
     pub(super) fn len(&self) -> usize {
@@ -97,13 +99,17 @@ impl Known {
         due.into_iter().take(max).map(|(task, _)| task.clone()).collect()
     }
 
-    /// Somebody else looks after it now: what was seen of it here is of no use when it comes back.
-    pub(super) fn leave(&mut self, task: &Key, now: Timestamp) {
-        let after_ms = self.after_ms;
-        if let Some(open) = self.tasks.get_mut(task) {
-            (open.swept, open.reported, open.factor) = (false, false, 1);
-            open.next = now.plus_ms(after_ms);
+    /// Takes in the last event of a task that was read later than it happened: what is known already is newer.
+    pub(super) fn read(&mut self, task: &Key, event_type: &str, at: Timestamp) {
+        if !FINAL.contains(&event_type) && !self.tasks.contains_key(task) {
+            self.event(task, event_type, at);
         }
+    }
+
+    /// Another host looks after the tasks of a partition now.
+    pub(super) fn leave(&mut self, partition: PartitionId) {
+        let partitions = self.partitions;
+        self.tasks.retain(|task, _| PartitionId::of(task.root(), partitions) != partition);
     }
 
     /// Takes in what was found.
@@ -172,7 +178,7 @@ mod tests {
         Verdict::Missing { reason: "lost".into() }
     }
     fn known() -> Known {
-        let mut known = Known::new(Duration::from_secs(600));
+        let mut known = Known::new(Duration::from_secs(600), 8);
         assert_eq!(known.event(&key(), "queued", at(0)), None);
         known
     }
@@ -214,6 +220,20 @@ mod tests {
         assert_eq!(known.looked(&key(), missing(), at(30)), Some(Act::SweepAgain));
         assert_eq!(known.looked(&key(), Verdict::Waits { until: None }, at(60)), Some(Act::Mended));
         assert_eq!(known.stuck(), 0);
+    }
+
+    #[test]
+    fn what_is_read_later_changes_nothing_and_what_leaves_is_forgotten() {
+        let mut known = known();
+        known.event(&key(), "job-issued", at(5));
+        known.read(&key(), "queued", at(0));
+        assert!(known.due(at(14), 10).is_empty(), "the commit came later");
+        let other = Key::parse("u").expect("a constant of a test");
+        known.read(&other, "completed", at(0));
+        assert_eq!(known.len(), 1, "it has ended");
+        known.read(&other, "queued", at(0));
+        known.leave(PartitionId::of("u", 8));
+        assert_eq!(known.due(at(100), 10), [key()]);
     }
 
     #[test]
