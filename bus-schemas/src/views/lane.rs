@@ -209,6 +209,20 @@ pub struct Waiting {
     pub ahead: u64,
     /// Why it waits.
     pub blocks: Vec<Block>,
+    /// Who was given work of the lane last in this partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_claim: Option<LastClaim>,
+}
+
+/// A claim that was given an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LastClaim {
+    /// The agent.
+    pub agent: Key,
+    /// Its worker.
+    pub worker: SmolStr,
+    /// When.
+    pub at: Timestamp,
 }
 
 #[cfg(test)]

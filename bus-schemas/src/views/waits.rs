@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use super::lane::{Block, Limit, Waiting};
+use super::lane::{Block, LastClaim, Limit, Waiting};
 use super::silent::Silent;
 use super::task::{TaskState, WaitsFor, Why};
 use crate::commands::{broker, queue, task};
@@ -299,7 +299,13 @@ impl Waits {
     /// In one sentence, with what limits it in its lane, and what halts it.
     pub fn sentence(&self) -> String {
         let mut more: Vec<String> = match &self.in_lane {
-            Some(waiting) if waiting.waits => waiting.blocks.iter().map(phrase).collect(),
+            Some(waiting) if waiting.waits => {
+                let claim = waiting.last_claim.as_ref().map(|LastClaim { agent, worker, at }| {
+                    let at = at.to_rfc3339();
+                    format!("worker `{worker}` of agent `{agent}` was given work of it last, at {at}")
+                });
+                waiting.blocks.iter().map(phrase).chain(claim).collect()
+            }
             Some(Waiting { agent: Some(agent), .. }) => vec![format!("its lane gave it to agent `{agent}`")],
             Some(_) => vec!["its lane has not heard of it".to_owned()],
             None => self.missing.iter().map(|child| format!("`{child}` is not there")).collect(),

@@ -161,8 +161,7 @@ mod tests {
         let judged = |waiting: &Waiting| {
             judge(&Found { why: &why, in_lane: Some(waiting), children: &[], lifted: None }, NOW)
         };
-        let unknown =
-            Waiting { waits: false, attempt: 0, agent: None, since: None, ahead: 0, blocks: Vec::new() };
+        let unknown = Waiting::default();
         assert!(is_missing(&judged(&unknown)));
         assert!(is_missing(&judged(&Waiting { agent: Some(key("git")), attempt: 1, ..unknown.clone() })));
         let block = |what, until| Block { what, reason: "so".into(), cause: None, until };

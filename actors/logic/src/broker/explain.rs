@@ -90,7 +90,8 @@ fn explain(state: &State, task: &Key, skill: &SmolStr, now: Timestamp) -> Waitin
     let entry = state.waiting(task);
     let ahead = if entry.is_some() { state.ahead(task) } else { 0 };
     let (attempt, since) = entry.map_or((0, None), |entry| (entry.attempt, Some(entry.since)));
-    Waiting { waits: entry.is_some(), attempt, agent: None, since, ahead, blocks }
+    let waits = entry.is_some();
+    Waiting { waits, attempt, since, ahead, blocks, ..Waiting::default() }
 }
 
 /// What keeps the agents with a skill from one more job; nothing where one of them is free.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bus_schemas::commands::broker::Limits;
 use bus_schemas::commands::queue::{Entry, Rules};
 use bus_schemas::events::queue::Event;
+use bus_schemas::views::lane::LastClaim;
 use bus_schemas::{Key, Timestamp};
 use rpds::RedBlackTreeMapSync as Map;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub struct State {
     holds: BTreeMap<SmolStr, Hold>,
     /// How many assignments there were: their numbers tell who was served longest ago.
     assigned: u64,
+    /// Who was given an attempt last.
+    last_claim: Option<LastClaim>,
     order: Order,
 }
 
@@ -75,6 +78,7 @@ struct Stored {
     rules: Option<Rules>,
     holds: BTreeMap<SmolStr, Hold>,
     assigned: u64,
+    last_claim: Option<LastClaim>,
     served: BTreeMap<SmolStr, (u64, u32)>,
 }
 
@@ -86,6 +90,10 @@ impl State {
     /// Everything that waits, by task.
     pub fn all_waiting(&self) -> impl Iterator<Item = (&Key, &Waiting)> {
         self.waiting.iter()
+    }
+    /// Who was given an attempt last.
+    pub(super) fn last_claim(&self) -> Option<&LastClaim> {
+        self.last_claim.as_ref()
     }
     /// The attempt of a task that runs.
     pub fn running(&self, task: &Key) -> Option<&Running> {
@@ -240,9 +248,10 @@ impl From<State> for Stored {
     fn from(state: State) -> Self {
         let served =
             state.order.owners().map(|(name, owner)| (name.clone(), (owner.served, owner.turn))).collect();
-        let State { waiting, running, granted, rules, holds, assigned, order: _ } = state;
+        let State { waiting, running, granted, rules, holds, assigned, last_claim, order: _ } = state;
         let (waiting, running, granted) = (std(&waiting), std(&running), std(&granted));
-        Self { waiting, running, granted, rules: rules.map(Arc::unwrap_or_clone), holds, assigned, served }
+        let rules = rules.map(Arc::unwrap_or_clone);
+        Self { waiting, running, granted, rules, holds, assigned, last_claim, served }
     }
 }
 
@@ -270,9 +279,9 @@ fn std<K: Clone + Ord, V: Clone>(map: &Map<K, V>) -> BTreeMap<K, V> {
 
 impl From<Stored> for State {
     fn from(stored: Stored) -> Self {
-        let Stored { waiting, running, granted, rules, holds, assigned, served } = stored;
+        let Stored { waiting, running, granted, rules, holds, assigned, last_claim, served } = stored;
         let (rules, granted) = (rules.map(Arc::new), granted.into_iter().collect());
-        let mut queue = Self { rules, holds, assigned, granted, ..Self::default() };
+        let mut queue = Self { rules, holds, assigned, last_claim, granted, ..Self::default() };
         let mut busy: BTreeMap<SmolStr, u32> = BTreeMap::new();
         for job in running.values() {
             *busy.entry(job.owner.clone()).or_default() += 1;
@@ -304,9 +313,10 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         }
         Event::Granted { task, agent, .. } => state.granted.insert_mut(task.clone(), agent.clone()),
         Event::Revoked { task, .. } => drop(state.granted.remove_mut(task)),
-        Event::Assigned { task, attempt, agent, at, .. } => {
+        Event::Assigned { task, attempt, agent, worker, at, .. } => {
             let Some(entry) = state.waiting.get(task).cloned() else { return };
             state.assigned += 1;
+            state.last_claim = Some(LastClaim { agent: agent.clone(), worker: worker.clone(), at: *at });
             // Before it stops waiting: an owner who has nothing is forgotten.
             state.order.serve(&entry.owner, state.assigned);
             state.stop_waiting(task);

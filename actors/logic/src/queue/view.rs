@@ -62,7 +62,8 @@ fn waiting(state: &State, task: &Key) -> Waiting {
         blocks.push(block(Limit::Busy, reason));
     }
     let (attempt, since, ahead) = (entry.attempt, Some(entry.since), state.ahead(task));
-    Waiting { waits: true, attempt, agent: None, since, ahead, blocks }
+    let last_claim = state.last_claim().cloned();
+    Waiting { waits: true, attempt, agent: None, since, ahead, blocks, last_claim }
 }
 
 /// The work for which a worker is needed: in an open lane the next attempt of each skill, in one that

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Extension, State};
 use bus_schemas::Refusal;
 use bus_schemas::halts::{Halts, Standing};
-use bus_schemas::views::lane::Waiting;
+use bus_schemas::views::lane::{LastClaim, Waiting};
 use bus_schemas::views::waits::{Halted, Inquiry, Question, Waits};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -92,6 +92,20 @@ pub struct WaitingView {
     pub ahead: u64,
     /// Why it waits.
     pub blocks: Vec<BlockView>,
+    /// Who was given work of the lane last in the task's partition; null where nobody was.
+    pub last_claim: Option<LastClaimView>,
+}
+
+/// A claim that was given an attempt.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = LastClaim)]
+pub struct LastClaimView {
+    /// The agent.
+    pub agent: String,
+    /// Its worker.
+    pub worker: String,
+    /// When, in milliseconds since 1970.
+    pub at: u64,
 }
 
 /// Says what a task and everything below it waits for, since when, and what would move it.
@@ -200,6 +214,11 @@ impl From<Waiting> for WaitingView {
             since: waiting.since.map(|since| since.0),
             ahead: waiting.ahead,
             blocks: waiting.blocks.into_iter().map(Into::into).collect(),
+            last_claim: waiting.last_claim.map(|LastClaim { agent, worker, at }| LastClaimView {
+                agent: agent.to_string(),
+                worker: worker.to_string(),
+                at: at.0,
+            }),
         }
     }
 }

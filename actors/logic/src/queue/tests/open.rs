@@ -140,6 +140,8 @@ fn it_says_what_waits_and_runs_here_and_why() {
     let waits = explain(&given, "c");
     assert_eq!((waits.waits, waits.ahead, waits.since), (true, 1, Some(Timestamp(3))));
     assert!(waits.blocks.is_empty(), "nothing but its place");
+    let claim = waits.last_claim.expect("somebody was given work");
+    assert_eq!((claim.agent, claim.worker.as_str(), claim.at), (key("coder"), "w1", NOW));
     assert_eq!(explain(&given, "x"), Waiting::default());
     let untold = explain(&queue(waiting(&["a"])), "a");
     assert_eq!(untold.blocks[0].what, Limit::Order);
