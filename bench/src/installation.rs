@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors_host::embedded::{self, Embedded, Listening};
+use actors_host::embedded::{self, Embedded};
 use actors_host::{Config, Running};
 use bare_loop::BareLoop;
 use bus_client::{Bus, NatsConfig};
@@ -27,7 +27,7 @@ pub(crate) struct Installation {
     directory: PathBuf,
     _temporary: Option<TempDir>,
     child: tokio::process::Child,
-    listening: Listening,
+    nats: NatsConfig,
     options: Options,
 }
 
@@ -42,19 +42,16 @@ impl Installation {
                 (temporary.path().to_path_buf(), Some(temporary))
             }
         };
-        let embedded = Embedded::new(options.nats_server.as_deref(), &directory, options.profile)?;
+        let nats = NatsConfig { profile: options.profile, ..NatsConfig::default() };
+        let embedded = Embedded::new(options.nats_server.as_deref(), &directory, &nats)?;
         let (child, listening) = embedded.start((0, 0)).await?;
-        Ok(Self { directory, _temporary: temporary, child, listening, options: options.clone() })
+        let nats = embedded.access(&listening);
+        Ok(Self { directory, _temporary: temporary, child, nats, options: options.clone() })
     }
 
     /// How to connect to the server.
     pub fn config(&self) -> NatsConfig {
-        NatsConfig {
-            url: Some(self.listening.nats_url.clone()),
-            monitor_url: Some(self.listening.monitor_url.clone()),
-            profile: self.options.profile,
-            ..NatsConfig::default()
-        }
+        self.nats.clone()
     }
     /// Where a host of this name keeps its files.
     pub fn host_directory(&self, name: &str) -> PathBuf {
@@ -70,9 +67,8 @@ impl Installation {
     }
     /// A connection of the client library, for callers and for raw consumers.
     pub async fn client(&self) -> Result<async_nats::Client, Error> {
-        async_nats::connect(&self.listening.nats_url)
-            .await
-            .map_err(|error| Error::answer("connecting the callers", error))
+        let (servers, options) = bus_client::access::options(&self.nats)?;
+        options.connect(servers).await.map_err(|error| Error::answer("connecting the callers", error))
     }
     /// The server's version.
     pub async fn server_version(&self) -> Result<String, Error> {
@@ -116,8 +112,8 @@ impl Installation {
     }
     /// Starts the bare loop in this process, with as many partitions.
     pub async fn bare_loop(&self) -> Result<Arc<BareLoop>, Error> {
-        let config = self.config();
-        let started = BareLoop::start(&self.listening.nats_url, config.partitions.get()).await;
+        let (servers, options) = bus_client::access::options(&self.nats)?;
+        let started = BareLoop::start(servers, options, self.nats.partitions.get()).await;
         started.map(Arc::new).map_err(Error::BareLoop)
     }
     /// Stops the server in good order.

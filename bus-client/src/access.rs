@@ -101,6 +101,12 @@ impl Access {
         in_urls(url).map_err(|reason| Error::Setting { name: "nats.url", reason: reason.into() })
     }
 
+    /// The first token of the subjects on which whoever this is is answered: the answers of those who have
+    /// credentials are not for those who have none, who may all listen to `_INBOX`.
+    pub(crate) fn inbox_prefix(&self) -> &'static str {
+        if *self == Self::Open { "_INBOX" } else { "_INBOX_orrery" }
+    }
+
     /// Options that say it.
     pub(crate) fn options(self) -> Result<async_nats::ConnectOptions, Error> {
         let options = async_nats::ConnectOptions::new();
@@ -114,6 +120,15 @@ impl Access {
             }),
         }
     }
+}
+
+/// How a client connects that is not a [`Bus`](crate::Bus): the servers, and options that say who it is.
+pub fn options(config: &NatsConfig) -> Result<(Vec<String>, async_nats::ConnectOptions), Error> {
+    let url =
+        config.url.as_deref().ok_or(Error::Setting { name: "nats.url", reason: "is not set".into() })?;
+    let access = Access::of(config)?;
+    let inbox_prefix = access.inbox_prefix();
+    Ok((servers(url), access.options()?.custom_inbox_prefix(inbox_prefix)))
 }
 
 /// What is wrong with the settings that say who this process is, each with its key.
@@ -146,7 +161,7 @@ pub(crate) fn mistakes(config: &NatsConfig) -> Vec<(&'static str, String)> {
     if config.url.is_none()
         && let [first, ..] = ways[..]
     {
-        mistakes.push((first, "the embedded server lets everybody in; this needs `nats.url`".into()));
+        mistakes.push((first, "the embedded server has a user of its own; this needs `nats.url`".into()));
     }
     mistakes
 }

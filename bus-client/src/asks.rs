@@ -260,6 +260,9 @@ impl Bus {
 
     /// Answers an ask. Lost answers are asked for again by the caller.
     pub async fn answer(&self, reply_to: async_nats::Subject, payload: Bytes) {
+        if !is_inbox(&reply_to) {
+            return;
+        }
         if let Err(error) = self.client().publish(reply_to, payload).await {
             tracing::warn!(%error, "answering an ask");
         }
@@ -291,6 +294,16 @@ impl Bus {
             tracing::warn!(%error, "forwarding an ask");
         }
     }
+}
+
+/// Whether somebody may be answered there. This process may write where the caller may not, such as into a log:
+/// an answer goes to inboxes alone, whose names no stream and no subject of ours has.
+pub(crate) fn is_inbox(reply_to: &str) -> bool {
+    let is_inbox = reply_to.starts_with('_');
+    if !is_inbox {
+        tracing::warn!(reply_to, "a caller wants its answer where no inbox is; it gets none");
+    }
+    is_inbox
 }
 
 /// An answer, or a word that one will come later.

@@ -72,6 +72,7 @@ struct Inner {
     config: NatsConfig,
     /// The servers without credentials.
     url: String,
+    inbox_prefix: &'static str,
     /// Counts connections that stand: the first one and those after it was lost.
     connections: watch::Receiver<u64>,
 }
@@ -98,8 +99,8 @@ impl Bus {
             config.url.clone().ok_or(Error::Setting { name: "nats.url", reason: "is not set".into() })?;
         let subjects = Subjects::new(&config.subject_prefix)
             .map_err(|error| Error::Setting { name: "nats.subject_prefix", reason: error.to_string() })?;
-        let servers = access::servers(&url);
-        let options = Access::of(config)?.options()?;
+        let inbox_prefix = Access::of(config)?.inbox_prefix();
+        let (servers, options) = access::options(config)?;
         let (counted, connections) = watch::channel(0);
         let counted = Arc::new(counted);
         let client = options
@@ -109,8 +110,13 @@ impl Bus {
             .reconnect_delay_callback(reconnect_pause)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .event_callback(move |event| {
-                if matches!(event, async_nats::Event::Connected) {
-                    counted.send_modify(|count| *count += 1);
+                match event {
+                    async_nats::Event::Connected => counted.send_modify(|count| *count += 1),
+                    // What it forbids is otherwise only noticed as an answer that never comes.
+                    async_nats::Event::ServerError(error) => {
+                        tracing::warn!(%error, "the NATS server refuses; `nats.user` with `nats.password_file` may lack");
+                    }
+                    _ => {}
                 }
                 std::future::ready(())
             })
@@ -120,7 +126,8 @@ impl Bus {
         let jetstream = jetstream::context::ContextBuilder::new().timeout(CALL_TIMEOUT).build(client.clone());
         let topology = Topology { subjects, partitions: config.partitions.get() };
         let (config, url) = (config.clone(), servers.join(","));
-        Ok(Self { inner: Arc::new(Inner { client, jetstream, topology, config, url, connections }) })
+        let inner = Inner { client, jetstream, topology, config, url, inbox_prefix, connections };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Names of streams and subjects.
@@ -134,6 +141,10 @@ impl Bus {
     /// The profile that was checked.
     pub fn profile(&self) -> Profile {
         self.inner.config.profile
+    }
+    /// The first token of the subjects on which this connection is answered.
+    pub(crate) fn inbox_prefix(&self) -> &'static str {
+        self.inner.inbox_prefix
     }
     /// The address, without credentials.
     pub fn url(&self) -> &str {

@@ -18,7 +18,7 @@ use smol_str::SmolStr;
 use uuid::Uuid;
 
 use crate::ReplyTo;
-use crate::asks::Incoming;
+use crate::asks::{Incoming, is_inbox};
 use crate::bus::Bus;
 use crate::error::Error;
 
@@ -55,9 +55,9 @@ impl std::fmt::Debug for ClaimLine {
 }
 
 impl ClaimLine {
-    /// A line with an inbox below `_INBOX.<agent>`.
+    /// A line with an inbox of the agent's own below that of the connection.
     pub async fn open(bus: &Bus, agent: &Key) -> Result<Self, Error> {
-        let inbox = format!("_INBOX.{agent}.{}", Uuid::now_v7().simple());
+        let inbox = format!("{}.{agent}.{}", bus.inbox_prefix(), Uuid::now_v7().simple());
         let answers = bus.client().subscribe(format!("{inbox}.*")).await;
         let answers = answers.map_err(|error| Error::call("subscribing to answers of claims", error))?;
         Ok(Self { bus: bus.clone(), agent: agent.clone(), inbox, answers, reading: None })
@@ -246,6 +246,9 @@ impl Bus {
 
     /// Answers a claim. Where nobody is there to hear it, the server says so on `undelivered_to`.
     pub async fn answer_claim(&self, reply_to: ReplyTo, undelivered_to: String, payload: Bytes) {
+        if !is_inbox(&reply_to) {
+            return;
+        }
         if let Err(error) = self.client().publish_with_reply(reply_to, undelivered_to, payload).await {
             tracing::warn!(%error, "answering a claim");
         }

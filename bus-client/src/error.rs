@@ -109,7 +109,7 @@ impl Error {
             Self::Format { .. } => "use a newer version of the program",
             Self::Installation { .. } => "use the installation's own setting, or another `subject_prefix`",
             Self::Mapping { .. } => {
-                "write the `mappings` of `deploy/nats.conf` into the server's configuration, with the installation's number of partitions"
+                "write the `mappings` of `nats.conf` into the server's configuration, with the installation's number of partitions"
             }
             Self::Setting { .. } => "correct the setting; `orrery config check` shows all of them",
             Self::Call { .. } | Self::Refused { .. } => {

@@ -6,7 +6,7 @@
 pub mod config;
 pub mod error;
 
-mod access;
+pub mod access;
 mod bounded;
 mod direct;
 mod following;

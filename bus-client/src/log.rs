@@ -1,6 +1,11 @@
 //! A partition's log: append with an expectation, read in order, find the end.
+//!
+//! Every record is appended with an expectation, which stands in its headers. A message without one was written
+//! by no host, as by a client that was told to have an answer there: readers pass over it and say so.
 
 use async_nats::HeaderMap;
+use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use bus_schemas::{LogSequence, PartitionId};
 use bytes::Bytes;
@@ -18,6 +23,29 @@ pub struct LogEntry {
     pub sequence: LogSequence,
     /// The encoded record.
     pub record: Bytes,
+    /// How many messages lie right before it that no host wrote.
+    pub foreign: u64,
+}
+
+impl LogEntry {
+    /// The last sequence before it that is a record's.
+    pub fn follows(&self) -> LogSequence {
+        LogSequence(self.sequence.0 - 1 - self.foreign)
+    }
+}
+
+/// Where a log ends.
+#[derive(Debug, Clone)]
+pub struct LogEnd {
+    /// The last record; none in an empty log.
+    pub record: Option<LogEntry>,
+    /// The sequence of the last message, whoever wrote it.
+    pub last: LogSequence,
+}
+
+/// Whether a host wrote a message of a log.
+fn is_record(headers: &HeaderMap) -> bool {
+    headers.get(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE).is_some()
 }
 
 impl Bus {
@@ -29,34 +57,69 @@ impl Bus {
         record: Bytes,
     ) -> Result<LogSequence, PublishError> {
         let mut headers = HeaderMap::new();
-        headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.0.to_string());
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.0.to_string());
         publish::acked(self, self.subjects().log(partition), headers, record).await.map(LogSequence)
     }
 
     /// The last record, or none in an empty log.
     pub async fn last_record(&self, partition: PartitionId) -> Result<Option<LogEntry>, Error> {
+        Ok(self.log_end(partition).await?.record)
+    }
+
+    /// The end of a partition's log.
+    pub async fn log_end(&self, partition: PartitionId) -> Result<LogEnd, Error> {
         // Not a direct get: after an unanswered append only the leader knows what was written.
-        let last = self.last_at(&self.log_place(partition)).await?;
-        Ok(last.map(|message| LogEntry { sequence: LogSequence(message.sequence), record: message.payload }))
+        let Some(message) = self.last_at(&self.log_place(partition)).await? else {
+            return Ok(LogEnd { record: None, last: LogSequence(0) });
+        };
+        let last = LogSequence(message.sequence);
+        if is_record(&message.headers) {
+            let record = LogEntry { sequence: last, record: message.payload, foreign: 0 };
+            return Ok(LogEnd { record: Some(record), last });
+        }
+        let mut before = last;
+        let record = loop {
+            before = LogSequence(before.0 - 1);
+            match before.0 {
+                0 => break None,
+                _ => match self.stored(partition, before).await? {
+                    Some(message) if is_record(&message.headers) => {
+                        break Some(LogEntry { sequence: before, record: message.payload, foreign: 0 });
+                    }
+                    Some(_) => {}
+                    None => break None,
+                },
+            }
+        };
+        Ok(LogEnd { record, last })
     }
 
     fn log_place(&self, partition: PartitionId) -> Place {
         Place { stream: self.topology().log(partition), subject: self.subjects().log(partition) }
     }
 
-    /// One record; none where it is not there any more.
+    /// One record; none where it is not there any more, and where the message is none.
     pub async fn record(
         &self,
         partition: PartitionId,
         sequence: LogSequence,
     ) -> Result<Option<LogEntry>, Error> {
+        let stored = self.stored(partition, sequence).await?.filter(|message| is_record(&message.headers));
+        Ok(stored.map(|message| LogEntry { sequence, record: message.payload, foreign: 0 }))
+    }
+
+    async fn stored(
+        &self,
+        partition: PartitionId,
+        sequence: LogSequence,
+    ) -> Result<Option<StreamMessage>, Error> {
         let name = self.topology().log(partition);
         let failed = |error: String| Error::call(format!("reading record {sequence} of `{name}`"), error);
         let stream = self.jetstream().get_stream_no_info(&name).await;
         let stream = stream.map_err(|error| failed(error.to_string()))?;
         // Not a direct get: a replica that lags would say that it is gone.
         match stream.get_raw_message(sequence.0).await {
-            Ok(message) => Ok(Some(LogEntry { sequence, record: message.payload })),
+            Ok(message) => Ok(Some(message)),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(failed(error.to_string())),
         }
@@ -93,7 +156,18 @@ impl Bus {
         let place = self.log_place(partition);
         // The leader says where the log ends: a replica that lags has less than there is.
         let messages = self.read_until_now(place, after.next().0).await?;
-        Ok(messages
-            .map_ok(|message| LogEntry { sequence: LogSequence(message.sequence), record: message.payload }))
+        let mut foreign = 0;
+        Ok(messages.try_filter_map(move |message| {
+            let sequence = LogSequence(message.sequence);
+            let entry = is_record(&message.headers).then(|| {
+                let foreign = std::mem::take(&mut foreign);
+                LogEntry { sequence, record: message.payload, foreign }
+            });
+            if entry.is_none() {
+                foreign += 1;
+                tracing::warn!(%partition, %sequence, "the log has a message that no host wrote; it is passed over");
+            }
+            std::future::ready(Ok(entry))
+        }))
     }
 }

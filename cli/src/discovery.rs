@@ -109,6 +109,21 @@ impl Discovery {
             partitions: self.partitions.try_into().unwrap_or(others.partitions),
         }
     }
+    /// Settings that name the server of the running system, with its credentials where they say none.
+    pub fn access(&self, nats: NatsConfig) -> NatsConfig {
+        let is_named = nats.user.is_some() || nats.token_file.is_some() || nats.credentials_file.is_some();
+        if is_named || nats.url.as_ref().is_some_and(|url| url.contains('@')) {
+            return nats;
+        }
+        let Self { nats_user, nats_password_file, nats_token_file, nats_credentials_file, .. } = self.clone();
+        NatsConfig {
+            user: nats_user,
+            password_file: nats_password_file,
+            token_file: nats_token_file,
+            credentials_file: nats_credentials_file,
+            ..nats
+        }
+    }
     /// As it may be shown: without credentials.
     pub fn shown(&self) -> Self {
         let monitor_url = self.monitor_url.as_deref().map(bus_client::redacted_url);

@@ -18,6 +18,8 @@ use crate::output::Output;
 pub struct Entry {
     /// Its sequence in the log.
     pub sequence: LogSequence,
+    /// The record before it.
+    pub follows: LogSequence,
     /// The hash of its bytes: what the next record calls `previous`.
     pub hash: Hash,
     /// The record, large bodies in their places.
@@ -92,7 +94,7 @@ impl Records {
             return Ok(None);
         };
         let (last, hash) = self.last;
-        if entry.sequence > last.next() {
+        if entry.follows() > last {
             self.expect_uncut().await?;
         }
         // One that can not be read says nothing of what stood before it.
@@ -125,7 +127,7 @@ impl Records {
     /// The next record; none behind the last one. One that can not be read is a failure.
     pub async fn next(&mut self) -> Result<Option<Entry>, Failure> {
         let Some(entry) = self.next_stored().await? else { return Ok(None) };
-        let (sequence, partition) = (entry.sequence, self.partition);
+        let (sequence, follows, partition) = (entry.sequence, entry.follows(), self.partition);
         let mut record = CommitRecord::decode(&entry.record).map_err(|error| {
             Failure::of("record-unreadable", &error)
                 .next(format!(
@@ -134,7 +136,7 @@ impl Records {
                 .exit(exit::DATA)
         })?;
         self.bus.attach_blobs(&mut record).await?;
-        Ok(Some(Entry { sequence, hash: Hash::of(&entry.record), record }))
+        Ok(Some(Entry { sequence, follows, hash: Hash::of(&entry.record), record }))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actors_host::embedded::{self, Embedded};
 use actors_host::{Config, StartError};
-use bus_client::{Ask, Bus, Profile};
+use bus_client::{Ask, Bus, NatsConfig, Profile};
 use bus_schemas::wire::{WireCommand, WireQuery};
 use bus_schemas::{Body, EntityAddress, Key, Reply, Revision};
 use serde::Serialize;
@@ -55,8 +55,11 @@ impl Session {
         if let Some(url) = &config.nats.url {
             // Its gateway is of use when what runs here is a part of the same system.
             let found = Discovery::find(&config.data_dir).ok().flatten();
-            let same = |found: &Discovery| found.is_of(url, &config.nats.subject_prefix);
-            return Self::on(config.clone(), found.filter(same)).await;
+            let found = found.filter(|found| found.is_of(url, &config.nats.subject_prefix));
+            if let Some(found) = &found {
+                config.nats = found.access(config.nats);
+            }
+            return Self::on(config, found).await;
         }
         let found = Discovery::find(&config.data_dir)?.ok_or_else(|| not_running(&config))?;
         config.nats = found.nats(&config.nats);
@@ -76,11 +79,11 @@ impl Session {
         let mut config = config.clone();
         let program = config.nats_server.as_deref();
         // Nothing new is acknowledged here, so the store's own durability does not matter.
-        let embedded = Embedded::new(program, &config.data_dir, Profile::Durable)?;
+        let nats = NatsConfig { profile: Profile::Durable, ..config.nats.clone() };
+        let embedded = Embedded::new(program, &config.data_dir, &nats)?;
         let interrupted = interruption();
         let (child, listening) = embedded.start_unless((0, 0), interrupted.cancelled()).await?;
-        config.nats.url = Some(listening.nats_url);
-        config.nats.monitor_url = Some(listening.monitor_url);
+        config.nats = NatsConfig { profile: config.nats.profile, ..embedded.access(&listening) };
         let connected = tokio::select! {
             connected = Bus::connect_only(&config.nats) => connected.map_err(Failure::from),
             () = interrupted.cancelled() => Err(StartError::Interrupted.into()),

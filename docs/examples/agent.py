@@ -1,7 +1,7 @@
 """An Orrery agent in a process of its own: it counts the words of a task's goal. See ../protocol.md.
 
 pip install nats-py blake3        # without blake3 the result is in the answer only, not in a blob
-python agent.py --nats nats://127.0.0.1:4222 --name wordsmith
+python agent.py --nats nats://orrery:$(cat .orrery/nats/password)@127.0.0.1:4222 --name wordsmith
 python agent.py --die-after store    # ends as if killed when that step is done and not recorded: the next attempt goes on
 """
 import argparse, asyncio, hashlib, json, os, signal, sys, uuid

@@ -17,7 +17,7 @@ async fn a_takeover_does_not_wait_for_a_snapshot_without_its_pieces() {
     let bus = server.bus().await;
     touch_all(&bus, KEYS, 1).await;
     before.stop().await;
-    let client = async_nats::connect(&server.listening.nats_url).await.expect("the server answers");
+    let client = server.client().await;
     let (context, blobs) = (jetstream::new(client), bus.topology().blobs());
     let stream = context.get_stream(format!("OBJ_{blobs}")).await.expect("the blobs");
     let purged = stream.purge().filter(format!("$O.{blobs}.C.>")).await.expect("pieces can be deleted");

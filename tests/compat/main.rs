@@ -25,6 +25,14 @@ fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples").join(name)
 }
 
+/// Where an example finds NATS: services need no password, and agents that stream output or store blobs do.
+fn address(name: &str, installation: &Installation) -> String {
+    match name {
+        "agent.py" => installation.server.url_with_password(),
+        _ => installation.nats_url().to_owned(),
+    }
+}
+
 /// A running example. It is killed when the test ends early.
 struct Program {
     child: Child,
@@ -36,7 +44,7 @@ impl Program {
         let mut child = Command::new(system_tests::python())
             .arg("-u")
             .arg(example(name))
-            .args(["--nats", installation.nats_url()])
+            .args(["--nats", &address(name, installation)])
             .args(arguments)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -202,7 +210,7 @@ async fn a_python_agent_ends_in_good_order_without_its_server() {
     let mut child = Command::new(system_tests::python())
         .arg("-u")
         .arg(example("agent.py"))
-        .args(["--nats", installation.nats_url(), "--name", "orphan"])
+        .args(["--nats", &address("agent.py", &installation), "--name", "orphan"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
@@ -224,7 +232,7 @@ async fn a_python_agent_ends_in_good_order_without_its_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_computes_the_same_partitions() {
     let installation = Installation::start().await;
-    let client = async_nats::connect(installation.nats_url()).await.expect("a connection");
+    let client = installation.server.client().await;
     let context = jetstream::new(client);
     let words = ["a", "task", "compat-words", "0199c7a5-7a4e-7cc3-a4a7-6f0c5b6a1f10", "Z_9", "-", "__"];
     let keys: BTreeSet<String> =

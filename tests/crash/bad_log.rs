@@ -1,7 +1,8 @@
 //! A log that holds what no host wrote: its partition stops and says why; the others go on.
 
 use actors_runtime::takeover;
-use async_nats::jetstream;
+use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
+use async_nats::{HeaderMap, jetstream};
 use bus_client::log::LogEntry;
 use bus_client::{Bus, EventQuery, Profile};
 use bus_schemas::commands::healer::Command as Healer;
@@ -9,6 +10,7 @@ use bus_schemas::record::{CommitRecord, RECORD_VERSION};
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Hash, LogSequence, PartitionId};
 use futures::TryStreamExt;
+use system_tests::raw::Raw;
 use system_tests::{PATIENCE, Server, accepted, eventually, probe, refused, touch};
 
 use crate::process::Process;
@@ -52,12 +54,21 @@ async fn end_of(bus: &Bus, partition: PartitionId) -> (LogSequence, CommitRecord
 
 /// Puts the damage at the end of its log behind everybody's back; its sequence.
 async fn damage(server: &Server, bus: &Bus, damage: &Damage) -> LogSequence {
-    let (_, record) = end_of(bus, damage.partition).await;
-    let client = async_nats::connect(&server.listening.nats_url).await.expect("the server");
-    let subject = bus.subjects().log(damage.partition);
-    // The connection must outlive the answer.
-    let context = jetstream::new(client);
-    let sent = context.publish(subject, (damage.bytes)(record).into()).await;
+    let (end, record) = end_of(bus, damage.partition).await;
+    let context = jetstream::new(server.client().await);
+    append(&context, bus, (damage.partition, end), (damage.bytes)(record).into()).await
+}
+
+/// Appends to a log as a host does: behind a record, which it expects to be the last one.
+async fn append(
+    context: &jetstream::Context,
+    bus: &Bus,
+    (partition, end): (PartitionId, LogSequence),
+    bytes: bytes::Bytes,
+) -> LogSequence {
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, end.0.to_string());
+    let sent = context.publish_with_headers(bus.subjects().log(partition), headers, bytes).await;
     LogSequence(sent.expect("sent").await.expect("stored").sequence)
 }
 
@@ -220,16 +231,16 @@ async fn a_record_that_lacks_is_missed_where_it_is_needed() {
     }
     host.stop().await;
     let records = whole(&bus, SOUND).await;
-    let client = async_nats::connect(&server.listening.nats_url).await.expect("the server");
+    let client = server.client().await;
     let context = jetstream::new(client);
     let name = bus.topology().log(SOUND);
     let config = context.get_stream(&name).await.expect("the log").cached_info().config.clone();
     context.delete_stream(&name).await.expect("deleted");
     let config = jetstream::stream::Config { deny_delete: false, ..config };
     let stream = context.create_stream(config).await.expect("made again");
+    let mut end = LogSequence(0);
     for entry in &records {
-        let sent = context.publish(bus.subjects().log(SOUND), entry.record.clone()).await;
-        sent.expect("sent").await.expect("stored");
+        end = append(&context, &bus, (SOUND, end), entry.record.clone()).await;
     }
     assert!(stream.delete_message(2).await.expect("answered"), "it is taken out");
     let with = server.host("with-snapshot", false).await;
@@ -243,4 +254,48 @@ async fn a_record_that_lacks_is_missed_where_it_is_needed() {
     let silent = bus.ask(&touch(&key_in(SOUND)), std::time::Duration::from_secs(2)).await;
     assert!(silent.is_err(), "the partition must not answer: {silent:?}");
     assert_eq!(end_of(&bus, SOUND).await.0, last, "nobody wrote behind it");
+}
+
+/// Goal: what no host wrote into a log neither stops nor changes anything, whoever managed to put it there. Method:
+/// messages in it under a running owner, before a takeover, at the beginning of an empty log, and by an answer that
+/// a caller without credentials wants there; every command is answered, and every record is there once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_host_wrote_is_passed_over() {
+    let server = Server::start(Profile::Fast).await;
+    let (bus, stranger) = (server.bus().await, Raw::connect(&server).await);
+    let (log, other) = (bus.subjects().log(SOUND), bus.subjects().log(PartitionId(6)));
+    let insider = jetstream::new(server.client().await);
+    let stray = async |subject: &str| {
+        let sent = insider.publish(subject.to_owned(), "stray".into()).await.expect("sent");
+        sent.await.expect("stored").sequence
+    };
+    assert_eq!(stray(&other).await, 1, "the log is empty yet");
+    let owner = server.host("owner", false).await;
+    let (key, empty) = (key_in(SOUND), key_in(PartitionId(6)));
+    assert_eq!(accepted(&bus, &touch(&empty)).await.0, 1);
+    assert_eq!(accepted(&bus, &touch(&key)).await.0, 1);
+    for revision in 2..5 {
+        stray(&log).await;
+        assert_eq!(accepted(&bus, &touch(&key)).await.0, revision, "the owner goes on behind it");
+    }
+    let before = bus.log_end(SOUND).await.expect("the log").last;
+    let any = probe(&key_in(PartitionId(2)));
+    let request = format!("orrery.request.stranger.{}.{}", any.kind, any.key);
+    stranger.request_to(&request, &log, r#"{"type":"touch"}"#).await;
+    eventually("the stranger's command", || async { bus.last_event(&any).await.ok().flatten() }).await;
+    stranger.publish(&log, "rubbish").await;
+    stranger.publish(&bus.subjects().mail(SOUND), "rubbish").await;
+    stranger.publish(&bus.subjects().mark(SOUND), "7.0").await;
+    assert_eq!(accepted(&bus, &touch(&key)).await.0, 5);
+    let after = bus.log_end(SOUND).await.expect("the log");
+    assert_eq!(after.record.map(|record| record.sequence), Some(after.last));
+    assert_eq!(after.last, before.next(), "and nothing but its record is there");
+    owner.stop().await;
+    stray(&log).await;
+    let successor = server.host("successor", false).await;
+    assert_eq!(accepted(&bus, &touch(&key)).await.0, 6, "so does the next owner");
+    assert_eq!(accepted(&bus, &touch(&empty)).await.0, 2);
+    successor.stop().await;
+    let logged = system_tests::check::whole(&bus).await;
+    assert_eq!(logged.events[&format!("probe/{key}")].len(), 6);
 }

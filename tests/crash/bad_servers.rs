@@ -1,5 +1,6 @@
 //! Servers that do not keep the promise: each is refused with a code before any work is taken.
 
+use std::num::NonZeroU16;
 use std::process::Stdio;
 
 use actors_host::Config;
@@ -34,14 +35,19 @@ async fn a_server_without_jetstream_is_refused() {
 #[tokio::test]
 async fn a_server_that_does_not_map_is_refused_by_hosts() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let embedded = Embedded::new(Some(&program()), directory.path(), Profile::Fast).expect("nobody uses it");
-    let (_other, listening) = embedded.partitions(4).start((0, 0)).await.expect("the server starts");
+    let of_four = NatsConfig {
+        profile: Profile::Fast,
+        partitions: NonZeroU16::new(4).expect("four"),
+        ..NatsConfig::default()
+    };
+    let embedded = Embedded::new(Some(&program()), directory.path(), &of_four).expect("nobody uses it");
+    let (_other, listening) = embedded.start((0, 0)).await.expect("the server starts");
+    let of_four = NatsConfig { partitions: NatsConfig::default().partitions, ..embedded.access(&listening) };
     let port = free_port().await;
     let mut plain = Command::new(program());
     plain.args(["-js", "-p", &port.to_string(), "-sd"]).arg(directory.path().join("plain"));
     let _plain = plain.stderr(Stdio::null()).kill_on_drop(true).spawn().expect("the server starts");
-    for url in [listening.nats_url, format!("nats://127.0.0.1:{port}")] {
-        let nats = nats(url, Profile::Fast);
+    for nats in [of_four, nats(format!("nats://127.0.0.1:{port}"), Profile::Fast)] {
         eventually("the server", || async { Bus::connect_only(&nats).await.ok() }).await;
         let config = Config { data_dir: directory.path().join("host"), nats, ..Config::default() };
         let error = actors_host::start(&config).await.expect_err("the server is refused");
@@ -101,7 +107,8 @@ async fn what_is_in_use_is_named() {
     let error = actors_host::start(&config).await.expect_err("the port is taken");
     assert_eq!(error.code(), "nats-port-in-use", "{error}");
     assert!(error.to_string().contains(&config.nats_port.to_string()), "{error}");
-    let _holder = Embedded::new(Some(&program()), directory.path(), Profile::Fast).expect("nobody uses it");
+    let _holder =
+        Embedded::new(Some(&program()), directory.path(), &NatsConfig::default()).expect("nobody uses it");
     let error = actors_host::start(&config).await.expect_err("the directory is taken");
     assert_eq!(error.code(), "data-dir-in-use", "{error}");
 }

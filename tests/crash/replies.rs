@@ -31,7 +31,7 @@ struct Caller {
 
 impl Caller {
     async fn connect(server: &Server) -> Self {
-        let client = async_nats::connect(&server.listening.nats_url).await.expect("the server answers");
+        let client = server.client().await;
         let reply_to: Subject = client.new_inbox().into();
         let heard = client.subscribe(reply_to.clone()).await.expect("an inbox");
         Self { client, heard, reply_to }

@@ -59,7 +59,7 @@ fn touch_body() -> Vec<u8> {
 
 /// How many consumers the streams have that nobody follows without end.
 async fn consumers(server: &Server) -> usize {
-    let client = async_nats::connect(&server.listening.nats_url).await.expect("the server");
+    let client = server.client().await;
     let context = jetstream::new(client);
     let mut count = 0;
     let mut streams = context.streams();
@@ -111,7 +111,7 @@ async fn a_reader_that_goes_takes_its_consumer_along() {
     let bus = server.bus().await;
     accepted(&bus, &touch("p")).await;
     let count = || async {
-        let client = async_nats::connect(&server.listening.nats_url).await.expect("the server");
+        let client = server.client().await;
         let stream = jetstream::new(client).get_stream("ORRERY_EVENTS").await.expect("the stream");
         stream.cached_info().state.consumer_count
     };
@@ -169,7 +169,7 @@ async fn a_partition_that_can_not_write_is_named() {
     accepted(&bus, &ask).await;
     let partition: PartitionId = ask.to.partition(8);
     // Its log refuses what is new from now on, as a full store does.
-    let client = async_nats::connect(&server.listening.nats_url).await.expect("the server");
+    let client = server.client().await;
     let context = jetstream::new(client);
     let mut log = context.get_stream(bus.topology().log(partition)).await.expect("the log");
     let mut config = log.info().await.expect("its settings").config.clone();

@@ -127,7 +127,7 @@ async fn a_busy_entity_gets_its_snapshots() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_takeover_needs_no_snapshot() {
     let server = Server::start(Profile::Fast).await;
-    let (raw, bus) = (Raw::connect(&server).await, server.bus().await);
+    let (raw, bus) = (Raw::insider(&server).await, server.bus().await);
     let (entity, id) = (probe("p"), probe("p").partition(8));
     let first = server.host("first", false).await;
     let known = touch("p");
@@ -160,7 +160,7 @@ async fn a_takeover_needs_no_snapshot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unreadable_history_stops_its_own_entity_only() {
     let server = Server::start(Profile::Fast).await;
-    let (raw, bus) = (Raw::connect(&server).await, server.bus().await);
+    let (raw, bus) = (Raw::insider(&server).await, server.bus().await);
     let touched = r#"{"type":"touched","count":1}"#;
     let cases = [
         ("p.unknown", "enlightened", "1", 1, r#"{"type":"enlightened"}"#, true, "enlightened"),
@@ -213,7 +213,7 @@ async fn unreadable_history_stops_its_own_entity_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_in_the_place_of_a_new_entity_holds_nobody_up() {
     let server = Server::start(Profile::Fast).await;
-    let (raw, bus) = (Raw::connect(&server).await, server.bus().await);
+    let (raw, bus) = (Raw::insider(&server).await, server.bus().await);
     raw.store("orrery.evt.probe.p.taken", &[], "hello").await.expect("it is stored");
     let host = server.host("a", false).await;
     for key in ["p.taken", "p.free", "p.later"] {
@@ -234,7 +234,7 @@ async fn an_event_in_the_place_of_a_new_entity_holds_nobody_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_successor_knows_what_is_new() {
     let server = Server::start(Profile::Fast).await;
-    let (raw, bus) = (Raw::connect(&server).await, server.bus().await);
+    let (raw, bus) = (Raw::insider(&server).await, server.bus().await);
     let id = probe("p").partition(8);
     for (round, host) in (1..).zip(["a", "b", "c"]) {
         let running = server.host(host, false).await;

@@ -18,6 +18,7 @@ mod inbox;
 mod journal;
 mod lanes;
 mod lease;
+mod permissions;
 mod projections;
 mod rolling;
 mod sweep;

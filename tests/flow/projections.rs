@@ -114,7 +114,7 @@ async fn an_unreadable_event_is_named_and_stops_nothing_else() {
     let host = server.host("a", true).await;
     let bus = host.bus();
     let edge = Edge::start(bus, &server.directory().join("gateway")).await;
-    let raw = Raw::connect(&server).await;
+    let raw = Raw::insider(&server).await;
     let headers = [
         ("ce-type", "orrery.task.submitted"),
         ("ce-time", "2030-01-01T00:00:00.000Z"),

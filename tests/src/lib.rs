@@ -44,7 +44,8 @@ impl Server {
     /// Starts a server.
     pub async fn start(profile: Profile) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let embedded = Embedded::new(None, directory.path(), profile).expect("run `make tools` first");
+        let nats = NatsConfig { profile, ..NatsConfig::default() };
+        let embedded = Embedded::new(None, directory.path(), &nats).expect("run `make tools` first");
         let (child, listening) = embedded.start((0, 0)).await.expect("the server starts");
         Self { directory, embedded, child, listening, profile }
     }
@@ -54,12 +55,19 @@ impl Server {
     }
     /// How to connect.
     pub fn config(&self) -> NatsConfig {
-        NatsConfig {
-            url: Some(self.listening.nats_url.clone()),
-            monitor_url: Some(self.listening.monitor_url.clone()),
-            profile: self.profile,
-            ..NatsConfig::default()
-        }
+        self.embedded.access(&self.listening)
+    }
+    /// A client without Orrery, with all that a host may do.
+    pub async fn client(&self) -> async_nats::Client {
+        let (servers, options) = bus_client::access::options(&self.config()).expect("how to connect");
+        options.connect(servers).await.expect("the server takes connections")
+    }
+    /// Where NATS listens, with the password of hosts: for programs that know an address alone.
+    pub fn url_with_password(&self) -> String {
+        let NatsConfig { user, password_file, .. } = self.config();
+        let password = std::fs::read_to_string(password_file.expect("a file")).expect("the password");
+        let authority = format!("nats://{}:{}@", user.expect("a user"), password.trim());
+        self.listening.nats_url.replacen("nats://", &authority, 1)
     }
     /// A connection of its own.
     pub async fn bus(&self) -> Bus {

@@ -162,6 +162,9 @@ fn spawn(launch: &Launch, crash_at: Option<&str>) -> Child {
         .stdout(Stdio::piped())
         .stderr(log)
         .kill_on_drop(true);
+    if let Some((user, file)) = nats.user.as_ref().zip(nats.password_file.as_ref()) {
+        command.env("ORRERY__NATS__USER", user).env("ORRERY__NATS__PASSWORD_FILE", file);
+    }
     if let Some(place) = crash_at {
         command.env("ORRERY_CRASH_AT", place);
     }

@@ -17,7 +17,8 @@ pub type Headers<'a> = &'a [(&'a str, &'a str)];
 
 /// A connection of an outsider.
 pub struct Raw {
-    client: Client,
+    /// The connection.
+    pub client: Client,
     url: String,
 }
 
@@ -53,11 +54,23 @@ fn headers(pairs: Headers<'_>) -> HeaderMap {
 }
 
 impl Raw {
-    /// Connects to a server.
+    /// Connects to a server as whoever comes without credentials.
     pub async fn connect(server: &Server) -> Self {
         let url = server.listening.nats_url.clone();
         let client = async_nats::connect(&url).await.expect("the server takes connections");
         Self { client, url }
+    }
+
+    /// Connects with all that a host may do.
+    pub async fn insider(server: &Server) -> Self {
+        Self { client: server.client().await, url: server.listening.nats_url.clone() }
+    }
+
+    /// Sends a request whose answer is to go to a subject of the sender's choice.
+    pub async fn request_to(&self, subject: &str, reply_to: &str, payload: impl Into<Bytes>) {
+        let sent = self.client.publish_with_reply(subject.to_owned(), reply_to.to_owned(), payload.into());
+        sent.await.expect("a subject");
+        self.client.flush().await.expect("the server listens");
     }
 
     /// Sends a request once and waits for what comes.

@@ -70,25 +70,16 @@ fn the_architecture_lists_every_stream_and_bucket() {
 
 #[test]
 fn the_shipped_server_configuration_fits_the_program() {
-    let text = &files::at("deploy/nats.conf").text;
+    let text = &files::at("nats.conf").text;
     let [root, path] =
         Subjects::mappings(PARTITIONS_DEFAULT).map(|(from, to)| format!("\"{from}\": \"{to}\""));
     let settings = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let settings: Vec<&str> = settings.collect();
-    let embedded = &files::at("actors/host/src/embedded.rs").text;
     for wanted in
         [root.as_str(), path.as_str(), "sync_interval: always", "max_payload: 8MB", "max_pending: 256MB"]
     {
-        assert!(
-            settings.contains(&wanted),
-            "deploy/nats.conf: write `{wanted}`, as the embedded server has it"
-        );
-        let shared = wanted.starts_with("max_");
-        assert!(
-            !shared || embedded.contains(wanted),
-            "actors/host/src/embedded.rs does not write `{wanted}`"
-        );
+        assert!(settings.contains(&wanted), "nats.conf: write `{wanted}`");
     }
     let loopback = settings.iter().any(|line| line.starts_with("http: \"127.0.0.1:"));
-    assert!(loopback, "deploy/nats.conf: monitoring has no password and listens on loopback only");
+    assert!(loopback, "nats.conf: monitoring has no password and listens on loopback only");
 }

@@ -1,13 +1,16 @@
 //! The embedded default: a private `nats-server` with a durable store, supervised like everything else.
 
+mod users;
+
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus_client::Profile;
+use bus_client::NatsConfig;
 use bus_schemas::subjects::Subjects;
-use bus_schemas::topology::PARTITIONS_DEFAULT;
+use bus_schemas::topology::Topology;
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -28,6 +31,17 @@ const STOP_DEADLINE: Duration = Duration::from_secs(8);
 const LAST_WORDS: usize = 3;
 /// Where the server's files lie in the data directory.
 const DIRECTORY: &str = "nats";
+/// The settings of every server, for people and for this one.
+const BASE: &str = include_str!("../../../nats.conf");
+/// Where the server's own file finds them.
+const BASE_FILE: &str = "base.conf";
+/// The variable that bounds the server's memory: near the bound its collector works harder, and lets more go.
+const MEMORY: &str = "GOMEMLIMIT";
+/// The bound in bytes, of a store that is small.
+const MEMORY_BYTES_MIN: u64 = 128 << 20;
+/// How much larger than the bound a store may be. The server keeps every subject in memory; with a bound below
+/// what it keeps it would do little else than collect.
+const STORE_PER_MEMORY: u64 = 4;
 /// The file in [`DIRECTORY`] in which the server writes its process id.
 const PID_FILE: &str = "nats.pid";
 
@@ -45,9 +59,9 @@ pub struct Listening {
 pub struct Embedded {
     program: PathBuf,
     directory: PathBuf,
-    profile: Profile,
-    /// Of the installations on it.
-    partitions: u16,
+    /// Of the installation on it.
+    nats: NatsConfig,
+    password: String,
     /// Locked while any clone lives: two servers on one store destroy it. The lock ends with the
     /// process, so one that was killed leaves none behind.
     _lock: Arc<std::fs::File>,
@@ -61,21 +75,25 @@ struct PortsFile {
 }
 
 impl Embedded {
-    /// Finds the program and prepares the directory.
-    pub fn new(program: Option<&Path>, data_dir: &Path, profile: Profile) -> Result<Self, StartError> {
+    /// Finds the program and prepares the directory. Of `nats` the profile, the prefix and the partitions count.
+    pub fn new(program: Option<&Path>, data_dir: &Path, nats: &NatsConfig) -> Result<Self, StartError> {
         let unusable = |source| StartError::DataDir { path: data_dir.to_path_buf(), source };
         let directory = data_dir.join(DIRECTORY);
         let directory =
             std::fs::create_dir_all(&directory).and_then(|()| directory.canonicalize()).map_err(unusable)?;
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700)).map_err(unusable)?;
         let program = find(program)?;
         let lock = lock(&directory, data_dir)?;
-        let partitions = PARTITIONS_DEFAULT;
-        Ok(Self { program, directory, profile, partitions, _lock: Arc::new(lock) })
+        let (password, password_file) = users::password(&directory).map_err(unusable)?;
+        let user = Some(users::HOST.to_owned());
+        let nats = NatsConfig { user, password_file: Some(password_file), ..nats.clone() };
+        Ok(Self { program, directory, nats, password, _lock: Arc::new(lock) })
     }
-    /// For installations with so many partitions.
-    #[must_use]
-    pub fn partitions(self, partitions: u16) -> Self {
-        Self { partitions, ..self }
+
+    /// How hosts and verbs connect to the server once it listens.
+    pub fn access(&self, listening: &Listening) -> NatsConfig {
+        let Listening { nats_url, monitor_url } = listening.clone();
+        NatsConfig { url: Some(nats_url), monitor_url: Some(monitor_url), ..self.nats.clone() }
     }
 
     /// Starts the server and waits until it listens. `ports` are those of NATS and of its
@@ -104,9 +122,12 @@ impl Embedded {
             }
         }
         let config = self.directory.join("nats.conf");
-        std::fs::write(&config, self.config(ports)).map_err(io)?;
+        std::fs::write(self.directory.join(BASE_FILE), BASE).map_err(io)?;
+        users::private(&config, &self.config(ports)?).map_err(io)?;
         let log = std::fs::File::create(self.directory.join("nats.log")).map_err(io)?;
+        let bound = (bytes_below(&self.directory) / STORE_PER_MEMORY).max(MEMORY_BYTES_MIN).to_string();
         let mut child = Command::new(&self.program)
+            .env(MEMORY, std::env::var_os(MEMORY).unwrap_or_else(|| bound.into()))
             .arg("-c")
             .arg(&config)
             .stdin(Stdio::null())
@@ -167,25 +188,29 @@ impl Embedded {
         })
     }
 
-    fn config(&self, (nats, monitor): (u16, u16)) -> String {
+    fn config(&self, (nats, monitor): (u16, u16)) -> Result<String, StartError> {
+        let subjects = Subjects::new(&self.nats.subject_prefix)
+            .map_err(|error| StartError::Embedded { reason: error.to_string() })?;
+        let topology = Topology { subjects, partitions: self.nats.partitions.get() };
         let port = |port: u16| if port == 0 { "-1".to_owned() } else { port.to_string() };
         let quoted = |path: &Path| serde_json::to_string(&path.display().to_string()).unwrap_or_default();
-        format!(
+        Ok(format!(
             "# Written by orrery at every start.\n\
+             include ./{BASE_FILE}\n\
              server_name: orrery-embedded\n\
-             host: 127.0.0.1\nport: {}\nhttp: \"127.0.0.1:{}\"\n\
-             max_payload: 8MB\nmax_pending: 256MB\nmax_connections: 16384\n\
+             port: {}\nhttp: \"127.0.0.1:{}\"\n\
              pid_file: {}\nports_file_dir: {}\n\
-             {}\
+             {}{}\
              jetstream {{\n  store_dir: {}\n  sync_interval: {}\n}}\n",
             port(nats),
             port(monitor),
             quoted(&self.pid_file()),
             quoted(&self.directory),
-            mappings(self.partitions),
+            mappings(topology.partitions),
+            users::lines(&self.password, &topology),
             quoted(&self.directory.join("store")),
-            self.profile.fsync(),
-        )
+            self.nats.profile.fsync(),
+        ))
     }
 
     fn pid_file(&self) -> PathBuf {
@@ -197,6 +222,17 @@ impl Embedded {
 pub fn mappings(partitions: u16) -> String {
     let lines = Subjects::mappings(partitions).map(|(from, to)| format!("  \"{from}\": \"{to}\"\n"));
     format!("mappings = {{\n{}}}\n", lines.concat())
+}
+
+/// How much lies in a directory. What cannot be read counts nothing.
+fn bytes_below(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
 }
 
 /// Stops the server that a killed process left behind on a data directory, and says which process it

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::claims::Door;
 use crate::config::{Config, ConfigError};
-use crate::embedded::{self, Embedded, Listening};
+use crate::embedded::{self, Embedded};
 use crate::healer::{self, Healer};
 use crate::sweeper::{Sweeper, Tasks};
 use crate::telemetry::observe::Observer;
@@ -215,9 +215,7 @@ async fn start_all(
         branches.servers = Some(branch.clone());
         // Never dropped half-way: a server that is about to start is waited for, or is waited for
         // until it is gone.
-        let listening = start_server(config, &branch, interrupted.as_mut()).await?;
-        nats.url = Some(listening.nats_url);
-        nats.monitor_url = Some(listening.monitor_url);
+        nats = start_server(config, &branch, interrupted.as_mut()).await?;
     }
     tokio::select! {
         started = start_below(config, nats, root, reports, branches) => started,
@@ -328,13 +326,12 @@ async fn start_server(
     config: &Config,
     branch: &Supervisor,
     interrupted: impl Future<Output = ()>,
-) -> Result<Listening, StartError> {
-    let embedded = Embedded::new(config.nats_server.as_deref(), &config.data_dir, config.nats.profile)?;
-    let embedded = embedded.partitions(config.nats.partitions.get());
+) -> Result<NatsConfig, StartError> {
+    let embedded = Embedded::new(config.nats_server.as_deref(), &config.data_dir, &config.nats)?;
     let (child, listening) = embedded.start_unless((config.nats_port, 0), interrupted).await?;
     let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
     let ports = (port(&listening.nats_url), port(&listening.monitor_url));
-    let first = Arc::new(std::sync::Mutex::new(Some(child)));
+    let (first, access) = (Arc::new(std::sync::Mutex::new(Some(child))), embedded.access(&listening));
     let work: Work = Arc::new(move |stop| {
         let (embedded, first) = (embedded.clone(), Arc::clone(&first));
         Box::pin(async move {
@@ -351,7 +348,7 @@ async fn start_server(
         })
     });
     branch.start(Child { name: "nats-server".into(), restart: Restart::Always, work });
-    Ok(listening)
+    Ok(access)
 }
 
 fn healer(

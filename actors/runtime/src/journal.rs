@@ -136,17 +136,37 @@ pub enum Fate {
     Again(String),
 }
 
-/// Appends a record and finds out what became of it, also when the answer was lost.
+/// Appends a record and finds out what became of it, also when the answer was lost. What no host wrote stands
+/// in nobody's way: the record goes behind it.
 pub async fn append(bus: &Bus, commit: &Commit) -> Fate {
-    crash::point("before-append");
-    let answer = bus.append(commit.partition, commit.expected, commit.bytes.clone()).await;
-    crash::point("after-append");
-    match answer {
-        Ok(sequence) => Fate::Committed(sequence),
-        Err(PublishError::Retry(reason)) => Fate::Again(reason),
-        Err(PublishError::Refused { code, reason }) => Fate::Again(format!("refused with {code}: {reason}")),
-        Err(PublishError::Conflict(reason) | PublishError::Unanswered(reason)) => {
-            resolve(bus, commit, &reason).await
+    let mut expected = commit.expected;
+    loop {
+        crash::point("before-append");
+        let answer = bus.append(commit.partition, expected, commit.bytes.clone()).await;
+        crash::point("after-append");
+        let reason = match answer {
+            Ok(sequence) => return Fate::Committed(sequence),
+            Err(PublishError::Retry(reason)) => return Fate::Again(reason),
+            Err(PublishError::Refused { code, reason }) => {
+                return Fate::Again(format!("refused with {code}: {reason}"));
+            }
+            Err(PublishError::Conflict(reason) | PublishError::Unanswered(reason)) => reason,
+        };
+        let end = match bus.log_end(commit.partition).await {
+            Ok(end) => end,
+            Err(error) => return Fate::Again(format!("{reason}; then {error}")),
+        };
+        let last = end.record.as_ref().map(|entry| (entry.sequence, &entry.record[..]));
+        match judge(commit, last, &reason) {
+            Fate::Again(_) if end.last > expected => {
+                tracing::warn!(
+                    partition = %commit.partition,
+                    sequence = %end.last,
+                    "the log has a message that no host wrote; going on behind it"
+                );
+                expected = end.last;
+            }
+            fate => return fate,
         }
     }
 }
@@ -167,14 +187,6 @@ pub async fn append_until_known(bus: Bus, commit: Commit, stuck: Stuck) -> Fate 
             }
             fate => return fate,
         }
-    }
-}
-
-/// Reads the end of the log: our bytes there mean that the commit succeeded.
-async fn resolve(bus: &Bus, commit: &Commit, reason: &str) -> Fate {
-    match bus.last_record(commit.partition).await {
-        Ok(last) => judge(commit, last.as_ref().map(|entry| (entry.sequence, &entry.record[..])), reason),
-        Err(error) => Fate::Again(format!("{reason}; then {error}")),
     }
 }
 

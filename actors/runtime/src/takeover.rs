@@ -209,7 +209,7 @@ async fn follow(
     let mut records = bus.records_after(partition, LogSequence(needed.0 - 1)).await.map_err(failed)?;
     while let Some(entry) = records.try_next().await.map_err(failed)? {
         // The server begins with the first record that there is, and passes over what is not.
-        if entry.sequence > next {
+        if entry.follows() >= next {
             return Err(TakeoverError::Cut { partition: partition.0, needed: next });
         }
         next = entry.sequence.next();

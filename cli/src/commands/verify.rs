@@ -32,7 +32,7 @@ pub struct Arguments {
 pub struct Finding {
     /// A stable word: `chain-broken`, `revision-gap`, `event-missing`, `event-extra`,
     /// `event-differs`, `event-unreadable`, `order-broken`, `record-unreadable`, `log-chain-broken`,
-    /// `log-gap`, `epoch-fell`, `mail-gap`, `position-fell`, `mark-ahead`, `snapshot-differs`,
+    /// `log-gap`, `log-foreign`, `epoch-fell`, `mail-gap`, `position-fell`, `mark-ahead`, `snapshot-differs`,
     /// `blob-missing`, `archive-damaged`; of logs that were cut `base-missing`, `mark-behind`,
     /// `log-emptied`.
     pub finding: String,

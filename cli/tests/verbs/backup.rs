@@ -54,14 +54,13 @@ struct Load {
 
 impl Load {
     /// Begins once some commands are acknowledged.
-    fn start(nats_url: &str) -> Self {
+    fn start(config: NatsConfig) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (told, url) = (Arc::clone(&stop), nats_url.to_owned());
+        let told = Arc::clone(&stop);
         let (sender, begun) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("threads");
             runtime.block_on(async move {
-                let config = NatsConfig { url: Some(url), ..NatsConfig::default() };
                 let bus = Bus::connect_only(&config).await.expect("a connection");
                 let mut number = 0;
                 while number < ROUNDS_BEFORE || !told.load(Ordering::SeqCst) {
@@ -101,7 +100,7 @@ fn backed_up() -> (TempDir, PathBuf) {
     world.orrery(&["task", "submit", "x", "--id", "one", "--skill", "noop", "--wait"]).good();
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     runtime.block_on(async {
-        let config = NatsConfig { url: Some(world.address("nats_url").to_owned()), ..NatsConfig::default() };
+        let config = world.nats();
         let bus = Bus::connect_only(&config).await.expect("a connection");
         for number in 0..PROBES {
             ask(&bus, probe("from", number), &Command::Forward { to: probe("to", number + 1) }).await;
@@ -134,7 +133,7 @@ fn restore(data_dir: &Path, backup: &Path) -> Ended {
 fn a_backup_under_load_brings_back_a_whole_system() {
     let world = World::start();
     world.orrery(&["task", "submit", "x", "--id", "one", "--skill", "noop", "--wait"]).good();
-    let load = Load::start(world.address("nats_url"));
+    let load = Load::start(world.nats());
     let directory = tempfile::tempdir().expect("a temporary directory");
     let backup = directory.path().join("backup");
     let written = world.orrery(&["backup", text(&backup), "--json"]).good().line();
@@ -159,10 +158,9 @@ fn a_backup_under_load_brings_back_a_whole_system() {
     for count in [from, handed] {
         assert!((ROUNDS_BEFORE..=rounds).contains(&count), "{count} of {rounds} rounds");
     }
-    let url = world.address("nats_url").to_owned();
+    let config = world.nats();
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     runtime.block_on(async {
-        let config = NatsConfig { url: Some(url), ..NatsConfig::default() };
         let bus = Bus::connect_only(&config).await.expect("a connection");
         for number in 0..PROBES {
             round(&bus, number).await;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use bus_client::claims::{ClaimLine, Heard};
-use bus_client::{Ask, Bus, NatsConfig};
+use bus_client::{Ask, Bus};
 use bus_schemas::claims::Claim;
 use bus_schemas::commands::{agent, probe, task};
 use bus_schemas::wire::WireCommand;
@@ -26,7 +26,7 @@ impl Client {
     /// Connects.
     pub fn connect(world: &World) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("threads");
-        let config = NatsConfig { url: Some(world.address("nats_url").to_owned()), ..NatsConfig::default() };
+        let config = world.nats();
         let bus = runtime.block_on(Bus::connect_only(&config)).expect("a connection");
         Self { runtime, bus, tokens: RefCell::default() }
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actors_runtime::takeover;
-use bus_client::{Ask, Bus, NatsConfig};
+use bus_client::{Ask, Bus};
 use bus_schemas::commands::probe::Command as Probe;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, EntityAddress, Key, PartitionId, Reply, Revision};
@@ -36,7 +36,7 @@ fn touch(number: u64) -> Ask {
 fn with_bus<T>(world: &World, work: impl AsyncFnOnce(&Bus) -> T) -> T {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     runtime.block_on(async {
-        let config = NatsConfig { url: Some(world.address("nats_url").to_owned()), ..NatsConfig::default() };
+        let config = world.nats();
         work(&Bus::connect_only(&config).await.expect("a connection")).await
     })
 }
@@ -241,11 +241,10 @@ fn cutting_that_is_killed_loses_nothing() {
     };
     let (past, ..) = past();
     let world = World::start_in(past);
-    let (stop, url) = (Arc::new(AtomicBool::new(false)), world.address("nats_url").to_owned());
+    let (stop, config) = (Arc::new(AtomicBool::new(false)), world.nats());
     let told = Arc::clone(&stop);
     let load = std::thread::spawn(move || {
         tokio::runtime::Runtime::new().expect("threads").block_on(async {
-            let config = NatsConfig { url: Some(url), ..NatsConfig::default() };
             let bus = Bus::connect_only(&config).await.expect("a connection");
             let mut number = COMMANDS;
             loop {

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use actors_host::embedded::{self, Embedded, Listening};
-use bus_client::Profile;
+use actors_host::embedded::{self, Embedded};
+use bus_client::NatsConfig;
 use bus_schemas::topology::PARTITIONS_DEFAULT;
 
 use crate::world::{Ended, eventually, orrery, program};
@@ -20,12 +20,19 @@ impl Nats {
     fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let runtime = tokio::runtime::Runtime::new().expect("threads");
-        let (server, Listening { nats_url, monitor_url }) = runtime.block_on(async {
+        let (server, nats) = runtime.block_on(async {
             let place = directory.path().join("server");
-            let embedded = Embedded::new(None, &place, Profile::Durable).expect("run `make tools` first");
-            embedded.start((0, 0)).await.expect("the server starts")
+            let embedded =
+                Embedded::new(None, &place, &NatsConfig::default()).expect("run `make tools` first");
+            let (server, listening) = embedded.start((0, 0)).await.expect("the server starts");
+            (server, embedded.access(&listening))
         });
-        let settings = format!("[nats]\nurl = \"{nats_url}\"\nmonitor_url = \"{monitor_url}\"\n");
+        let NatsConfig { url, monitor_url, user, password_file, .. } = nats;
+        let password_file = password_file.map(|path| path.display().to_string());
+        let settings =
+            [("url", url), ("monitor_url", monitor_url), ("user", user), ("password_file", password_file)];
+        let lines = settings.map(|(name, value)| format!("{name} = {:?}\n", value.expect("it is known")));
+        let settings = format!("[nats]\n{}", lines.concat());
         std::fs::write(directory.path().join("orrery.toml"), settings).expect("a file");
         Self { directory, runtime, server: Some(server) }
     }

@@ -1,5 +1,8 @@
 //! `up`, `down`, `run`, `config`, `completions`: the life of a system.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use crate::schema::check;
 use crate::world::{World, orrery, repository};
 
@@ -47,6 +50,29 @@ fn one_system_on_one_data_directory() {
     let down = orrery(data_dir.path(), &["down"]).good();
     assert!(down.stdout.contains("nothing ran"), "{down:?}");
     orrery(data_dir.path(), &["agents"]).failed("not-running", 69);
+}
+
+/// Goal: nobody else on the machine reads what tasks are about, nor the password of the server. Method: the modes of
+/// everything in the data directory of a system that has done some work.
+#[test]
+fn files_are_their_owners_alone() {
+    fn open_to_others(directory: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.permissions().mode() & 0o077 != 0 {
+                found.push(format!("{} {:o}", entry.path().display(), metadata.permissions().mode()));
+            }
+            if metadata.is_dir() {
+                open_to_others(&entry.path(), found);
+            }
+        }
+    }
+    let world = World::start();
+    world.orrery(&["task", "submit", "x", "--id", "x", "--skill", "noop", "--wait"]).good();
+    let mut found = Vec::new();
+    open_to_others(world.data_dir(), &mut found);
+    assert_eq!(found, Vec::<String>::new());
+    assert!(world.data_dir().join("nats/password").is_file());
 }
 
 /// Two systems live beside each other when they have data directories of their own.

@@ -261,6 +261,8 @@ fn without_a_system_or_a_gateway_it_is_said() {
             .arg(Path::new("/nowhere"))
             .args(arguments)
             .env("ORRERY__NATS__URL", world.address("nats_url"))
+            .env("ORRERY__NATS__USER", world.address("nats_user"))
+            .env("ORRERY__NATS__PASSWORD_FILE", world.address("nats_password_file"))
             .envs(variables.iter().copied())
             .output()
             .expect("the binary runs");

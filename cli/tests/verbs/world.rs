@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bus_client::NatsConfig;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -137,6 +138,15 @@ impl World {
     /// One of its addresses.
     pub fn address(&self, field: &str) -> &str {
         self.banner[field].as_str().expect("an address")
+    }
+    /// How to connect to its NATS as it does itself.
+    pub fn nats(&self) -> NatsConfig {
+        NatsConfig {
+            url: Some(self.address("nats_url").to_owned()),
+            user: Some(self.address("nats_user").to_owned()),
+            password_file: Some(self.address("nats_password_file").into()),
+            ..NatsConfig::default()
+        }
     }
     /// Kills it without a word and gives the directory back.
     pub fn kill(mut self) -> TempDir {

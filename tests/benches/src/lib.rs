@@ -39,11 +39,15 @@ pub struct BareLoop {
 
 impl BareLoop {
     /// Makes the streams anew and starts one loop for each partition, over one connection.
-    pub async fn start(url: &str, partitions: u16) -> anyhow::Result<Self> {
-        let client = async_nats::ConnectOptions::new()
+    pub async fn start(
+        servers: Vec<String>,
+        options: async_nats::ConnectOptions,
+        partitions: u16,
+    ) -> anyhow::Result<Self> {
+        let client = options
             .name("bare-loop")
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
-            .connect(url)
+            .connect(servers)
             .await
             .context("connecting the bare loop")?;
         streams::make(&client, partitions).await?;

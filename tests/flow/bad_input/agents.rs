@@ -75,7 +75,7 @@ async fn reports_that_do_not_fit_are_refused() {
 async fn bad_output_hurts_nobody() {
     let server = Server::start(Profile::Fast).await;
     let host = server.host("a", false).await;
-    let (raw, bus) = (Raw::connect(&server).await, host.bus());
+    let (raw, bus) = (Raw::insider(&server).await, host.bus());
     let mut gate = Gate::start(bus);
     let edge = Edge::start(bus, &server.directory().join("gateway")).await;
     accepted(bus, &command("t", &submit(GATE))).await;

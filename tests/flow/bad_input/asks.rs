@@ -101,7 +101,7 @@ async fn bodies_that_are_no_command_are_refused() {
 async fn subjects_that_name_no_entity_are_refused() {
     let server = Server::start(Profile::Fast).await;
     let host = server.host("a", false).await;
-    let (raw, bus) = (Raw::connect(&server).await, host.bus());
+    let (raw, bus) = (Raw::insider(&server).await, host.bus());
     assert_eq!(code(&raw, "orrery.request.test.probe.p", &[], TOUCH).await, "accepted");
     until_revision(bus, &probe("p"), Revision(1)).await;
     let before = bus.events_state().await.unwrap().last_sequence;

@@ -112,7 +112,7 @@ async fn compare(bus: &Bus, archive: &Archive, partition: PartitionId) -> Result
         // One that can not be read is damage, which the fold names.
         let linked = CommitRecord::decode(&entry.record).map_or(true, |record| record.previous == hash);
         // Where the beginning was cut further than the archive reaches, the readers say so.
-        return if linked || sequence > end.next() {
+        return if linked || entry.follows() > end {
             Ok(())
         } else {
             Err(log::unlinked(archive, partition, end))
@@ -184,7 +184,7 @@ async fn fold(
                 "the snapshot of partition {partition} is not what its log makes of it"
             )));
         }
-        if entry.record.at < before && entry.sequence == old.next() {
+        if entry.record.at < before && entry.follows == old {
             old = entry.sequence;
         }
     }

@@ -21,6 +21,8 @@ use crate::failure::Failure;
 pub struct LogFile {
     /// Whose log.
     pub partition: PartitionId,
+    /// The record before the first one.
+    pub after: LogSequence,
     /// The first record.
     pub first: LogSequence,
     /// The last record.
@@ -36,16 +38,31 @@ pub struct LogFile {
 pub struct NewLog {
     new: New,
     partition: PartitionId,
-    /// The first and the last record, and the hash of the last one.
-    range: Option<(LogSequence, LogSequence, Hash)>,
+    /// What it has; none before the first record.
+    range: Option<Range>,
+}
+
+/// The records of a file.
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    /// The record before the first one.
+    after: LogSequence,
+    first: LogSequence,
+    last: LogSequence,
+    /// The hash of the last one.
+    hash: Hash,
 }
 
 impl NewLog {
     /// Adds a record.
     pub fn add(&mut self, entry: &LogEntry) -> Result<(), Failure> {
-        let framed = rmp_serde::to_vec(&(entry.sequence, &entry.record)).expect("a number and bytes");
-        let first = self.range.map_or(entry.sequence, |(first, ..)| first);
-        self.range = Some((first, entry.sequence, Hash::of(&entry.record)));
+        let framed = rmp_serde::to_vec(&(entry.sequence, entry.foreign, &entry.record));
+        let framed = framed.expect("numbers and bytes");
+        let (last, hash) = (entry.sequence, Hash::of(&entry.record));
+        self.range = Some(match self.range {
+            Some(range) => Range { last, hash, ..range },
+            None => Range { after: entry.follows(), first: last, last, hash },
+        });
         self.new.write(&framed)
     }
 }
@@ -55,7 +72,7 @@ impl Archive {
     pub fn log_end(&self, partition: PartitionId) -> (LogSequence, Hash) {
         let files = self.logs().iter().filter(|file| file.partition == partition);
         files.fold((LogSequence(0), Hash::default()), |(end, hash), file| {
-            if file.first <= end.next() && file.last > end { (file.last, file.hash) } else { (end, hash) }
+            if file.after <= end && file.last > end { (file.last, file.hash) } else { (end, hash) }
         })
     }
 
@@ -90,8 +107,8 @@ impl Archive {
         Box::new(std::iter::from_fn(move || match reader.fill_buf() {
             Ok([]) => None,
             Ok(_) => Some(
-                rmp_serde::from_read::<_, (LogSequence, Bytes)>(&mut reader)
-                    .map(|(sequence, record)| LogEntry { sequence, record })
+                rmp_serde::from_read::<_, (LogSequence, u64, Bytes)>(&mut reader)
+                    .map(|(sequence, foreign, record)| LogEntry { sequence, record, foreign })
                     .map_err(|error| damaged(&path, &error.to_string())),
             ),
             Err(error) => Some(Err(damaged(&path, &error.to_string()))),
@@ -108,18 +125,18 @@ impl Archive {
     /// Takes a file of records in, synced and read back along the chain of hashes.
     pub fn add_records(&mut self, new: NewLog) -> Result<(), Failure> {
         let NewLog { new, partition, range } = new;
-        let Some((first, last, hash)) = range else {
+        let Some(Range { after, first, last, hash }) = range else {
             new.abandon();
             return Ok(());
         };
-        let file = LogFile { partition, first, last, hash, stored: new.finish()? };
+        let file = LogFile { partition, after, first, last, hash, stored: new.finish()? };
         let (mut end, mut link) = self.log_end(partition);
         let path = self.directory().join(&file.stored.file);
         for entry in self.read_log(&file) {
             let entry = entry?;
             let record = CommitRecord::decode(&entry.record);
             let record = record.map_err(|error| damaged(&path, &error.to_string()))?;
-            if entry.sequence != end.next() || record.previous != link {
+            if entry.follows() != end || record.previous != link {
                 let reason = format!("record {} does not follow record {end}", entry.sequence);
                 return Err(damaged(&path, &reason));
             }

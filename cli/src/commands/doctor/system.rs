@@ -276,6 +276,13 @@ async fn lag(bus: &Bus) -> Result<Check, Failure> {
         total += behind;
         while behind > 0 && bus.mark(partition).await? == mark {
             if Instant::now() > deadline {
+                if bus.events_state().await?.messages == 0 {
+                    let detail =
+                        format!("the event stream is empty, and the log of partition {partition} has events");
+                    let fix =
+                        "stop the hosts and run `orrery rebuild events`: it writes them again from the logs";
+                    return Ok(Check::fail("fanout", detail, fix));
+                }
                 let detail =
                     format!("{behind} events of partition {partition} are not out after {ANSWER_PATIENCE:?}");
                 return Ok(Check::fail("fanout", detail, fix));

@@ -41,6 +41,7 @@ pub async fn audit(
         Some(entity) => vec![entity.partition(bus.topology().partitions)],
         None => bus.topology().all_partitions().collect(),
     };
+    audit.is_emptied = bus.events_state().await?.messages == 0;
     for partition in &partitions {
         let mark = bus.mark(*partition).await?;
         audit.marks.insert(*partition, (mark.upto, mark.partial));
@@ -91,6 +92,8 @@ struct Audit {
     output: Output,
     registry: actors_core::Registry,
     marks: BTreeMap<PartitionId, (LogSequence, u32)>,
+    /// Whether the event stream holds nothing, not even a mark: whatever the logs have should be there.
+    is_emptied: bool,
     streamed: HashMap<EntityAddress, Link>,
     /// Entities of which the archive has events.
     archived: HashSet<EntityAddress>,
@@ -111,6 +114,7 @@ impl Audit {
             output: Output::new(false),
             registry: actors_logic::registry(),
             marks: BTreeMap::new(),
+            is_emptied: false,
             streamed: HashMap::new(),
             archived: HashSet::new(),
             met: HashSet::new(),
@@ -247,12 +251,18 @@ impl Audit {
     ) -> Result<(), Failure> {
         let mut records = records(&session.bus, archive, partition, self.output).await?;
         let mut former = Former::default();
-        while let Some(LogEntry { sequence, record: bytes }) = records.next_stored().await? {
+        while let Some(entry) = records.next_stored().await? {
+            let (sequence, follows) = (entry.sequence, entry.follows());
+            let LogEntry { record: bytes, foreign, .. } = entry;
             self.summary.records += 1;
+            if foreign > 0 {
+                let detail = format!("{foreign} messages before it are of no host, and are passed over");
+                self.find("log-foreign", place(partition, sequence), detail);
+            }
             let hash = Hash::of(&bytes);
             match CommitRecord::decode(&bytes) {
                 Ok(mut record) => {
-                    self.check_record(&former, sequence, &record);
+                    self.check_record(&former, (sequence, follows), &record);
                     let attached = self.attach(session, sequence, &mut record).await?;
                     self.check_turns(sequence, &record, only, attached);
                     self.check_mail(&mut former, sequence, &record);
@@ -369,9 +379,14 @@ impl Audit {
         }
     }
 
-    fn check_record(&mut self, former: &Former, sequence: LogSequence, record: &CommitRecord) {
+    fn check_record(
+        &mut self,
+        former: &Former,
+        (sequence, follows): (LogSequence, LogSequence),
+        record: &CommitRecord,
+    ) {
         let place = place(record.partition, sequence);
-        if sequence != former.sequence.next() {
+        if follows != former.sequence {
             self.find("log-gap", &place, format!("it comes after record {}", former.sequence));
         }
         if record.previous != former.hash {
@@ -418,7 +433,8 @@ impl Audit {
             self.met.insert(entity.clone());
         }
         let (upto, partial) = self.marks.get(&place.partition).copied().unwrap_or_default();
-        let due = place.record <= upto || (place.record == upto.next() && place.index < partial);
+        let due =
+            self.is_emptied || place.record <= upto || (place.record == upto.next() && place.index < partial);
         if due && streamed.revision < now.revision {
             let detail = format!("revision {} is not in the event stream", now.revision);
             self.find("event-missing", entity, detail);

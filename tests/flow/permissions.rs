@@ -1,0 +1,104 @@
+//! Who comes to the embedded server without a name: what is theirs works, and what hosts trust they can not write.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::consumer::pull;
+use bus_client::{Bus, Profile};
+use futures::{StreamExt, TryStreamExt};
+use system_tests::raw::Raw;
+use system_tests::{PATIENCE, Server, accepted, touch};
+
+/// How long somebody waits for an answer that never comes.
+const NEVER: Duration = Duration::from_millis(300);
+
+/// Goal: a service without credentials does what the README shows: it hands over, asks, follows events, and reads
+/// blobs. Method: a plain client, with the subjects of the protocol.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_name_asks_and_reads() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let (raw, bus) = (Raw::connect(&server).await, server.bus().await);
+    raw.store("orrery.do.me.probe.p", &[], r#"{"type":"touch"}"#).await.expect("it is handed over");
+    raw.store("orrery.do.me.probe.p.q", &[], r#"{"type":"touch"}"#).await.expect("so is a key with steps");
+    assert_eq!(raw.request("orrery.request.me.probe.r", &[], r#"{"type":"touch"}"#).await.code(), "accepted");
+    let hash = bus.put_blob(b"a large body").await.expect("a blob");
+    let context = jetstream::new(raw.client.clone());
+    let blobs = context.get_object_store("orrery_blobs").await.expect("the blobs");
+    let mut blob = blobs.get(hash.to_hex()).await.expect("a blob");
+    let mut bytes = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut blob, &mut bytes).await.expect("its bytes");
+    assert_eq!(bytes, b"a large body");
+    let events = context.get_stream("ORRERY_EVENTS").await.expect("the event stream");
+    let ordered = pull::OrderedConfig { filter_subject: "orrery.evt.probe.>".into(), ..Default::default() };
+    let events = events.create_consumer(ordered).await.expect("a consumer").messages().await.expect("events");
+    let heard: Vec<_> =
+        tokio::time::timeout(PATIENCE, events.take(3).try_collect()).await.expect("in time").expect("events");
+    assert_eq!(heard.len(), 3);
+    host.stop().await;
+}
+
+/// Goal: nothing that a host trusts can be written by who has no name, nor are its answers heard. Method: each
+/// subject of the table, while somebody with a name listens; each stream and bucket by JetStream's own requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_name_writes_nothing_that_hosts_trust() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let (raw, bus) = (Raw::connect(&server).await, server.bus().await);
+    let topology = bus.topology();
+    let before = logs(&bus).await;
+    for subject in [
+        "orrery.log.0",
+        "orrery.mail.0",
+        "orrery.receipt.0",
+        "orrery.mark.0",
+        "orrery.evt.probe.p",
+        "orrery.dead.probe.x",
+        "orrery.out.t",
+        "orrery.needs",
+        "orrery.heard",
+        "orrery.here.a",
+        "orrery.places.a",
+        "orrery.claimed",
+        "orrery.taken-over",
+        "orrery.stop.noop.w",
+        "$KV.orrery_leases.partition.0",
+        "$KV.orrery_settings.partitions",
+        "$KV.orrery_snapshots.probe.p",
+        "$O.orrery_blobs.C.x",
+        "$O.orrery_blobs.M.x",
+        "$JS.API.STREAM.DELETE.ORRERY_LOG_0",
+        "$JS.API.STREAM.PURGE.ORRERY_EVENTS",
+        "$JS.API.STREAM.UPDATE.ORRERY_EVENTS",
+        "$JS.API.STREAM.MSG.DELETE.ORRERY_LOG_0",
+        "$JS.API.STREAM.MSG.GET.ORRERY_LOG_0",
+        "$JS.API.DIRECT.GET.KV_orrery_leases",
+        "$JS.API.CONSUMER.CREATE.ORRERY_LOG_0",
+        "$SYS.REQ.SERVER.PING",
+    ] {
+        let asked = tokio::time::timeout(NEVER, raw.client.request(subject, "{}".into())).await;
+        assert!(!matches!(asked, Ok(Ok(_))), "`{subject}` answers {asked:?}");
+    }
+    assert!(raw.store("orrery.log.0", &[], "rubbish").await.is_none());
+    for subject in
+        ["_INBOX_orrery.>", "orrery.log.>", "orrery.mail.>", "orrery.request.>", "orrery.claim.>", ">"]
+    {
+        let mut heard = raw.client.subscribe(subject).await.expect("a subject");
+        accepted(&bus, &touch("listened-to")).await;
+        let heard = tokio::time::timeout(NEVER, heard.next()).await;
+        assert!(!matches!(heard, Ok(Some(_))), "`{subject}` is heard: {heard:?}");
+    }
+    let after = logs(&bus).await;
+    let touched =
+        topology.all_partitions().filter(|id| before[id.0 as usize] != after[id.0 as usize]).count();
+    assert_eq!(touched, 1, "only what was asked is in the logs: {before:?} {after:?}");
+    host.stop().await;
+}
+
+async fn logs(bus: &Bus) -> Vec<u64> {
+    let mut all = Vec::new();
+    for partition in bus.topology().all_partitions() {
+        all.push(bus.state_of(&bus.topology().log(partition)).await.expect("a log").last_sequence);
+    }
+    all
+}
