@@ -17,6 +17,9 @@ use orrery_cli::usage::{self, Stop};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if actors_host::parsed_instead() {
+        return ExitCode::SUCCESS;
+    }
     let arguments = match usage::read(std::env::args_os().collect()) {
         Ok(arguments) => arguments,
         Err(Stop::Help(text)) => {
