@@ -17,6 +17,9 @@ use orrery_cli::usage::{self, Stop};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if actors_host::parsed_instead() {
+        return ExitCode::SUCCESS;
+    }
     // What is written here, and by the server that is started, holds what tasks are about: it is its owner's alone.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let arguments = match usage::read(std::env::args_os().collect()) {

@@ -11,8 +11,14 @@ const NOT_STARTED: i32 = 69;
 /// The process ends with this when its supervision gave up.
 const GAVE_UP: i32 = 70;
 
+fn main() {
+    if !actors_agents::report::parsed_instead() {
+        host();
+    }
+}
+
 #[tokio::main]
-async fn main() {
+async fn host() {
     let config = Config::load(None, std::env::vars()).expect("the test's settings");
     let _logs = telemetry::init(&config, Logs::default());
     let running = match actors_host::start(&config).await {

@@ -88,6 +88,9 @@ impl Server {
     }
     /// Starts a host that runs partitions in this process.
     pub async fn host(&self, name: &str, agents: bool) -> Running {
+        if agents {
+            actors_agents::report::parse_by(process::program());
+        }
         let config = Config {
             data_dir: self.directory.path().join(name),
             nats: self.config(),

@@ -136,7 +136,7 @@ fn log_file(data_dir: &Path) -> PathBuf {
 }
 
 /// The program: Cargo names it to the tests that it runs, and it lies above the test's own.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     if let Some(named) = std::env::var_os("CARGO_BIN_EXE_crash-host") {
         return named.into();
     }

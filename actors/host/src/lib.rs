@@ -14,5 +14,6 @@ mod sweeper;
 pub mod telemetry;
 mod webhook;
 
+pub use actors_agents::report::parsed_instead;
 pub use config::{Config, ConfigError};
 pub use host::{Addresses, Running, StartError, start, start_unless};

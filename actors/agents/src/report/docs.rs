@@ -17,8 +17,10 @@ use serde::{Deserialize, Serialize};
 
 use self::ask::Library;
 use self::questions::QUESTIONS;
-use super::sections::{self, Section};
-use super::{Error, Watch, files};
+use super::files::Tree;
+use super::languages;
+use super::sections::{self, MARKDOWN, RST, Section};
+use super::{Error, Watch};
 
 /// Larger than any page a person wrote; beyond it are logs and dumps with a document's ending.
 pub const DOCUMENT_BYTES_MAX: u64 = 512 * 1024;
@@ -89,13 +91,14 @@ struct Indexed {
 pub fn docs(repo: &Path, goal: &str, watch: &Watch) -> Result<Docs, Error> {
     let mut read = Docs { documents: 0, sections: 0, bytes: 0, skipped: 0, answers: Vec::new(), goal: None };
     let mut sections = Vec::new();
-    files::walk(repo, watch, "reading documentation", |entry| {
+    let mut tree = Tree::read(repo, watch)?;
+    tree.each("reading documentation", |tree, entry| {
         if !is_document(&entry.name) {
             return Ok(());
         }
         let room = DOCUMENT_BYTES_MAX.min(INDEXED_BYTES_MAX - read.bytes);
-        match files::read_text(&entry.path, room) {
-            Some(text) if !files::is_binary(text.as_bytes()) => {
+        match tree.text(&entry, room)? {
+            Some(text) => {
                 let mut found = indexed(&entry.name, &text);
                 if sections.len() + found.len() > SECTIONS_MAX {
                     read.skipped += 1;
@@ -105,7 +108,7 @@ pub fn docs(repo: &Path, goal: &str, watch: &Watch) -> Result<Docs, Error> {
                 read.bytes += entry.bytes.min(room);
                 sections.append(&mut found);
             }
-            _ => read.skipped += 1,
+            None => read.skipped += 1,
         }
         Ok(())
     })?;
@@ -124,9 +127,11 @@ pub fn docs(repo: &Path, goal: &str, watch: &Watch) -> Result<Docs, Error> {
 
 /// Markdown and reStructuredText anywhere, and the plain files that projects keep at hand.
 fn is_document(path: &str) -> bool {
+    if languages::by_path(path).is_some_and(|language| matches!(language.name, MARKDOWN | RST)) {
+        return true;
+    }
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     match name.rsplit_once('.') {
-        Some((_, "md" | "markdown" | "rst")) => true,
         Some((stem, "txt")) => is_plain_document(stem),
         Some(_) => false,
         None => is_plain_document(&name),
@@ -168,6 +173,7 @@ mod tests {
     fn documents_are_known_by_name() {
         for (path, expected) in [
             ("a/b.md", true),
+            ("a/B.MD", true),
             ("README", true),
             ("readme-first.txt", true),
             ("LICENSE-MIT", true),

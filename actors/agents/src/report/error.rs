@@ -25,8 +25,8 @@ pub enum Error {
     TooLarge { what: &'static str, limit: u64 },
     #[error("could not build the documentation index")]
     Index { source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("could not load the grammar of {language}")]
-    Grammar { language: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("could not start the parser of source files")]
+    Parser { source: io::Error },
     #[error("could not render the {what}")]
     Render { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
 }
@@ -45,7 +45,7 @@ impl Error {
             Self::GitFailed { .. } => "git-failed",
             Self::TooLarge { .. } => "too-large",
             Self::Index { .. } => "index-failed",
-            Self::Grammar { .. } => "grammar-failed",
+            Self::Parser { .. } => "parser-failed",
             Self::Render { .. } => "render-failed",
         }
     }
@@ -70,12 +70,15 @@ impl Error {
                 "run `git fsck` in the repository and repair what it names, then ask again"
             }
             Self::TooLarge { .. } => {
-                "add generated or vendored folders to `.gitignore`, or report on a smaller repository"
+                "take generated or vendored files out of the repository, or report on a smaller one"
             }
             Self::Index { .. } => {
                 "check that there is free memory on the machine that runs the agents, then ask again"
             }
-            Self::Grammar { .. } | Self::Render { .. } => {
+            Self::Parser { .. } => {
+                "check that `/bin/sh` is there on the machine that runs the agents, and that 256 MiB are free"
+            }
+            Self::Render { .. } => {
                 "this is a fault in the report itself: please file an issue with the message"
             }
         }

@@ -1,85 +1,215 @@
-//! The only place that lists and opens the files of a repository.
+//! The only place that lists and opens the files of a repository: those that `git ls-files` names.
 //!
+//! A file is read as it lies in the working copy. One that does not lie there, as in a sparse checkout, is read from
+//! the repository itself, where that has it. Worktrees, clones and whatever else nobody added are no part of it, nor
+//! is what a submodule holds.
 //! It never follows a symbolic link, never leaves the folder it was given and never looks inside `.git`.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fmt::Write;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::process::Stdio;
 
-use ignore::WalkBuilder;
-
-use super::{Error, Watch};
+use super::git::{Git, Objects};
+use super::{Error, Watch, text};
 
 /// A repository with more files than this is refused rather than half reported.
 /// It is ten times the size the report is built for; beyond it the lists of paths alone take tens of megabytes.
-const WALKED_FILES_MAX: u64 = 200_000;
-
-/// Git itself looks for a NUL in the first 8,000 bytes to call a file binary.
-const BINARY_PROBE_BYTES: usize = 8_000;
+const LISTED_FILES_MAX: u64 = 200_000;
 
 /// How many entries pass between two progress reports: often enough for a bar, rarely enough to cost nothing.
-pub(super) const PROGRESS_EVERY: u64 = 256;
+const PROGRESS_EVERY: u64 = 256;
 
-/// One regular file below the repository's top folder.
+/// One line of what git lists: mode, object, stage and path.
+const LIST: &[&str] = &["ls-files", "-z", "--stage", "--no-recurse-submodules"];
+/// The same for a working copy in which nothing was checked out yet.
+const LIST_HEAD: &[&str] = &["ls-tree", "-z", "-r", "--full-tree", "HEAD"];
+
+/// The modes of what is no regular file.
+const SYMLINK: &str = "120000";
+const SUBMODULE: &str = "160000";
+
+/// One regular file of the repository.
 #[derive(Debug)]
 pub(super) struct Entry {
     /// The path from the top folder, with `/` between its parts.
     pub(super) name: String,
-    pub(super) path: PathBuf,
     pub(super) bytes: u64,
+    place: Place,
 }
 
-/// What a walk could not hand out.
+#[derive(Debug)]
+enum Place {
+    WorkingCopy(PathBuf),
+    /// The object's id.
+    Repository(String),
+    /// It would have to be fetched.
+    Nowhere,
+}
+
+/// What a listing does not hand out, or cannot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Skipped {
-    pub(super) unreadable: u64,
     pub(super) symlinks: u64,
-    /// Files whose name is not UTF-8: no citation could name them.
-    pub(super) unnameable: u64,
+    pub(super) submodules: u64,
+    /// Files that are handed out although their contents are not here, as in a partial clone.
+    pub(super) absent: u64,
 }
 
-/// Calls `visit` for every file that `.gitignore` does not exclude, sorted by name within each folder.
-pub(super) fn walk(
-    root: &Path,
-    watch: &Watch,
-    note: &str,
-    mut visit: impl FnMut(Entry) -> Result<(), Error>,
-) -> Result<Skipped, Error> {
-    let root = check_folder(root)?;
-    let mut skipped = Skipped::default();
-    let mut seen = 0_u64;
-    for item in walker(&root) {
-        watch.check()?;
-        let Ok(item) = item else {
-            skipped.unreadable += 1;
-            continue;
-        };
-        let Some(kind) = item.file_type() else { continue };
-        if kind.is_symlink() {
-            skipped.symlinks += 1;
+/// The files of a repository, sorted by path.
+pub(super) struct Tree<'a> {
+    root: PathBuf,
+    watch: &'a Watch,
+    pub(super) entries: Vec<Entry>,
+    pub(super) skipped: Skipped,
+    /// Symbolic links and submodules.
+    others: Vec<String>,
+    contents: Option<Objects>,
+}
+
+impl<'a> Tree<'a> {
+    /// Lists the files of the repository whose top folder is `repo`.
+    pub(super) fn read(repo: &Path, watch: &'a Watch) -> Result<Self, Error> {
+        let root = check_folder(repo)?;
+        if root.join(".git").symlink_metadata().is_err() {
+            return Err(Error::NotARepository { path: repo.display().to_string() });
         }
-        if !kind.is_file() {
-            continue;
+        let (entries, others, skipped) = (Vec::new(), Vec::new(), Skipped::default());
+        let mut tree = Self { root, watch, entries, others, skipped, contents: None };
+        tree.list(LIST)?;
+        if tree.entries.is_empty() && tree.others.is_empty() {
+            tree.list(LIST_HEAD)?;
         }
-        let Some(name) = relative_name(&root, item.path()) else {
-            skipped.unnameable += 1;
-            continue;
-        };
-        let Ok(metadata) = item.metadata() else {
-            skipped.unreadable += 1;
-            continue;
-        };
-        seen += 1;
-        if seen > WALKED_FILES_MAX {
-            return Err(Error::TooLarge { what: "files", limit: WALKED_FILES_MAX });
-        }
-        if seen.is_multiple_of(PROGRESS_EVERY) {
-            watch.progress(seen, None, note);
-        }
-        visit(Entry { name, path: item.into_path(), bytes: metadata.len() })?;
+        tree.measure()?;
+        Ok(tree)
     }
-    watch.progress(seen, Some(seen), note);
-    Ok(skipped)
+
+    fn list(&mut self, arguments: &[&'static str]) -> Result<(), Error> {
+        let mut before = Vec::new();
+        let mut over = false;
+        Git::start(&self.root, arguments, Stdio::null())?.each_field(self.watch, |line| {
+            let Some(tab) = line.iter().position(|byte| *byte == b'\t') else {
+                return ControlFlow::Continue(());
+            };
+            let (head, path) = (String::from_utf8_lossy(&line[..tab]), &line[tab + 1..]);
+            // A file with conflicts is listed once for each side.
+            if path != before.as_slice() {
+                before = path.to_vec();
+                self.add(&head, path);
+            }
+            over =
+                self.entries.len() as u64 > LISTED_FILES_MAX || self.others.len() as u64 > LISTED_FILES_MAX;
+            if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if over { Err(Error::TooLarge { what: "files", limit: LISTED_FILES_MAX }) } else { Ok(()) }
+    }
+
+    fn add(&mut self, head: &str, path: &[u8]) {
+        let name = shown_name(path);
+        let mut words = head.split(' ');
+        match words.next() {
+            Some(SYMLINK) => self.skipped.symlinks += 1,
+            Some(SUBMODULE) => self.skipped.submodules += 1,
+            _ => {
+                let (place, bytes) = match locate(&self.root, path) {
+                    Some((path, bytes)) => (Place::WorkingCopy(path), bytes),
+                    // The id is the only long word: git puts the stage behind it, or the type before it.
+                    None => {
+                        let id = words.max_by_key(|word| word.len()).unwrap_or_default();
+                        (Place::Repository(id.to_owned()), 0)
+                    }
+                };
+                return self.entries.push(Entry { name, bytes, place });
+            }
+        }
+        self.others.push(name);
+    }
+
+    /// Asks for the sizes of what does not lie in the working copy.
+    fn measure(&mut self) -> Result<(), Error> {
+        let mut sizes = None;
+        for entry in &mut self.entries {
+            let Place::Repository(id) = &entry.place else { continue };
+            let sizes = match &mut sizes {
+                Some(sizes) => sizes,
+                None => sizes.insert(Objects::start(&self.root, false)?),
+            };
+            match sizes.size(id, self.watch)? {
+                Some(size) => entry.bytes = size,
+                None => {
+                    entry.place = Place::Nowhere;
+                    self.skipped.absent += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` for every file.
+    pub(super) fn each(
+        &mut self,
+        note: &str,
+        mut visit: impl FnMut(&mut Self, Entry) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let entries = std::mem::take(&mut self.entries);
+        let all = entries.len() as u64;
+        for (seen, entry) in entries.into_iter().enumerate() {
+            self.watch.check()?;
+            if (seen as u64).is_multiple_of(PROGRESS_EVERY) {
+                self.watch.progress(seen as u64, Some(all), note);
+            }
+            visit(self, entry)?;
+        }
+        self.watch.progress(all, Some(all), note);
+        Ok(())
+    }
+
+    /// The paths of all that git lists, and of the folders at the top, which end in `/`.
+    pub(super) fn names(&self) -> HashSet<String> {
+        let names = || self.entries.iter().map(|entry| &entry.name).chain(&self.others);
+        let folders = names().filter_map(|name| name.split_once('/')).map(|(folder, _)| format!("{folder}/"));
+        folders.chain(names().cloned()).collect()
+    }
+
+    /// Opens a file, of which at least the first `bytes_max` bytes can be read; none when that cannot be done.
+    pub(super) fn open(&mut self, entry: &Entry, bytes_max: u64) -> Result<Option<Box<dyn BufRead>>, Error> {
+        Ok(match &entry.place {
+            Place::WorkingCopy(path) => {
+                let file = File::open(path).ok();
+                file.map(|file| Box::new(BufReader::with_capacity(64 * 1024, file)) as Box<dyn BufRead>)
+            }
+            Place::Repository(id) => {
+                let contents = match &mut self.contents {
+                    Some(contents) => contents,
+                    None => self.contents.insert(Objects::start(&self.root, true)?),
+                };
+                let start = contents.start_of(id, bytes_max, self.watch)?;
+                start.map(|start| Box::new(Cursor::new(start)) as Box<dyn BufRead>)
+            }
+            Place::Nowhere => None,
+        })
+    }
+
+    /// Reads a whole file; none when it is larger than `bytes_max` or cannot be read.
+    pub(super) fn bytes(&mut self, entry: &Entry, bytes_max: u64) -> Result<Option<Vec<u8>>, Error> {
+        if entry.bytes > bytes_max {
+            return Ok(None);
+        }
+        let Some(reader) = self.open(entry, bytes_max + 1)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let read = reader.take(bytes_max + 1).read_to_end(&mut bytes);
+        Ok((read.is_ok() && bytes.len() as u64 <= bytes_max).then_some(bytes))
+    }
+
+    /// Reads a whole text file; none when it is larger than `bytes_max`, binary or cannot be read.
+    pub(super) fn text(&mut self, entry: &Entry, bytes_max: u64) -> Result<Option<String>, Error> {
+        Ok(self.bytes(entry, bytes_max)?.and_then(text::decode))
+    }
 }
 
 /// The folder's real path, or the error that says what is wrong with it.
@@ -97,64 +227,36 @@ pub(super) fn check_folder(path: &Path) -> Result<PathBuf, Error> {
     Ok(real)
 }
 
-/// The regular file that a relative name stands for, if it lies inside the root with no link on the way.
-pub(super) fn locate(root: &Path, name: &str) -> Option<PathBuf> {
-    let relative = Path::new(name);
-    if name.is_empty() || relative.components().any(|part| !matches!(part, Component::Normal(_))) {
+/// The regular file that a relative path stands for and its size, if it lies inside the root with no link on the way.
+fn locate(root: &Path, path: &[u8]) -> Option<(PathBuf, u64)> {
+    let relative = Path::new(OsStr::from_bytes(path));
+    if path.is_empty() || relative.components().any(|part| !matches!(part, Component::Normal(_))) {
         return None;
     }
-    let root = fs::canonicalize(root).ok()?;
     let path = root.join(relative);
     let real = fs::canonicalize(&path).ok()?;
-    (real == path && real.is_file()).then_some(path)
+    let metadata = real.symlink_metadata().ok()?;
+    (real == path && metadata.is_file()).then_some((path, metadata.len()))
 }
 
-/// Reads a whole text file, replacing what is not UTF-8; `None` when it is larger than `bytes_max` or unreadable.
-pub(super) fn read_text(path: &Path, bytes_max: u64) -> Option<String> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(bytes_max + 1).read_to_end(&mut bytes).ok()?;
-    if bytes.len() as u64 > bytes_max {
-        return None;
+/// A path as a report names it. One that is not UTF-8 has its other bytes as `\xff`, and its backslashes doubled, so
+/// that no two such paths look alike.
+pub(super) fn shown_name(path: &[u8]) -> String {
+    if let Ok(name) = std::str::from_utf8(path) {
+        return name.to_owned();
     }
-    Some(match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    })
-}
-
-/// Whether this start of a file is one of a binary file.
-pub(super) fn is_binary(start: &[u8]) -> bool {
-    start[..start.len().min(BINARY_PROBE_BYTES)].contains(&0)
+    let mut name = String::new();
+    for chunk in path.utf8_chunks() {
+        name.push_str(&chunk.valid().replace('\\', r"\\"));
+        for byte in chunk.invalid() {
+            // Writing to a string cannot fail.
+            let _ = write!(name, r"\x{byte:02x}");
+        }
+    }
+    name
 }
 
 /// The longest start of `text` that is at most `bytes_max` long and does not cut a character.
 pub(super) fn clip(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
-}
-
-fn walker(root: &Path) -> ignore::Walk {
-    WalkBuilder::new(root)
-        .hidden(false)
-        .ignore(false)
-        .git_ignore(true)
-        .git_exclude(true)
-        // The user's own excludes and the folders above would make the answer depend on the machine.
-        .git_global(false)
-        .parents(false)
-        .require_git(false)
-        .follow_links(false)
-        .sort_by_file_name(|a, b| a.cmp(b))
-        .filter_entry(|entry| entry.file_name() != ".git")
-        .build()
-}
-
-fn relative_name(root: &Path, path: &Path) -> Option<String> {
-    let mut name = String::new();
-    for part in path.strip_prefix(root).ok()?.components() {
-        if !name.is_empty() {
-            name.push('/');
-        }
-        name.push_str(part.as_os_str().to_str()?);
-    }
-    Some(name)
 }

@@ -5,30 +5,19 @@
 //! It must never write to the repository and never reach the network.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{Read, Seek};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
+use super::child::Spoken;
 use super::{Error, Watch, files};
 
 /// An error message longer than this is not read by anybody.
 const STDERR_BYTES_MAX: u64 = 4 * 1024;
 
-/// One read of git's output, and how many may wait: git is the slower side, so a short queue never empties it.
-const CHUNK_BYTES: usize = 64 * 1024;
-const CHUNKS_WAITING_MAX: usize = 4;
-
 /// A field of git's output is a line of numbers and a path, or a person's name; more than this is not one.
 const FIELD_BYTES_MAX: usize = 1024 * 1024;
-
-/// How soon a canceled caller is noticed while git is thinking and prints nothing.
-const CANCEL_EVERY: Duration = Duration::from_millis(50);
-/// How soon it is looked at first whether a command has ended.
-const LOOK_FIRST: Duration = Duration::from_millis(1);
 
 /// What a repository's own configuration must not decide. `safe.directory` lets agents read a folder that another
 /// user owns, which is safe because nothing below can run a program that the repository names.
@@ -50,15 +39,14 @@ const OVERRIDES: &[&str] = &[
 /// A running `git` that is killed when this is dropped.
 pub(super) struct Git {
     command: &'static str,
-    child: Child,
-    stdout: Option<ChildStdout>,
+    spoken: Spoken,
     /// A file and not a pipe, so that a talkative git cannot block on nobody reading it.
     stderr: File,
 }
 
 impl Git {
     /// Starts `git <arguments>` in `repo`; the first argument names the command in errors.
-    pub(super) fn start(repo: &Path, arguments: &[&'static str]) -> Result<Self, Error> {
+    pub(super) fn start(repo: &Path, arguments: &[&'static str], input: Stdio) -> Result<Self, Error> {
         let mut command = Command::new("git");
         command.env_clear();
         // PATH is how the program is found; everything else in the environment could change its answer.
@@ -87,21 +75,19 @@ impl Git {
         command.args(["--no-pager", "-C"]).arg(repo).args(arguments);
         let stderr = tempfile::tempfile().map_err(|source| Error::GitMissing { source })?;
         let stderr_copy = stderr.try_clone().map_err(|source| Error::GitMissing { source })?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr_copy);
-        let mut child = command.spawn().map_err(|source| Error::GitMissing { source })?;
-        let stdout = child.stdout.take();
-        Ok(Self { command: arguments.first().copied().unwrap_or_default(), child, stdout, stderr })
+        command.stdin(input).stderr(stderr_copy);
+        let spoken = Spoken::start(&mut command).map_err(|source| Error::GitMissing { source })?;
+        Ok(Self { command: arguments.first().copied().unwrap_or_default(), spoken, stderr })
     }
 
     /// Hands every NUL-terminated field of the output to `visit` until that breaks, then waits for the end.
     pub(super) fn each_field(
-        mut self,
+        self,
         watch: &Watch,
         mut visit: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let chunks = self.read_in_background();
         let mut field = Vec::new();
-        while let Some(chunk) = self.next_chunk(&chunks, watch)? {
+        while let Some(chunk) = self.next_chunk(watch)? {
             for piece in chunk.split_inclusive(|byte| *byte == 0) {
                 field.extend_from_slice(piece.strip_suffix(&[0]).unwrap_or(piece));
                 if field.len() > FIELD_BYTES_MAX {
@@ -119,44 +105,13 @@ impl Git {
     }
 
     /// More of the output; none behind its end.
-    fn next_chunk(
-        &self,
-        chunks: &Receiver<io::Result<Vec<u8>>>,
-        watch: &Watch,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        loop {
-            watch.check()?;
-            match chunks.recv_timeout(CANCEL_EVERY) {
-                Ok(chunk) => return chunk.map(Some).map_err(|error| self.failed(&error.to_string())),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(None),
-            }
-        }
-    }
-
-    /// Reads the output on a thread that ends with the output, at the latest when the child is killed.
-    fn read_in_background(&mut self) -> Receiver<io::Result<Vec<u8>>> {
-        let (sender, receiver) = sync_channel(CHUNKS_WAITING_MAX);
-        if let Some(stdout) = self.stdout.take() {
-            thread::spawn(move || forward(stdout, &sender));
-        }
-        receiver
+    fn next_chunk(&self, watch: &Watch) -> Result<Option<Vec<u8>>, Error> {
+        self.spoken.chunk(watch)?.transpose().map_err(|error| self.failed(&error.to_string()))
     }
 
     /// Waits for the end and turns a failure into an error with git's own words.
     fn finish(mut self, watch: &Watch) -> Result<(), Error> {
-        let mut pause = LOOK_FIRST;
-        let status = loop {
-            match self.child.try_wait().map_err(|source| self.failed(&source.to_string()))? {
-                Some(status) => break status,
-                // One that has said everything ends within moments, unless it hangs.
-                None => {
-                    watch.check()?;
-                    thread::sleep(pause);
-                    pause = (2 * pause).min(CANCEL_EVERY);
-                }
-            }
-        };
+        let status = self.spoken.wait(watch)?.map_err(|source| self.failed(&source.to_string()))?;
         if status.success() {
             return Ok(());
         }
@@ -174,39 +129,44 @@ impl Git {
     }
 }
 
-impl Drop for Git {
-    fn drop(&mut self) {
-        // Both fail only when the child has ended and been waited for, which is what they are for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+/// The objects of a repository, asked for by their ids.
+pub(super) struct Objects(Git);
 
-fn forward(mut stdout: ChildStdout, sender: &SyncSender<io::Result<Vec<u8>>>) {
-    loop {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let message = match stdout.read(&mut chunk) {
-            Ok(0) => return,
-            Ok(read) => {
-                chunk.truncate(read);
-                Ok(chunk)
-            }
-            Err(error) => Err(error),
-        };
-        // The receiver is gone once the caller was canceled or has seen enough.
-        let failed = message.is_err();
-        if sender.send(message).is_err() || failed {
-            return;
-        }
+impl Objects {
+    /// Answers with sizes, or with contents where `with_contents`.
+    pub(super) fn start(repo: &Path, with_contents: bool) -> Result<Self, Error> {
+        let batch = if with_contents { "--batch" } else { "--batch-check" };
+        Git::start(repo, &["cat-file", batch], Stdio::piped()).map(Self)
+    }
+
+    /// The size of an object; none when it is not there, as in a partial clone.
+    pub(super) fn size(&mut self, id: &str, watch: &Watch) -> Result<Option<u64>, Error> {
+        self.0.spoken.send(format!("{id}\n").into_bytes());
+        let answer = self.0.spoken.line(FIELD_BYTES_MAX, watch)?;
+        let answer = answer.ok_or_else(|| self.0.failed("it ended before it answered"))?;
+        let answer = String::from_utf8_lossy(&answer);
+        Ok(answer.rsplit(' ').next().and_then(|size| size.parse().ok()))
+    }
+
+    /// The first `bytes_max` bytes of an object; none when it is not there. Only of one that has contents.
+    pub(super) fn start_of(
+        &mut self,
+        id: &str,
+        bytes_max: u64,
+        watch: &Watch,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let Some(size) = self.size(id, watch)? else { return Ok(None) };
+        // A line feed follows the contents.
+        let content = self.0.spoken.bytes(size.saturating_add(1), bytes_max.min(size), watch)?;
+        content.map(Some).ok_or_else(|| self.0.failed("it ended within an object"))
     }
 }
 
 /// The output of a command that prints one line.
 pub(super) fn line(repo: &Path, arguments: &[&'static str], watch: &Watch) -> Result<String, Error> {
-    let mut git = Git::start(repo, arguments)?;
-    let chunks = git.read_in_background();
+    let git = Git::start(repo, arguments, Stdio::null())?;
     let mut output = Vec::new();
-    while let Some(chunk) = git.next_chunk(&chunks, watch)? {
+    while let Some(chunk) = git.next_chunk(watch)? {
         output.extend(chunk);
         if output.len() > FIELD_BYTES_MAX {
             return Err(git.failed("its output is too long"));
@@ -235,4 +195,14 @@ pub(super) fn head(path: &Path, watch: &Watch) -> Result<String, Error> {
     })?;
     // A branch that names a commit which is not there is damage and not an empty repository.
     line(&real, &["rev-parse", "--verify", "HEAD^{commit}"], watch)
+}
+
+/// Whether a repository leaves out objects on purpose, which could be fetched from where it was cloned.
+pub(super) fn is_partial(repo: &Path, watch: &Watch) -> Result<bool, Error> {
+    let promised = r"^(extensions\.partialclone|remote\..*\.promisor)$";
+    match line(repo, &["config", "--get-regexp", promised], watch) {
+        Ok(found) => Ok(!found.is_empty()),
+        Err(Error::GitFailed { .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
 }

@@ -1,19 +1,26 @@
 //! Who changed what and when, from one pass over `git log`.
 //!
 //! Merges count as commits and change no lines, renames are a removal and an addition, `.mailmap` is respected.
-//! Times are the authors' and are shown in UTC.
+//! Times are the authors' and are shown in UTC. One before 1990, or in the future, is a clock that was wrong: such
+//! commits are counted, and dated nowhere.
+//! A partial clone lacks what would have to be fetched: a commit whose lines cannot be counted for that counts without.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::process::Stdio;
 
+use bus_schemas::Timestamp;
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::git::{self, Git};
+use super::files::{self, Tree};
+use super::git::{self, Git, Objects};
 use super::top::Top;
-use super::{Error, Watch, files};
+use super::{Error, Watch};
 
 /// Ten times what the report is built for; the rest of a longer history is older and matters less.
 pub const COMMITS_MAX: u64 = 100_000;
@@ -40,23 +47,37 @@ const NAME_BYTES_MAX: usize = 256;
 /// Between two progress reports.
 const PROGRESS_EVERY: u64 = 200;
 
-/// Starts a commit; no line of numbers and no path can, because both start with a digit or a dash.
-const COMMIT_MARK: u8 = 0x1e;
+/// 1990-01-01T00:00:00Z: before it there was no history to import, only clocks at zero.
+const FIRST_SECOND: i64 = 631_152_000;
 
+/// Starts a commit, and nothing else that git prints: paths of changed files have numbers or a line of their own
+/// before them.
+const COMMIT_MARK: u8 = 0x1e;
+/// Stands between the parts of a commit.
+const SEPARATOR: u8 = 0x1f;
+
+/// What every way to read the history has in common.
 const LOG: &[&str] = &[
     "log",
-    "HEAD",
     "-z",
-    "--numstat",
     "--no-renames",
     "--no-ext-diff",
     "--no-textconv",
     "--no-diff-merges",
+    "--ignore-submodules=none",
     "--diff-algorithm=myers",
     "-O/dev/null",
     "--encoding=UTF-8",
-    "--format=tformat:%x1e%at%x1f%aE%x1f%aN",
+    "--format=tformat:%x1e%H%x1f%at%x1f%aE%x1f%aN",
 ];
+/// With the lines of every change, which needs the contents of all files.
+const WITH_LINES: &[&str] = &["--numstat", "HEAD"];
+/// As that, of commits that are named on the standard input.
+const WITH_LINES_OF: &[&str] = &["--numstat", "--no-walk=unsorted", "--stdin"];
+/// With what was changed, which needs the folders alone.
+const WITH_NAMES: &[&str] = &["--raw", "--no-abbrev", "HEAD"];
+/// The commits alone.
+const BARE: &[&str] = &["--no-patch", "HEAD"];
 
 /// A repository's past.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,9 +87,15 @@ pub struct History {
     pub commits: u64,
     /// Whether the history is longer than what was read, by a shallow clone or by the limit.
     pub truncated: bool,
-    /// RFC 3339 in UTC.
-    pub first: String,
-    pub last: String,
+    /// RFC 3339 in UTC; none when no commit has a credible date.
+    pub first: Option<String>,
+    pub last: Option<String>,
+    /// Commits that are dated before 1990, or after the report was made. They are in no week.
+    #[serde(default)]
+    pub misdated: u64,
+    /// Commits whose changed lines are not counted, because the clone is partial.
+    #[serde(default)]
+    pub without_lines: u64,
     pub added: u64,
     pub deleted: u64,
     /// Weeks with commits, oldest first.
@@ -78,7 +105,7 @@ pub struct History {
     pub contributors: Vec<Contributor>,
     /// Most often changed first.
     pub churn: Vec<ChurnFile>,
-    /// Most changed first; only folders that still exist.
+    /// Most changed first; only folders that still hold files.
     pub folders: Vec<Folder>,
     /// Changes that were counted but not attributed to a path, because of the memory bound.
     pub changes_untracked: u64,
@@ -98,8 +125,9 @@ pub struct Contributor {
     pub commits: u64,
     pub added: u64,
     pub deleted: u64,
-    pub first: String,
-    pub last: String,
+    /// As those of the history.
+    pub first: Option<String>,
+    pub last: Option<String>,
 }
 
 /// A file that is changed often.
@@ -109,7 +137,7 @@ pub struct ChurnFile {
     pub commits: u64,
     pub added: u64,
     pub deleted: u64,
-    /// Whether the file still exists.
+    /// Whether git still lists the file.
     pub present: bool,
 }
 
@@ -131,40 +159,224 @@ pub fn check_repository(path: &Path) -> Result<(), Error> {
     git::head(path, &Watch::silent()).map(drop)
 }
 
-/// Reads the history that led to the commit that is checked out.
-pub fn history(repo: &Path, watch: &Watch) -> Result<History, Error> {
+/// Reads the history that led to the commit that is checked out. What is dated after `now` is not believed.
+pub fn history(repo: &Path, now: Timestamp, watch: &Watch) -> Result<History, Error> {
     let head = git::head(repo, watch)?;
+    let names = Tree::read(repo, watch)?.names();
     let root = files::check_folder(repo)?;
     let total = git::line(&root, &["rev-list", "--count", "HEAD"], watch)?.parse().ok();
     let shallow = git::line(&root, &["rev-parse", "--is-shallow-repository"], watch)? == "true";
-    let mut tally = Tally::default();
-    let mut over = false;
-    Git::start(&root, LOG)?.each_field(watch, |field| {
-        if field.first() == Some(&COMMIT_MARK) {
-            if tally.commits == COMMITS_MAX {
-                over = true;
-                return ControlFlow::Break(());
+    let log = Log { root: &root, now: i64::try_from(now.0 / 1_000).unwrap_or(i64::MAX), total, watch };
+    let tally = match log.whole() {
+        Err(Error::GitFailed { .. }) if git::is_partial(&root, watch)? => match log.partial() {
+            // Folders are missing too.
+            Err(Error::GitFailed { .. }) => log.bare()?,
+            read => read?,
+        },
+        read => read?,
+    };
+    watch.progress(tally.commits, total, "reading commits");
+    Ok(tally.finish(&names, head, shallow))
+}
+
+/// Where the history is, and how it is read.
+struct Log<'a> {
+    root: &'a Path,
+    now: i64,
+    total: Option<u64>,
+    watch: &'a Watch,
+}
+
+impl Log<'_> {
+    fn tally(&self) -> Tally {
+        Tally { now: self.now, ..Tally::default() }
+    }
+
+    fn whole(&self) -> Result<Tally, Error> {
+        let mut tally = self.tally();
+        self.read(WITH_LINES, Stdio::null(), |field| match commit(field) {
+            Some(header) => self.begin(&mut tally, header),
+            None => {
+                let Some((added, deleted, path)) = numbers(field) else { return ControlFlow::Continue(()) };
+                tally.touch(&path);
+                tally.add_lines(&path, added, deleted);
+                ControlFlow::Continue(())
             }
-            tally.begin_commit(&String::from_utf8_lossy(&field[1..]));
-            if tally.commits.is_multiple_of(PROGRESS_EVERY) {
-                watch.progress(tally.commits, total, "reading commits");
+        })?;
+        Ok(tally)
+    }
+
+    /// Counts what every commit touches, and the lines of those whose contents are all here.
+    fn partial(&self) -> Result<Tally, Error> {
+        let mut names = Names::new(self)?;
+        let mut failed = None;
+        self.read(WITH_NAMES, Stdio::null(), |field| {
+            names.field(field).unwrap_or_else(|error| {
+                failed = Some(error);
+                ControlFlow::Break(())
+            })
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let (mut tally, whole) = names.finish()?;
+        // Without a list git would read everything.
+        let Some(whole) = whole else { return Ok(tally) };
+        self.read(WITH_LINES_OF, Stdio::from(whole), |field| {
+            match (commit(field), numbers(field)) {
+                (Some(header), _) => tally.return_to(header),
+                (None, Some((added, deleted, path))) => tally.add_lines(&path, added, deleted),
+                (None, None) => {}
             }
-        } else {
-            tally.add_change(field);
+            ControlFlow::Continue(())
+        })?;
+        Ok(tally)
+    }
+
+    fn bare(&self) -> Result<Tally, Error> {
+        let mut tally = self.tally();
+        self.read(BARE, Stdio::null(), |field| match commit(field) {
+            Some(header) => self.begin(&mut tally, header),
+            None => ControlFlow::Continue(()),
+        })?;
+        tally.without_lines = tally.commits;
+        Ok(tally)
+    }
+
+    fn read(
+        &self,
+        how: &[&'static str],
+        input: Stdio,
+        visit: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        Git::start(self.root, &[LOG, how].concat(), input)?.each_field(self.watch, visit)
+    }
+
+    fn begin(&self, tally: &mut Tally, header: &[u8]) -> ControlFlow<()> {
+        if tally.commits == COMMITS_MAX {
+            tally.over = true;
+            return ControlFlow::Break(());
+        }
+        tally.begin_commit(header);
+        if tally.commits.is_multiple_of(PROGRESS_EVERY) {
+            self.watch.progress(tally.commits, self.total, "reading commits");
         }
         ControlFlow::Continue(())
-    })?;
-    watch.progress(tally.commits, total, "reading commits");
-    tally.finish(&root, head, shallow || over)
+    }
+}
+
+/// What a partial clone tells without the contents of files, read one field after the other.
+struct Names<'a> {
+    log: &'a Log<'a>,
+    tally: Tally,
+    objects: Objects,
+    /// The commits whose contents are all here.
+    whole: BufWriter<File>,
+    whole_count: u64,
+    /// The commit being read, and whether its contents are all here.
+    current: Option<(String, bool)>,
+    /// Whether the next field is the path of a change.
+    is_path: bool,
+}
+
+impl<'a> Names<'a> {
+    fn new(log: &'a Log<'a>) -> Result<Self, Error> {
+        Ok(Self {
+            log,
+            tally: log.tally(),
+            objects: Objects::start(log.root, false)?,
+            whole: BufWriter::new(tempfile::tempfile().map_err(unlisted)?),
+            whole_count: 0,
+            current: None,
+            is_path: false,
+        })
+    }
+
+    fn field(&mut self, field: &[u8]) -> Result<ControlFlow<()>, Error> {
+        if std::mem::take(&mut self.is_path) {
+            self.tally.touch(&files::shown_name(field));
+        } else if let Some(header) = commit(field) {
+            self.settle()?;
+            let flow = self.log.begin(&mut self.tally, header);
+            let id = header.split(|byte| *byte == SEPARATOR).next().unwrap_or_default();
+            self.current = flow.is_continue().then(|| (String::from_utf8_lossy(id).into_owned(), true));
+            return Ok(flow);
+        } else if let Some(change) = field.trim_ascii_start().strip_prefix(b":") {
+            self.is_path = true;
+            if let Some((_, is_whole @ true)) = &mut self.current {
+                *is_whole = is_here(change, &mut self.objects, self.log.watch)?;
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Ends the commit being read.
+    fn settle(&mut self) -> Result<(), Error> {
+        match self.current.take() {
+            Some((id, true)) => {
+                self.whole_count += 1;
+                writeln!(self.whole, "{id}").map_err(unlisted)?;
+            }
+            Some((_, false)) => self.tally.without_lines += 1,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// What was counted, and the list of commits whose lines can be, unless it is empty.
+    fn finish(mut self) -> Result<(Tally, Option<File>), Error> {
+        self.settle()?;
+        let mut whole = self.whole.into_inner().map_err(|error| unlisted(error.into_error()))?;
+        whole.rewind().map_err(unlisted)?;
+        Ok((self.tally, (self.whole_count > 0).then_some(whole)))
+    }
+}
+
+/// A list for git that could not be written.
+fn unlisted(source: io::Error) -> Error {
+    Error::GitMissing { source }
+}
+
+/// What stands behind the mark of a commit.
+fn commit(field: &[u8]) -> Option<&[u8]> {
+    field.strip_prefix(&[COMMIT_MARK])
+}
+
+/// One `added TAB deleted TAB path`, where binary files have dashes for numbers.
+fn numbers(field: &[u8]) -> Option<(u64, u64, String)> {
+    let mut parts = field.trim_ascii_start().splitn(3, |byte| *byte == b'\t');
+    let mut number = || Some(String::from_utf8_lossy(parts.next()?).parse().unwrap_or(0));
+    let (added, deleted) = (number()?, number()?);
+    Some((added, deleted, files::shown_name(parts.next()?)))
+}
+
+/// Whether both sides of a change, `mode mode object object status`, can be read.
+fn is_here(change: &[u8], objects: &mut Objects, watch: &Watch) -> Result<bool, Error> {
+    let change = String::from_utf8_lossy(change);
+    let words: Vec<&str> = change.split(' ').collect();
+    let [old_mode, new_mode, old, new, _] = words.as_slice() else { return Ok(false) };
+    for (mode, object) in [(old_mode, old), (new_mode, new)] {
+        // A side that does not exist is all zeros, and a submodule's commit is nobody's content.
+        let is_content = *mode != "000000" && *mode != "160000";
+        if is_content && objects.size(object, watch)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Running sums, with authors and paths as small numbers.
 #[derive(Default)]
 struct Tally {
+    now: i64,
     commits: u64,
+    misdated: u64,
+    without_lines: u64,
+    /// Whether there are more commits than are read.
+    over: bool,
     author: usize,
     authors: Vec<Author>,
-    author_by_email: HashMap<String, usize>,
+    author_by_key: HashMap<String, usize>,
     weeks: BTreeMap<(i32, u32), u64>,
     paths: HashMap<String, Change>,
     shares: HashMap<(String, usize), u64>,
@@ -175,9 +387,12 @@ struct Author {
     name: String,
     email: String,
     change: Change,
-    first: i64,
-    last: i64,
+    dates: Dates,
 }
+
+/// The first and the last of some times.
+#[derive(Clone, Copy, Default)]
+struct Dates(Option<(DateTime<Utc>, DateTime<Utc>)>);
 
 #[derive(Clone, Copy, Default)]
 struct Change {
@@ -186,54 +401,72 @@ struct Change {
     deleted: u64,
 }
 
+/// Who made a commit and when.
+struct Header<'a> {
+    seconds: Option<i64>,
+    email: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Header<'a> {
+    fn new(text: &'a str) -> Self {
+        let mut parts = text.splitn(4, '\u{1f}').skip(1);
+        let seconds = parts.next().and_then(|at| at.parse().ok());
+        let mut text = || files::clip(parts.next().unwrap_or_default(), NAME_BYTES_MAX);
+        Self { seconds, email: text(), name: text() }
+    }
+
+    /// People are told apart by mail address; one without is told apart by name.
+    fn key(&self) -> String {
+        if self.email.is_empty() { self.name.to_owned() } else { self.email.to_lowercase() }
+    }
+}
+
 impl Tally {
-    fn begin_commit(&mut self, header: &str) {
-        let mut parts = header.splitn(3, '\u{1f}');
-        let seconds = parts.next().and_then(|at| at.parse().ok()).unwrap_or(0);
-        let email = files::clip(parts.next().unwrap_or_default(), NAME_BYTES_MAX);
-        let name = files::clip(parts.next().unwrap_or_default(), NAME_BYTES_MAX);
+    fn begin_commit(&mut self, header: &[u8]) {
+        let text = String::from_utf8_lossy(header);
+        let header = Header::new(&text);
         self.commits += 1;
-        let week = moment(seconds).iso_week();
-        *self.weeks.entry((week.year(), week.week())).or_default() += 1;
-        // People are told apart by mail address; one without is told apart by name.
-        let key = if email.is_empty() { name.to_owned() } else { email.to_lowercase() };
-        let index = *self.author_by_email.entry(key).or_insert_with(|| {
-            let (name, email) = (name.to_owned(), email.to_owned());
-            self.authors.push(Author {
-                name,
-                email,
-                change: Change::default(),
-                first: seconds,
-                last: seconds,
-            });
+        let index = *self.author_by_key.entry(header.key()).or_insert_with(|| {
+            let (name, email) = (header.name.to_owned(), header.email.to_owned());
+            self.authors.push(Author { name, email, change: Change::default(), dates: Dates::default() });
             self.authors.len() - 1
         });
         self.author = index;
         let author = &mut self.authors[index];
         author.change.commits += 1;
-        author.first = author.first.min(seconds);
-        author.last = author.last.max(seconds);
+        let credible = header.seconds.filter(|seconds| (FIRST_SECOND..=self.now).contains(seconds));
+        match credible.and_then(|seconds| DateTime::from_timestamp(seconds, 0)) {
+            Some(at) => {
+                author.dates.add(at, at);
+                let week = at.iso_week();
+                *self.weeks.entry((week.year(), week.week())).or_default() += 1;
+            }
+            None => self.misdated += 1,
+        }
     }
 
-    /// One `added TAB deleted TAB path`, where binary files have dashes for numbers.
-    fn add_change(&mut self, field: &[u8]) {
-        let field = String::from_utf8_lossy(field);
-        let mut parts = field.trim_start_matches('\n').splitn(3, '\t');
-        let (Some(added), Some(deleted), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
-            return;
-        };
-        let (added, deleted) = (added.parse().unwrap_or(0), deleted.parse().unwrap_or(0));
-        if let Some(author) = self.authors.get_mut(self.author) {
-            author.change.added += added;
-            author.change.deleted += deleted;
-        }
+    /// Makes the author of a commit that was begun before the one whose lines are added.
+    fn return_to(&mut self, header: &[u8]) {
+        let text = String::from_utf8_lossy(header);
+        self.author = self.author_by_key.get(&Header::new(&text).key()).copied().unwrap_or(usize::MAX);
+    }
+
+    fn touch(&mut self, path: &str) {
         let full = self.paths.len() >= PATHS_TRACKED_MAX && !self.paths.contains_key(path);
         if full || path.len() > PATH_BYTES_MAX {
             self.changes_untracked += 1;
             return;
         }
-        let change = self.paths.entry(path.to_owned()).or_default();
-        change.commits += 1;
+        self.paths.entry(path.to_owned()).or_default().commits += 1;
+    }
+
+    fn add_lines(&mut self, path: &str, added: u64, deleted: u64) {
+        if let Some(author) = self.authors.get_mut(self.author) {
+            author.change.added += added;
+            author.change.deleted += deleted;
+        }
+        let Some(change) = self.paths.get_mut(path) else { return };
         change.added += added;
         change.deleted += deleted;
         let folder = path.split_once('/').map_or(".", |(folder, _)| folder);
@@ -243,46 +476,67 @@ impl Tally {
         }
     }
 
-    fn finish(self, root: &Path, head: String, truncated: bool) -> Result<History, Error> {
-        let folders = folders(root, &self.shares, &self.authors);
+    fn finish(self, names: &HashSet<String>, head: String, shallow: bool) -> History {
+        let folders = folders(names, &self.shares, &self.authors);
         let contributors_total = self.authors.len() as u64;
-        let first = self.authors.iter().map(|author| author.first).min().unwrap_or(0);
-        let last = self.authors.iter().map(|author| author.last).max().unwrap_or(0);
+        let mut dates = Dates::default();
+        self.authors
+            .iter()
+            .filter_map(|author| author.dates.0)
+            .for_each(|(first, last)| dates.add(first, last));
         let added = self.authors.iter().map(|author| author.change.added).sum();
         let deleted = self.authors.iter().map(|author| author.change.deleted).sum();
         let weeks = self.weeks.into_iter().map(|((year, week), commits)| {
             let week = format!("{year:04}-W{week:02}");
             Week { week, commits }
         });
-        Ok(History {
+        let (first, last) = dates.shown();
+        History {
             head,
             commits: self.commits,
-            truncated,
-            first: shown(first),
-            last: shown(last),
+            truncated: shallow || self.over,
+            first,
+            last,
+            misdated: self.misdated,
+            without_lines: self.without_lines,
             added,
             deleted,
             weeks: weeks.collect(),
             contributors_total,
             contributors: contributors(self.authors),
-            churn: churn(root, self.paths),
+            churn: churn(names, self.paths),
             folders,
             changes_untracked: self.changes_untracked,
-        })
+        }
+    }
+}
+
+impl Dates {
+    fn add(&mut self, first: DateTime<Utc>, last: DateTime<Utc>) {
+        let (earliest, latest) = self.0.unwrap_or((first, last));
+        self.0 = Some((earliest.min(first), latest.max(last)));
+    }
+
+    fn shown(self) -> (Option<String>, Option<String>) {
+        let shown = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        self.0.map(|(first, last)| (shown(first), shown(last))).unzip()
     }
 }
 
 fn contributors(authors: Vec<Author>) -> Vec<Contributor> {
     let mut all: Vec<_> = authors
         .into_iter()
-        .map(|author| Contributor {
-            name: author.name,
-            email: author.email,
-            commits: author.change.commits,
-            added: author.change.added,
-            deleted: author.change.deleted,
-            first: shown(author.first),
-            last: shown(author.last),
+        .map(|author| {
+            let (first, last) = author.dates.shown();
+            Contributor {
+                name: author.name,
+                email: author.email,
+                commits: author.change.commits,
+                added: author.change.added,
+                deleted: author.change.deleted,
+                first,
+                last,
+            }
         })
         .collect();
     all.sort_by(|a, b| {
@@ -293,19 +547,23 @@ fn contributors(authors: Vec<Author>) -> Vec<Contributor> {
     all
 }
 
-fn churn(root: &Path, paths: HashMap<String, Change>) -> Vec<ChurnFile> {
+fn churn(names: &HashSet<String>, paths: HashMap<String, Change>) -> Vec<ChurnFile> {
     let mut top = Top::new(CHURN_FILES);
     for (path, change) in paths {
         top.push((change.commits, change.added + change.deleted, change.added), path);
     }
     let rows = top.into_sorted().into_iter().map(|((commits, lines, added), path)| {
-        let present = files::locate(root, &path).is_some();
+        let present = names.contains(&path);
         ChurnFile { path, commits, added, deleted: lines - added, present }
     });
     rows.collect()
 }
 
-fn folders(root: &Path, shares: &HashMap<(String, usize), u64>, authors: &[Author]) -> Vec<Folder> {
+fn folders(
+    names: &HashSet<String>,
+    shares: &HashMap<(String, usize), u64>,
+    authors: &[Author],
+) -> Vec<Folder> {
     let mut by_folder: BTreeMap<&str, Vec<(u64, &Author)>> = BTreeMap::new();
     for ((folder, author), lines) in shares {
         if *lines > 0
@@ -314,7 +572,7 @@ fn folders(root: &Path, shares: &HashMap<(String, usize), u64>, authors: &[Autho
             by_folder.entry(folder).or_default().push((*lines, author));
         }
     }
-    by_folder.retain(|folder, _| *folder == "." || root.join(folder).is_dir());
+    by_folder.retain(|folder, _| *folder == "." || names.contains(&format!("{folder}/")));
     let mut rows: Vec<_> = by_folder.into_iter().map(|(path, shares)| bus_factor(path, shares)).collect();
     rows.sort_by(|a, b| (b.lines_changed, &a.path).cmp(&(a.lines_changed, &b.path)));
     rows.truncate(FOLDERS_LISTED);
@@ -342,13 +600,4 @@ fn bus_factor(path: &str, mut shares: Vec<(u64, &Author)>) -> Folder {
         bus_factor: key_authors.len() as u64,
         key_authors,
     }
-}
-
-/// A commit may claim any time; one that no calendar holds is shown as the epoch.
-fn moment(seconds: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp(seconds, 0).unwrap_or(DateTime::UNIX_EPOCH)
-}
-
-fn shown(seconds: i64) -> String {
-    moment(seconds).to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -1,17 +1,23 @@
 //! Where the code asks for attention: notes that somebody left in comments, and long functions.
 //!
 //! Both come from syntax trees, so a marker inside a string is not a note and a long table is not a function.
+//! The trees are made in a process of its own, see [`parser`].
 
+pub mod parser;
 mod syntax;
 
+use std::io::Read;
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::syntax::{Grammar, Parsed};
+use self::parser::Parser;
+use self::syntax::Parsed;
+use super::files::{Entry, Tree};
+use super::languages;
 use super::top::Top;
-use super::{Error, Watch, files};
+use super::{Error, Watch, text};
 
 /// A function longer than this counts as long.
 pub const LONG_FUNCTION_LINES: u64 = 70;
@@ -24,6 +30,9 @@ pub const LONG_FUNCTIONS_LISTED: usize = 50;
 
 /// Larger source files are generated; parsing one takes seconds and a hundred times its size in memory.
 pub const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The first line of a script names its program within this.
+const FIRST_LINE_BYTES_MAX: u64 = 256;
 
 /// How many names of skipped or broken files are kept as evidence.
 pub const PATHS_LISTED: usize = 20;
@@ -44,6 +53,9 @@ pub struct Hotspots {
     pub syntax_errors: PathList,
     /// Files larger than [`SOURCE_BYTES_MAX`] or unreadable.
     pub oversized: PathList,
+    /// Files that ended the parser, by a fault of its own or beyond its limits; they count as parsed in no language.
+    #[serde(default)]
+    pub unparsed: PathList,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -116,28 +128,38 @@ impl PathList {
 /// Parses every Rust, Python, JavaScript, TypeScript and Go file below `repo`.
 pub fn hotspots(repo: &Path, watch: &Watch) -> Result<Hotspots, Error> {
     let mut tally = Tally::new();
-    let mut grammars = Grammar::all()?;
-    files::walk(repo, watch, "parsing source files", |entry| {
-        let Some(index) = grammars.iter().position(|grammar| grammar.takes(&entry.name)) else {
-            return Ok(());
-        };
-        if entry.bytes > SOURCE_BYTES_MAX {
-            tally.oversized.push(entry.name);
-            return Ok(());
-        }
-        let Some(text) = files::read_text(&entry.path, SOURCE_BYTES_MAX) else {
+    let mut parser = Parser::default();
+    Tree::read(repo, watch)?.each("parsing source files", |tree, entry| {
+        let Some(language) = language(tree, &entry)? else { return Ok(()) };
+        let Some(bytes) = tree.bytes(&entry, SOURCE_BYTES_MAX)? else {
             tally.oversized.push(entry.name);
             return Ok(());
         };
         // Some video files share an extension with TypeScript.
-        if files::is_binary(text.as_bytes()) {
-            return Ok(());
+        let Some(text) = text::decode(bytes) else { return Ok(()) };
+        match parser.parse(language, &text, watch)? {
+            Some(parsed) => tally.add(language, entry.name, parsed),
+            None => tally.unparsed.push(entry.name),
         }
-        let parsed = grammars[index].parse(&text, watch)?;
-        tally.add(grammars[index].language(), entry.name, parsed);
         Ok(())
     })?;
     Ok(tally.finish())
+}
+
+/// The language that a file is counted in, where it has a grammar.
+fn language(tree: &mut Tree<'_>, entry: &Entry) -> Result<Option<&'static str>, Error> {
+    let language = match languages::by_path(&entry.name) {
+        Some(language) => language,
+        None => {
+            let Some(reader) = tree.open(entry, FIRST_LINE_BYTES_MAX)? else { return Ok(None) };
+            let mut start = Vec::new();
+            // What cannot be read has no first line.
+            let _ = reader.take(FIRST_LINE_BYTES_MAX).read_to_end(&mut start);
+            let start = text::decode(start).unwrap_or_default();
+            languages::detect(&entry.name, start.lines().next().unwrap_or_default())
+        }
+    };
+    Ok(syntax::LANGUAGES.contains(&language.name).then_some(language.name))
 }
 
 struct Tally {
@@ -148,6 +170,7 @@ struct Tally {
     long: Top<u64, (String, u64, String)>,
     syntax_errors: PathList,
     oversized: PathList,
+    unparsed: PathList,
 }
 
 impl Tally {
@@ -160,6 +183,7 @@ impl Tally {
             long: Top::new(LONG_FUNCTIONS_LISTED),
             syntax_errors: PathList::default(),
             oversized: PathList::default(),
+            unparsed: PathList::default(),
         }
     }
 
@@ -175,8 +199,8 @@ impl Tally {
         };
         row.files += 1;
         row.functions += parsed.functions;
-        row.notes += parsed.notes.len() as u64;
-        self.notes_total += parsed.notes.len() as u64;
+        row.notes += parsed.notes_total;
+        self.notes_total += parsed.notes_total;
         let room = NOTES_LISTED - self.notes.len();
         self.notes.extend(parsed.notes.into_iter().take(room).map(|(marker, line, text)| Note {
             marker,
@@ -184,8 +208,8 @@ impl Tally {
             line,
             text,
         }));
+        self.long_total += parsed.long_total;
         for function in parsed.long_functions {
-            self.long_total += 1;
             self.long.push(function.lines, (file.clone(), function.start_line, function.name));
         }
         if parsed.syntax_error {
@@ -208,6 +232,7 @@ impl Tally {
             long_functions: long_functions.collect(),
             syntax_errors: self.syntax_errors,
             oversized: self.oversized,
+            unparsed: self.unparsed,
         }
     }
 }

@@ -1,17 +1,17 @@
 //! What is in the repository: files, bytes and lines by language, and the largest files.
 //!
-//! Files that `.gitignore` excludes are not counted, binary files are counted but not read beyond their start.
+//! The files are those of `git ls-files`; binary files are counted but not read beyond their start.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, Cursor, Read};
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::files::{self, Entry};
+use super::files::{Entry, Tree};
 use super::languages::{self, Comments, Language, Purpose};
+use super::text::{self, Encoding};
 use super::top::Top;
 use super::{Error, Watch};
 
@@ -76,18 +76,21 @@ pub struct LargestFile {
 /// Entries seen and left alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SkippedEntries {
-    pub unreadable: u64,
     pub symlinks: u64,
-    /// Files whose name is not UTF-8.
-    pub unnameable: u64,
+    #[serde(default)]
+    pub submodules: u64,
+    /// Files that are counted although their contents are not here, as in a partial clone.
+    #[serde(default)]
+    pub absent: u64,
 }
 
-/// Counts every file below `repo` that `.gitignore` does not exclude.
+/// Counts every file of the repository `repo`.
 pub fn inventory(repo: &Path, watch: &Watch) -> Result<Inventory, Error> {
     let mut count = Count::default();
     let mut largest = Top::new(LARGEST_FILES);
-    let skipped = files::walk(repo, watch, "counting files", |entry| {
-        count.add(&entry, watch)?;
+    let mut tree = Tree::read(repo, watch)?;
+    tree.each("counting files", |tree, entry| {
+        count.add(tree, &entry, watch)?;
         largest.push(entry.bytes, entry.name);
         Ok(())
     })?;
@@ -106,9 +109,9 @@ pub fn inventory(repo: &Path, watch: &Watch) -> Result<Inventory, Error> {
         uncounted: count.uncounted,
         largest: largest.into_sorted().into_iter().map(|(bytes, path)| LargestFile { path, bytes }).collect(),
         skipped: SkippedEntries {
-            unreadable: skipped.unreadable,
-            symlinks: skipped.symlinks,
-            unnameable: skipped.unnameable,
+            symlinks: tree.skipped.symlinks,
+            submodules: tree.skipped.submodules,
+            absent: tree.skipped.absent,
         },
     })
 }
@@ -129,16 +132,15 @@ enum Reading {
 }
 
 impl Count {
-    fn add(&mut self, entry: &Entry, watch: &Watch) -> Result<(), Error> {
+    fn add(&mut self, tree: &mut Tree<'_>, entry: &Entry, watch: &Watch) -> Result<(), Error> {
         self.total.files += 1;
         self.total.bytes += entry.bytes;
-        let reading = match read(entry, watch) {
-            Ok(reading) => reading,
-            Err(_) => {
-                watch.check()?;
-                Reading::Uncounted
-            }
+        let reading = match tree.open(entry, COUNTED_BYTES_MAX)? {
+            Some(reader) => read(reader, entry, watch).unwrap_or(Reading::Uncounted),
+            None => Reading::Uncounted,
         };
+        // A canceled caller surfaces as a file that could not be read.
+        watch.check()?;
         match reading {
             Reading::Binary => self.binary.add(entry.bytes),
             Reading::Uncounted => self.uncounted.add(entry.bytes),
@@ -174,10 +176,18 @@ impl Lines {
     }
 }
 
-fn read(entry: &Entry, watch: &Watch) -> io::Result<Reading> {
-    let mut reader = BufReader::with_capacity(64 * 1024, File::open(&entry.path)?);
+fn read(mut reader: Box<dyn BufRead>, entry: &Entry, watch: &Watch) -> io::Result<Reading> {
+    let (encoding, mark) = text::encoding(reader.fill_buf()?);
+    if encoding != Encoding::Utf8 && entry.bytes <= COUNTED_BYTES_MAX {
+        let mut bytes = Vec::new();
+        reader.take(COUNTED_BYTES_MAX).read_to_end(&mut bytes)?;
+        let Some(text) = text::decode(bytes) else { return Ok(Reading::Binary) };
+        reader = Box::new(Cursor::new(text.into_bytes()));
+    } else {
+        reader.consume(mark);
+    }
     let start = reader.fill_buf()?;
-    if files::is_binary(start) {
+    if text::is_binary(start) {
         return Ok(Reading::Binary);
     }
     if entry.bytes > COUNTED_BYTES_MAX {
@@ -188,7 +198,7 @@ fn read(entry: &Entry, watch: &Watch) -> io::Result<Reading> {
     Ok(Reading::Text(language, count_lines(&mut reader, language.comments, watch)?))
 }
 
-/// Counts lines chunk by chunk; a canceled caller surfaces as an error that `Count::add` turns into `Canceled`.
+/// Counts lines chunk by chunk; a canceled caller surfaces as an error, which `Count::add` turns into `Canceled`.
 fn count_lines(reader: &mut impl BufRead, comments: Comments, watch: &Watch) -> io::Result<Lines> {
     let mut lines = Lines::default();
     let mut in_block = false;

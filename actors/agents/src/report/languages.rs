@@ -168,19 +168,25 @@ const LANGUAGES: &[Language] = &[
 
 /// The language of a file, from its name and, for a name that says nothing, its first line.
 pub(super) fn detect(path: &str, first_line: &str) -> &'static Language {
-    let file_name = path.rsplit('/').next().unwrap_or(path);
-    by_name(file_name).or_else(|| by_shebang(first_line)).unwrap_or(&OTHER)
+    by_path(path).or_else(|| by_shebang(first_line)).unwrap_or(&OTHER)
 }
 
-fn by_name(file_name: &str) -> Option<&'static Language> {
+/// The language that a file's name says.
+pub(super) fn by_path(path: &str) -> Option<&'static Language> {
+    let file_name = path.rsplit('/').next().unwrap_or(path);
     if let Some(language) = LANGUAGES.iter().find(|language| language.file_names.contains(&file_name)) {
         return Some(language);
     }
-    let (stem, extension) = file_name.rsplit_once('.')?;
-    let lower = extension.to_ascii_lowercase();
-    let found = LANGUAGES.iter().find(|language| language.extensions.contains(&lower.as_str()));
+    let (stem, _) = file_name.rsplit_once('.')?;
+    let extension = extension(file_name);
+    let found = LANGUAGES.iter().find(|language| language.extensions.contains(&extension.as_str()));
     // `Dockerfile.dev` and `Makefile.am` are named by their start.
     found.or_else(|| LANGUAGES.iter().find(|language| language.file_names.contains(&stem)))
+}
+
+/// What stands behind the last dot of a file's name, in lower case.
+pub(super) fn extension(file_name: &str) -> String {
+    file_name.rsplit_once('.').map_or(String::new(), |(_, extension)| extension.to_ascii_lowercase())
 }
 
 fn by_shebang(first_line: &str) -> Option<&'static Language> {

@@ -3,9 +3,11 @@
 //! Every reader is a pure function of the text. None evaluates code: a Gemfile is read line by line.
 
 mod lines;
+mod python;
 mod tables;
 mod xml;
 
+use super::languages;
 use super::manifests::{Ecosystem, Problem, Reading};
 
 /// A reader of one format: the path tells a development list from another, the text is the manifest.
@@ -22,7 +24,7 @@ pub(super) fn format_of(path: &str) -> Option<(Ecosystem, Parse)> {
         "go.mod" => (Ecosystem::Go, lines::go_mod),
         "Gemfile" => (Ecosystem::Rubygems, lines::gemfile),
         "pom.xml" => (Ecosystem::Maven, xml::pom),
-        _ if name.starts_with("requirements") && name.ends_with(".txt") => {
+        _ if name.starts_with("requirements") && languages::extension(name) == "txt" => {
             (Ecosystem::Python, lines::requirements)
         }
         _ => return None,

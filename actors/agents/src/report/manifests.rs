@@ -8,10 +8,11 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::files::Tree;
 use super::manifest_formats as formats;
-use super::{Error, Watch, files};
+use super::{Error, Watch};
 
-/// A monorepo has hundreds; beyond this they are vendored copies, which belong in `.gitignore`.
+/// A monorepo has hundreds; beyond this they are vendored copies.
 pub const MANIFESTS_MAX: usize = 2_000;
 
 /// Written by people, a manifest is a few kilobytes; a larger one is generated and would hold up the rest.
@@ -111,11 +112,18 @@ pub(super) struct Reading {
     pub(super) version: Option<String>,
     pub(super) dependencies: Vec<Dependency>,
     pub(super) omitted: u64,
-    /// What members of the workspace may inherit: by dependency name, and the version as `None`.
-    pub(super) offers: BTreeMap<Option<String>, String>,
+    pub(super) offers: Offers,
     pub(super) version_inherited: bool,
     /// Lines that were skipped and why.
     pub(super) problems: Vec<Problem>,
+}
+
+/// What members of a Cargo workspace may inherit.
+#[derive(Debug, Default)]
+pub(super) struct Offers {
+    pub(super) version: Option<String>,
+    /// By the names that members use.
+    pub(super) dependencies: BTreeMap<String, Dependency>,
 }
 
 /// Why a manifest, or one line of it, could not be read.
@@ -139,17 +147,18 @@ pub fn manifests(repo: &Path, watch: &Watch) -> Result<Manifests, Error> {
     let mut findings = Vec::new();
     let mut truncated = false;
     let mut room = DEPENDENCIES_KEPT_MAX;
-    files::walk(repo, watch, "reading manifests", |entry| {
+    let mut tree = Tree::read(repo, watch)?;
+    tree.each("reading manifests", |tree, entry| {
         let Some((ecosystem, parse)) = formats::format_of(&entry.name) else { return Ok(()) };
         if read.len() == MANIFESTS_MAX {
             truncated = true;
             return Ok(());
         }
-        let reading = match files::read_text(&entry.path, MANIFEST_BYTES_MAX) {
-            Some(text) => parse(&entry.name, text.trim_start_matches('\u{feff}')),
+        let reading = match tree.text(&entry, MANIFEST_BYTES_MAX)? {
+            Some(text) => parse(&entry.name, &text),
             None => Err(Problem {
                 line: None,
-                text: format!("larger than {MANIFEST_BYTES_MAX} bytes or unreadable"),
+                text: format!("larger than {MANIFEST_BYTES_MAX} bytes, not text, or unreadable"),
             }),
         };
         match reading {
@@ -195,19 +204,20 @@ impl Problem {
 
 /// Fills in what members take from the nearest Cargo workspace above them.
 fn inherit(read: &mut [(String, Ecosystem, Reading)]) {
-    let offers: BTreeMap<String, BTreeMap<Option<String>, String>> = read
+    let offers: BTreeMap<String, Offers> = read
         .iter_mut()
-        .filter(|(_, _, reading)| !reading.offers.is_empty())
         .map(|(path, _, reading)| (folder_of(path).to_owned(), std::mem::take(&mut reading.offers)))
+        .filter(|(_, offers)| offers.version.is_some() || !offers.dependencies.is_empty())
         .collect();
     for (path, _, reading) in read.iter_mut() {
         let Some(offer) = folders_up(path).find_map(|folder| offers.get(folder)) else { continue };
         if reading.version_inherited {
-            reading.version = offer.get(&None).cloned();
+            reading.version.clone_from(&offer.version);
         }
         for dependency in reading.dependencies.iter_mut().filter(|dependency| dependency.inherited) {
-            if let Some(requirement) = offer.get(&Some(dependency.name.clone())) {
-                dependency.requirement.clone_from(requirement);
+            if let Some(offered) = offer.dependencies.get(&dependency.name) {
+                dependency.name.clone_from(&offered.name);
+                dependency.requirement.clone_from(&offered.requirement);
             }
         }
     }

@@ -6,13 +6,14 @@
 mod citations;
 mod counts;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Inputs, Watch, files};
+use super::files::{Entry, Tree};
+use super::{Error, Inputs, Watch};
 
 /// How many disagreements a failed check names; more do not help to find the cause.
 pub const EVIDENCE_MAX: usize = 10;
@@ -46,35 +47,68 @@ pub struct Check {
 
 /// Checks `inputs` against each other and against the repository at `repo`.
 pub fn review(repo: &Path, inputs: &Inputs, watch: &Watch) -> Result<Review, Error> {
-    let mut sizes = HashMap::new();
-    files::walk(repo, watch, "listing files again", |entry| {
-        sizes.insert(entry.name, entry.bytes);
-        Ok(())
-    })?;
-    let steps: [&dyn Fn() -> Result<Check, Error>; 13] = [
-        &|| Ok(counts::inventory_sums(&inputs.inventory)),
-        &|| Ok(counts::inventory_repository(&inputs.inventory, &sizes)),
-        &|| Ok(counts::largest_files(&inputs.inventory, &sizes)),
-        &|| counts::history_head(repo, &inputs.history, watch),
-        &|| counts::history_commits(repo, &inputs.history, watch),
-        &|| Ok(counts::history_sums(&inputs.history)),
-        &|| Ok(counts::churn_files(repo, &inputs.history)),
-        &|| Ok(counts::bus_factors(repo, &inputs.history)),
-        &|| Ok(counts::manifest_files(&inputs.manifests, &sizes)),
-        &|| Ok(counts::hotspot_sums(&inputs.hotspots, &inputs.inventory)),
-        &|| citations::notes(repo, &inputs.hotspots, &sizes, watch),
-        &|| citations::long_functions(repo, &inputs.hotspots, &sizes, watch),
-        &|| citations::passages(repo, &inputs.docs, &sizes, watch),
+    let mut files = Files::list(repo, watch)?;
+    type Step<'a> = &'a dyn Fn(&mut Files<'_>) -> Result<Check, Error>;
+    let steps: [Step<'_>; 13] = [
+        &|_| Ok(counts::inventory_sums(&inputs.inventory)),
+        &|files| Ok(counts::inventory_repository(&inputs.inventory, files)),
+        &|files| Ok(counts::largest_files(&inputs.inventory, files)),
+        &|_| counts::history_head(repo, &inputs.history, watch),
+        &|_| counts::history_commits(repo, &inputs.history, watch),
+        &|_| Ok(counts::history_sums(&inputs.history)),
+        &|files| Ok(counts::churn_files(&inputs.history, files)),
+        &|files| Ok(counts::bus_factors(&inputs.history, files)),
+        &|files| Ok(counts::manifest_files(&inputs.manifests, files)),
+        &|_| Ok(counts::hotspot_sums(&inputs.hotspots, &inputs.inventory)),
+        &|files| citations::notes(&inputs.hotspots, files, watch),
+        &|files| citations::long_functions(&inputs.hotspots, files, watch),
+        &|files| citations::passages(&inputs.docs, files, watch),
     ];
     let mut checks = Vec::with_capacity(steps.len());
     for (done, step) in steps.iter().enumerate() {
         watch.check()?;
         watch.progress(done as u64, Some(steps.len() as u64), "checking the artifacts");
-        checks.push(step()?);
+        checks.push(step(&mut files)?);
     }
     watch.progress(steps.len() as u64, Some(steps.len() as u64), "checking the artifacts");
     let passed = checks.iter().filter(|check| check.passed).count() as u64;
     Ok(Review { failed: checks.len() as u64 - passed, passed, checks })
+}
+
+/// The files of the repository, listed again.
+struct Files<'a> {
+    tree: Tree<'a>,
+    by_name: HashMap<String, Entry>,
+    /// What git lists beside files too, and the folders at the top, which end in `/`.
+    names: HashSet<String>,
+    count: u64,
+    bytes: u64,
+    bytes_most: u64,
+}
+
+impl<'a> Files<'a> {
+    fn list(repo: &Path, watch: &'a Watch) -> Result<Self, Error> {
+        let mut tree = Tree::read(repo, watch)?;
+        let names = tree.names();
+        let mut by_name = HashMap::new();
+        let (mut count, mut bytes, mut bytes_most) = (0, 0, 0);
+        tree.each("listing files again", |_, entry| {
+            count += 1;
+            bytes += entry.bytes;
+            bytes_most = entry.bytes.max(bytes_most);
+            by_name.insert(entry.name.clone(), entry);
+            Ok(())
+        })?;
+        Ok(Self { tree, by_name, names, count, bytes, bytes_most })
+    }
+
+    /// The text of a file that an analysis has read.
+    fn text(&mut self, name: &str, bytes_max: u64) -> Result<Option<String>, Error> {
+        match self.by_name.get(name) {
+            Some(entry) => self.tree.text(entry, bytes_max),
+            None => Ok(None),
+        }
+    }
 }
 
 /// A check in the making: it fails with the first disagreement.

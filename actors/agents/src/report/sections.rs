@@ -2,6 +2,12 @@
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
+use super::{files, languages};
+
+/// The languages that have headings, as the table of languages calls them.
+pub(super) const MARKDOWN: &str = "Markdown";
+pub(super) const RST: &str = "reStructuredText";
+
 /// A heading is shown up to here; a longer one is a paragraph that looks like a heading.
 const HEADING_BYTES_MAX: usize = 160;
 
@@ -34,10 +40,9 @@ struct Heading {
 
 /// Cuts a text by the rules of the format its name promises.
 pub(super) fn split(path: &str, text: &str) -> Vec<Section> {
-    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
-    let headings = match extension.as_deref() {
-        Some("md" | "markdown") => markdown_headings(text),
-        Some("rst") => rst_headings(text),
+    let headings = match languages::by_path(path).map(|language| language.name) {
+        Some(MARKDOWN) => markdown_headings(text),
+        Some(RST) => rst_headings(text),
         _ => Vec::new(),
     };
     sections(headings, front_matter_lines(text) + 1, text.lines().count())
@@ -163,7 +168,7 @@ fn is_rule(line: &str) -> bool {
 }
 
 fn shorten(words: &str) -> String {
-    super::files::clip(words.trim(), HEADING_BYTES_MAX).to_owned()
+    files::clip(words.trim(), HEADING_BYTES_MAX).to_owned()
 }
 
 #[cfg(test)]

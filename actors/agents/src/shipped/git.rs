@@ -1,5 +1,7 @@
 //! `git`: who changed what and when. Skill `history`.
 
+use std::path::Path;
+
 use bus_schemas::Key;
 use bus_schemas::commands::agent::AgentCard;
 use futures::future::BoxFuture;
@@ -8,7 +10,7 @@ use serde_json::json;
 use super::card::{card, skill, unknown_skill};
 use super::step::analyse;
 use crate::contract::{Agent, Done, Failure, Work};
-use crate::report;
+use crate::report::{self, Watch};
 
 const NAME: &str = "git";
 /// The program that reads the history: the key of its breaker.
@@ -43,7 +45,11 @@ impl Agent for Git {
                             "truncated": found.truncated,
                         })
                     };
-                    let read = || analyse(&work, "history", report::history, summary);
+                    let read = || {
+                        let now = crate::contract::now();
+                        let history = move |repo: &Path, watch: &Watch| report::history(repo, now, watch);
+                        analyse(&work, "history", history, summary)
+                    };
                     work.breakers().call(TOOL, read).await
                 }
                 other => Err(unknown_skill(NAME, other)),

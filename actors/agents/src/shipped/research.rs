@@ -45,6 +45,7 @@ impl Agent for Research {
                             "notes": found.notes_total,
                             "long_functions": found.long_functions_total,
                             "languages": found.languages.len(),
+                            "unparsed": found.unparsed.total,
                         })
                     })
                     .await

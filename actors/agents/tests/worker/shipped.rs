@@ -14,6 +14,7 @@ use crate::stage::{Running, Stage, job, key};
 
 /// Workers of all shipped agents, and who has which skill.
 fn cast(stage: &Stage) -> (Vec<Running>, BTreeMap<String, Key>) {
+    actors_agents::report::parse_by(env!("CARGO_BIN_EXE_parse-source-files").into());
     let mut skills = BTreeMap::new();
     let mut workers = Vec::new();
     for (agent, capacity) in shipped() {

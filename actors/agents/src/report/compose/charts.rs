@@ -86,6 +86,10 @@ fn rows(id: &str, title: &str, mut data: Vec<(&str, u64)>) -> Result<String, Err
 fn activity(history: &History) -> Result<String, Error> {
     let weeks: Vec<(NaiveDate, u64)> =
         history.weeks.iter().filter_map(|week| Some((monday(&week.week)?, week.commits))).collect();
+    if weeks.is_empty() {
+        let svg = draw(ROW, |_| Ok(()))?;
+        return Ok(named(&svg, "activity", "Commits by week", "No commit has a credible date"));
+    }
     let first = weeks.iter().map(|(day, _)| *day).min().unwrap_or_default();
     let last = weeks.iter().map(|(day, _)| *day).max().unwrap_or_default();
     let span = (last - first).num_weeks() + 1;
@@ -104,7 +108,7 @@ fn activity(history: &History) -> Result<String, Error> {
     let most = columns.iter().copied().max().unwrap_or(0);
     let described = format!(
         "{} from the week of {first} to the week of {last}; at most {} in one bar",
-        count(history.commits, "commit", "commits"),
+        count(history.commits - history.misdated.min(history.commits), "commit", "commits"),
         number(most)
     );
     Ok(named(&svg, "activity", &title, &described))

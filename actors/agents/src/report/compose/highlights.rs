@@ -7,7 +7,7 @@ use super::Meta;
 use super::words::{count, day, number, percent};
 use crate::report::hotspots::{LONG_FUNCTION_LINES, Marker};
 use crate::report::manifests::Kind;
-use crate::report::{Docs, History, Hotspots, Inputs, Manifests, Review};
+use crate::report::{Docs, History, Hotspots, Inputs, Inventory, Manifests, Review};
 
 /// Names listed in one sentence before it stops being one.
 const NAMES_MAX: usize = 5;
@@ -56,6 +56,7 @@ pub(super) fn highlights(inputs: &Inputs, review: &Review, meta: &Meta) -> Vec<H
     checks(review, &mut add);
     people(&inputs.history, &mut add);
     activity(&inputs.history, meta, &mut add);
+    absent(&inputs.inventory, &mut add);
     code(&inputs.hotspots, &mut add);
     dependencies(&inputs.manifests, &mut add);
     documentation(&inputs.docs, &mut add);
@@ -107,13 +108,13 @@ fn people(history: &History, add: &mut impl FnMut(Weight, String)) {
 
 fn activity(history: &History, meta: &Meta, add: &mut impl FnMut(Weight, String)) {
     let parse = |time: &str| DateTime::parse_from_rfc3339(time).ok();
-    if let (Some(now), Some(last)) = (parse(&meta.generated_at), parse(&history.last)) {
+    if let (Some(now), Some(last)) = (parse(&meta.generated_at), history.last.as_deref().and_then(parse)) {
         let days = (now - last).num_days();
         if days >= QUIET_DAYS {
             let text = format!(
                 "The last commit is {} old, from {}.",
                 count(days as u64, "day", "days"),
-                day(&history.last)
+                day(history.last.as_deref())
             );
             add(Weight::Know, text);
         }
@@ -125,12 +126,36 @@ fn activity(history: &History, meta: &Meta, add: &mut impl FnMut(Weight, String)
         );
         add(Weight::Know, text);
     }
+    if history.without_lines > 0 {
+        let text = format!(
+            "The clone is partial: the changed lines of {} are not counted.",
+            count(history.without_lines, "commit", "commits")
+        );
+        add(Weight::Know, text);
+    }
+    if history.misdated > 0 {
+        let text = format!(
+            "{} before 1990 or in the future, and in no week of the activity.",
+            count(history.misdated, "commit is dated", "commits are dated")
+        );
+        add(Weight::Know, text);
+    }
     if let Some(file) = history.churn.iter().find(|file| file.present)
         && history.commits >= PATTERN_COMMITS_MIN
         && file.commits * 100 >= history.commits * COLLISION_PERCENT
     {
         let share = percent(file.commits, history.commits);
         add(Weight::Know, format!("{} is part of {share} of all commits.", file.path));
+    }
+}
+
+fn absent(inventory: &Inventory, add: &mut impl FnMut(Weight, String)) {
+    if inventory.skipped.absent > 0 {
+        let text = format!(
+            "The clone is partial: the contents of {} are not here.",
+            count(inventory.skipped.absent, "file", "files")
+        );
+        add(Weight::Know, text);
     }
 }
 
@@ -158,6 +183,12 @@ fn code(hotspots: &Hotspots, add: &mut impl FnMut(Weight, String)) {
             note.file,
             note.line
         );
+        add(Weight::Know, text);
+    }
+    if hotspots.unparsed.total > 0 {
+        let paths = hotspots.unparsed.paths.iter().map(String::as_str);
+        let files = count(hotspots.unparsed.total, "source file", "source files");
+        let text = format!("{files} ended the parser: {}.", names_of(paths, hotspots.unparsed.total));
         add(Weight::Know, text);
     }
     if hotspots.syntax_errors.total > 0 {

@@ -56,8 +56,8 @@ fn head(report: &Report<'_>, text: &mut String) {
             count(inventory.total.lines.total, "line", "lines"),
             count(history.commits, "commit", "commits"),
             count(history.contributors_total, "contributor", "contributors"),
-            day(&history.first),
-            day(&history.last)
+            day(history.first.as_deref()),
+            day(history.last.as_deref())
         ),
     );
     line(text, format_args!("## What stands out\n"));
@@ -139,7 +139,7 @@ fn history(report: &Report<'_>, text: &mut String) {
     let people = history.contributors.iter().take(ROWS_MAX).map(|one| {
         let mut cells = vec![inline(&one.name)];
         cells.extend([one.commits, one.added, one.deleted].map(number));
-        cells.extend([&one.first, &one.last].map(|time| day(time).to_owned()));
+        cells.extend([&one.first, &one.last].map(|time| day(time.as_deref()).to_owned()));
         cells
     });
     let titles = ["Contributor", "Commits", "Added", "Deleted", "First", "Last"];
@@ -199,6 +199,11 @@ fn hotspots(report: &Report<'_>, text: &mut String) {
         cells
     });
     table(text, &["Language", "Files parsed", "Functions", "Notes"], 1, languages, hotspots.languages.len());
+    if hotspots.unparsed.total > 0 {
+        line(text, format_args!("### Files that could not be parsed\n"));
+        let files = hotspots.unparsed.paths.iter().map(|path| vec![inline(path)]);
+        table(text, &["File"], 1, files, hotspots.unparsed.total as usize);
+    }
     line(text, format_args!("### Long functions\n"));
     let long = hotspots.long_functions.iter().take(ROWS_MAX).map(|one| {
         vec![inline(&one.name), format!("{}:{}", inline(&one.file), one.start_line), number(one.lines)]

@@ -75,7 +75,7 @@ fn render(view: &View<'_>) -> Result<String, minijinja::Error> {
     environment.add_filter("number", |value: u64| words::number(value));
     environment.add_filter("bytes", |value: u64| words::bytes(value));
     environment.add_filter("percent", |part: u64, whole: u64| words::percent(part, whole));
-    environment.add_filter("day", |time: String| words::day(&time).to_owned());
+    environment.add_filter("day", |time: Option<String>| words::day(time.as_deref()).to_owned());
     environment.add_filter("name", |text: String| words::one_line(&text));
     environment.add_filter("quote", |text: String| words::lines(&text));
     environment.add_template(NAME, template::PAGE)?;

@@ -34,8 +34,8 @@ pub(super) fn count(value: u64, singular: &str, plural: &str) -> String {
 }
 
 /// The day of an RFC 3339 time.
-pub(super) fn day(time: &str) -> &str {
-    time.split('T').next().unwrap_or(time)
+pub(super) fn day(time: Option<&str>) -> &str {
+    time.map_or("unknown", |time| time.split('T').next().unwrap_or(time))
 }
 
 /// A share of a whole in per cent, rounded down so that only all is `100%`.

@@ -1,11 +1,12 @@
-//! Syntax trees: which grammar reads which file, what is a comment in it and what is a function.
+//! Syntax trees: which grammar reads which language, what is a comment in it and what is a function.
+//!
+//! The grammars are C, which a file can bring down. So this runs in the process of [`parser`](super::parser) alone.
 
-use std::ops::ControlFlow;
+use serde::{Deserialize, Serialize};
+use tree_sitter::{Language, LanguageError, Node, Parser};
 
-use tree_sitter::{Language, Node, ParseOptions, Parser};
-
-use super::{LONG_FUNCTION_LINES, Marker};
-use crate::report::{Error, Watch, files};
+use super::{LONG_FUNCTION_LINES, LONG_FUNCTIONS_LISTED, Marker, NOTES_LISTED};
+use crate::report::files;
 
 /// A note is quoted up to here; a longer one is a paragraph that is better read in place.
 const NOTE_BYTES_MAX: usize = 200;
@@ -15,8 +16,7 @@ const NAME_BYTES_MAX: usize = 120;
 
 /// A language with its parser.
 pub(super) struct Grammar {
-    language: &'static str,
-    extensions: &'static [&'static str],
+    pub(super) language: &'static str,
     comments: &'static [&'static str],
     /// Nodes that are functions by themselves.
     functions: &'static [&'static str],
@@ -26,19 +26,27 @@ pub(super) struct Grammar {
 }
 
 /// What one file shows.
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Parsed {
     pub(super) functions: u64,
+    pub(super) long_total: u64,
+    /// The longest.
     pub(super) long_functions: Vec<Function>,
+    pub(super) notes_total: u64,
+    /// The first.
     pub(super) notes: Vec<(Marker, u64, String)>,
     pub(super) syntax_error: bool,
 }
 
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Function {
     pub(super) name: String,
     pub(super) start_line: u64,
     pub(super) lines: u64,
 }
+
+/// The languages with a grammar, as the table of languages calls them. TSX is a dialect with a grammar of its own.
+pub(super) const LANGUAGES: [&str; 6] = ["Rust", "Python", "Go", "JavaScript", "TypeScript", "TSX"];
 
 const SCRIPT_FUNCTIONS: &[&str] =
     &["function_declaration", "generator_function_declaration", "method_definition"];
@@ -46,89 +54,75 @@ const SCRIPT_VALUES: &[&str] = &["arrow_function", "function_expression", "gener
 const SCRIPT_COMMENTS: &[&str] = &["comment", "html_comment"];
 
 impl Grammar {
-    /// The five languages, TSX being a dialect with a grammar of its own.
-    pub(super) fn all() -> Result<Vec<Self>, Error> {
-        let script = |language, extensions, grammar| {
-            Self::new(language, extensions, SCRIPT_COMMENTS, SCRIPT_FUNCTIONS, SCRIPT_VALUES, grammar)
+    /// One of each of [`LANGUAGES`].
+    pub(super) fn all() -> Result<Vec<Self>, LanguageError> {
+        let script = |language, grammar| {
+            Self::new(language, SCRIPT_COMMENTS, SCRIPT_FUNCTIONS, SCRIPT_VALUES, grammar)
         };
         let rust = tree_sitter_rust::LANGUAGE.into();
         let python = tree_sitter_python::LANGUAGE.into();
         let go = tree_sitter_go::LANGUAGE.into();
         let go_functions = &["function_declaration", "method_declaration"];
         Ok(vec![
-            Self::new("Rust", &["rs"], &["line_comment", "block_comment"], &["function_item"], &[], rust)?,
-            Self::new("Python", &["py", "pyi"], &["comment"], &["function_definition"], &[], python)?,
-            Self::new("Go", &["go"], &["comment"], go_functions, &[], go)?,
-            script("JavaScript", &["js", "mjs", "cjs", "jsx"], tree_sitter_javascript::LANGUAGE.into())?,
-            script("TypeScript", &["ts", "mts", "cts"], tree_sitter_typescript::LANGUAGE_TYPESCRIPT.into())?,
-            script("TSX", &["tsx"], tree_sitter_typescript::LANGUAGE_TSX.into())?,
+            Self::new("Rust", &["line_comment", "block_comment"], &["function_item"], &[], rust)?,
+            Self::new("Python", &["comment"], &["function_definition"], &[], python)?,
+            Self::new("Go", &["comment"], go_functions, &[], go)?,
+            script("JavaScript", tree_sitter_javascript::LANGUAGE.into())?,
+            script("TypeScript", tree_sitter_typescript::LANGUAGE_TYPESCRIPT.into())?,
+            script("TSX", tree_sitter_typescript::LANGUAGE_TSX.into())?,
         ])
     }
 
     fn new(
         language: &'static str,
-        extensions: &'static [&'static str],
         comments: &'static [&'static str],
         functions: &'static [&'static str],
         values: &'static [&'static str],
         grammar: Language,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, LanguageError> {
         let mut parser = Parser::new();
-        parser
-            .set_language(&grammar)
-            .map_err(|source| Error::Grammar { language, source: Box::new(source) })?;
-        Ok(Self { language, extensions, comments, functions, values, parser })
-    }
-
-    pub(super) fn language(&self) -> &'static str {
-        self.language
-    }
-
-    pub(super) fn takes(&self, path: &str) -> bool {
-        path.rsplit_once('.').is_some_and(|(_, extension)| self.extensions.contains(&extension))
+        parser.set_language(&grammar)?;
+        Ok(Self { language, comments, functions, values, parser })
     }
 
     /// Parses one file. A tree with errors still has its sound parts read.
-    pub(super) fn parse(&mut self, text: &str, watch: &Watch) -> Result<Parsed, Error> {
-        watch.check()?;
-        let mut stop =
-            |_: &_| if watch.is_canceled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-        let options = ParseOptions::new().progress_callback(&mut stop);
-        let bytes = text.as_bytes();
-        let tree =
-            self.parser.parse_with_options(&mut |at, _| &bytes[at.min(bytes.len())..], None, Some(options));
-        let Some(tree) = tree else {
-            // A parser that was stopped would otherwise resume the old file with the next one.
-            self.parser.reset();
-            watch.check()?;
-            return Ok(Parsed { syntax_error: true, ..Parsed::default() });
+    pub(super) fn parse(&mut self, text: &str) -> Parsed {
+        let Some(tree) = self.parser.parse(text, None) else {
+            return Parsed { syntax_error: true, ..Parsed::default() };
         };
         let mut parsed = Parsed { syntax_error: tree.root_node().has_error(), ..Parsed::default() };
-        // A cursor and no recursion: the depth of a tree is up to whoever wrote the file.
+        // A cursor and no recursion: the depth of a tree is up to whoever wrote the file. For the same reason the way
+        // down is kept: a node looks for its parent from the top.
         let mut cursor = tree.walk();
-        loop {
-            self.visit(cursor.node(), text, &mut parsed);
+        let mut above: Vec<Node<'_>> = Vec::new();
+        'tree: loop {
+            let node = cursor.node();
+            self.visit(node, above.last().copied(), text, &mut parsed);
             if cursor.goto_first_child() {
+                above.push(node);
                 continue;
             }
             while !cursor.goto_next_sibling() {
                 if !cursor.goto_parent() {
-                    return Ok(parsed);
+                    break 'tree;
                 }
+                above.pop();
             }
         }
+        parsed.long_functions.sort_by_key(|one| (std::cmp::Reverse(one.lines), one.start_line));
+        parsed.long_functions.truncate(LONG_FUNCTIONS_LISTED);
+        parsed
     }
 
-    fn visit(&self, node: Node<'_>, text: &str, parsed: &mut Parsed) {
+    fn visit(&self, node: Node<'_>, parent: Option<Node<'_>>, text: &str, parsed: &mut Parsed) {
         let kind = node.kind();
         if self.comments.contains(&kind) {
-            notes(node, text, &mut parsed.notes);
-            return;
+            return notes(node, text, parsed);
         }
         let name = if self.functions.contains(&kind) && node.is_named() {
             node.child_by_field_name("name")
         } else if self.values.contains(&kind) && node.is_named() {
-            match name_around(node) {
+            match parent.and_then(name_around) {
                 Some(name) => Some(name),
                 None => return,
             }
@@ -141,14 +135,14 @@ impl Grammar {
         if lines > LONG_FUNCTION_LINES {
             let name = name.and_then(|name| text.get(name.byte_range())).unwrap_or("(without a name)");
             let name = files::clip(name, NAME_BYTES_MAX).to_owned();
+            parsed.long_total += 1;
             parsed.long_functions.push(Function { name, start_line: start + 1, lines });
         }
     }
 }
 
 /// The name that the node around a function value gives it: a variable, a field, a key or an assignment.
-fn name_around(value: Node<'_>) -> Option<Node<'_>> {
-    let parent = value.parent()?;
+fn name_around(parent: Node<'_>) -> Option<Node<'_>> {
     let field = match parent.kind() {
         "variable_declarator" | "public_field_definition" => "name",
         "field_definition" => "property",
@@ -159,13 +153,17 @@ fn name_around(value: Node<'_>) -> Option<Node<'_>> {
     parent.child_by_field_name(field)
 }
 
-fn notes(node: Node<'_>, text: &str, notes: &mut Vec<(Marker, u64, String)>) {
+fn notes(node: Node<'_>, text: &str, parsed: &mut Parsed) {
     let Some(comment) = text.get(node.byte_range()) else { return };
     let first = node.start_position().row as u64 + 1;
     for (offset, line) in comment.lines().enumerate() {
         if let Some((marker, rest)) = marker_in(line) {
+            parsed.notes_total += 1;
+            if parsed.notes.len() == NOTES_LISTED {
+                continue;
+            }
             let rest = rest.trim_end().trim_end_matches("*/").trim_end();
-            notes.push((marker, first + offset as u64, files::clip(rest, NOTE_BYTES_MAX).to_owned()));
+            parsed.notes.push((marker, first + offset as u64, files::clip(rest, NOTE_BYTES_MAX).to_owned()));
         }
     }
 }
@@ -188,7 +186,13 @@ fn marker_in(line: &str) -> Option<(Marker, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Marker, marker_in};
+    use super::{Grammar, LANGUAGES, Marker, marker_in};
+
+    #[test]
+    fn every_language_has_its_grammar() {
+        let names: Vec<_> = Grammar::all().unwrap().iter().map(|grammar| grammar.language).collect();
+        assert_eq!(names, LANGUAGES);
+    }
 
     #[test]
     fn a_marker_is_a_word_of_its_own() {

@@ -1,63 +1,59 @@
 //! Manifests that are lists of lines: Python's `requirements.txt`, Go's `go.mod` and Ruby's `Gemfile`.
 
+use super::python::requirement_line;
 use crate::report::manifests::{Dependency, Kind, Problem, Reading};
 
 /// One malformed file must not fill the report with a finding per line.
 const PROBLEMS_MAX: usize = 20;
 
+/// Words, or several of them, in the name of a list that only developers need.
+const DEVELOPMENT: [&str; 7] = ["dev", "develop", "development", "test", "testing", "lint", "doc"];
+
+/// Line ends as pip sees them, which splits lines as Python does.
+const PYTHON_LINE_ENDS: [char; 10] =
+    ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
+
+/// By pip's rules: lines that end in a backslash go on in the next one, unless they are comments.
 pub(super) fn requirements(path: &str, text: &str) -> Result<Reading, Problem> {
     let file_name = path.rsplit('/').next().unwrap_or(path);
-    let development = ["dev", "test", "lint", "doc"].iter().any(|word| file_name.contains(word));
+    let mut words = file_name.split(|c: char| !c.is_alphanumeric());
+    let development =
+        words.any(|word| DEVELOPMENT.iter().any(|start| word == *start || word == format!("{start}s")));
     let kind = if development { Kind::Dev } else { Kind::Normal };
     let mut reading = Reading::default();
-    let mut joined = String::new();
-    for (index, line) in text.lines().enumerate() {
-        if let Some(start) = line.strip_suffix('\\') {
-            joined.push_str(start);
+    // Where a line began that goes on, and its text.
+    let mut open: Option<(usize, String)> = None;
+    let text = text.replace("\r\n", "\n");
+    let mut lines = text.split(PYTHON_LINE_ENDS).enumerate().peekable();
+    while let Some((index, line)) = lines.next() {
+        let is_comment = line.trim_start().starts_with('#');
+        let goes_on = line.ends_with('\\') && !is_comment;
+        let (first, mut whole) = open.take().unwrap_or((index, String::new()));
+        if is_comment {
+            whole.push(' ');
+        }
+        whole.push_str(if goes_on { line.trim_matches('\\') } else { line });
+        if goes_on && lines.peek().is_some() {
+            open = Some((first, whole));
             continue;
         }
-        joined.push_str(line);
-        let whole = std::mem::take(&mut joined);
-        let bare = without_comment(&whole);
-        // Options such as `-r other.txt` and `--hash=…` name no dependency of their own.
-        if bare.is_empty() || bare.starts_with('-') {
-            continue;
-        }
-        let bare = bare.split(" --hash").next().unwrap_or(bare);
-        match python_requirement(bare, kind) {
-            Some(dependency) => reading.dependencies.push(dependency),
-            None if reading.problems.len() < PROBLEMS_MAX => reading.problems.push(Problem {
-                line: Some(index as u64 + 1),
-                text: format!("not a requirement: `{}`", bare.escape_debug()),
+        match requirement_line(without_comment(&whole), kind) {
+            Ok(dependency) => reading.dependencies.extend(dependency),
+            Err(wrong) if reading.problems.len() < PROBLEMS_MAX => reading.problems.push(Problem {
+                line: Some(first as u64 + 1),
+                text: format!("not a requirement: `{}`", wrong.escape_debug()),
             }),
-            None => {}
+            Err(_) => {}
         }
     }
     Ok(reading)
 }
 
+/// A line up to a `#` that stands at its start or behind white space.
 fn without_comment(line: &str) -> &str {
-    let line = line.trim();
-    if line.starts_with('#') { "" } else { line.split(" #").next().unwrap_or(line).trim() }
-}
-
-/// A PEP 508 requirement: name, extras, version or address; what follows `;` is when it applies.
-pub(super) fn python_requirement(text: &str, kind: Kind) -> Option<Dependency> {
-    let text = text.split(';').next().unwrap_or(text).trim();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let end = text.find(|c| !allowed(c)).unwrap_or(text.len());
-    let (name, rest) = text.split_at(end);
-    if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return None;
-    }
-    let rest = rest.trim_start();
-    let rest = match rest.strip_prefix('[') {
-        Some(extras) => extras.split_once(']')?.1.trim_start(),
-        None => rest,
-    };
-    let version = rest.trim_matches(['(', ')']).trim();
-    let known = version.is_empty() || version.starts_with(['=', '<', '>', '!', '~', '@', '^', '*']);
-    known.then(|| Dependency::new(kind, name, version.trim_start_matches('@').trim()))
+    let mut starts = line.match_indices('#').map(|(at, _)| &line[..at]);
+    let bare = starts.find(|before| before.is_empty() || before.ends_with(char::is_whitespace));
+    bare.unwrap_or(line).trim()
 }
 
 pub(super) fn go_mod(_path: &str, text: &str) -> Result<Reading, Problem> {
@@ -75,7 +71,7 @@ pub(super) fn go_mod(_path: &str, text: &str) -> Result<Reading, Problem> {
         } else {
             let directive = if block.is_empty() { words.next().unwrap_or_default() } else { block.as_str() };
             match directive {
-                "module" => reading.name = words.next().map(|name| name.trim_matches('"').to_owned()),
+                "module" => reading.name = words.next().map(|name| unquoted(name).to_owned()),
                 "require" => go_require(words, comment, index, &mut reading),
                 _ => {}
             }
@@ -95,9 +91,9 @@ fn go_require<'a>(
 ) {
     match (words.next(), words.next()) {
         // Indirect requirements are those of the dependencies, which their own manifests state.
-        (Some(_), Some(_)) if comment.trim() == "indirect" => {}
+        (Some(_), Some(_)) if comment.split_whitespace().next().is_some_and(is_indirect) => {}
         (Some(name), Some(version)) => {
-            reading.dependencies.push(Dependency::new(Kind::Normal, name.trim_matches('"'), version));
+            reading.dependencies.push(Dependency::new(Kind::Normal, unquoted(name), unquoted(version)));
         }
         _ if reading.problems.len() < PROBLEMS_MAX => {
             let text = "a requirement needs a module and a version".to_owned();
@@ -107,20 +103,38 @@ fn go_require<'a>(
     }
 }
 
+/// Further words of the comment stand behind a semicolon.
+fn is_indirect(word: &str) -> bool {
+    word == "indirect" || word == "indirect;"
+}
+
+fn unquoted(word: &str) -> &str {
+    word.trim_matches(['"', '`'])
+}
+
 pub(super) fn gemfile(_path: &str, text: &str) -> Result<Reading, Problem> {
     let mut reading = Reading::default();
-    // Whether each open `do` block is a group for developers.
+    // Whether each open block is a group for developers, and how many are.
     let mut blocks: Vec<bool> = Vec::new();
+    let mut groups = 0_usize;
+    let mut is_comment = false;
     for line in text.lines() {
-        let line = without_comment(line);
+        if line.starts_with("__END__") {
+            break;
+        }
+        is_comment = (is_comment || line.starts_with("=begin")) && !line.starts_with("=end");
+        let line = if is_comment || line.starts_with("=end") { "" } else { without_comment(line) };
         let development = |text: &str| text.contains(":development") || text.contains(":test");
+        let opens = ["if ", "unless ", "case ", "begin"].iter().any(|word| line.starts_with(word));
         if line == "end" {
-            blocks.pop();
-        } else if line.ends_with(" do") {
-            blocks.push(line.starts_with("group") && development(line));
+            groups -= usize::from(blocks.pop() == Some(true));
+        } else if opens || line.ends_with(" do") || line.contains(" do |") {
+            let is_group = line.starts_with("group") && development(line);
+            groups += usize::from(is_group);
+            blocks.push(is_group);
         } else if let Some(rest) = line.strip_prefix("gem ").or_else(|| line.strip_prefix("gem(")) {
             let strings = leading_strings(rest);
-            let kind = if blocks.contains(&true) || development(rest) { Kind::Dev } else { Kind::Normal };
+            let kind = if groups > 0 || development(rest) { Kind::Dev } else { Kind::Normal };
             if let Some((name, requirement)) = strings.split_first() {
                 reading.dependencies.push(Dependency::new(kind, *name, requirement.join(", ")));
             }
@@ -141,4 +155,51 @@ fn leading_strings(arguments: &str) -> Vec<&str> {
         }
     }
     strings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{gemfile, go_mod, requirements};
+    use crate::report::manifests::{Kind, Problem, Reading};
+
+    fn read(reading: Result<Reading, Problem>) -> String {
+        let shown = reading.unwrap().dependencies.into_iter().map(|one| {
+            format!("{}{} {}", if one.kind == Kind::Dev { "dev " } else { "" }, one.name, one.requirement)
+        });
+        shown.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn comments_and_line_ends_are_those_of_pip() {
+        for (text, expected) in [
+            ("# note \\\nrequests==2.0", "requests ==2.0"),
+            ("  # note \\\r\nrequests==2.0\r\n", "requests ==2.0"),
+            ("requests \\\n  ==2.0 \\\n  --hash=sha256:ab\nfoo", "requests ==2.0, foo *"),
+            ("requests \\\n# note \\\nfoo", "requests *, foo *"),
+            ("requests # note \\\nfoo\nbar", "requests *, bar *"),
+            ("requests==2.0\t# note\rfoo\u{85}bar\u{2028}baz", "requests ==2.0, foo *, bar *, baz *"),
+            ("requests==2.0\\", "requests ==2.0"),
+            ("git+https://h/x.git#egg=foo # note", "foo git https://h/x.git"),
+        ] {
+            assert_eq!(read(requirements("requirements.txt", text)), expected, "{text:?}");
+        }
+        assert_eq!(read(requirements("requirements-docker.txt", "a")), "a *");
+        assert_eq!(read(requirements("a/requirements_tests.txt", "a")), "dev a *");
+        let problems = requirements("requirements.txt", "a\n???\\\n?\n").unwrap().problems;
+        assert_eq!((problems.len(), problems[0].line), (1, Some(2)));
+    }
+
+    #[test]
+    fn only_direct_requirements_of_a_go_module_count() {
+        let text = "module `x.org/m`\nrequire (\n\t\"x.org/a\" v1\n\tx.org/b v2 // indirect; for c\n)\n\
+                    require x.org/c v3 // not indirect\n";
+        assert_eq!(read(go_mod("go.mod", text)), "x.org/a v1, x.org/c v3");
+    }
+
+    #[test]
+    fn a_gem_in_a_comment_is_none_and_a_group_lasts_until_its_own_end() {
+        let text = "=begin\ngem 'no'\n=end\ngroup :test do\n  if x\n    gem 'a'\n  end\n  gem 'b'\nend\n\
+                    gem 'c' # gem 'd'\n__END__\ngem 'e'\n";
+        assert_eq!(read(gemfile("Gemfile", text)), "dev a *, dev b *, c *");
+    }
 }

@@ -1,12 +1,11 @@
 //! Checks of citations: every cited line is looked up and must say what was quoted from it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use super::{Check, Draft};
+use super::{Check, Draft, Files};
 use crate::report::docs::DOCUMENT_BYTES_MAX;
 use crate::report::hotspots::{LONG_FUNCTION_LINES, SOURCE_BYTES_MAX};
-use crate::report::{Docs, Error, Hotspots, Watch, files};
+use crate::report::{Docs, Error, Hotspots, Watch};
 
 /// Lines of a file and, for a quotation, the text that they must hold.
 struct Citation<'a> {
@@ -15,18 +14,13 @@ struct Citation<'a> {
     text: Option<&'a str>,
 }
 
-pub(super) fn notes(
-    repo: &Path,
-    hotspots: &Hotspots,
-    sizes: &HashMap<String, u64>,
-    watch: &Watch,
-) -> Result<Check, Error> {
+pub(super) fn notes(hotspots: &Hotspots, files: &mut Files<'_>, watch: &Watch) -> Result<Check, Error> {
     let mut draft = Draft::new("notes-quoted");
     let cited = hotspots.notes.iter().map(|note| {
         let text = Some(note.text.as_str());
         (note.file.as_str(), Citation { start_line: note.line, end_line: note.line, text })
     });
-    look_up(repo, cited, sizes, watch, &mut draft)?;
+    look_up(cited, files, watch, &mut draft)?;
     for note in &hotspots.notes {
         let holds = note.text.starts_with(note.marker.word());
         draft.expect(holds, || format!("`{}` line {} does not hold its marker", note.file, note.line));
@@ -35,9 +29,8 @@ pub(super) fn notes(
 }
 
 pub(super) fn long_functions(
-    repo: &Path,
     hotspots: &Hotspots,
-    sizes: &HashMap<String, u64>,
+    files: &mut Files<'_>,
     watch: &Watch,
 ) -> Result<Check, Error> {
     let mut draft = Draft::new("long-functions");
@@ -45,7 +38,7 @@ pub(super) fn long_functions(
         let end_line = one.start_line.saturating_add(one.lines).saturating_sub(1);
         (one.file.as_str(), Citation { start_line: one.start_line, end_line, text: None })
     });
-    look_up(repo, cited, sizes, watch, &mut draft)?;
+    look_up(cited, files, watch, &mut draft)?;
     for one in &hotspots.long_functions {
         draft.expect(one.lines > LONG_FUNCTION_LINES, || {
             format!("`{}` has only {} lines", one.name, one.lines)
@@ -54,12 +47,7 @@ pub(super) fn long_functions(
     Ok(draft.finish("long functions against the length of their files"))
 }
 
-pub(super) fn passages(
-    repo: &Path,
-    docs: &Docs,
-    sizes: &HashMap<String, u64>,
-    watch: &Watch,
-) -> Result<Check, Error> {
+pub(super) fn passages(docs: &Docs, files: &mut Files<'_>, watch: &Watch) -> Result<Check, Error> {
     let mut draft = Draft::new("passages-quoted");
     let passages = docs.answers.iter().chain(&docs.goal).flat_map(|answer| &answer.passages);
     let cited = passages.map(|one| {
@@ -67,15 +55,14 @@ pub(super) fn passages(
             Citation { start_line: one.start_line, end_line: one.end_line, text: Some(one.text.as_str()) };
         (one.file.as_str(), citation)
     });
-    look_up(repo, cited, sizes, watch, &mut draft)?;
+    look_up(cited, files, watch, &mut draft)?;
     Ok(draft.finish("quoted passages against the lines they cite"))
 }
 
 /// Reads every cited file once and compares what is cited from it.
 fn look_up<'a>(
-    repo: &Path,
     cited: impl Iterator<Item = (&'a str, Citation<'a>)>,
-    sizes: &HashMap<String, u64>,
+    files: &mut Files<'_>,
     watch: &Watch,
     draft: &mut Draft,
 ) -> Result<(), Error> {
@@ -85,10 +72,7 @@ fn look_up<'a>(
     }
     for (file, citations) in by_file {
         watch.check()?;
-        let known = sizes.contains_key(file);
-        let path = if known { files::locate(repo, file) } else { None };
-        let text = path.and_then(|path| files::read_text(&path, DOCUMENT_BYTES_MAX.max(SOURCE_BYTES_MAX)));
-        let Some(text) = text else {
+        let Some(text) = files.text(file, DOCUMENT_BYTES_MAX.max(SOURCE_BYTES_MAX))? else {
             draft.expect(false, || format!("`{file}` is not in the repository or cannot be read"));
             continue;
         };

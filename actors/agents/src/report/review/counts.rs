@@ -1,9 +1,8 @@
 //! Checks of numbers: sums against their parts, and parts against the repository.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Check, Draft};
+use super::{Check, Draft, Files};
 use crate::report::git;
 use crate::report::history::CONTRIBUTORS_LISTED;
 use crate::report::{Error, History, Hotspots, Inventory, Manifests, Watch, files};
@@ -28,25 +27,25 @@ pub(super) fn inventory_sums(inventory: &Inventory) -> Check {
     draft.finish("totals against the sums over languages")
 }
 
-pub(super) fn inventory_repository(inventory: &Inventory, sizes: &HashMap<String, u64>) -> Check {
+pub(super) fn inventory_repository(inventory: &Inventory, files: &Files<'_>) -> Check {
     let mut draft = Draft::new("inventory-repository");
-    draft.expect_equal("files", inventory.total.files, sizes.len() as u64);
-    draft.expect_equal("bytes", inventory.total.bytes, sizes.values().sum());
-    draft.finish("the inventory against a second walk of the repository")
+    draft.expect_equal("files", inventory.total.files, files.count);
+    draft.expect_equal("bytes", inventory.total.bytes, files.bytes);
+    draft.finish("the inventory against a second listing by git")
 }
 
-pub(super) fn largest_files(inventory: &Inventory, sizes: &HashMap<String, u64>) -> Check {
+pub(super) fn largest_files(inventory: &Inventory, files: &Files<'_>) -> Check {
     let mut draft = Draft::new("largest-files");
     for file in &inventory.largest {
-        let found = sizes.get(&file.path);
-        draft.expect(found == Some(&file.bytes), || match found {
+        let found = files.by_name.get(&file.path).map(|found| found.bytes);
+        draft.expect(found == Some(file.bytes), || match found {
             Some(bytes) => format!("`{}`: stated {} bytes, found {bytes}", file.path, file.bytes),
             None => format!("`{}` is not in the repository", file.path),
         });
     }
     let stated = inventory.largest.first().map_or(0, |file| file.bytes);
-    draft.expect_equal("size of the largest file", stated, sizes.values().copied().max().unwrap_or(0));
-    draft.finish("the largest files against their sizes on disk")
+    draft.expect_equal("size of the largest file", stated, files.bytes_most);
+    draft.finish("the largest files against their sizes")
 }
 
 pub(super) fn history_head(repo: &Path, history: &History, watch: &Watch) -> Result<Check, Error> {
@@ -72,9 +71,9 @@ pub(super) fn history_commits(repo: &Path, history: &History, watch: &Watch) -> 
 pub(super) fn history_sums(history: &History) -> Check {
     let mut draft = Draft::new("history-sums");
     draft.expect_equal(
-        "commits by week",
+        "commits by week, and those without a credible date",
         history.commits,
-        history.weeks.iter().map(|week| week.commits).sum(),
+        history.misdated + history.weeks.iter().map(|week| week.commits).sum::<u64>(),
     );
     let people = &history.contributors;
     draft.expect_equal(
@@ -92,15 +91,16 @@ pub(super) fn history_sums(history: &History) -> Check {
         let holds = if all_listed { stated == found } else { stated >= found };
         draft.expect(holds, || format!("{what}: stated {stated}, found {found}"));
     }
-    draft
-        .expect(history.first <= history.last, || format!("`{}` is after `{}`", history.first, history.last));
+    draft.expect(history.first <= history.last, || {
+        format!("`{:?}` is after `{:?}`", history.first, history.last)
+    });
     draft.finish("totals against the sums over weeks and contributors")
 }
 
-pub(super) fn churn_files(repo: &Path, history: &History) -> Check {
+pub(super) fn churn_files(history: &History, files: &Files<'_>) -> Check {
     let mut draft = Draft::new("churn-files");
     for file in &history.churn {
-        let found = files::locate(repo, &file.path).is_some();
+        let found = files.names.contains(&file.path);
         draft.expect(found == file.present, || match file.present {
             true => format!("`{}` is not in the repository", file.path),
             false => format!("`{}` is in the repository, stated as gone", file.path),
@@ -112,13 +112,12 @@ pub(super) fn churn_files(repo: &Path, history: &History) -> Check {
     draft.finish("often changed files against the repository")
 }
 
-pub(super) fn bus_factors(repo: &Path, history: &History) -> Check {
+pub(super) fn bus_factors(history: &History, files: &Files<'_>) -> Check {
     let mut draft = Draft::new("bus-factors");
     for folder in &history.folders {
         let path = &folder.path;
-        let inside = !path.contains('/') && path != "..";
-        draft.expect(path == "." || inside && repo.join(path).is_dir(), || {
-            format!("`{path}` is not a folder")
+        draft.expect(path == "." || files.names.contains(&format!("{path}/")), || {
+            format!("`{path}` is not a folder at the top")
         });
         let (factor, authors) = (folder.bus_factor, folder.authors);
         let possible = factor >= 1 && factor <= authors && authors <= history.contributors_total;
@@ -128,11 +127,11 @@ pub(super) fn bus_factors(repo: &Path, history: &History) -> Check {
     draft.finish("folders and their key authors against the history")
 }
 
-pub(super) fn manifest_files(manifests: &Manifests, sizes: &HashMap<String, u64>) -> Check {
+pub(super) fn manifest_files(manifests: &Manifests, files: &Files<'_>) -> Check {
     let mut draft = Draft::new("manifest-files");
     let stated = manifests.manifests.iter().map(|one| &one.path);
     for path in stated.chain(manifests.findings.iter().map(|one| &one.path)) {
-        draft.expect(sizes.contains_key(path), || format!("`{path}` is not in the repository"));
+        draft.expect(files.by_name.contains_key(path), || format!("`{path}` is not in the repository"));
     }
     let found = manifests.manifests.iter().map(|one| one.dependencies.len() as u64 + one.omitted).sum();
     draft.expect_equal("dependencies", manifests.dependencies_total, found);

@@ -155,7 +155,7 @@ pub(super) const PAGE: &str = r##"
 
 <section id="history" aria-labelledby="history-heading">
 <h2 id="history-heading">Who works on it</h2>
-<p>{{ history.commits|number }} commits from <time>{{ history.first|day }}</time> to <time>{{ history.last|day }}</time>, {{ history.added|number }} lines added and {{ history.deleted|number }} deleted{% if history.truncated %}; the history is incomplete{% endif %}.</p>
+<p>{{ history.commits|number }} commits from <time>{{ history.first|day }}</time> to <time>{{ history.last|day }}</time>, {{ history.added|number }} lines added and {{ history.deleted|number }} deleted{% if history.truncated or history.without_lines %}; the history is incomplete{% endif %}.</p>
 <figure><figcaption>Activity</figcaption>{{ charts.activity|safe }}</figure>
 <details><summary>The last {{ [history.weeks|length, limits.rows]|min }} weeks with commits as a table</summary>
 <div class="scroll"><table>
@@ -214,6 +214,10 @@ pub(super) const PAGE: &str = r##"
 {% endfor %}
 </tbody></table></div>
 <p class="soft">{{ hotspots.syntax_errors.total|number }} files have syntax the parser did not understand, {{ hotspots.oversized.total|number }} were too large to parse.</p>
+{% if hotspots.unparsed.total %}
+<p>{{ hotspots.unparsed.total|number }} files could not be parsed:{% for path in hotspots.unparsed.paths %} <code>{{ path|name }}</code>{% endfor %}</p>
+{{ more(hotspots.unparsed.total, hotspots.unparsed.paths|length) }}
+{% endif %}
 <div class="scroll"><table>
 <caption>Functions longer than {{ long_function_lines }} lines: {{ hotspots.long_functions_total|number }}</caption>
 <thead><tr><th scope="col">Function</th><th scope="col">Where</th><th scope="col" class="n">Lines</th></tr></thead>

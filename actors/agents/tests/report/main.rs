@@ -3,23 +3,33 @@
 //! Every test builds a small repository with the git program in a temporary folder and asks for one part of the
 //! report, or for all of it.
 
+mod strangers;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actors_agents::report::manifests::{Ecosystem, Kind, Manifest};
 use actors_agents::report::{
-    Error, Inputs, Meta, Review, Watch, check_repository, compose, docs, history, hotspots, inventory,
-    manifests, review,
+    Error, History, Inputs, Meta, Review, Watch, check_repository, compose, docs, hotspots, inventory,
+    manifests, parse_by, review,
 };
+use bus_schemas::Timestamp;
 use tempfile::TempDir;
 
 const ADA: (&str, &str) = ("Ada", "ada@example.org");
 const BOB: (&str, &str) = ("Bob | *b*", "bob@example.org");
+
+/// When the reports are made: 2026-09-21.
+const NOW: Timestamp = Timestamp(1_790_000_000_000);
+
+fn history(repo: &Path, watch: &Watch) -> Result<History, Error> {
+    actors_agents::report::history(repo, NOW, watch)
+}
 
 /// A repository in a folder whose name has spaces and letters beyond ASCII.
 struct Repository {
@@ -29,6 +39,7 @@ struct Repository {
 
 impl Repository {
     fn new() -> Self {
+        parse_by(env!("CARGO_BIN_EXE_parse-source-files").into());
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("my prøject 資料");
         fs::create_dir(&path).unwrap();
@@ -44,8 +55,12 @@ impl Repository {
         self
     }
 
+    fn add(&self) {
+        self.git(ADA, "2024-01-01T00:00:00Z", &["add", "-A"]);
+    }
+
     fn commit(&self, author: (&str, &str), at: &str) -> &Self {
-        self.git(author, at, &["add", "-A"]);
+        self.add();
         self.git(author, at, &["commit", "-q", "--allow-empty", "-m", "a change"]);
         self
     }
@@ -140,6 +155,7 @@ tempfile = \"3\"
 cc = \"*\"
 [workspace.dependencies]
 shared = \"0.7\"
+alias = { package = \"named\", version = \"0.8\" }
 ";
 
 fn meta(inputs: &Inputs) -> Meta {
@@ -153,7 +169,7 @@ fn meta(inputs: &Inputs) -> Meta {
 }
 
 #[test]
-fn inventory_counts_what_gitignore_does_not_exclude() {
+fn inventory_counts_what_git_lists() {
     let found = inventory(&project().path, &Watch::silent()).unwrap();
     assert_eq!(found.total.files, 10);
     assert_eq!(found.binary.files, 1);
@@ -167,7 +183,10 @@ fn inventory_counts_what_gitignore_does_not_exclude() {
 fn history_tells_who_changed_what_and_when() {
     let found = history(&project().path, &Watch::silent()).unwrap();
     assert_eq!((found.commits, found.contributors_total, found.truncated), (3, 2, false));
-    assert_eq!((found.first.as_str(), found.last.as_str()), ("2024-01-03T10:00:00Z", "2024-02-07T10:00:00Z"));
+    assert_eq!(
+        (found.first.as_deref(), found.last.as_deref()),
+        (Some("2024-01-03T10:00:00Z"), Some("2024-02-07T10:00:00Z"))
+    );
     let weeks: Vec<_> = found.weeks.iter().map(|week| (week.week.as_str(), week.commits)).collect();
     assert_eq!(weeks, [("2024-W01", 1), ("2024-W02", 1), ("2024-W06", 1)]);
     assert_eq!((found.contributors[0].name.as_str(), found.contributors[0].commits), ("Ada", 2));
@@ -210,7 +229,7 @@ fn manifests_of_every_ecosystem_are_read() {
         .write("Cargo.toml", CARGO)
         .write(
             "member/Cargo.toml",
-            "[package]\nname = \"m\"\n[dependencies]\nshared = { workspace = true }\n",
+            "[package]\nname = \"m\"\n[dependencies]\nshared = { workspace = true }\nalias.workspace = true\n",
         )
         .write("js/package.json", r#"{"name":"js","devDependencies":{"jest":"29"}}"#)
         .write("py/pyproject.toml", PYPROJECT)
@@ -230,14 +249,18 @@ fn manifests_of_every_ecosystem_are_read() {
         .write(
             "php/composer.json",
             r#"{"name":"a/b","require":{"php":">=8"},"require-dev":{"phpunit/phpunit":"^11"}}"#,
-        );
+        )
+        .add();
     let found = manifests(&repository.path, &Watch::silent()).unwrap();
     assert_eq!(found.findings, []);
     let ecosystems: BTreeSet<Ecosystem> = found.manifests.iter().map(|one| one.ecosystem).collect();
     assert_eq!(ecosystems.len(), 7);
     for (path, expected) in [
-        ("Cargo.toml", "normal serde 1, normal shared 0.7, normal shared 0.7, dev tempfile 3, build cc *"),
-        ("member/Cargo.toml", "normal shared 0.7"),
+        (
+            "Cargo.toml",
+            "normal named 0.8, normal serde 1, normal shared 0.7, normal shared 0.7, dev tempfile 3, build cc *",
+        ),
+        ("member/Cargo.toml", "normal named 0.8, normal shared 0.7"),
         ("js/package.json", "dev jest 29"),
         ("py/pyproject.toml", "normal httpx >=0.27, dev pytest *, build hatchling *"),
         ("py/requirements-dev.txt", "dev black >= 24, dev ruff ==0.4"),
@@ -290,7 +313,8 @@ fn a_malformed_manifest_is_a_finding_and_the_others_are_read() {
         .write("bad/package.json", "{\n  \"name\": \"bad\",\n  oops\n}")
         .write("bad/Cargo.toml", "[package]\nname = = \"x\"\n")
         .write("bad/pom.xml", "<project><a></b></project>")
-        .write("bad/requirements.txt", "requests\n???\n");
+        .write("bad/requirements.txt", "requests\n???\n")
+        .add();
     let found = manifests(&repository.path, &Watch::silent()).unwrap();
     let names: Vec<_> = found.manifests.iter().map(|one| one.path.as_str()).collect();
     assert_eq!(names, ["bad/requirements.txt", "good/package.json"]);
@@ -307,7 +331,7 @@ fn a_malformed_manifest_is_a_finding_and_the_others_are_read() {
 #[test]
 fn notes_come_from_comments_only_and_long_functions_from_syntax() {
     let repository = project();
-    repository.write("broken.py", "def f(:\n    # XXX here\n    pass\n");
+    repository.write("broken.py", "def f(:\n    # XXX here\n    pass\n").add();
     let found = hotspots(&repository.path, &Watch::silent()).unwrap();
     let notes: Vec<_> =
         found.notes.iter().map(|note| (note.file.as_str(), note.line, note.text.as_str())).collect();
@@ -619,6 +643,7 @@ fn twenty_thousand_files_are_read_and_progress_is_told() {
             fs::write(path.join(format!("{file}.py")), "def f():\n    # TODO\n    pass\n").unwrap();
         }
     }
+    repository.add();
     let told = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&told);
     let watch = Watch::new(move |done, _, _| seen.store(done, Ordering::Relaxed), || false);
