@@ -157,8 +157,7 @@ fn readable(body: Value) -> Value {
 
 impl Show for Line {
     fn text(&self) -> String {
-        let detail: String =
-            self.detail().chars().filter(|letter| !letter.is_control()).take(BODY_CHARS_MAX).collect();
+        let detail: String = one_line(&self.detail()).chars().take(BODY_CHARS_MAX).collect();
         let what = format!("{}@{}", self.entity, self.revision);
         format!("{}  {what}  {}  {detail}", self.time, self.event_type).trim_end().to_owned()
     }
