@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bus_client::events::Cursor;
 use bus_client::{EventQuery, StoredEvent};
+use bus_schemas::text::one_line;
 use bus_schemas::{EntityAddress, Kind, Timestamp, upcast};
 use futures::{Stream, StreamExt};
 use schemars::JsonSchema;

@@ -103,14 +103,11 @@ async fn open(
         _ => stream::pending().boxed(),
     };
     let mut feed = Feed::new(entity, events, output, after, end, query.follow != Some(false));
-    match tokio::time::timeout(PATIENCE, feed.skip()).await {
-        Ok(known) if !known? => {
-            let detail = "it is no event of this task: the task's last event is an earlier or another one";
-            return Err(Problem::new(code::INVALID_EVENT_ID, detail)
-                .hint("send the `id` of the last event that you have, or none for all events"));
-        }
-        Ok(_) => {}
-        Err(_) => return Err(behind(edge)),
+    let known = tokio::time::timeout(PATIENCE, feed.skip()).await.map_err(|_| behind(edge))??;
+    if !known {
+        let detail = "it is no event of this task: it lies behind the last one, or between two of them";
+        return Err(Problem::new(code::INVALID_EVENT_ID, detail)
+            .hint("send the `id` of the last event that you have, or none for all events"));
     }
     if after.is_some() && feed.is_done {
         return Ok(StatusCode::NO_CONTENT.into_response());

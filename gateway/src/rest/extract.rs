@@ -81,8 +81,9 @@ impl<T: DeserializeOwned + Serialize, S: Send + Sync> FromRequest<S> for Json<T>
         let (parts, body) = request.into_parts();
         let bytes = whole(body).await?;
         let request = Request::from_parts(parts, Body::from(bytes.clone()));
-        let read = axum::Json::<T>::from_request(request, state).await;
-        read.map_err(|rejection| rejected(&rejection))?;
+        if let Err(rejection) = axum::Json::<T>::from_request(request, state).await {
+            return Err(rejected(&rejection));
+        }
         // A derived reader takes a list for the fields of an object.
         let body = bus_schemas::Body { content_type: ContentType::Json, bytes };
         body.read_strictly().map(Self).map_err(|error| {
