@@ -95,6 +95,8 @@ mod tests {
     fn the_document_says_what_is_taken() {
         let document: Value = serde_json::from_str(&openapi()).unwrap();
         each(&document, "", &mut |place, schema| {
+            let none = schema.iter().find(|(name, value)| value.is_null() && *name != "default");
+            assert!(none.is_none(), "{place}: {none:?}");
             let is_schema =
                 |name: &str| schema.get(name).is_some_and(|value| value.is_string() || value.is_array());
             if schema.contains_key("format") && is_schema("type") {

@@ -13,21 +13,27 @@ const KEY: &str = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$";
 
 /// Completes the document.
 pub fn finish(document: &mut Value) {
-    let schemas = document["components"]["schemas"].as_object_mut();
-    for (name, schema) in schemas.into_iter().flatten() {
+    for (name, schema) in fields(&mut document["components"], "schemas") {
         numbers(schema);
         properties(name, schema);
     }
-    let paths = document["paths"].as_object_mut();
-    for (path, operations) in paths.into_iter().flatten() {
+    for (path, operations) in fields(document, "paths") {
         for (method, operation) in operations.as_object_mut().into_iter().flatten() {
             numbers(operation);
-            for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
-                self::parameter(parameter);
-            }
+            items(operation, "parameters").for_each(parameter);
             statuses(path, method, operation);
         }
     }
+}
+
+/// The fields of an object that may not be there.
+fn fields<'a>(value: &'a mut Value, name: &str) -> impl Iterator<Item = (&'a String, &'a mut Value)> {
+    value.get_mut(name).and_then(Value::as_object_mut).into_iter().flatten()
+}
+
+/// The items of a list that may not be there.
+fn items<'a>(value: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> {
+    value.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 /// Whole numbers have the formats that validators know, and the bounds of what is read.
@@ -52,15 +58,19 @@ fn numbers(value: &mut Value) {
 
 /// The bounds of a request's fields. Answers have what entities have: the same names, and no bounds.
 fn properties(schema: &str, value: &mut Value) {
-    if value["additionalProperties"] != false && schema != "NewRecurrence" {
+    // A recurrence is one of several objects.
+    if schema == "NewRecurrence" {
+        for variant in items(value, "oneOf") {
+            variant["additionalProperties"] = false.into();
+            properties("", variant);
+        }
+    }
+    if value.get("additionalProperties") != Some(&Value::Bool(false)) {
         return;
     }
-    // A recurrence is one of several objects.
-    for variant in value["oneOf"].as_array_mut().into_iter().flatten() {
-        properties(schema, variant);
-    }
-    let required: Vec<String> = serde_json::from_value(value["required"].clone()).unwrap_or_default();
-    for (name, field) in value["properties"].as_object_mut().into_iter().flatten() {
+    let required = value.get("required").cloned().unwrap_or_default();
+    let required: Vec<String> = serde_json::from_value(required).unwrap_or_default();
+    for (name, field) in fields(value, "properties") {
         let is_reason = required.contains(name) || schema == "ResumeHalt";
         let bounds = match name.as_str() {
             "owner" | "skill" => text(1, 64, &line()),
@@ -142,7 +152,7 @@ fn statuses(path: &str, method: &str, operation: &mut Value) {
         (is_ours, "503", "it can not be done now: come back after `Retry-After`"),
         (is_ours, "504", "no host answered in time"),
     ];
-    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
     for (_, status, description) in all.into_iter().filter(|(applies, ..)| *applies) {
         responses.entry(status).or_insert_with(|| problem(description));
     }
