@@ -68,9 +68,7 @@ mod tests {
         let line = "\u{fffd}[2J\u{fffd}]0;x\u{fffd}a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}f\u{fffd}g  h i\u{fffd}";
         assert_eq!(one_line(odd), line);
         assert_eq!(prose(odd), line.replace("  h i", " \nh\ti"));
-        assert!(
-            is_line(&line) && !is_line(odd) && !is_prose(odd) && !is_line("a\nb") && is_prose("a\r\n\tb")
-        );
+        assert!(is_line(line) && !is_line(odd) && !is_prose(odd) && !is_line("a\nb") && is_prose("a\r\n\tb"));
         // Letters of every script, marks, and what joins them, are text.
         for text in ["Ünï çødé", "日本語", "שלום", "مرحبا", "می\u{200c}خواهم", "👩\u{200d}🚀", "e\u{301}"]
         {
