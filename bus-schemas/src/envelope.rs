@@ -1,14 +1,11 @@
 //! What every message carries beside its meaning: headers, content types, trace context,
 //! replies and refusals.
 
-use std::fmt;
-
-use bytes::Bytes;
 use schemars::JsonSchema;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+pub use crate::body::{Body, BodyError, NESTING_MAX};
 use crate::ids::{CommandId, EntityAddress, Revision};
 
 /// Header names. Those of CloudEvents' binary mode and of W3C are theirs; the rest are ours.
@@ -71,135 +68,10 @@ impl ContentType {
     /// Reads a media type; parameters such as `charset` are ignored.
     pub fn parse(text: &str) -> Option<Self> {
         match text.split(';').next().unwrap_or("").trim().to_ascii_lowercase().as_str() {
-            "" | "application/json" | "text/json" => Some(Self::Json),
-            "application/msgpack" | "application/vnd.msgpack" | "application/x-msgpack" => {
-                Some(Self::Msgpack)
-            }
+            "" | "application/json" => Some(Self::Json),
+            "application/msgpack" => Some(Self::Msgpack),
             _ => None,
         }
-    }
-}
-
-/// A command's or an event's content, as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct Body {
-    /// How it is written.
-    pub content_type: ContentType,
-    /// The bytes as they came.
-    pub bytes: Bytes,
-}
-
-/// Why a body could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// Not JSON, or not of the schema.
-    #[error("reading JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// Not MessagePack, or not of the schema.
-    #[error("reading MessagePack: {0}")]
-    Msgpack(#[from] rmp_serde::decode::Error),
-}
-
-impl Body {
-    /// Writes a value as JSON.
-    pub fn json<T: Serialize>(value: &T) -> Self {
-        let bytes =
-            serde_json::to_vec(value).expect("types of this crate have string keys and write to memory");
-        Self { content_type: ContentType::Json, bytes: bytes.into() }
-    }
-    /// Reads a value.
-    pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, BodyError> {
-        Ok(match self.content_type {
-            ContentType::Json => serde_json::from_slice(&self.bytes)?,
-            ContentType::Msgpack => rmp_serde::from_slice(&self.bytes)?,
-        })
-    }
-    /// Checks what holds for every body from outside, whatever its schema: it is one value of its
-    /// content type, nested at most [`NESTING_MAX`] deep, and its numbers can be written as JSON.
-    pub fn check(&self) -> Result<(), BodyError> {
-        match self.content_type {
-            ContentType::Json => {
-                let mut reader = serde_json::Deserializer::from_slice(&self.bytes);
-                Plain(NESTING_MAX).deserialize(&mut reader)?;
-                reader.end()?;
-            }
-            ContentType::Msgpack => {
-                let mut reader = rmp_serde::Deserializer::from_read_ref(&self.bytes[..]);
-                Plain(NESTING_MAX).deserialize(&mut reader)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How deep a command's lists and objects may nest. Events, mail and jobs wrap what came in a few
-/// levels deeper, and JSON readers commonly stop at 128.
-pub const NESTING_MAX: usize = 64;
-
-/// Reads over a value, counting down the levels that it may still nest.
-struct Plain(usize);
-
-impl Plain {
-    fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
-        let left = self.0.checked_sub(1);
-        left.map(Self).ok_or_else(|| E::custom(format_args!("nested deeper than {NESTING_MAX} levels")))
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Plain {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Plain {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value that JSON can hold")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<(), E> {
-        match number.is_finite() {
-            true => Ok(()),
-            false => Err(E::custom("JSON has no word for a number that is infinite or none")),
-        }
-    }
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_bytes<E>(self, _: &[u8]) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_any(self)
-    }
-    fn visit_none<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        self.deeper::<D::Error>()?.deserialize(d)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
-        while values.next_element_seed(self.deeper()?)?.is_some() {}
-        Ok(())
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        while entries.next_key_seed(self.deeper()?)?.is_some() {
-            entries.next_value_seed(self.deeper()?)?;
-        }
-        Ok(())
     }
 }
 

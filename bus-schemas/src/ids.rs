@@ -180,6 +180,7 @@ impl fmt::Display for Key {
 
 /// One event-sourced actor: `<kind>/<key>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct EntityAddress {
     /// What sort of entity.
     pub kind: Kind,
@@ -291,23 +292,26 @@ number!(
 );
 
 impl Timestamp {
+    /// The last millisecond that RFC 3339 can write: 9999-12-31T23:59:59.999Z.
+    pub const MAX: Self = Self(253_402_300_799_999);
     /// Whether it was left out where it was written.
     pub fn is_zero(&self) -> bool {
         self.0 == 0
     }
-    /// This time and `milliseconds` more.
+    /// This time and `milliseconds` more, at most [`Self::MAX`].
     #[must_use]
     pub fn plus_ms(self, milliseconds: u64) -> Self {
-        Self(self.0.saturating_add(milliseconds))
+        Self(self.0.saturating_add(milliseconds)).min(Self::MAX)
     }
     /// Reads RFC 3339; none for anything else and for times before 1970.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
         u64::try_from(time.timestamp_millis()).ok().map(Self)
     }
-    /// RFC 3339 in UTC with milliseconds, for headers and people.
+    /// RFC 3339 in UTC with milliseconds, for headers and people. A later time than [`Self::MAX`] is written
+    /// as that.
     pub fn to_rfc3339(self) -> String {
-        chrono::DateTime::from_timestamp_millis(i64::try_from(self.0).unwrap_or(i64::MAX))
+        chrono::DateTime::from_timestamp_millis(i64::try_from(self.min(Self::MAX).0).unwrap_or_default())
             .map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
             .unwrap_or_default()
     }

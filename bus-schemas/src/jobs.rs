@@ -98,6 +98,7 @@ pub struct PastEffect {
 
 /// Something an agent made. Its bytes lie in the blob store under their hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Artifact {
     /// A file name, unique within the task.
     pub name: String,

@@ -8,6 +8,7 @@ pub mod ids;
 pub mod subjects;
 pub mod topology;
 
+pub mod body;
 pub mod envelope;
 pub mod payload;
 pub mod record;

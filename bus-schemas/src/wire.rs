@@ -1,7 +1,7 @@
 //! What commands and events have in common on the wire.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A command enum: JSON or MessagePack with the command's name in `type`.
 pub trait WireCommand: Serialize + DeserializeOwned {
@@ -25,7 +25,7 @@ pub trait WireEvent: Serialize + DeserializeOwned {
 
 /// A query enum: JSON or MessagePack with the query's name in `type`. A query is answered from what
 /// the owner of the entity has in memory, and leaves no trace.
-pub trait WireQuery: DeserializeOwned {
+pub trait WireQuery: Serialize + DeserializeOwned {
     /// The kind of entity that answers it.
     const KIND: crate::Kind;
     /// The wire names of all of them.
@@ -33,7 +33,7 @@ pub trait WireQuery: DeserializeOwned {
 }
 
 /// The queries of an entity that answers none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum NoQuery {}
 
@@ -76,6 +76,14 @@ macro_rules! wire_query {
     };
 }
 pub(crate) use wire_query;
+
+/// Reads a command or a query without fields: derived readers pass over whatever stands beside its name.
+pub(crate) fn no_fields<'de, D: Deserializer<'de>>(d: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NoFields {}
+    NoFields::deserialize(d).map(|NoFields {}| ())
+}
 
 /// Whether a field says nothing, and is left out.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {

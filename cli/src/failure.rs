@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bus_schemas::Refusal;
+use bus_schemas::text::{cut, one_line};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -25,6 +26,9 @@ pub mod exit {
     /// Interrupted by the user: 128 and SIGINT.
     pub const INTERRUPTED: u8 = 130;
 }
+
+/// Bytes of a sentence that people are shown.
+const TEXT_BYTES_MAX: usize = 4_096;
 
 /// A failed command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -65,9 +69,10 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error[{}]: {}", self.code, self.message)?;
+        // What was typed, or sent, may be said again: at any length.
+        write!(f, "error[{}]: {}", self.code, cut(&one_line(&self.message), TEXT_BYTES_MAX))?;
         match &self.next {
-            Some(next) => write!(f, "\n next: {next}"),
+            Some(next) => write!(f, "\n next: {}", cut(next, TEXT_BYTES_MAX)),
             None => Ok(()),
         }
     }

@@ -2,9 +2,12 @@
 //!
 //! Results go to stdout, progress and failures to stderr. A closed stdout ends the process
 //! quietly, as `orrery events | head` expects.
+//!
+//! All text for people passes through one filter: what others wrote may hold anything, and a terminal obeys.
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
+use bus_schemas::text::{cut, one_line, prose};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -42,7 +45,7 @@ impl Output {
             let line = serde_json::to_string(value).expect("output types have string keys");
             write((line + "\n").as_bytes());
         } else {
-            write((value.text() + "\n").as_bytes());
+            write((prose(&value.text()) + "\n").as_bytes());
         }
     }
     /// Prints bytes as they are: the content of something, whatever form is asked for.
@@ -52,7 +55,7 @@ impl Output {
     /// Says something to the person who waits; programs do not get it.
     pub fn say(self, line: &str) {
         if !self.json {
-            eprintln!("{line}");
+            eprintln!("{}", prose(line));
         }
     }
     /// Prints a failure to stderr.
@@ -63,7 +66,7 @@ impl Output {
             let line = serde_json::json!({ "error": failure });
             eprintln!("{line}");
         } else {
-            eprintln!("{failure}");
+            eprintln!("{}", prose(&failure.to_string()));
         }
     }
 }
@@ -83,10 +86,15 @@ fn write(bytes: &[u8]) {
     }
 }
 
-/// Aligns columns; the first row is the heading. Empty cells stay empty.
+/// Bytes of a cell: the longest name of anything, and some more.
+const CELL_BYTES_MAX: usize = 200;
+
+/// Aligns columns; the first row is the heading. Empty cells stay empty, and each is one short line.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
+    let cells = |row: &Vec<String>| row.iter().map(|cell| cut(&one_line(cell), CELL_BYTES_MAX)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
     let mut widths: Vec<usize> = heading.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -106,5 +114,14 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = vec![vec!["a".to_owned(), "long".to_owned()], vec!["bcd".to_owned(), String::new()]];
         assert_eq!(super::table(&["k", "v"], &rows), "k    v\na    long\nbcd");
+    }
+
+    #[test]
+    fn a_cell_is_one_short_line_whatever_it_holds() {
+        let row = |cell: &str| vec![vec![cell.to_owned(), "end".to_owned()]];
+        let table = super::table(&["k", "v"], &row("\u{1b}[2Ja\nb\u{202e}"));
+        assert_eq!(table, "k         v\n\u{fffd}[2Ja b\u{fffd}  end");
+        let table = super::table(&["k"], &row(&"x".repeat(100_000)));
+        assert!(table.len() < 500, "{} bytes", table.len());
     }
 }

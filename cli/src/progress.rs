@@ -9,6 +9,7 @@ use bus_client::StoredEvent;
 use bus_schemas::commands::task::Failure;
 use bus_schemas::events::task::{Event, WithdrawnBy};
 use bus_schemas::jobs::OutputChunk;
+use bus_schemas::text::one_line;
 use bus_schemas::views::task::TaskState;
 use bus_schemas::{Key, Timestamp};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -37,7 +38,8 @@ pub struct Change {
 
 impl Show for Change {
     fn text(&self) -> String {
-        format!("{}  {:<24} {:<16} {}", self.at, self.task, self.event, self.detail).trim_end().to_owned()
+        let detail = one_line(&self.detail);
+        format!("{}  {:<24} {:<16} {detail}", self.at, self.task, self.event).trim_end().to_owned()
     }
 }
 
@@ -81,7 +83,7 @@ impl Progress {
             };
             self.lines.suspend(|| self.output.show(&change));
         } else if !self.output.watched() && worth_a_line(event) {
-            self.output.say(&format!("{}: {detail}", self.name(key)));
+            self.output.say(&format!("{}: {}", self.name(key), one_line(&detail)));
         }
         let name = self.name(key);
         let lines = &self.lines;
@@ -102,7 +104,7 @@ impl Progress {
                 return line.bar.finish_with_message(format!("done in {took:.1} s"));
             }
             Event::Failed { .. } | Event::Canceled { .. } | Event::Rejected { .. } => {
-                return line.bar.abandon_with_message(detail);
+                return line.bar.abandon_with_message(shortened(&detail));
             }
             _ => {}
         }
@@ -120,7 +122,7 @@ impl Progress {
             let change = Change { task, event, detail: detail.clone(), at };
             self.lines.suspend(|| self.output.show(&change));
         } else if !self.output.watched() {
-            self.output.say(&format!("{}: {detail}", self.name(key)));
+            self.output.say(&format!("{}: {}", self.name(key), one_line(&detail)));
         }
         if let Some(line) = self.tasks.get(key) {
             line.bar.set_message(shortened(&detail));
@@ -171,7 +173,7 @@ fn style() -> ProgressStyle {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(LINE_CHARS_MAX).collect()
+    one_line(text).chars().take(LINE_CHARS_MAX).collect()
 }
 
 /// What is told where nothing can be redrawn.

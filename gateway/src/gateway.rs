@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
 use bus_client::Bus;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::connections::{Client, Door};
 use crate::gather;
 use crate::heard::Heard;
 use crate::projections::{self, Projections};
@@ -154,13 +154,9 @@ pub async fn serve_metrics(address: SocketAddr, stop: CancellationToken) -> Resu
 }
 
 async fn listen(listener: TcpListener, router: axum::Router, stop: CancellationToken) -> Result<(), Error> {
-    let listener = listener.tap_io(|stream| {
-        // Answers and events are small; waiting to fill a packet only delays them.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "setting TCP_NODELAY");
-        }
-    });
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let service = router.into_make_service_with_connect_info::<Client>();
+    let server =
+        axum::serve(Door::new(listener), service).with_graceful_shutdown(stop.clone().cancelled_owned());
     let deadline = async {
         stop.cancelled().await;
         tokio::time::sleep(STOP_DEADLINE).await;

@@ -7,6 +7,8 @@
 mod metric;
 mod trace;
 
+mod connections;
+
 mod projections;
 mod rest;
 

@@ -36,7 +36,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 use bus_client::Bus;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::heard::Heard;
@@ -54,7 +53,7 @@ pub struct Edge {
     stop: CancellationToken,
     /// Whether only this machine can reach us: then only its own names are good for a `Host`.
     loopback: bool,
-    streams: Arc<Semaphore>,
+    streams: Arc<events::slots::Slots>,
     /// Tasks that were changed through this gateway a moment ago.
     recent: recent::Recent,
     /// When hosts heard of workers.
@@ -77,7 +76,7 @@ impl Edge {
             heard,
             stop,
             loopback: address.ip().is_loopback(),
-            streams: Arc::new(Semaphore::new(events::STREAMS_MAX)),
+            streams: Arc::default(),
             recent: recent::Recent::default(),
             renewals: renewals::Renewals::default(),
         }

@@ -5,9 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bus_schemas::envelope::{BodyError, code};
 use bus_schemas::halts::Halts;
 use bus_schemas::wire::{WireEvent, WireQuery};
-use bus_schemas::{Body, CommandId, EntityAddress, Hash, Refusal, Revision, Timestamp, jobs, record, upcast};
+use bus_schemas::{
+    Body, CommandId, EntityAddress, Hash, Refusal, Revision, Timestamp, jobs, record, text, upcast,
+};
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
 
@@ -103,8 +105,8 @@ impl<T: Entity> Live<T> {
 
 impl<T: Entity> Instance for Live<T> {
     fn turn(&mut self, body: &Body, context: &Context<'_>) -> Result<Turn, TurnError> {
-        let read = body.check().and_then(|()| body.read::<T::Command>());
-        let command = read.map_err(|error| TurnError::Malformed(error.to_string()))?;
+        let read = body.read_strictly::<T::Command>();
+        let command = read.map_err(|error| TurnError::Malformed(told(&error)))?;
         let decided = catch_unwind(AssertUnwindSafe(|| T::decide(&self.state, command, context)));
         let decision = decided.map_err(|panic| TurnError::Poison(panic_text(&*panic)))?;
         let decision = decision.map_err(TurnError::Refused)?;
@@ -136,8 +138,9 @@ impl<T: Entity> Instance for Live<T> {
     }
 
     fn view(&self, body: &Body, context: &Context<'_>) -> Result<View, TurnError> {
-        let read = body.check().and_then(|()| body.read::<T::Query>());
-        let query = read.map_err(|error| not_a_query::<T::Query>(body, &error, context))?;
+        let query = body
+            .read_strictly::<T::Query>()
+            .map_err(|error| not_a_query::<T::Query>(body, &error, context))?;
         let viewed = catch_unwind(AssertUnwindSafe(|| T::view(&self.state, query, context)));
         viewed.map_err(|panic| TurnError::Poison(panic_text(&*panic)))?.map_err(TurnError::Refused)
     }
@@ -160,7 +163,7 @@ impl<T: Entity> Instance for Live<T> {
     }
 
     fn understands(&self, body: &Body) -> bool {
-        body.check().and_then(|()| body.read::<T::Command>()).is_ok()
+        body.read_strictly::<T::Command>().is_ok()
     }
 
     fn admit(&self, body: &Body, halts: &Halts, context: (&EntityAddress, Timestamp)) -> Result<(), Refusal> {
@@ -203,7 +206,7 @@ impl<T: Entity> Instance for Live<T> {
 }
 
 /// The name in a body.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Named {
     #[serde(rename = "type")]
     name: SmolStr,
@@ -214,9 +217,9 @@ const NAME_CHARS_MAX: usize = 64;
 
 /// Why a body is no query: its name is none of the kind's, or what stands behind the name is not its schema.
 fn not_a_query<Q: WireQuery>(body: &Body, error: &BodyError, context: &Context<'_>) -> TurnError {
-    let named = body.check().and_then(|()| body.read::<Named>());
-    let Some(Named { name }) = named.ok().filter(|named| !Q::NAMES.contains(&named.name.as_str())) else {
-        return TurnError::Malformed(error.to_string());
+    let named = body.read_strictly::<Named>().ok();
+    let Some(Named { name }) = named.filter(|named| !Q::NAMES.contains(&named.name.as_str())) else {
+        return TurnError::Malformed(told(error));
     };
     let (kind, name) = (&context.entity.kind, name.escape_debug().take(NAME_CHARS_MAX).collect::<String>());
     let refusal = Refusal::new(code::UNKNOWN_QUERY, format!("a `{kind}` answers no query `{name}`"));
@@ -224,6 +227,14 @@ fn not_a_query<Q: WireQuery>(body: &Body, error: &BodyError, context: &Context<'
         [] => refusal.hint("entities of this kind answer no queries: follow their events"),
         names => refusal.hint(format!("it answers `{}`", names.join("`, `"))),
     })
+}
+
+/// Bytes of what is wrong with a body that are told: the reader says names and words of the body again.
+const MISTAKE_BYTES_MAX: usize = 1_024;
+
+/// What is wrong with a body.
+fn told(error: &BodyError) -> String {
+    text::cut(&text::one_line(&error.to_string()), MISTAKE_BYTES_MAX)
 }
 
 /// The words of a panic, for the dead letter.

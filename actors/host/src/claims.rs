@@ -17,13 +17,15 @@ use bus_schemas::claims::{Answer, Claim, LANES_MAX, PLACES_MAX, SKILLS_MAX};
 use bus_schemas::commands::agent::{Command, Query, Registration};
 use bus_schemas::envelope::code;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, Caller, CommandId, EntityAddress, Key, Refusal, Reply};
+use bus_schemas::{Body, Caller, CommandId, EntityAddress, Key, Refusal, Reply, text};
 use futures::StreamExt;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+/// Bytes of what is wrong with a claim that are told: the reader says names and words of it again.
+const MISTAKE_BYTES_MAX: usize = 1_024;
 /// How often claims are looked at that wait, and work without places is told: work on one host begins in a
 /// place that another one has within a few of these.
 const LOOK: Duration = Duration::from_millis(50);
@@ -269,9 +271,10 @@ fn read(incoming: &Incoming) -> Result<Claim, Refusal> {
         return Err(Refusal::new(code::CONTENT_TYPE, "the content type is neither JSON nor MessagePack"));
     };
     let body = Body { content_type, bytes: incoming.payload.clone() };
-    let claim = body.check().and_then(|()| body.read::<Claim>());
-    claim
-        .map_err(|error| Refusal::new(code::MALFORMED, error.to_string()).hint("see the claim's JSON schema"))
+    body.read_strictly::<Claim>().map_err(|error| {
+        let mistake = text::cut(&text::one_line(&error.to_string()), MISTAKE_BYTES_MAX);
+        Refusal::new(code::MALFORMED, mistake).hint("see the claim's JSON schema")
+    })
 }
 
 fn check(claim: &Claim) -> Result<(), Refusal> {

@@ -59,6 +59,7 @@ crate::wire::wire_command!(Command, "agent");
 #[strum(serialize_all = "kebab-case")]
 pub enum Query {
     /// Answers with its [`Registration`].
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Describe,
 }
 crate::wire::wire_query!(Query, "agent");

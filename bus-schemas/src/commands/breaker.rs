@@ -94,6 +94,7 @@ pub enum Command {
     /// nobody has activated anything it keeps what it has.
     ApplyConfig(ApplyConfig),
     /// Timer: the open time is over.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     EndOpen,
     /// Timer: a worker that was allowed to probe has not reported in time.
     ExpireProbe {
@@ -102,6 +103,7 @@ pub enum Command {
     },
     /// Timer: nothing came of the work that lanes let through; they may try with more, and so may dead
     /// letters that the dependency caused.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     RenewProbes,
     /// From a dead letter: it waits, and this dependency caused it. Harmless twice.
     NoteLetter {
@@ -117,6 +119,7 @@ crate::wire::wire_command!(Command, "breaker");
 #[strum(serialize_all = "kebab-case")]
 pub enum Query {
     /// Answers with a [`Description`].
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Describe,
 }
 crate::wire::wire_query!(Query, "breaker");

@@ -154,6 +154,7 @@ pub enum Command {
         permits: u32,
     },
     /// Timer: a bound of time is over.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Wake,
 }
 crate::wire::wire_command!(Command, "broker");
@@ -164,6 +165,7 @@ crate::wire::wire_command!(Command, "broker");
 #[strum(serialize_all = "kebab-case")]
 pub enum Query {
     /// Answers with a [`crate::views::lane::Lane`]: who waits, what runs, and what limits it now.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Describe,
     /// Answers with a [`crate::views::lane::Waiting`]: what limits a task, as far as the lane knows.
     Explain {

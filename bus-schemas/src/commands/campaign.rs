@@ -72,6 +72,7 @@ pub enum Command {
         reason: String,
     },
     /// Timer: the next entries are due.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     SendNext,
 }
 crate::wire::wire_command!(Command, "campaign");

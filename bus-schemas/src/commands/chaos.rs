@@ -32,8 +32,10 @@ pub enum Command {
         by: String,
     },
     /// From `fill-inbox`: takes a place in a partition's queue. Nothing happens.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Fill,
     /// Timer: its time is over.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     End,
 }
 crate::wire::wire_command!(Command, "chaos");
@@ -44,6 +46,7 @@ crate::wire::wire_command!(Command, "chaos");
 #[strum(serialize_all = "kebab-case")]
 pub enum Query {
     /// Answers with a [`Description`].
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Describe,
 }
 crate::wire::wire_query!(Query, "chaos");

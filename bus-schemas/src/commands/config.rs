@@ -87,6 +87,7 @@ pub enum Query {
         version: Option<u64>,
     },
     /// Answers with a [`History`].
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     History,
 }
 crate::wire::wire_query!(Query, "config");

@@ -85,6 +85,7 @@ crate::wire::wire_command!(Command, "deadletter");
 #[strum(serialize_all = "kebab-case")]
 pub enum Query {
     /// Answers with its [`Payloads`].
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Describe,
 }
 crate::wire::wire_query!(Query, "deadletter");

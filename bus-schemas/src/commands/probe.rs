@@ -14,6 +14,7 @@ pub enum Command {
         note: String,
     },
     /// Panics while deciding: shows what happens to a poison command.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Panic,
     /// Counts one, then sends `Touch` to another probe.
     Forward {

@@ -95,6 +95,7 @@ crate::wire::wire_command!(Command, "queue");
 #[strum(serialize_all = "kebab-case")]
 pub enum Query {
     /// Answers with a [`crate::views::lane::Part`].
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Describe,
     /// Answers with a [`crate::views::lane::Waiting`].
     Explain {

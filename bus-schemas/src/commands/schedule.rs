@@ -19,10 +19,13 @@ pub enum Command {
         task: Submit,
     },
     /// It does not fire until resumed.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Pause,
     /// It fires again, from now on; what was missed is not made up for.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Resume,
     /// It never fires again.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Delete,
     /// Timer: it is due.
     Fire {

@@ -200,6 +200,7 @@ pub enum Command {
         failure: Option<Failure>,
     },
     /// Timer: the deadline has come.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     ExpireDeadline,
     /// Timer: the pause before the next attempt is over.
     EndBackoff {
@@ -259,10 +260,13 @@ pub enum Command {
         by: String,
     },
     /// Timer: the tree has had its time.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     ExpireWallClock,
     /// Timer: a reservation was not settled in time.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     ExpireReservations,
     /// From the sweeper, or the task above: says again what it waits for to whoever it waits for.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Sweep,
 }
 crate::wire::wire_command!(Command, "task");
@@ -273,11 +277,14 @@ crate::wire::wire_command!(Command, "task");
 #[strum(serialize_all = "kebab-case")]
 pub enum Query {
     /// Answers with the [`crate::views::task::Task`] as it is now.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Describe,
     /// Answers with a [`crate::views::task::Why`].
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Explain,
     /// Answers with the [`crate::views::task::Task`] once it has ended, or asks to come again after 5
     /// seconds.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
     Wait,
     /// From a worker: answers with a [`Renewal`] as long as the attempt is its own, and otherwise refuses.
     /// Before the first answer the work must not begin.
@@ -485,6 +492,7 @@ pub struct PlanStep {
 
 /// Why a task failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Failure {
     /// What sort of failure.
     pub class: FailureClass,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bus_schemas::commands::agent::AgentCard;
+use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::views::task::TaskState;
 use bus_schemas::{Key, Timestamp};
 use schemars::JsonSchema;
@@ -51,8 +51,8 @@ pub struct Agents {
 pub struct Agent {
     /// Its name.
     pub name: Key,
-    /// What it says about itself.
-    pub card: AgentCard,
+    /// What it says about itself; none where nothing was heard of it but that it is held.
+    pub card: Option<AgentCard>,
     /// Jobs that its living workers do at once.
     pub capacity: u32,
     /// Jobs that it has now; none when more tasks are under way than are counted.
@@ -60,10 +60,24 @@ pub struct Agent {
     pub running: Option<u32>,
     /// Its workers.
     pub workers: Vec<Worker>,
+    /// What holds it: it gets no jobs.
+    #[serde(default)]
+    pub holds: Vec<Hold>,
     /// When it last changed: milliseconds since 1970.
     pub updated_at: Timestamp,
     /// How many events it has.
     pub revision: u64,
+}
+
+/// Why an agent gets no jobs.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Hold {
+    /// Who holds: `halt/agent.<name>`.
+    pub cause: String,
+    /// Why.
+    pub reason: String,
+    /// Since when: milliseconds since 1970.
+    pub since: Timestamp,
 }
 
 /// A process, or a part of one, that does an agent's jobs.
@@ -87,14 +101,18 @@ pub struct Worker {
 impl Agent {
     /// Whether a living worker takes jobs of a skill in a lane.
     pub fn serves(&self, skill: &str, lane: &Key) -> bool {
-        let skilled = self.card.skills.iter().any(|known| known.id == skill);
+        let skilled = self.skills().any(|known| known.id == skill);
         skilled && self.living().any(|worker| worker.lanes.contains(lane))
+    }
+    fn skills(&self) -> impl Iterator<Item = &Skill> {
+        self.card.iter().flat_map(|card| &card.skills)
     }
     fn living(&self) -> impl Iterator<Item = &Worker> {
         self.workers.iter().filter(|worker| worker.lost_at.is_none())
     }
     fn state(&self) -> &'static str {
         match (self.living().count(), self.workers.len()) {
+            (0, 0) if self.card.is_none() => "unknown",
             (0, 0) => "left",
             (0, _) => "lost",
             _ => "alive",
@@ -112,8 +130,10 @@ impl Show for Agents {
             return "no agents".to_owned();
         }
         let row = |agent: &Agent| {
-            let skills: Vec<&str> = agent.card.skills.iter().map(|skill| skill.id.as_str()).collect();
-            let (state, living) = (agent.state().to_owned(), agent.living().count().to_string());
+            let skills: Vec<&str> = agent.skills().map(|skill| skill.id.as_str()).collect();
+            let living = agent.living().count().to_string();
+            let held = if agent.holds.is_empty() { "" } else { ", held" };
+            let state = format!("{}{held}", agent.state());
             vec![agent.name.to_string(), skills.join(", "), state, living, agent.load()]
         };
         let rows: Vec<Vec<String>> = self.agents.iter().map(row).collect();
@@ -123,17 +143,20 @@ impl Show for Agents {
 
 impl Show for Agent {
     fn text(&self) -> String {
-        let mut lines = vec![
-            format!("agent {}: {}", self.name, one_line(&self.card.description)),
-            format!(
-                "  state   {}, version {}, {} jobs running",
-                self.state(),
-                self.card.version,
-                self.load()
-            ),
-        ];
-        for skill in &self.card.skills {
-            lines.push(format!("  skill   {}: {}", skill.id, one_line(&skill.description)));
+        let (state, load) = (self.state(), self.load());
+        let mut lines = match &self.card {
+            None => vec![format!("agent {}: no worker has registered", self.name)],
+            Some(card) => vec![
+                format!("agent {}: {}", self.name, one_line(&card.description)),
+                format!("  state   {state}, version {}, {load} jobs running", one_line(&card.version)),
+            ],
+        };
+        for skill in self.skills() {
+            lines.push(format!("  skill   {}: {}", one_line(&skill.id), one_line(&skill.description)));
+        }
+        for Hold { cause, reason, since } in &self.holds {
+            let (cause, reason) = (one_line(cause), one_line(reason));
+            lines.push(format!("  held    by {cause} since {}: {reason}", since.to_rfc3339()));
         }
         for worker in &self.workers {
             let lanes: Vec<_> = worker.lanes.iter().map(ToString::to_string).collect();

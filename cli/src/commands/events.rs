@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bus_client::events::Cursor;
 use bus_client::{EventQuery, StoredEvent};
+use bus_schemas::text::one_line;
 use bus_schemas::{EntityAddress, Kind, Timestamp, upcast};
 use futures::{Stream, StreamExt};
 use schemars::JsonSchema;
@@ -157,8 +158,7 @@ fn readable(body: Value) -> Value {
 
 impl Show for Line {
     fn text(&self) -> String {
-        let detail: String =
-            self.detail().chars().filter(|letter| !letter.is_control()).take(BODY_CHARS_MAX).collect();
+        let detail: String = one_line(&self.detail()).chars().take(BODY_CHARS_MAX).collect();
         let what = format!("{}@{}", self.entity, self.revision);
         format!("{}  {what}  {}  {detail}", self.time, self.event_type).trim_end().to_owned()
     }

@@ -172,7 +172,8 @@ impl Show for Schedule {
         lines.push(format!("  goal      {}", one_line(&task.goal)));
         let attempts = task.attempts_max.map(|most| format!(", up to {most} attempts")).unwrap_or_default();
         lines.push(format!("  skill     {}{attempts}", task.skill));
-        lines.push(format!("  owner     {}, priority {}, lane {}", task.owner, task.priority, task.lane));
+        let owner = one_line(&task.owner);
+        lines.push(format!("  owner     {owner}, priority {}, lane {}", task.priority, task.lane));
         if !task.input.is_null() {
             lines.push(format!("  input     {}", task.input));
         }

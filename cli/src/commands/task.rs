@@ -163,10 +163,7 @@ fn row(task: &Task) -> Vec<String> {
     vec![task.id.to_string(), word(task.state).to_owned(), task.owner.to_string(), agent, updated, goal]
 }
 
-/// Text that others wrote, without what could move the cursor or break a table.
-pub(crate) fn one_line(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
-}
+pub(crate) use bus_schemas::text::one_line;
 
 /// What came of a command.
 #[derive(Debug, Serialize, JsonSchema)]

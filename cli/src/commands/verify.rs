@@ -9,6 +9,7 @@ use serde::Serialize;
 pub use self::audit::audit;
 pub use self::base::lacking;
 use super::archive::Location;
+use super::task::one_line;
 use crate::address;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
@@ -44,7 +45,7 @@ pub struct Finding {
 
 impl Show for Finding {
     fn text(&self) -> String {
-        format!("{}  {}  {}", self.finding, self.place, self.detail)
+        format!("{}  {}  {}", self.finding, self.place, one_line(&self.detail))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A NATS that is not the embedded one: who is there is found, and who is not there is named.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -101,6 +102,38 @@ fn the_gateway_on_the_data_directory_is_found() {
     nats.orrery(&["down"]).good();
     assert!(child.wait().expect("it was our child").success());
     nats.orrery(&["task", "list"]).failed("no-gateway", 69);
+}
+
+/// Whoever follows a task is told when nobody works on it any more, and when somebody does again. Method: a task
+/// that waits, a system that is killed and started again.
+#[test]
+fn who_follows_a_task_is_told_that_no_host_is_there() {
+    let nats = Nats::start();
+    let mut up = nats.up();
+    nats.orrery(&["task", "submit", "g", "--id", "lonely", "--skill", "juggling"]).good();
+    up.kill().expect("it runs");
+    up.wait().expect("it was our child");
+    let settings = nats.data_dir().join("orrery.toml");
+    let mut watch = Command::new(program())
+        .arg("--config")
+        .arg(&settings)
+        .args(["--json", "task", "watch", "lonely"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let lines = BufReader::new(watch.stdout.take().expect("it was piped")).lines();
+    let mut lines = lines.map_while(Result::ok);
+    let began = std::time::Instant::now();
+    let told = lines.find(|line| line.contains("no host runs")).expect("a line");
+    assert!(told.contains("\"event\":\"waits\"") && told.contains("\"task\":\"lonely\""), "{told}");
+    assert!(began.elapsed().as_secs() < 60, "it took {:?}", began.elapsed());
+    std::fs::remove_file(nats.data_dir().join("orrery.json")).ok();
+    let mut up = nats.up();
+    assert!(lines.any(|line| line.contains("a host is there again")));
+    watch.kill().expect("it runs");
+    watch.wait().expect("it was our child");
+    nats.orrery(&["down"]).good();
+    assert!(up.wait().expect("it was our child").success());
 }
 
 /// A machine whose system uses a NATS elsewhere needs no program for one of its own, and the doctor knows.

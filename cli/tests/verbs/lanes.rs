@@ -172,6 +172,13 @@ fn what_does_not_answer_is_named_and_the_rest_is_shown() {
     assert!(brokers > 0 && lanes.len() + brokers == all, "{list}");
     let queues: usize = lanes.iter().map(|lane| quiet(lane, "queue/")).sum();
     assert!(queues > 0, "{list}");
+    // A lane that answers is shown, paused and resumed whether or not the settings answer.
+    let quick = std::time::Instant::now();
+    let id = lanes[0]["id"].as_str().expect("a name");
+    world.orrery(&["lanes", "show", id]).good();
+    world.orrery(&["lanes", "pause", id, "--reason", "a test"]).good();
+    world.orrery(&["lanes", "resume", id]).good();
+    assert!(quick.elapsed().as_secs() < 25, "it took {:?}", quick.elapsed());
     let text = world.orrery(&["lanes"]).good().stdout;
     assert!(text.starts_with("LANE") && text.contains(" does not answer: no-answer: "), "{text}");
 

@@ -15,9 +15,9 @@ pub struct Agent {
     /// Its name.
     #[schema(value_type = String)]
     pub name: Key,
-    /// What it is, as its last worker said.
-    #[schema(value_type = Object)]
-    pub card: AgentCard,
+    /// What it is, as its last worker said; null where nothing was heard of it but that it is held.
+    #[schema(value_type = Option<Object>)]
+    pub card: Option<AgentCard>,
     /// Jobs at once, over all workers that are there.
     pub capacity: u32,
     /// Whoever registered and did not leave.
@@ -75,20 +75,15 @@ impl View for Agent {
     const COLUMNS: &'static [&'static str] = &["updated_at"];
 
     fn fold(view: &mut Option<Self>, id: &Key, event: &Event, at: Timestamp, revision: Revision) {
-        if let Event::WorkerRegistered { card, .. } = event {
-            let card = card.clone();
-            let (workers, capacity) = (Vec::new(), 0);
-            view.get_or_insert_with(|| Self {
-                name: id.clone(),
-                card,
-                capacity,
-                workers,
-                holds: Vec::new(),
-                updated_at: at,
-                revision,
-            });
-        }
-        let Some(agent) = view else { return };
+        let agent = view.get_or_insert_with(|| Self {
+            name: id.clone(),
+            card: None,
+            capacity: 0,
+            workers: Vec::new(),
+            holds: Vec::new(),
+            updated_at: at,
+            revision,
+        });
         agent.updated_at = at;
         agent.revision = revision;
         agent.change(event);
@@ -105,7 +100,7 @@ impl Agent {
     fn change(&mut self, event: &Event) {
         match event {
             Event::WorkerRegistered { worker, card, capacity, lanes, at } => {
-                self.card = card.clone();
+                self.card = Some(card.clone());
                 self.workers.retain(|known| known.worker != worker.as_str());
                 self.workers.push(Worker {
                     worker: worker.to_string(),

@@ -21,7 +21,7 @@ use super::source::{Item, Unreadable};
 use super::view::View;
 
 /// Raised whenever a table or a view changes; a file of another version is made anew.
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
 /// Kinds that have events and no view: what they tell is seen in the views of others.
 const KINDS_WITHOUT_VIEW: [&str; 5] = ["chaos", "config", "healer", "probe", "queue"];
 /// Notes about unreadable events are for people: more than these would say nothing new.

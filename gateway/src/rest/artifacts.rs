@@ -11,7 +11,7 @@ use utoipa::IntoParams;
 
 use super::Edge;
 use super::extract::{Path, Query, key};
-use super::problem::{Problem, ProblemView, code};
+use super::problem::{Problem, code};
 use super::tasks::find;
 
 /// A page that an agent made may show itself and run nothing: its origin is ours.
@@ -30,10 +30,9 @@ pub struct OneArtifact {
 
 /// Downloads an artifact.
 #[utoipa::path(get, path = "/v1/tasks/{id}/artifacts/{name}", operation_id = "downloadArtifact", tag = "tasks",
-    params(("id" = String, Path), ("name" = String, Path), OneArtifact),
+    params(("id" = String, Path), ("name" = String, Path, description = "the artifact: any file name"), OneArtifact),
     responses((status = 200, description = "the bytes, with the artifact's media type and its BLAKE3 as `ETag`", content_type = "application/octet-stream"),
-        (status = 304, description = "the bytes are those of `If-None-Match`"),
-        (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+        (status = 304, description = "the bytes are those of `If-None-Match`")))]
 pub async fn download(
     State(edge): State<Arc<Edge>>,
     Path((id, name)): Path<(String, String)>,

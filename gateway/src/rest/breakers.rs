@@ -17,7 +17,7 @@ use super::Edge;
 use super::ask::{CALLER, PATIENCE, PATIENCE_OF_MANY, ask, view};
 use super::extract::{Id, Json};
 use super::layer::Caller;
-use super::problem::{Problem, ProblemView, code};
+use super::problem::{Problem, code};
 use super::silent::{SilentView, silent};
 use super::tasks::VISIBLE_PATIENCE;
 
@@ -25,7 +25,7 @@ use super::tasks::VISIBLE_PATIENCE;
 const ASKED_AT_ONCE: usize = 16;
 
 /// Why a breaker is opened or closed by hand.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeBreaker {
     /// Why: somebody will ask.
@@ -121,7 +121,7 @@ pub async fn list(
 
 /// Shows a breaker.
 #[utoipa::path(get, path = "/v1/breakers/{dependency}", operation_id = "showBreaker", tag = "breakers", params(("dependency" = String, Path)),
-    responses((status = 200, description = "as it is now", body = BreakerView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = BreakerView)))]
 pub async fn show(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -132,7 +132,7 @@ pub async fn show(
 
 /// Opens a breaker until it is reset: nothing is called, and work that needs it waits.
 #[utoipa::path(post, path = "/v1/breakers/{dependency}/trip", operation_id = "tripBreaker", tag = "breakers", params(("dependency" = String, Path)), request_body = ChangeBreaker,
-    responses((status = 200, description = "it is open", body = BreakerView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "it is open", body = BreakerView)))]
 pub async fn trip(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -156,7 +156,7 @@ pub async fn trip(
 
 /// Closes a breaker: everything may be called again.
 #[utoipa::path(post, path = "/v1/breakers/{dependency}/reset", operation_id = "resetBreaker", tag = "breakers", params(("dependency" = String, Path)), request_body = ChangeBreaker,
-    responses((status = 200, description = "it is closed", body = BreakerView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "it is closed", body = BreakerView)))]
 pub async fn reset(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

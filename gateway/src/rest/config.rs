@@ -21,7 +21,7 @@ use super::Edge;
 use super::ask::{CALLER, ask, query, read};
 use super::extract::{Id, Json, Query};
 use super::layer::Caller;
-use super::problem::{Problem, ProblemView};
+use super::problem::Problem;
 
 /// Which version to show.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -29,11 +29,12 @@ use super::problem::{Problem, ProblemView};
 #[into_params(parameter_in = Query)]
 pub struct ShowConfig {
     /// The one that holds when not given; 0 for the defaults.
+    #[serde(deserialize_with = "crate::rest::extract::int64", default)]
     version: Option<u64>,
 }
 
 /// A new version of settings.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewVersion {
     /// The document. What it leaves out has its default; durations are text, such as `30s`.
@@ -48,10 +49,11 @@ pub struct NewVersion {
 }
 
 /// Which version shall hold.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Activation {
     /// Which; 0 for the defaults.
+    #[serde(deserialize_with = "crate::rest::extract::some_int64")]
     version: u64,
     /// Why.
     reason: String,
@@ -60,7 +62,7 @@ pub struct Activation {
 }
 
 /// Why the version that held before shall hold again.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
     /// Why.
@@ -198,7 +200,7 @@ impl From<Change> for ConfigChange {
 
 /// Shows settings with the document of a version.
 #[utoipa::path(get, path = "/v1/config/{name}", operation_id = "showConfig", tag = "settings", params(("name" = String, Path), ShowConfig),
-    responses((status = 200, description = "as it is now", body = ConfigView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = ConfigView)))]
 pub async fn show(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -212,7 +214,7 @@ pub async fn show(
 
 /// Makes a new version, which holds when it is activated.
 #[utoipa::path(put, path = "/v1/config/{name}", operation_id = "putConfig", tag = "settings", params(("name" = String, Path)), request_body = NewVersion,
-    responses((status = 201, description = "the version was made", body = Changed), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 201, description = "the version was made", body = Changed)))]
 pub async fn put(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -232,7 +234,7 @@ pub async fn put(
 
 /// A version holds from now on, and the former one no longer.
 #[utoipa::path(post, path = "/v1/config/{name}/activate", operation_id = "activateConfig", tag = "settings", params(("name" = String, Path)), request_body = Activation,
-    responses((status = 200, description = "it holds", body = Changed), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "it holds", body = Changed)))]
 pub async fn activate(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -246,7 +248,7 @@ pub async fn activate(
 
 /// The version that held before holds again.
 #[utoipa::path(post, path = "/v1/config/{name}/rollback", operation_id = "rollBackConfig", tag = "settings", params(("name" = String, Path)), request_body = Rollback,
-    responses((status = 200, description = "it holds", body = Changed), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "it holds", body = Changed)))]
 pub async fn rollback(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -259,7 +261,7 @@ pub async fn rollback(
 
 /// Who changed what, when and why.
 #[utoipa::path(get, path = "/v1/config/{name}/history", operation_id = "showConfigHistory", tag = "settings", params(("name" = String, Path)),
-    responses((status = 200, description = "as it is now", body = ConfigHistory), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = ConfigHistory)))]
 pub async fn history(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

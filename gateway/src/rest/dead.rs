@@ -14,7 +14,7 @@ use bus_schemas::{ContentType, Key, Kind, Timestamp};
 use super::ask::{CALLER, ask, query};
 use super::extract::{Id, Json, OptionalJson, Query};
 use super::layer::Caller;
-use super::problem::{Problem, ProblemView, code};
+use super::problem::{Problem, code};
 use super::tasks::{VISIBLE_PATIENCE, behind, limit};
 use super::{Edge, cursor};
 use crate::projections::dead_letter::DeadLetter;
@@ -28,7 +28,7 @@ const UNKNOWN_KIND: &str = "unknown";
 
 /// Lists dead letters, newest first.
 #[utoipa::path(get, path = "/v1/dead-letters", operation_id = "listDeadLetters", tag = "dead letters", params(ListDeadLetters),
-    responses((status = 200, description = "as it is now", body = DeadLetterPage), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = DeadLetterPage)))]
 pub async fn list(
     State(edge): State<Arc<Edge>>,
     Query(query): Query<ListDeadLetters>,
@@ -50,7 +50,7 @@ pub async fn list(
 
 /// Shows a dead letter with its payload, as it came and as it was edited.
 #[utoipa::path(get, path = "/v1/dead-letters/{id}", operation_id = "showDeadLetter", tag = "dead letters", params(("id" = String, Path)),
-    responses((status = 200, description = "as it is now", body = DeadLetterView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = DeadLetterView)))]
 pub async fn show(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -62,7 +62,7 @@ pub async fn show(
 
 /// Sends something else when it is redriven. The original stays.
 #[utoipa::path(put, path = "/v1/dead-letters/{id}/payload", operation_id = "editDeadLetter", tag = "dead letters", params(("id" = String, Path)), request_body = EditPayload,
-    responses((status = 200, description = "as it is now", body = DeadLetter), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = DeadLetter)))]
 pub async fn edit(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -75,7 +75,7 @@ pub async fn edit(
 
 /// Tries a dead letter once more.
 #[utoipa::path(post, path = "/v1/dead-letters/{id}/redrive", operation_id = "redriveDeadLetter", tag = "dead letters", params(("id" = String, Path)), request_body = Option<Reason>,
-    responses((status = 200, description = "it is on its way", body = DeadLetter), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "it is on its way", body = DeadLetter)))]
 pub async fn redrive(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -88,7 +88,7 @@ pub async fn redrive(
 
 /// Gives a dead letter up: it is kept, and nothing more is done.
 #[utoipa::path(post, path = "/v1/dead-letters/{id}/drop", operation_id = "dropDeadLetter", tag = "dead letters", params(("id" = String, Path)), request_body = Option<Reason>,
-    responses((status = 200, description = "as it is now", body = DeadLetter), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = DeadLetter)))]
 pub async fn give_up(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

@@ -6,37 +6,39 @@
 //! out, so nothing depends on what a gateway remembers.
 
 mod feed;
+pub mod slots;
 
 use std::convert::Infallible;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use bus_client::events::{Cursor, EventQuery};
-use bus_schemas::{EntityAddress, Kind};
+use bus_schemas::{EntityAddress, Key, Kind};
 use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::IntoParams;
 
 use super::Edge;
 use super::extract::{Id, Query};
-use super::problem::{Problem, ProblemView, code};
+use super::layer::Caller;
+use super::problem::{Problem, ProblemView, code, status};
 use super::tasks::{behind, find};
-use crate::metric;
 use feed::Feed;
+use slots::Slot;
 
-/// Streams at once: each is a consumer of the event stream (with output another one), and a stream
-/// takes 1,000 consumers by default, which all gateways share.
-pub const STREAMS_MAX: usize = 200;
 /// How often a silent stream says that it is alive: proxies close silent connections after a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a stream waits for the read model, which knows what exists now.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// When a client comes back whose stream ended: soon, and not all of them at once after a restart.
+const RETRY: Duration = Duration::from_secs(2);
+/// The media type of server-sent events: who asks for it is such a client.
+const MEDIA_TYPE: &str = "text/event-stream";
 
 /// From where, how long, and whether with output.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -54,29 +56,44 @@ pub struct StreamEvents {
 /// Streams the events of a task and of everything below it.
 #[utoipa::path(get, path = "/v1/tasks/{id}/events", operation_id = "streamTaskEvents", tag = "tasks",
     params(("id" = String, Path), StreamEvents, ("Last-Event-ID" = Option<String>, Header, description = "the id of the last event that the client has")),
-    responses((status = 200, description = "server-sent events: `id` is `<partition>.<record>.<index>`, `event` is `<kind>.<type>`; `end` comes after the task's final event", content_type = "text/event-stream"),
-        (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json"),
-        (status = "5XX", description = "it could not be done now", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "server-sent events: `id` is `<partition>.<record>.<index>`, `event` is `<kind>.<type>`; `end` comes after the task's final event. A client that asks for `text/event-stream` when it can not be done now gets `not-ready` with the problem, and comes back", content_type = "text/event-stream"),
+        (status = 204, description = "the client has everything, and nothing more is to come: it must not come back")))]
 pub async fn stream(
     State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
     Id(id): Id,
     Query(query): Query<StreamEvents>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let is_event_source = accepts.into_iter().any(|accept| accept.contains(MEDIA_TYPE));
+    match open(&edge, caller, id, query, &headers).await {
+        Err(problem) if is_event_source && passes(&problem) => Ok(not_ready(problem)),
+        answer => answer,
+    }
+}
+
+async fn open(
+    edge: &Edge,
+    caller: Caller,
+    id: Key,
+    query: StreamEvents,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let entity = EntityAddress::new(Kind::from_static("task"), id.clone());
     let partition = entity.partition(edge.bus.topology().partitions);
-    let after = last_event_id(&headers, query.after.as_deref())?;
+    let after = last_event_id(headers, query.after.as_deref())?;
     if let Some(cursor) = after
         && cursor.partition != partition
     {
         let detail = format!("`{cursor}` is no event of this task: its events lie in partition {partition}");
         return Err(Problem::new(code::INVALID_EVENT_ID, detail));
     }
-    let slot = Slot::take(&edge)?;
-    find(&edge, &id).await?;
+    let slot = edge.streams.take(caller.peer, Instant::now())?;
+    find(edge, &id).await?;
     let now = edge.bus.events_state().await?.last_sequence;
     if !edge.projections.reached(now, PATIENCE).await {
-        return Err(behind(&edge));
+        return Err(behind(edge));
     }
     let end = edge.projections.reader.tree_end(&id).await?.unwrap_or(now);
     let tree = edge.bus.subjects().event_tree(&entity).to_vec();
@@ -85,30 +102,52 @@ pub async fn stream(
         Some(true) => edge.bus.output(&id).await?.boxed(),
         _ => stream::pending().boxed(),
     };
-    let feed = Feed {
-        entity,
-        events,
-        output,
-        after,
-        end,
-        follow: query.follow != Some(false),
-        is_final: false,
-        is_done: false,
-    };
+    let mut feed = Feed::new(entity, events, output, after, end, query.follow != Some(false));
+    let known = tokio::time::timeout(PATIENCE, feed.skip()).await.map_err(|_| behind(edge))??;
+    if !known {
+        let detail = "it is no event of this task: it lies behind the last one, or between two of them";
+        return Err(Problem::new(code::INVALID_EVENT_ID, detail)
+            .hint("send the `id` of the last event that you have, or none for all events"));
+    }
+    if after.is_some() && feed.is_done {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let stop = edge.stop.clone();
-    let stream = send(feed, slot).take_until(stop.cancelled_owned());
-    let mut response = Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    let stream = begin(Event::default()).chain(send(feed, slot)).take_until(stop.cancelled_owned());
+    Ok(answer(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))))
+}
+
+/// Says to a client when it is to come back, with what is sent first.
+fn begin(first: Event) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::iter([Ok(first.retry(RETRY))])
+}
+
+fn answer(stream: impl IntoResponse) -> Response {
+    let mut response = stream.into_response();
     // Buffering proxies would hold events back.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    Ok(response)
+    response
+}
+
+/// Whether it may be another time soon.
+fn passes(problem: &Problem) -> bool {
+    matches!(status(&problem.code), StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+}
+
+/// A stream that says why it has nothing, and ends: any other status than 200 ends an `EventSource` for good.
+fn not_ready(problem: Problem) -> Response {
+    let said = serde_json::to_string(&ProblemView::from(problem)).expect("a problem is plain data");
+    answer(Sse::new(begin(Event::default().event("not-ready").data(said))))
 }
 
 fn send(feed: Feed, slot: Slot) -> impl Stream<Item = Result<Event, Infallible>> {
-    stream::unfold((feed, slot), |(mut feed, slot)| async move {
+    let end = slot.end.clone();
+    let events = stream::unfold((feed, slot), |(mut feed, slot)| async move {
         let event = feed.next().await?;
         Some((Ok(event), (feed, slot)))
-    })
+    });
+    events.take_until(end.cancelled_owned())
 }
 
 fn last_event_id(headers: &HeaderMap, after: Option<&str>) -> Result<Option<Cursor>, Problem> {
@@ -123,27 +162,4 @@ fn last_event_id(headers: &HeaderMap, after: Option<&str>) -> Result<Option<Curs
     // A client that has no event yet may send an empty id.
     let text = header.or(after).filter(|text| !text.is_empty());
     text.map(Cursor::from_str).transpose().map_err(invalid)
-}
-
-/// One of the streams that may be open at once.
-struct Slot {
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Slot {
-    fn take(edge: &Edge) -> Result<Self, Problem> {
-        let permit = edge.streams.clone().try_acquire_owned().map_err(|_| {
-            Problem::new(code::TOO_MANY_STREAMS, format!("{STREAMS_MAX} event streams are open"))
-                .hint("close streams that nobody reads, or ask another gateway")
-                .again()
-        })?;
-        metrics::gauge!(metric::STREAMS).increment(1.0);
-        Ok(Self { _permit: permit })
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        metrics::gauge!(metric::STREAMS).decrement(1.0);
-    }
 }

@@ -14,7 +14,7 @@ use super::Edge;
 use super::ask::{CALLER, ask};
 use super::extract::{Id, Json, OptionalJson};
 use super::layer::Caller;
-use super::problem::{Problem, ProblemView};
+use super::problem::Problem;
 use super::tasks::{VISIBLE_PATIENCE, behind};
 use crate::projections::halt::Halt;
 
@@ -22,7 +22,7 @@ use crate::projections::halt::Halt;
 const GRACE_MS: u64 = 5_000;
 
 /// What to stop, and why.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewHalt {
     /// `all`, `lane.…`, `agent.…`, or `task.…` for a task and everything below it.
@@ -34,11 +34,12 @@ pub struct NewHalt {
     by: Option<String>,
     /// How long running work has to end by itself, in milliseconds, before it is killed. Default: 5,000.
     #[schema(maximum = 60000)]
+    #[serde(deserialize_with = "crate::rest::extract::int64", default)]
     grace_ms: Option<u64>,
 }
 
 /// How it goes on.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeHalt {
     /// Why. Default: `resumed`.
@@ -66,8 +67,7 @@ pub async fn list(State(edge): State<Arc<Edge>>) -> Result<axum::Json<HaltList>,
 
 /// Stops something, before its next effect.
 #[utoipa::path(post, path = "/v1/halts", operation_id = "halt", tag = "halts", request_body = NewHalt,
-    responses((status = 201, description = "it stands still", body = Halt), (status = 200, description = "it stood still for this reason already", body = Halt),
-        (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 201, description = "it stands still", body = Halt), (status = 200, description = "it stood still for this reason already", body = Halt)))]
 pub async fn create(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -84,7 +84,7 @@ pub async fn create(
 
 /// Lets what was halted go on, in stages.
 #[utoipa::path(post, path = "/v1/halts/{scope}/resume", operation_id = "resumeHalt", tag = "halts", params(("scope" = String, Path)), request_body = Option<ResumeHalt>,
-    responses((status = 200, description = "it goes on", body = Halt), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "it goes on", body = Halt)))]
 pub async fn resume(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

@@ -24,7 +24,7 @@ use super::Edge;
 use super::ask::{CALLER, PATIENCE, PATIENCE_OF_MANY, ask, read, view};
 use super::extract::{Id, Json, OptionalJson};
 use super::layer::Caller;
-use super::problem::{Problem, ProblemView, code};
+use super::problem::{Problem, code};
 use super::silent::silent;
 use super::tasks::VISIBLE_PATIENCE;
 pub use dto::BlockView;
@@ -62,7 +62,7 @@ pub async fn list(
 
 /// Shows a lane.
 #[utoipa::path(get, path = "/v1/lanes/{lane}", operation_id = "showLane", tag = "lanes", params(("lane" = String, Path)),
-    responses((status = 200, description = "as it is now", body = LaneView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = LaneView)))]
 pub async fn show(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -74,7 +74,7 @@ pub async fn show(
 
 /// Changes the rules of a lane.
 #[utoipa::path(patch, path = "/v1/lanes/{lane}", operation_id = "changeLane", tag = "lanes", params(("lane" = String, Path)), request_body = ChangeLane,
-    responses((status = 200, description = "the rules hold", body = LaneView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "the rules hold", body = LaneView)))]
 pub async fn change(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -99,7 +99,7 @@ pub async fn change(
 
 /// No job begins in a lane until it is resumed.
 #[utoipa::path(post, path = "/v1/lanes/{lane}/pause", operation_id = "pauseLane", tag = "lanes", params(("lane" = String, Path)), request_body = PauseLane,
-    responses((status = 200, description = "as it is now", body = LaneView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = LaneView)))]
 pub async fn pause(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -115,7 +115,7 @@ pub async fn pause(
 
 /// What was paused goes on, gradually.
 #[utoipa::path(post, path = "/v1/lanes/{lane}/resume", operation_id = "resumeLane", tag = "lanes", params(("lane" = String, Path)), request_body = Option<ResumeLane>,
-    responses((status = 200, description = "as it is now", body = LaneView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = LaneView)))]
 pub async fn resume(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

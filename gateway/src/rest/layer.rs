@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::Edge;
 use super::problem::{Problem, code};
+use crate::connections::{Client, Peer};
 use crate::{metric, trace};
 
 /// The request's id: the caller's own, or one of ours; in every answer and in the span.
@@ -26,14 +27,21 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 const NO_ROUTE: &str = "unmatched";
 
 /// The caller of a request, as handlers pass it on.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct Caller {
+    /// Where it comes from.
+    pub peer: Peer,
     /// Its trace, if it sent one.
     pub trace: Option<TraceContext>,
 }
 
 /// Surrounds a request.
-pub async fn around(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+pub async fn around(
+    State(edge): State<Arc<Edge>>,
+    ConnectInfo(client): ConnectInfo<Client>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str).to_owned();
@@ -51,7 +59,9 @@ pub async fn around(State(edge): State<Arc<Edge>>, mut request: Request, next: N
         correlation_id = field::Empty,
         trace_id = field::Empty,
     );
-    let caller = Caller { trace: trace::incoming(request.headers()) };
+    // Until there is an answer the connection may be silent.
+    let _working = client.working();
+    let caller = Caller { peer: client.peer, trace: trace::incoming(request.headers()) };
     if let Some(parent) = caller.trace {
         trace::continue_from(&span, parent);
     }

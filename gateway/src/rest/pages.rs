@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use super::extract::Path;
-use super::problem::{Problem, ProblemView, code};
+use super::problem::{Problem, code};
 
 /// Codes and their pages in `docs/errors/`, sorted by code.
 const PAGES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/pages.rs"));
@@ -15,7 +15,7 @@ const MARKDOWN: HeaderValue = HeaderValue::from_static("text/markdown; charset=u
 
 /// What an error code means, why it is given, and what to do.
 #[utoipa::path(get, path = "/errors/{code}", operation_id = "explainError", tag = "operations", params(("code" = String, Path, description = "a problem's `code`")),
-    responses((status = 200, description = "a page in Markdown; as plain text for browsers", content_type = "text/markdown"), (status = "4XX", description = "there is no such code", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "a page in Markdown; as plain text for browsers", content_type = "text/markdown")))]
 pub async fn show(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let page = page(&name).ok_or_else(|| {
         Problem::new(code::ROUTE_NOT_FOUND, "there is no page about this code")

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bus_client::AskError;
-use bus_schemas::Refusal;
 use bus_schemas::envelope::code as refusal;
+use bus_schemas::{Refusal, text};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,6 +15,8 @@ use crate::projections;
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// When to come back after a fault that mends itself, in seconds.
 const RETRY_AFTER: u64 = 1;
+/// Bytes of what happened.
+const DETAIL_BYTES_MAX: usize = 2_048;
 
 /// Codes that the gateway itself gives. Each has a page in `docs/errors/`.
 pub mod code {
@@ -23,6 +25,7 @@ pub mod code {
     pub const MALFORMED_JSON: &str = "malformed-json";
     pub const INVALID_BODY: &str = "invalid-body";
     pub const BODY_TOO_LARGE: &str = "body-too-large";
+    pub const BODY_TOO_SLOW: &str = "body-too-slow";
     pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupported-media-type";
     pub const INVALID_QUERY: &str = "invalid-query";
     pub const INVALID_ID: &str = "invalid-id";
@@ -103,6 +106,8 @@ pub fn status(code: &str) -> StatusCode {
         code::FOREIGN_ORIGIN => StatusCode::FORBIDDEN,
         refusal::UNKNOWN_KIND | "unknown-config" => StatusCode::NOT_FOUND,
         code::METHOD_NOT_ALLOWED => StatusCode::METHOD_NOT_ALLOWED,
+        code::BODY_TOO_SLOW => StatusCode::REQUEST_TIMEOUT,
+        code::BLOB_MISSING => StatusCode::GONE,
         code::BODY_TOO_LARGE | refusal::TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
         code::UNSUPPORTED_MEDIA_TYPE | refusal::CONTENT_TYPE => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         code::INVALID_BODY
@@ -112,7 +117,7 @@ pub fn status(code: &str) -> StatusCode {
         | refusal::UNKNOWN_QUERY
         | "unknown-scope"
         | "reason-missing" => StatusCode::UNPROCESSABLE_ENTITY,
-        code::MALFORMED_ANSWER | code::BLOB_MISSING => StatusCode::BAD_GATEWAY,
+        code::MALFORMED_ANSWER => StatusCode::BAD_GATEWAY,
         code::NO_ANSWER => StatusCode::GATEWAY_TIMEOUT,
         code::BUS_UNAVAILABLE
         | code::READ_MODEL_BEHIND
@@ -191,6 +196,8 @@ impl From<projections::Error> for Problem {
 impl From<Problem> for ProblemView {
     fn from(problem: Problem) -> Self {
         let Problem { code, detail, hint, retry_after } = problem;
+        // Some say again what the client sent.
+        let detail = text::cut(&text::one_line(&detail), DETAIL_BYTES_MAX);
         // The page says it at more length, and for everything that has no words of its own.
         let hint = hint.or_else(|| Some(format!("`/errors/{code}` says what to do")));
         Self {

@@ -16,12 +16,12 @@ use super::Edge;
 use super::ask::ask;
 use super::extract::{Id, Json};
 use super::layer::Caller;
-use super::problem::{Problem, ProblemView, code};
+use super::problem::{Problem, code};
 use super::tasks::{BudgetView, NewPlan, VISIBLE_PATIENCE, behind};
 use crate::projections::schedule::Schedule;
 
 /// When a schedule fires, and what it submits.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSchedule {
     /// When it fires.
@@ -31,18 +31,20 @@ pub struct NewSchedule {
 }
 
 /// When a schedule fires.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "rule", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum NewRecurrence {
     /// Once.
     Once {
         /// Milliseconds since 1970.
+        #[serde(deserialize_with = "crate::rest::extract::some_time")]
         at: u64,
     },
     /// Again and again.
     Every {
         /// Milliseconds between two.
         #[schema(minimum = 1000)]
+        #[serde(deserialize_with = "crate::rest::extract::some_time")]
         every_ms: u64,
     },
     /// By a cron expression of five or six fields, in UTC.
@@ -63,7 +65,7 @@ impl From<NewRecurrence> for Recurrence {
 }
 
 /// The task that a schedule submits: like a new task, without a deadline.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduledTask {
     /// What is wanted, in words.
@@ -122,8 +124,7 @@ pub async fn list(State(edge): State<Arc<Edge>>) -> Result<axum::Json<ScheduleLi
 
 /// Makes or replaces a schedule.
 #[utoipa::path(put, path = "/v1/schedules/{name}", operation_id = "putSchedule", tag = "schedules", params(("name" = String, Path)), request_body = NewSchedule,
-    responses((status = 201, description = "it was made", body = Schedule), (status = 200, body = Schedule, description = "there was one of this name"),
-        (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 201, description = "it was made", body = Schedule), (status = 200, body = Schedule, description = "there was one of this name")))]
 pub async fn create(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -140,7 +141,7 @@ pub async fn create(
 
 /// A schedule never fires again.
 #[utoipa::path(delete, path = "/v1/schedules/{name}", operation_id = "deleteSchedule", tag = "schedules", params(("name" = String, Path)),
-    responses((status = 204, description = "it is gone"), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 204, description = "it is gone")))]
 pub async fn delete(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -156,7 +157,7 @@ pub async fn delete(
 
 /// A schedule does not fire until it is resumed.
 #[utoipa::path(post, path = "/v1/schedules/{name}/pause", operation_id = "pauseSchedule", tag = "schedules", params(("name" = String, Path)),
-    responses((status = 200, description = "as it is now", body = Schedule), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = Schedule)))]
 pub async fn pause(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -167,7 +168,7 @@ pub async fn pause(
 
 /// A schedule fires again, from now on.
 #[utoipa::path(post, path = "/v1/schedules/{name}/resume", operation_id = "resumeSchedule", tag = "schedules", params(("name" = String, Path)),
-    responses((status = 200, description = "as it is now", body = Schedule), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = Schedule)))]
 pub async fn resume(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 use super::ask::{Accepted, CALLER, ask};
 use super::extract::{Id, Json, OptionalJson, Query};
 use super::layer::Caller;
-use super::problem::{Problem, ProblemView, code};
+use super::problem::{Problem, code};
 use super::{Edge, cursor};
 use crate::projections::TaskFilter;
 
@@ -72,7 +72,7 @@ pub fn limit(asked: Option<u32>) -> Result<u32, Problem> {
 
 /// Lists tasks, newest first.
 #[utoipa::path(get, path = "/v1/tasks", operation_id = "listTasks", tag = "tasks", params(ListTasks),
-    responses((status = 200, description = "as it is now", body = TaskPage), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = TaskPage)))]
 pub async fn list(
     State(edge): State<Arc<Edge>>,
     Query(query): Query<ListTasks>,
@@ -98,7 +98,7 @@ pub async fn list(
 
 /// Shows a task. One that was just submitted is waited for.
 #[utoipa::path(get, path = "/v1/tasks/{id}", operation_id = "showTask", tag = "tasks", params(("id" = String, Path, description = "the task; steps of a plan are `<task>.<step>`")),
-    responses((status = 200, description = "as it is now", body = TaskView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = TaskView)))]
 pub async fn show(State(edge): State<Arc<Edge>>, Id(id): Id) -> Result<axum::Json<TaskView>, Problem> {
     Ok(axum::Json(find(&edge, &id).await?.into()))
 }
@@ -190,7 +190,7 @@ async fn change(
 
 /// Stops a task and everything below it.
 #[utoipa::path(post, path = "/v1/tasks/{id}/cancel", operation_id = "cancelTask", tag = "tasks", params(("id" = String, Path)), request_body = Option<CancelTask>,
-    responses((status = 200, description = "as it is now", body = TaskView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = TaskView)))]
 pub async fn cancel(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -203,7 +203,7 @@ pub async fn cancel(
 
 /// Tries a failed task once more, with a fresh count of attempts.
 #[utoipa::path(post, path = "/v1/tasks/{id}/retry", operation_id = "retryTask", tag = "tasks", params(("id" = String, Path)), request_body = Option<RetryTask>,
-    responses((status = 200, description = "as it is now", body = TaskView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = TaskView)))]
 pub async fn retry(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -215,7 +215,7 @@ pub async fn retry(
 
 /// Answers the question that a task waits with.
 #[utoipa::path(post, path = "/v1/tasks/{id}/input", operation_id = "provideInput", tag = "tasks", params(("id" = String, Path)), request_body = ProvideInput,
-    responses((status = 200, description = "as it is now", body = TaskView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = TaskView)))]
 pub async fn input(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

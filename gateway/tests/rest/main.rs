@@ -4,6 +4,7 @@ mod server;
 mod world;
 
 mod budgets;
+mod clients;
 mod commands;
 mod halts;
 mod lanes;

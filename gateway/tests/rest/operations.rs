@@ -110,7 +110,7 @@ async fn an_artifact_is_downloaded_with_its_hash() {
     assert_eq!(same.status(), 304);
 
     let (status, problem) = get(&gateway.url, "/v1/tasks/t/artifacts/lost.html").await;
-    assert_eq!((status, &problem["code"]), (502, &"blob-missing".into()));
+    assert_eq!((status, &problem["code"]), (410, &"blob-missing".into()));
     let (status, problem) = get(&gateway.url, "/v1/tasks/t/artifacts/other.html").await;
     assert_eq!((status, &problem["code"]), (404, &"artifact-not-found".into()));
     gateway.stopped().await;

@@ -13,8 +13,10 @@ async fn problem(request: RequestBuilder) -> (u16, String) {
     assert!(!headers["x-request-id"].is_empty());
     assert_eq!(problem["status"], status);
     assert_eq!(problem["type"], format!("/errors/{}", problem["code"].as_str().unwrap()));
+    let detail = problem["detail"].as_str().unwrap();
     assert!(
-        !problem["title"].as_str().unwrap().is_empty() && !problem["detail"].as_str().unwrap().is_empty()
+        !problem["title"].as_str().unwrap().is_empty() && (1..=2_048).contains(&detail.len()),
+        "{problem}"
     );
     (status, problem["code"].as_str().unwrap().to_owned())
 }
@@ -85,5 +87,43 @@ async fn every_bad_request_is_a_problem() {
     // A page of the gateway itself may ask.
     let own = to(Method::GET, "/health").header("origin", gateway.url.clone()).send().await.unwrap();
     assert_eq!(own.status(), 200);
+    gateway.stopped().await;
+}
+
+/// Goal: what only looks like a request, and numbers beyond what the document says, are refused. Method: lists
+/// for objects at every depth, a name of any length, and numbers and times out of range.
+#[tokio::test]
+async fn what_only_looks_like_a_request_is_refused() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let client = Client::new();
+    let to = |method: Method, path: &str| client.request(method, format!("{}{path}", gateway.url));
+    let tasks = |body: &str| {
+        to(Method::POST, "/v1/tasks").header("content-type", "application/json").body(body.to_owned())
+    };
+    let cases = [
+        (tasks(r#"{"goal":"x","deadline_ms":9007199254740991}"#), 422, "invalid-body"),
+        (tasks(r#"["x","me",5,"default","plan",{},null,1000,1,null]"#), 422, "invalid-body"),
+        (tasks(r#"{"goal":"x","plan":{"steps":[["a","g","s",{},[],false]]}}"#), 422, "invalid-body"),
+        (tasks(r#"{"goal":"x","plan":[[]]}"#), 422, "invalid-body"),
+        (tasks(r#"{"goal":"x","budget":[1,1,1,"1s",1]}"#), 422, "invalid-body"),
+        (tasks(r#"{"goal":"x","budget":{"tokens":9223372036854775808}}"#), 422, "invalid-body"),
+        (tasks(&format!(r#"{{"goal":"x","{}":1}}"#, "y".repeat(100_000))), 422, "invalid-body"),
+        (
+            to(Method::POST, "/v1/tasks/t/cancel")
+                .header("content-type", "application/json")
+                .body(r#"["why"]"#),
+            422,
+            "invalid-body",
+        ),
+        (to(Method::GET, "/v1/dead-letters?since=9223372036854775808"), 400, "invalid-query"),
+        (to(Method::GET, "/v1/dead-letters?before=253402300800000"), 400, "invalid-query"),
+        (to(Method::GET, "/v1/dead-letters/export?since=253402300800000"), 400, "invalid-query"),
+        (to(Method::GET, "/v1/config/lanes?version=9223372036854775808"), 400, "invalid-query"),
+    ];
+    for (request, status, code) in cases {
+        let what = format!("{request:?}");
+        assert_eq!(problem(request).await, (status, code.to_owned()), "{what}");
+    }
     gateway.stopped().await;
 }

@@ -161,7 +161,7 @@ async fn agents_and_dead_letters_are_shown() {
     };
     let joined = agent::Event::WorkerRegistered {
         worker: "w1".into(),
-        card,
+        card: card.clone(),
         capacity: 3,
         lanes: vec![],
         at: Timestamp(1),
@@ -183,6 +183,37 @@ async fn agents_and_dead_letters_are_shown() {
     assert_eq!(list["dead_letters"].as_array().unwrap().len(), 1);
     let (_, agents) = get(&gateway.url, "/v1/agents").await;
     assert_eq!(agents["agents"][0]["capacity"], 3, "{agents}");
+
+    // A halt of an agent of which nothing was heard is shown, and hurts nothing.
+    let held = |at| agent::Event::Held { cause: "halt/agent.ghost".into(), reason: "a leak".into(), at };
+    let eased = agent::Event::Eased { cause: "halt/agent.ghost".into(), at: Timestamp(8) };
+    world.record(vec![("agent/ghost", held(Timestamp(7)).into()), ("agent/ghost", eased.into())]).await;
+    world.record(vec![("agent/ghost", held(Timestamp(9)).into())]).await;
+    let ghost = eventually("the ghost", async || {
+        let (_, agents) = get(&gateway.url, "/v1/agents").await;
+        let ghost = agents["agents"].as_array()?.iter().find(|agent| agent["name"] == "ghost").cloned()?;
+        (ghost["revision"] == 3).then_some(ghost)
+    })
+    .await;
+    assert_eq!((&ghost["card"], &ghost["capacity"]), (&Value::Null, &0.into()), "{ghost}");
+    assert_eq!(ghost["holds"][0]["reason"], "a leak", "{ghost}");
+    let (_, ready) = get(&gateway.url, "/ready").await;
+    assert_eq!(ready["projection"]["unreadable"], 0, "{ready}");
+    let card = AgentCard { name: Key::parse("ghost").unwrap(), ..card };
+    let joined = agent::Event::WorkerRegistered {
+        worker: "w".into(),
+        card,
+        capacity: 2,
+        lanes: vec![],
+        at: Timestamp(10),
+    };
+    world.record(vec![("agent/ghost", joined.into())]).await;
+    eventually("the halt of an agent that registers", async || {
+        let (_, agents) = get(&gateway.url, "/v1/agents").await;
+        let ghost = agents["agents"].as_array()?.iter().find(|agent| agent["name"] == "ghost").cloned()?;
+        (ghost["capacity"] == 2 && ghost["holds"][0]["cause"] == "halt/agent.ghost").then_some(())
+    })
+    .await;
     assert_eq!(get(&gateway.url, "/v1/dead-letters/d-2").await.1["code"], "dead-letter-not-found");
     gateway.stopped().await;
 }

@@ -117,7 +117,17 @@ async fn a_stream_resumes_after_any_event_in_any_gateway() {
     assert_eq!(whole[8].data["event"]["result"], 2);
     gateway.stopped().await;
 
-    for seen in 1..whole.len() {
+    // Who has everything is told not to come back.
+    let last = whole[whole.len() - 2].id.clone().expect("every event but the end has an id");
+    let gateway = world.gateway().await;
+    for follow in [true, false] {
+        let url = format!("{}/v1/tasks/t/events?after={last}&follow={follow}", gateway.url);
+        let answer = reqwest::get(url).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.text().await.unwrap().as_str()), (204, ""));
+    }
+    gateway.stopped().await;
+
+    for seen in 1..whole.len() - 1 {
         let data = tempfile::tempdir().unwrap();
         let gateway = world.gateway_at(data.path()).await;
         let after = whole[seen - 1].id.as_deref().expect("every event but the end has an id");
@@ -184,6 +194,37 @@ async fn a_stopping_gateway_ends_its_streams() {
     gateway.stopped().await;
 }
 
+/// Goal: a browser's `EventSource` survives what passes, and ends when all is over: any status but 200 ends it
+/// for good. Method: what one sends, to a gateway whose server is away, and the beginning of a stream.
+#[tokio::test]
+async fn an_event_source_is_told_when_to_come_back() {
+    let mut world = World::new().await;
+    world.submit("t", "me").await;
+    let gateway = world.gateway().await;
+    let path = "/v1/tasks/t/events?follow=false";
+    let ask = async |accept: &str| {
+        let request = reqwest::Client::new().get(format!("{}{path}", gateway.url)).header("accept", accept);
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    let (status, text) = ask("text/event-stream").await;
+    assert_eq!(status, 200);
+    assert!(text.starts_with("retry: 2000\n") && text.contains("event: task.submitted"), "{text}");
+    world.server.kill();
+    let (status, text) = ask("text/event-stream").await;
+    assert_eq!(status, 200, "{text}");
+    assert!(text.contains("retry: 2000\n") && text.contains("event: not-ready\n"), "{text}");
+    let said = text.lines().find_map(|line| line.strip_prefix("data: ")).expect("an event");
+    let problem: serde_json::Value = serde_json::from_str(said).expect("a problem");
+    assert_eq!(problem["status"], 503, "{problem}");
+    assert_eq!(ask("*/*").await.0, 503, "whoever is no `EventSource` hears the status");
+    // What does not pass ends it.
+    let lost = format!("{}/v1/tasks/t/events?after=nonsense", gateway.url);
+    let request = reqwest::Client::new().get(lost).header("accept", "text/event-stream");
+    assert_eq!(request.send().await.unwrap().status(), 400);
+    gateway.stopped().await;
+}
+
 /// Goal: an id that is none is refused before anything is streamed. Method: each kind of bad id.
 #[tokio::test]
 async fn bad_event_ids_and_unknown_tasks_are_refused() {
@@ -193,7 +234,12 @@ async fn bad_event_ids_and_unknown_tasks_are_refused() {
     let known = read(&gateway.url, "/v1/tasks/t/events?follow=false", None, 1).await;
     let id = known[0].id.clone().unwrap();
     let other = if id.starts_with('0') { "1.1.0" } else { "0.1.0" };
-    for bad in ["nonsense", "1.2", "1.2.3.4", "-1.2.3", "99999.1.0", other] {
+    let (partition, _) = id.split_once('.').unwrap();
+    // Beyond the end, and between two events: of another task, or from before a restore.
+    let beyond =
+        [format!("{partition}.999999999.0"), format!("{id}7"), format!("{partition}.{}.0", u64::MAX)];
+    let beyond = beyond.iter().map(String::as_str);
+    for bad in ["nonsense", "1.2", "1.2.3.4", "-1.2.3", "99999.1.0", other].into_iter().chain(beyond) {
         let (status, problem) = get(&gateway.url, &format!("/v1/tasks/t/events?after={bad}")).await;
         assert_eq!((status, &problem["code"]), (400, &"invalid-event-id".into()), "{bad}");
     }

@@ -38,11 +38,23 @@ async fn bodies_that_are_no_command_are_refused() {
     let msgpack = ("Content-Type", "application/msgpack");
     let packed = rmp_serde::to_vec_named(&serde_json::json!({"type": "touch", "note": 7})).unwrap();
     let nan = [b"\x81\xa5input\xcb".as_slice(), &f64::NAN.to_be_bytes()].concat();
-    let cases: [Case<'_>; 17] = [
+    let behind =
+        [rmp_serde::to_vec_named(&serde_json::json!({"type": "touch"})).unwrap(), vec![0xff; 3]].concat();
+    let cases: [Case<'_>; 22] = [
         ("nothing", &[], Bytes::new(), "malformed-command"),
         ("half of JSON", &[json], r#"{"type":"#.into(), "malformed-command"),
         ("two values", &[json], r#"{"type":"touch"} {}"#.into(), "malformed-command"),
         ("no object", &[json], "[]".into(), "malformed-command"),
+        ("a list for an object", &[json], r#"["touch","n"]"#.into(), "malformed-command"),
+        ("a field of a command without", &[json], r#"{"type":"panic","x":1}"#.into(), "malformed-command"),
+        ("bytes behind MessagePack", &[msgpack], behind.into(), "malformed-command"),
+        ("a number for a name", &[msgpack], Bytes::from_static(b"\x81\xa4type\x00"), "malformed-command"),
+        (
+            "a content type of its own",
+            &[("Content-Type", "application/x-msgpack")],
+            TOUCH.into(),
+            "unsupported-content-type",
+        ),
         (
             "no UTF-8",
             &[json],

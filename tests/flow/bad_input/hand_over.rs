@@ -29,8 +29,17 @@ async fn what_can_not_be_done_becomes_a_dead_letter() {
     let host = server.host("a", false).await;
     let (raw, bus) = (Raw::connect(&server).await, host.bus());
     let msgpack = ("Content-Type", "application/msgpack");
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 11] = [
         ("half", "probe.p", &[], r#"{"type":"#.into(), "malformed-command", "probe"),
+        ("list", "probe.p", &[], r#"["touch","n"]"#.into(), "malformed-command", "probe"),
+        (
+            "behind",
+            "probe.p",
+            &[msgpack],
+            Bytes::from_static(b"\x81\xa4type\xa5touch\xff\xff\xff"),
+            "malformed-command",
+            "probe",
+        ),
         ("empty", "probe.p", &[], Bytes::new(), "malformed-command", "probe"),
         ("unknown", "probe.p", &[], r#"{"type":"fly"}"#.into(), "malformed-command", "probe"),
         ("packed", "probe.p", &[msgpack], Bytes::from_static(b"\xc1"), "malformed-command", "probe"),

@@ -7,9 +7,11 @@ use bus_schemas::Caller;
 use bus_schemas::commands::agent::{AgentCard, Command, Query, Registration};
 use bus_schemas::commands::broker::{self, HoldScope, LANE_BYTES_MAX};
 use bus_schemas::events::agent::Event;
+use bus_schemas::text::{is_line, is_prose};
 use smol_str::SmolStr;
 
 use super::state::{State, Worker, fold};
+use crate::text::words;
 
 /// Above this an agent is split by name; all workers stand in one state.
 const WORKERS_MAX: usize = 1_000;
@@ -23,6 +25,8 @@ const SKILL_BYTES_MAX: usize = 64;
 const LANES_MAX: usize = 16;
 /// Room for a paragraph; the card is repeated in every `worker-registered`.
 const CARD_TEXT_BYTES_MAX: usize = 4_096;
+/// A version, and what a skill is called, stand in one cell of a table.
+const CARD_NAME_BYTES_MAX: usize = 256;
 
 /// What a command leads to.
 pub(super) fn decide(
@@ -38,9 +42,12 @@ pub(super) fn decide(
             register(state, worker, card, Worker { capacity, lanes }, context)
         }
         Command::Deregister { worker, reason } => {
+            let reason = words(reason);
             Ok(leave(state, &worker.clone(), Event::WorkerDeregistered { worker, reason, at }))
         }
-        Command::Hold { cause, reason, grace_ms } => Ok(hold(state, (cause, reason, grace_ms), context)),
+        Command::Hold { cause, reason, grace_ms } => {
+            Ok(hold(state, (cause, words(reason), grace_ms), context))
+        }
         Command::Ease { cause } => Ok(ease(state, cause, at)),
         Command::LoseWorker { worker } => Ok(leave(state, &worker.clone(), Event::WorkerLost { worker, at })),
     }
@@ -192,25 +199,28 @@ fn check_card(card: &AgentCard, context: &Context<'_>) -> Result<(), Refusal> {
     }
     let mut seen = BTreeSet::new();
     for skill in &card.skills {
-        if skill.id.is_empty() || skill.id.len() > SKILL_BYTES_MAX {
-            return Err(Refusal::new(
-                "invalid-skills",
-                format!(
-                    "a skill's id has 1 to {SKILL_BYTES_MAX} bytes, `{}` has {}",
-                    skill.id,
-                    skill.id.len()
-                ),
-            ));
+        if !(1..=SKILL_BYTES_MAX).contains(&skill.id.len()) || !is_line(&skill.id) {
+            let bytes = skill.id.len();
+            let message =
+                format!("a skill's id has 1 to {SKILL_BYTES_MAX} bytes of visible text, not {bytes}");
+            return Err(Refusal::new("invalid-skills", message));
         }
         if !seen.insert(&skill.id) {
             return Err(Refusal::new("invalid-skills", format!("the skill `{}` is listed twice", skill.id)));
         }
     }
-    if [&card.description, &card.version].iter().any(|text| text.len() > CARD_TEXT_BYTES_MAX) {
-        return Err(Refusal::new(
-            "invalid-card",
-            format!("description and version have at most {CARD_TEXT_BYTES_MAX} bytes each"),
-        ));
+    let of_skills = card.skills.iter().flat_map(|skill| [&skill.name].into_iter().chain(&skill.tags));
+    let mut names = of_skills.chain([&card.version]).map(|text| (text, CARD_NAME_BYTES_MAX, is_line(text)));
+    let mut texts = card.skills.iter().map(|skill| &skill.description).chain([&card.description]);
+    let fits = |(text, max, shows): (&String, usize, bool)| text.len() <= max && shows;
+    if names.all(fits) && texts.all(|text| fits((text, CARD_TEXT_BYTES_MAX, is_prose(text)))) {
+        return Ok(());
     }
-    Ok(())
+    Err(Refusal::new(
+        "invalid-card",
+        format!(
+            "a description has at most {CARD_TEXT_BYTES_MAX} bytes of visible text; the version, and names and \
+             tags of skills, at most {CARD_NAME_BYTES_MAX}"
+        ),
+    ))
 }

@@ -156,6 +156,19 @@ fn unsound_registrations_are_refused() {
         ("invalid-skills", register_with("w", 1, &["default"], twice)),
         (
             "invalid-card",
+            register_with("w", 1, &["default"], AgentCard { version: "1\u{1b}[2J".into(), ..card() }),
+        ),
+        ("invalid-card", register_with("w", 1, &["default"], AgentCard { version: "1\n2".into(), ..card() })),
+        (
+            "invalid-card",
+            register_with("w", 1, &["default"], AgentCard { version: "1".repeat(257), ..card() }),
+        ),
+        (
+            "invalid-card",
+            register_with("w", 1, &["default"], AgentCard { description: "a\u{202e}".into(), ..card() }),
+        ),
+        (
+            "invalid-card",
             register_with("w", 1, &["default"], AgentCard { version: "v".repeat(5_000), ..card() }),
         ),
     ];

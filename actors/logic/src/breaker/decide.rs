@@ -7,6 +7,7 @@ use bus_schemas::commands::breaker::{
 };
 use bus_schemas::events::breaker::{CloseCause, Event, OpenCause};
 use bus_schemas::settings::{ApplyConfig, Breakers};
+use bus_schemas::text::{is_line, is_prose, prose};
 use smol_str::SmolStr;
 
 use super::state::{Counts, State, fold};
@@ -47,7 +48,7 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
     match command {
         Command::Report { reporter, succeeded, failed, slow, consecutive_failed, last_error } => {
             check_report(&reporter, succeeded, failed, slow)?;
-            let last_error = cut(last_error, ERROR_BYTES_MAX);
+            let last_error = cut(prose(&last_error), ERROR_BYTES_MAX);
             let consecutive_failed = consecutive_failed.min(failed);
             let reported =
                 Event::Reported { reporter, succeeded, failed, slow, consecutive_failed, last_error, at };
@@ -383,10 +384,10 @@ pub(super) fn check_dependency(context: &Context<'_>) -> Result<(), Refusal> {
 }
 
 fn check_reporter(reporter: &str) -> Result<(), Refusal> {
-    if (1..=REPORTER_BYTES_MAX).contains(&reporter.len()) {
+    if (1..=REPORTER_BYTES_MAX).contains(&reporter.len()) && is_line(reporter) {
         return Ok(());
     }
-    let message = format!("a reporter's name has 1 to {REPORTER_BYTES_MAX} bytes");
+    let message = format!("a reporter's name has 1 to {REPORTER_BYTES_MAX} bytes of visible text");
     Err(Refusal::new("invalid-report", message).hint("name the worker as it registered"))
 }
 
@@ -405,9 +406,10 @@ fn check_report(reporter: &str, succeeded: u32, failed: u32, slow: u32) -> Resul
 }
 
 fn check_words(reason: &str, by: &str) -> Result<(), Refusal> {
-    if reason.len() <= TEXT_BYTES_MAX && by.len() <= TEXT_BYTES_MAX {
+    let short = reason.len() <= TEXT_BYTES_MAX && by.len() <= TEXT_BYTES_MAX;
+    if short && is_prose(reason) && is_line(by) {
         return Ok(());
     }
-    let message = format!("reason and name have at most {TEXT_BYTES_MAX} bytes each");
+    let message = format!("reason and name have at most {TEXT_BYTES_MAX} bytes of visible text each");
     Err(Refusal::new("invalid-reason", message).hint("say it in a sentence"))
 }

@@ -15,6 +15,7 @@ use super::{bounds, offer, pause, policies, recall};
 use crate::order::AGEING_MS_MIN;
 use crate::rules;
 use crate::schedule::recurrence;
+use crate::text::{name, words};
 
 /// The timer that ends a bound of time.
 const WAKE: &str = "wake";
@@ -91,20 +92,21 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
         Command::ApplyConfig(config) => {
             pause::apply_config(state, &config, context)?.map(|event| vec![event])
         }
-        Command::Pause { reason, by } => pause::pause(state, reason, by, at)?.map(|event| vec![event]),
+        Command::Pause { reason, by } => pause::pause(state, reason, name(by), at)?.map(|event| vec![event]),
         Command::Resume { reason, by, per_minute } => {
-            Some(vec![pause::resume(state, reason, by, per_minute, context)?])
+            Some(vec![pause::resume(state, words(reason), name(by), per_minute, context)?])
         }
         Command::SetCap { concurrent } => {
             (state.limits().concurrent != concurrent).then_some(vec![Event::CapSet { concurrent }])
         }
         Command::SetLimits { limits, reason, by } => {
             check(&limits, context)?;
+            let (reason, by) = (words(reason), name(by));
             (*state.limits() != limits).then_some(vec![Event::LimitsSet { limits, reason, by }])
         }
         Command::Hold { cause, scope, reason, interrupt, grace_ms } => {
             let grace = interrupt.then_some(grace_ms);
-            let held = recall::hold(state, (cause, scope, reason), grace, context);
+            let held = recall::hold(state, (cause, scope, words(reason)), grace, context);
             return Ok(fill_behind(held, state, context));
         }
         Command::Recall { cause, after } => {

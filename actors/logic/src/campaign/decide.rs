@@ -6,9 +6,11 @@ use actors_core::{Context, Decision, Refusal};
 use bus_schemas::commands::campaign::{Command, EntryOutcome, Filter};
 use bus_schemas::commands::deadletter;
 use bus_schemas::events::campaign::Event;
+use bus_schemas::text::is_line;
 use bus_schemas::{Key, Timestamp};
 
 use super::state::{State, Status};
+use crate::text::{name, words};
 
 /// The highest rate, in entries a second: a tenth of what one partition decides.
 pub const RATE_MAX: u32 = 1_000;
@@ -16,6 +18,8 @@ pub const RATE_MAX: u32 = 1_000;
 pub const ENTRIES_MAX: usize = 100_000;
 /// Entries of one command: with keys of the longest kind it still fits into one.
 const PAGE_MAX: usize = 1_000;
+/// A class, a kind or the beginning of a key: longer than the longest key.
+const FILTER_BYTES_MAX: usize = 256;
 /// How many times a second entries are sent at the most; at higher rates each time has several.
 const SENDS_PER_SECOND_MAX: u32 = 10;
 /// The timer of the next entries.
@@ -28,7 +32,7 @@ pub(super) fn decide(
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     if let Command::Start { filter, rate, by, reason } = command {
-        return start(state, filter, rate, (by, reason), context);
+        return start(state, filter, rate, (name(by), words(reason)), context);
     }
     if state.filter.is_none() {
         let key = &context.entity.key;
@@ -46,14 +50,16 @@ pub(super) fn decide(
             if state.paused {
                 return Ok(Decision::none());
             }
+            let (by, reason) = (name(by), words(reason));
             Ok(Decision::event(Event::Paused { by, reason, at: context.now }).cancel_timer(TIMER))
         }
-        Command::Resume { rate, by } => resume(state, rate, by, context),
+        Command::Resume { rate, by } => resume(state, rate, name(by), context),
         Command::Cancel { by, reason } => {
             if state.status == Status::Canceled {
                 return Ok(Decision::none());
             }
             check_running(state, context)?;
+            let (by, reason) = (name(by), words(reason));
             Ok(Decision::event(Event::Canceled { by, reason, at: context.now }).cancel_timer(TIMER))
         }
     }
@@ -67,6 +73,7 @@ fn start(
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     check_rate(rate)?;
+    check_filter(&filter)?;
     match &state.filter {
         None => Ok(Decision::event(Event::Started { filter, rate, by, reason, at: context.now })),
         Some(known) if *known == filter => Ok(Decision::none()),
@@ -76,6 +83,21 @@ fn start(
                 .hint("start it under another name"))
         }
     }
+}
+
+/// Refuses times that nobody can write, and words that are none.
+fn check_filter(filter: &Filter) -> Result<(), Refusal> {
+    let refuse = |message: String| {
+        Err(Refusal::new("invalid-filter", message).hint("leave out what is not to be filtered by"))
+    };
+    let mut words = [&filter.class, &filter.kind, &filter.key].into_iter().flatten();
+    if !words.all(|word| word.len() <= FILTER_BYTES_MAX && is_line(word)) {
+        return refuse(format!("each word of a filter has at most {FILTER_BYTES_MAX} bytes of visible text"));
+    }
+    if filter.since.max(filter.before).is_none_or(|time| time <= Timestamp::MAX) {
+        return Ok(());
+    }
+    refuse(format!("a time of the filter is later than {}", Timestamp::MAX.to_rfc3339()))
 }
 
 fn check_rate(rate: u32) -> Result<(), Refusal> {

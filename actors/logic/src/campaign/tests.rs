@@ -61,6 +61,15 @@ fn a_campaign_is_started_once_within_bounds() {
     let other = Filter { class: Some("poison".into()), ..Filter::default() };
     let other = Command::Start { filter: other, rate: 5, by: "ada".into(), reason: String::new() };
     given.when(other).then_refused("campaign-exists");
+    for wrong in [
+        Filter { since: Some(Timestamp::MAX.next()), ..Filter::default() },
+        Filter { before: Some(Timestamp(u64::MAX)), ..Filter::default() },
+        Filter { class: Some("a\u{1b}b".into()), ..Filter::default() },
+        Filter { key: Some("k".repeat(257).into()), ..Filter::default() },
+    ] {
+        let start = Command::Start { filter: wrong, rate: 5, by: "ada".into(), reason: String::new() };
+        new().when(start).then_refused("invalid-filter");
+    }
     for rate in [0, 1_001] {
         new().when(start(rate)).then_refused("invalid-rate");
     }

@@ -5,6 +5,7 @@ use bus_schemas::chaos::{DELAY_MS_MAX, EVERY_MS_MIN, FILL_PER_SECOND_MAX, FOR_MS
 use bus_schemas::commands::breaker;
 use bus_schemas::commands::chaos::{Command, Description, EndCause, Ended, Experiment};
 use bus_schemas::events::chaos::Event;
+use bus_schemas::text::{is_line, is_prose};
 
 use super::state::{State, fold};
 
@@ -140,9 +141,10 @@ fn check_range(what: &str, value: u64, min: u64, max: u64) -> Result<(), Refusal
 }
 
 fn check_words(reason: &str, by: &str) -> Result<(), Refusal> {
-    if reason.len() <= TEXT_BYTES_MAX && by.len() <= TEXT_BYTES_MAX {
+    let short = reason.len() <= TEXT_BYTES_MAX && by.len() <= TEXT_BYTES_MAX;
+    if short && is_prose(reason) && is_line(by) {
         return Ok(());
     }
-    let message = format!("reason and name have at most {TEXT_BYTES_MAX} bytes each");
+    let message = format!("reason and name have at most {TEXT_BYTES_MAX} bytes of visible text each");
     Err(Refusal::new("invalid-reason", message).hint("say it in a sentence"))
 }

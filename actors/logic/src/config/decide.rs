@@ -6,12 +6,14 @@ use bus_schemas::commands::config::{Active, Command, Proposed};
 use bus_schemas::commands::schedule::Recurrence;
 use bus_schemas::events::config::Event;
 use bus_schemas::settings::{self, ApplyConfig, Lanes, Mistake, Setting};
+use bus_schemas::text::{is_line, is_prose};
 use bus_schemas::{EntityAddress, Timestamp};
 use serde_json::Value;
 use smol_str::SmolStr;
 
 use super::state::State;
 use crate::schedule::recurrence;
+use crate::text::words;
 
 /// Entities that are told of one name.
 const WATCHERS_MAX: usize = 10_000;
@@ -61,8 +63,9 @@ fn check_words((reason, by): &Words) -> Result<(), Refusal> {
         Some("a change of settings needs a reason".to_owned())
     } else {
         let long = |text: &String| text.len() > WORDS_BYTES_MAX;
-        let told = || format!("reason and name have at most {WORDS_BYTES_MAX} bytes");
-        (long(reason) || long(by)).then(told)
+        let told = || format!("reason and name have at most {WORDS_BYTES_MAX} bytes of visible text");
+        let hides = !is_prose(reason) || !is_line(by);
+        (long(reason) || long(by) || hides).then(told)
     };
     wrong.map_or(Ok(()), |wrong| {
         Err(Refusal::new("invalid-reason", wrong).hint("say in a sentence why it is changed"))
@@ -232,14 +235,16 @@ fn report_applied(
     problem: String,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    if host.is_empty() || host.len() > WORDS_BYTES_MAX || problem.len() > WORDS_BYTES_MAX {
+    let short = (1..=WORDS_BYTES_MAX).contains(&host.len()) && problem.len() <= WORDS_BYTES_MAX;
+    if !short || !is_line(&host) {
         let message =
-            format!("a host has a name, and it and the problem have at most {WORDS_BYTES_MAX} bytes");
+            format!("a host has a name, and it and the problem have at most {WORDS_BYTES_MAX} bytes of text");
         return Err(Refusal::new("invalid-report", message));
     }
     if version > state.newest {
         return Err(not_found(state, version, context));
     }
+    let problem = words(problem);
     let known = state.hosts.get(&host);
     if known.is_some_and(|known| known.version == version && known.problem == problem) {
         return Ok(Decision::none());

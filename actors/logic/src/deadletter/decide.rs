@@ -14,6 +14,7 @@ use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, Kind, TraceContext}
 
 use super::resubmit;
 use super::state::{State, Status};
+use crate::text::{name, words};
 
 /// How often one payload is redriven: what failed ten times fails for a reason that no eleventh try
 /// mends, and a breaker that opens and closes must not send it for ever.
@@ -31,8 +32,8 @@ pub(super) fn decide(
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let entry = match (&state.entry, command) {
-        (None, Command::Record(entry)) => return Ok(recorded(entry, context)),
-        (Some(known), Command::Record(entry)) => return record_again(state, known, entry, context),
+        (None, Command::Record(entry)) => return Ok(recorded(shown(entry), context)),
+        (Some(known), Command::Record(entry)) => return record_again(state, known, shown(entry), context),
         // Nobody waits for what comes of this, and there is nothing that could be settled.
         (None, Command::SettleRedrive { .. }) => return Ok(Decision::none()),
         (None, Command::Redrive { campaign: Some(campaign), .. }) => {
@@ -50,16 +51,17 @@ pub(super) fn decide(
                 false => check_edit(&payload, to.as_ref())?,
             }
             let version = state.edits.saturating_add(1);
+            let (by, reason) = (name(by), words(reason));
             Ok(Decision::event(Event::Edited { version, payload, to, by, reason, at: context.now }))
         }
         (entry, Command::Redrive { by, reason, campaign }) => {
-            redrive(state, entry, Request { by, reason, campaign }, context)
+            redrive(state, entry, Request { by: name(by), reason: words(reason), campaign }, context)
         }
         (entry, Command::SettleRedrive { redrive, outcome, task }) => match task {
             Some(task) if !is_about(state, entry, &task, &outcome, context) => Ok(Decision::none()),
             _ => Ok(settle(state, entry, redrive, outcome, context)),
         },
-        (_, Command::Drop { by, reason }) => drop_entry(state, by, reason, context),
+        (_, Command::Drop { by, reason }) => drop_entry(state, name(by), words(reason), context),
         (_, Command::Record(_)) => Ok(Decision::none()),
     }
 }
@@ -68,6 +70,13 @@ pub(super) fn decide(
 pub(super) fn not_found(context: &Context<'_>) -> Refusal {
     Refusal::new("dead-letter-not-found", format!("there is no dead letter `{}`", context.entity.key))
         .hint("`orrery dead list` shows what there is")
+}
+
+/// An entry whose texts show what they hold: they are whatever somebody sent.
+fn shown(entry: Entry) -> Entry {
+    let Entry { reason, causes, hint, .. } = entry.clone();
+    let causes = causes.into_iter().map(words).collect();
+    Entry { reason: words(reason), causes, hint: hint.map(words), ..entry }
 }
 
 /// A task that failed before fails once more; another command's entry is kept under a key of its own.

@@ -77,7 +77,7 @@ fn submission(payload: &Payload) -> Result<Submit, Refusal> {
         Refusal::new("invalid-payload", why)
             .hint("send what `orrery dead show --payload` shows, changed: `type` is `submit`, `goal` is what is wanted")
     };
-    match check_payload(payload)?.read::<Command>() {
+    match check_payload(payload)?.read_strictly::<Command>() {
         Ok(Command::Submit(submission)) => Ok(submission),
         Ok(_) => Err(invalid("the payload submits no task".to_owned())),
         Err(error) => Err(invalid(format!("the payload is no submission: {error}"))),

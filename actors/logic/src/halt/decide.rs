@@ -7,9 +7,11 @@ use bus_schemas::commands::halt::Command;
 use bus_schemas::commands::{agent, broker, task};
 use bus_schemas::events::halt::Event;
 use bus_schemas::halts::Scope;
+use bus_schemas::text::is_prose;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::state::State;
+use crate::text::name;
 
 /// Longer is no halt but a drain.
 const GRACE_MS_MAX: u64 = 60_000;
@@ -33,6 +35,7 @@ pub(super) fn decide(
     match command {
         Command::Halt { reason, by, grace_ms } => {
             check_reason(&reason)?;
+            let by = name(by);
             if grace_ms > GRACE_MS_MAX {
                 let message = format!("the grace is at most {GRACE_MS_MAX} ms, not {grace_ms}");
                 return Err(Refusal::new("invalid-grace", message));
@@ -56,7 +59,7 @@ pub(super) fn decide(
             }
             check_rate(&scope, per_minute)?;
             Ok(ease(
-                Decision::event(Event::Lifted { reason, by, per_minute, at }),
+                Decision::event(Event::Lifted { reason, by: name(by), per_minute, at }),
                 state,
                 &scope,
                 key,
@@ -112,8 +115,9 @@ fn check_rate(scope: &Scope, per_minute: Option<u32>) -> Result<(), Refusal> {
 
 /// Refuses a reason that says nothing, or too much.
 pub(crate) fn check_reason(reason: &str) -> Result<(), Refusal> {
-    if !(1..=REASON_BYTES_MAX).contains(&reason.trim().len()) {
-        let message = format!("a reason of 1 to {REASON_BYTES_MAX} bytes is needed");
+    let fits = (1..=REASON_BYTES_MAX).contains(&reason.len()) && !reason.trim().is_empty();
+    if !fits || !is_prose(reason) {
+        let message = format!("a reason of 1 to {REASON_BYTES_MAX} bytes of visible text is needed");
         return Err(Refusal::new("reason-missing", message).hint("say why: whoever is woken by it will ask"));
     }
     Ok(())

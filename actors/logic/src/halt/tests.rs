@@ -87,6 +87,8 @@ fn each_scope_tells_whom_it_concerns() {
 #[test]
 fn a_halt_needs_a_reason_and_a_scope_that_exists() {
     scope("all", []).when(halt("  ")).then_refused("reason-missing");
+    scope("all", []).when(halt("a\u{1b}[2Jleak")).then_refused("reason-missing");
+    scope("all", []).when(halt("a leak\u{202e}")).then_refused("reason-missing");
     scope("everything", []).when(halt("fire")).then_refused("unknown-scope");
     let endless = Command::Halt { reason: "fire".into(), by: String::new(), grace_ms: 60_001 };
     scope("all", []).when(endless).then_refused("invalid-grace");

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use actors_core::{Context, Decision, EntityAddress, Refusal};
+use actors_core::{Context, Decision, EntityAddress, Refusal, Timestamp};
 use bus_schemas::commands::healer::{Act, Command, QUARANTINE};
 use bus_schemas::events::healer::Event;
+use bus_schemas::text::{one_line, prose};
 use bus_schemas::wire::WireCommand;
 use smol_str::SmolStr;
 
@@ -26,9 +27,16 @@ pub(super) fn decide(
     let at = context.now;
     match command {
         Command::Note(act) => {
-            let Act { subject, reason, evidence, .. } = &act;
+            let Act { subject, reason, evidence, at, .. } = &act;
             check_words(&[subject, reason], evidence)?;
-            Ok(Decision::event(Event::Acted(act)))
+            if *at > Timestamp::MAX {
+                let message = format!("the time is later than {}", Timestamp::MAX.to_rfc3339());
+                return Err(Refusal::new("invalid-note", message).hint("say when it was, in milliseconds"));
+            }
+            // Hosts tell what others wrote, and a refusal would lose it.
+            let Act { action, at, subject, reason, evidence } = act;
+            let (subject, reason, evidence) = (one_line(&subject), prose(&reason), shown(evidence));
+            Ok(Decision::event(Event::Acted(Act { action, at, subject, reason, evidence })))
         }
         Command::Quarantine { entity, reason, by, evidence } => {
             check_place(context)?;
@@ -42,6 +50,7 @@ pub(super) fn decide(
                 return Err(Refusal::new("too-many-quarantined", message)
                     .hint("so many are no accident: look for what they have in common"));
             }
+            let (reason, by, evidence) = (prose(&reason), one_line(&by), shown(evidence));
             Ok(Decision::event(Event::Quarantined { entity, reason, by, evidence, at }))
         }
         Command::Release { entity, reason, by } => {
@@ -52,9 +61,14 @@ pub(super) fn decide(
                 return Err(Refusal::new("not-quarantined", message)
                     .hint("`orrery heal log` shows what was quarantined and released"));
             }
+            let (reason, by) = (prose(&reason), one_line(&by));
             Ok(Decision::event(Event::Released { entity, reason, by, at }))
         }
     }
+}
+
+fn shown(evidence: BTreeMap<SmolStr, String>) -> BTreeMap<SmolStr, String> {
+    evidence.into_iter().map(|(name, value)| (one_line(&name).into(), prose(&value))).collect()
 }
 
 fn is_quarantined(state: &State, entity: &EntityAddress) -> bool {

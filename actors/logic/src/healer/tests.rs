@@ -58,7 +58,14 @@ fn what_was_done_is_noted_with_its_reason() {
     let given = healer("host-1").when(Command::Note(act())).then([Event::Acted(act())]);
     assert_eq!(given.state().acts[&Action::Restart], 1);
     let long = Act { reason: "x".repeat(5_000), ..act() };
-    given.when(Command::Note(long)).then_refused("invalid-note");
+    let given = given.when(Command::Note(long)).then_refused("invalid-note");
+    let far = Act { at: actors_core::Timestamp::MAX.next(), ..act() };
+    let given = given.when(Command::Note(far)).then_refused("invalid-note");
+    // What a host saw is kept, and shows what it holds.
+    let evidence = |name: &str, value: &str| BTreeMap::from([(name.into(), value.to_owned())]);
+    let odd = Act { reason: "a\u{1b}b\nc".into(), evidence: evidence("x\ny", "\u{202e}z"), ..act() };
+    let shown = Act { reason: "a\u{fffd}b\nc".into(), evidence: evidence("x y", "\u{fffd}z"), ..act() };
+    given.when(Command::Note(odd)).then([Event::Acted(shown)]);
 }
 
 #[test]

@@ -20,6 +20,15 @@ pub(crate) fn check(recurrence: &Recurrence, now: Timestamp) -> Result<(), Refus
             Err(Refusal::new(CODE, format!("the time {} is not in the future", at.to_rfc3339()))
                 .hint("give a later time"))
         }
+        Recurrence::Once { at } if *at > Timestamp::MAX => {
+            Err(Refusal::new(CODE, format!("the time is later than {}", Timestamp::MAX.to_rfc3339()))
+                .hint("give an earlier time"))
+        }
+        Recurrence::Every { every_ms } if *every_ms > Timestamp::MAX.0.saturating_sub(now.0) => {
+            let last = Timestamp::MAX.to_rfc3339();
+            Err(Refusal::new(CODE, format!("with `every_ms` {every_ms} it is first due after {last}"))
+                .hint("give a shorter time between two runs"))
+        }
         Recurrence::Every { every_ms } if *every_ms < EVERY_MS_MIN => {
             Err(Refusal::new(CODE, format!("`every_ms` must be at least {EVERY_MS_MIN}, is {every_ms}"))
                 .hint("give a longer time between two runs"))

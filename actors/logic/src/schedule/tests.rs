@@ -140,6 +140,10 @@ fn unsound_schedules_are_refused() {
     let cases = [
         ("invalid-recurrence", create(every(999))),
         ("invalid-recurrence", create(once(1_000_000))),
+        ("invalid-recurrence", create(once(Timestamp::MAX.0 + 1))),
+        ("invalid-recurrence", create(once(9_007_199_254_740_991))),
+        ("invalid-recurrence", create(every(Timestamp::MAX.0))),
+        ("invalid-recurrence", create(every(u64::MAX))),
         ("invalid-recurrence", create(cron("every day"))),
         ("invalid-recurrence", create(cron("* * * *"))),
         ("invalid-recurrence", create(cron("0 0 0 1 1 * 2030"))),

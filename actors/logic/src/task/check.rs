@@ -6,6 +6,7 @@ use actors_core::{Key, Refusal, Timestamp};
 use bus_schemas::commands::broker::LANE_BYTES_MAX;
 use bus_schemas::commands::task::{Plan, PlanStep, Submit};
 use bus_schemas::settings::Budget;
+use bus_schemas::text::{is_line, is_prose};
 
 /// A page of text; what is larger belongs into a blob.
 pub(super) const GOAL_BYTES_MAX: usize = 8_192;
@@ -32,6 +33,9 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
                 false => "store a long text as an artifact and refer to it",
             }));
     }
+    if !is_prose(&submission.goal) {
+        return Err(Refusal::new("invalid-goal", hidden("the goal")));
+    }
     if submission.priority > PRIORITY_MAX {
         return Err(Refusal::new(
             "invalid-priority",
@@ -55,6 +59,13 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
         let message = length("the owner", NAME_BYTES_MAX, submission.owner.len());
         return Err(Refusal::new("invalid-owner", message));
     }
+    for (name, text, code) in
+        [("the skill", &submission.skill, "invalid-skill"), ("the owner", &submission.owner, "invalid-owner")]
+    {
+        if !is_line(text) {
+            return Err(Refusal::new(code, hidden(name)));
+        }
+    }
     if submission.lane.as_str().len() > LANE_BYTES_MAX {
         let message = length("the lane", LANE_BYTES_MAX, submission.lane.as_str().len());
         return Err(Refusal::new("invalid-lane", message));
@@ -64,6 +75,10 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
             "invalid-deadline",
             format!("the deadline {} is not in the future", deadline.to_rfc3339()),
         ));
+    }
+    if submission.deadline.is_some_and(|deadline| deadline > Timestamp::MAX) {
+        let message = format!("the deadline is later than {}", Timestamp::MAX.to_rfc3339());
+        return Err(Refusal::new("invalid-deadline", message).hint("leave out a deadline that never comes"));
     }
     submission.plan.as_ref().map_or(Ok(()), |given| plan(given, key))
 }
@@ -134,6 +149,9 @@ fn step(step: &PlanStep, key: &Key) -> Result<(), String> {
     if !(1..=NAME_BYTES_MAX).contains(&step.skill.len()) {
         return Err(length(&format!("the skill of step `{}`", step.step), NAME_BYTES_MAX, step.skill.len()));
     }
+    if !is_prose(&step.goal) || !is_line(&step.skill) {
+        return Err(hidden(&format!("goal or skill of step `{}`", step.step)));
+    }
     Ok(())
 }
 
@@ -161,6 +179,10 @@ fn in_a_cycle(plan: &Plan) -> Option<&str> {
         }
     }
     plan.steps.iter().map(|step| step.step.as_str()).find(|step| waits.contains_key(step))
+}
+
+fn hidden(what: &str) -> String {
+    format!("{what} holds characters that show nothing, such as control characters")
 }
 
 fn length(what: &str, max: usize, found: usize) -> String {

@@ -25,7 +25,7 @@ use bus_schemas::{EntityAddress, Hash, Timestamp};
 use super::draft::{Draft, LEASE, LEASE_MS, PROGRESS};
 use super::state::{Phase, State};
 use super::view::view;
-use crate::text::{BY_BYTES_MAX, WORDS_BYTES_MAX, cut, cut_failure};
+use crate::text::{cut_failure, name, words};
 
 /// Refuses what a halt covers: new work, and of a worker whatever begins something. What it reports is taken,
 /// and what was handed over is taken, and waits in its queue.
@@ -130,7 +130,9 @@ pub(super) fn decide(
             withdraw::give_back(state, (attempt, &token), words(reason), context)
         }
         Command::ReturnIssue { attempt, token } => withdraw::return_issue(state, (attempt, &token), context),
-        Command::Hold { cause, reason, grace_ms } => hold::hold(state, (cause, reason, grace_ms), context),
+        Command::Hold { cause, reason, grace_ms } => {
+            hold::hold(state, (cause, words(reason), grace_ms), context)
+        }
         Command::Ease { cause } => hold::ease(state, cause, context),
         Command::EndBackoff { attempt } => attempt::end_backoff(state, attempt, context),
         Command::CompleteJob { attempt, token, steps, artifacts, result, plan } => {
@@ -151,9 +153,7 @@ pub(super) fn decide(
             let end = children::End { state: end, artifacts, result, failure };
             children::settle(state, step, end, context)
         }
-        Command::Cancel { reason, by } => {
-            cancel::cancel(state, words(reason), cut(by, BY_BYTES_MAX), context)
-        }
+        Command::Cancel { reason, by } => cancel::cancel(state, words(reason), name(by), context),
         Command::ExpireDeadline => cancel::expire_deadline(state, context),
         Command::Retry { end, by } => retry::retry(state, end, by, context),
         Command::Reserve { reservation, task, amount, lease_ms } => {
@@ -163,17 +163,12 @@ pub(super) fn decide(
         Command::CountJob { task, attempt } => budget::count_job(state, task, attempt, context),
         Command::AdoptBudget { budget } => budget::adopt(state, budget, context),
         Command::ExtendBudget { extend, reason, by } => {
-            budget::extend(state, &extend, (words(reason), cut(by, BY_BYTES_MAX)), context)
+            budget::extend(state, &extend, (words(reason), name(by)), context)
         }
         Command::ExpireWallClock => budget::expire_wall_clock(state, context),
         Command::ExpireReservations => budget::lapse(state, context),
         Command::Sweep => explain::sweep(state, context),
     }
-}
-
-/// What somebody says in words.
-fn words(text: String) -> String {
-    cut(text, WORDS_BYTES_MAX)
 }
 
 /// Refuses whoever does not have the current attempt.

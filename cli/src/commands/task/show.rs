@@ -38,7 +38,8 @@ impl Show for Tree {
         let task = &self.task;
         let mut lines = vec![format!("task {}", task.id), format!("  goal      {}", one_line(&task.goal))];
         lines.push(format!("  state     {} after {:.1} s", word(task.state), self.seconds));
-        lines.push(format!("  owner     {}, priority {}, lane {}", task.owner, task.priority, task.lane));
+        let owner = one_line(&task.owner);
+        lines.push(format!("  owner     {owner}, priority {}, lane {}", task.priority, task.lane));
         lines.push(format!("  submitted {}", task.submitted_at.to_rfc3339()));
         lines.push(format!("  updated   {} (revision {})", task.updated_at.to_rfc3339(), task.revision));
         lines.extend(task.deadline.iter().map(|deadline| format!("  deadline  {}", deadline.to_rfc3339())));
@@ -55,7 +56,7 @@ impl Show for Tree {
             lines.push(called::advice(&command));
         }
         if let Some(failure) = &task.failure {
-            lines.push(format!("  failure   {}: {}", failure.code, one_line(&failure.message)));
+            lines.push(format!("  failure   {}: {}", one_line(&failure.code), one_line(&failure.message)));
             lines.extend(failure.hint.iter().map(|hint| format!("  next      {}", one_line(hint))));
         }
         if !task.result.is_null() {
@@ -75,7 +76,9 @@ impl Tree {
         let (step, state) = (step(&task.id), word(task.state));
         let more = match (&self.waits_for, &task.failure, &task.agent) {
             (Some(waits_for), ..) => one_line(waits_for),
-            (None, Some(failure), _) => format!("{}: {}", failure.code, one_line(&failure.message)),
+            (None, Some(failure), _) => {
+                format!("{}: {}", one_line(&failure.code), one_line(&failure.message))
+            }
             (None, None, Some(agent)) => agent.to_string(),
             (None, None, None) => String::new(),
         };

@@ -35,7 +35,7 @@ pub async fn follow(bus: &Bus, task: &EntityAddress, progress: &mut Progress) ->
     let present = history.last().map_or(0, |stored| stored.event.revision.0);
     let mut events = bus.events(query).await?;
     let mut pieces = bus.output(&task.key).await?;
-    let mut waiting = Waiting::default();
+    let mut waiting = Waiting::of(task.clone());
     let mut look = tokio::time::interval(waiting::PATIENCE);
     loop {
         let stored = tokio::select! {

@@ -29,8 +29,10 @@ pub struct ListDeadLetters {
     /// Failed by this dependency: the key of a breaker.
     pub dependency: Option<String>,
     /// Given up at this time or later: milliseconds since 1970.
+    #[serde(deserialize_with = "crate::rest::extract::time", default)]
     pub since: Option<u64>,
     /// Given up before this time: milliseconds since 1970.
+    #[serde(deserialize_with = "crate::rest::extract::time", default)]
     pub before: Option<u64>,
     /// Rows of the page, 50 when not given.
     #[param(minimum = 1, maximum = 200)]
@@ -55,8 +57,10 @@ pub struct ExportDeadLetters {
     /// Failed by this dependency: the key of a breaker.
     pub dependency: Option<String>,
     /// Given up at this time or later: milliseconds since 1970.
+    #[serde(deserialize_with = "crate::rest::extract::time", default)]
     pub since: Option<u64>,
     /// Given up before this time: milliseconds since 1970.
+    #[serde(deserialize_with = "crate::rest::extract::time", default)]
     pub before: Option<u64>,
 }
 
@@ -120,7 +124,7 @@ impl From<Payload> for PayloadView {
 }
 
 /// What is sent instead: either `json`, or `content`.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditPayload {
     /// The command as JSON.
@@ -169,7 +173,7 @@ impl EditPayload {
 }
 
 /// Who wants it, and why.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
     /// Who. Default: `rest`.
@@ -188,7 +192,7 @@ impl Reason {
 }
 
 /// Which dead letters to redrive, and how fast. What is given must hold for all of them.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRedrive {
     /// Names it; the same name and filter again is the same one. Default: a fresh name.
@@ -207,8 +211,10 @@ pub struct NewRedrive {
     #[schema(value_type = Option<String>)]
     pub dependency: Option<Key>,
     /// Given up at this time or later: milliseconds since 1970.
+    #[serde(deserialize_with = "crate::rest::extract::time", default)]
     pub since: Option<u64>,
     /// Given up before this time: milliseconds since 1970.
+    #[serde(deserialize_with = "crate::rest::extract::time", default)]
     pub before: Option<u64>,
     /// Entries a second. Default: 10.
     #[schema(minimum = 1, maximum = 1000)]
@@ -241,7 +247,7 @@ impl NewRedrive {
 }
 
 /// How a campaign goes on.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeRedrive {
     /// Entries a second from now on. Default: as before.

@@ -18,7 +18,7 @@ use crate::projections::{DeadLetterFilter, Order, Place};
 use crate::rest::Edge;
 use crate::rest::extract::Query;
 use crate::rest::layer::Caller;
-use crate::rest::problem::{Problem, ProblemView};
+use crate::rest::problem::Problem;
 
 /// The media type of JSON lines.
 const MEDIA_TYPE: &str = "application/x-ndjson";
@@ -28,7 +28,7 @@ const PAGE: u32 = 200;
 /// Writes dead letters with their payloads as JSON lines, newest first. A stream that breaks off is not
 /// complete.
 #[utoipa::path(get, path = "/v1/dead-letters/export", operation_id = "exportDeadLetters", tag = "dead letters", params(ExportDeadLetters),
-    responses((status = 200, description = "a dead letter in each line", body = String, content_type = "application/x-ndjson"), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "a dead letter in each line", body = String, content_type = "application/x-ndjson")))]
 pub async fn export(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

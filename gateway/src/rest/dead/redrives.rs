@@ -14,7 +14,7 @@ use crate::projections::campaign::Campaign;
 use crate::rest::ask::{CALLER, ask};
 use crate::rest::extract::{Id, Json, OptionalJson, Query};
 use crate::rest::layer::Caller;
-use crate::rest::problem::{Problem, ProblemView, code};
+use crate::rest::problem::{Problem, code};
 use crate::rest::tasks::{VISIBLE_PATIENCE, behind, limit};
 use crate::rest::{Edge, cursor};
 
@@ -23,7 +23,7 @@ const RATE: u32 = 10;
 
 /// Lists redrives of many dead letters, newest first.
 #[utoipa::path(get, path = "/v1/redrives", operation_id = "listRedrives", tag = "dead letters", params(ListRedrives),
-    responses((status = 200, description = "as it is now", body = RedrivePage), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = RedrivePage)))]
 pub async fn list(
     State(edge): State<Arc<Edge>>,
     Query(query): Query<ListRedrives>,
@@ -35,8 +35,7 @@ pub async fn list(
 
 /// Redrives every waiting dead letter that a filter means, at a rate.
 #[utoipa::path(post, path = "/v1/redrives", operation_id = "startRedrive", tag = "dead letters", request_body = NewRedrive,
-    responses((status = 201, description = "it was started", body = Campaign), (status = 200, description = "it was started before", body = Campaign),
-        (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 201, description = "it was started", body = Campaign), (status = 200, description = "it was started before", body = Campaign)))]
 pub async fn create(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -58,7 +57,7 @@ pub async fn create(
 
 /// Shows how far a redrive is.
 #[utoipa::path(get, path = "/v1/redrives/{id}", operation_id = "showRedrive", tag = "dead letters", params(("id" = String, Path)),
-    responses((status = 200, description = "as it is now", body = Campaign), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = Campaign)))]
 pub async fn show(State(edge): State<Arc<Edge>>, Id(id): Id) -> Result<axum::Json<Campaign>, Problem> {
     let found = edge.projections.reader.campaign(&id).await?;
     found.map(axum::Json).ok_or_else(|| {
@@ -69,7 +68,7 @@ pub async fn show(State(edge): State<Arc<Edge>>, Id(id): Id) -> Result<axum::Jso
 
 /// A redrive sends nothing until it is resumed.
 #[utoipa::path(post, path = "/v1/redrives/{id}/pause", operation_id = "pauseRedrive", tag = "dead letters", params(("id" = String, Path)), request_body = Option<Reason>,
-    responses((status = 200, description = "as it is now", body = Campaign), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = Campaign)))]
 pub async fn pause(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -82,7 +81,7 @@ pub async fn pause(
 
 /// A redrive goes on.
 #[utoipa::path(post, path = "/v1/redrives/{id}/resume", operation_id = "resumeRedrive", tag = "dead letters", params(("id" = String, Path)), request_body = Option<ResumeRedrive>,
-    responses((status = 200, description = "as it is now", body = Campaign), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = Campaign)))]
 pub async fn resume(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -95,7 +94,7 @@ pub async fn resume(
 
 /// A redrive ends: what was not sent stays where it is.
 #[utoipa::path(post, path = "/v1/redrives/{id}/cancel", operation_id = "cancelRedrive", tag = "dead letters", params(("id" = String, Path)), request_body = Option<Reason>,
-    responses((status = 200, description = "as it is now", body = Campaign), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = Campaign)))]
 pub async fn cancel(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

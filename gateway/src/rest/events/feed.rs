@@ -33,9 +33,11 @@ pub struct Feed {
     /// Whether to go on behind `end`.
     pub follow: bool,
     /// Whether the task's last event was a final one.
-    pub is_final: bool,
+    is_final: bool,
     /// Whether everything was sent.
     pub is_done: bool,
+    /// What was read on the way to the client's last event, and is sent first.
+    held: Option<Event>,
 }
 
 /// An event as clients see it.
@@ -63,8 +65,42 @@ struct OutputData<'a> {
 }
 
 impl Feed {
+    /// Everything that happened and happens to a task.
+    pub fn new(
+        entity: EntityAddress,
+        events: BoxStream<'static, Result<StoredEvent, Error>>,
+        output: BoxStream<'static, Result<(Key, OutputChunk), Error>>,
+        after: Option<Cursor>,
+        end: u64,
+        follow: bool,
+    ) -> Self {
+        Self { entity, events, output, after, end, follow, is_final: false, is_done: false, held: None }
+    }
+
+    /// Reads up to the last event that the client has; false where it is none of these. Of an archived task
+    /// the last event alone is left, so one before all that are there is taken.
+    pub async fn skip(&mut self) -> Result<bool, Error> {
+        let Some(after) = self.after else { return Ok(true) };
+        let mut is_first = true;
+        while let Some(stored) = self.events.next().await {
+            let stored = stored?;
+            self.held = self.take(&stored);
+            if stored.cursor >= after {
+                return Ok(stored.cursor == after || is_first);
+            }
+            if stored.stream_sequence >= self.end {
+                return Ok(false);
+            }
+            is_first = false;
+        }
+        Ok(false)
+    }
+
     /// The next thing to send; none at the end.
     pub async fn next(&mut self) -> Option<Event> {
+        if let Some(event) = self.held.take() {
+            return Some(event);
+        }
         while !self.is_done {
             let stored = tokio::select! {
                 biased;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::rest::silent::SilentView;
 
 /// How the rules of a lane change.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeLane {
     /// A merge patch (RFC 7396) of `concurrent`, `per_minute`, `per_day`, `weights`, `ageing`,
@@ -25,7 +25,7 @@ pub struct ChangeLane {
 }
 
 /// Why no job shall begin.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PauseLane {
     /// Why: somebody will ask.
@@ -35,7 +35,7 @@ pub struct PauseLane {
 }
 
 /// How it goes on.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeLane {
     /// Why. Default: `resumed`.

@@ -14,7 +14,7 @@ use crate::rest::Edge;
 use crate::rest::ask::CALLER;
 use crate::rest::extract::{Id, Json};
 use crate::rest::layer::Caller;
-use crate::rest::problem::{Problem, ProblemView};
+use crate::rest::problem::Problem;
 
 /// What a task and everything below it may use. What is left out is not bounded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -23,18 +23,22 @@ use crate::rest::problem::{Problem, ProblemView};
 pub struct BudgetView {
     /// Tokens of models, in both directions.
     #[schema(minimum = 1)]
+    #[serde(deserialize_with = "crate::rest::extract::int64", default)]
     pub tokens: Option<u64>,
     /// Money, in millionths of the currency in which the prices are given.
     #[schema(minimum = 1)]
+    #[serde(deserialize_with = "crate::rest::extract::int64", default)]
     pub money_micros: Option<u64>,
     /// Calls of tools.
     #[schema(minimum = 1)]
+    #[serde(deserialize_with = "crate::rest::extract::int64", default)]
     pub tool_calls: Option<u64>,
     /// Time from its submission to its end: a number with `ms`, `s`, `m`, `h` or `d`, at least `1s`.
     #[schema(value_type = Option<String>)]
     pub wall_clock: Option<Duration>,
     /// Jobs, those of its children with them.
     #[schema(minimum = 1)]
+    #[serde(deserialize_with = "crate::rest::extract::int64", default)]
     pub jobs: Option<u64>,
 }
 
@@ -84,7 +88,7 @@ pub struct ExceededView {
 }
 
 /// How much more a tree may use.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExtendBudget {
     /// How much more of each; time counts from now.
@@ -98,7 +102,7 @@ pub struct ExtendBudget {
 
 /// Lets a task and everything below it use more. A tree that was paused for its budget goes on.
 #[utoipa::path(post, path = "/v1/tasks/{id}/budget", operation_id = "extendBudget", tag = "tasks", params(("id" = String, Path, description = "the task at the top of the tree")), request_body = ExtendBudget,
-    responses((status = 200, description = "as it is now", body = TaskView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = TaskView)))]
 pub async fn extend(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

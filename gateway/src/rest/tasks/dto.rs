@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::budget::{AccountView, BudgetView};
 
 /// A goal with its bounds.
-#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewTask {
     /// What is wanted, in words.
@@ -29,12 +29,12 @@ pub struct NewTask {
     pub skill: Option<String>,
     /// What the agent needs to know beside the goal.
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub input: Value,
     /// A plan made by the caller: then no orchestrator is asked.
     pub plan: Option<NewPlan>,
     /// In how many milliseconds from now it must be done.
     #[schema(minimum = 1)]
+    #[serde(deserialize_with = "crate::rest::extract::time", default)]
     pub deadline_ms: Option<u64>,
     /// How often it is tried. Default: 3.
     #[schema(minimum = 1, maximum = 100)]
@@ -44,7 +44,7 @@ pub struct NewTask {
 }
 
 /// Child tasks as a directed acyclic graph.
-#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPlan {
     /// The steps, in any order.
@@ -52,7 +52,7 @@ pub struct NewPlan {
 }
 
 /// One child task of a plan.
-#[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewStep {
     /// Names the step; the child is `<task>.<step>`.
@@ -63,7 +63,6 @@ pub struct NewStep {
     pub skill: String,
     /// What the agent needs to know beside the goal.
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub input: Value,
     /// The steps that must be completed first.
     #[serde(default)]
@@ -88,7 +87,7 @@ impl From<NewPlan> for Plan {
 }
 
 /// Why to stop.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CancelTask {
     /// For people; kept in the log.
@@ -96,21 +95,22 @@ pub struct CancelTask {
 }
 
 /// Which end to undo.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryTask {
     /// The task's `end_id`: a task that was retried since then is not retried again. The latest end when absent.
+    #[serde(deserialize_with = "crate::rest::extract::int64", default)]
     pub end: Option<u64>,
 }
 
 /// An answer.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProvideInput {
     /// The task's `question_id`: an answer to a question that is over is refused.
+    #[serde(deserialize_with = "crate::rest::extract::some_int64")]
     pub question: u64,
     /// The answer to the task's question.
-    #[schema(value_type = Object)]
     pub answer: Value,
 }
 
@@ -191,7 +191,6 @@ pub struct TaskView {
     /// What came out.
     pub artifacts: Vec<ArtifactView>,
     /// A small answer.
-    #[schema(value_type = Object)]
     pub result: Value,
     /// Why it, or its last attempt, failed.
     pub failure: Option<FailureView>,

@@ -16,7 +16,7 @@ use super::{answered, ask, find_at};
 use crate::rest::Edge;
 use crate::rest::extract::Json;
 use crate::rest::layer::Caller;
-use crate::rest::problem::{Problem, ProblemView, code};
+use crate::rest::problem::{Problem, code};
 
 /// The longest `Idempotency-Key`.
 const KEY_BYTES_MAX: usize = 128;
@@ -28,9 +28,7 @@ const TASK_EXISTS: &str = "task-exists";
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters: the same key and owner with the same body is the same task")),
     responses(
         (status = 201, description = "it was made", body = TaskView, headers(("Location" = String, description = "the task's path"))),
-        (status = 200, body = TaskView, description = "this key was used before with the same body"),
-        (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json"),
-        (status = "5XX", description = "it could not be done now", body = ProblemView, content_type = "application/problem+json")))]
+        (status = 200, body = TaskView, description = "this key was used before with the same body")))]
 pub async fn create(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
@@ -45,7 +43,7 @@ pub async fn create(
         let accepted = ask(&edge, caller, key.clone(), &command).await?;
         return Ok(response(StatusCode::CREATED, answered(&edge, &key, accepted).await?));
     };
-    let id = CommandId::from_text(&format!("idempotency/{}/{key}", submission.owner));
+    let id = idempotent(&submission.owner, &key);
     once(&edge, caller, id, submission, relative.is_some()).await
 }
 
@@ -96,7 +94,8 @@ fn submission(body: NewTask) -> Result<Submit, Problem> {
     submission.budget = body.budget.map(Into::into);
     submission.deadline = match body.deadline_ms {
         Some(0) => return Err(Problem::new(code::INVALID_BODY, "`deadline_ms` must be at least 1")),
-        Some(milliseconds) => Some(now().plus_ms(milliseconds)),
+        // One that never comes is the entity's to refuse.
+        Some(milliseconds) => Some(Timestamp(now().0.saturating_add(milliseconds))),
         None => None,
     };
     Ok(submission)
@@ -109,6 +108,12 @@ fn now() -> Timestamp {
 
 fn task_key(id: CommandId) -> Result<Key, Problem> {
     Key::parse(&id.to_string()).map_err(|error| Problem::new(code::INTERNAL_ERROR, error.to_string()))
+}
+
+/// The id of a key of an owner. The owner's length stands before it, so that no other owner and key are the
+/// same text.
+fn idempotent(owner: &str, key: &str) -> CommandId {
+    CommandId::from_text(&format!("idempotency/{}/{owner}/{key}", owner.len()))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -138,6 +143,14 @@ fn response(status: StatusCode, task: Task) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_of_different_owners_never_meet() {
+        let pairs = [("a", "b/k"), ("a/b", "k"), ("", "a/b/k"), ("1/a", "b/k"), ("3/a", "k"), ("a/b/k", "")];
+        let ids: std::collections::HashSet<_> = pairs.map(|(owner, key)| idempotent(owner, key)).into();
+        assert_eq!(ids.len(), pairs.len());
+        assert_eq!(idempotent("a", "k"), idempotent("a", "k"));
+    }
 
     #[test]
     fn an_idempotency_key_is_short_visible_and_single() {

@@ -18,7 +18,7 @@ use crate::rest::ask::{PATIENCE, PATIENCE_OF_MANY, view};
 use crate::rest::extract::Id;
 use crate::rest::lanes::BlockView;
 use crate::rest::layer::Caller;
-use crate::rest::problem::{Problem, ProblemView, code};
+use crate::rest::problem::{Problem, code};
 use crate::rest::silent::{SilentView, silent};
 
 /// Questions that are on their way at once.
@@ -110,8 +110,7 @@ pub struct LastClaimView {
 
 /// Says what a task and everything below it waits for, since when, and what would move it.
 #[utoipa::path(get, path = "/v1/tasks/{id}/why", operation_id = "explainTask", tag = "tasks", params(("id" = String, Path)),
-    responses((status = 200, description = "as it is now", body = WaitsView), (status = "4XX", description = "the request was refused", body = ProblemView, content_type = "application/problem+json"),
-        (status = "5XX", description = "somebody does not answer", body = ProblemView, content_type = "application/problem+json")))]
+    responses((status = 200, description = "as it is now", body = WaitsView)))]
 pub async fn why(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,

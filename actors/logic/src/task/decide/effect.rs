@@ -3,6 +3,7 @@
 use actors_core::{Context, Decision, Refusal};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::EffectStep;
+use bus_schemas::text::is_line;
 use serde_json::Value;
 use smol_str::SmolStr;
 
@@ -46,11 +47,11 @@ pub(super) fn record(
         let message = format!("an idempotency key must have 1 to {KEY_BYTES_MAX} bytes");
         return Err(Refusal::new("invalid-effect", message));
     }
-    if !(1..=EFFECT_BYTES_MAX).contains(&effect.len()) {
-        return Err(Refusal::new(
-            "invalid-effect",
-            format!("an effect's name must have 1 to {EFFECT_BYTES_MAX} bytes, has {}", effect.len()),
-        ));
+    if !(1..=EFFECT_BYTES_MAX).contains(&effect.len()) || !is_line(&effect) {
+        let bytes = effect.len();
+        let message =
+            format!("an effect's name must have 1 to {EFFECT_BYTES_MAX} bytes of visible text, has {bytes}");
+        return Err(Refusal::new("invalid-effect", message));
     }
     if known.is_none() && state.effects.size() + state.steps.size() >= STEPS_MAX {
         let message = format!("a task has at most {STEPS_MAX} steps and effects");

@@ -3,13 +3,14 @@
 use actors_core::{Context, Decision, Refusal, Revision};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::EffectStep;
+use bus_schemas::text::is_prose;
 use serde_json::Value;
 use smol_str::SmolStr;
 
 use super::super::check::GOAL_BYTES_MAX;
 use super::super::state::{Phase, State};
 use super::{Draft, attempt, budget, check_current};
-use crate::text::{BY_BYTES_MAX, cut};
+use crate::text::name;
 
 /// All answers go into every later job; a longer dialogue is a conversation.
 const ANSWERS_MAX: usize = 100;
@@ -31,6 +32,10 @@ pub(super) fn require(
             "invalid-prompt",
             format!("the question must have 1 to {GOAL_BYTES_MAX} bytes, has {}", prompt.len()),
         ));
+    }
+    if !is_prose(&prompt) {
+        return Err(Refusal::new("invalid-prompt", "the question holds characters that show nothing")
+            .hint("leave out control characters and those that turn the direction of text"));
     }
     if state.answers.len() >= ANSWERS_MAX {
         return Err(Refusal::new(
@@ -59,7 +64,7 @@ pub(super) fn provide(
     by: String,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    let by = cut(by, BY_BYTES_MAX);
+    let by = name(by);
     let exceeded = state.account.as_ref().and_then(|account| account.exceeded.as_ref());
     if let Some(exceeded) = exceeded.filter(|exceeded| exceeded.question_id == question) {
         return budget::answer(state, exceeded.dimension, &answer, by, context);

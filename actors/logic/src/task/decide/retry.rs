@@ -8,7 +8,7 @@ use bus_schemas::views::task::TaskState;
 use super::super::draft::BY_PARENT;
 use super::super::state::State;
 use super::{Draft, attempt, budget, children, final_refusal};
-use crate::text::{BY_BYTES_MAX, cut};
+use crate::text::name;
 
 /// People retry the root; it retries what failed below it.
 pub(super) fn retry(
@@ -17,7 +17,7 @@ pub(super) fn retry(
     by: String,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    let by = cut(by, BY_BYTES_MAX);
+    let by = name(by);
     let mut draft = Draft::of(state, context);
     match check(state, end, &by, context) {
         Ok(()) => {}

@@ -248,8 +248,12 @@ fn what_a_worker_says_of_a_failure_is_cut() {
     };
     let outcome = running(Submit::new("a goal")).when(fail);
     let failure = outcome.given.state().failure.clone().expect("it failed");
+    // Cut between two characters: each of these is shown by a mark of three bytes.
     let lengths = [failure.code.len(), failure.message.len(), failure.hint.unwrap_or_default().len()];
-    assert_eq!(lengths, [128, 4_096, 4_096]);
+    assert!(
+        lengths.iter().zip([128, 4_096, 4_096]).all(|(length, max)| (max - 2..=max).contains(length)),
+        "{lengths:?}"
+    );
     assert!(failure.message.ends_with("(cut; it had 200000 bytes)"), "{}", failure.message);
     let told: usize = outcome.decision().sends.iter().map(|send| send.body.bytes.len()).sum();
     assert!(told < 100_000, "its dead letter has {told} bytes");
@@ -258,7 +262,7 @@ fn what_a_worker_says_of_a_failure_is_cut() {
     let [Event::CancelRequested { reason, by }, ..] = &outcome.decision().events[..] else {
         panic!("{:?}", outcome.decision().events)
     };
-    assert_eq!((reason.len(), by.len()), (4_096, 256));
+    assert!((4_094..=4_096).contains(&reason.len()) && (254..=256).contains(&by.len()), "{}", by.len());
 }
 
 #[test]

@@ -54,8 +54,18 @@ fn unsound_submissions_are_refused_and_nothing_is_created() {
         ("invalid-skill", Submit { skill: "s".repeat(65).into(), ..goal() }),
         ("invalid-owner", Submit { owner: "".into(), ..goal() }),
         ("invalid-deadline", Submit { deadline: Some(NOW), ..goal() }),
+        ("invalid-deadline", Submit { deadline: Some(Timestamp(9_007_199_254_740_991)), ..goal() }),
+        ("invalid-deadline", Submit { deadline: Some(Timestamp::MAX.next()), ..goal() }),
+        ("invalid-goal", Submit::new("a\u{1b}[2J")),
+        ("invalid-goal", Submit::new("a\u{202e}b")),
+        ("invalid-skill", Submit { skill: "a\u{9b}b".into(), ..goal() }),
+        ("invalid-owner", Submit { owner: "\u{1b}[2J\u{1b}]0;x\u{7}a".into(), ..goal() }),
+        ("invalid-owner", Submit { owner: "a\nb".into(), ..goal() }),
+        ("invalid-owner", Submit { owner: "a\u{202e}b".into(), ..goal() }),
         ("invalid-parent", Submit { parent: Some(key("root")), ..goal() }),
     ];
+    let last = Submit { deadline: Some(Timestamp::MAX), ..Submit::new("two\r\n\tlines") };
+    assert_eq!(root([]).when(Command::Submit(last)).decision().sends.len(), 1);
     for (code, submission) in cases {
         let given = root([]).when(Command::Submit(submission)).then_refused(code);
         assert_eq!(super::super::view(given.state(), &key("t")), None);
@@ -80,6 +90,8 @@ fn unsound_plans_are_refused() {
         named("a b"),
         named(&"x".repeat(160)),
         with(|only| only.goal.clear()),
+        with(|only| only.goal = "a\u{1b}b".into()),
+        with(|only| only.skill = "a\nb".into()),
         with(|only| only.skill = "".into()),
         Plan { steps: vec![step("a", &[]), step("a", &[])] },
         Plan { steps: vec![step("a", &["b"])] },

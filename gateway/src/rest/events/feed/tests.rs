@@ -26,22 +26,19 @@ fn stored(sequence: u64, entity: &str, event_type: &str) -> StoredEvent {
     }
 }
 
+/// The feed of a client that has all up to `after`; 0 for one that has nothing.
+fn feed(stored: Vec<Result<StoredEvent, Error>>, after: u64, end: u64, follow: bool) -> Feed {
+    let cursor = |record| Cursor { partition: PartitionId(0), record: LogSequence(record), index: 0 };
+    let (events, output) = (stream::iter(stored).boxed(), stream::pending().boxed());
+    Feed::new("task/t".parse().unwrap(), events, output, (after > 0).then(|| cursor(after)), end, follow)
+}
+
 /// How many events a client gets that has all up to `after`, and whether the end is among them.
 async fn sent(events: &[(&str, &str)], after: u64, end: u64, follow: bool) -> (usize, bool) {
     let stored: Vec<_> =
         (1..).zip(events).map(|(sequence, (entity, name))| Ok(stored(sequence, entity, name))).collect();
-    let mut feed = Feed {
-        entity: "task/t".parse().unwrap(),
-        events: stream::iter(stored).boxed(),
-        output: stream::pending().boxed(),
-        after: (after > 0)
-            .then(|| "0.0.0".parse::<Cursor>().unwrap())
-            .map(|cursor| Cursor { record: LogSequence(after), ..cursor }),
-        end,
-        follow,
-        is_final: false,
-        is_done: false,
-    };
+    let mut feed = feed(stored, after, end, follow);
+    assert!(feed.skip().await.unwrap());
     let (mut count, mut is_last_end) = (0, false);
     while let Some(event) = feed.next().await {
         count += 1;
@@ -71,6 +68,31 @@ async fn a_feed_ends_at_the_final_event_that_was_not_taken_back() {
     // Without following: what exists, and no end before the end.
     assert_eq!(sent(&retried, 0, 4, false).await, (4, false));
     assert_eq!(sent(&retried, 0, 5, false).await, (6, true));
+}
+
+/// Goal: an id of which nothing is known is refused, and one from before what is left is not. Method: the events
+/// 3, 5 and 6, with each id around them.
+#[tokio::test]
+async fn an_event_that_is_none_of_the_task_is_told_apart() {
+    let known = async |after, end| {
+        let events = [(3, "submitted"), (5, "failed"), (6, "retried")];
+        let stored = events.map(|(sequence, name)| Ok(stored(sequence, "task/t", name)));
+        let mut feed = feed(stored.into(), after, end, true);
+        let known = feed.skip().await.unwrap();
+        let mut left = 0;
+        while feed.next().await.is_some() {
+            left += 1;
+        }
+        (known, left)
+    };
+    assert_eq!(known(0, 6).await, (true, 3));
+    assert_eq!(known(1, 6).await, (true, 3), "an archived task has only its last events");
+    assert_eq!(known(3, 6).await, (true, 2));
+    assert_eq!(known(5, 6).await, (true, 1));
+    assert_eq!(known(6, 6).await, (true, 0));
+    for none in [4, 7, 999_999_999] {
+        assert!(!known(none, 6).await.0, "{none}");
+    }
 }
 
 #[test]
