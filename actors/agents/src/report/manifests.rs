@@ -8,7 +8,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::files::Tree;
+use super::files::{self, Tree};
 use super::manifest_formats as formats;
 use super::{Error, Watch};
 
@@ -26,6 +26,9 @@ pub const DEPENDENCIES_KEPT_MAX: usize = 100_000;
 
 /// Kept over all manifests; a repository with more has a fault that the first of them show.
 pub const FINDINGS_MAX: usize = 1_000;
+
+/// No name, requirement or problem that somebody reads is longer; what is written to fill memory is cut here.
+const TEXT_BYTES_MAX: usize = 512;
 
 /// The manifests of a repository, sorted by path.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -135,9 +138,9 @@ pub(super) struct Problem {
 
 impl Dependency {
     pub(super) fn new(kind: Kind, name: impl Into<String>, requirement: impl Into<String>) -> Self {
-        let requirement = requirement.into();
+        let [name, requirement] = [name.into(), requirement.into()].map(|text| bounded(&text));
         let requirement = if requirement.is_empty() { "*".to_owned() } else { requirement };
-        Self { kind, name: name.into(), requirement, inherited: false }
+        Self { kind, name, requirement, inherited: false }
     }
 }
 
@@ -198,8 +201,12 @@ impl Reading {
 
 impl Problem {
     fn at(self, path: &str) -> Finding {
-        Finding { path: path.to_owned(), line: self.line, problem: self.text }
+        Finding { path: path.to_owned(), line: self.line, problem: bounded(&self.text) }
     }
+}
+
+fn bounded(text: &str) -> String {
+    files::clip(text, TEXT_BYTES_MAX).to_owned()
 }
 
 /// Fills in what members take from the nearest Cargo workspace above them.
@@ -233,6 +240,7 @@ fn folders_up(path: &str) -> impl Iterator<Item = &str> {
 
 fn finish(path: String, ecosystem: Ecosystem, reading: Reading) -> Manifest {
     let Reading { name, version, mut dependencies, omitted, .. } = reading;
+    let [name, version] = [name, version].map(|text| text.as_deref().map(bounded));
     // Inherited requirements have only now been filled in.
     dependencies.sort();
     Manifest { path, ecosystem, name, version, dependencies, omitted }

@@ -130,6 +130,8 @@ fn start(watch: &Watch) -> Result<Spoken, Error> {
     command.args(["-c", LIMITED]).arg(program).arg(ARGUMENT);
     // Nothing of the host is its business, and an interrupt at the terminal is for the host alone.
     command.env_clear().current_dir("/").process_group(0);
+    // The program's allocator would take half of the addresses in advance.
+    command.env("MIMALLOC_ARENA_RESERVE", "0");
     command.stdin(Stdio::piped()).stderr(Stdio::null());
     let mut parser = Spoken::start(&mut command).map_err(failed)?;
     parser.send(Vec::new());
