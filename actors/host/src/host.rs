@@ -282,9 +282,8 @@ async fn start_below(
         placements.start(here(&bus, &host_name(config)));
         placements.start(forwarder(&bus, &chaos, bus.subjects().requests()));
         placements.start(forwarder(&bus, &chaos, bus.subjects().queries()));
-        if let Some(url) = &config.dead_letters.webhook {
-            placements.start(webhook(&bus, url, &host_name(config)));
-        }
+        let told = config.dead_letters.webhook.iter();
+        told.for_each(|url| placements.start(webhook(&bus, url, &host_name(config))));
     }
     // Stopped behind the partitions, so that it can tell of their end.
     let healers = root.below("healer", BRANCH).await.map_err(supervision)?;
