@@ -264,7 +264,7 @@ for partition in range(8):
     await js.delete_stream(name)
     await js.add_stream(info.config)
     for record in records:
-        await js.publish(f"orrery.log.{partition}", record)
+        await append(partition, record)
     break
 "#,
     );

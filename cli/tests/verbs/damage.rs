@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::world::{Ended, World, eventually, orrery, program};
 
 /// The Python with nats-py that `make tools` obtained, with a connection `nc` and its JetStream `js`, which may do
-/// whatever the system on this data directory may.
+/// whatever the system on this data directory may, and `append`, which adds to a log as a host does.
 pub fn python(data_dir: &Path, nats_url: &str, script: &str) {
     let password = std::fs::read_to_string(data_dir.join("nats/password")).expect("the server's password");
     let nats_url = nats_url.replacen("nats://", &format!("nats://orrery:{}@", password.trim()), 1);
@@ -19,7 +19,10 @@ pub fn python(data_dir: &Path, nats_url: &str, script: &str) {
     let indented: String = script.trim().lines().map(|line| format!("    {line}\n")).collect();
     let whole = format!(
         "import asyncio, sys, nats\nasync def main():\n    nc = await nats.connect(sys.argv[1])\n    \
-         js = nc.jetstream()\n{indented}    await nc.drain()\nasyncio.run(main())\n"
+         js = nc.jetstream()\n    async def append(partition, record):\n        \
+         last = (await js.stream_info(f\"ORRERY_LOG_{{partition}}\")).state.last_seq\n        \
+         expected = {{\"Nats-Expected-Last-Subject-Sequence\": str(last)}}\n        \
+         await js.publish(f\"orrery.log.{{partition}}\", record, headers=expected)\n{indented}    await nc.drain()\nasyncio.run(main())\n"
     );
     let done = Command::new(python).args(["-c", &whole, &nats_url]).status().expect("run `make tools` first");
     assert!(done.success(), "the script runs: {whole}");
@@ -92,7 +95,7 @@ fn names(found: &[(String, String)]) -> Vec<&str> {
 fn a_damaged_log_is_named_and_the_event_stream_stays() {
     let past = past();
     let before = orrery(past.path(), &["events", "--json"]).good().lines();
-    tamper(past.path(), r#"await js.publish("orrery.log.3", b"rubbish")"#);
+    tamper(past.path(), r#"await append(3, b"rubbish")"#);
     let found = findings(past.path());
     assert_eq!(names(&found), ["record-unreadable"], "{found:?}");
     assert!(found[0].1.starts_with("partition 3 record "), "{found:?}");
@@ -217,7 +220,7 @@ fn topology(ended: &Ended) -> Vec<Value> {
 #[test]
 fn a_system_with_a_damaged_log_starts_and_serves_the_rest() {
     let past = World::start().stop();
-    tamper(past.path(), r#"await js.publish("orrery.log.3", b"rubbish")"#);
+    tamper(past.path(), r#"await append(3, b"rubbish")"#);
     let world = World::start_in(past);
     assert!(world.address("http").starts_with("http://"), "{}", world.banner);
     let lines = world.orrery(&["doctor", "--json"]).failed("checks-failed", 1).lines();

@@ -35,8 +35,10 @@ fn tamper(data_dir: &Path, script: &str) {
         let file = files.flatten().find(|file| file.path().extension().is_some_and(|end| end == "ports"))?;
         serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(file.path()).ok()?).ok()
     });
-    let url = ports["nats"][0].as_str().expect("an address");
-    let done = Command::new(python).args(["-c", script, url]).status().expect("run `make tools` first");
+    let password = std::fs::read_to_string(data_dir.join("nats/password")).expect("the server's password");
+    let authority = format!("nats://orrery:{}@", password.trim());
+    let url = ports["nats"][0].as_str().expect("an address").replacen("nats://", &authority, 1);
+    let done = Command::new(python).args(["-c", script, &url]).status().expect("run `make tools` first");
     assert!(done.success(), "the script ran");
     up.kill().expect("it runs");
     up.wait().expect("it was our child");

@@ -156,7 +156,7 @@ fn what_does_not_answer_is_named_and_the_rest_is_shown() {
         (waiting == 16).then_some(lanes.len())
     });
     let past = world.stop();
-    let rubbish = |partition: u32| format!(r#"await js.publish("orrery.log.{partition}", b"rubbish")"#);
+    let rubbish = |partition: u32| format!(r#"await append({partition}, b"rubbish")"#);
     tamper(past.path(), &rubbish(1));
     tamper(past.path(), &rubbish(3));
     let world = World::start_in(past);
