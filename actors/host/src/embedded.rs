@@ -37,8 +37,8 @@ const BASE: &str = include_str!("../../../nats.conf");
 const BASE_FILE: &str = "base.conf";
 /// The variable that bounds the server's memory: near the bound its collector works harder, and lets more go.
 const MEMORY: &str = "GOMEMLIMIT";
-/// The bound in bytes, of a store that is small.
-const MEMORY_BYTES_MIN: u64 = 128 << 20;
+/// The bound in bytes, of a store that is small. With half of it the server does half as much under full load.
+const MEMORY_BYTES_MIN: u64 = 256 << 20;
 /// How much larger than the bound a store may be. The server keeps every subject in memory; with a bound below
 /// what it keeps it would do little else than collect.
 const STORE_PER_MEMORY: u64 = 4;

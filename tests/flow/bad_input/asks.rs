@@ -36,6 +36,7 @@ async fn bodies_that_are_no_command_are_refused() {
     let (raw, bus) = (Raw::connect(&server).await, host.bus());
     let json = ("Content-Type", "application/json");
     let msgpack = ("Content-Type", "application/msgpack");
+    let (own, line) = (("Content-Type", "application/x-msgpack"), ("Content-Type", "x/y; a=b"));
     let packed = rmp_serde::to_vec_named(&serde_json::json!({"type": "touch", "note": 7})).unwrap();
     let nan = [b"\x81\xa5input\xcb".as_slice(), &f64::NAN.to_be_bytes()].concat();
     let behind =
@@ -49,12 +50,7 @@ async fn bodies_that_are_no_command_are_refused() {
         ("a field of a command without", &[json], r#"{"type":"panic","x":1}"#.into(), "malformed-command"),
         ("bytes behind MessagePack", &[msgpack], behind.into(), "malformed-command"),
         ("a number for a name", &[msgpack], Bytes::from_static(b"\x81\xa4type\x00"), "malformed-command"),
-        (
-            "a content type of its own",
-            &[("Content-Type", "application/x-msgpack")],
-            TOUCH.into(),
-            "unsupported-content-type",
-        ),
+        ("a content type of its own", &[own], TOUCH.into(), "unsupported-content-type"),
         (
             "no UTF-8",
             &[json],
@@ -82,12 +78,7 @@ async fn bodies_that_are_no_command_are_refused() {
         ("JSON as MessagePack", &[msgpack], TOUCH.into(), "malformed-command"),
         ("one byte too many", &[], touch_of(COMMAND_BYTES_MAX + 1).into(), "too-large"),
         ("another content type", &[("Content-Type", "text/xml")], TOUCH.into(), "unsupported-content-type"),
-        (
-            "a content type with a line",
-            &[("Content-Type", "x/y; a=b")],
-            TOUCH.into(),
-            "unsupported-content-type",
-        ),
+        ("a content type with a line", &[line], TOUCH.into(), "unsupported-content-type"),
     ];
     for subject in ways(bus, "probe", "p") {
         for (what, headers, body, wanted) in &cases {
