@@ -21,8 +21,8 @@ use crate::world::{World, eventually, orrery, program};
 
 /// More commands than a partition remembers, so that its oldest records are needed no more.
 const COMMANDS: u64 = 70_000;
-/// Callers at once: large groups, so that it takes seconds.
-const CALLERS: usize = 1_024;
+/// Callers at once: large groups, so that it takes seconds, and answers that come before a caller asks again.
+const CALLERS: usize = 128;
 /// Probes of one partition: they share the first token of their keys.
 const PROBES: u64 = 64;
 
