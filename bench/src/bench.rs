@@ -1,4 +1,4 @@
-//! The front page: which benchmarks there are, and what can be chosen.
+//! The entry point: the benchmarks and their options.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use bus_client::Profile;
 
 use crate::error::Error;
 use crate::installation::Installation;
-use crate::report::{Line, Report};
+use crate::report::{Figures, Report};
 use crate::{budget, halt, handover, idle, machine, replay, resume, steps, task, turn, wake};
 
-/// What is measured.
+/// A benchmark.
 #[derive(Debug, Clone)]
 pub enum Bench {
-    /// One command, one event, one answer; beside the bare loop.
+    /// One command, one event, one reply; beside the bare loop.
     Turn,
     /// A task of one attempt with three recorded steps; beside the bare loop.
     Steps,
@@ -22,57 +22,57 @@ pub enum Bench {
     Task,
     /// Reading the log and the event stream back and folding it; beside a raw consumer.
     Replay,
-    /// From the death of an owner to the next answer.
+    /// The time from the death of a partition's owner to the next reply.
     Resume {
-        /// Starts an owner: a program with arguments, to which the owner's settings are appended as
-        /// one more argument. The program hands that argument to [`crate::run_owner`].
+        /// The command that starts an owner: a program with arguments, to which the owner's settings are
+        /// appended as one more argument. The program passes that argument to [`crate::run_owner`].
         owner_command: Vec<OsString>,
     },
-    /// The memory that entities take which nobody uses.
+    /// The memory of idle entities.
     Idle {
-        /// As in [`Bench::Resume`].
+        /// See [`Bench::Resume`].
         owner_command: Vec<OsString>,
     },
-    /// From a halt of everything to the last effect that begins, under load.
+    /// The time from a halt of everything to the last effect that begins, under load.
     Halt,
     /// A tree of many jobs that uses up its budget.
     Budget,
-    /// Entities that are woken, beside the same ones in memory.
+    /// Entities that are woken from the streams, beside the same ones in memory.
     Wake {
-        /// How many entities there are.
+        /// The number of entities.
         entities: u64,
     },
-    /// Commands that are handed over; beside a bare publisher.
+    /// Commands that are handed over, beside a bare publisher.
     Handover,
-    /// The bare loop alone.
+    /// The bare loop only.
     Baseline,
 }
 
-/// Entities of [`Bench::Wake`] when nothing else is said: more than a host keeps in memory.
+/// Default number of entities of [`Bench::Wake`]: more than a host keeps in memory.
 pub const WAKE_ENTITIES: u64 = 100_000;
 
-/// Hosts that share the partitions: as many as there are partitions.
+/// The most hosts that share the partitions: one for each partition.
 pub const HOSTS_MAX: usize = 8;
 
-/// Where progress lines go.
+/// Receives progress lines.
 pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// What can be chosen.
+/// The options of a benchmark.
 #[derive(Clone)]
 pub struct Options {
-    /// The server's profile: `durable` or `fast`.
+    /// The server's durability profile: `durable` or `fast`.
     pub profile: Profile,
-    /// How long each point is measured, in seconds, for Orrery and for the bare loop each.
+    /// Seconds to measure each point, for Orrery and for the bare loop each.
     pub seconds: u64,
     /// Numbers of callers, instead of the benchmark's own.
     pub callers: Option<Vec<usize>>,
-    /// How many hosts share the partitions in `turn`, `steps`, `task` and `handover`.
+    /// The number of hosts that share the partitions in `turn`, `steps`, `task` and `handover`.
     pub hosts: usize,
-    /// The `nats-server` program; found as `orrery up` finds it when none is given.
+    /// The `nats-server` program. Default: found as by `orrery up`.
     pub nats_server: Option<PathBuf>,
-    /// Where the server keeps its store; a temporary directory, removed afterwards, when none is given.
+    /// The directory of the server's store. Default: a temporary directory, removed afterwards.
     pub data_dir: Option<PathBuf>,
-    /// Told what is being done.
+    /// Receives progress lines.
     pub progress: Option<Progress>,
 }
 
@@ -91,7 +91,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Says what is being done.
+    /// Sends a progress line.
     pub(crate) fn say(&self, line: &str) {
         if let Some(progress) = &self.progress {
             progress(line);
@@ -119,17 +119,17 @@ impl Options {
     }
 }
 
-/// What a benchmark measured, before the machine is described.
+/// The measurements of a benchmark, before the description of the machine is added.
 pub(crate) struct Measured {
-    pub results: Vec<Line>,
+    pub results: Vec<Figures>,
     pub unit: &'static str,
     pub notes: Vec<&'static str>,
 }
 
-/// Runs a benchmark on a server of its own and reports.
+/// Runs a benchmark on a private server, and reports.
 ///
-/// Fails when the server, the host or the bare loop fail, or when an answer is not the expected one:
-/// a figure that was measured beside an error is none.
+/// Fails when the server, the host or the bare loop fail, or when a reply is not the expected one: figures
+/// measured beside an error are worthless.
 pub async fn run(bench: Bench, options: Options) -> Result<Report, Error> {
     options.check()?;
     let began = machine::load();
@@ -165,7 +165,7 @@ pub async fn run(bench: Bench, options: Options) -> Result<Report, Error> {
 }
 
 impl Bench {
-    /// The word on the command line.
+    /// The benchmark's name on the command line.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Turn => "turn",

@@ -1,15 +1,15 @@
-//! budget: a tree of many jobs spends at once until its budget is used up; what does a call cost, and
-//! how far over its budget does the tree come?
+//! budget: a tree of many jobs spends until its budget is used up. What does a call cost, and by how much
+//! does the tree exceed its budget?
 //!
-//! Each job makes one call after the other, and each call is reserved at its worst case and settled with
-//! what it used. The budget is enough for half of the calls. A round waits until the tree is paused and no
-//! job runs any more, and reads the account; then it extends the budget and lets the tree end.
+//! Each job makes one call after the other, and each call is reserved at its worst case and settled with its
+//! usage. The budget is enough for half of the calls. A round waits until the tree is paused and no job runs,
+//! and reads the account; then it extends the budget and lets the tree end.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actors_agents::{Agent, Done, Failure, Work, Worker, WorkerError};
+use actors_worker::{Agent, Done, Failure, Work, Worker, WorkerError};
 use bus_client::{Ask, Bus};
 use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::commands::task::{Command, Plan, PlanStep, Submit, Usage};
@@ -27,35 +27,35 @@ use uuid::Uuid;
 use crate::bench::{Measured, Options};
 use crate::error::Error;
 use crate::installation::Installation;
-use crate::report::Line;
+use crate::report::Figures;
 use crate::slices::line_of_times;
 
-/// Numbers of jobs that spend at once.
+/// Numbers of jobs that spend at the same time.
 const JOBS: [usize; 2] = [16, 64];
-/// Workers among which they are divided.
+/// Workers that share the jobs.
 const WORKERS: usize = 4;
 /// Calls of each job.
 const CALLS: u64 = 8;
-/// What a call reserves, in tokens.
+/// Tokens that a call reserves.
 const WORST: u64 = 150;
-/// What a call uses that keeps to what it reserved, and one that does not.
+/// Tokens that a call uses: within its reservation, and beyond it.
 const USED: [(&str, u64); 2] =
     [("calls within what they reserve", 100), ("calls a third beyond what they reserve", 200)];
-/// How long anything may take before the benchmark is given up.
+/// Timeout of any wait, after which the benchmark fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked how far the tree is.
+/// The polling interval for the state of the tree.
 const LOOK: Duration = Duration::from_millis(2);
-/// How long a call may be unsettled.
+/// How long a call may stay unsettled.
 const LEASE: Duration = Duration::from_secs(60);
-/// The agent, and its skill.
+/// The name of the agent and of its skill.
 const AGENT: &str = "bench-budget";
 
-/// What the jobs of all workers have done.
+/// The totals over the jobs of all workers.
 #[derive(Debug, Default)]
 struct Tally {
     running: AtomicUsize,
     used_by_call: AtomicU64,
-    /// What reserving and settling took for each call, in microseconds.
+    /// Microseconds that reserving and settling took, by call.
     times: Mutex<Vec<u64>>,
 }
 
@@ -114,7 +114,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
         for (case, used_by_call) in USED {
             let tally = Arc::new(Tally::default());
             tally.used_by_call.store(used_by_call, Ordering::SeqCst);
-            let crew = Crew::start(installation, &tally, jobs).await?;
+            let workers = Workers::start(installation, &tally, jobs).await?;
             let (began, mut over) = (Instant::now(), 0);
             let mut rounds = 0_u64;
             while rounds == 0 || began.elapsed() < Duration::from_secs(options.seconds) {
@@ -122,13 +122,13 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
                 rounds += 1;
             }
             let seconds = began.elapsed().as_secs_f64();
-            crew.stop().await?;
+            workers.stop().await?;
             let times = std::mem::take(&mut *tally.times.lock().unwrap_or_else(PoisonError::into_inner));
             let per_s = Some((times.len() as f64 / seconds).round());
             let line = line_of_times(&times)?;
             options.say(&format!("budget, {jobs} jobs, {case}: {over} tokens beyond the budget at most"));
             let (callers, case, over_tokens) = (Some(jobs), Some(case), Some(over));
-            results.push(Line { callers, case, per_s, over_tokens, ..line });
+            results.push(Figures { callers, case, per_s, over_tokens, ..line });
         }
     }
     running.stop().await;
@@ -139,7 +139,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     Ok(Measured { results, unit: "calls", notes })
 }
 
-/// A tree that is paused, looked at, extended and ended; what it used beyond its budget.
+/// One round: a tree is paused, read, extended and ended. Returns the usage beyond its budget, in tokens.
 async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<u64, Error> {
     let key = Key::parse(&Uuid::now_v7().simple().to_string())
         .map_err(|error| Error::answer("making a key", error))?;
@@ -168,14 +168,13 @@ async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<u64, Error> 
     let more = Command::ExtendBudget {
         extend: Budget { tokens: Some(limit * 100), ..Budget::default() },
         reason: "a benchmark".into(),
-        by: AGENT.into(),
     };
     told(bus, &task, &more).await?;
     until(bus, &task, &submit, "the end of the tree", |view| view.state.is_final()).await?;
     Ok(account.used.tokens.saturating_sub(limit))
 }
 
-/// The task as soon as it fits. The same submission again is answered with it.
+/// Waits until the task fits. The same submission again returns the task.
 async fn until(
     bus: &Bus,
     task: &EntityAddress,
@@ -197,7 +196,7 @@ async fn until(
     }
 }
 
-/// Tells an entity something that it must accept.
+/// Sends an entity a command that it must accept.
 async fn told(bus: &Bus, to: &EntityAddress, command: &Command) -> Result<Value, Error> {
     let failed = |reason: &dyn std::fmt::Display| Error::answer("telling a task", reason);
     let ask = Ask::new(to.clone(), Body::json(command)).caller(AGENT);
@@ -208,12 +207,12 @@ async fn told(bus: &Bus, to: &EntityAddress, command: &Command) -> Result<Value,
 }
 
 /// The workers.
-struct Crew {
+struct Workers {
     stop: CancellationToken,
     workers: Vec<JoinHandle<Result<(), WorkerError>>>,
 }
 
-impl Crew {
+impl Workers {
     async fn start(installation: &Installation, tally: &Arc<Tally>, jobs: usize) -> Result<Self, Error> {
         let (stop, mut workers) = (CancellationToken::new(), Vec::new());
         for number in 0..WORKERS {

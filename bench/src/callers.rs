@@ -1,7 +1,7 @@
-//! Callers: each asks, waits for the answer, and asks again.
+//! Callers: each sends a command, waits for the reply, and sends the next.
 //!
-//! Orrery and the bare loop are asked by the same code over one connection that neither of them
-//! uses, so that what a caller costs is the same on both sides.
+//! Orrery and the bare loop are called by the same code over one connection that neither of them uses, so
+//! that a caller costs the same on both sides.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,32 +21,40 @@ use uuid::Uuid;
 
 use crate::error::Error;
 
-/// A command has so many bytes.
+/// Bytes of a command.
 const COMMAND_BYTES: usize = 128;
-/// How every accepted answer begins, Orrery's and the bare loop's: looking at more would measure a
-/// JSON parser.
+/// The beginning of every accepted reply, Orrery's and the bare loop's: reading more would measure a JSON
+/// parser.
 pub(crate) const ACCEPTED: &[u8] = b"{\"status\":\"accepted\"";
-/// How the server's acknowledgement of a stored message begins.
+/// The beginning of the server's acknowledgement of a stored message.
 const STORED: &[u8] = b"{\"stream\":";
-/// How long an answer may take before the benchmark is given up. There is no second try: a lost
-/// command would be a defect and not a slow one.
+/// Timeout of a reply, after which the benchmark fails. There is no retry: a lost command would be a defect,
+/// not slowness.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a number of callers did.
+/// How long callers go on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// How long they call before it counts.
+    pub warm_up: Duration,
+    pub duration: Duration,
+}
+
+/// The result of some callers.
 pub(crate) struct Outcome {
-    /// How long each call took that began after the warm-up, in microseconds.
+    /// The duration of each call that began after the warm-up, in microseconds.
     pub latencies: Vec<u64>,
-    /// When the warm-up was over.
+    /// The end of the warm-up.
     pub began: Instant,
 }
 
-/// Lets `callers` of them do `act` again and again: first for `warm_up`, which is not counted, then
-/// for `duration`, at least once. Returns when the last of them has its answer.
+/// Runs `callers` loops of `act`: first for the warm-up, which is not counted, then for the duration, at least
+/// once. Returns when all of them have their last reply.
 ///
-/// Each call gets a number that no other call of `numbers` gets.
+/// Each call gets a number that is unique within `numbers`.
 pub(crate) async fn closed_loop<F, Fut>(
     callers: usize,
-    (warm_up, duration): (Duration, Duration),
+    times: Times,
     numbers: &Arc<AtomicU64>,
     act: F,
 ) -> Result<Outcome, Error>
@@ -54,6 +62,7 @@ where
     F: Fn(u64) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Result<(), Error>> + Send,
 {
+    let Times { warm_up, duration } = times;
     let began = Instant::now() + warm_up;
     let mut tasks = JoinSet::new();
     for _ in 0..callers {
@@ -62,7 +71,7 @@ where
             let mut latencies = Vec::new();
             loop {
                 let started = Instant::now();
-                // A call may take longer than the slice: then one is enough, and the slice ends later.
+                // A call may take longer than the slice: then one call is enough, and the slice ends later.
                 if started >= began + duration && !latencies.is_empty() {
                     return Ok::<_, Error>(latencies);
                 }
@@ -80,16 +89,16 @@ where
     Ok(Outcome { latencies, began })
 }
 
-/// Who is asked.
+/// The entities that are called.
 #[derive(Clone)]
 pub(crate) struct Target {
     client: Client,
     /// The subjects of all entities.
     subjects: Arc<Vec<String>>,
-    /// The header that names the command.
+    /// The header with the command's id.
     id_header: &'static str,
     payload: Bytes,
-    /// How the answer begins where all is well.
+    /// The beginning of a successful reply.
     expected: &'static [u8],
 }
 
@@ -136,7 +145,7 @@ impl Target {
         Ok(Self { client, subjects, id_header: header::MESSAGE_ID, payload: payload(), expected: STORED })
     }
 
-    /// As many entities of the bare loop, under the same keys and in the same partitions.
+    /// As many entities of the bare loop, with the same keys and in the same partitions.
     pub fn bare_loop(client: Client, partitions: u16, prefix: &str, entities: u64) -> Result<Self, Error> {
         let asks = (0..entities).map(|number| {
             let entity = probe(prefix, number)?;
@@ -152,14 +161,14 @@ impl Target {
         })
     }
 
-    /// Asks the entity that a number falls on, and waits for the answer.
+    /// Calls the entity that a number selects, and waits for the reply.
     pub async fn ask(self, number: u64) -> Result<(), Error> {
-        // A multiplicative hash: neighbours in time shall not be neighbours in a partition.
+        // A multiplicative hash: consecutive numbers must not fall into one partition.
         let index = (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % self.subjects.len() as u64;
         self.touch(index as usize).await
     }
 
-    /// Asks one entity, and waits for the answer.
+    /// Calls one entity, and waits for the reply.
     pub async fn touch(&self, index: usize) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
         headers.insert(self.id_header, Uuid::now_v7().to_string());
@@ -177,7 +186,7 @@ impl Target {
         Err(Error::answer("reading an answer", String::from_utf8_lossy(&answer.payload)))
     }
 
-    /// Asks every entity of a range once, many at a time; how long each took, in microseconds.
+    /// Calls every entity of a range once, with concurrency. Returns the durations in microseconds.
     pub async fn touch_all(&self, entities: std::ops::Range<u64>, callers: usize) -> Result<Vec<u64>, Error> {
         let next = Arc::new(AtomicU64::new(entities.start));
         let mut tasks = JoinSet::new();
@@ -218,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn what_began_in_the_warm_up_is_not_counted() {
         let numbers = Arc::new(AtomicU64::new(0));
-        let times = (Duration::from_millis(50), Duration::from_millis(50));
+        let times = Times { warm_up: Duration::from_millis(50), duration: Duration::from_millis(50) };
         let pause = |_| async {
             tokio::time::sleep(Duration::from_millis(5)).await;
             Ok(())

@@ -9,19 +9,19 @@ pub enum Error {
     /// The bus failed.
     #[error("using NATS")]
     Bus(#[from] bus_client::Error),
-    /// A file or a process.
+    /// An error of a file or a process.
     #[error("{doing}")]
     Io { doing: &'static str, source: std::io::Error },
     /// The bare loop failed.
     #[error("running the bare loop: {0:#}")]
     BareLoop(anyhow::Error),
-    /// A caller got no answer, or one that nobody expects.
+    /// A caller got no reply, or an unexpected one.
     #[error("{doing}: {reason}")]
     Answer { doing: &'static str, reason: String },
-    /// Something did not come within the time that it may take.
+    /// A wait timed out.
     #[error("{what} did not come within {seconds} s")]
     Late { what: &'static str, seconds: u64 },
-    /// The options can not be used.
+    /// The options are invalid.
     #[error("option `{option}`: {reason}")]
     Option { option: &'static str, reason: &'static str },
 }

@@ -1,19 +1,19 @@
-//! halt: everything is halted under load; how long until the last effect has begun, anywhere?
+//! halt: everything is halted under load. How long until the last effect anywhere has begun?
 //!
-//! Several workers, each with a connection of its own, do jobs that begin one effect after the other,
-//! each between its entries in the ledger. A round halts everything, waits until no job runs any more,
-//! and looks when the last effect began. What a worker begins after the command was sent is what counts:
-//! before it hears of the halt it can not know.
+//! Several workers, each with its own connection, run jobs that begin one effect after the other, each
+//! between its entries in the ledger. A round halts everything, waits until no job runs, and takes the time
+//! of the last effect that began. Only effects that began after the command was sent count: a worker cannot
+//! know of the halt before it receives it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actors_agents::{Agent, Done, Effect, Failure, Work, Worker};
+use actors_worker::{Agent, Done, Effect, Failure, Work, Worker};
 use bus_client::{Ask, Bus};
 use bus_schemas::commands::agent::{AgentCard, Skill};
-use bus_schemas::commands::broker::Query as Broker;
 use bus_schemas::commands::halt::Command as Halt;
+use bus_schemas::commands::lane::Query as LaneQuery;
 use bus_schemas::commands::queue::Query as Queue;
 use bus_schemas::commands::task::{Command as Task, Submit};
 use bus_schemas::views::lane::Lane;
@@ -31,31 +31,31 @@ use uuid::Uuid;
 use crate::bench::{Measured, Options};
 use crate::error::Error;
 use crate::installation::Installation;
-use crate::report::Line;
+use crate::report::Figures;
 use crate::slices::line_of_times;
 
-/// Numbers of jobs that run at once.
+/// Numbers of jobs that run at the same time.
 const JOBS: [usize; 2] = [16, 64];
-/// Workers that share them.
+/// Workers that share the jobs.
 const WORKERS: usize = 4;
-/// Rounds for each second that was asked for.
+/// Rounds for each requested second.
 const ROUNDS_PER_SECOND: u64 = 10;
-/// Effects that each job has begun on the average before the halt comes: then all of them are under way.
+/// Effects that each job has begun on average before the halt: then all jobs are at work.
 const EFFECTS_BEFORE: u64 = 3;
-/// How long anything may take before the benchmark is given up.
+/// Timeout of any wait, after which the benchmark fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked whether jobs run.
+/// The polling interval for running jobs.
 const LOOK: Duration = Duration::from_millis(1);
-/// The agent, and its skill.
+/// The name of the agent and of its skill.
 const AGENT: &str = "bench-halt";
 
-/// What the jobs of all workers have done.
+/// The totals over the jobs of all workers.
 #[derive(Debug)]
 struct Tally {
     origin: Instant,
     running: AtomicUsize,
     effects: AtomicU64,
-    /// When the last effect began, in microseconds after the origin.
+    /// The beginning of the last effect, in microseconds after the origin.
     last: AtomicU64,
 }
 
@@ -121,11 +121,11 @@ impl Agent for Busy {
                     break;
                 }
                 let counted = &tally;
-                let deed = |_key| async move {
+                let call = |_key| async move {
                     counted.begin_effect();
                     Ok(())
                 };
-                work.effect(Effect::new(format!("deed-{}-{number}", work.job.attempt)), deed).await?;
+                work.effect(Effect::new(format!("call-{}-{number}", work.job.attempt)), call).await?;
             }
             Err(Failure::canceled())
         })
@@ -139,7 +139,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     let mut results = Vec::new();
     for jobs in options.callers_or(&JOBS) {
         let tally = Arc::new(Tally::new());
-        let crew = Crew::start(installation, &tally, jobs).await?;
+        let workers = Workers::start(installation, &tally, jobs).await?;
         let (mut last, mut answers, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..options.seconds.saturating_mul(ROUNDS_PER_SECOND) {
             let round = one_round(&bus, &tally, jobs).await?;
@@ -147,9 +147,9 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
             answers.push(round.answer);
             ends.push(round.end);
         }
-        crew.stop().await?;
-        let line = |case, times: &[u64]| -> Result<Line, Error> {
-            Ok(Line { callers: Some(jobs), case: Some(case), ..line_of_times(times)? })
+        workers.stop().await?;
+        let line = |case, times: &[u64]| -> Result<Figures, Error> {
+            Ok(Figures { callers: Some(jobs), case: Some(case), ..line_of_times(times)? })
         };
         let lines = [line("last effect", &last)?, line("answer", &answers)?, line("last job", &ends)?];
         options.say(&format!(
@@ -167,7 +167,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     Ok(Measured { results, unit: "halts", notes })
 }
 
-/// What one halt took, in microseconds.
+/// The times of one halt, in microseconds.
 struct Round {
     last_effect: u64,
     answer: u64,
@@ -182,29 +182,29 @@ async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<Round, Error
     let all = EntityAddress::new(Halt::KIND, Key::parse("all").expect("a constant that is a key"));
     let reason = || "a benchmark".to_owned();
     let sent = tally.microseconds();
-    let halt = Halt::Halt { reason: reason(), by: AGENT.to_owned(), grace_ms: 1_000 };
+    let halt = Halt::Halt { reason: reason(), grace_ms: 1_000 };
     told(bus, all.clone(), &halt).await?;
     let answer = tally.microseconds() - sent;
     until("the end of all jobs", || tally.running.load(Ordering::SeqCst) == 0).await?;
     let end = tally.microseconds() - sent;
     let last_effect = tally.last.load(Ordering::SeqCst).saturating_sub(sent);
-    // The next round has jobs of its own.
-    let cancel = Task::Cancel { reason: reason(), by: String::new() };
+    // The next round has its own jobs.
+    let cancel = Task::Cancel { reason: reason() };
     try_join_all(tasks.into_iter().map(|task| told(bus, task, &cancel))).await?;
-    let lift = Halt::Lift { reason: reason(), by: AGENT.to_owned(), per_minute: None };
+    let lift = Halt::Lift { reason: reason(), per_minute: None, revision: None };
     told(bus, all.clone(), &lift).await?;
-    // Once more: everything goes on at once, and not one job more for each that is done.
+    // Lifted twice: all work resumes at once, and not one more job for each that is done.
     told(bus, all, &lift).await?;
     until_open(bus).await?;
     Ok(Round { last_effect, answer, end })
 }
 
-/// Waits until the lane holds nothing back, and has nothing left.
+/// Waits until the lane holds nothing back, and is empty.
 async fn until_open(bus: &Bus) -> Result<(), Error> {
-    let lane = EntityAddress::new(Broker::KIND, Submit::new("").lane);
+    let lane = EntityAddress::new(LaneQuery::KIND, Submit::new("").lane);
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let mut now: Lane = shown(bus, lane.clone(), &Broker::Describe).await?;
+        let mut now: Lane = shown(bus, lane.clone(), &LaneQuery::Describe).await?;
         for queue in now.queues(bus.topology().partitions) {
             now.add(&shown(bus, queue, &Queue::Describe).await?);
         }
@@ -216,7 +216,7 @@ async fn until_open(bus: &Bus) -> Result<(), Error> {
     }
 }
 
-/// What an entity answers to a query.
+/// The answer of an entity to a query.
 async fn shown<Q: Serialize, T: DeserializeOwned>(
     bus: &Bus,
     to: EntityAddress,
@@ -244,8 +244,8 @@ async fn submit(bus: &Bus, jobs: usize) -> Result<Vec<EntityAddress>, Error> {
     try_join_all(asks).await
 }
 
-/// Tells an entity something that it must accept. A host that has not heard yet of the end of a halt
-/// refuses new work, and is asked again.
+/// Sends an entity a command that it must accept. A host that has not received the end of a halt yet refuses
+/// new work, and is asked again.
 async fn told<C: WireCommand>(bus: &Bus, to: EntityAddress, command: &C) -> Result<Value, Error> {
     let failed = |reason: &dyn std::fmt::Display| Error::answer("telling an entity", reason);
     let deadline = Instant::now() + PATIENCE;
@@ -279,18 +279,18 @@ fn late(deadline: Instant, what: &'static str) -> Result<(), Error> {
 }
 
 /// The workers.
-struct Crew {
+struct Workers {
     stop: CancellationToken,
-    workers: Vec<JoinHandle<Result<(), actors_agents::WorkerError>>>,
+    workers: Vec<JoinHandle<Result<(), actors_worker::WorkerError>>>,
 }
 
-impl Crew {
+impl Workers {
     async fn start(installation: &Installation, tally: &Arc<Tally>, jobs: usize) -> Result<Self, Error> {
         let (stop, mut workers) = (CancellationToken::new(), Vec::new());
         for number in 0..WORKERS {
             let agent = Arc::new(Busy { tally: Arc::clone(tally) });
             let name = format!("{AGENT}-{jobs}-{number}");
-            // Room for all of them: no job shall wait for a worker.
+            // Enough places for all jobs: no job must wait for a worker.
             let worker = Worker::new(installation.bus().await?, agent, name, jobs);
             workers.push(tokio::spawn(worker.run(stop.clone())));
         }

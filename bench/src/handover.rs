@@ -1,6 +1,6 @@
 //! handover: commands that are stored before they are acknowledged, while a host applies them.
 //!
-//! Beside it a bare publisher stores the same bytes in as many streams that nobody reads.
+//! Beside it, a bare publisher stores the same bytes in as many streams that nobody reads.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -23,7 +23,7 @@ const ENTITIES: u64 = 1_000;
 /// The first token of the bare publisher's subjects.
 const BARE: &str = "bare-inbox";
 
-/// Measures handing over, and a bare publisher, in turns.
+/// Measures handover and the bare publisher in turns.
 pub(crate) async fn run(installation: &Installation, options: &Options) -> Result<Measured, Error> {
     let running = installation.hosts(false).await?;
     let (bus, client) = (installation.bus().await?, installation.client().await?);
@@ -62,7 +62,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     Ok(Measured { results, unit: "commands", notes })
 }
 
-/// Waits until everything that was handed over is applied, and its events are out.
+/// Waits until everything that was handed over is applied, and its events are published.
 async fn applied(bus: &Bus) -> Result<(), Error> {
     let deadline = Instant::now() + SETTLE_DEADLINE;
     while bus.inbox_waiting().await? > 0 {

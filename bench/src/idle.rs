@@ -1,8 +1,8 @@
-//! idle: the memory that a host takes for entities which nobody uses any more.
+//! idle: the memory that a host uses for idle entities.
 //!
-//! A host also remembers the last command ids of every partition. That memory is filled by a million
-//! commands before anything is measured; otherwise the ids of the measuring commands would be counted as
-//! the entities' memory. What host and server take a minute after that million is the first line.
+//! A host also remembers the last command ids of every partition. That memory is filled by a million commands
+//! before anything is measured; otherwise the ids of the measuring commands would be counted as the entities'
+//! memory. The memory of host and server a minute after that million is the first line.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -13,21 +13,21 @@ use crate::error::Error;
 use crate::installation::{Installation, settle};
 use crate::machine::resident_bytes;
 use crate::owner::Owner;
-use crate::report::{Line, round};
+use crate::report::{Figures, round};
 
-/// After so many entities the memory is looked at. The last is twice what is asked for, to show
-/// whether it still grows.
+/// Numbers of entities after which the memory is measured. The last is twice the requested number, to show
+/// whether memory still grows.
 const LEVELS: [u64; 4] = [10_000, 50_000, 100_000, 200_000];
 /// Callers that touch the entities.
 const CALLERS: usize = 256;
-/// Entities that fill the memory of ids, by being touched again and again.
+/// Entities that are called again and again, to fill the memory of command ids.
 const HOT: u64 = 1_000;
-/// Commands over those: nearly twice as many as eight partitions remember.
+/// Commands to those entities: nearly twice as many as eight partitions remember.
 const COMMANDS: u64 = 1_000_000;
-/// How long host and server rest after them: what is kept then is not on its way out any more.
+/// How long host and server rest afterwards, so that temporary memory is freed.
 const REST: Duration = Duration::from_secs(60);
 
-/// Measures the memory of an owner in a process of its own.
+/// Measures the memory of an owner in its own process.
 pub(crate) async fn run(
     installation: &Installation,
     options: &Options,
@@ -47,11 +47,11 @@ pub(crate) async fn run(
     let base = resident_bytes(owner.pid().ok_or_else(gone)?)?;
     let server = resident_bytes(installation.server_pid().ok_or_else(gone)?)?;
     options.say(&format!("idle: host {:.1} MB, server {:.1} MB", base as f64 / 1e6, server as f64 / 1e6));
-    let mut results = vec![Line {
+    let mut results = vec![Figures {
         entities: Some(0),
         rss_bytes: Some(base),
         server_rss_bytes: Some(server),
-        ..Line::default()
+        ..Figures::default()
     }];
     let entities = LEVELS.into_iter().max().unwrap_or_default();
     let target = Target::orrery(client, &bus, "bench-idle", entities)?;
@@ -66,13 +66,13 @@ pub(crate) async fn run(
             "idle, {level} entities: {:.1} MB, {bytes_per_entity:.0} bytes each",
             resident as f64 / 1e6
         ));
-        results.push(Line {
+        results.push(Figures {
             entities: Some(level),
             rss_bytes: Some(resident),
             growth_bytes: Some(resident.cast_signed() - before.cast_signed()),
             bytes_per_entity: Some(round(bytes_per_entity, 1)),
             server_rss_bytes: Some(resident_bytes(installation.server_pid().ok_or_else(gone)?)?),
-            ..Line::default()
+            ..Figures::default()
         });
         before = resident;
     }

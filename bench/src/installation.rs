@@ -1,10 +1,10 @@
-//! A NATS server of the benchmark's own, and hosts on it.
+//! A private NATS server, and hosts on it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors_host::embedded::{self, Embedded};
+use actors_host::embedded::{self, Embedded, Ports};
 use actors_host::{Config, Running};
 use bare_loop::BareLoop;
 use bus_client::{Bus, NatsConfig};
@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use crate::bench::Options;
 use crate::error::Error;
 
-/// How long the events of a slice may take to appear: they lag by some seconds of work at most.
+/// Timeout for the events of a slice to appear: they lag by some seconds of work at most.
 pub(crate) const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
-/// What must be out at the end of a slice.
+/// What must be published at the end of a slice.
 const EVENTS: &str = "the events of a slice";
-/// How often it is looked whether all events are out.
+/// The polling interval for published events.
 pub(crate) const LOOK: Duration = Duration::from_millis(2);
 
 /// A running server.
@@ -44,16 +44,16 @@ impl Installation {
         };
         let nats = NatsConfig { profile: options.profile, ..NatsConfig::default() };
         let embedded = Embedded::new(options.nats_server.as_deref(), &directory, &nats)?;
-        let (child, listening) = embedded.start((0, 0)).await?;
+        let (child, listening) = embedded.start(Ports::default()).await?;
         let nats = embedded.access(&listening);
         Ok(Self { directory, _temporary: temporary, child, nats, options: options.clone() })
     }
 
-    /// How to connect to the server.
+    /// The settings of a connection to the server.
     pub fn config(&self) -> NatsConfig {
         self.nats.clone()
     }
-    /// Where a host of this name keeps its files.
+    /// The directory of the host with this name.
     pub fn host_directory(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
@@ -61,7 +61,7 @@ impl Installation {
     pub fn server_pid(&self) -> Option<u32> {
         self.child.id()
     }
-    /// A connection that shares nothing with the host's.
+    /// A new connection, not shared with the host.
     pub async fn bus(&self) -> Result<Bus, Error> {
         Ok(Bus::connect(&self.config()).await?)
     }
@@ -78,7 +78,7 @@ impl Installation {
     pub async fn host(&self, agents: bool) -> Result<Running, Error> {
         self.named_host("bench", agents).await
     }
-    /// Starts as many hosts in this process as the options say, and waits until they share the partitions.
+    /// Starts the configured number of hosts in this process, and waits until they share the partitions.
     pub async fn hosts(&self, agents: bool) -> Result<Hosts, Error> {
         let mut all = Vec::new();
         for number in 1..=self.options.hosts {
@@ -106,17 +106,17 @@ impl Installation {
             agents,
             ..Config::default()
         };
-        let running = actors_host::start(&config).await?;
+        let running = actors_host::start(&config, actors_agents::shipped()).await?;
         running.ready().await?;
         Ok(running)
     }
-    /// Starts the bare loop in this process, with as many partitions.
+    /// Starts the bare loop in this process, with the same number of partitions.
     pub async fn bare_loop(&self) -> Result<Arc<BareLoop>, Error> {
         let (servers, options) = bus_client::access::options(&self.nats)?;
         let started = BareLoop::start(servers, options, self.nats.partitions.get()).await;
         started.map(Arc::new).map_err(Error::BareLoop)
     }
-    /// Stops the server in good order.
+    /// Stops the server gracefully.
     pub async fn stop(self) {
         embedded::stop(self.child).await;
     }
@@ -126,7 +126,7 @@ impl Installation {
 pub(crate) struct Hosts(Vec<Running>);
 
 impl Hosts {
-    /// Stops all of them in good order.
+    /// Stops all hosts gracefully.
     pub async fn stop(self) {
         for host in self.0 {
             host.stop().await;
@@ -134,7 +134,7 @@ impl Hosts {
     }
 }
 
-/// Stops the bare loop; an error that ended it is told.
+/// Stops the bare loop; returns the error that ended it, if any.
 pub(crate) async fn stop_bare_loop(bare: Arc<BareLoop>) -> Result<(), Error> {
     match Arc::into_inner(bare) {
         Some(bare) => bare.stop().await.map_err(Error::BareLoop),

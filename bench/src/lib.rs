@@ -1,5 +1,5 @@
-//! The benchmarks of `orrery bench`: how fast an installation is here, beside a bare loop on the same
-//! server in the same run.
+//! The benchmarks of `orrery bench`: the speed of an installation on this machine, beside a bare loop on the
+//! same server in the same run.
 //!
 //! Absolute figures say as much about a machine as about a program. So Orrery and the bare loop
 //! (crate `bare-loop`: the protocol of the commit record and nothing besides) take turns in short
@@ -30,4 +30,4 @@ mod wake;
 pub use bench::{Bench, HOSTS_MAX, Options, Progress, WAKE_ENTITIES, run};
 pub use error::Error;
 pub use owner::run as run_owner;
-pub use report::{Line, Report};
+pub use report::{Figures, Report};

@@ -1,4 +1,4 @@
-//! What the machine says of itself. Where it says nothing, figures are left out.
+//! Figures of the machine; those that are not available are left out.
 
 use crate::error::Error;
 
@@ -7,7 +7,7 @@ pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// The load averages, as the system has them; empty where it has none.
+/// The system's load averages; empty when there are none.
 pub(crate) fn load() -> String {
     std::fs::read_to_string("/proc/loadavg").map(|text| text.trim().to_owned()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! An owner in a process of its own: a host that can be killed without a word.
+//! An owner of partitions in its own process: a host that can be killed.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,10 +17,10 @@ use crate::installation::Installation;
 
 /// The line that an owner writes once its partitions answer.
 const READY: &str = "ready";
-/// How long an owner may take to say [`READY`]: a store of some gigabytes included.
+/// Timeout for an owner's [`READY`], with a store of some gigabytes.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 
-/// What an owner is told on its command line, as JSON.
+/// The settings of an owner, passed on its command line as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 struct Settings {
     data_dir: PathBuf,
@@ -28,7 +28,7 @@ struct Settings {
     nats: NatsConfig,
 }
 
-/// Runs an owner until its standard input ends: the other side of `owner_command`.
+/// Runs an owner until its standard input ends: the program behind `owner_command`.
 ///
 /// `settings` is the argument that the benchmark appended to the command.
 pub async fn run(settings: &str) -> Result<(), Error> {
@@ -41,12 +41,12 @@ pub async fn run(settings: &str) -> Result<(), Error> {
         agents: false,
         ..Config::default()
     };
-    let running = actors_host::start(&config).await?;
+    let running = actors_host::start(&config, Vec::new()).await?;
     running.ready().await?;
     println!("{READY}");
     let (sender, ended) = oneshot::channel::<()>();
-    // A thread of its own, so that nothing waits for the reading when the host fails. The benchmark
-    // writes nothing: reading returns when it has ended, however it did.
+    // A thread of its own, so that nothing waits for the read when the host fails. The benchmark writes
+    // nothing: the read returns when the benchmark has ended, for whatever reason.
     std::thread::spawn(move || {
         let read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         drop((read, sender));
@@ -59,13 +59,13 @@ pub async fn run(settings: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// An owner as the benchmark has it. It is killed when this is dropped.
+/// An owner's process, as the benchmark sees it. It is killed when this is dropped.
 pub(crate) struct Owner {
     child: Child,
 }
 
 impl Owner {
-    /// Starts an owner under a host name, and does not wait for it.
+    /// Starts an owner with a host name, without waiting for it.
     pub fn start(command: &[OsString], installation: &Installation, host_name: &str) -> Result<Self, Error> {
         let [program, arguments @ ..] = command else {
             return Err(Error::Option { option: "owner command", reason: "names no program" });
@@ -87,37 +87,37 @@ impl Owner {
         Ok(Self { child })
     }
 
-    /// Waits until its partitions answer.
+    /// Waits until the owner's partitions answer.
     pub async fn ready(&mut self) -> Result<(), Error> {
         let output = self.child.stdout.take();
         let output =
-            output.ok_or_else(|| Error::answer("waiting for an owner", "it was waited for before"))?;
+            output.ok_or_else(|| Error::answer("waiting for an owner", "the owner was waited for before"))?;
         let mut lines = BufReader::new(output).lines();
         let late = Error::Late { what: "an owner", seconds: READY_DEADLINE.as_secs() };
         let line = tokio::time::timeout(READY_DEADLINE, lines.next_line()).await.map_err(|_| late)?;
         match line.map_err(Error::io("waiting for an owner"))? {
             Some(line) if line == READY => Ok(()),
             Some(line) => Err(Error::answer("waiting for an owner", line)),
-            None => Err(Error::answer("waiting for an owner", "it ended")),
+            None => Err(Error::answer("waiting for an owner", "the owner ended")),
         }
     }
 
-    /// Its process, while it runs.
+    /// The id of the process, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Kills it as `kill -9` does, without waiting.
+    /// Kills the owner as `kill -9` does, without waiting.
     pub fn kill(&mut self) -> Result<(), Error> {
         self.child.start_kill().map_err(Error::io("killing an owner"))
     }
 
-    /// Waits until it is gone.
+    /// Waits until the process has ended.
     pub async fn gone(&mut self) -> Result<(), Error> {
         self.child.wait().await.map(drop).map_err(Error::io("waiting for the end of an owner"))
     }
 
-    /// Stops it in good order.
+    /// Stops the owner gracefully.
     pub async fn stop(mut self) -> Result<(), Error> {
         drop(self.child.stdin.take());
         self.gone().await

@@ -19,16 +19,16 @@ use crate::bench::{Measured, Options};
 use crate::callers::Target;
 use crate::error::Error;
 use crate::installation::{Installation, settle};
-use crate::report::{Line, median, round};
+use crate::report::{Figures, median, round};
 use crate::slices::rate;
 
-/// Events in the streams for each second that a point may take: some seconds of reading in all.
+/// Events in the streams for each second of a point: some seconds of reading in all.
 const EVENTS_PER_SECOND: u64 = 40_000;
-/// Entities that they belong to.
+/// The number of entities of these events.
 const ENTITIES: u64 = 1_000;
-/// Callers that make them: enough for records of the size that a busy installation writes.
+/// Callers that create the events: enough for records as large as those of a busy installation.
 const CALLERS: usize = 256;
-/// Readings of each sort, in turns.
+/// Rounds of each sort, in turns.
 const ROUNDS: usize = 5;
 
 /// Reads both streams, raw and folding, in turns.
@@ -42,7 +42,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
         target.touch_all(0..ENTITIES, CALLERS).await?;
     }
     settle(&bus).await?;
-    // A host that renews leases and takes snapshots would read the same disk.
+    // A host that renews leases and takes snapshots would use the same disk.
     running.stop().await;
     let context = jetstream::new(client);
     let registry = actors_logic::registry();
@@ -81,16 +81,17 @@ struct Sides {
 }
 
 impl Sides {
-    fn line(self, case: &'static str) -> Line {
+    fn line(self, case: &'static str) -> Figures {
         let rounds = self.folded.len();
         let of = |rates| median(rates).map(|rate| round(rate, 1));
         let (per_s, baseline_per_s) = (of(self.folded), of(self.raw));
-        let line = Line { per_s, baseline_per_s, case: Some(case), samples: Some(rounds), ..Line::default() };
+        let line =
+            Figures { per_s, baseline_per_s, case: Some(case), samples: Some(rounds), ..Figures::default() };
         line.with_ratios()
     }
 }
 
-/// Reads so many messages and looks at none of them.
+/// Reads a number of messages without looking at them.
 async fn raw(context: &jetstream::Context, stream: &str, messages: u64) -> Result<(), Error> {
     let failed = |error: &dyn std::fmt::Display| Error::answer("reading a stream", error);
     let stream = context.get_stream_no_info(stream).await.map_err(|error| failed(&error))?;
@@ -100,7 +101,7 @@ async fn raw(context: &jetstream::Context, stream: &str, messages: u64) -> Resul
     Ok(())
 }
 
-/// The entities as far as they are folded; none while one of them is being folded.
+/// The folded entities; `None` while one of them is being folded.
 struct Entities<'a> {
     registry: &'a Registry,
     live: HashMap<EntityAddress, Option<Box<dyn Instance>>>,
@@ -117,8 +118,8 @@ impl<'a> Entities<'a> {
             self.live.insert(entity.clone(), self.registry.make(&entity.kind));
         }
         let failed = |reason: &str| Error::answer("folding an event", format!("`{entity}`: {reason}"));
-        let live = self.live.get_mut(entity).ok_or_else(|| failed("it was not kept"))?;
-        let instance = live.take().ok_or_else(|| failed("its kind is unknown"))?;
+        let live = self.live.get_mut(entity).ok_or_else(|| failed("the entity was not kept"))?;
+        let instance = live.take().ok_or_else(|| failed("the kind is unknown"))?;
         let folded = actors_runtime::fold::replay(instance, [event]);
         *live = Some(folded.map_err(|stopped| failed(&stopped.reason))?);
         self.events += 1;
@@ -126,7 +127,7 @@ impl<'a> Entities<'a> {
     }
 }
 
-/// Folds the event stream; how many events there were.
+/// Folds the event stream. Returns the number of events.
 async fn fold_events(bus: &Bus, registry: &Registry, wanted: u64) -> Result<u64, Error> {
     let mut entities = Entities::new(registry);
     let mut events = bus.events(EventQuery::default()).await?;
@@ -138,7 +139,7 @@ async fn fold_events(bus: &Bus, registry: &Registry, wanted: u64) -> Result<u64,
     Ok(entities.events)
 }
 
-/// Reads all logs and looks at no record, all partitions at the same time.
+/// Reads all logs concurrently, without looking at the records.
 async fn raw_log(bus: &Bus, context: &jetstream::Context) -> Result<(), Error> {
     let mut tasks = JoinSet::new();
     for partition in bus.topology().all_partitions() {
@@ -153,7 +154,7 @@ async fn raw_log(bus: &Bus, context: &jetstream::Context) -> Result<(), Error> {
     Ok(())
 }
 
-/// Folds the logs, all partitions at the same time as hosts do; how many events there were.
+/// Folds the logs concurrently, as hosts do. Returns the number of events.
 async fn fold_log(bus: &Bus) -> Result<u64, Error> {
     let mut tasks = JoinSet::new();
     for partition in bus.topology().all_partitions() {

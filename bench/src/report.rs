@@ -1,4 +1,4 @@
-//! What a benchmark reports: one JSON object with one line for each number of callers or each case.
+//! The report of a benchmark: one JSON object with a line for each number of callers or each case.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -6,9 +6,9 @@ use serde::Serialize;
 /// The outcome of one benchmark.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Report {
-    /// Which one.
+    /// The benchmark.
     pub bench: &'static str,
-    /// The profile of the server.
+    /// The server's durability profile.
     pub profile: &'static str,
     /// The server's `sync_interval`.
     pub fsync: &'static str,
@@ -16,48 +16,48 @@ pub struct Report {
     pub server_version: String,
     /// Processors that the process may use.
     pub cores: usize,
-    /// The figures.
-    pub results: Vec<Line>,
-    /// What is counted in `per_s`.
+    /// The figures, a line each.
+    pub results: Vec<Figures>,
+    /// The unit that `per_s` counts.
     pub unit: &'static str,
-    /// The machine's load when the run began and when it ended, as `/proc/loadavg` has it.
+    /// The machine's load averages when the run began and when it ended, as in `/proc/loadavg`.
     pub load: [String; 2],
     /// What a reader must know beside the figures.
     pub notes: Vec<&'static str>,
 }
 
-/// One line of figures. What does not apply is none, which JSON shows as `null`.
+/// One line of figures. A figure that does not apply is `null`.
 ///
 /// Times are in microseconds. Each figure is the median of its slices; ratios are Orrery's figure
 /// divided by the bare loop's.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
-pub struct Line {
-    /// How many callers ask at the same time.
+pub struct Figures {
+    /// Callers that ask at the same time.
     pub callers: Option<usize>,
-    /// How many a second.
+    /// Operations per second.
     pub per_s: Option<f64>,
-    /// The median.
+    /// The median duration, in microseconds.
     pub p50_us: Option<f64>,
-    /// 99 of 100 are not slower.
+    /// The 99th percentile of durations, in microseconds.
     pub p99_us: Option<f64>,
     /// The bare loop's `per_s`.
     pub baseline_per_s: Option<f64>,
-    /// The bare loop's median.
+    /// The bare loop's median duration, in microseconds.
     pub baseline_p50_us: Option<f64>,
-    /// `per_s` of `baseline_per_s`: 1 is as fast as the bare loop.
+    /// `per_s` divided by `baseline_per_s`: 1 is as fast as the bare loop.
     pub ratio_per_s: Option<f64>,
-    /// `p50_us` of `baseline_p50_us`: 1 is as fast as the bare loop.
+    /// `p50_us` divided by `baseline_p50_us`: 1 is as fast as the bare loop.
     pub ratio_p50: Option<f64>,
-    /// Which case, where a benchmark has several.
+    /// The case, when a benchmark has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub case: Option<&'static str>,
-    /// How many times this was done: slices, rounds or takeovers.
+    /// Repetitions: slices, rounds or takeovers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
-    /// The slowest, in microseconds.
+    /// The longest duration, in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_us: Option<f64>,
-    /// The most by which a tree had used more than its budget, in tokens.
+    /// The most by which a tree exceeded its budget, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over_tokens: Option<u64>,
     /// Entities that were touched.
@@ -66,10 +66,10 @@ pub struct Line {
     /// Resident memory of the host, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rss_bytes: Option<u64>,
-    /// What the host's memory grew by since the line before, in bytes.
+    /// Growth of the host's memory since the line before, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth_bytes: Option<i64>,
-    /// The host's growth since no entity was touched, for each entity, in bytes.
+    /// Growth of the host's memory per entity since the measurement without entities, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_entity: Option<f64>,
     /// Resident memory of the NATS server, in bytes.
@@ -77,7 +77,7 @@ pub struct Line {
     pub server_rss_bytes: Option<u64>,
 }
 
-impl Line {
+impl Figures {
     /// Fills in the ratios.
     #[must_use]
     pub(crate) fn with_ratios(mut self) -> Self {
@@ -91,13 +91,13 @@ impl Line {
     }
 }
 
-/// Rounds to `digits` behind the point: more would claim a precision that no slice has.
+/// Rounds to `digits` after the decimal point: more would claim a precision that no slice has.
 pub(crate) fn round(value: f64, digits: i32) -> f64 {
     let factor = 10_f64.powi(digits);
     (value * factor).round() / factor
 }
 
-/// The middle of some figures; of an even number of them the mean of the two in the middle.
+/// The median; of an even number of figures the mean of the two in the middle.
 pub(crate) fn median(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn what_does_not_apply_is_null_and_extras_are_left_out() {
-        let line = Line { per_s: Some(3.0), baseline_per_s: Some(4.0), ..Line::default() }.with_ratios();
+        let line =
+            Figures { per_s: Some(3.0), baseline_per_s: Some(4.0), ..Figures::default() }.with_ratios();
         let json = serde_json::to_value(line).unwrap();
         assert_eq!(json["ratio_per_s"], 0.75);
         assert!(json["callers"].is_null() && json["ratio_p50"].is_null());

@@ -1,9 +1,7 @@
-//! resume: an owner is killed under load; how long until a new command of each of its partitions is
-//! answered?
+//! resume: an owner is killed under load. How long until each of its partitions replies to a new command?
 //!
-//! `restart`: a process of the same host name follows at once, as a supervisor of processes would
-//! start it; its lease is its own. `standby`: another host takes the partitions over once the leases
-//! have run out.
+//! `restart`: a process with the same host name follows at once, as started by a process supervisor; its
+//! lease is its own. `standby`: another host takes the partitions over once the leases have expired.
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -21,22 +19,22 @@ use crate::callers::probe;
 use crate::error::Error;
 use crate::installation::Installation;
 use crate::owner::Owner;
-use crate::report::Line;
+use crate::report::Figures;
 use crate::slices::line_of_times;
 
 /// Callers that keep the owner busy.
 const CALLERS: usize = 16;
-/// Entities that they spread over.
+/// Entities that they call.
 const ENTITIES: u64 = 1_000;
-/// The beginning of their keys.
+/// The prefix of the entities' keys.
 const PREFIX: &str = "bench-resume";
 /// Takeovers of each sort.
 const ROUNDS: usize = 5;
 /// How long the owner works under load before it is killed: some hundred records.
 const LOAD: Duration = Duration::from_secs(1);
-/// How long an answer may take before the benchmark is given up: many times a lease.
+/// Timeout of a reply, after which the benchmark fails: many times a lease.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the leases are looked at while hosts share the partitions.
+/// The polling interval for leases while hosts share the partitions.
 const LOOK: Duration = Duration::from_millis(100);
 const FIRST: &str = "bench-first";
 const SECOND: &str = "bench-second";
@@ -85,8 +83,8 @@ pub(crate) async fn run(
     first.stop().await?;
     second.ready().await?;
     second.stop().await?;
-    let line = |case, times: &[u64]| -> Result<Line, Error> {
-        Ok(Line { callers: Some(CALLERS), case: Some(case), ..line_of_times(times)? })
+    let line = |case, times: &[u64]| -> Result<Figures, Error> {
+        Ok(Figures { callers: Some(CALLERS), case: Some(case), ..line_of_times(times)? })
     };
     let results = vec![line("restart", &restarts)?, line("standby", &takeovers)?];
     let notes = vec![
@@ -106,7 +104,7 @@ fn touch(entity: EntityAddress) -> Ask {
     Ask::new(entity, Body::json(&Probe::Touch { note: String::new() }))
 }
 
-/// Asks until there is an answer, as any client does.
+/// Sends a command until there is a reply, as any client does.
 async fn answered(bus: &Bus, entity: EntityAddress) -> Result<(), Error> {
     let failed = |reason: &dyn std::fmt::Display| Error::answer("asking after a takeover", reason);
     match bus.ask(&touch(entity), PATIENCE).await.map_err(|error| failed(&error))? {
@@ -115,7 +113,7 @@ async fn answered(bus: &Bus, entity: EntityAddress) -> Result<(), Error> {
     }
 }
 
-/// How long after `killed` each of the partitions answers, in microseconds.
+/// How long after `killed` each partition replies, in microseconds.
 async fn first_answers(bus: &Bus, partitions: &[PartitionId], killed: Instant) -> Result<Vec<u64>, Error> {
     let asks = partitions.iter().map(|partition| async move {
         answered(bus, resident(bus, *partition)?).await?;
@@ -136,7 +134,7 @@ fn resident(bus: &Bus, partition: PartitionId) -> Result<EntityAddress, Error> {
     Err(Error::answer("choosing an entity", format!("none of {ENTITIES} lives in partition {partition}")))
 }
 
-/// Waits until both hosts have their share and every partition answers; what the first one holds.
+/// Waits until both hosts have their share and every partition answers. Returns the first host's partitions.
 async fn until_shared(bus: &Bus) -> Result<Vec<PartitionId>, Error> {
     let deadline = Instant::now() + PATIENCE;
     let share = usize::from(bus.topology().partitions / 2);
@@ -158,7 +156,7 @@ async fn until_shared(bus: &Bus) -> Result<Vec<PartitionId>, Error> {
     }
 }
 
-/// Callers that ask in a closed loop, and bear that an owner dies.
+/// Callers in a closed loop that tolerate the death of an owner.
 struct Load {
     tasks: JoinSet<Result<(), Error>>,
     stop: Arc<std::sync::atomic::AtomicBool>,
@@ -182,7 +180,7 @@ impl Load {
         Self { tasks, stop }
     }
 
-    /// Stops the callers; a command that was lost is an error.
+    /// Stops the callers; a lost command is an error.
     async fn stop(mut self) -> Result<(), Error> {
         self.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.tasks.join_next().await {

@@ -1,27 +1,27 @@
-//! Slices: a point is measured in several short ones, Orrery and the bare loop in turns, so that
-//! whatever else the machine does hits both of them.
+//! Slices: a point is measured in several short slices, Orrery and the bare loop in turns, so that other load
+//! on the machine affects both.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
-use crate::callers::Outcome;
+use crate::callers::{Outcome, Times};
 use crate::error::Error;
-use crate::report::{Line, median, round};
+use crate::report::{Figures, median, round};
 
-/// Slices of one point and side. Odd, so that the median is one of them.
+/// Slices of each point and side. Odd, so that the median is one of them.
 const SLICES: u32 = 5;
-/// The part of a slice's time that callers run before it: connections, caches and the processors'
+/// The fraction of a slice's time that callers run before it, so that connections, caches and processor
 /// clocks settle.
 const WARM_UP_SHARE: u32 = 4;
-/// Three digits of a time are more than a slice can promise.
+/// Significant digits of a time: a slice has no greater precision.
 const DIGITS: u8 = 3;
 
-/// How the time of one point is divided: how many slices, and the warm-up and the length of each.
-pub(crate) fn plan(seconds: u64) -> (u32, (Duration, Duration)) {
+/// The slices of a point: their number, and the warm-up and the length of each.
+pub(crate) fn plan(seconds: u64) -> (u32, Times) {
     let slice = Duration::from_secs(seconds) / SLICES;
-    (SLICES, (slice / WARM_UP_SHARE, slice))
+    (SLICES, Times { warm_up: slice / WARM_UP_SHARE, duration: slice })
 }
 
 /// The figures of one slice.
@@ -33,8 +33,8 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
-    /// What came of some callers, if all that they asked for was done by now: what is left over for
-    /// later has been asked for and not been done.
+    /// The figures of some callers, if all that they asked for is done by now: work left over would not be
+    /// counted.
     pub fn ended_now(outcome: &Outcome) -> Result<Self, Error> {
         let seconds = outcome.began.elapsed().as_secs_f64();
         Self::of(&outcome.latencies, seconds)
@@ -64,12 +64,12 @@ fn histogram(times: &[u64]) -> Result<Histogram<u64>, Error> {
     Ok(histogram)
 }
 
-/// The line of some slices, and of the bare loop's where there are some.
-pub(crate) fn line(callers: usize, ours: &[Slice], bare: &[Slice]) -> Line {
+/// The line of some slices, with the bare loop's where there are some.
+pub(crate) fn line(callers: usize, ours: &[Slice], bare: &[Slice]) -> Figures {
     let of = |slices: &[Slice], figure: fn(&Slice) -> f64| {
         median(slices.iter().map(figure).collect()).map(|value| round(value, 1))
     };
-    let line = Line {
+    let line = Figures {
         callers: Some(callers),
         per_s: of(ours, |slice| slice.per_s),
         p50_us: of(ours, |slice| slice.p50_us),
@@ -77,24 +77,24 @@ pub(crate) fn line(callers: usize, ours: &[Slice], bare: &[Slice]) -> Line {
         baseline_per_s: of(bare, |slice| slice.per_s),
         baseline_p50_us: of(bare, |slice| slice.p50_us),
         samples: Some(ours.len()),
-        ..Line::default()
+        ..Figures::default()
     };
     line.with_ratios()
 }
 
-/// The line of some times that stand for themselves, such as takeovers.
-pub(crate) fn line_of_times(times: &[u64]) -> Result<Line, Error> {
+/// The line of single times, such as those of takeovers.
+pub(crate) fn line_of_times(times: &[u64]) -> Result<Figures, Error> {
     let histogram = histogram(times)?;
-    Ok(Line {
+    Ok(Figures {
         p50_us: Some(histogram.value_at_quantile(0.5) as f64),
         p99_us: Some(histogram.value_at_quantile(0.99) as f64),
         max_us: Some(histogram.max() as f64),
         samples: Some(times.len()),
-        ..Line::default()
+        ..Figures::default()
     })
 }
 
-/// How many a second something did since `started`.
+/// The rate per second since `started`.
 pub(crate) fn rate(count: u64, started: Instant) -> f64 {
     count as f64 / started.elapsed().as_secs_f64()
 }

@@ -1,12 +1,12 @@
 //! steps: a task of one attempt with three recorded steps.
 //!
-//! Beside it the bare loop does the least that such a task can be: a caller asks five times in a row, once
-//! for the submission, for each step and for the end.
+//! Beside it, the bare loop does the minimum for such a task: a caller asks five times in a row, once for the
+//! submission, for each step and for the end.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use actors_agents::{Agent, Done, Failure, Work, Worker};
+use actors_worker::{Agent, Done, Failure, Work, Worker};
 use bus_client::Bus;
 use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::commands::task::{Command as Task, Submit};
@@ -23,15 +23,15 @@ use crate::tasks::Tasks;
 
 /// Numbers of callers.
 const CALLERS: [usize; 5] = [1, 16, 64, 256, 1_024];
-/// What the bare loop is asked for one task.
+/// Turns of the bare loop for one task.
 const BARE_TURNS: u64 = 5;
 /// Entities of the bare loop.
 const ENTITIES: u64 = 1_000;
-/// Jobs that the worker does at once: as many as there are callers.
+/// Jobs that the worker runs at once: as many as there are callers.
 const PLACES: usize = 1_024;
-/// Tasks before anything is measured, so that every partition has its queue.
+/// Tasks before the measurement, so that every partition has its queue.
 const WARM_UP: usize = 64;
-/// The agent and its skill.
+/// The name of the agent and of its skill.
 const AGENT: &str = "bench-steps";
 
 /// An agent whose attempts have three steps.
@@ -60,19 +60,19 @@ impl Agent for Stepper {
     }
 }
 
-/// Starts the worker on a connection of its own.
+/// Starts the worker on its own connection.
 async fn worker(installation: &Installation) -> Result<(CancellationToken, JoinHandle<()>), Error> {
     let (bus, stop) = (installation.bus().await?, CancellationToken::new());
     let worker = Worker::new(bus, Arc::new(Stepper), AGENT, PLACES);
     let token = stop.clone();
     let running = tokio::spawn(async move {
-        // Why it ended early is told by the tasks that wait for it.
+        // An early end is reported by the tasks that wait for the worker.
         let _ = worker.run(token).await;
     });
     Ok((stop, running))
 }
 
-/// Measures tasks, and five asks in a row of the bare loop, in turns.
+/// Measures tasks, and five turns in a row of the bare loop, in turns.
 pub(crate) async fn run(installation: &Installation, options: &Options) -> Result<Measured, Error> {
     let running = installation.hosts(false).await?;
     let bare = installation.bare_loop().await?;
@@ -82,7 +82,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     let tasks = Tasks::new(client.clone(), &bus, &submission)?;
     let plain = Target::bare_loop(client, bus.topology().partitions, "bench-steps", ENTITIES)?;
     try_join_all((0..WARM_UP).map(|_| tasks.one())).await?;
-    let results = measure(&bus, &bare, (&tasks, &plain), options).await?;
+    let results = measure(&bus, &bare, &tasks, &plain, options).await?;
     stop.cancel();
     working.await.map_err(|error| Error::answer("stopping the worker", error))?;
     stop_bare_loop(bare).await?;
@@ -97,9 +97,10 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
 async fn measure(
     bus: &Bus,
     bare: &Arc<bare_loop::BareLoop>,
-    (tasks, plain): (&Tasks, &Target),
+    tasks: &Tasks,
+    plain: &Target,
     options: &Options,
-) -> Result<Vec<crate::report::Line>, Error> {
+) -> Result<Vec<crate::report::Figures>, Error> {
     let numbers = Arc::new(AtomicU64::new(0));
     let mut results = Vec::new();
     for callers in options.callers_or(&CALLERS) {

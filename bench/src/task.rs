@@ -1,7 +1,7 @@
 //! task: a plan of three steps, one after the other, each done by the no-op agent.
 //!
-//! Beside it the bare loop does the least that a task of three journaled steps can be: a caller
-//! asks seven times in a row, once for the submission and for the begin and the end of each step.
+//! Beside it, the bare loop does the minimum for a task of three journaled steps: a caller asks seven times
+//! in a row, once for the submission and for the begin and the end of each step.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -18,11 +18,11 @@ use crate::tasks::Tasks;
 
 /// Numbers of callers.
 const CALLERS: [usize; 4] = [1, 16, 64, 256];
-/// What the bare loop is asked for one task: the submission, and begin and end of three steps.
+/// Turns of the bare loop for one task: the submission, and begin and end of three steps.
 const BARE_TURNS: u64 = 7;
 /// Entities of the bare loop.
 const ENTITIES: u64 = 1_000;
-/// Tasks before anything is measured, so that every partition has its queue.
+/// Tasks before the measurement, so that every partition has its queue.
 const WARM_UP: usize = 64;
 
 /// Measures tasks, and seven turns in a row of the bare loop, in turns.
@@ -34,7 +34,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     let tasks = Tasks::new(client.clone(), &bus, &submission)?;
     let plain = Target::bare_loop(client, bus.topology().partitions, "bench-task", ENTITIES)?;
     let numbers = Arc::new(AtomicU64::new(0));
-    // The first tasks wait until the agents are known; no slice shall.
+    // The first tasks wait until the agents are known; no measured one must.
     try_join_all((0..WARM_UP).map(|_| tasks.one())).await?;
     let mut results = Vec::new();
     for callers in options.callers_or(&CALLERS) {

@@ -1,4 +1,4 @@
-//! Tasks as a caller sees them: a submission, and the answer to `wait`.
+//! Tasks as a caller sees them: a submission, and the reply to `wait`.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::callers::ACCEPTED;
 use crate::error::Error;
 
-/// How long a task may take before the benchmark is given up.
+/// Timeout of a task, after which the benchmark fails.
 const TASK_DEADLINE: Duration = Duration::from_secs(60);
 /// The query that is answered when the task has ended.
 const WAIT: &[u8] = b"{\"type\":\"wait\"}";
@@ -30,7 +30,7 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// Each task is submitted like this.
+    /// Prepares tasks with this submission.
     pub fn new(client: Client, bus: &Bus, submission: &Task) -> Result<Self, Error> {
         let submission = serde_json::to_vec(submission);
         let submission = submission.map_err(|error| Error::answer("writing a submission", error))?.into();

@@ -1,4 +1,4 @@
-//! turn: one command of 128 bytes, one event, one answer, over a thousand entities.
+//! turn: one command of 128 bytes, one event, one reply, over a thousand entities.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,9 +13,9 @@ use crate::slices::{self, Slice};
 const CALLERS: [usize; 5] = [1, 16, 64, 256, 1_024];
 /// Entities that the commands are spread over.
 const ENTITIES: u64 = 1_000;
-/// The beginning of their keys.
+/// The prefix of the entities' keys.
 const PREFIX: &str = "bench-turn";
-/// Callers that touch every entity once before anything is measured.
+/// Callers that touch every entity once before the measurement.
 const TOUCHING: usize = 64;
 
 const UNIT: &str = "turns";
@@ -63,7 +63,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     Ok(Measured { results, unit: UNIT, notes: vec![SUSTAINED] })
 }
 
-/// Measures the bare loop alone: its figures stand in the columns of Orrery.
+/// Measures only the bare loop: its figures stand in the columns of Orrery.
 pub(crate) async fn run_baseline(installation: &Installation, options: &Options) -> Result<Measured, Error> {
     let bare = installation.bare_loop().await?;
     let partitions = installation.config().partitions.get();

@@ -1,7 +1,7 @@
-//! wake: what it costs that the entities which are asked lie in the streams and not in memory.
+//! wake: the cost of calling entities that are in the streams and not in memory.
 //!
-//! Many entities are made present. Then three rates with the same callers in the same run, in turns: of a
-//! burst over entities with a history, each asked once, after all the others have pushed them out of
+//! Many entities are created. Then three rates are measured with the same callers in the same run, in turns:
+//! of a burst over entities with a history, each called once, after all the others have pushed them out of
 //! memory; of the same entities while they are in memory; and of all entities in random order.
 
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::bench::{Measured, Options};
-use crate::callers::{Target, closed_loop};
+use crate::callers::{Target, Times, closed_loop};
 use crate::error::Error;
 use crate::installation::{Installation, settle};
 use crate::machine::resident_bytes;
-use crate::report::Line;
+use crate::report::Figures;
 use crate::slices::{self, Slice, rate};
 
 /// Entities of the burst, and their events before they are parked.
 const BURST: u64 = 1_000;
 const HISTORY: u64 = 200;
-/// Callers, unless others are asked for.
+/// Callers, unless others are requested.
 const CALLERS: [usize; 1] = [64];
-/// Callers that make the entities present and park the burst's.
+/// Callers that create the entities and park those of the burst.
 const MAKING: usize = 1_024;
-/// The host keeps 65,536 entities; fewer would park nothing.
+/// The least number of entities. A host keeps 65,536 in memory; fewer would park nothing.
 const ENTITIES_MIN: u64 = 70_000;
 /// How often everything is measured.
 const SLICES: u32 = 3;
-/// The part of a slice's time that callers run before it.
+/// The fraction of a slice's time that callers run before it.
 const WARM_UP_SHARE: u32 = 4;
 
-/// Measures the rates, and how much of the warm one the others are.
+/// Measures the rates, and their ratios to the warm one.
 pub(crate) async fn run(
     installation: &Installation,
     options: &Options,
@@ -52,7 +52,7 @@ pub(crate) async fn run(
     let mut results = Vec::new();
     for callers in options.callers_or(&CALLERS) {
         let slice = Duration::from_secs(options.seconds) / SLICES;
-        let times = (slice / WARM_UP_SHARE, slice);
+        let times = Times { warm_up: slice / WARM_UP_SHARE, duration: slice };
         let (mut parked, mut warm, mut cold) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..SLICES {
             let began = Instant::now();
@@ -68,7 +68,7 @@ pub(crate) async fn run(
         for (case, slices) in [("warm", &warm), ("burst", &parked), ("all-keys", &cold)] {
             let bare = if case == "warm" { &[][..] } else { &warm };
             let line =
-                Line { case: Some(case), entities: Some(entities), ..slices::line(callers, slices, bare) };
+                Figures { case: Some(case), entities: Some(entities), ..slices::line(callers, slices, bare) };
             let (per_s, ratio) = (line.per_s.unwrap_or_default(), line.ratio_per_s.unwrap_or(1.0));
             options.say(&format!("wake, {callers} callers, {case}: {per_s:.0}/s, {ratio} of the warm rate"));
             results.push(line);
@@ -87,11 +87,11 @@ pub(crate) async fn run(
     Ok(Measured { results, unit: "turns", notes })
 }
 
-/// Entities asked at random, until all their events are out.
+/// Calls entities at random, until all their events are published.
 async fn at_random(
     target: &Target,
     callers: usize,
-    times: (Duration, Duration),
+    times: Times,
     bus: &bus_client::Bus,
 ) -> Result<Slice, Error> {
     let (target, numbers) = (target.clone(), Arc::new(AtomicU64::new(0)));

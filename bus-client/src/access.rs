@@ -1,27 +1,27 @@
-//! Who this process is to the NATS server: a name with a password, a token, or a file of credentials.
+//! This process's access to the NATS server: a name with a password, a token, or a file of credentials.
 //!
-//! Secrets stand in the URL or in files. They are read when a connection is made, and kept nowhere else.
+//! Secrets are in the URL or in files. They are read when a connection is made, and kept nowhere else.
 
 use std::path::Path;
 
 use crate::config::NatsConfig;
 use crate::error::Error;
 
-/// What is said to the server when a connection begins.
+/// The credentials for a connection.
 #[derive(PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub(crate) enum Access {
-    /// Nothing: whoever comes is let in.
+    /// None: the server admits everyone.
     Open,
     /// A user with a password.
     User(String, String),
     /// A token.
     Token(String),
-    /// A JWT with its key, as `nsc` writes them.
+    /// A JWT with its key, in the format of `nsc`.
     Credentials(String),
 }
 
-/// The servers of a URL without credentials, and the credentials: text before `@`, where there is any.
+/// The servers of a URL, and its credentials: the text before `@`, if any.
 fn split(url: &str) -> (String, Option<&str>) {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
     let (credentials, host) =
@@ -30,12 +30,12 @@ fn split(url: &str) -> (String, Option<&str>) {
     (scheme + host, credentials)
 }
 
-/// The servers of a list of URLs, each without its credentials.
+/// The servers of a list of URLs, without credentials.
 pub(crate) fn servers(urls: &str) -> Vec<String> {
     urls.split(',').map(|url| split(url.trim()).0).collect()
 }
 
-/// What the URLs of a list say of who this process is. One is enough for all of them.
+/// The credentials in a list of URLs. One URL with credentials is enough.
 fn in_urls(urls: &str) -> Result<Access, &'static str> {
     let mut found = Access::Open;
     for credentials in urls.split(',').filter_map(|url| split(url.trim()).1) {
@@ -51,7 +51,7 @@ fn in_urls(urls: &str) -> Result<Access, &'static str> {
     Ok(found)
 }
 
-/// A text without percent-encoding (RFC 3986), where it has one: a `%` without two digits stands for itself.
+/// A text with its percent-encoding (RFC 3986) decoded; a `%` without two digits is kept.
 fn decoded(text: &str) -> String {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let (bytes, mut plain, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
@@ -74,11 +74,11 @@ fn secret(name: &'static str, file: &Path) -> Result<String, Error> {
         |reason: String| Error::Setting { name, reason: format!("`{}`: {reason}", file.display()) };
     let text = std::fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
     let secret = text.lines().next().unwrap_or_default().trim();
-    if secret.is_empty() { Err(unusable("it is empty".into())) } else { Ok(secret.to_owned()) }
+    if secret.is_empty() { Err(unusable("the file is empty".into())) } else { Ok(secret.to_owned()) }
 }
 
 impl Access {
-    /// What the settings say.
+    /// The credentials from the configuration.
     pub(crate) fn of(config: &NatsConfig) -> Result<Self, Error> {
         if let Some((name, reason)) = mistakes(config).into_iter().next() {
             return Err(Error::Setting { name, reason });
@@ -101,13 +101,13 @@ impl Access {
         in_urls(url).map_err(|reason| Error::Setting { name: "nats.url", reason: reason.into() })
     }
 
-    /// The first token of the subjects on which whoever this is is answered: the answers of those who have
-    /// credentials are not for those who have none, who may all listen to `_INBOX`.
+    /// The prefix of reply subjects. With credentials it differs from `_INBOX`, to which clients without
+    /// credentials may listen.
     pub(crate) fn inbox_prefix(&self) -> &'static str {
         if *self == Self::Open { "_INBOX" } else { "_INBOX_orrery" }
     }
 
-    /// Options that say it.
+    /// Connect options with these credentials.
     pub(crate) fn options(self) -> Result<async_nats::ConnectOptions, Error> {
         let options = async_nats::ConnectOptions::new();
         match self {
@@ -116,13 +116,13 @@ impl Access {
             Self::Token(token) => Ok(options.token(token)),
             Self::Credentials(text) => options.credentials(&text).map_err(|_| Error::Setting {
                 name: "nats.credentials_file",
-                reason: "it is no file of credentials with a JWT and a key".into(),
+                reason: "the file holds no credentials with a JWT and a key".into(),
             }),
         }
     }
 }
 
-/// How a client connects that is not a [`Bus`](crate::Bus): the servers, and options that say who it is.
+/// The servers and connect options for a client that is not a [`Bus`](crate::Bus).
 pub fn options(config: &NatsConfig) -> Result<(Vec<String>, async_nats::ConnectOptions), Error> {
     let url =
         config.url.as_deref().ok_or(Error::Setting { name: "nats.url", reason: "is not set".into() })?;
@@ -131,7 +131,7 @@ pub fn options(config: &NatsConfig) -> Result<(Vec<String>, async_nats::ConnectO
     Ok((servers(url), access.options()?.custom_inbox_prefix(inbox_prefix)))
 }
 
-/// What is wrong with the settings that say who this process is, each with its key.
+/// Mistakes in the access settings, each with its key.
 pub(crate) fn mistakes(config: &NatsConfig) -> Vec<(&'static str, String)> {
     let mut mistakes = Vec::new();
     let in_url = match in_urls(config.url.as_deref().unwrap_or_default()) {

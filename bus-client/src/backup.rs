@@ -1,19 +1,25 @@
-//! Streams as files: the server's own snapshots (`$JS.API.STREAM.SNAPSHOT`) and their way back
+//! Streams as files: the server's snapshots (`$JS.API.STREAM.SNAPSHOT`) and their restore
 //! (`$JS.API.STREAM.RESTORE`), with sequences, times and headers kept.
 //!
-//! Chunks come to an inbox and each is acknowledged, so a slow disk slows the server down instead of
-//! filling its memory; on the way back each chunk waits for the answer to the one before. Consumers
-//! are not kept: those who read make them anew.
+//! Chunks come to an inbox and each is acknowledged, so that a slow disk slows the server down and does not
+//! fill its memory. During a restore each chunk waits for the answer to the one before. Consumers are not
+//! kept: readers create them again.
+//!
+//! A restore without an answer may have begun or completed, and its name is taken then. The caller has
+//! checked that the name was free, so the stream is of a former try: it is removed and sent again from the
+//! beginning.
 
 mod archive;
 mod noted;
 mod s2;
 
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::context::{DeleteStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::object_store::DeleteErrorKind;
+use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -24,17 +30,19 @@ use crate::bus::Bus;
 use crate::error::Error;
 use crate::patient::patiently;
 
-/// How long the next chunk, or the answer to one, may take: the server reads or checks a large block
-/// of its store first, on a disk that others use too.
+/// How long the next chunk, or the answer to one, may take: the server first reads or checks a large block of
+/// its store, on a shared disk.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the server may take to make a stream of what it was sent.
+/// How long the server may take to build a stream from the chunks.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(600);
-/// Bytes of a chunk on the way back: what the server itself uses.
+/// The size of a restored chunk in bytes, as the server's own.
 const CHUNK_BYTES: usize = 128 * 1024;
+/// How often a stream is sent: two servers may be lost on the way.
+const TRIES_MAX: u32 = 3;
 /// `204`: the snapshot is complete.
 const COMPLETE: u16 = 204;
 
-/// How much a stream holds, as the server writes it.
+/// The extent of a stream, as the server reports it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Messages.
@@ -49,43 +57,46 @@ pub struct Totals {
     pub last_sequence: u64,
 }
 
-/// What a snapshot's file holds.
+/// The content of a snapshot file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
-    /// How much.
+    /// The extent.
     pub totals: Totals,
-    /// Messages at the end that belong to an atomic batch whose last message is not there: the server
-    /// takes a snapshot in the middle of one. A stream that is restored must end before them.
+    /// Messages at the end that belong to an incomplete atomic batch: the server may take a snapshot in the
+    /// middle of one. A restored stream must end before them.
     pub unfinished: u64,
 }
 
-/// What a snapshot is of.
+/// A snapshot's stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The stream's settings, in the server's words.
+    /// The stream's configuration, in the server's format.
     pub config: Value,
-    /// What it held at that moment.
+    /// The stream's extent at that moment.
     #[serde(rename = "state")]
     pub totals: Totals,
 }
 
-/// An answer that may be a refusal.
-fn accepted(doing: &str, payload: &[u8]) -> Result<Value, Error> {
+/// An answer that may be a refusal. A taken name is accepted if a `former` try may have taken it.
+fn accepted(doing: &str, payload: &[u8], former: bool) -> Result<Value, Error> {
     let answer: Value = serde_json::from_slice(payload).map_err(|error| Error::call(doing, error))?;
     match answer.get("error").map(jetstream::Error::deserialize) {
         None => Ok(answer),
+        Some(Ok(error)) if former && error.error_code() == ErrorCode::STREAM_NAME_EXIST_RESTORE_FAILED => {
+            Err(Error::call(doing, error))
+        }
         Some(Ok(error)) => Err(Error::answered(doing, &error)),
         Some(Err(error)) => Err(Error::call(doing, error)),
     }
 }
 
-/// Counts the messages in a snapshot's file and checks that it is whole.
+/// Counts the messages in a snapshot file and checks that the file is complete.
 pub fn count(from: impl Read) -> std::io::Result<Held> {
     archive::count(from)
 }
 
 impl Bus {
-    /// Writes a stream as it is at this moment. `written` hears of every chunk's bytes.
+    /// Writes the current state of a stream to a file. `written` is called with the size of every chunk.
     pub async fn snapshot_stream(
         &self,
         stream: &str,
@@ -122,78 +133,131 @@ impl Bus {
         }
     }
 
-    /// Makes a stream of a snapshot's file, under the name in its settings. With `totals` it has no
-    /// messages behind their last sequence, and goes on after it.
+    /// Restores a stream from a snapshot file, under the name in its configuration, which must be free. With
+    /// `totals` it has no messages after their last sequence, and continues after it. `sent` is called with
+    /// the number of bytes sent, which falls when the file is sent again.
     pub async fn restore_stream(
         &self,
         snapshot: &Snapshot,
         totals: Option<Totals>,
-        from: impl Read + Send,
+        mut from: impl Read + Seek + Send,
         mut sent: impl FnMut(u64) + Send,
     ) -> Result<Totals, Error> {
-        let stream = snapshot.config["name"].as_str().unwrap_or_default().to_owned();
+        let stream = snapshot.config["name"].as_str().unwrap_or_default();
+        let failed = |error: std::io::Error| Error::call(format!("restoring stream `{stream}`"), error);
+        let (asked, mut tries) = (AtomicU32::new(0), 1);
+        loop {
+            let to = self.begin_restore(stream, snapshot, totals, &asked).await?;
+            from.rewind().map_err(failed)?;
+            let chunks = Chunks::new(&mut from, totals).map_err(failed)?;
+            let former = asked.load(Ordering::Relaxed) > 1;
+            match self.send_stream(stream, to, former, chunks, &mut sent).await {
+                // The server that received it is gone, or no longer the leader: the file is sent to the next
+                // one.
+                Err(error) if error.is_temporary() && tries < TRIES_MAX => {
+                    tracing::warn!(%error, "sending a stream once more");
+                    tries += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Asks for an upload subject. `asked` counts the requests: from the second on, a stream of that name is
+    /// of a former try.
+    async fn begin_restore(
+        &self,
+        stream: &str,
+        snapshot: &Snapshot,
+        totals: Option<Totals>,
+        asked: &AtomicU32,
+    ) -> Result<String, Error> {
         let doing = format!("restoring stream `{stream}`");
-        let failed = |reason: String| Error::call(doing.clone(), reason);
+        let subject = format!("$JS.API.STREAM.RESTORE.{stream}");
         let wanted = Snapshot { config: snapshot.config.clone(), totals: totals.unwrap_or(snapshot.totals) };
-        let wanted = serde_json::to_value(&wanted).expect("settings and four numbers");
-        let answer = self.api("STREAM.RESTORE", &stream, &wanted, CHUNK_TIMEOUT).await?;
-        let to = answer["deliver_subject"].as_str().unwrap_or_default().to_owned();
-        let mut chunks = Chunks::new(from, totals).map_err(|error| failed(error.to_string()))?;
-        while let Some(chunk) = chunks.next().map_err(|error| failed(error.to_string()))? {
-            sent(chunk.len() as u64);
+        let wanted = Bytes::from(serde_json::to_vec(&wanted).expect("settings and four numbers"));
+        let answer = patiently(&doing, Some(CHUNK_TIMEOUT), || async {
+            let former = asked.fetch_add(1, Ordering::Relaxed) > 0;
+            if former {
+                self.delete_stream(stream).await?;
+            }
+            let answer = self.request(&doing, subject.clone(), wanted.clone(), CHUNK_TIMEOUT).await?;
+            accepted(&doing, &answer, former)
+        });
+        let answer = answer.await?;
+        Ok(answer["deliver_subject"].as_str().unwrap_or_default().to_owned())
+    }
+
+    async fn send_stream<R: Read + Send>(
+        &self,
+        stream: &str,
+        to: String,
+        former: bool,
+        mut chunks: Chunks<R>,
+        sent: &mut (impl FnMut(u64) + Send),
+    ) -> Result<Totals, Error> {
+        let doing = format!("restoring stream `{stream}`");
+        let mut bytes = 0;
+        while let Some(chunk) = chunks.next().map_err(|error| Error::call(&doing, error))? {
+            bytes += chunk.len() as u64;
+            sent(bytes);
             let answer = self.request(&doing, to.clone(), chunk.into(), CHUNK_TIMEOUT).await?;
             if !answer.is_empty() {
-                accepted(&doing, &answer)?;
+                accepted(&doing, &answer, former)?;
             }
         }
         let answer = self.request(&doing, to, Bytes::new(), FINISH_TIMEOUT).await?;
-        let made = accepted(&doing, &answer)?;
-        Totals::deserialize(&made["state"]).map_err(|error| failed(error.to_string()))
+        let made = accepted(&doing, &answer, former)?;
+        Totals::deserialize(&made["state"]).map_err(|error| Error::call(&doing, error))
     }
 
-    /// How much a stream holds; none where there is no such stream. A stream that is being made has no
-    /// leader yet, and is waited for.
+    /// The extent of a stream; `None` if it does not exist. A stream that is being created has no leader yet,
+    /// and is waited for.
     pub async fn totals(&self, stream: &str) -> Result<Option<Totals>, Error> {
+        let found = self.find_stream(stream).await?;
+        Ok(found.map(|found| {
+            let state = &found.cached_info().state;
+            Totals {
+                messages: state.messages,
+                bytes: state.bytes,
+                first_sequence: state.first_sequence,
+                last_sequence: state.last_sequence,
+            }
+        }))
+    }
+
+    /// A stream; `None` if it does not exist.
+    pub(crate) async fn find_stream(&self, stream: &str) -> Result<Option<Stream>, Error> {
         let doing = format!("looking for stream `{stream}`");
         patiently(&doing, Some(CHUNK_TIMEOUT), || async {
-            match self.jetstream().get_stream(stream).await {
-                Ok(handle) => {
-                    let state = &handle.cached_info().state;
-                    Ok(Some(Totals {
-                        messages: state.messages,
-                        bytes: state.bytes,
-                        first_sequence: state.first_sequence,
-                        last_sequence: state.last_sequence,
-                    }))
-                }
-                Err(error) => match error.kind() {
-                    GetStreamErrorKind::JetStream(answer)
-                        if answer.error_code() == ErrorCode::STREAM_NOT_FOUND =>
-                    {
-                        Ok(None)
-                    }
-                    GetStreamErrorKind::JetStream(answer) => Err(Error::answered(&doing, &answer)),
-                    _ => Err(Error::call(&doing, error)),
+            self.jetstream().get_stream(stream).await.map(Some).or_else(|error| match error.kind() {
+                GetStreamErrorKind::JetStream(answer) => match answer.error_code() {
+                    ErrorCode::STREAM_NOT_FOUND => Ok(None),
+                    _ => Err(Error::answered(&doing, &answer)),
                 },
-            }
-        })
-        .await
-    }
-
-    /// Deletes a stream with everything in it.
-    pub async fn delete_stream(&self, stream: &str) -> Result<(), Error> {
-        let doing = format!("deleting stream `{stream}`");
-        patiently(&doing, Some(CHUNK_TIMEOUT), || async {
-            let deleted = self.jetstream().delete_stream(stream).await;
-            deleted.map(drop).map_err(|error| match error.kind() {
-                DeleteStreamErrorKind::JetStream(answer) => Error::answered(&doing, &answer),
-                _ => Error::call(&doing, error),
+                _ => Err(Error::call(&doing, error)),
             })
         })
         .await
     }
 
-    /// Forgets what [`Bus::put_named`] kept; what is not there is no error.
+    /// Deletes a stream with its content; a missing stream is no error.
+    pub async fn delete_stream(&self, stream: &str) -> Result<(), Error> {
+        let doing = format!("deleting stream `{stream}`");
+        patiently(&doing, Some(CHUNK_TIMEOUT), || async {
+            let deleted = self.jetstream().delete_stream(stream).await;
+            deleted.map(drop).or_else(|error| match error.kind() {
+                DeleteStreamErrorKind::JetStream(answer) => match answer.error_code() {
+                    ErrorCode::STREAM_NOT_FOUND => Ok(()),
+                    _ => Err(Error::answered(&doing, &answer)),
+                },
+                _ => Err(Error::call(&doing, error)),
+            })
+        })
+        .await
+    }
+
+    /// Deletes an object of [`Bus::put_named`]; a missing object is no error.
     pub async fn delete_named(&self, name: &str) -> Result<(), Error> {
         let failed = |error: String| Error::call(format!("deleting object `{name}`"), error);
         let store = self.jetstream().get_object_store(self.topology().blobs()).await;
@@ -203,13 +267,13 @@ impl Bus {
         }
     }
 
-    /// A call that servers without a leader cannot answer: it is made again for as long as it may take.
+    /// An API call that is repeated while the servers have no leader, for as long as a call may take.
     async fn api(&self, call: &str, stream: &str, wanted: &Value, wait: Duration) -> Result<Value, Error> {
         let doing = format!("calling `{call}` for stream `{stream}`");
         let subject = format!("$JS.API.{call}.{stream}");
         patiently(&doing, Some(wait), || async {
             let answer = self.request(&doing, subject.clone(), wanted.to_string().into(), wait).await?;
-            accepted(&doing, &answer)
+            accepted(&doing, &answer, false)
         })
         .await
     }
@@ -227,7 +291,7 @@ impl Bus {
     }
 }
 
-/// A snapshot's file in pieces: as it is, or rewritten.
+/// The chunks of a snapshot file: unchanged, or rewritten.
 enum Chunks<R> {
     Plain(R),
     Rewritten { start: Vec<u8>, blocks: archive::Rewritten<R> },
@@ -244,7 +308,7 @@ impl<R: Read> Chunks<R> {
         }
     }
 
-    /// The next piece, at most [`CHUNK_BYTES`]; none behind the last.
+    /// The next chunk, at most [`CHUNK_BYTES`]; `None` at the end.
     fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         match self {
             Self::Plain(from) => {

@@ -1,6 +1,6 @@
 //! Content-addressed payloads: large prompts, outputs and artifacts.
 //!
-//! They lie in an object store as every NATS client writes one, and are read without a consumer.
+//! They are in an object store in the format of every NATS client, and are read without a consumer.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use crate::bus::Bus;
 use crate::direct::{LAG_PAUSE, Place};
 use crate::error::Error;
 
-/// How long the next piece of an object may take. A server on a busy disk answers within tens of
-/// milliseconds; while servers choose a leader the read is begun again.
+/// How long the next piece of an object may take. A server with a busy disk answers within tens of
+/// milliseconds; while the servers elect a leader the read starts over.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often an object is read that is replaced meanwhile: more than two writers are never at it.
+/// How often an object that is replaced meanwhile is read: at most two writers compete for one.
 const READS_MAX: usize = 3;
 
-/// What a message carries of a body, which the journal has stored if it is large.
+/// The body for a message, empty if it is in the blob store; the journal has stored large bodies.
 pub(crate) fn carried(body: &Bytes, headers: &mut HeaderMap) -> Bytes {
     if body.len() <= BODY_INLINE_BYTES_MAX {
         return body.clone();
@@ -42,7 +42,7 @@ impl Bus {
             .map_err(|error| Error::call("opening the blob store", error))
     }
 
-    /// Stores bytes under their BLAKE3 hash. The same bytes again cost one look.
+    /// Stores bytes under their BLAKE3 hash. Bytes that are stored already cost one lookup.
     pub async fn put_blob(&self, bytes: &[u8]) -> Result<Hash, Error> {
         let (store, hash) = (self.blob_store().await?, Hash::of(bytes));
         let name = hash.to_hex();
@@ -59,17 +59,17 @@ impl Bus {
         Ok(hash)
     }
 
-    /// Reads a blob and checks it against its name.
+    /// Reads a blob and verifies its hash.
     pub async fn get_blob(&self, hash: Hash) -> Result<Bytes, Error> {
         let name = hash.to_hex();
         let failed = |reason: &str| Error::Blob { hash: name.clone(), reason: reason.into() };
         let (stream, subject) = self.object_place(&name);
-        // What has this name never changes: whichever server has it may say where its pieces are.
+        // A blob never changes, so any server that has it may tell where its pieces are.
         let known = self.last_on(&stream, &[subject]).await?.pop();
         let object = known.map(|known| self.object(&name, &known.payload)).transpose()?.flatten();
-        let object = object.ok_or_else(|| failed("it is not in the store"))?;
+        let object = object.ok_or_else(|| failed("the blob is not in the store"))?;
         let bytes = self.pieces(&stream, &object).await?;
-        let bytes = bytes.map_err(|reason| Error::call(format!("reading blob {name}"), reason))?;
+        let bytes = bytes.map_err(|reason| failed(&reason))?;
         match Hash::of(&bytes) == hash {
             true => Ok(bytes.into()),
             false => Err(failed("the bytes have another hash")),
@@ -98,16 +98,16 @@ impl Bus {
         }
     }
 
-    /// Keeps bytes under a name of their own, replacing what was there: for partition snapshots,
-    /// which may be larger than a message.
+    /// Stores bytes under a name, replacing earlier ones: for partition snapshots, which may be larger than a
+    /// message.
     pub async fn put_named(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let mut reader = bytes;
         let put = self.blob_store().await?.put(name, &mut reader).await;
         put.map(drop).map_err(|error| Error::call(format!("storing object `{name}`"), error))
     }
 
-    /// Reads what [`Bus::put_named`] kept. An [`Error::Blob`] means that it is there and pieces of it
-    /// are missing.
+    /// Reads an object of [`Bus::put_named`]. [`Error::Blob`] means that it exists and some of its pieces are
+    /// missing.
     pub async fn get_named(&self, name: &str) -> Result<Option<Bytes>, Error> {
         let (stream, subject) = self.object_place(name);
         let place = Place { stream, subject };
@@ -124,20 +124,20 @@ impl Bus {
         Err(Error::Blob { hash: name.to_owned(), reason })
     }
 
-    /// The stream of all objects, and the subject that says what is known of one.
+    /// The stream of all objects, and the subject of an object's metadata.
     fn object_place(&self, name: &str) -> (String, String) {
         let bucket = self.topology().blobs();
         (format!("OBJ_{bucket}"), format!("$O.{bucket}.M.{}", URL_SAFE.encode(name)))
     }
 
-    /// What is known of an object; none where it was deleted.
+    /// An object's metadata; `None` if the object was deleted.
     fn object(&self, name: &str, known: &[u8]) -> Result<Option<ObjectInfo>, Error> {
         let object: ObjectInfo = serde_json::from_slice(known)
             .map_err(|error| Error::call(format!("reading what is known of object `{name}`"), error))?;
         Ok((!object.deleted).then_some(object))
     }
 
-    /// Reads an object's pieces to its end; otherwise why they are not all there. Those of one that is
+    /// Reads all pieces of an object, or returns why some are missing. The pieces of an object that is
     /// replaced meanwhile are gone.
     async fn pieces(&self, stream: &str, object: &ObjectInfo) -> Result<Result<Vec<u8>, String>, Error> {
         let subject = format!("$O.{}.C.{}", self.topology().blobs(), object.nuid);
@@ -161,11 +161,11 @@ impl Bus {
         }
         let (found, wanted) = (bytes.len(), object.size);
         let whole = pieces == object.chunks && found == wanted;
-        Ok(if whole { Ok(bytes) } else { Err(format!("it has {found} bytes instead of {wanted}")) })
+        Ok(if whole { Ok(bytes) } else { Err(format!("the blob has {found} bytes instead of {wanted}")) })
     }
 }
 
-/// What is known of an object, as NATS clients write it.
+/// An object's metadata in the format of NATS clients.
 #[derive(Debug, Deserialize)]
 struct ObjectInfo {
     nuid: String,

@@ -1,21 +1,21 @@
-//! Headers from outside: names in any case, and values bounded. The server takes 64 KiB of headers with a
-//! message, and a message that it does not take would be tried for ever.
+//! Headers from outside: names in any case, and bounded values. The server accepts 64 KiB of headers per
+//! message; a message with more would be retried forever.
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bus_schemas::text;
 
-/// Why something could not be done: some sentences.
+/// The most bytes of a reason in a header: some sentences.
 pub(crate) const REASON_BYTES_MAX: usize = 4 * 1024;
 
-/// A value as a header may carry it: on one line, and no longer than `bytes_max`.
+/// A header value: on one line, and at most `bytes_max` long.
 pub(crate) fn header(value: &str, bytes_max: usize) -> String {
     text::cut(value, bytes_max).replace(|sign: char| sign.is_control(), " ")
 }
 
-/// The value of a header whose name is written in whatever case: NATS keeps names as they come, and clients
-/// and proxies write them as HTTP does.
+/// The value of a header whose name may be in any case: NATS keeps names as they are, and clients and proxies
+/// write them as in HTTP.
 pub(crate) fn in_any_case<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
-    // A name that is known beforehand is neither checked nor copied.
+    // A static name is neither checked nor copied.
     let exact = headers.get(HeaderName::from_static(name));
     let same = |(other, values): (&HeaderName, &'a Vec<HeaderValue>)| {
         let other: &str = other.as_ref();

@@ -1,4 +1,4 @@
-//! A connection: cheap to clone, shared by everything in a process.
+//! The connection to an installation: cheap to clone, shared by everything in a process.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,29 +7,30 @@ use std::time::Duration;
 use async_nats::{ConnectErrorKind, jetstream};
 use bus_schemas::subjects::Subjects;
 use bus_schemas::topology::Topology;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 
 use crate::access::{self, Access};
+use crate::batch::Batches;
 use crate::config::{NatsConfig, Profile, redacted_url};
+use crate::disturbance::Disturbances;
 use crate::error::Error;
 use crate::server;
 
-/// How long a call to the server may take. A server under `always` on a busy disk answers within
-/// tens of milliseconds; ten seconds without an answer means it is gone.
+/// How long a call to the server may take. A server under `always` with a busy disk answers within tens of
+/// milliseconds; ten seconds without an answer mean that it is gone.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a connection is asked whether it still stands; after two questions without an answer
-/// another server is tried. A machine without power or network ends no connection by itself, and the
-/// client's own minute would keep a host away from a sound majority for three of them.
+/// How often a connection is pinged; after two pings without an answer another server is tried. A machine
+/// without power or network closes no connection by itself, and the client's default of a minute would keep a
+/// host from a working majority for three minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
-/// Messages that a subscription holds before NATS counts its owner as slow; asks are bounded by
-/// the inbox long before.
+/// Messages that a subscription buffers before NATS counts it as slow; the inbox bounds asks long before.
 const SUBSCRIPTION_CAPACITY: usize = 65_536;
 
-/// The longest pause between two attempts to connect again: who waits for an answer shall not wait much
-/// longer for the server than it was away.
+/// The longest pause between two attempts to reconnect: a waiting caller should not wait much longer than the
+/// server was away.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// The pause before an attempt to connect again; it doubles.
+/// The pause before an attempt to reconnect; it doubles.
 fn reconnect_pause(attempts: usize) -> Duration {
     let doubled = u32::try_from(attempts).map_or(u32::MAX, |attempts| 2_u32.saturating_pow(attempts));
     if attempts <= 1 {
@@ -39,7 +40,7 @@ fn reconnect_pause(attempts: usize) -> Duration {
     }
 }
 
-/// Why there is no connection.
+/// Why the connection failed.
 fn refused(url: &str, error: &async_nats::ConnectError) -> Error {
     let url = redacted_url(url);
     match error.kind() {
@@ -52,14 +53,16 @@ fn refused(url: &str, error: &async_nats::ConnectError) -> Error {
 #[derive(Clone)]
 pub struct Bus {
     inner: Arc<Inner>,
+    /// The disturbances of this process's experiments.
+    disturbances: Option<Disturbances>,
 }
 
-/// How often a connection was made, up to this moment. Cheap to clone.
+/// The number of connections made so far. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Connects(Option<Arc<async_nats::Statistics>>);
 
 impl Connects {
-    /// How often.
+    /// The number of connections.
     pub fn count(&self) -> u64 {
         self.0.as_ref().map_or(0, |statistics| statistics.connects.load(Ordering::Relaxed))
     }
@@ -73,7 +76,9 @@ struct Inner {
     /// The servers without credentials.
     url: String,
     inbox_prefix: &'static str,
-    /// Counts connections that stand: the first one and those after it was lost.
+    /// Started by the first ask.
+    batches: OnceCell<Batches>,
+    /// Counts established connections: the first one and each reconnect.
     connections: watch::Receiver<u64>,
 }
 
@@ -84,8 +89,8 @@ impl std::fmt::Debug for Bus {
 }
 
 impl Bus {
-    /// Connects, checks that the server keeps the profile's promise, and makes what is missing
-    /// of the installation's streams.
+    /// Connects, checks that the server keeps the profile's promise, and creates missing streams of the
+    /// installation.
     pub async fn connect(config: &NatsConfig) -> Result<Self, Error> {
         let bus = Self::connect_only(config).await?;
         server::check(&bus, config).await?;
@@ -112,7 +117,7 @@ impl Bus {
             .event_callback(move |event| {
                 match event {
                     async_nats::Event::Connected => counted.send_modify(|count| *count += 1),
-                    // What it forbids is otherwise only noticed as an answer that never comes.
+                    // Otherwise a denied permission would show only as a missing answer.
                     async_nats::Event::ServerError(error) => {
                         tracing::warn!(%error, "the NATS server refuses; `nats.user` with `nats.password_file` may lack");
                     }
@@ -126,15 +131,33 @@ impl Bus {
         let jetstream = jetstream::context::ContextBuilder::new().timeout(CALL_TIMEOUT).build(client.clone());
         let topology = Topology { subjects, partitions: config.partitions.get() };
         let (config, url) = (config.clone(), servers.join(","));
-        let inner = Inner { client, jetstream, topology, config, url, inbox_prefix, connections };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Inner {
+            client,
+            jetstream,
+            topology,
+            config,
+            url,
+            inbox_prefix,
+            batches: OnceCell::new(),
+            connections,
+        };
+        Ok(Self { inner: Arc::new(inner), disturbances: None })
     }
 
-    /// Names of streams and subjects.
+    /// The same connection with disturbances.
+    #[must_use]
+    pub fn disturbed(&self, disturbances: &Disturbances) -> Self {
+        Self { inner: Arc::clone(&self.inner), disturbances: Some(disturbances.clone()) }
+    }
+    pub(crate) fn disturbances(&self) -> Option<&Disturbances> {
+        self.disturbances.as_ref()
+    }
+
+    /// The names of streams and subjects.
     pub fn topology(&self) -> &Topology {
         &self.inner.topology
     }
-    /// How subjects are written.
+    /// The subjects.
     pub fn subjects(&self) -> &Subjects {
         &self.inner.topology.subjects
     }
@@ -142,7 +165,7 @@ impl Bus {
     pub fn profile(&self) -> Profile {
         self.inner.config.profile
     }
-    /// The first token of the subjects on which this connection is answered.
+    /// The prefix of this connection's reply subjects.
     pub(crate) fn inbox_prefix(&self) -> &'static str {
         self.inner.inbox_prefix
     }
@@ -154,30 +177,30 @@ impl Bus {
     pub fn server_version(&self) -> String {
         self.inner.client.server_info().version
     }
-    /// The largest message that the server takes, in bytes.
+    /// The server's message limit, in bytes.
     pub fn payload_bytes_max(&self) -> usize {
         self.inner.client.max_payload()
     }
-    /// Counts the connections to servers: another number means that it was lost in between.
+    /// The number of connections: a change means that the connection was lost in between.
     pub fn connects(&self) -> Connects {
         Connects(Some(self.inner.client.statistics()))
     }
-    /// Which server this is, as long as it runs.
+    /// The id of the server, which changes when it restarts.
     pub(crate) fn server_id(&self) -> String {
         self.inner.client.server_info().server_id
     }
-    /// Whether the connection stands.
+    /// Whether the connection is established.
     pub fn is_connected(&self) -> bool {
         self.inner.client.connection_state() == async_nats::connection::State::Connected
     }
-    /// Sends everything that is still buffered.
+    /// Sends everything that is buffered.
     pub async fn flush(&self) {
         if let Err(error) = self.inner.client.flush().await {
             tracing::warn!(%error, "flushing the connection");
         }
     }
-    /// Leaves the server for another one, where several are configured: a server that has lost the
-    /// others keeps its clients and can do nothing for them. Subscriptions move along.
+    /// Switches to another server, if several are configured: a server without a majority keeps its clients
+    /// and cannot serve them. Subscriptions move along.
     pub async fn change_server(&self) {
         if !self.inner.url.contains(',') {
             return;
@@ -187,13 +210,12 @@ impl Bus {
             tracing::warn!(%error, "changing the server");
         }
     }
-    /// A fresh connection to the same server, for somebody who must not share the socket.
+    /// A new connection to the same server, for a user that must not share the socket.
     pub async fn reconnect(&self) -> Result<Self, Error> {
         Self::connect_only(&self.inner.config).await
     }
 
-    /// Resolves when a connection stands that did not when this was called: what was under way then may
-    /// never be answered.
+    /// Resolves when a new connection is established: requests in transit before it may never be answered.
     pub async fn reconnected(&self) {
         let mut connections = self.inner.connections.clone();
         connections.mark_unchanged();
@@ -204,6 +226,10 @@ impl Bus {
 
     pub(crate) fn client(&self) -> &async_nats::Client {
         &self.inner.client
+    }
+    /// The asks of this connection.
+    pub(crate) async fn batches(&self) -> Result<&Batches, Error> {
+        self.inner.batches.get_or_try_init(|| Batches::start(self)).await
     }
     pub(crate) fn jetstream(&self) -> &jetstream::Context {
         &self.inner.jetstream

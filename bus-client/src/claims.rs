@@ -1,5 +1,5 @@
-//! Claims: workers ask for jobs, hosts answer them, and hosts pass on to each other what they have no
-//! work for. All of it is core NATS: what is lost is said again.
+//! Claims: workers ask for jobs, hosts answer, and hosts hand claims without local work to each other. All of
+//! it is core NATS: a lost message is sent again.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -22,40 +22,40 @@ use crate::asks::{Incoming, is_inbox};
 use crate::bus::Bus;
 use crate::error::Error;
 
-/// What a worker hears of a claim.
+/// The answer to a claim, as a worker receives it.
 #[derive(Debug)]
 pub enum Heard {
-    /// Jobs. Where `more` is true, more of them follow.
+    /// Jobs. If `more` is true, another message with jobs follows.
     Jobs { jobs: Vec<(Job, Option<TraceContext>)>, more: bool },
-    /// None came in time.
+    /// No job came in time: claim again.
     ComeAgain,
-    /// It is refused.
+    /// The claim is refused.
     Refused(Refusal),
-    /// No host is there.
+    /// No host runs.
     Nobody,
 }
 
 type Reading = BoxFuture<'static, Result<Heard, String>>;
 
-/// A worker's line to the hosts: sends claims, and hears what came of them.
-pub struct ClaimLine {
+/// A worker's connection to the hosts: sends claims and receives the answers.
+pub struct ClaimConnection {
     bus: Bus,
     agent: Key,
     inbox: String,
     answers: Subscriber,
-    /// The answer that is being read: large jobs come from the blob store, which takes a while. The lock is never
-    /// taken; with it the line can be shared.
+    /// The answer that is being read: large jobs are fetched from the blob store. The mutex is never locked;
+    /// it only makes the type `Sync`.
     reading: Option<(CommandId, Mutex<Reading>)>,
 }
 
-impl std::fmt::Debug for ClaimLine {
+impl std::fmt::Debug for ClaimConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClaimLine").field("inbox", &self.inbox).finish_non_exhaustive()
+        f.debug_struct("ClaimConnection").field("inbox", &self.inbox).finish_non_exhaustive()
     }
 }
 
-impl ClaimLine {
-    /// A line with an inbox of the agent's own below that of the connection.
+impl ClaimConnection {
+    /// Opens a connection with an inbox of the agent, below that of the NATS connection.
     pub async fn open(bus: &Bus, agent: &Key) -> Result<Self, Error> {
         let inbox = format!("{}.{agent}.{}", bus.inbox_prefix(), Uuid::now_v7().simple());
         let answers = bus.client().subscribe(format!("{inbox}.*")).await;
@@ -63,7 +63,7 @@ impl ClaimLine {
         Ok(Self { bus: bus.clone(), agent: agent.clone(), inbox, answers, reading: None })
     }
 
-    /// Sends a claim. The same again under the same id is the same claim.
+    /// Sends a claim. A claim with the same id is a repeat.
     pub async fn send(&self, id: CommandId, claim: &Claim) {
         let mut headers = HeaderMap::new();
         headers.insert(header::COMMAND_ID, id.to_string());
@@ -76,8 +76,8 @@ impl ClaimLine {
         }
     }
 
-    /// What comes next. None when the line is closed, or the connection is gone for good. Whoever stops to wait for
-    /// it loses nothing: it comes the next time.
+    /// The next answer. `None` if this was closed or the NATS connection is gone for good. A cancelled call
+    /// loses nothing: the next call returns the answer.
     pub async fn next(&mut self) -> Option<(CommandId, Heard)> {
         loop {
             if let Some((id, reading)) = &mut self.reading {
@@ -98,10 +98,15 @@ impl ClaimLine {
         }
     }
 
-    /// Hears nothing from now on but what is on its way; then [`next`](Self::next) gives none.
+    /// Receives only answers that are in transit; then [`next`](Self::next) returns `None`.
     pub async fn close(&mut self) {
+        // The client library ends a draining subscription although the server's last messages are not read yet. When
+        // the server answers this question, what it sent before has been read.
+        if let Err(error) = self.bus.events_state().await {
+            tracing::debug!(%error, "closing the claim connection; answers on their way are lost");
+        }
         if let Err(error) = self.answers.drain().await {
-            tracing::debug!(%error, "closing a line; the connection is gone");
+            tracing::debug!(%error, "closing the claim connection; it is gone");
         }
     }
 }
@@ -121,7 +126,7 @@ async fn read(bus: Bus, payload: Bytes) -> Result<Heard, String> {
     }
     match serde_json::from_slice::<Reply>(&payload) {
         Ok(Reply::Refused { refusal, .. }) => Ok(Heard::Refused(refusal)),
-        Ok(Reply::Accepted { .. }) => Err("it is the answer to something else".to_owned()),
+        Ok(Reply::Accepted { .. }) => Err("the message answers something else".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -131,36 +136,36 @@ async fn read_job(bus: &Bus, issued: Issued) -> Result<(Job, Option<TraceContext
     if let Some(job) = issued.job {
         return Ok((*job, trace));
     }
-    let blob = issued.blob.ok_or("it holds neither a job nor the hash of one")?;
+    let blob = issued.blob.ok_or("the answer holds neither a job nor the hash of one")?;
     let bytes = bus.get_blob(blob).await.map_err(|error| error.to_string())?;
     Ok((serde_json::from_slice(&bytes).map_err(|error| error.to_string())?, trace))
 }
 
-/// What a worker is told beside its jobs.
+/// A message to a worker beside its jobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
-    /// This job is no longer wanted.
+    /// The job may stop.
     Stop(SmolStr),
-    /// A partition has a new owner: claims and renewals that it may not have heard are sent again.
+    /// A partition has a new owner: claims and renewals that it may have missed are sent again.
     TakenOver,
 }
 
 /// A claim that one host hands to another.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Passed {
-    /// Its id.
+    /// The claim's id.
     pub id: CommandId,
     /// The agent.
     pub agent: Key,
-    /// What the worker claims.
+    /// The claim.
     pub claim: Claim,
-    /// Where the answer goes.
+    /// The worker's reply subject.
     pub reply_to: String,
     /// How long it has waited, in milliseconds.
     pub waited_ms: u64,
 }
 
-/// Work for which a host has no place.
+/// Open work for which a host has no claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
     /// The host.
@@ -169,30 +174,30 @@ pub struct Need {
     pub lane: Key,
     /// The skill.
     pub skill: SmolStr,
-    /// The agent whose worker it is for; none for anybody's.
+    /// The agent that the work is for; `None` for any agent.
     pub agent: Option<Key>,
-    /// Where it stands: the least goes first.
+    /// The rank of the work: the lowest goes first.
     pub rank: (u64, bus_schemas::Timestamp),
 }
 
-/// The workers that a host has heard of lately, and how long ago, in milliseconds.
+/// The workers that a host has heard of recently, each with the milliseconds since then.
 pub type HeardWorkers = Vec<(Key, SmolStr, u64)>;
 
-/// Whether somebody has used a claim: the question of a host to all partitions.
+/// A host's question to all partitions: was a claim used?
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WasUsed {
     /// The claim.
     pub claim: CommandId,
-    /// Where its jobs are to be sent once more.
+    /// The worker's reply subject, to which its jobs are sent once more.
     pub reply_to: String,
 }
 
-/// A [`WasUsed`] with the subject on which a partition says yes.
+/// A [`WasUsed`] with the subject for a positive answer.
 #[derive(Debug)]
 pub struct Question {
     /// The question.
     pub was_used: WasUsed,
-    /// Where to say yes.
+    /// The subject for a positive answer.
     pub yes_to: Option<ReplyTo>,
 }
 
@@ -203,19 +208,19 @@ impl Bus {
     }
 
     async fn say<T: Serialize>(&self, subject: String, value: &T) {
-        // With names: parts of it leave fields out.
+        // With field names, because some types leave fields out.
         let payload = rmp_serde::to_vec_named(value).expect("it is plain data");
         if let Err(error) = self.client().publish(subject, payload.into()).await {
             tracing::debug!(%error, "telling hosts; it is said again");
         }
     }
 
-    /// The claims of all workers; hosts share them.
+    /// The claims of all workers, shared by the hosts.
     pub async fn claims(&self) -> Result<impl Stream<Item = Incoming> + Send + Unpin + use<>, Error> {
         self.incoming(self.subjects().claims(), Some("hosts")).await
     }
 
-    /// What a worker is told beside its jobs.
+    /// The messages to a worker beside its jobs.
     pub async fn words(
         &self,
         agent: &Key,
@@ -229,7 +234,7 @@ impl Bus {
         Ok(stream::select(stops.map(stop), takeovers.map(|_| Word::TakenOver)))
     }
 
-    /// Tells a worker that a job is no longer wanted.
+    /// Tells a worker that it may stop a job.
     pub async fn stop_job(&self, agent: &Key, worker: &str, job: &str) {
         let sent = self.client().publish(self.subjects().stop(agent, worker), job.to_owned().into()).await;
         if let Err(error) = sent {
@@ -237,25 +242,26 @@ impl Bus {
         }
     }
 
-    /// Says that a partition has a new owner.
+    /// Announces that a partition has a new owner.
     pub async fn tell_taken_over(&self) {
         if let Err(error) = self.client().publish(self.subjects().taken_over(), Bytes::new()).await {
             tracing::debug!(%error, "telling of a takeover");
         }
     }
 
-    /// Answers a claim. Where nobody is there to hear it, the server says so on `undelivered_to`.
+    /// Answers a claim. If the answer has no receiver, the server reports that on `undelivered_to`.
     pub async fn answer_claim(&self, reply_to: ReplyTo, undelivered_to: String, payload: Bytes) {
-        if !is_inbox(&reply_to) {
+        if !is_inbox(reply_to.as_str()) {
             return;
         }
-        if let Err(error) = self.client().publish_with_reply(reply_to, undelivered_to, payload).await {
+        if let Err(error) = self.client().publish_with_reply(reply_to.subject, undelivered_to, payload).await
+        {
             tracing::warn!(%error, "answering a claim");
         }
     }
 
-    /// A subject below which the server says that nobody heard an answer, and those words: the last token of
-    /// each subject.
+    /// A subject prefix for reports of answers without a receiver, and the reports: the last token of each
+    /// subject.
     pub async fn undelivered(
         &self,
     ) -> Result<(String, impl Stream<Item = String> + Send + Unpin + use<>), Error> {
@@ -269,23 +275,23 @@ impl Bus {
         Ok((inbox, words.boxed()))
     }
 
-    /// Says for what work this host has no place.
+    /// Announces the open work for which this host has no claim.
     pub async fn tell_needs(&self, needs: &[Need]) {
         self.say(self.subjects().needs(), &needs).await;
     }
 
-    /// What hosts have no place for.
+    /// The open work for which hosts have no claims.
     pub async fn needs(&self) -> Result<impl Stream<Item = Vec<Need>> + Send + Unpin + use<>, Error> {
         let needs = self.listen(self.subjects().needs()).await?;
         Ok(needs.filter_map(|message| futures::future::ready(said(&message))).boxed())
     }
 
-    /// Says of which workers this host has heard.
+    /// Announces the workers that this host has heard of.
     pub async fn tell_heard(&self, heard: &HeardWorkers) {
         self.say(self.subjects().heard(), heard).await;
     }
 
-    /// The workers of which hosts have heard.
+    /// The workers that hosts have heard of.
     pub async fn heard(&self) -> Result<impl Stream<Item = HeardWorkers> + Send + Unpin + use<>, Error> {
         let heard = self.listen(self.subjects().heard()).await?;
         Ok(heard.filter_map(|message| futures::future::ready(said(&message))).boxed())
@@ -305,12 +311,19 @@ impl Bus {
         Ok(passed.filter_map(|message| futures::future::ready(said(&message))).boxed())
     }
 
-    /// Asks all partitions whether one of them has used a claim; then its jobs are sent once more. False
-    /// where none says so within `patience`.
+    /// Asks all partitions whether one of them has used a claim; that one sends its jobs once more. `false`
+    /// if none answers within `patience`.
     pub async fn was_used(&self, was_used: &WasUsed, patience: Duration) -> bool {
         let payload = rmp_serde::to_vec_named(was_used).expect("it is plain data").into();
         let asked = self.client().request(self.subjects().claimed(), payload);
         matches!(tokio::time::timeout(patience, asked).await, Ok(Ok(_)))
+    }
+
+    /// Answers that this partition has used the claim.
+    pub async fn say_was_used(&self, yes_to: ReplyTo) {
+        if let Err(error) = self.client().publish(yes_to.subject, Bytes::from_static(b"yes")).await {
+            tracing::debug!(%error, "saying that a claim was used; its worker asks again");
+        }
     }
 
     /// The questions whether a claim was used.
@@ -320,13 +333,13 @@ impl Bus {
         let questions = self.listen(self.subjects().claimed()).await?;
         let question = |message: async_nats::Message| {
             let was_used = said(&message)?;
-            Some(Question { was_used, yes_to: message.reply })
+            Some(Question { was_used, yes_to: message.reply.map(ReplyTo::from) })
         };
         Ok(questions.filter_map(move |message| futures::future::ready(question(message))).boxed())
     }
 }
 
-/// What another host says; said to be unreadable where it is.
+/// A decoded message of another host; logs one that cannot be read.
 fn said<T: DeserializeOwned>(message: &async_nats::Message) -> Option<T> {
     let read = rmp_serde::from_slice(&message.payload);
     read.inspect_err(

@@ -1,4 +1,4 @@
-//! Which NATS to use, and how durable it must be.
+//! The configuration of the connection to NATS, and of its durability.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -24,7 +24,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// The word in configuration.
+    /// The value in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Durable => "durable",
@@ -32,14 +32,14 @@ impl Profile {
             Self::Fast => "fast",
         }
     }
-    /// What the server's `sync_interval` is or must be.
+    /// The server's `sync_interval` under this profile.
     pub fn fsync(self) -> &'static str {
         match self {
             Self::Durable | Self::Replicated => "always",
             Self::Fast => "2m",
         }
     }
-    /// Copies of every stream.
+    /// Replicas of every stream.
     pub fn replicas(self) -> usize {
         if self == Self::Replicated { 3 } else { 1 }
     }
@@ -67,20 +67,20 @@ impl fmt::Display for Profile {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsConfig {
-    /// `nats://host:port`, several separated by commas. None: the embedded server. Default: none.
+    /// `nats://host:port`, several separated by commas; without it, the embedded server. Default: none.
     pub url: Option<String>,
     /// `http://host:port` of each server's monitoring, separated by commas, for the durability
     /// check. Default: port 8222 of the hosts in `url`.
     pub monitor_url: Option<String>,
-    /// Who this process is to the server, with `password_file`; `url` may say it instead. Default: none.
+    /// The user name for the server, with `password_file`; `url` may contain it instead. Default: none.
     pub user: Option<String>,
     /// A file whose first line is the user's password. Default: none.
     pub password_file: Option<PathBuf>,
     /// A file whose first line is a token. Default: none.
     pub token_file: Option<PathBuf>,
-    /// A file of credentials, with a JWT and its key. Default: none.
+    /// A credentials file, with a JWT and its key. Default: none.
     pub credentials_file: Option<PathBuf>,
-    /// What an acknowledgement must mean. Default: `durable`.
+    /// The durability of acknowledged writes. Default: `durable`.
     pub profile: Profile,
     /// The first token of every subject. Default: `orrery`.
     pub subject_prefix: String,
@@ -121,13 +121,13 @@ impl fmt::Debug for NatsConfig {
 }
 
 impl NatsConfig {
-    /// What is wrong with the settings that say who this process is to the server, each with its key.
+    /// Mistakes in the access settings, each with its key.
     pub fn access_mistakes(&self) -> Vec<(&'static str, String)> {
         access::mistakes(self)
     }
 }
 
-/// URLs, separated by commas, without what may be secret: what stands before `@`, and the query.
+/// URLs, separated by commas, without what may be secret: the text before `@`, and the query.
 pub fn redacted_url(urls: &str) -> String {
     let hide = |url: &str| {
         let (scheme, rest) = match url.split_once("://") {

@@ -1,9 +1,9 @@
-//! Reading a stream without a consumer: a stream takes about a thousand of those, and what is read in a
-//! moment would keep one for half a minute.
+//! Reading a stream without a consumer: a stream supports about a thousand consumers, and a short read would
+//! keep one for half a minute.
 //!
-//! Messages come in batches of direct gets (ADR-31), which any replica answers. How far there is something
-//! to read is asked of the stream's leader first, so that a replica that lags cannot make a stream shorter
-//! than it is: it is asked again until it has caught up, or for as long as a call may take.
+//! Messages come in batches of direct gets (ADR-31), which any replica answers. The end is first asked of the
+//! stream's leader, so that a lagging replica cannot make a stream look shorter: it is asked again until it
+//! has caught up, or for as long as a call may take.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,25 +20,25 @@ use crate::bus::Bus;
 use crate::error::Error;
 use crate::events::RawMessage;
 
-/// Messages in one batch: some hundreds of kilobytes at most events' usual size.
+/// The most messages in one batch: some hundreds of kilobytes of events of usual size.
 pub(crate) const BATCH_MESSAGES: u64 = 512;
-/// Bytes in one batch: commit records and pieces of objects are large, and a reader of many streams must
-/// not be sent more than it can hold.
+/// The most bytes in one batch: commit records and object pieces are large, and a reader of many streams must
+/// not get more than it can hold.
 const BATCH_BYTES: u64 = 4 << 20;
-/// Subjects in one question for last messages: with the longest keys the question stays below 64 KiB, which
-/// the smallest server takes.
+/// The most subjects in one request for last messages: with the longest keys it stays below 64 KiB, which the
+/// smallest server accepts.
 const SUBJECTS_PER_QUESTION: usize = 128;
-/// How long the next message of a batch may take before it is asked for again. A server on a busy disk
+/// How long the next message of a batch may take before it is requested again. A server with a busy disk
 /// answers within tens of milliseconds; a request that is lost with its server is never answered.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause before a replica that lags behind the leader, or a server that has none, is asked again.
+/// The pause before asking again after a replica that lags behind the leader, or without a leader.
 pub(crate) const LAG_PAUSE: Duration = Duration::from_millis(50);
 /// `204 EOB`: the batch is complete.
 const END_OF_BATCH: u16 = 204;
 /// `404`: no message matches.
 const NONE_FOUND: u16 = 404;
 
-/// Where the messages of a stream on one subject, or on those that a filter matches, are read.
+/// The messages of a stream on a subject, or on those that a filter matches.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// The stream.
@@ -47,7 +47,7 @@ pub(crate) struct Place {
     pub subject: String,
 }
 
-/// Messages on their way, read up to a sequence that the leader has named.
+/// A read in progress, up to a sequence that the leader gave.
 struct Reading {
     bus: Bus,
     place: Place,
@@ -66,7 +66,7 @@ impl Place {
 }
 
 impl Bus {
-    /// The last message at a place as the stream's leader has it.
+    /// The last message at a place, according to the stream's leader.
     pub(crate) async fn last_at(&self, place: &Place) -> Result<Option<RawMessage>, Error> {
         self.asked_again(|| self.last_once(place)).await
     }
@@ -99,8 +99,8 @@ impl Bus {
         Ok(self.read(place, from, last))
     }
 
-    /// The messages at a place from a sequence on, up to `last`, in order. Ends with an error where the
-    /// message at `last` cannot be had.
+    /// The messages at a place from a sequence up to `last`, in order. Ends with an error if the message at
+    /// `last` cannot be read.
     pub(crate) fn read(
         &self,
         place: Place,
@@ -118,8 +118,8 @@ impl Bus {
         .boxed()
     }
 
-    /// The messages at several places of one stream, up to the last that exists at each of them now, in the
-    /// order of the stream.
+    /// The messages at several places of one stream, each up to the last one that exists now, in stream
+    /// order.
     pub(crate) async fn read_all_until_now(
         &self,
         places: Vec<Place>,
@@ -134,7 +134,7 @@ impl Bus {
             for (index, reading) in readings.iter_mut().enumerate() {
                 let sequence = match std::pin::Pin::new(reading).peek().await {
                     Some(Ok(message)) => message.sequence,
-                    // It is told at once.
+                    // An error is yielded at once.
                     Some(Err(_)) => 0,
                     None => continue,
                 };
@@ -146,7 +146,7 @@ impl Bus {
         .boxed())
     }
 
-    /// The last message on each of some subjects, in no order; a subject without any is left out.
+    /// The last message on each subject, in no order; a subject without messages is left out.
     pub(crate) async fn last_on(&self, stream: &str, subjects: &[String]) -> Result<Vec<RawMessage>, Error> {
         let mut found = Vec::with_capacity(subjects.len());
         for some in subjects.chunks(SUBJECTS_PER_QUESTION) {
@@ -161,7 +161,7 @@ impl Bus {
                 left.retain(|subject| !answers.iter().any(|message| message.subject == *subject));
                 found.extend(answers);
             }
-            // A replica that lags has not heard of all of them.
+            // A lagging replica may miss some.
             for subject in &left {
                 found.extend(self.last_at(&place(subject)).await?);
             }
@@ -169,14 +169,14 @@ impl Bus {
         Ok(found)
     }
 
-    /// Every subject of a stream that a filter matches, as the leader has them.
+    /// All subjects of a stream that a filter matches, according to the leader.
     pub(crate) async fn subjects_of(&self, stream: &str, filter: &str) -> Result<Vec<String>, Error> {
         let place = Place { stream: stream.to_owned(), subject: filter.to_owned() };
         self.asked_again(|| self.subjects_once(&place)).await
     }
 
     async fn subjects_once(&self, place: &Place) -> Result<Vec<String>, Error> {
-        // An answer that is an error, as for a stream that is not there, stays the same.
+        // A permanent error, such as for a missing stream, is not retried.
         let failed = |error: InfoError| match error.kind() {
             RequestErrorKind::Other => Error::Refused { doing: place.doing(), reason: error.to_string() },
             _ => place.failed(error),
@@ -191,7 +191,7 @@ impl Bus {
         Ok(subjects)
     }
 
-    /// Asks the leader again where there is none yet, for as long as a call may take.
+    /// Repeats a request while there is no leader, for as long as a call may take.
     async fn asked_again<T, F: Future<Output = Result<T, Error>>>(
         &self,
         ask: impl Fn() -> F,
@@ -208,7 +208,7 @@ impl Bus {
         }
     }
 
-    /// The next messages at a place, at most [`BATCH_MESSAGES`]; none where the server that answers has none.
+    /// The next messages at a place, at most [`BATCH_MESSAGES`]; empty if the answering server has none.
     pub(crate) async fn batch_from(&self, place: &Place, from: u64) -> Result<Vec<RawMessage>, Error> {
         let wanted = json!({
             "seq": from,
@@ -219,8 +219,8 @@ impl Bus {
         self.direct(place, &wanted.to_string()).await
     }
 
-    /// Asks for a batch, again where no server answers, for as long as a call may take.
-    async fn direct(&self, place: &Place, wanted: &str) -> Result<Vec<RawMessage>, Error> {
+    /// Requests a batch, again while no server answers, for as long as a call may take.
+    pub(crate) async fn direct(&self, place: &Place, wanted: &str) -> Result<Vec<RawMessage>, Error> {
         self.asked_again(|| self.direct_once(place, wanted)).await
     }
 
@@ -248,7 +248,7 @@ impl Bus {
 }
 
 impl Reading {
-    /// The next message; none behind the last.
+    /// The next message; `None` after the last.
     async fn next(&mut self) -> Result<Option<RawMessage>, Error> {
         let deadline = Instant::now() + self.bus.timeout();
         while self.waiting.is_empty() {
@@ -259,7 +259,9 @@ impl Reading {
             if self.waiting.is_empty() {
                 if Instant::now() >= deadline {
                     let last = self.last;
-                    return Err(self.place.failed(format!("it goes up to {last}, and less was read")));
+                    return Err(self
+                        .place
+                        .failed(format!("the stream goes up to {last}, and less was read")));
                 }
                 tokio::time::sleep(LAG_PAUSE).await;
             }
@@ -270,7 +272,7 @@ impl Reading {
     }
 }
 
-/// A message as a direct get answers it: its place stands in headers beside its own.
+/// A message from the answer to a direct get, whose extra headers hold its place.
 fn raw(answer: async_nats::Message) -> Option<RawMessage> {
     let headers = answer.headers.unwrap_or_default();
     let text = |headers: &HeaderMap, name: &str| headers.get(name).map(|value| value.as_str().to_owned());

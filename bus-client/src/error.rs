@@ -1,4 +1,4 @@
-//! What can go wrong between us and NATS, with the next step.
+//! Errors between this process and NATS, each with a hint.
 
 use async_nats::jetstream::{self, ErrorCode};
 
@@ -8,43 +8,46 @@ pub enum Error {
     /// No server answers.
     #[error("connecting to NATS at `{url}`: {reason}")]
     Connect { url: String, reason: String },
-    /// The server does not let us in.
-    #[error("the NATS server at `{url}` does not take these credentials, or wants some")]
+    /// The server denies access.
+    #[error("the NATS server at `{url}` refuses these credentials, or requires some")]
     Denied { url: String },
     /// The server's JetStream is off.
     #[error("the NATS server at `{url}` has no JetStream")]
     NoJetStream { url: String },
-    /// The server lacks what we need.
+    /// The server is too old.
     #[error("the NATS server is version {found}, and {needed} or later is needed")]
     TooOld { found: String, needed: &'static str },
-    /// The server acknowledges before it syncs.
+    /// The server's message limit is too small.
+    #[error("the NATS server takes messages of {found} bytes, and {needed} are needed (`max_payload`)")]
+    SmallPayload { found: usize, needed: usize },
+    /// The server acknowledges writes before it syncs them.
     #[error("profile `{profile}` needs `sync_interval: always`, and the server at `{monitor}` syncs {found}")]
     LazySync { profile: &'static str, monitor: String, found: String },
-    /// The server's settings can not be read.
+    /// The server's settings cannot be read.
     #[error("reading the server's settings at `{monitor}/jsz`: {reason}")]
     Monitor { monitor: String, reason: String },
-    /// The installation was made by a program with another layout of data.
+    /// A program with another data format created the installation.
     #[error("this installation has data of format {found}, and this program reads format {wanted}")]
     Format { found: u16, wanted: u16 },
-    /// The installation was made with other fixed settings.
+    /// The installation has other fixed settings.
     #[error("this installation has {what} {found}, and the configuration says {wanted}")]
     Installation { what: &'static str, found: String, wanted: String },
-    /// The server stores what is handed over where no partition reads it.
+    /// The server stores handed-over commands where no partition reads them.
     #[error("the server stores `{subject}` in `{found}`, and its partition reads `{wanted}`")]
     Mapping { subject: String, wanted: String, found: String },
-    /// A setting is no good.
+    /// A setting is invalid.
     #[error("setting `{name}`: {reason}")]
     Setting { name: &'static str, reason: String },
     /// A call to JetStream failed.
     #[error("{doing}: {reason}")]
     Call { doing: String, reason: String },
-    /// JetStream refused a call for a reason that does not pass.
+    /// JetStream refused a call for a lasting reason.
     #[error("{doing}: {reason}")]
     Refused { doing: String, reason: String },
     /// A message of the event stream is not an event.
     #[error("reading the event at {sequence} on `{subject}`: {reason}")]
     Event { sequence: u64, subject: String, reason: String },
-    /// A blob is not there, or not what its name says.
+    /// A blob is missing or does not match its hash.
     #[error("blob {hash}: {reason}")]
     Blob { hash: String, reason: String },
 }
@@ -53,8 +56,8 @@ impl Error {
     pub(crate) fn call(doing: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         Self::Call { doing: doing.into(), reason: reason.to_string() }
     }
-    /// What JetStream answered. The servers may be on their way to where they can do it (500 and above, or too
-    /// few of them yet); otherwise they never will.
+    /// An error answer of JetStream. It is temporary if the servers cannot do it yet (500 and above, or too
+    /// few servers); otherwise it is lasting.
     pub(crate) fn answered(doing: impl Into<String>, answer: &jetstream::Error) -> Self {
         let passes = answer.code() >= 500 || answer.error_code() == ErrorCode::CLUSTER_NO_PEERS;
         let (doing, reason) = (doing.into(), answer.to_string());
@@ -65,13 +68,14 @@ impl Error {
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::Call { .. })
     }
-    /// A stable code with a page in `docs/errors/`.
+    /// A stable code with an entry in `docs/errors/`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Connect { .. } => "nats-unreachable",
             Self::Denied { .. } => "nats-denied",
             Self::NoJetStream { .. } => "nats-without-jetstream",
             Self::TooOld { .. } => "nats-too-old",
+            Self::SmallPayload { .. } => "nats-small-payload",
             Self::LazySync { .. } => "nats-lazy-sync",
             Self::Monitor { .. } => "nats-unchecked",
             Self::Format { found, wanted } if found < wanted => "format-too-old",
@@ -97,6 +101,9 @@ impl Error {
                 "add `jetstream { store_dir: …, sync_interval: always }` to the server's configuration"
             }
             Self::TooOld { .. } => "install nats-server 2.15.1 (`scripts/nats-server.sh` obtains it)",
+            Self::SmallPayload { .. } => {
+                "set `max_payload: 8MB` on the server, as `nats.conf` does; its default of 1 MiB is enough as well"
+            }
             Self::LazySync { .. } => {
                 "set `jetstream { sync_interval: always }` on the server, or ask for `profile = \"fast\"` and accept that a power cut loses acknowledged work"
             }

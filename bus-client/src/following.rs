@@ -1,7 +1,7 @@
-//! Following a stream without end: the one reading that needs a consumer, which ends with its reader.
+//! Following a stream without end: the only read with a consumer, which ends with its reader.
 //!
-//! A stream takes about a thousand consumers, and the server keeps one that nobody asks any more for half a
-//! minute: readers that come and go would keep others out of the stream.
+//! A stream supports about a thousand consumers, and the server keeps an abandoned one for half a minute:
+//! short-lived readers would lock others out.
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
@@ -15,13 +15,13 @@ use crate::events::RawMessage;
 struct Consumer {
     jetstream: jetstream::Context,
     stream: String,
-    /// Its name now: the client makes one anew where messages were lost.
+    /// Its current name: the client creates a new consumer after lost messages.
     name: String,
 }
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // Without a runtime the process is about to end, and the server notices that nobody asks any more.
+        // Without a runtime the process is about to end, and the server removes the idle consumer.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (jetstream, stream, name) =
             (self.jetstream.clone(), std::mem::take(&mut self.stream), std::mem::take(&mut self.name));

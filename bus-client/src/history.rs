@@ -1,7 +1,7 @@
-//! One entity's events, read without a consumer: a partition may load thousands of entities in a second.
+//! The events of one entity, read without a consumer: a partition may load thousands of entities per second.
 //!
-//! The last event comes from the stream's leader, so that a replica that lags can not make an entity
-//! older than it is; the others come in batches of direct gets.
+//! The last event comes from the stream's leader, so that a lagging replica cannot make an entity older than
+//! it is; the others come in batches of direct gets.
 
 use bus_schemas::envelope::header;
 use bus_schemas::{EntityAddress, Hash, Revision};
@@ -12,12 +12,12 @@ use crate::direct::Place;
 use crate::error::Error;
 use crate::events::{RawMessage, StoredEvent, decode};
 
-/// The last event of an entity, as far as its headers say what it is.
+/// The last event of an entity, described by its headers.
 #[derive(Debug)]
 pub struct LastEvent(RawMessage);
 
 impl LastEvent {
-    /// Its revision and its hash; none where the headers do not say them, which reading it names.
+    /// Its revision and hash; `None` if the headers lack them, which reading the event reports.
     pub fn place(&self) -> Option<(Revision, Hash)> {
         let text = |name: &str| self.0.headers.get(name).map(|value| value.as_str());
         let revision = text(header::REVISION)?.parse().ok()?;
@@ -26,8 +26,8 @@ impl LastEvent {
 }
 
 impl Bus {
-    /// An entity's events after `after`, up to the last one that exists now. `from` is a sequence of
-    /// the event stream before which none of them stands; 0 where that is not known.
+    /// An entity's events after `after`, up to the last one that exists now. `from` is a sequence of the
+    /// event stream at or before the first of them; 0 if unknown.
     pub async fn history(
         &self,
         entity: &EntityAddress,
@@ -40,7 +40,7 @@ impl Bus {
         }
     }
 
-    /// As [`Bus::history`], up to an event that is known to be the last one.
+    /// Like [`Bus::history`], up to a known last event.
     pub async fn history_upto(
         &self,
         entity: &EntityAddress,
@@ -66,7 +66,7 @@ impl Bus {
         Ok(events)
     }
 
-    /// An entity's last event; none where it has none.
+    /// An entity's last event; `None` if it has none.
     pub async fn last_event(&self, entity: &EntityAddress) -> Result<Option<LastEvent>, Error> {
         Ok(self.last_at(&self.place_of(entity)).await?.map(LastEvent))
     }

@@ -1,4 +1,4 @@
-//! Durable commands of a partition, in order, and trimming behind the position.
+//! The durable inbox of a partition: reading commands in order, and trimming applied ones.
 
 use std::time::Duration;
 
@@ -6,8 +6,9 @@ use async_nats::client::RequestErrorKind;
 use async_nats::header::NATS_EXPECTED_STREAM;
 use async_nats::{HeaderMap, Request};
 use bus_schemas::{Caller, EntityAddress, Key, Kind, PartitionId};
+use futures::StreamExt;
 use futures::future::join_all;
-use futures::{Stream, StreamExt};
+use futures::stream::BoxStream;
 use serde::Deserialize;
 
 use crate::asks::Incoming;
@@ -15,10 +16,10 @@ use crate::bus::Bus;
 use crate::error::Error;
 use crate::following::following;
 
-/// A durable command as it lies in the inbox.
+/// A durable command in the inbox.
 #[derive(Debug)]
 pub struct InboxEntry {
-    /// Its stream sequence.
+    /// The stream sequence.
     pub sequence: u64,
     /// The command.
     pub incoming: Incoming,
@@ -30,13 +31,14 @@ impl Bus {
         &self,
         partition: PartitionId,
         after: u64,
-    ) -> Result<impl Stream<Item = Result<InboxEntry, Error>> + Send + Unpin + use<>, Error> {
+    ) -> Result<BoxStream<'static, Result<InboxEntry, Error>>, Error> {
         let messages = following(self, &self.topology().inbox(partition), Vec::new(), after + 1).await?;
-        Ok(messages.map(|message| {
+        let entries = messages.map(|message| {
             let message = message?;
             let incoming = Incoming::read(message.subject, None, Some(&message.headers), message.payload);
             Ok(InboxEntry { sequence: message.sequence, incoming })
-        }))
+        });
+        Ok(self.hearing(partition, entries))
     }
 
     /// Deletes durable commands up to `upto`, which are all applied.
@@ -55,17 +57,18 @@ impl Bus {
         states.into_iter().map(|state| Ok(state?.messages)).sum()
     }
 
-    /// Refuses a server that does not map what is handed over to where its partition reads it. Nothing is
-    /// stored: the question names a stream that is none.
+    /// Refuses a server that does not map handed-over commands to the inbox of their partition. Nothing is
+    /// stored: the request expects a stream that does not exist.
     pub async fn check_mappings(&self) -> Result<(), Error> {
         let keys = ["check", "check.below"].map(|key| Key::parse(key).expect("a constant"));
         for key in keys {
-            let entity = EntityAddress::new(Kind::from_static("mapping"), key);
+            let entity = EntityAddress::new(Kind::parse("mapping").expect("a constant"), key);
             let subject = self.subjects().hand_over(&Caller::UNNAMED, &entity);
             let wanted = self.topology().inbox(entity.partition(self.topology().partitions));
             let mut found = self.where_stored(&subject).await?;
             if found.is_none() {
-                // In a cluster nobody takes it either while the stream has no leader; its state needs one too.
+                // In a cluster it is not accepted either while the stream has no leader, so the leader is
+                // checked.
                 self.state_of(&wanted).await?;
                 tokio::time::sleep(SETTLING).await;
                 found = self.where_stored(&subject).await?;
@@ -92,10 +95,10 @@ impl Bus {
     }
 }
 
-/// How long a new leader of a stream may take to be known by every server.
+/// How long every server may take to learn of a stream's new leader.
 const SETTLING: Duration = Duration::from_secs(1);
 
-/// What the server says of a publish.
+/// The server's answer to a publish.
 #[derive(Debug, Deserialize)]
 struct Stored {
     stream: String,

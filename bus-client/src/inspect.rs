@@ -1,4 +1,4 @@
-//! Whether streams and buckets still have the settings with which they are made.
+//! Compares the configuration of existing streams and buckets with the one they are created with.
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
@@ -8,23 +8,23 @@ use crate::bus::Bus;
 use crate::error::Error;
 use crate::streams::{LEASE_TTL, configs};
 
-/// A setting of a stream that is not as it is made.
+/// A stream setting that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deviation {
-    /// The stream; a bucket is one too.
+    /// The stream; a bucket is a stream too.
     pub stream: String,
-    /// The setting, or `stream` when there is none.
+    /// The setting, or `stream` if the stream does not exist.
     pub setting: &'static str,
-    /// What it is.
+    /// The existing value.
     pub found: String,
-    /// What it is made with.
+    /// The value it is created with.
     pub wanted: String,
-    /// Whether promises are broken by it; otherwise a guard or a convenience is missing.
+    /// Whether it breaks a guarantee; otherwise a safeguard or a convenience is missing.
     pub grave: bool,
 }
 
 impl Bus {
-    /// Every setting of every stream and bucket that is not as this program makes it.
+    /// Every setting of every stream and bucket that differs from the one it is created with.
     pub async fn deviations(&self) -> Result<Vec<Deviation>, Error> {
         let mut wanted = configs(self);
         wanted.extend(buckets(self));
@@ -59,7 +59,7 @@ impl Bus {
     }
 }
 
-/// The streams below the buckets: only what we set, the rest is the client's.
+/// The streams of the buckets: only the settings of this program, the rest is the client library's.
 fn buckets(bus: &Bus) -> Vec<Config> {
     let topology = bus.topology();
     let bucket = |name: String, subjects: Vec<String>| Config {
@@ -80,7 +80,7 @@ fn buckets(bus: &Bus) -> Vec<Config> {
     ]
 }
 
-/// What must be equal, and what may only be more.
+/// Settings that must be equal, and limits that may be larger.
 fn compare(wanted: &Config, found: &Config) -> Vec<Deviation> {
     let subjects = |config: &Config| {
         let mut subjects = config.subjects.clone();
@@ -92,7 +92,7 @@ fn compare(wanted: &Config, found: &Config) -> Vec<Deviation> {
         transform.map_or_else(|| "none".to_owned(), |to| format!("{} → {}", to.source, to.destination))
     };
     let debug = |value: &dyn std::fmt::Debug| format!("{value:?}");
-    // A limit that was not asked for takes the oldest messages away, or refuses new ones.
+    // An unwanted limit deletes the oldest messages, or refuses new ones.
     let limited = |limit: i64, ours: i64| limit > 0 && ours <= 0;
     let (bytes, messages) = (found.max_bytes, found.max_messages);
     let unlimited = || "unlimited".to_owned();
@@ -124,10 +124,11 @@ fn compare(wanted: &Config, found: &Config) -> Vec<Deviation> {
             wanted.num_replicas.to_string(),
             true,
         ),
-        // What is remembered longer does no harm.
+        // A longer window makes the server drop commands that the partition would refuse with a reason. Zero
+        // leaves the choice to the server, and means that messages there have no ids.
         (
             "duplicate_window",
-            found.duplicate_window < wanted.duplicate_window,
+            !wanted.duplicate_window.is_zero() && found.duplicate_window > wanted.duplicate_window,
             debug(&found.duplicate_window),
             debug(&wanted.duplicate_window),
             true,

@@ -1,4 +1,4 @@
-//! What agents leave behind: streamed output, and dead letters with their payload.
+//! Output of agents, and dead letters with their payload.
 
 use async_nats::HeaderMap;
 use bus_schemas::Key;
@@ -15,7 +15,7 @@ use crate::following::following;
 use crate::publish::{self, PublishError};
 
 impl Bus {
-    /// Streams a piece of output. Output is not part of the log: a lost piece is not sent again.
+    /// Publishes a chunk of output. Output is not part of the log: a lost chunk is not sent again.
     pub async fn publish_output(&self, task: &Key, chunk: &OutputChunk) {
         let payload = serde_json::to_vec(chunk).expect("a chunk is plain data");
         if let Err(error) = self.client().publish(self.subjects().output(task), payload.into()).await {
@@ -23,8 +23,8 @@ impl Bus {
         }
     }
 
-    /// The output of a task and of everything below it, without end. Chunks that can not be read, or
-    /// hold more text than a chunk may, are left out.
+    /// The output of a task and of everything below it, without end. Chunks that cannot be read, or with more
+    /// text than allowed, are left out.
     pub async fn output(
         &self,
         task: &Key,
@@ -36,14 +36,14 @@ impl Bus {
             .try_filter_map(move |message| {
                 let key = message.subject.strip_prefix(&prefix).and_then(|key| Key::parse(key).ok());
                 let chunk = serde_json::from_slice(&message.payload).ok();
-                // Readers see what is left out as a gap in the numbers.
+                // Readers see a missing chunk as a gap in the numbers.
                 let bounded = chunk.filter(|chunk: &OutputChunk| chunk.text.len() <= INLINE_BYTES_MAX);
                 futures::future::ready(Ok(key.zip(bounded)))
             })
             .boxed())
     }
 
-    /// Keeps the payload of a dead letter. The same entry again is no error.
+    /// Stores the payload of a dead letter. A repeat is no error.
     pub async fn publish_dead(
         &self,
         kind: &str,
@@ -51,10 +51,11 @@ impl Bus {
         reason: &str,
         payload: Bytes,
     ) -> Result<(), PublishError> {
+        self.ready().await;
         let mut headers = HeaderMap::new();
         headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
         headers.insert(header::REASON, bounded::header(reason, REASON_BYTES_MAX));
-        // One of about the server's largest size would not fit with its headers; the journal has stored it.
+        // With headers, a payload near the message limit would not fit; the journal has stored it as a blob.
         let room = self.payload_bytes_max() / 2;
         let payload = if payload.len() > room { carried(&payload, &mut headers) } else { payload };
         match publish::acked(self, self.subjects().dead(kind, entry), headers, payload).await {

@@ -1,14 +1,14 @@
-//! The last event of each of many entities: who there is of a kind, without reading what they went through.
+//! The last event of each of many entities: lists the entities of a kind without reading their histories.
 
 use crate::bus::Bus;
 use crate::error::Error;
 use crate::events::{StoredEvent, decode};
 
-/// Entities whose last events are held at a time.
+/// Entities whose last events are held in memory at once.
 const ENTITIES_AT_ONCE: usize = 1_024;
 
 impl Bus {
-    /// The last event on each subject that the filter matches, in the order of the stream.
+    /// The last event on each subject that the filter matches, in stream order.
     pub async fn latest_events(&self, subject: &str) -> Result<Vec<StoredEvent>, Error> {
         let mut latest = Vec::new();
         self.each_latest_event(subject, |stored| latest.push(stored)).await?;
@@ -16,7 +16,8 @@ impl Bus {
         Ok(latest)
     }
 
-    /// Takes each of [`Bus::latest_events`] as it comes, in no order: there may be more than memory holds.
+    /// Calls a function with each of [`Bus::latest_events`], in no order: there may be more than fit into
+    /// memory.
     pub async fn each_latest_event(
         &self,
         subject: &str,

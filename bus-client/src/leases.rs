@@ -1,42 +1,46 @@
-//! Leases: who tries to run which partition. The log's expected sequence is the fence, not the lease.
+//! Leases: which host tries to run which partition. The fence is the log's expected sequence, not the lease.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_nats::Request;
 use async_nats::client::RequestErrorKind;
 use async_nats::jetstream::kv;
-use bus_schemas::{Kind, PartitionId};
+use async_nats::{HeaderMap, Request};
+use bus_schemas::{Kind, PartitionId, Timestamp};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::Bus;
+use crate::clock::now;
 use crate::error::Error;
 
-/// A lease that we hold.
+/// A lease that this host holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// The partition.
     pub partition: PartitionId,
-    /// The bucket's revision of our last renewal.
+    /// The bucket revision of the last renewal.
     pub revision: u64,
 }
 
-/// What a host says of itself while it is alive. A host that says nothing knows nothing.
+/// A host's announcement while it is alive. Without one, nothing is known of its program.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
-    /// The version of commit records up to which its program reads.
+    /// The highest version of commit records that its program reads.
     #[serde(default)]
     pub record: u16,
-    /// For each kind of entity: the schema version up to which its program reads.
+    /// For each kind of entity: the highest schema version that its program reads.
     #[serde(default)]
     pub reads: BTreeMap<Kind, u16>,
-    /// The partitions whose logs its program can not read, and why. It leaves them to others.
+    /// Partitions whose logs its program cannot read, each with the reason. It leaves them to others.
     #[serde(default)]
     pub leaves: BTreeMap<PartitionId, String>,
-    /// The partitions that it has and in which something does not go on, and why.
+    /// Its partitions with a stage that makes no progress, each with the reason.
     #[serde(default)]
     pub stuck: BTreeMap<PartitionId, String>,
+    /// Its wall clock at the announcement.
+    #[serde(default)]
+    pub at: Timestamp,
 }
 
 impl Presence {
@@ -48,41 +52,43 @@ impl Presence {
     }
 }
 
-/// What somebody hears who looks for a host.
+/// The result of probing a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Looked {
-    /// It is here, at the server of whoever asks.
+    /// The host answered at the prober's server.
     Here,
     /// The server knows of no connection of that host.
     Nobody,
-    /// It is here, at another server: between the two may stand what parts them.
+    /// The host answered at another server: a network split may be between the two.
     Elsewhere,
-    /// It did not answer in time, and its connection stands.
+    /// The host did not answer in time, and its connection is open.
     Silent,
 }
 
-/// How long a host may take to say that it is here. One that is frozen says nothing, and keeps its leases.
+/// How long a host may take to answer a probe. A frozen host does not answer, and keeps its leases.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Who is alive, and who holds what.
+/// The hosts that are alive, and the holders of partitions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leases {
-    /// Hosts that renewed lately, in order.
+    /// Hosts with a recent renewal, in order.
     pub hosts: Vec<String>,
-    /// What each of them says of itself.
+    /// The announcement of each host.
     pub presences: BTreeMap<String, Presence>,
-    /// The bucket's revision of each one's last renewal: of a host that lives it goes up every second.
+    /// The bucket revision of each host's last renewal: it rises every second while the host is alive.
     pub renewals: BTreeMap<String, u64>,
-    /// Holders.
+    /// The offset of each host's clock from the server's at that renewal, in milliseconds.
+    pub offsets: BTreeMap<String, i64>,
+    /// The holder of each partition.
     pub holders: BTreeMap<PartitionId, String>,
-    /// The bucket's revision of each partition's last renewal.
+    /// The bucket revision of each partition's last renewal.
     pub renewed: BTreeMap<PartitionId, u64>,
-    /// Partitions of hosts that are known to be gone before their leases have run out.
+    /// Leases of hosts that are known to be gone before their leases have expired.
     pub orphans: BTreeMap<PartitionId, Lease>,
 }
 
 impl Leases {
-    /// Takes a host for gone: its partitions may be taken from the leases that they have now.
+    /// Removes a host that is gone: its partitions may be taken over from their current leases.
     pub fn without(mut self, host: &str) -> Self {
         self.hosts.retain(|name| name != host);
         self.presences.remove(host);
@@ -93,7 +99,7 @@ impl Leases {
         self
     }
 
-    /// The partitions in which something does not go on, as the hosts that have them say.
+    /// The partitions with a stage that makes no progress, as their hosts announce.
     pub fn stuck(&self) -> BTreeMap<PartitionId, String> {
         let held = |host: &str, partition| self.holders.get(&partition).is_some_and(|holder| holder == host);
         let said = |(host, presence): (&String, &Presence)| {
@@ -103,9 +109,9 @@ impl Leases {
         self.presences.iter().flat_map(said).collect()
     }
 
-    /// How many of the partitions a host runs: as many as any other with the newest program, and where
-    /// that leaves some, the first hosts by name one more. None beside a newer program. `own` is what
-    /// the host says of itself, which may not be heard yet.
+    /// How many partitions a host should run: an equal share among the hosts with the newest program; a
+    /// remainder goes to the first hosts by name. `None` beside a newer program. `own` is the host's own
+    /// announcement, which others may not have yet.
     pub fn share(&self, host: &str, own: &Presence, partitions: u16) -> Option<usize> {
         let others = || self.presences.iter().filter(|(name, _)| *name != host);
         if others().any(|(_, other)| own.is_outdated_by(other)) {
@@ -123,8 +129,21 @@ impl Leases {
     }
 }
 
-/// The header that says what was done to an entry of a bucket, where that was not to write it.
+/// The header of a bucket entry that was deleted or purged.
 const KV_OPERATION: &str = "KV-Operation";
+
+/// The header of a direct answer with the time at which the server stored the message.
+const TIME_STAMP: &str = "Nats-Time-Stamp";
+
+fn stored_at(headers: &HeaderMap) -> Option<Timestamp> {
+    Timestamp::parse_rfc3339(headers.get(TIME_STAMP)?.as_str())
+}
+
+/// The offset of a host's clock from the server's; `None` if the host did not announce its clock.
+fn offset(said: Timestamp, stored: Timestamp) -> Option<i64> {
+    let told = (said > Timestamp::default()).then_some(said)?;
+    Some(told.0.cast_signed().saturating_sub(stored.0.cast_signed()))
+}
 
 fn host_key(host: &str) -> String {
     format!("host.{host}")
@@ -140,31 +159,32 @@ impl Bus {
             .await
             .map_err(|error| Error::call("opening the leases", error))
     }
-    /// Says that a host is alive, for one lease time.
+    /// Announces that a host is alive, for one lease time.
     pub async fn renew_host(&self, host: &str, presence: &Presence) -> Result<(), Error> {
         let store = self.lease_store().await?;
-        let said = serde_json::to_vec(presence).expect("names and numbers");
+        let presence = Presence { at: now(), ..presence.clone() };
+        let said = serde_json::to_vec(&presence).expect("names and numbers");
         let put = store.put(host_key(host), said.into()).await;
         put.map(drop).map_err(|error| Error::call(format!("renewing host `{host}`"), error))
     }
-    /// Takes a host off the list.
+    /// Removes a host from the list.
     pub async fn release_host(&self, host: &str) -> Result<(), Error> {
         let store = self.lease_store().await?;
         let deleted = store.purge(host_key(host)).await;
         deleted.map_err(|error| Error::call(format!("releasing host `{host}`"), error))
     }
-    /// Takes a host off the list of which somebody else has found that it is gone.
+    /// Removes a host that was found to be gone from the list.
     pub async fn forget_host(&self, host: &str, leases: &Leases) -> Result<(), Error> {
         let Some(revision) = leases.renewals.get(host) else { return Ok(()) };
         let store = self.lease_store().await?;
-        // A host that lives says so again within a second.
+        // A host that is alive announces itself again within a second.
         match store.purge_expect_revision(host_key(host), Some(*revision)).await {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == kv::PurgeErrorKind::WrongLastRevision => Ok(()),
             Err(error) => Err(Error::call(format!("forgetting host `{host}`"), error)),
         }
     }
-    /// Answers whoever asks whether this host is here, until its connection ends.
+    /// Answers probes for this host until its connection ends.
     pub async fn say_here(&self, host: &str) -> Result<(), Error> {
         let subject = self.subjects().here(host);
         let doing = format!("subscribing to `{subject}`");
@@ -172,12 +192,12 @@ impl Bus {
         let mut asked = asked.map_err(|error| Error::call(doing, error))?;
         while let Some(message) = asked.next().await {
             if let Some(reply_to) = message.reply {
-                self.answer(reply_to, self.server_id().into()).await;
+                self.answer(reply_to.into(), self.server_id().into()).await;
             }
         }
         Ok(())
     }
-    /// Asks whether a host is here.
+    /// Probes a host.
     pub async fn look_for_host(&self, host: &str) -> Looked {
         let request = Request::new().timeout(Some(LOOK_TIMEOUT));
         match self.client().send_request(self.subjects().here(host), request).await {
@@ -187,7 +207,7 @@ impl Bus {
             Err(_) => Looked::Silent,
         }
     }
-    /// Takes a lease if nobody holds it, or if the former process of this very host does.
+    /// Takes a lease if it is free, or held by a former process of this host.
     pub async fn acquire(&self, partition: PartitionId, host: &str) -> Result<Option<Lease>, Error> {
         let store = self.lease_store().await?;
         match store.create(partition_key(partition), host.to_owned().into()).await {
@@ -206,7 +226,7 @@ impl Bus {
             Err(error) => Err(Error::call(format!("acquiring partition {partition}"), error)),
         }
     }
-    /// Renews a lease; none when somebody else has it.
+    /// Renews a lease; `None` if another host holds it.
     pub async fn renew(&self, lease: Lease, host: &str) -> Result<Option<Lease>, Error> {
         let store = self.lease_store().await?;
         let key = partition_key(lease.partition);
@@ -216,27 +236,29 @@ impl Bus {
             Err(error) => Err(Error::call(format!("renewing partition {}", lease.partition), error)),
         }
     }
-    /// Gives a lease back, if it is still ours.
+    /// Releases a lease, if this host still holds it.
     pub async fn release(&self, lease: Lease) -> Result<(), Error> {
         let store = self.lease_store().await?;
         let deleted = store.purge_expect_revision(partition_key(lease.partition), Some(lease.revision)).await;
         deleted.map_err(|error| Error::call(format!("releasing partition {}", lease.partition), error))
     }
-    /// Who is alive, and who holds what.
+    /// The hosts that are alive, and the holders of partitions.
     pub async fn leases(&self) -> Result<Leases, Error> {
         let bucket = self.topology().leases();
         let (stream, keys) = (format!("KV_{bucket}"), format!("$KV.{bucket}."));
         let subjects = self.subjects_of(&stream, &format!("{keys}>")).await?;
         let mut leases = Leases::default();
         for said in self.last_on(&stream, &subjects).await? {
-            // What is released stays as a mark of it.
+            // A released lease leaves a deletion marker.
             if said.headers.get(KV_OPERATION).is_some() {
                 continue;
             }
             let Some(key) = said.subject.strip_prefix(&keys) else { continue };
             if let Some(host) = key.strip_prefix("host.") {
                 leases.hosts.push(host.to_owned());
-                let presence = serde_json::from_slice(&said.payload).unwrap_or_default();
+                let presence: Presence = serde_json::from_slice(&said.payload).unwrap_or_default();
+                let offset = stored_at(&said.headers).and_then(|stored| offset(presence.at, stored));
+                leases.offsets.extend(offset.map(|offset| (host.to_owned(), offset)));
                 leases.presences.insert(host.to_owned(), presence);
                 leases.renewals.insert(host.to_owned(), said.sequence);
             } else if let Some(number) = key.strip_prefix("partition.").and_then(|text| text.parse().ok()) {
@@ -278,6 +300,18 @@ mod tests {
         let left = BTreeMap::from([(PartitionId(3), "later".to_owned())]);
         let leaves = Presence { leaves: left, ..old.clone() };
         assert!(!old.is_outdated_by(&leaves) && !leaves.is_outdated_by(&old), "what it leaves says nothing");
+    }
+
+    #[test]
+    fn a_host_that_says_its_time_is_held_against_the_servers() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(stored_at(&headers), None);
+        headers.insert(TIME_STAMP, "1970-01-01T01:00:00.250999Z");
+        let stored = stored_at(&headers).expect("it is a time");
+        assert_eq!(offset(Timestamp(3_600_250), stored), Some(0));
+        assert_eq!(offset(Timestamp(7_200_250), stored), Some(3_600_000));
+        assert_eq!(offset(Timestamp(250), stored), Some(-3_600_000));
+        assert_eq!(offset(Timestamp::default(), stored), None, "an older program does not say");
     }
 
     fn leases(hosts: &[&str]) -> Leases {

@@ -1,7 +1,7 @@
-//! A partition's log: append with an expectation, read in order, find the end.
+//! A partition's log: append with an expected sequence, read in order, find the end.
 //!
-//! Every record is appended with an expectation, which stands in its headers. A message without one was written
-//! by no host, as by a client that was told to have an answer there: readers pass over it and say so.
+//! Every record is appended with an expected sequence in its headers. A message without one was written by no
+//! host, for example by a client that named a log as its reply subject: readers skip and log it.
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
@@ -16,30 +16,30 @@ use crate::direct::Place;
 use crate::error::Error;
 use crate::publish::{self, PublishError};
 
-/// A commit record as it lies in the log.
+/// A commit record in the log.
 #[derive(Debug, Clone)]
 pub struct LogEntry {
     /// Its sequence.
     pub sequence: LogSequence,
     /// The encoded record.
     pub record: Bytes,
-    /// How many messages lie right before it that no host wrote.
+    /// How many messages directly before it no host wrote.
     pub foreign: u64,
 }
 
 impl LogEntry {
-    /// The last sequence before it that is a record's.
+    /// The sequence of the record before it.
     pub fn follows(&self) -> LogSequence {
         LogSequence(self.sequence.0 - 1 - self.foreign)
     }
 }
 
-/// Where a log ends.
+/// The end of a log.
 #[derive(Debug, Clone)]
 pub struct LogEnd {
-    /// The last record; none in an empty log.
+    /// The last record; `None` in an empty log.
     pub record: Option<LogEntry>,
-    /// The sequence of the last message, whoever wrote it.
+    /// The sequence of the last message, including those that no host wrote.
     pub last: LogSequence,
 }
 
@@ -61,14 +61,14 @@ impl Bus {
         publish::acked(self, self.subjects().log(partition), headers, record).await.map(LogSequence)
     }
 
-    /// The last record, or none in an empty log.
+    /// The last record; `None` in an empty log.
     pub async fn last_record(&self, partition: PartitionId) -> Result<Option<LogEntry>, Error> {
         Ok(self.log_end(partition).await?.record)
     }
 
     /// The end of a partition's log.
     pub async fn log_end(&self, partition: PartitionId) -> Result<LogEnd, Error> {
-        // Not a direct get: after an unanswered append only the leader knows what was written.
+        // No direct get: after an unanswered append only the leader knows what was written.
         let Some(message) = self.last_at(&self.log_place(partition)).await? else {
             return Ok(LogEnd { record: None, last: LogSequence(0) });
         };
@@ -98,7 +98,7 @@ impl Bus {
         Place { stream: self.topology().log(partition), subject: self.subjects().log(partition) }
     }
 
-    /// One record; none where it is not there any more, and where the message is none.
+    /// One record; `None` if it is gone, or if no host wrote the message.
     pub async fn record(
         &self,
         partition: PartitionId,
@@ -117,7 +117,7 @@ impl Bus {
         let failed = |error: String| Error::call(format!("reading record {sequence} of `{name}`"), error);
         let stream = self.jetstream().get_stream_no_info(&name).await;
         let stream = stream.map_err(|error| failed(error.to_string()))?;
-        // Not a direct get: a replica that lags would say that it is gone.
+        // No direct get: a lagging replica would report the record as gone.
         match stream.get_raw_message(sequence.0).await {
             Ok(message) => Ok(Some(message)),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
@@ -125,8 +125,8 @@ impl Bus {
         }
     }
 
-    /// Whether the server lets the beginning of a partition's log be cut: a log that was made before
-    /// there were cuts denies it for ever.
+    /// Whether the server allows cutting the beginning of a partition's log: a log from before cuts existed
+    /// denies it for ever.
     pub async fn may_cut(&self, partition: PartitionId) -> Result<bool, Error> {
         let name = self.topology().log(partition);
         let stream = self.jetstream().get_stream(&name).await;
@@ -135,8 +135,8 @@ impl Bus {
         Ok(!stream.cached_info().config.deny_purge)
     }
 
-    /// Removes the records up to `upto`, and says how many there were. What needs them must have them
-    /// from elsewhere by then: nothing brings them back.
+    /// Deletes the records up to `upto`, and returns their number. They must be archived by then: the
+    /// deletion is final.
     pub async fn cut_log(&self, partition: PartitionId, upto: LogSequence) -> Result<u64, Error> {
         let name = self.topology().log(partition);
         let failed = |error: String| Error::call(format!("cutting `{name}` behind record {upto}"), error);
@@ -154,7 +154,7 @@ impl Bus {
         after: LogSequence,
     ) -> Result<impl Stream<Item = Result<LogEntry, Error>> + Send + Unpin + use<>, Error> {
         let place = self.log_place(partition);
-        // The leader says where the log ends: a replica that lags has less than there is.
+        // The leader gives the end of the log: a lagging replica has less.
         let messages = self.read_until_now(place, after.next().0).await?;
         let mut foreign = 0;
         Ok(messages.try_filter_map(move |message| {
@@ -165,7 +165,7 @@ impl Bus {
             });
             if entry.is_none() {
                 foreign += 1;
-                tracing::warn!(%partition, %sequence, "the log has a message that no host wrote; it is passed over");
+                tracing::warn!(%partition, %sequence, "the log has a message that no host wrote; skipping it");
             }
             std::future::ready(Ok(entry))
         }))

@@ -1,17 +1,18 @@
-//! Mail between partitions: sent over core NATS, kept in the sender's log until a receipt comes.
+//! Mail between partitions: sent over core NATS, and kept in the sender's log until its receipt.
 //!
-//! The log is the outbox, so mail needs no stream of its own. A receiver applies numbers in order
-//! and drops what it has; what gets lost is sent again (`docs/adr/0003-mail-from-the-log.md`).
+//! The log is the outbox, so mail needs no stream of its own. A receiver applies mail in order of its numbers
+//! and drops repeats; lost mail is sent again (`docs/adr/0003-mail-from-the-log.md`).
 
 use bus_schemas::{PartitionId, record};
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 
 use crate::bus::Bus;
 use crate::error::Error;
 
-/// Some mail of one sender for one receiver, numbers in order without gaps.
+/// Mail of one sender for one receiver, with consecutive numbers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Parcel {
     /// The sending partition.
@@ -27,7 +28,7 @@ pub struct Receipt {
     pub from: PartitionId,
     /// The last number that is applied and committed.
     pub upto: u64,
-    /// Whether the receiver has just begun: what was sent before may have reached nobody.
+    /// Whether the receiver has just started: earlier mail may be lost.
     pub begins: bool,
 }
 
@@ -37,7 +38,7 @@ impl Bus {
             tracing::debug!(%error, "sending mail; it will be sent again");
         }
     }
-    /// Sends mail; a lost parcel is sent again when no receipt comes.
+    /// Sends mail; a lost parcel is sent again when its receipt is missing.
     pub async fn send_parcel(&self, to: PartitionId, parcel: &Parcel) {
         let payload = rmp_serde::to_vec(parcel).expect("mail is plain data");
         self.send(self.subjects().mail(to), payload).await;
@@ -48,11 +49,8 @@ impl Bus {
         self.send(self.subjects().mail_receipt(to), payload).await;
     }
     /// Mail for a partition.
-    pub async fn parcels(
-        &self,
-        partition: PartitionId,
-    ) -> Result<impl Stream<Item = Parcel> + Send + Unpin + use<>, Error> {
-        self.plain(self.subjects().mail(partition)).await
+    pub async fn parcels(&self, partition: PartitionId) -> Result<BoxStream<'static, Parcel>, Error> {
+        Ok(self.hearing(partition, self.plain(self.subjects().mail(partition)).await?))
     }
     /// Receipts for a partition.
     pub async fn receipts(
@@ -75,7 +73,7 @@ impl Bus {
     }
 }
 
-/// Drops what is not ours: mail is always sent again from the log, so nothing is lost by it.
+/// Decodes a message; drops one that is invalid, because mail is always sent again from the log.
 fn read<T: for<'de> Deserialize<'de>>(subject: &str, payload: &Bytes) -> Option<T> {
     rmp_serde::from_slice(payload)
         .inspect_err(|error| tracing::warn!(subject, %error, "dropping malformed mail"))

@@ -1,5 +1,5 @@
-//! Waiting for the servers: calls that fail because no server answers, or because several have not chosen a
-//! leader yet, are made again.
+//! Waiting for the servers: calls that fail because no server answers, or because a cluster has no leader
+//! yet, are repeated.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::trouble::Trouble;
 
 /// The first pause between two attempts.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest one: whoever waits goes on soon after the servers do.
+/// The longest pause: callers go on soon after the servers do.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Makes a call until it succeeds, fails for a reason that does not pass, or `patience` is over; none: for as
-/// long as it takes. Says once what it waits for, and then with growing pauses.
+/// Repeats a call until it succeeds, fails for a lasting reason, or `patience` is over (`None`: no limit).
+/// Logs what it waits for once, and then with growing pauses.
 pub async fn patiently<T, F: Future<Output = Result<T, Error>>>(
     doing: &str,
     patience: Option<Duration>,
@@ -41,10 +41,11 @@ pub async fn patiently<T, F: Future<Output = Result<T, Error>>>(
 }
 
 impl Bus {
-    /// As [`Bus::connect`], and waits for servers that do not listen yet, have no leader yet, or are fewer
-    /// than the profile needs: for `patience`, or for as long as it takes.
+    /// Like [`Bus::connect`], but waits for servers that do not listen yet, have no leader yet, or are fewer
+    /// than the profile needs: for `patience`, or without limit.
     pub async fn connect_patiently(config: &NatsConfig, patience: Option<Duration>) -> Result<Self, Error> {
-        // A cluster comes server by server; a single server that cannot be checked now cannot be later.
+        // The servers of a cluster start one by one; a single server that cannot be checked now cannot be
+        // later.
         let awaited = |error| match error {
             error @ Error::Monitor { .. } if config.profile == Profile::Replicated => {
                 Error::call("checking the servers", error)

@@ -1,4 +1,4 @@
-//! Publishing with an acknowledgement, and atomic batches (ADR-50), with the server's error codes kept.
+//! Publishing with an acknowledgement, and atomic batches (ADR-50), with the server's error codes.
 
 use std::time::Duration;
 
@@ -9,41 +9,42 @@ use serde::Deserialize;
 
 use crate::bus::Bus;
 
-/// Expectation not met: somebody else wrote.
+/// The expected sequence does not match: another client wrote.
 const WRONG_LAST_SEQUENCE: u64 = 10_071;
-/// Expectation not decidable now: another write of the same subject is in flight (replicated streams).
+/// The expected sequence cannot be checked now: another write of the subject is in flight (replicated
+/// streams).
 const WRONG_LAST_SEQUENCE_UNKNOWN: u64 = 10_164;
 
-/// The message has more bytes than the server takes.
+/// The message exceeds the server's limit.
 const TOO_LARGE: u64 = 10_054;
-/// Its headers have.
+/// The headers exceed the server's limit.
 const HEADERS_TOO_LARGE: u64 = 10_097;
-/// The request itself is no good: what we say of a message that the client library does not send.
+/// The request itself is invalid: used for a message that the client library does not send.
 const BAD_REQUEST: u64 = 10_003;
 
-/// How long an answer may take once a connection that was lost stands again: it may just be on its way,
-/// and otherwise never comes.
+/// How long an answer may take after a lost connection is established again: it may be in transit, and
+/// otherwise never comes.
 const LATE: Duration = Duration::from_millis(500);
 
-/// What became of a publish that was not acknowledged.
+/// Why a publish was not acknowledged.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PublishError {
-    /// The subject's last sequence is another: nothing was written by this attempt.
-    #[error("the last sequence is another: {0}")]
+    /// The subject's last sequence differs: this attempt wrote nothing.
+    #[error("the last sequence differs: {0}")]
     Conflict(String),
-    /// Refused, and worth another try.
+    /// Refused; a retry may help.
     #[error("refused for now: {0}")]
     Retry(String),
     /// Refused: full, too large, no such stream.
     #[error("refused ({code}): {reason}")]
     Refused { code: u64, reason: String },
-    /// No answer: it may have been written.
+    /// No answer: the message may have been stored.
     #[error("no answer: {0}")]
     Unanswered(String),
 }
 
 impl PublishError {
-    /// Whether the same message will never be taken, however often it is sent.
+    /// Whether the same message will never be accepted.
     pub fn is_final(&self) -> bool {
         let never = [TOO_LARGE, HEADERS_TOO_LARGE, BAD_REQUEST];
         matches!(self, Self::Refused { code, .. } if never.contains(code))
@@ -119,8 +120,8 @@ pub(crate) struct BatchMessage {
 
 /// Publishes all `count` of `messages` or none, and returns the last sequence.
 ///
-/// At most [`BATCH_MESSAGES_MAX`] messages. Every message but the last is sent without waiting:
-/// the server answers the commit for all of them.
+/// At most [`BATCH_MESSAGES_MAX`] messages. Every message except the last is sent without waiting: the server
+/// answers the commit for all of them.
 pub(crate) async fn batch(
     bus: &Bus,
     id: &str,
@@ -142,5 +143,5 @@ pub(crate) async fn batch(
     Ok(0)
 }
 
-/// The server's bound on one batch.
+/// The server's limit of messages in one batch.
 pub(crate) const BATCH_MESSAGES_MAX: usize = 1_000;

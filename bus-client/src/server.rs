@@ -1,19 +1,20 @@
-//! Whether the server keeps the promise of the profile: version, JetStream, sync.
+//! Checks that the server keeps the profile's promise: version, JetStream, sync.
 
 use std::time::Duration;
 
 use bus_schemas::Timestamp;
+use bus_schemas::record::PAYLOAD_BYTES_NEEDED;
 use serde::Deserialize;
 
 use crate::bus::Bus;
 use crate::config::{NatsConfig, Profile, redacted_url};
 use crate::error::Error;
 
-/// The oldest server that has what we use and that we test with.
+/// The oldest supported server: it has all used features, and tests run with it.
 pub const VERSION_NEEDED: &str = "2.15.0";
 /// How long the monitoring port may take to answer.
 const MONITOR_TIMEOUT: Duration = Duration::from_secs(5);
-/// Where NATS monitoring is by convention.
+/// The conventional port of NATS monitoring.
 const MONITOR_PORT: u16 = 8222;
 
 #[derive(Debug, Deserialize)]
@@ -36,16 +37,16 @@ struct JszConfig {
     max_storage: i64,
 }
 
-/// How much of its storage a server has used, and what its clock says.
+/// A server's used storage and its clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storage {
-    /// The server's monitoring.
+    /// The server's monitoring address.
     pub monitor: String,
     /// Bytes in use by JetStream.
     pub used_bytes: u64,
-    /// Bytes that JetStream takes at most, where there is a limit; then it refuses writes.
+    /// The limit of JetStream's storage in bytes, if there is one; at the limit it refuses writes.
     pub bytes_max: Option<u64>,
-    /// Its clock when it answered, where it said so.
+    /// Its wall clock when it answered, if it reported one.
     pub clock: Option<Timestamp>,
 }
 
@@ -60,7 +61,7 @@ pub async fn storage(config: &NatsConfig) -> Result<Vec<Storage>, Error> {
     Ok(all)
 }
 
-/// Refuses a server that is too old, has no JetStream, or is looser than the profile.
+/// Refuses a server that is too old, has no JetStream, takes too small messages, or is less durable than the profile.
 pub async fn check(bus: &Bus, config: &NatsConfig) -> Result<(), Error> {
     let found = bus.server_version();
     if parse(&found) < parse(VERSION_NEEDED) {
@@ -69,12 +70,16 @@ pub async fn check(bus: &Bus, config: &NatsConfig) -> Result<(), Error> {
     if !bus.client().server_info().jetstream {
         return Err(Error::NoJetStream { url: bus.url().to_owned() });
     }
+    let found = bus.payload_bytes_max();
+    if found < PAYLOAD_BYTES_NEEDED {
+        return Err(Error::SmallPayload { found, needed: PAYLOAD_BYTES_NEEDED });
+    }
     if bus.profile() == Profile::Fast {
         return Ok(());
     }
     let monitors = monitors(config);
-    // A host must be able to start while a minority of a cluster is down; what is acknowledged then is
-    // on the disks of the others.
+    // A host must be able to start while a minority of a cluster is down: acknowledged writes are on the
+    // disks of the others.
     let needed = if bus.profile() == Profile::Replicated { monitors.len() / 2 + 1 } else { monitors.len() };
     let mut sound = 0;
     let mut unchecked = None;
@@ -118,7 +123,7 @@ fn monitors(config: &NatsConfig) -> Vec<String> {
         .collect()
 }
 
-/// JetStream's settings, the bytes that it has stored, and the server's clock.
+/// JetStream's settings, its stored bytes, and the server's clock.
 async fn read(monitor: &str) -> Result<(JszConfig, u64, Option<Timestamp>), Error> {
     let failed = |reason: String| Error::Monitor { monitor: redacted_url(monitor), reason };
     let unanswered = |error: reqwest::Error| failed(error.without_url().to_string());

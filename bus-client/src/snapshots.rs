@@ -1,7 +1,7 @@
 //! Snapshots: shortcuts for recovery. All of them can be deleted at any time.
 //!
-//! The bucket takes atomic batches: the server syncs a batch once, so that hosts write the snapshots of
-//! everything that leaves their memory beside the logs without asking the disk for each.
+//! The bucket accepts atomic batches. The server syncs a batch once, so a host can write the snapshots of all
+//! entities that leave its memory without a disk sync for each.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::bus::Bus;
 use crate::error::Error;
 use crate::publish::{self, BatchMessage, PublishError};
 
-/// The most snapshots in one batch: a quarter of what the server takes, so that one is written within
+/// The most snapshots in one batch: a quarter of the server's limit, so that a batch is written within
 /// milliseconds.
 pub const SNAPSHOTS_PER_BATCH_MAX: usize = 256;
-/// How many earlier versions of a snapshot stay: none.
+/// How many versions of a snapshot are kept: only the last.
 const HISTORY: i64 = 1;
 
-/// The stream behind the bucket, as a key-value client makes it, and with batches.
+/// The stream of the bucket, as a key-value client creates it, but with batches.
 pub(crate) fn config(bus: &Bus) -> Config {
     let bucket = bus.topology().snapshots();
     Config {
@@ -36,7 +36,7 @@ pub(crate) fn config(bus: &Bus) -> Config {
         deny_delete: true,
         allow_direct: true,
         allow_atomic_publish: true,
-        duplicate_window: Duration::from_secs(bus_schemas::topology::DUPLICATE_WINDOW_SECONDS),
+        duplicate_window: Duration::from_millis(bus_schemas::topology::DUPLICATE_WINDOW_MS),
         ..Config::default()
     }
 }
@@ -46,7 +46,7 @@ impl Bus {
         format!("$KV.{}.{name}", self.topology().snapshots())
     }
 
-    /// Writes a snapshot; a large one beside the bucket, where a message would not hold it.
+    /// Writes a snapshot; one that is too large for a message goes into the blob store.
     pub async fn put_snapshot(&self, name: &str, bytes: Bytes) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
         let payload = carried(&bytes, &mut headers);
@@ -54,11 +54,17 @@ impl Bus {
             self.put_blob(&bytes).await?;
         }
         let put = publish::acked(self, self.snapshot_subject(name), headers, payload).await;
-        put.map(drop).map_err(|error| Error::call(format!("writing snapshot `{name}`"), error))
+        put.map(drop).map_err(|error| {
+            let doing = format!("writing snapshot `{name}`");
+            match error.is_final() {
+                true => Error::Refused { doing, reason: error.to_string() },
+                false => Error::call(doing, error),
+            }
+        })
     }
 
-    /// Writes at most [`SNAPSHOTS_PER_BATCH_MAX`] snapshots, all or none of them. Each must be small enough
-    /// for a message.
+    /// Writes at most [`SNAPSHOTS_PER_BATCH_MAX`] snapshots, all or none. Each must be small enough for a
+    /// message.
     pub async fn put_snapshots(&self, snapshots: Vec<(String, Bytes)>) -> Result<(), PublishError> {
         let (id, count) = (Uuid::now_v7().to_string(), snapshots.len());
         let messages = snapshots.into_iter().map(|(name, payload)| BatchMessage {
@@ -78,7 +84,7 @@ impl Bus {
             .await
             .map_err(|error| failed(error.to_string()))?;
         match stream.direct_get_last_for_subject(self.snapshot_subject(name)).await {
-            // What was deleted leaves a message without content.
+            // A deleted snapshot leaves a message without content.
             Ok(message) => {
                 let bytes = self.body(&message.headers, message.payload).await?;
                 Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
@@ -87,7 +93,7 @@ impl Bus {
             Err(error) => Err(failed(error.to_string())),
         }
     }
-    /// The names of all snapshots; one that was deleted may be among them.
+    /// The names of all snapshots, perhaps including deleted ones.
     pub async fn snapshot_names(&self) -> Result<Vec<String>, Error> {
         let bucket = self.topology().snapshots();
         let prefix = format!("$KV.{bucket}.");

@@ -1,40 +1,41 @@
-//! Makes the streams and buckets of the topology, and keeps its fixed settings.
+//! Creates the streams and buckets of the topology, and keeps the installation's fixed settings.
 
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType, Stream};
 use async_nats::jetstream::{kv, object_store};
-use bus_schemas::topology::{DUPLICATE_WINDOW_SECONDS, OUTPUT_TTL_SECONDS};
+use bus_schemas::topology::{DUPLICATE_WINDOW_MS, OUTPUT_TTL_SECONDS};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::error::Error;
 
-/// A lease is lost after this long without renewal. Longer than a garbage pause or a slow disk,
-/// short enough that a dead host's partitions move within seconds.
+/// A lease expires after this time without renewal: longer than a slow disk, short enough that a dead host's
+/// partitions move within seconds.
 pub const LEASE_TTL: Duration = Duration::from_secs(4);
-/// Durable commands that may wait in a partition; then publishers are refused instead of the disk filling.
+/// The most durable commands that wait in a partition; above it publishers are refused, so that the disk does
+/// not fill.
 const INBOX_MESSAGES_MAX: i64 = 125_000;
 
-/// The layout of streams, records and events that this program reads and writes.
+/// The version of the layout of streams, records and events that this program reads and writes.
 pub const FORMAT: u16 = 3;
 
-/// What can not change once an installation exists.
+/// The settings that cannot change once an installation exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installation {
-    /// The layout of streams and records: [`FORMAT`].
+    /// The layout version of streams and records: [`FORMAT`].
     pub format: u16,
-    /// How many partitions there are.
+    /// The number of partitions.
     pub partitions: u16,
-    /// What tells it from every other one, made once at random; none in one that no program with ids has opened.
+    /// A random id of the installation; `None` if it was never opened by a program with ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
 
-/// Makes what is missing. Changes nothing that exists.
+/// Creates what is missing. Changes nothing that exists.
 pub(crate) async fn ensure(bus: &Bus) -> Result<(), Error> {
     fix_settings(bus).await?;
     for config in configs(bus) {
@@ -43,14 +44,14 @@ pub(crate) async fn ensure(bus: &Bus) -> Result<(), Error> {
     buckets(bus).await
 }
 
-/// The streams as they are made: the logs first.
+/// The configurations of the streams: the logs first.
 pub(crate) fn configs(bus: &Bus) -> Vec<Config> {
     let topology = bus.topology();
     let logs = topology.all_partitions().map(|partition| Config {
         name: topology.log(partition),
         subjects: vec![topology.subjects.log(partition)],
         description: Some("commit records: the truth".into()),
-        // A record in the middle can not be deleted; the beginning is cut behind an archive.
+        // A record in the middle cannot be deleted; the beginning is cut after it was archived.
         deny_delete: true,
         ..base(bus)
     });
@@ -58,7 +59,7 @@ pub(crate) fn configs(bus: &Bus) -> Vec<Config> {
         name: topology.inbox(partition),
         subjects: vec![topology.subjects.commands(partition)],
         description: Some("commands handed over by outsiders".into()),
-        duplicate_window: Duration::from_secs(DUPLICATE_WINDOW_SECONDS),
+        duplicate_window: Duration::from_millis(DUPLICATE_WINDOW_MS),
         max_messages: INBOX_MESSAGES_MAX,
         ..base(bus)
     });
@@ -110,36 +111,53 @@ async fn stream(bus: &Bus, config: Config) -> Result<(), Error> {
         CreateStreamErrorKind::JetStream(answer) => Error::answered(doing(), &answer),
         _ => Error::call(doing(), error),
     })?;
-    let found = &stream.cached_info().config.subjects;
-    if !subjects.iter().all(|subject| found.contains(subject)) {
-        // Somebody else's: what we would write there would be lost, or be theirs.
-        let what = "a stream of our name with the subjects";
-        let (found, wanted) = (found.join(" "), subjects.join(" "));
-        return Err(Error::Installation { what, found, wanted });
-    }
+    expect_ours(&stream, &subjects)?;
     let found = stream.cached_info().config.num_replicas;
     if found < wanted {
-        // Made under a looser profile: an acknowledgement would mean less than this one says.
+        // Created under a looser profile: acknowledged writes would be less durable than this profile
+        // promises.
         let (found, wanted) = (found.to_string(), wanted.to_string());
         return Err(Error::Installation { what: "copies of each stream:", found, wanted });
     }
     Ok(())
 }
 
+/// Refuses a stream of another installation: writes would be lost, or go into the other's data.
+fn expect_ours(stream: &Stream, subjects: &[String]) -> Result<(), Error> {
+    let found = &stream.cached_info().config.subjects;
+    if subjects.iter().all(|subject| found.contains(subject)) {
+        return Ok(());
+    }
+    let what = "a stream of our name with the subjects";
+    Err(Error::Installation { what, found: found.join(" "), wanted: subjects.join(" ") })
+}
+
 impl Bus {
-    /// Whether the installation's fixed settings are those of this connection.
+    /// Refuses an installation with other fixed settings than this connection's, and streams of another
+    /// installation. Check before writing.
     pub async fn check_installation(&self) -> Result<(), Error> {
         let store = settings_of(self).await?;
-        hold_against(&stored_settings(&store).await?.0, &wanted(self))
+        hold_against(&stored_settings(&store).await?.0, &wanted(self))?;
+        self.check_streams().await
     }
 
-    /// What tells this installation from every other one; none where it was made before there were ids.
-    /// A restored copy has the id of the original: they share a history up to the backup.
+    /// Refuses streams of these names that belong to another installation. Missing streams are accepted.
+    pub async fn check_streams(&self) -> Result<(), Error> {
+        for Config { name, subjects, .. } in configs(self) {
+            if let Some(stream) = self.find_stream(&name).await? {
+                expect_ours(&stream, &subjects)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The id of the installation; `None` if it was created before ids existed. A restored copy has the id of
+    /// the original: they share a history up to the backup.
     pub async fn installation_id(&self) -> Result<Option<String>, Error> {
         Ok(stored_settings(&settings_of(self).await?).await?.0.id)
     }
 
-    /// As [`Bus::installation_id`]; one that has no id gets one.
+    /// Like [`Bus::installation_id`]; an installation without an id gets one.
     pub async fn make_installation_id(&self) -> Result<String, Error> {
         let store = settings_of(self).await?;
         identified(&store).await?;
@@ -147,7 +165,7 @@ impl Bus {
         id.ok_or_else(|| Error::call("giving the installation an id", "an older program took it away"))
     }
 
-    /// Whether there is an installation under this connection's prefix.
+    /// Whether an installation exists under this connection's prefix.
     pub async fn is_installed(&self) -> Result<bool, Error> {
         if !self.client().server_info().jetstream {
             return Err(Error::NoJetStream { url: self.url().to_owned() });
@@ -166,8 +184,11 @@ impl Bus {
         }
     }
 
-    /// Deletes every event and mark: they are derived from the logs, and the caller writes them again.
+    /// Deletes all events and marks: they are derived from the logs, and the caller publishes them again. A
+    /// stream that is gone is created.
     pub async fn clear_events(&self) -> Result<(), Error> {
+        let [events, ..] = derived(self);
+        stream(self, events).await?;
         let name = self.topology().events();
         let failed = |error: String| Error::call(format!("emptying stream `{name}`"), error);
         let stream = self.jetstream().get_stream(&name).await.map_err(|error| failed(error.to_string()))?;
@@ -227,16 +248,16 @@ fn encoded(installation: &Installation) -> bytes::Bytes {
     serde_json::to_vec(installation).expect("two numbers and a text").into()
 }
 
-/// An id that no other installation has.
+/// A new id.
 fn new_id() -> Option<String> {
     Some(Uuid::now_v7().to_string())
 }
 
-/// Gives an installation that was made before there were ids one.
+/// Gives an id to an installation from before ids existed.
 async fn identified(store: &kv::Store) -> Result<(), Error> {
     let (found, revision) = stored_settings(store).await?;
     if found.id.is_none() {
-        // Of several that do so at once the first one's counts.
+        // If several do so at once, the first id wins.
         let given = Installation { id: new_id(), ..found };
         if let Err(error) = store.update("installation", encoded(&given), revision).await {
             tracing::debug!(%error, "the installation got its id from somebody else");
@@ -245,13 +266,13 @@ async fn identified(store: &kv::Store) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes the fixed settings of a new installation, or holds ours against those of the existing one.
+/// Writes the fixed settings of a new installation, or compares ours with those of the existing one.
 async fn fix_settings(bus: &Bus) -> Result<(), Error> {
     let topology = bus.topology();
     let store = bucket(bus, topology.settings(), Duration::ZERO).await?;
     let wanted = wanted(bus);
     let new = Installation { id: new_id(), ..wanted.clone() };
-    // Two hosts may start at once: the second create is refused, and then the first one's counts.
+    // If two hosts start at once, the second create is refused, and the first one's settings win.
     if store.create("installation", encoded(&new)).await.is_ok() {
         return Ok(());
     }
@@ -259,12 +280,12 @@ async fn fix_settings(bus: &Bus) -> Result<(), Error> {
     identified(&store).await
 }
 
-/// The settings, and the revision of their entry.
+/// The fixed settings, and the revision of their entry.
 async fn stored_settings(store: &kv::Store) -> Result<(Installation, u64), Error> {
     let doing = "reading the installation's settings";
     let entry = store.entry("installation").await.map_err(|error| Error::call(doing, error))?;
     let gone = |entry: &kv::Entry| entry.operation != kv::Operation::Put;
-    let lost = || Error::Refused { doing: doing.into(), reason: "they are gone".into() };
+    let lost = || Error::Refused { doing: doing.into(), reason: "the settings are gone".into() };
     let entry = entry.filter(|entry| !gone(entry)).ok_or_else(lost)?;
     let settings = serde_json::from_slice(&entry.value).map_err(|error| Error::call(doing, error))?;
     Ok((settings, entry.revision))

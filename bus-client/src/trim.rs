@@ -1,4 +1,4 @@
-//! Taking events out of the event stream, behind an archive that has them.
+//! Deletes events from the event stream after they were archived.
 
 use bus_schemas::EntityAddress;
 
@@ -6,8 +6,8 @@ use crate::bus::Bus;
 use crate::error::Error;
 
 impl Bus {
-    /// Deletes an entity's events before a place in the event stream, and says how many those were.
-    /// Whoever loads the entity then needs a snapshot of it.
+    /// Deletes an entity's events before a sequence of the event stream, and returns their number. Loading
+    /// the entity then requires a snapshot.
     pub async fn trim_events(&self, entity: &EntityAddress, before: u64) -> Result<u64, Error> {
         let name = self.topology().events();
         let failed =

@@ -1,26 +1,26 @@
-//! Something that does not work and is tried again: said once, then with a count and a growing pause, and
-//! once more when it works again.
+//! Log throttling for retries: an error is logged once, then with a count and growing pauses, and once more
+//! when it is over.
 //!
-//! Every loop that tries again has one: a full store or a server that is gone makes hundreds of attempts
-//! fail in a second, and as many lines would hide what they say.
+//! Every retry loop has one: a full store or a missing server makes hundreds of attempts fail per second, and
+//! as many log lines would hide the cause.
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The pause between the first two lines; it doubles up to [`SAID_PAUSE_MAX`].
+/// The pause between the first two log lines; it doubles up to [`SAID_PAUSE_MAX`].
 const SAID_PAUSE_MIN: Duration = Duration::from_secs(5);
-/// The longest pause between two lines: who looks at a log sees within that what does not work.
+/// The longest pause between two log lines: a reader of the log sees within it what fails.
 const SAID_PAUSE_MAX: Duration = Duration::from_secs(300);
-/// What failed once within this long is not said to work again: one line is enough for a hiccup.
+/// A single failure that is over within this time is not logged as over.
 const BRIEF: Duration = Duration::from_secs(1);
 
-/// What does not work, how often it failed, and when it is tried and said next.
+/// The state of a retry: what fails, how often, and when it is tried and logged next.
 #[derive(Debug)]
 pub struct Trouble {
     doing: String,
-    /// The first pause between two attempts, and the longest.
+    /// The first and the longest pause between two attempts.
     pauses: (Duration, Duration),
     pause: Duration,
     failures: u64,
@@ -30,7 +30,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// None so far. `doing` says what is tried; attempts are at first `pause_min` apart, and at last
+    /// No failure yet. `doing` names the attempt; pauses between attempts grow from `pause_min` to
     /// `pause_max`.
     pub fn new(doing: impl Into<String>, pause_min: Duration, pause_max: Duration) -> Self {
         let (pauses, doing) = ((pause_min, pause_max), doing.into());
@@ -38,7 +38,7 @@ impl Trouble {
         Self { doing, pauses, pause: pause_min, failures: 0, since, said_next, said_pause: SAID_PAUSE_MIN }
     }
 
-    /// An attempt failed: says so where it is time to, and how long until the next one.
+    /// Notes a failed attempt and logs it if it is time to. Returns the pause before the next attempt.
     pub fn failed(&mut self, reason: &dyn Display) -> Duration {
         let now = Instant::now();
         self.failures += 1;
@@ -47,7 +47,7 @@ impl Trouble {
             let (failures, doing) = (self.failures, &self.doing);
             let seconds = now.duration_since(since).as_secs();
             tracing::warn!(failures, seconds, %reason, "{doing} does not work; trying again");
-            // What fails again soon after it worked is not said anew each time.
+            // A failure soon after a success does not start a new series of log lines.
             self.said_next = Some(now + self.said_pause);
             self.said_pause = (self.said_pause * 2).min(SAID_PAUSE_MAX);
         }
@@ -56,12 +56,12 @@ impl Trouble {
         pause
     }
 
-    /// As [`Trouble::failed`], and waits until the next attempt.
+    /// Like [`Trouble::failed`], and waits until the next attempt.
     pub async fn wait(&mut self, reason: &(dyn Display + Sync)) {
         tokio::time::sleep(self.failed(reason)).await;
     }
 
-    /// It works.
+    /// Notes a success.
     pub fn over(&mut self) {
         let Some(since) = self.since.take() else { return };
         let (lasted, failures, doing) = (since.elapsed(), self.failures, &self.doing);
@@ -77,7 +77,7 @@ impl Trouble {
         }
     }
 
-    /// For how long it has not worked; none while it does.
+    /// How long it has been failing; `None` if it is not.
     pub fn lasts(&self) -> Option<Duration> {
         self.since.map(|since| since.elapsed())
     }

@@ -1,5 +1,5 @@
-//! Watching events with a durable place: each is delivered until it is finished, to one of all those
-//! who watch under the same name, wherever they run.
+//! Watching events with a durable consumer: each event is delivered until it is finished, to one of all
+//! watchers with the same name, wherever they run.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use crate::bus::Bus;
 use crate::error::Error;
 use crate::events::{RawMessage, StoredEvent, decode};
 
-/// How long an event may be under way before it is delivered again.
+/// How long an event may be in progress before it is delivered again.
 const ACK_WAIT: Duration = Duration::from_secs(60);
 
-/// An event on its way to who watches.
+/// A delivered event.
 #[derive(Debug)]
 pub struct Watched {
     message: async_nats::jetstream::Message,
-    /// The event, or why it can not be read.
+    /// The event, or why it cannot be read.
     pub event: Result<StoredEvent, Error>,
-    /// How often it was delivered, with this one.
+    /// How often it was delivered, including this time.
     pub delivered: u64,
 }
 
 impl Watched {
-    /// Says that it is dealt with; returns when the server has confirmed.
+    /// Finishes the event; returns when the server has confirmed.
     pub async fn finish(&self) -> Result<(), Error> {
         self.message.double_ack().await.map_err(|error| Error::call("finishing an event", error))
     }
-    /// Has it delivered again after a while.
+    /// Has the event delivered again after a pause.
     pub async fn give_back(&self, after: Duration) -> Result<(), Error> {
         let given = self.message.ack_with(AckKind::Nak(Some(after))).await;
         given.map_err(|error| Error::call("giving an event back", error))
@@ -49,8 +49,8 @@ async fn watched(bus: Bus, mut message: async_nats::jetstream::Message) -> Watch
 }
 
 impl Bus {
-    /// Events that come from now on, or since somebody watched first under this name; at most
-    /// `at_once` unfinished ones for this call. Without end; errors are those of the connection.
+    /// New events, or those since the first watch with this name; at most `at_once` unfinished ones for this
+    /// call. Without end; errors are those of the connection.
     pub async fn watch(
         &self,
         name: &str,

@@ -1,78 +1,124 @@
-//! Bodies of commands and queries: how they are written, and what holds for each one from outside.
+//! Bodies of commands and queries: their encoding, and the checks for bodies from outside.
 //!
-//! A derived reader takes more than its schema says: a list for an object's fields in their order, a number
-//! for a name, an object for a word. What somebody else wrote is therefore held against what was read of it.
+//! A derived reader accepts more than its schema says: a list for an object's fields in order, a number for a
+//! name, an object for a word. So a body from outside is compared with what was decoded from it.
+
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::ContentType;
 
-/// How deep a command's lists and objects may nest. Events, mail and jobs wrap what came in a few
-/// levels deeper, and JSON readers commonly stop at 128.
+pub use words::plain;
+
+/// How deep the lists and objects of a command may nest. Events, mail and jobs wrap a command in a few more
+/// levels, and JSON readers commonly stop at 128.
 pub const NESTING_MAX: usize = 64;
 
-/// A command's or an event's content, as it was written.
+/// The encoded content of a command or an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 pub struct Body {
-    /// How it is written.
+    /// The encoding.
     pub content_type: ContentType,
-    /// The bytes as they came.
+    /// The bytes as received.
     pub bytes: Bytes,
 }
 
 /// Why a body could not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// Not JSON, or not of the schema.
-    #[error("reading JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// Not MessagePack, or not of the schema.
-    #[error("reading MessagePack: {0}")]
-    Msgpack(#[from] rmp_serde::decode::Error),
+    /// The bytes are not one value of their content type.
+    #[error("the body is not one value of {language}: {reason}")]
+    Malformed {
+        /// The name of the content type.
+        language: &'static str,
+        /// The decoder's message.
+        reason: String,
+    },
+    /// The value does not match the schema.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+impl From<serde_json::Error> for BodyError {
+    fn from(error: serde_json::Error) -> Self {
+        let reason = plain(&error.to_string());
+        match error.is_data() {
+            true => Self::Mismatch(reason),
+            false => Self::Malformed { language: "JSON", reason },
+        }
+    }
+}
+
+impl From<rmp_serde::decode::Error> for BodyError {
+    fn from(error: rmp_serde::decode::Error) -> Self {
+        let reason = plain(&error.to_string());
+        match error {
+            rmp_serde::decode::Error::Syntax(_) => Self::Mismatch(reason),
+            _ => Self::Malformed { language: "MessagePack", reason },
+        }
+    }
 }
 
 impl Body {
-    /// Writes a value as JSON.
+    /// Encodes a value as JSON.
     pub fn json<T: Serialize>(value: &T) -> Self {
         let bytes =
             serde_json::to_vec(value).expect("types of this crate have string keys and write to memory");
         Self { content_type: ContentType::Json, bytes: bytes.into() }
     }
-    /// Reads a value that this system wrote, or that was checked before.
+    /// Decodes a value that this system wrote or checked before.
     pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, BodyError> {
         Ok(match self.content_type {
             ContentType::Json => serde_json::from_slice(&self.bytes)?,
             ContentType::Msgpack => rmp_serde::from_slice(&self.bytes)?,
         })
     }
-    /// Reads a value that somebody else wrote. It is one value of its content type, nested at most
-    /// [`NESTING_MAX`] deep; its names are text, its numbers can be written as JSON, and it has lists,
-    /// objects, numbers and words where the schema has them.
+    /// Decodes and checks a value from outside. It must be one object of its content type, nested at most
+    /// [`NESTING_MAX`] deep, with text as names and numbers that JSON can express, and with lists, objects,
+    /// numbers and words where the schema has them.
     pub fn read_strictly<'a, T: Deserialize<'a> + Serialize>(&'a self) -> Result<T, BodyError> {
         let levels = self.visit(Levels(NESTING_MAX))?;
-        let value: T = self.read()?;
-        // The words of one flat JSON object are told apart by the reader itself.
-        if levels > 1 || self.content_type == ContentType::Msgpack {
-            let read = serde_json::to_value(&value)?;
-            matches(&self.visit(Whole)?, &Outline::deserialize(read)?)
-                .map_err(|place| self.misread(&format!("another type is expected at `{place}`")))?;
+        // The decoder itself tells the words of one flat JSON object apart.
+        if levels == 1 && self.content_type == ContentType::Json {
+            return self.read().or_else(|_| self.read_located());
         }
+        let came = self.visit(OutlineVisitor)?;
+        // A decoder would read a list as the fields of an object.
+        if !matches!(came, Outline::Object(_)) {
+            let found = came.sort();
+            return Err(BodyError::Mismatch(format!("the body must be an object, and is {found}")));
+        }
+        let value: T = self.read().or_else(|_| self.read_located())?;
+        let read = serde_json::to_value(&value)?;
+        matches(&came, &Outline::deserialize(read)?).map_err(|misfit| {
+            let Misfit { place, expected, found } = misfit;
+            BodyError::Mismatch(format!("`{place}` must be {expected}, and is {found}"))
+        })?;
         Ok(value)
     }
 
-    fn misread(&self, reason: &str) -> BodyError {
+    /// Decodes a value of sound bytes again, to say where it does not match the schema.
+    fn read_located<'a, T: Deserialize<'a>>(&'a self) -> Result<T, BodyError> {
         match self.content_type {
-            ContentType::Json => serde_json::Error::custom(reason).into(),
-            ContentType::Msgpack => rmp_serde::decode::Error::custom(reason).into(),
+            ContentType::Json => {
+                let mut reader = serde_json::Deserializer::from_slice(&self.bytes);
+                serde_path_to_error::deserialize(&mut reader).map_err(|error| located(&error))
+            }
+            ContentType::Msgpack => {
+                let mut rest = &self.bytes[..];
+                let mut reader = rmp_serde::Deserializer::new(&mut rest);
+                serde_path_to_error::deserialize(&mut reader).map_err(|error| located(&error))
+            }
         }
     }
 
-    /// Reads over the whole body; bytes behind the value are an error.
+    /// Visits the whole body; bytes after the value are an error.
     fn visit<T>(&self, seed: impl for<'de> DeserializeSeed<'de, Value = T>) -> Result<T, BodyError> {
         match self.content_type {
             ContentType::Json => {
@@ -86,14 +132,27 @@ impl Body {
                 let value = seed.deserialize(&mut rmp_serde::Deserializer::new(&mut rest))?;
                 match rest.len() {
                     0 => Ok(value),
-                    behind => Err(self.misread(&format!("{behind} bytes stand behind the value"))),
+                    behind => Err(BodyError::Malformed {
+                        language: "MessagePack",
+                        reason: format!("{behind} bytes stand behind the value"),
+                    }),
                 }
             }
         }
     }
 }
 
-/// Reads over a value, counting down the levels that it may still nest; how many it has.
+/// The mismatch at its place in the body.
+fn located<E: fmt::Display>(error: &serde_path_to_error::Error<E>) -> BodyError {
+    let (place, reason) = (error.path().to_string(), plain(&error.inner().to_string()));
+    BodyError::Mismatch(match place.as_str() {
+        // An object whose kind a field tells has its fields read twice, and the path is lost.
+        "." | "?" => reason,
+        place => format!("`{place}`: {reason}"),
+    })
+}
+
+/// Visits a value and counts how deep it nests; holds the levels that are left.
 struct Levels(usize);
 
 impl Levels {
@@ -156,7 +215,7 @@ impl<'de> Visitor<'de> for Levels {
     }
 }
 
-/// Reads the name of a field. In MessagePack a number or bytes may stand for it, which are no names.
+/// A field name. In MessagePack a number or bytes may stand for it, which is refused.
 struct Name;
 
 impl<'de> DeserializeSeed<'de> for Name {
@@ -176,7 +235,7 @@ impl Visitor<'_> for Name {
     }
 }
 
-/// What sort of value stands where.
+/// The sort of a value, without its content.
 #[derive(Debug)]
 enum Outline {
     Null,
@@ -188,34 +247,61 @@ enum Outline {
     Object(BTreeMap<String, Outline>),
 }
 
-/// Holds what came against what was read of it; the place where they differ. What was left out has its
-/// default, and what is its default may be left out where it is written again.
-fn matches(came: &Outline, read: &Outline) -> Result<(), String> {
-    let below = |name: &dyn fmt::Display, found: Result<(), String>| {
-        found.map_err(|place| if place.is_empty() { name.to_string() } else { format!("{name}/{place}") })
-    };
+impl Outline {
+    /// The JSON type, with its article.
+    fn sort(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Number => "a number",
+            Self::Text => "a string",
+            Self::List(_) => "an array",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+/// The place where a body differs from what was decoded from it.
+struct Misfit {
+    place: String,
+    expected: &'static str,
+    found: &'static str,
+}
+
+impl Misfit {
+    /// The same place, from one level above.
+    fn below(mut self, name: &str) -> Self {
+        let separator = if self.place.is_empty() || self.place.starts_with('[') { "" } else { "." };
+        self.place = [name, separator, &self.place].concat();
+        self
+    }
+}
+
+/// Compares the body with what was decoded from it. A missing field has its default, and a default may be
+/// missing when it is encoded again.
+fn matches(came: &Outline, read: &Outline) -> Result<(), Misfit> {
     match (came, read) {
         (Outline::Null, _)
         | (_, Outline::Null)
         | (Outline::Bool, Outline::Bool)
         | (Outline::Number, Outline::Number)
         | (Outline::Text, Outline::Text) => Ok(()),
-        (Outline::List(came), Outline::List(read)) => came
-            .iter()
-            .zip(read)
-            .enumerate()
-            .try_for_each(|(index, (came, read))| below(&index, matches(came, read))),
+        (Outline::List(came), Outline::List(read)) => {
+            came.iter().zip(read).enumerate().try_for_each(|(index, (came, read))| {
+                matches(came, read).map_err(|misfit| misfit.below(&format!("[{index}]")))
+            })
+        }
         (Outline::Object(came), Outline::Object(read)) => came.iter().try_for_each(|(name, came)| {
-            read.get(name).map_or(Ok(()), |read| below(name, matches(came, read)))
+            read.get(name).map_or(Ok(()), |read| matches(came, read).map_err(|misfit| misfit.below(name)))
         }),
-        _ => Err(String::new()),
+        _ => Err(Misfit { place: String::new(), expected: read.sort(), found: came.sort() }),
     }
 }
 
-/// Reads the outline of a whole value.
-struct Whole;
+/// Decodes the outline of a whole value.
+struct OutlineVisitor;
 
-impl<'de> DeserializeSeed<'de> for Whole {
+impl<'de> DeserializeSeed<'de> for OutlineVisitor {
     type Value = Outline;
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Outline, D::Error> {
         d.deserialize_any(self)
@@ -224,11 +310,11 @@ impl<'de> DeserializeSeed<'de> for Whole {
 
 impl<'de> Deserialize<'de> for Outline {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_any(Whole)
+        d.deserialize_any(OutlineVisitor)
     }
 }
 
-impl<'de> Visitor<'de> for Whole {
+impl<'de> Visitor<'de> for OutlineVisitor {
     type Value = Outline;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value that JSON can hold")
@@ -256,7 +342,7 @@ impl<'de> Visitor<'de> for Whole {
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Outline, A::Error> {
         let mut list = Vec::new();
-        while let Some(value) = values.next_element_seed(Whole)? {
+        while let Some(value) = values.next_element_seed(OutlineVisitor)? {
             list.push(value);
         }
         Ok(Outline::List(list))
@@ -264,7 +350,7 @@ impl<'de> Visitor<'de> for Whole {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Outline, A::Error> {
         let mut object = BTreeMap::new();
         while let Some(name) = entries.next_key_seed(Name)? {
-            object.insert(name, entries.next_value_seed(Whole)?);
+            object.insert(name, entries.next_value_seed(OutlineVisitor)?);
         }
         Ok(Outline::Object(object))
     }

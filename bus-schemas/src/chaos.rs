@@ -1,4 +1,4 @@
-//! Experiments as whoever reads the events of `chaos` knows them, and their bounds.
+//! Experiments as readers of `chaos` events know them, and their limits.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,31 +6,32 @@ use std::fmt;
 use crate::commands::chaos::{Delayed, Description, Experiment};
 use crate::events::chaos::Event;
 use crate::ids::{EntityAddress, Key, PartitionId};
-use crate::wire::WireCommand;
+use crate::wire::{EventFold, WireCommand};
 
-/// The longest experiment, in milliseconds: who needs more has an outage, and not an experiment.
+/// The longest experiment, in milliseconds: a longer one would be an outage.
 pub const FOR_MS_MAX: u64 = 600_000;
-/// The longest delay, in milliseconds: more is a dropped answer.
+/// The longest delay, in milliseconds: more amounts to a dropped reply.
 pub const DELAY_MS_MAX: u64 = 10_000;
-/// The shortest time between two kills of one worker, in milliseconds: a supervisor bears one a second.
+/// The shortest time between two kills of one worker, in milliseconds: a supervisor tolerates one per second.
 pub const EVERY_MS_MIN: u64 = 1_000;
-/// The most commands a second in one queue: some of a partition's measured rate, and not much of a disk.
+/// The most commands per second in one queue: part of a partition's measured rate, and little work for a
+/// disk.
 pub const FILL_PER_SECOND_MAX: u32 = 5_000;
-/// What the reason of a breaker begins with that an experiment tripped; its name follows.
+/// The start of the reason of a breaker that an experiment tripped; the experiment's name follows.
 pub const TRIP_REASON: &str = "experiment ";
-/// Names that are tried for an entity of a given partition: sixty-four partitions need some hundreds.
+/// Names that are tried to find an entity in a given partition: sixty-four partitions need some hundreds.
 const FILL_NAMES_MAX: u32 = 100_000;
 
-/// All experiments of which something was heard.
+/// All known experiments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Experiments {
-    /// By name.
+    /// The experiments by name.
     pub all: BTreeMap<Key, Description>,
 }
 
-impl Experiments {
-    /// Takes an event of `chaos/<key>` in.
-    pub fn apply(&mut self, key: &Key, event: &Event) {
+impl EventFold for Experiments {
+    type Event = Event;
+    fn apply(&mut self, key: &Key, event: &Event) {
         match event {
             Event::Started { experiment, reason, by, at, until } => {
                 let (experiment, reason, by) = (experiment.clone(), reason.clone(), by.clone());
@@ -47,7 +48,7 @@ impl Experiments {
 }
 
 impl Experiment {
-    /// The host that it is about, where it is about one.
+    /// The host that the experiment is limited to, if there is one.
     pub fn host(&self) -> Option<&Key> {
         match self {
             Self::KillWorker { host, .. } | Self::DropAcks { host, .. } | Self::Delay { host, .. } => {
@@ -57,7 +58,7 @@ impl Experiment {
             Self::TripBreaker { .. } | Self::FillInbox { .. } => None,
         }
     }
-    /// What it does, in one word.
+    /// The disturbance in one word.
     pub fn verb(&self) -> &'static str {
         match self {
             Self::KillWorker { .. } => "kill-worker",
@@ -100,8 +101,8 @@ impl fmt::Display for Experiment {
     }
 }
 
-/// An entity of this kind that lives in a partition, for commands that only take a place in its queue;
-/// none where no name was found.
+/// An entity of this kind in a partition, for commands that only take a place in its queue; `None` if no name
+/// was found.
 pub fn filler(partition: PartitionId, partitions: u16) -> Option<EntityAddress> {
     let named = |number: u32| {
         let key = Key::parse(&format!("fill-{number}")).ok()?;

@@ -2,19 +2,19 @@
 
 pub mod agent;
 pub mod breaker;
-pub mod broker;
-pub mod campaign;
 pub mod chaos;
-pub mod config;
-pub mod deadletter;
+pub mod dead_letter;
 pub mod halt;
 pub mod healer;
+pub mod lane;
 pub mod probe;
 pub mod queue;
+pub mod redrive;
 pub mod schedule;
+pub mod settings;
 pub mod task;
 
-/// Whether a field that is usually zero can be left out.
+/// Whether to leave out a field that is usually 0.
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }

@@ -1,5 +1,4 @@
-//! What every message carries beside its meaning: headers, content types, trace context,
-//! replies and refusals.
+//! The envelope of messages: headers, content types, trace context, replies and refusals.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,15 +7,15 @@ use smol_str::SmolStr;
 pub use crate::body::{Body, BodyError, NESTING_MAX};
 use crate::ids::{CommandId, EntityAddress, Revision};
 
-/// Header names. Those of CloudEvents' binary mode and of W3C are theirs; the rest are ours.
+/// Header names. CloudEvents' binary mode and W3C define some of them; the rest are Orrery's.
 pub mod header {
-    /// The command's id; `Nats-Msg-Id` serves as well. Without both the host makes one.
+    /// The command's id; `Nats-Msg-Id` serves as well. Without either the host makes one.
     pub const COMMAND_ID: &str = "Orrery-Command-Id";
     /// `application/json` (the default) or `application/msgpack`.
     pub const CONTENT_TYPE: &str = "Content-Type";
-    /// The id that everything caused by one request shares.
+    /// The correlation, shared by everything that one request caused.
     pub const CORRELATION: &str = "Orrery-Correlation";
-    /// The command that led to this event.
+    /// The command that caused this event.
     pub const CAUSE: &str = "Orrery-Cause";
     /// The entity's revision after this event.
     pub const REVISION: &str = "Orrery-Revision";
@@ -24,11 +23,11 @@ pub mod header {
     pub const SCHEMA: &str = "Orrery-Schema";
     /// The chain hash up to and with this event.
     pub const HASH: &str = "Orrery-Hash";
-    /// `<partition>.<log sequence>.<index>`: where in the log this event stands; the cursor of streams.
+    /// `<partition>.<log sequence>.<index>`: the event's place in the log, and the cursor of streams.
     pub const CURSOR: &str = "Orrery-Cursor";
-    /// The body lies in the blob store under this BLAKE3 hash; the message's own is empty.
+    /// The BLAKE3 hash of a body in the blob store; the message's own body is empty.
     pub const BLOB: &str = "Orrery-Blob";
-    /// Why a dead letter could not be done: its beginning, where it is long.
+    /// Why a command became a dead letter, cut if it is long.
     pub const REASON: &str = "Orrery-Reason";
     /// JetStream's message id.
     pub const MESSAGE_ID: &str = "Nats-Msg-Id";
@@ -46,7 +45,7 @@ pub mod header {
     pub const CE_SPECVERSION: &str = "ce-specversion";
 }
 
-/// How a body is written.
+/// The encoding of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ContentType {
@@ -78,16 +77,16 @@ impl ContentType {
 /// W3C trace context (level 1) without the vendor state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceContext {
-    /// The trace.
+    /// The trace id.
     pub trace_id: [u8; 16],
-    /// The span that caused this message.
+    /// The id of the span that caused this message.
     pub span_id: [u8; 8],
     /// Bit 0: sampled.
     pub flags: u8,
 }
 
 impl TraceContext {
-    /// Reads a `traceparent` header; anything malformed is none, as the specification asks.
+    /// Parses a `traceparent` header; `None` if it is malformed, as the specification asks.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -98,7 +97,7 @@ impl TraceContext {
         let context = Self { trace_id: unhex(trace)?, span_id: unhex(span)?, flags };
         (context.trace_id != [0; 16] && context.span_id != [0; 8]).then_some(context)
     }
-    /// Writes a `traceparent` header.
+    /// Formats a `traceparent` header.
     pub fn to_traceparent(self) -> String {
         let mut text = String::with_capacity(55);
         text.push_str("00-");
@@ -131,27 +130,27 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// Why a command was not done. It is an answer, not a fault: nothing happened.
+/// Why a command was refused. A refusal is a reply, not a fault: nothing happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Refusal {
-    /// A stable word for programs, such as `task-not-found`.
+    /// A stable code for programs, such as `task-not-found`.
     pub code: SmolStr,
     /// One sentence for people.
     pub message: String,
-    /// What to do next, where there is something.
+    /// What to do next, if anything helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// When to try again, in milliseconds, where trying again helps.
+    /// When to retry, in milliseconds, if a retry helps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
 }
 
 impl Refusal {
-    /// A refusal with a code and a sentence.
+    /// A refusal with a code and a message.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code: SmolStr::new_static(code), message: message.into(), hint: None, retry_after_ms: None }
     }
-    /// Adds what to do next.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -159,49 +158,51 @@ impl Refusal {
     }
 }
 
-/// Codes of refusals that the runtime gives; entities have their own beside these.
+/// The codes of the runtime's refusals; entities have further codes.
 pub mod code {
     /// A halt covers what the command would begin.
     pub const HALTED: &str = "halted";
-    /// The body is not of the command's schema.
+    /// The body does not match the command's schema.
     pub const MALFORMED: &str = "malformed-command";
     /// No entity of this kind exists in this installation.
     pub const UNKNOWN_KIND: &str = "unknown-kind";
     /// The content type is neither JSON nor MessagePack.
     pub const CONTENT_TYPE: &str = "unsupported-content-type";
-    /// The body is larger than the bound.
+    /// The body is larger than the limit.
     pub const TOO_LARGE: &str = "too-large";
     /// The subject names no entity.
     pub const BAD_SUBJECT: &str = "bad-subject";
-    /// The id was used with another body.
+    /// The command id was used with another body.
     pub const ID_REUSED: &str = "command-id-reused";
-    /// The id is older than what the partition remembers; it may have been applied.
+    /// The command id is older than those that the partition remembers, so the command may have been applied.
     pub const ID_STALE: &str = "command-id-stale";
-    /// The queue is full.
+    /// The partition's queue is full.
     pub const BUSY: &str = "busy";
-    /// A query waited for something that did not happen yet.
+    /// The query waited for something that has not happened yet; ask again.
     pub const COME_AGAIN: &str = "come-again";
-    /// Entities of this kind answer no such query.
+    /// Entities of this kind do not answer this query.
     pub const UNKNOWN_QUERY: &str = "unknown-query";
-    /// The host that answers may no longer own the partition.
+    /// The answering host may no longer own the partition.
     pub const NOT_OWNER: &str = "not-owner";
-    /// A claim is not sound.
+    /// The claim is invalid.
     pub const INVALID_CLAIM: &str = "invalid-claim";
-    /// Somebody else claims under the worker's name, and began later.
+    /// Another worker claims under the same name, and began later.
     pub const WORKER_REPLACED: &str = "worker-replaced";
     /// The decision panicked; the command is a dead letter.
     pub const POISON: &str = "poison";
     /// The entity stopped at an event that this version does not know.
     pub const ENTITY_STOPPED: &str = "entity-stopped";
-    /// The entity takes no commands until somebody releases it.
+    /// Only the system sends the command.
+    pub const SYSTEM_COMMAND: &str = "system-command";
+    /// The entity takes no commands until it is released.
     pub const ENTITY_QUARANTINED: &str = "entity-quarantined";
     /// The configuration of the host allows no experiments.
     pub const CHAOS_NOT_ALLOWED: &str = "chaos-not-allowed";
-    /// The partition asked is not the one in which the entity lives: the asker's hash is wrong.
+    /// The entity lives in another partition: the sender's hash is wrong.
     pub const WRONG_PARTITION: &str = "wrong-partition";
 }
 
-/// The answer to an ask, sent after the commit.
+/// The reply to an ask, sent after the commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub enum Reply {
@@ -211,21 +212,30 @@ pub enum Reply {
         command_id: CommandId,
         /// The entity.
         entity: EntityAddress,
-        /// Its revision after the command.
+        /// The entity's revision after the command.
         revision: Revision,
-        /// How many events the command led to; 0 when everything was so already.
+        /// How many events the command caused; 0 if it changed nothing.
         #[serde(default)]
         events: u32,
-        /// What the entity answers, if anything.
+        /// The entity's result, if there is one.
         #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
         result: serde_json::Value,
     },
-    /// Nothing happened, and why.
+    /// The command was refused; nothing happened.
     Refused {
         /// The command.
         command_id: CommandId,
-        /// The reason.
+        /// Why it was refused.
         #[serde(flatten)]
         refusal: Refusal,
     },
+}
+
+impl Reply {
+    /// The command that this replies to.
+    pub fn command_id(&self) -> CommandId {
+        match self {
+            Self::Accepted { command_id, .. } | Self::Refused { command_id, .. } => *command_id,
+        }
+    }
 }

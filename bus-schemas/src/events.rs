@@ -1,18 +1,18 @@
-//! Every event, one file per kind. Past tense; the wire name is in `type`.
+//! Every event, one file per kind. Names are in the past tense; the wire name is in `type`.
 //!
-//! A published event never changes its meaning or loses a field: add a variant, raise the
-//! schema version, write an upcaster in [`crate::upcast`].
+//! A published event never changes its meaning and never loses a field: add a variant, raise the schema
+//! version, and write an upcaster in [`crate::upcast`].
 
 pub mod agent;
 pub mod breaker;
-pub mod broker;
-pub mod campaign;
 pub mod chaos;
-pub mod config;
-pub mod deadletter;
+pub mod dead_letter;
 pub mod halt;
 pub mod healer;
+pub mod lane;
 pub mod probe;
 pub mod queue;
+pub mod redrive;
 pub mod schedule;
+pub mod settings;
 pub mod task;

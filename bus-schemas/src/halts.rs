@@ -1,12 +1,13 @@
-//! Which halts stand, as workers, hosts and gateways know it from the events of `halt`.
+//! The active halts, as workers, hosts and gateways know them from the events of `halt`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::events::halt::Event;
 use crate::ids::{Key, Timestamp};
+use crate::wire::EventFold;
 
-/// What a halt is about: the key of its entity.
+/// The scope of a halt: the key of its entity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scope {
     /// Everything.
@@ -19,7 +20,7 @@ pub enum Scope {
     Task(Key),
 }
 
-/// One piece of work, as a halt sees it.
+/// A piece of work, as far as halts are concerned.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// Its lane.
@@ -30,27 +31,27 @@ pub struct Subject<'a> {
     pub task: &'a Key,
 }
 
-/// A halt that stands.
+/// An active halt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// Why.
+pub struct ActiveHalt {
+    /// The reason.
     pub reason: String,
-    /// Who.
+    /// The caller who halted the scope.
     pub by: String,
-    /// Since when.
+    /// When it began.
     pub since: Timestamp,
     /// How long running work has to end by itself, in milliseconds.
     pub grace_ms: u64,
 }
 
-/// All halts that stand.
+/// All active halts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Halts {
-    standing: BTreeMap<Scope, Standing>,
+    active: BTreeMap<Scope, ActiveHalt>,
 }
 
 impl Scope {
-    /// Reads an entity's key; none for a key that is no scope.
+    /// Parses an entity's key; `None` if the key is no scope.
     pub fn parse(key: &Key) -> Option<Self> {
         let text = key.as_str();
         let (word, rest) = text.split_once('.').unwrap_or((text, ""));
@@ -62,7 +63,7 @@ impl Scope {
             _ => None,
         }
     }
-    /// The entity's key; none where the name is too long for one.
+    /// The entity's key; `None` if the name is too long for one.
     pub fn key(&self) -> Option<Key> {
         Key::parse(&self.to_string()).ok()
     }
@@ -87,30 +88,33 @@ impl fmt::Display for Scope {
     }
 }
 
-impl Halts {
-    /// Takes an event of `halt/<key>` in.
-    pub fn apply(&mut self, key: &Key, event: &Event) {
+impl EventFold for Halts {
+    type Event = Event;
+    fn apply(&mut self, key: &Key, event: &Event) {
         let Some(scope) = Scope::parse(key) else { return };
         match event {
             Event::Halted { reason, by, grace_ms, at } => {
-                // Said anew, with another reason, it is still the same halt.
-                let since = self.standing.get(&scope).map_or(*at, |standing| standing.since);
+                // A repeat with another reason is still the same halt.
+                let since = self.active.get(&scope).map_or(*at, |active| active.since);
                 let (reason, by, grace_ms) = (reason.clone(), by.clone(), *grace_ms);
-                self.standing.insert(scope, Standing { reason, by, since, grace_ms });
+                self.active.insert(scope, ActiveHalt { reason, by, since, grace_ms });
             }
-            Event::Lifted { .. } => drop(self.standing.remove(&scope)),
+            Event::Lifted { .. } => drop(self.active.remove(&scope)),
             Event::Watched { .. } => {}
         }
     }
-    /// Takes a halt that stands in, as a read model knows it.
-    pub fn stand(&mut self, key: &Key, standing: Standing) {
+}
+
+impl Halts {
+    /// Adds an active halt from a read model.
+    pub fn stand(&mut self, key: &Key, active: ActiveHalt) {
         if let Some(scope) = Scope::parse(key) {
-            self.standing.insert(scope, standing);
+            self.active.insert(scope, active);
         }
     }
     /// The first halt that covers a piece of work.
-    pub fn covering(&self, subject: Subject<'_>) -> Option<(&Scope, &Standing)> {
-        self.standing.iter().find(|(scope, _)| scope.covers(subject))
+    pub fn covering(&self, subject: Subject<'_>) -> Option<(&Scope, &ActiveHalt)> {
+        self.active.iter().find(|(scope, _)| scope.covers(subject))
     }
     /// Whether an agent gets no work of a lane, whatever the task.
     pub fn covers(&self, lane: &Key, agent: &Key) -> bool {
@@ -120,23 +124,23 @@ impl Halts {
             Scope::Agent(halted) => halted == agent,
             Scope::Task(_) => false,
         };
-        self.standing.keys().any(covers)
+        self.active.keys().any(covers)
     }
-    /// All of them: that of everything first, then by scope.
-    pub fn iter(&self) -> impl Iterator<Item = (&Scope, &Standing)> {
-        self.standing.iter()
+    /// All active halts: the one of everything first, then by scope.
+    pub fn iter(&self) -> impl Iterator<Item = (&Scope, &ActiveHalt)> {
+        self.active.iter()
     }
-    /// The halt of a scope, if it stands.
-    pub fn of(&self, scope: &Scope) -> Option<&Standing> {
-        self.standing.get(scope)
+    /// The active halt of a scope.
+    pub fn of(&self, scope: &Scope) -> Option<&ActiveHalt> {
+        self.active.get(scope)
     }
-    /// The halt of everything, if it stands.
-    pub fn all(&self) -> Option<&Standing> {
-        self.standing.get(&Scope::All)
+    /// The active halt of everything.
+    pub fn all(&self) -> Option<&ActiveHalt> {
+        self.active.get(&Scope::All)
     }
-    /// Whether none stands.
+    /// Whether no halt is active.
     pub fn is_empty(&self) -> bool {
-        self.standing.is_empty()
+        self.active.is_empty()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Identifiers and small measures: entity addresses, command ids, revisions, hashes, times.
 //!
-//! All of them are newtypes, so that a revision can not be passed where a sequence is meant.
+//! All of them are newtypes, so that a revision cannot be passed for a sequence.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,24 +20,24 @@ pub const CALLER_BYTES_MAX: usize = 64;
 /// Why a text is no id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Empty, or longer than the bound.
+    /// The text is empty, or longer than the limit.
     #[error("`{what}` must have 1 to {max} bytes, has {len}")]
     Length { what: &'static str, max: usize, len: usize },
-    /// A character that a subject token must not hold, so that a key can not inject subjects.
+    /// A character that a subject token must not have, so that a key cannot inject subjects.
     #[error("`{what}` may hold letters, digits, `-` and `_`{extra}, found {found:?}")]
     Character { what: &'static str, extra: &'static str, found: char },
-    /// A character that a prefix must not hold: stream names hold it in capitals and with `_` for `-`.
+    /// A character that a prefix must not have: stream names use it in capitals, with `_` for `-`.
     #[error("a prefix may hold small letters, digits and `-`, found {0:?}")]
     Prefix(char),
-    /// Nothing before, between or behind dots.
+    /// An empty step before, between or after dots.
     #[error("a key has no empty steps: something must stand on both sides of each dot, found {0:?}")]
     EmptyStep(String),
-    /// Not `<kind>/<key>`.
+    /// The text is not `<kind>/<key>`.
     #[error("an entity is written `<kind>/<key>`, found {0:?}")]
     Address(String),
 }
 
-/// Whether `text` is one subject token that we accept.
+/// Checks that `text` is one accepted subject token.
 fn check_token(what: &'static str, text: &str, max: usize, extra: &'static str) -> Result<(), Error> {
     if text.is_empty() || text.len() > max {
         return Err(Error::Length { what, max, len: text.len() });
@@ -48,12 +48,12 @@ fn check_token(what: &'static str, text: &str, max: usize, extra: &'static str) 
     }
 }
 
-/// What sort of entity: `task`, `agent`, `broker` …
+/// The kind of an entity: `task`, `agent`, `lane` …
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Kind(#[schemars(length(min = 1, max = 32), regex(pattern = r"^[A-Za-z0-9_-]+$"))] SmolStr);
 
-/// Which entity of its kind. Dots make a path: `<root>.<step>` is a child of `<root>`,
+/// The key of an entity among those of its kind. Dots make a path: `<root>.<step>` is a child of `<root>`,
 /// and everything below one root lives in one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(transparent)]
@@ -61,20 +61,21 @@ pub struct Key(
     #[schemars(length(min = 1, max = 160), regex(pattern = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"))] SmolStr,
 );
 
-/// Who asks, hands over or works: one token of the subject, so that the server's permissions can bind it.
+/// A caller: one token of the subject, so that the server's permissions can bind it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Caller(SmolStr);
 
 impl Caller {
-    /// Who gives no name.
+    /// A caller that gives no name.
     pub const UNNAMED: Self = Self(SmolStr::new_static("unnamed"));
+    /// A host that sends a command which only the system sends. Servers with users give nobody else this name.
+    pub const SYSTEM: Self = Self(SmolStr::new_static("orrery-system"));
 
-    /// Checks and takes the name of a caller.
+    /// Checks the name of a caller.
     pub fn parse(text: &str) -> Result<Self, Error> {
         check_token("caller", text, CALLER_BYTES_MAX, "").map(|()| Self(SmolStr::new(text)))
     }
-    /// The caller for a name that may hold anything, such as a host's: what a token can not hold becomes `-`,
-    /// and the rest is cut off.
+    /// A caller for any name, such as a host's: invalid characters become `-`, and the rest is cut off.
     pub fn of(name: &str) -> Self {
         let token = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
         let text: SmolStr = name.chars().take(CALLER_BYTES_MAX).map(token).collect();
@@ -99,11 +100,11 @@ impl fmt::Display for Caller {
 }
 
 impl Kind {
-    /// A kind known at compile time.
+    /// A kind that is known at compile time.
     pub const fn from_static(text: &'static str) -> Self {
         Self(SmolStr::new_static(text))
     }
-    /// Checks and takes a kind.
+    /// Checks a kind.
     pub fn parse(text: &str) -> Result<Self, Error> {
         check_token("kind", text, KIND_BYTES_MAX, "").map(|()| Self(SmolStr::new(text)))
     }
@@ -114,7 +115,7 @@ impl Kind {
 }
 
 impl Key {
-    /// Checks and takes a key.
+    /// Checks a key.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.is_empty() || text.len() > KEY_BYTES_MAX {
             return Err(Error::Length { what: "key", max: KEY_BYTES_MAX, len: text.len() });
@@ -131,16 +132,16 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-    /// Whether it is `top` or below it.
+    /// Whether this key is `top` or below it.
     pub fn is_within(&self, top: &Self) -> bool {
         let rest = self.0.strip_prefix(top.0.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
-    /// The first token: what decides the partition.
+    /// The first token, which decides the partition.
     pub fn root(&self) -> &str {
         self.0.split('.').next().unwrap_or(&self.0)
     }
-    /// The key without its last step, or none for a root.
+    /// The key without its last step; `None` for a root.
     pub fn parent(&self) -> Option<Self> {
         self.0.rsplit_once('.').map(|(parent, _)| Self(SmolStr::new(parent)))
     }
@@ -178,22 +179,22 @@ impl fmt::Display for Key {
     }
 }
 
-/// One event-sourced actor: `<kind>/<key>`.
+/// The address of an event-sourced actor: `<kind>/<key>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EntityAddress {
-    /// What sort of entity.
+    /// The kind.
     pub kind: Kind,
-    /// Which one.
+    /// The key.
     pub key: Key,
 }
 
 impl EntityAddress {
-    /// Joins a kind and a key.
+    /// An address from a kind and a key.
     pub fn new(kind: Kind, key: Key) -> Self {
         Self { kind, key }
     }
-    /// The partition that holds this entity, of `count`.
+    /// The partition of this entity, of `count`.
     pub fn partition(&self, count: u16) -> PartitionId {
         PartitionId::of(self.key.root(), count)
     }
@@ -213,7 +214,23 @@ impl FromStr for EntityAddress {
     }
 }
 
-/// A partition's number, from 0.
+/// An address as one text, `<kind>/<key>`: the form for people and other systems.
+pub mod address_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::EntityAddress;
+
+    /// Serializes an address.
+    pub fn serialize<S: Serializer>(address: &EntityAddress, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(address)
+    }
+    /// Deserializes an address.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EntityAddress, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The number of a partition, from 0.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, Default,
 )]
@@ -223,16 +240,16 @@ pub struct PartitionId(pub u16);
 impl PartitionId {
     /// The partition of a root token, of `count`.
     ///
-    /// FNV-1a, 32 bit, modulo the count: what a NATS server computes for
-    /// `{{partition(count, token)}}` (ADR-36), so servers and clients route alike.
+    /// FNV-1a, 32 bit, modulo the count. A NATS server computes the same for `{{partition(count, token)}}`
+    /// (ADR-36), so servers and clients route alike.
     pub fn of(root: &str, count: u16) -> Self {
         let hash = root
             .bytes()
             .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         Self((hash % u32::from(count.max(1))) as u16)
     }
-    /// The root token of entities that belong to this very partition, of `count`: the smallest number,
-    /// in decimal digits, whose partition this is.
+    /// The root token of entities that belong to this partition, of `count`: the smallest number, in decimal
+    /// digits, whose partition this is.
     pub fn token(self, count: u16) -> SmolStr {
         let mut numbers = 0_u32..;
         let found = numbers.find_map(|number| {
@@ -259,7 +276,7 @@ macro_rules! number {
         pub struct $name(pub u64);
 
         impl $name {
-            /// The one after this.
+            /// The next number.
             #[must_use]
             pub fn next(self) -> Self {
                 Self(self.0 + 1)
@@ -275,7 +292,7 @@ macro_rules! number {
 }
 
 number!(
-    /// How many events an entity has seen: 1, 2, 3 … without gaps.
+    /// The number of events of an entity: 1, 2, 3 … without gaps.
     Revision
 );
 number!(
@@ -294,22 +311,22 @@ number!(
 impl Timestamp {
     /// The last millisecond that RFC 3339 can write: 9999-12-31T23:59:59.999Z.
     pub const MAX: Self = Self(253_402_300_799_999);
-    /// Whether it was left out where it was written.
+    /// Whether it is 0: the default of a field that was left out.
     pub fn is_zero(&self) -> bool {
         self.0 == 0
     }
-    /// This time and `milliseconds` more, at most [`Self::MAX`].
+    /// This time plus `milliseconds`, at most [`Self::MAX`].
     #[must_use]
     pub fn plus_ms(self, milliseconds: u64) -> Self {
         Self(self.0.saturating_add(milliseconds)).min(Self::MAX)
     }
-    /// Reads RFC 3339; none for anything else and for times before 1970.
+    /// Parses RFC 3339; `None` for anything else and for times before 1970.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
         u64::try_from(time.timestamp_millis()).ok().map(Self)
     }
-    /// RFC 3339 in UTC with milliseconds, for headers and people. A later time than [`Self::MAX`] is written
-    /// as that.
+    /// RFC 3339 in UTC with milliseconds, for headers and people. A time after [`Self::MAX`] is written as
+    /// [`Self::MAX`].
     pub fn to_rfc3339(self) -> String {
         chrono::DateTime::from_timestamp_millis(i64::try_from(self.min(Self::MAX).0).unwrap_or_default())
             .map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
@@ -317,23 +334,23 @@ impl Timestamp {
     }
 }
 
-/// Names one command for ever; the same id gets the first answer again.
+/// The id of a command, unique for ever; the same id gets the first reply again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct CommandId(pub Uuid);
 
 impl CommandId {
-    /// Takes a UUID as it is; any other text is hashed to a version 8 UUID, so that a service
-    /// may use its own ids.
+    /// An id from a text. A UUID is taken as it is; any other text is hashed to a version 8 UUID, so that a
+    /// service may use its own ids.
     pub fn from_text(text: &str) -> Self {
         Uuid::try_parse(text).map_or_else(|_| Self::hashed(&[text.as_bytes()]), Self)
     }
-    /// The id of the `index`th thing that this command caused.
+    /// The id of the `index`th message or item that this command caused, for a `purpose`.
     #[must_use]
     pub fn derive(self, purpose: &str, index: u32) -> Self {
         Self::hashed(&[self.0.as_bytes(), purpose.as_bytes(), &index.to_be_bytes()])
     }
-    /// When a version 7 id was made; none for other versions.
+    /// The creation time of a version 7 id; `None` for other versions.
     pub fn made_at(self) -> Option<Timestamp> {
         if self.0.get_version_num() != 7 {
             return None;
@@ -364,12 +381,12 @@ impl fmt::Display for CommandId {
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
-    /// The hash of some bytes.
+    /// The hash of bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
     }
-    /// The next link of an entity's chain: over the former hash, the revision, the type,
-    /// the schema version and the body.
+    /// The next link of an entity's chain: over the previous hash, the revision, the type, the schema version
+    /// and the body.
     #[must_use]
     pub fn link(self, revision: Revision, event_type: &str, schema: u16, body: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
@@ -385,7 +402,7 @@ impl Hash {
     pub fn to_hex(self) -> String {
         blake3::Hash::from_bytes(self.0).to_hex().to_string()
     }
-    /// Reads 64 hexadecimal digits.
+    /// Parses 64 hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         blake3::Hash::from_hex(text).ok().map(|hash| Self(*hash.as_bytes()))
     }
@@ -415,8 +432,8 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
-/// Takes both forms from any format: serde buffers the content of tagged enums and then calls every
-/// format readable, and other languages write hexadecimal digits into MessagePack.
+/// Accepts bytes and text from any format: serde buffers the content of tagged enums and then calls every
+/// format human-readable, and other languages write hexadecimal digits into MessagePack.
 struct HashVisitor;
 
 impl serde::de::Visitor<'_> for HashVisitor {

@@ -1,8 +1,8 @@
-//! Jobs: work with side effects, from a task to an agent, and what agents tell of it.
+//! Jobs: work with side effects, from a task to an agent, and the agent's reports.
 //!
-//! A job comes with the answer to a claim ([`crate::claims`]). Before it begins, and then three times in
-//! each lease, its worker asks the task whether the attempt is still its own (the query `renew`). Each
-//! issue has a token that nobody can guess: a command without it is refused `stale-attempt`.
+//! A job comes with the answer to a claim ([`crate::claims`]). Before it begins, and then three times per
+//! lease, its worker asks the task whether the attempt is still its own (the query `renew`). Each issue has a
+//! secret token: a command without it is refused as `stale-attempt`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,92 +11,91 @@ use smol_str::SmolStr;
 
 use crate::ids::{CommandId, EntityAddress, Hash, Key, Timestamp};
 
-/// Bodies above this are stored as a blob, and the message holds the hash: a NATS message is
+/// A larger body, in bytes, is stored as a blob, and the message holds its hash: a NATS message has at most
 /// one megabyte by default, and a group of turns shares one.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// One attempt at a task, for an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Job {
-    /// `<task key>/<attempt>`: names this attempt for ever.
+    /// `<task key>/<attempt>`: the id of this attempt, unique for ever.
     pub id: SmolStr,
-    /// The task that wants it.
+    /// The task.
     pub task: EntityAddress,
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// What every command about this attempt carries.
+    /// The token that every command about this attempt must carry.
     pub token: SmolStr,
     /// The agent.
     pub agent: Key,
-    /// The skill that is needed.
+    /// The skill that the task needs.
     pub skill: SmolStr,
-    /// The lane that gave it.
+    /// The lane of the task.
     #[serde(default = "crate::commands::task::default_lane")]
     pub lane: Key,
-    /// What is wanted.
+    /// The goal.
     pub goal: String,
-    /// What the agent needs to know beside the goal.
+    /// Input for the agent beside the goal.
     #[serde(default)]
     pub input: Value,
-    /// The artifacts of the steps before.
+    /// The artifacts of the preceding steps.
     #[serde(default)]
     pub inputs: Vec<Artifact>,
-    /// Answers given to `require-input` so far.
+    /// The answers to `require-input` so far.
     #[serde(default)]
     pub answers: Vec<Value>,
-    /// When it must be done.
+    /// When the task must be done.
     #[serde(default)]
     pub deadline: Option<Timestamp>,
     /// How long the worker may be silent, in milliseconds.
     pub lease_ms: u64,
-    /// The effects of earlier attempts that were done, or of which nobody knows whether they were. The
-    /// former are not done again; the latter are settled before the work goes on.
+    /// Effects of earlier attempts that completed or whose outcome is unknown. A completed effect is not
+    /// repeated; an unknown one is settled before the work goes on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effects: Vec<PastEffect>,
-    /// How many steps earlier attempts have recorded: their results stand in the task's events
-    /// `step-recorded`.
+    /// How many steps earlier attempts have recorded; their results are in the task's `step-recorded` events.
     #[serde(default, skip_serializing_if = "crate::wire::is_default")]
     pub steps: u32,
-    /// Whether calls are to be reserved in the budget of the tree before they are made.
+    /// Whether calls must be reserved in the budget of the tree before they are made.
     #[serde(default, skip_serializing_if = "crate::wire::is_default")]
     pub metered: bool,
-    /// What everything caused by one request shares.
+    /// The correlation, shared by everything that one request caused.
     pub correlation: CommandId,
 }
 
-/// A step that was done, as its worker records it.
+/// A completed step, as its worker records it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StepResult {
-    /// Its name within the task.
+    /// The step's name within the task.
     #[schemars(length(min = 1, max = 128))]
     pub name: SmolStr,
     /// BLAKE3 of its input as JSON: the same step with another input is refused.
     pub input: Hash,
-    /// What it gave.
+    /// Its result.
     #[serde(default)]
     pub result: Value,
 }
 
-/// An effect in the ledger, for an attempt that comes after it.
+/// An effect in the ledger, for a later attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PastEffect {
-    /// Its name within the task.
+    /// The effect's name within the task.
     pub effect: SmolStr,
     /// `completed` or `ambiguous`.
     pub step: EffectStep,
-    /// What it does, or how it ended.
+    /// A description of the effect, or of its outcome.
     #[serde(default)]
     pub detail: String,
     /// The idempotency key that the tool was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<SmolStr>,
-    /// What it gave.
+    /// Its result.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub result: Value,
 }
 
-/// Something an agent made. Its bytes lie in the blob store under their hash.
+/// A file that an agent made. Its bytes are in the blob store under their hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Artifact {
@@ -106,74 +105,74 @@ pub struct Artifact {
     pub media_type: String,
     /// BLAKE3 of the bytes: their name in the blob store.
     pub hash: Hash,
-    /// How many bytes.
+    /// The size in bytes.
     pub bytes: u64,
-    /// The step of the plan that made it; empty for a task without plan.
+    /// The step of the plan that made it; empty for a task without a plan.
     #[serde(default)]
     pub step: SmolStr,
 }
 
-/// What sort of failure: it decides what happens next.
+/// The class of a failure, which decides what happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum FailureClass {
-    /// Trying again may help.
+    /// A retry may help.
     Transient,
-    /// Trying again can not help.
+    /// A retry cannot help.
     Permanent,
-    /// A side effect has begun and nobody knows how it ended; never tried again by itself.
+    /// A side effect has begun and its outcome is unknown; never retried automatically.
     Ambiguous,
-    /// A budget is used up.
+    /// The budget is used up.
     Budget,
-    /// Somebody stopped it.
+    /// The attempt was canceled.
     Canceled,
-    /// The work breaks whoever takes it.
+    /// The work crashes every worker that takes it.
     Poison,
 }
 
-/// How far a side effect is.
+/// The progress of a side effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EffectStep {
-    /// It will be done.
+    /// The effect is about to begin.
     Intended,
-    /// It has begun: from here the outcome is unknown until said.
+    /// The effect has begun: until its end is reported, the outcome is unknown.
     Started,
-    /// It was done.
+    /// The effect was done.
     Completed,
-    /// It was not done.
+    /// The effect was not done.
     Failed,
-    /// Nobody knows.
+    /// The outcome is unknown.
     Ambiguous,
-    /// Somebody found out.
+    /// The outcome was found out afterwards.
     Reconciled,
 }
 
-/// One piece of streamed output, on `<prefix>.out.<task>`: not part of the log.
+/// One chunk of streamed output, on `<prefix>.out.<task>`; it is not part of the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OutputChunk {
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// 1, 2, 3 … within the attempt.
+    /// The number of the chunk within the attempt: 1, 2, 3 …
     pub number: u64,
     /// Text for people, if any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// How much is done, if known.
+    /// The progress, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
 }
 
-/// How much of a job is done.
+/// The progress of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// Units done.
     pub done: u64,
-    /// Units in all, if known.
+    /// Total units, if known.
     #[serde(default)]
     pub total: Option<u64>,
-    /// What is being done.
+    /// A note on the current work.
     #[serde(default)]
     pub note: String,
 }

@@ -1,8 +1,8 @@
-//! The language of Orrery: ids, envelope, subjects, topology, the commit record,
-//! and every command, event and view.
+//! The wire contract of Orrery: ids, envelope, subjects, topology, the commit record, and every command,
+//! event and view.
 //!
-//! This crate is pure: it never opens a socket, reads a clock or draws a random number.
-//! Only this crate formats or parses a subject, and only its types go over the wire.
+//! This crate is pure: it opens no socket, reads no clock and draws no random number. Only this crate formats
+//! or parses a subject, and only its types go over the wire.
 
 pub mod ids;
 pub mod subjects;
@@ -20,6 +20,7 @@ pub mod commands;
 pub mod events;
 pub mod halts;
 pub mod jobs;
+pub mod kinds;
 pub mod settings;
 pub mod views;
 
@@ -27,9 +28,12 @@ pub mod upcast;
 
 pub mod schemas;
 
+mod chain;
 pub mod text;
 
+pub use chain::chain;
 pub use envelope::{Body, ContentType, Refusal, Reply, TraceContext};
 pub use ids::{
     Caller, CommandId, EntityAddress, Hash, Key, Kind, LogSequence, PartitionId, Revision, Timestamp,
+    address_text,
 };

@@ -1,8 +1,8 @@
-//! The commit record: one JetStream message that holds everything a group of turns caused.
+//! The commit record: one JetStream message with all effects of a group of turns.
 //!
-//! Written as MessagePack arrays (field order is the schema; fields are only added at the end,
-//! with a default). `version` is first, so that a reader can refuse what it does not know.
-//! Subject: `<prefix>.log.<partition>`, stream: `<PREFIX>_LOG_<partition>`.
+//! Encoded as MessagePack arrays: the order of the fields is the schema, and new fields go to the end, with a
+//! default. `version` is first, so that a reader can refuse a version that it does not know. Subject:
+//! `<prefix>.log.<partition>`, stream: `<PREFIX>_LOG_<partition>`.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -13,124 +13,140 @@ use crate::ids::{CommandId, EntityAddress, Epoch, Hash, Key, PartitionId, Revisi
 
 /// The version that this program writes.
 pub const RECORD_VERSION: u16 = 1;
-/// A body of more bytes lies in the blob store: records, streams and takeovers stay small, and the
-/// same body in a command, an event and a job is kept once.
+/// A larger body, in bytes, goes into the blob store. This keeps records, streams and takeovers small, and
+/// stores a body that is in a command, an event and a job only once.
 pub const BODY_INLINE_BYTES_MAX: usize = 65_536;
 
-/// Bodies of more bytes in all are too much for one message by a server's default, with what stands around
-/// them: then every body above [`BODY_CROWDED_BYTES_MAX`] lies in the blob store.
+/// The most bytes of all bodies in a record: more would not fit into one message of a server's default size.
+/// Above it, every body above [`BODY_CROWDED_BYTES_MAX`] goes into the blob store.
 pub const BODIES_BYTES_MAX: usize = 768 * 1024;
-/// What stays in a crowded record.
+/// The largest body, in bytes, that stays in a record above [`BODIES_BYTES_MAX`].
 pub const BODY_CROWDED_BYTES_MAX: usize = 2_048;
 
-/// Everything a group of turns caused.
+/// The bytes of one decision in a record, without the bodies that go into the blob store. A larger decision is refused:
+/// together with the turns before it, it would not fit into a message of [`PAYLOAD_BYTES_NEEDED`].
+pub const DECISION_BYTES_MAX: usize = 700 * 1024;
+/// The smallest message limit of a server, in bytes, with which every record fits into a message: a server's default.
+pub const PAYLOAD_BYTES_NEEDED: usize = 1024 * 1024;
+/// The bytes that an event or a mail takes beside its body: address, name, ids, hash.
+const PART_BYTES: usize = 160;
+/// The bytes that remain in a record of a body in the blob store: its place and its hash.
+const DETACHED_BYTES: usize = 64;
+
+/// The bytes of a decision in a record, by the lengths of the bodies of its events and mail, if the record is crowded.
+pub fn decision_bytes(lengths: impl Iterator<Item = usize>) -> usize {
+    let stays = |length: usize| if length > BODY_CROWDED_BYTES_MAX { DETACHED_BYTES } else { length };
+    lengths.map(|length| PART_BYTES + stays(length)).sum()
+}
+
+/// All effects of a group of turns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommitRecord {
     /// [`RECORD_VERSION`] of the writer.
     pub version: u16,
-    /// Whose log this is.
+    /// The partition whose log this record is in.
     pub partition: PartitionId,
     /// The writer's epoch.
     pub epoch: Epoch,
-    /// The host that wrote it.
+    /// The host that wrote the record.
     pub host: SmolStr,
-    /// When it was closed.
+    /// When the group was closed.
     pub at: Timestamp,
-    /// BLAKE3 of the record before this one; zero for the first.
+    /// BLAKE3 of the previous record; zero for the first.
     pub previous: Hash,
-    /// How far everything is applied that comes from outside.
+    /// How far the inbox and the mail of each partition are applied.
     pub position: Position,
     /// For each receiving partition: the last mail number known to be applied there.
     pub mail_out: Vec<(PartitionId, u64)>,
-    /// The log sequence up to which dead letters are known to be out.
+    /// The log sequence up to which dead letters are known to be published.
     pub dead_out: u64,
-    /// The turns, in the order in which they were decided. None in a takeover record.
+    /// The turns, in the order of their decisions. Empty in a takeover record.
     pub turns: Vec<Turn>,
-    /// Bodies that lie in the blob store; in their places the record has empty ones.
+    /// Bodies in the blob store; the record has empty bodies in their places.
     #[serde(default)]
     pub detached: Vec<Detached>,
 }
 
-/// A body above [`BODY_INLINE_BYTES_MAX`], kept in the blob store under its hash.
+/// A body that is kept in the blob store under its hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detached {
-    /// The turn's index in the record.
+    /// The index of the turn in the record.
     pub turn: u32,
-    /// Which body of the turn.
+    /// The body's place in the turn.
     pub part: Part,
     /// BLAKE3 of the body.
     pub hash: Hash,
 }
 
-/// A place for a body in a turn; the number is an index.
+/// The place of a body in a turn; the number is an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
-    /// The command's.
+    /// The command.
     Command,
-    /// An event's.
+    /// An event.
     Event(u32),
-    /// A mail's.
+    /// A mail.
     Send(u32),
-    /// A job's.
+    /// A job.
     Job(u32),
 }
 
-/// How far the durable inbox and each partition's mail have been applied.
+/// How far the durable inbox and the mail of each partition are applied.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Position {
-    /// The last stream sequence of the inbox.
+    /// The last applied stream sequence of the inbox.
     pub inbox: u64,
-    /// For each sending partition: the last mail number.
+    /// For each sending partition: the last applied mail number.
     pub mail: Vec<(PartitionId, u64)>,
 }
 
-/// One command and what it led to.
+/// One command and its effects.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
     /// How the command came.
     pub source: Source,
-    /// Who decided.
+    /// The entity that decided it.
     pub entity: EntityAddress,
-    /// The command as it came.
+    /// The command.
     pub command: Command,
     /// When it was decided.
     pub at: Timestamp,
-    /// What happened.
+    /// The events.
     pub events: Vec<Event>,
-    /// Why nothing happened.
+    /// The refusal, if the command was refused.
     pub refusal: Option<Refusal>,
     /// Commands for other entities.
     pub sends: Vec<Mail>,
     /// Timers set and canceled.
     pub timers: Vec<TimerChange>,
-    /// Changes of what workers hold.
+    /// Changes of leases that workers hold.
     pub leases: Vec<LeaseChange>,
-    /// Work for agents.
+    /// Jobs for agents.
     pub jobs: Vec<Job>,
-    /// Attempts that their workers need not go on with.
+    /// Attempts that workers may stop.
     pub stops: Vec<Stop>,
-    /// Whether the entity has work for workers who claim, after this.
+    /// Whether the entity has open work for workers after this turn.
     pub is_open: bool,
-    /// What the caller is told: JSON.
+    /// The caller's reply, as JSON.
     pub reply: Bytes,
-    /// What could not be done, and why.
+    /// The dead letter, if the command became one.
     pub dead: Option<DeadLetter>,
 }
 
-/// How a command came to the partition.
+/// How a command came to its partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
-    /// A caller asked over core NATS and waits.
+    /// A caller asked over core NATS and waits for the reply.
     Ask,
     /// The durable inbox, at this stream sequence.
     Inbox(u64),
-    /// Another entity sent it: the sending partition and the mail's number there.
+    /// Mail of another entity: the sending partition and the mail's number there.
     Mail(PartitionId, u64),
-    /// A timer of the entity itself was due.
+    /// A due timer of the entity, by name.
     Timer(SmolStr),
-    /// Nobody renewed a lease of the entity in time.
+    /// A lapsed lease of the entity, by name.
     Lease(SmolStr),
-    /// A worker's claim fits work of the entity. The command's id is that of the claim.
+    /// A worker's claim that fits work of the entity. The command's id is that of the claim.
     Claim,
 }
 
@@ -139,30 +155,35 @@ pub enum Source {
 pub struct Command {
     /// Its id.
     pub id: CommandId,
-    /// Its content.
+    /// Its body.
     pub body: Body,
-    /// The command that caused this one, if one did.
+    /// The command that caused this one, if there is one.
     pub cause: Option<CommandId>,
-    /// What everything caused by one request shares.
+    /// The correlation, shared by everything that one request caused.
     pub correlation: CommandId,
     /// The span that sent it.
     pub trace: Option<TraceContext>,
-    /// Who sent it.
+    /// The sender: the token of its subject, or `<kind>/<key>` of the entity that mailed it, which no token
+    /// can be; `None` for timers, leases and claims.
     pub caller: Option<SmolStr>,
+    /// Whether its sender must learn the outcome. A dead letter is told the outcome; for any other entity a
+    /// refusal becomes a dead letter.
+    #[serde(default)]
+    pub settles: bool,
 }
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// The entity's revision after it.
+    /// The entity's revision after the event.
     pub revision: Revision,
     /// Its wire name.
     pub event_type: SmolStr,
     /// Its schema version.
     pub schema: u16,
-    /// The chain hash up to and with it.
+    /// The chain hash up to and including this event.
     pub hash: Hash,
-    /// JSON: the same bytes in the log and in the event stream.
+    /// The body as JSON: the same bytes in the log and in the event stream.
     pub body: Bytes,
 }
 
@@ -171,7 +192,7 @@ pub struct Event {
 pub struct Mail {
     /// The receiver's partition.
     pub partition: PartitionId,
-    /// Its number among the mail of this sender for that receiver: 1, 2, 3 … without gaps.
+    /// The number among this sender's mail to that partition: 1, 2, 3 … without gaps.
     pub number: u64,
     /// The receiver.
     pub to: EntityAddress,
@@ -179,26 +200,26 @@ pub struct Mail {
     pub command: Command,
 }
 
-/// A timer of an entity.
+/// A change of an entity's timer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TimerChange {
-    /// Sends the entity `body` at `at`; replaces a timer of the same name.
+    /// Sends `body` to the entity at `at`; replaces a timer of the same name.
     Set { name: SmolStr, at: Timestamp, body: Body },
-    /// Forgets the timer of that name; none is no error.
+    /// Cancels the timer of that name; a missing timer is no error.
     Cancel { name: SmolStr },
 }
 
-/// What somebody outside holds, and must renew: the owner keeps in its memory until when.
+/// A change of a lease that a worker must renew. Its deadline is only in the owner's memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LeaseChange {
-    /// Begins, or begins anew. Where nobody renews it within `first_ms` the entity is sent `unrenewed`, and
-    /// where nobody does for `ms` later on `silent`.
+    /// Begins the lease, or begins it anew. Without a renewal within `first_ms` the entity is sent
+    /// `unrenewed`; if renewals stop for `ms` later on, it is sent `silent`.
     Begin { name: SmolStr, first_ms: u64, ms: u64, unrenewed: Body, silent: Body },
-    /// Ends; none of that name is no error.
+    /// Ends the lease; a missing lease is no error.
     End { name: SmolStr },
 }
 
-/// An attempt that its worker need not go on with. A word that is lost costs the time to the next renewal.
+/// An attempt that its worker may stop. If this message is lost, the worker learns it with its next renewal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     /// The agent.
@@ -209,40 +230,40 @@ pub struct Stop {
     pub job: SmolStr,
 }
 
-/// Work with side effects, for an agent.
+/// A job with side effects, for an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Names this attempt for ever.
+    /// The id of the attempt, unique for ever.
     pub id: SmolStr,
     /// The claim that it answers.
     pub claim: CommandId,
-    /// JSON of [`crate::jobs::Job`].
+    /// A [`crate::jobs::Job`] as JSON.
     pub body: Bytes,
 }
 
-/// What could not be done.
+/// A command that could not be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// Names it for ever.
+    /// The id of the dead letter, unique for ever.
     pub entry: SmolStr,
-    /// Why: `poison`, `malformed-command`, `unknown-kind` …
+    /// The class: `poison`, `malformed-command`, `unknown-kind` …
     pub class: SmolStr,
     /// The reason, for people.
     pub reason: String,
-    /// The subject it came on, where the subject itself is the trouble.
+    /// The subject it came on, if the subject is what is wrong.
     pub subject: Option<SmolStr>,
 }
 
 /// Why a record could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Not a record at all: corrupted, or not ours.
+    /// The bytes are no record: corrupted, or another program's.
     #[error("decoding the commit record: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
-    /// Written by a later program.
+    /// A later program wrote it.
     #[error("the commit record has version {found}; this program knows versions up to {RECORD_VERSION}")]
     Version { found: u16 },
-    /// A body belongs into a place that the record does not have.
+    /// A detached body belongs to a place that the record does not have.
     #[error("the commit record has no place for the blob {hash} in turn {turn}")]
     Place { turn: u32, hash: Hash },
 }
@@ -267,8 +288,8 @@ impl Turn {
 }
 
 impl CommitRecord {
-    /// The record as it goes into the log where bodies are too large for it, and those bodies;
-    /// none where all of them may stay. Where they are too many for one message, small ones go too.
+    /// The record without its large bodies, and those bodies; `None` if all bodies may stay. If all together
+    /// are too large for one message, small bodies are taken out too.
     pub fn detach(&self) -> Option<(Self, Vec<Bytes>)> {
         let (mut all, mut largest) = (0, 0);
         for length in self.turns.iter().flat_map(Turn::lengths) {
@@ -292,7 +313,7 @@ impl CommitRecord {
         }
         Some((record, blobs))
     }
-    /// Puts a body back into its place.
+    /// Puts a detached body back into its place.
     pub fn attach(&mut self, detached: &Detached, body: Bytes) -> Result<(), Error> {
         let Detached { turn, part, hash } = detached;
         let turns = self.turns.get_mut(*turn as usize);
@@ -301,17 +322,16 @@ impl CommitRecord {
         *place = body;
         Ok(())
     }
-    /// The message's body.
+    /// Encodes the record as a message body.
     pub fn encode(&self) -> Vec<u8> {
         self.encode_into(Vec::new())
     }
-    /// As [`Self::encode`], into memory that is there already.
+    /// Encodes the record into an existing buffer.
     pub fn encode_into(&self, mut bytes: Vec<u8>) -> Vec<u8> {
-        rmp_serde::encode::write(&mut bytes, self)
-            .expect("a record holds nothing that MessagePack can not write");
+        rmp_serde::encode::write(&mut bytes, self).expect("MessagePack can encode every field of a record");
         bytes
     }
-    /// Reads a message's body.
+    /// Decodes a message body.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         match rmp_serde::from_slice::<Self>(bytes) {
             Ok(record) if record.version <= RECORD_VERSION => Ok(record),
@@ -324,12 +344,12 @@ impl CommitRecord {
     }
 }
 
-/// The version that stands first in a MessagePack array, whatever stands behind it; none where there is none.
+/// The first number of a MessagePack array: the version, whatever follows it. `None` if there is none.
 pub fn leading_version(bytes: &[u8]) -> Option<u16> {
     rmp_serde::from_slice::<Head>(bytes).ok().map(|Head(version)| version)
 }
 
-/// A version that may have any fields after it.
+/// A version with any fields after it.
 struct Head(u16);
 
 impl<'de> Deserialize<'de> for Head {
@@ -347,7 +367,7 @@ impl<'de> serde::de::Visitor<'de> for HeadVisitor {
     }
     fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut fields: A) -> Result<Head, A::Error> {
         let version = fields.next_element()?.ok_or_else(|| serde::de::Error::invalid_length(0, &self))?;
-        // What is left unread would be an error of its own.
+        // Fields left unread would be an error.
         while fields.next_element::<serde::de::IgnoredAny>()?.is_some() {}
         Ok(Head(version))
     }

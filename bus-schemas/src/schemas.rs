@@ -1,8 +1,8 @@
-//! JSON Schemas of everything that goes over the wire, generated from the types of this crate.
+//! JSON Schemas of everything on the wire, generated from the types of this crate.
 //!
-//! Pure: the test `tests/schemas.rs` holds the result against the files in `schemas/` and, when
-//! asked, rewrites them. Commands and queries are described as a reader accepts them (what has a default may
-//! be left out), everything else as a writer produces it.
+//! Pure: the test `tests/schemas.rs` compares the result with the files in `schemas/` and, on request,
+//! rewrites them. Commands and queries are described as a reader accepts them (a field with a default may be
+//! missing), everything else as a writer produces it.
 
 mod asyncapi;
 
@@ -10,13 +10,13 @@ use schemars::generate::{Contract, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-use crate::commands::deadletter::Entry;
+use crate::commands::dead_letter::Entry;
 use crate::wire::{WireCommand, WireEvent, WireQuery};
 use crate::{Refusal, Reply, claims, commands, events, jobs, views};
 
 pub use asyncapi::asyncapi;
 
-/// One schema document: where it lies, what it is called, and how it is made.
+/// One schema document: its path, its title, and how it is made.
 struct Document {
     folder: &'static str,
     stem: String,
@@ -30,10 +30,14 @@ fn root<T: JsonSchema>(settings: SchemaSettings) -> Schema {
     settings.into_generator().into_root_schema_for::<T>()
 }
 
-/// `task` → `Task`.
+/// `dead-letter` as `DeadLetter`.
 fn capitalized(kind: &str) -> String {
-    let mut letters = kind.chars();
-    letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
+    let word = |word: &str| {
+        let mut letters = word.chars();
+        let first = letters.next().map(|first| first.to_ascii_uppercase().to_string()).unwrap_or_default();
+        first + letters.as_str()
+    };
+    kind.split('-').map(word).collect()
 }
 
 impl Document {
@@ -93,45 +97,22 @@ impl Document {
 
 /// All documents, in the order in which a reader meets them.
 fn all() -> Vec<Document> {
-    let mut all = vec![
-        Document::command::<commands::agent::Command>(),
-        Document::command::<commands::breaker::Command>(),
-        Document::command::<commands::broker::Command>(),
-        Document::command::<commands::campaign::Command>(),
-        Document::command::<commands::chaos::Command>(),
-        Document::command::<commands::config::Command>(),
-        Document::command::<commands::halt::Command>(),
-        Document::command::<commands::deadletter::Command>(),
-        Document::command::<commands::healer::Command>(),
-        Document::command::<commands::probe::Command>(),
-        Document::command::<commands::queue::Command>(),
-        Document::command::<commands::schedule::Command>(),
-        Document::command::<commands::task::Command>(),
-        Document::query::<commands::agent::Query>(),
-        Document::query::<commands::breaker::Query>(),
-        Document::query::<commands::broker::Query>(),
-        Document::query::<commands::chaos::Query>(),
-        Document::query::<commands::config::Query>(),
-        Document::query::<commands::queue::Query>(),
-        Document::query::<commands::task::Query>(),
-        Document::event::<events::agent::Event>(),
-        Document::event::<events::breaker::Event>(),
-        Document::event::<events::broker::Event>(),
-        Document::event::<events::campaign::Event>(),
-        Document::event::<events::chaos::Event>(),
-        Document::event::<events::config::Event>(),
-        Document::event::<events::halt::Event>(),
-        Document::event::<events::deadletter::Event>(),
-        Document::event::<events::healer::Event>(),
-        Document::event::<events::probe::Event>(),
-        Document::event::<events::queue::Event>(),
-        Document::event::<events::schedule::Event>(),
-        Document::event::<events::task::Event>(),
+    let mut all: Vec<Document> = Vec::new();
+    macro_rules! documents {
+        ($($module:ident $entity:ident $($query:ident)? [$($system:literal)*],)*) => {
+            $(all.push(Document::command::<commands::$module::Command>());)*
+            $($(all.push(Document::$query::<commands::$module::Query>());)?)*
+            $(all.push(Document::event::<events::$module::Event>());)*
+        };
+    }
+    crate::for_each_kind!(documents);
+    all.extend([
         Document::written::<views::task::Task>("views/", "task", "TaskView"),
         Document::written::<views::task::Why>("views/", "why", "WhyView"),
         Document::written::<commands::task::Reservation>("views/", "reservation", "ReservationView"),
         Document::written::<commands::task::Renewal>("views/", "renewal", "RenewalView"),
         Document::written::<commands::agent::Registration>("views/", "registration", "RegistrationView"),
+        Document::written::<views::command::CommandStatus>("views/", "command", "CommandView"),
         Document::written::<views::lane::Lane>("views/", "lane", "LaneView"),
         Document::written::<views::lane::Waiting>("views/", "waiting", "WaitingView"),
         Document::written::<views::lane::Part>("views/", "part", "PartView"),
@@ -140,8 +121,8 @@ fn all() -> Vec<Document> {
         Document::written::<Reply>("", "reply", "Reply"),
         Document::written::<Refusal>("", "refusal", "Refusal"),
         Document::written::<Entry>("", "dead-letter", "DeadLetterEntry"),
-    ];
-    // Agents write claims and output, so their schemas say what may be left out.
+    ]);
+    // Agents write claims and output, so their schemas tell which fields may be missing.
     for written in [
         Document::written::<claims::Claim>("", "claim", "Claim"),
         Document::written::<jobs::OutputChunk>("", "output-chunk", "OutputChunk"),

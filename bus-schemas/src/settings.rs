@@ -1,11 +1,11 @@
-//! The settings that are changed while the system runs: documents of `config/<name>`, by name.
+//! The settings that change while the system runs: the documents of `settings/<name>`, by name.
 //!
-//! Each name has one Rust type. A document is JSON; what it leaves out has its default, what it says
-//! beyond the type is a mistake, and every mistake is told with its place (a JSON pointer, RFC 6901).
-//! Durations are text: a whole number with a unit, such as `"500ms"`, `"30s"`, `"15m"`, `"6h"`, `"1d"`.
+//! Each name has one Rust type. A document is JSON: a missing field has its default, an unknown field is a
+//! mistake, and every mistake is reported with its place (a JSON pointer, RFC 6901). Durations are text: a
+//! whole number with a unit, such as `"500ms"`, `"30s"`, `"15m"`, `"6h"`, `"1d"`.
 //!
-//! Pure: nothing here stores or applies a document. Cron expressions are checked by the entity,
-//! which has the means to read them.
+//! Pure: nothing here stores or applies a document. The entity checks cron expressions, because it has a
+//! parser for them.
 
 mod breakers;
 mod difference;
@@ -36,45 +36,45 @@ pub use lanes::{Lane, Lanes, MaintenanceWindow};
 pub use limits::{Budget, Limits};
 pub use retry::{Backoff, Retry, RetryPolicy};
 
-/// The largest document in bytes, written as JSON without spaces: with it, a command and a mail stay
-/// well below what one message may have.
+/// The largest document in bytes, as JSON without spaces: a command or mail that contains it stays well below
+/// the server's message limit.
 pub const VALUE_BYTES_MAX: usize = 32 * 1024;
-/// Mistakes that are told at once: more would not be read.
+/// The most mistakes that are reported at once: more would not be read.
 pub const MISTAKES_MAX: usize = 64;
 
-/// A document of a name.
+/// The document type of a name.
 pub trait Setting: Serialize + DeserializeOwned + JsonSchema + Default {
-    /// The key of its entity.
+    /// The key of the settings entity.
     const NAME: &'static str;
 
-    /// What the types can not say, each with its place. A rule about two fields is not looked at where
-    /// one of them is among the `unfit`.
+    /// Mistakes that the types cannot express, each with its place. A rule about two fields is skipped if one
+    /// of them is in `unfit`.
     fn mistakes(&self, unfit: &Unfit) -> Vec<Mistake>;
 }
 
-/// Places of a document at which something stands that is no such thing at all: a text for a number, a
-/// number out of its bounds. In their stead stands a default, about which nobody shall be told anything.
+/// Places of a document with a value of the wrong sort: a text for a number, a number out of its bounds. A
+/// default stands in for such a value, and must not cause further mistakes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unfit(BTreeSet<String>);
 
 impl Unfit {
-    /// Whether a field of what stands at `parent` is among them.
+    /// Whether a field of the value at `parent` is among them.
     pub fn has(&self, parent: &str, field: &str) -> bool {
         self.0.contains(&pointer(parent, field))
     }
-    /// Whether a place is among them, or lies in one of them.
+    /// Whether a place is among them, or within one of them.
     fn covers(&self, place: &str) -> bool {
         let ends = place.match_indices('/').map(|(end, _)| end).chain([place.len()]);
         ends.into_iter().any(|end| self.0.contains(&place[..end]))
     }
 }
 
-/// What is wrong with a document, and where.
+/// A mistake in a document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mistake {
     /// A JSON pointer (RFC 6901); empty for the whole document.
     pub pointer: String,
-    /// What is wrong, in words.
+    /// The mistake, in words.
     pub reason: String,
 }
 
@@ -91,12 +91,12 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// One step of a JSON pointer.
+/// A JSON pointer with one more step.
 pub(crate) fn pointer(parent: &str, step: &str) -> String {
     format!("{parent}/{}", step.replace('~', "~0").replace('/', "~1"))
 }
 
-/// What is known of one name, with its type erased.
+/// One settings name with its type erased.
 struct Known {
     name: &'static str,
     default: fn() -> Value,
@@ -117,7 +117,7 @@ impl Known {
     }
 }
 
-/// Every name of this release.
+/// All names of this release.
 const KNOWN: [Known; 4] =
     [Known::of::<Breakers>(), Known::of::<Lanes>(), Known::of::<Limits>(), Known::of::<Retry>()];
 
@@ -125,23 +125,23 @@ fn known(name: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.name == name)
 }
 
-/// The names, in order.
+/// All names, in order.
 pub fn names() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|known| known.name)
 }
 
-/// The document that holds as long as nobody has said anything; none for a name that there is not.
+/// The default document; `None` for an unknown name.
 pub fn default_value(name: &str) -> Option<Value> {
     known(name).map(|known| (known.default)())
 }
 
-/// The JSON Schema of a document; none for a name that there is not.
+/// The JSON Schema of a document; `None` for an unknown name.
 pub fn schema(name: &str) -> Option<Value> {
     known(name).map(|known| (known.schema)())
 }
 
-/// A document with what it leaves out, and without what is not set: two documents that mean the same
-/// are the same then. One that can not be read stays as it is.
+/// A document with its defaults filled in and unset fields removed, so that documents with the same meaning
+/// are equal. A document that cannot be read is returned as it is.
 pub fn filled(name: &str, value: &Value) -> Value {
     let mut filled = known(name).and_then(|known| (known.filled)(value)).unwrap_or_else(|| value.clone());
     drop_nulls(&mut filled);
@@ -159,18 +159,18 @@ fn drop_nulls(value: &mut Value) {
     }
 }
 
-/// Every mistake in a document; none for a name that there is not.
+/// All mistakes in a document; `None` for an unknown name.
 pub fn mistakes(name: &str, value: &Value) -> Option<Vec<Mistake>> {
     known(name).map(|known| (known.mistakes)(value))
 }
 
-/// Reads a document of a type, or tells every mistake in it.
+/// Decodes a document, or returns all its mistakes.
 pub fn read<T: Setting>(value: &Value) -> Result<T, Vec<Mistake>> {
     read_with(value, |_| Vec::new())
 }
 
-/// Reads a document by rules of the caller's as well, which are asked with whatever of it can be read.
-/// Every mistake is told at once, those of the shape first.
+/// Decodes a document and also applies the caller's rules, on as much of it as can be read. All mistakes are
+/// returned at once, those of the shape first.
 pub fn read_with<T: Setting>(
     value: &Value,
     rules: impl FnOnce(&T) -> Vec<Mistake>,
@@ -191,7 +191,7 @@ pub fn read_with<T: Setting>(
                 return Ok(document);
             }
         }
-        // The shape says more, with a place; what it does not know is still never taken.
+        // The shape check reports more, with places; what only serde refuses is still refused.
         Err(error) if mistakes.is_empty() => mistakes.push(Mistake::new("", error.to_string())),
         Err(_) => {}
     }
@@ -201,33 +201,33 @@ pub fn read_with<T: Setting>(
 
 fn schema_of<T: Setting>() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
-    // A document is read here, and what has a default may be left out.
+    // A document is decoded here, so a field with a default may be missing.
     settings.contract = Contract::Deserialize;
     settings.inline_subschemas = true;
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// What an entity that watches `config/<name>` is told, at once and at each activation: the command
-/// `apply-config` of its kind holds this. Version 0 is the default: nobody has activated anything.
+/// The content of the command `apply-settings`, which an entity that watches `settings/<name>` gets at once
+/// and at each activation. Version 0 is the default: no version was activated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ApplyConfig {
-    /// Which settings.
+pub struct ApplySettings {
+    /// The name of the settings.
     pub name: SmolStr,
-    /// Which version of them.
+    /// The version.
     pub version: u64,
     /// The document.
     pub value: Value,
 }
 
-impl ApplyConfig {
-    /// The command's body, for whatever kind takes it.
+impl ApplySettings {
+    /// The command's body, for an entity of any kind.
     pub fn body(&self) -> Body {
         #[derive(Serialize)]
         #[serde(tag = "type", rename_all = "kebab-case")]
         enum Command<'a> {
-            ApplyConfig(&'a ApplyConfig),
+            ApplySettings(&'a ApplySettings),
         }
-        Body::json(&Command::ApplyConfig(self))
+        Body::json(&Command::ApplySettings(self))
     }
 }

@@ -1,15 +1,16 @@
-//! Every subject of Orrery is formatted and parsed here and nowhere else.
+//! All subjects of Orrery are formatted and parsed here, and nowhere else.
 //!
-//! Keys are checked by [`Key::parse`], so no key can add tokens or wildcards that were not meant.
+//! [`Key::parse`] checks keys, so that no key can add tokens or wildcards to a subject.
 
 use std::sync::Arc;
 
 use crate::ids::{Caller, EntityAddress, Error, Key, Kind, PartitionId};
 
-/// The default first token.
+/// The default prefix.
 pub const DEFAULT_PREFIX: &str = "orrery";
 
-/// Formats and parses the subjects of one installation: `subject_prefix` lets several share one NATS.
+/// Formats and parses the subjects of one installation. Installations with different prefixes can share one
+/// NATS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subjects {
     prefix: Arc<str>,
@@ -22,7 +23,7 @@ impl Default for Subjects {
 }
 
 impl Subjects {
-    /// Takes a prefix of one token in small letters, so that no two prefixes have streams of the same names.
+    /// Takes a prefix of one token in small letters, so that no two prefixes have the same stream names.
     pub fn new(prefix: &str) -> Result<Self, Error> {
         Kind::parse(prefix)?;
         match prefix.chars().find(|sign| sign.is_ascii_uppercase() || *sign == '_') {
@@ -34,11 +35,11 @@ impl Subjects {
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
-    /// Where a partition's commit records go.
+    /// The subject of a partition's commit records.
     pub fn log(&self, partition: PartitionId) -> String {
         format!("{}.log.{partition}", self.prefix)
     }
-    /// Where a caller that waits for the answer asks.
+    /// The subject for an ask to a known partition.
     pub fn ask(&self, partition: PartitionId, caller: &Caller, entity: &EntityAddress) -> String {
         format!("{}.ask.{partition}.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
@@ -46,7 +47,7 @@ impl Subjects {
     pub fn asks(&self, partition: PartitionId) -> String {
         format!("{}.ask.{partition}.>", self.prefix)
     }
-    /// Where a caller that does not know the partition asks; a host forwards it.
+    /// The subject for an ask without a partition; a host forwards it.
     pub fn request(&self, caller: &Caller, entity: &EntityAddress) -> String {
         format!("{}.request.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
@@ -54,7 +55,7 @@ impl Subjects {
     pub fn requests(&self) -> String {
         format!("{}.request.>", self.prefix)
     }
-    /// Where a query is asked of the entity's partition.
+    /// The subject for a query to a known partition.
     pub fn view(&self, partition: PartitionId, caller: &Caller, entity: &EntityAddress) -> String {
         format!("{}.view.{partition}.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
@@ -62,7 +63,7 @@ impl Subjects {
     pub fn views(&self, partition: PartitionId) -> String {
         format!("{}.view.{partition}.>", self.prefix)
     }
-    /// Where a caller that does not know the partition asks a query; a host forwards it.
+    /// The subject for a query without a partition; a host forwards it.
     pub fn query(&self, caller: &Caller, entity: &EntityAddress) -> String {
         format!("{}.query.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
@@ -70,12 +71,27 @@ impl Subjects {
     pub fn queries(&self) -> String {
         format!("{}.query.>", self.prefix)
     }
+    /// The subject for several asks of one caller to one partition in one message.
+    pub fn batch(&self, partition: PartitionId, caller: &Caller) -> String {
+        format!("{}.batch.{partition}.{caller}", self.prefix)
+    }
+    /// All messages with several asks for a partition.
+    pub fn batches(&self, partition: PartitionId) -> String {
+        format!("{}.batch.{partition}.*", self.prefix)
+    }
+    /// The caller in the subject of a message with several asks.
+    pub fn batcher(&self, subject: &str) -> Result<Caller, SubjectError> {
+        let shape = || SubjectError::Shape(subject.into());
+        let ("batch", rest) = self.verb(subject)? else { return Err(shape()) };
+        let (_, caller) = rest.split_once('.').ok_or_else(shape)?;
+        Caller::parse(caller).map_err(|source| SubjectError::Token { subject: subject.into(), source })
+    }
     /// Whether a subject is that of a query.
     pub fn is_query(&self, subject: &str) -> bool {
         let rest = subject.strip_prefix(&*self.prefix);
         rest.is_some_and(|rest| rest.starts_with(".query.") || rest.starts_with(".view."))
     }
-    /// Where the workers of an agent claim jobs.
+    /// The subject for claims of an agent's workers.
     pub fn claim(&self, agent: &Key) -> String {
         format!("{}.claim.{agent}", self.prefix)
     }
@@ -89,47 +105,48 @@ impl Subjects {
         let rest = rest.ok_or_else(|| SubjectError::Foreign(subject.into()))?;
         Key::parse(rest).map_err(|source| SubjectError::Token { subject: subject.into(), source })
     }
-    /// Where hosts say which places they have work for, and hear of each other.
+    /// The subject on which hosts announce open work without claims, and learn of each other.
     pub fn needs(&self) -> String {
         format!("{}.needs", self.prefix)
     }
-    /// Where hosts say of which workers they have heard.
+    /// The subject on which hosts report signs of life of workers.
     pub fn heard(&self) -> String {
         format!("{}.heard", self.prefix)
     }
-    /// Where a host answers for as long as its connection stands.
+    /// The subject on which a host answers while its connection stands.
     pub fn here(&self, host: &str) -> String {
         format!("{}.here.{host}", self.prefix)
     }
-    /// Where a host takes over claims that another one has no work for.
+    /// The subject on which a host takes over claims that another host has no work for.
     pub fn places(&self, host: &str) -> String {
         format!("{}.places.{host}", self.prefix)
     }
-    /// Where every partition is asked whether it has used a claim.
+    /// The subject on which all partitions are asked whether they used a claim.
     pub fn claimed(&self) -> String {
         format!("{}.claimed", self.prefix)
     }
-    /// Where a partition says that it has a new owner: whoever waits there asks again.
+    /// The subject on which a partition announces its new owner, so that waiting callers ask again.
     pub fn taken_over(&self) -> String {
         format!("{}.taken-over", self.prefix)
     }
-    /// Where a worker hears that an attempt is no longer wanted.
+    /// The subject on which a worker is told to stop an attempt.
     pub fn stop(&self, agent: &Key, worker: &str) -> String {
         format!("{}.stop.{agent}.{worker}", self.prefix)
     }
-    /// Where a caller hands a command over and leaves.
+    /// The subject for handing a command over without waiting.
     pub fn hand_over(&self, caller: &Caller, entity: &EntityAddress) -> String {
         format!("{}.do.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
-    /// What a server maps for all installations on it with so many partitions: a command that is handed over
-    /// is stored where its partition reads it.
+    /// The server's subject mappings for all installations with this number of partitions: a handed-over
+    /// command is stored in the inbox of its partition.
     pub fn mappings(partitions: u16) -> [(String, String); 2] {
         let to = format!(
             "{{{{wildcard(1)}}}}.cmd.{{{{partition({partitions},4)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}.{{{{wildcard(4)}}}}"
         );
         [("*.do.*.*.*".to_owned(), to.clone()), ("*.do.*.*.*.>".to_owned(), format!("{to}.>"))]
     }
-    /// Where a durable command is stored; who knows the partition may publish here.
+    /// The subject of a durable command in its partition's inbox; a client that knows the partition may
+    /// publish here.
     pub fn command(&self, partition: PartitionId, caller: &Caller, entity: &EntityAddress) -> String {
         format!("{}.cmd.{partition}.{caller}.{}.{}", self.prefix, entity.kind, entity.key)
     }
@@ -137,19 +154,19 @@ impl Subjects {
     pub fn commands(&self, partition: PartitionId) -> String {
         format!("{}.cmd.{partition}.>", self.prefix)
     }
-    /// Where other partitions deliver mail for this one.
+    /// The subject for mail to a partition.
     pub fn mail(&self, partition: PartitionId) -> String {
         format!("{}.mail.{partition}", self.prefix)
     }
-    /// Where a partition hears how far its mail was applied.
+    /// The subject for receipts to a partition.
     pub fn mail_receipt(&self, partition: PartitionId) -> String {
         format!("{}.receipt.{partition}", self.prefix)
     }
-    /// Where an entity's events appear.
+    /// The subject of an entity's events.
     pub fn event(&self, entity: &EntityAddress) -> String {
         format!("{}.evt.{}.{}", self.prefix, entity.kind, entity.key)
     }
-    /// All events, or those of a kind.
+    /// All events, or all of a kind.
     pub fn events(&self, kind: Option<&Kind>) -> String {
         match kind {
             Some(kind) => format!("{}.evt.{kind}.>", self.prefix),
@@ -162,7 +179,7 @@ impl Subjects {
         let below = format!("{own}.>");
         [own, below]
     }
-    /// Where a partition's fan-out notes how far it came.
+    /// The subject of the mark: how far a partition's events are published.
     pub fn mark(&self, partition: PartitionId) -> String {
         format!("{}.mark.{partition}", self.prefix)
     }
@@ -170,11 +187,11 @@ impl Subjects {
     pub fn marks(&self) -> String {
         format!("{}.mark.*", self.prefix)
     }
-    /// Streamed output of a task.
+    /// The streamed output of a task.
     pub fn output(&self, task: &Key) -> String {
         format!("{}.out.{task}", self.prefix)
     }
-    /// Output of a task and of everything below it.
+    /// The output of a task and of everything below it.
     pub fn output_tree(&self, task: &Key) -> [String; 2] {
         [self.output(task), format!("{}.out.{task}.>", self.prefix)]
     }
@@ -182,7 +199,7 @@ impl Subjects {
     pub fn outputs(&self) -> String {
         format!("{}.out.>", self.prefix)
     }
-    /// A dead letter with its payload.
+    /// The subject of a dead letter with its payload.
     pub fn dead(&self, kind: &str, entry: &str) -> String {
         format!("{}.dead.{kind}.{entry}", self.prefix)
     }
@@ -191,7 +208,7 @@ impl Subjects {
         format!("{}.dead.>", self.prefix)
     }
 
-    /// Reads who speaks to which entity from a subject of an ask, a request, a query or a durable command.
+    /// The caller and the entity in the subject of an ask, a request, a query or a durable command.
     ///
     /// The partition in the subject is not trusted and not returned: the receiver computes it.
     pub fn spoken(&self, subject: &str) -> Result<(Caller, EntityAddress), SubjectError> {
@@ -208,7 +225,7 @@ impl Subjects {
         Ok((caller, address(subject, rest)?))
     }
 
-    /// Reads the entity from the subject of an event.
+    /// The entity in the subject of an event.
     pub fn entity(&self, subject: &str) -> Result<EntityAddress, SubjectError> {
         match self.verb(subject)? {
             ("evt", rest) => address(subject, rest),
@@ -232,13 +249,13 @@ fn address(subject: &str, rest: &str) -> Result<EntityAddress, SubjectError> {
 /// Why a subject names no entity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubjectError {
-    /// Another installation's.
+    /// The subject is another installation's.
     #[error("the subject `{0}` has another prefix")]
     Foreign(String),
-    /// Too few tokens, or an unknown verb.
+    /// The subject has too few tokens, or an unknown verb.
     #[error("the subject `{0}` names no entity")]
     Shape(String),
-    /// A caller, a kind or a key that we do not accept.
+    /// A caller, kind or key in it is invalid.
     #[error("reading the subject `{subject}`")]
     Token { subject: String, source: Error },
 }

@@ -3,27 +3,29 @@
 use crate::ids::PartitionId;
 use crate::subjects::Subjects;
 
-/// Partitions of a new installation: eight flush side by side without making groups small
-/// (`docs/benchmarks.md`); fixed once the installation exists.
+/// Partitions of a new installation: eight logs flush in parallel without making groups small
+/// (`docs/benchmarks.md`). The number is fixed once the installation exists.
 pub const PARTITIONS_DEFAULT: u16 = 8;
 /// The most partitions: every host reads one position per peer.
 pub const PARTITIONS_MAX: u16 = 64;
-/// How long streamed output stays, in seconds.
+/// How long streamed output is kept, in seconds.
 pub const OUTPUT_TTL_SECONDS: u64 = 24 * 3_600;
-/// How long JetStream remembers message ids, in seconds.
-pub const DUPLICATE_WINDOW_SECONDS: u64 = 120;
+/// How long JetStream remembers message ids, in milliseconds: the server's minimum. JetStream drops a message
+/// whose id was used, whatever its content; partitions remember ids for longer, and tell the caller what is
+/// wrong.
+pub const DUPLICATE_WINDOW_MS: u64 = 100;
 
 /// The names of one installation's streams and buckets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    /// How subjects are written.
+    /// The subjects.
     pub subjects: Subjects,
-    /// How many partitions there are.
+    /// The number of partitions.
     pub partitions: u16,
 }
 
 impl Topology {
-    /// One to one with the prefix, which has neither capitals nor `_`.
+    /// A stream or bucket name, one to one with the prefix, which has neither capitals nor `_`.
     fn name(&self, suffix: &str) -> String {
         format!("{}_{suffix}", self.subjects.prefix().to_uppercase().replace('-', "_"))
     }
@@ -34,7 +36,7 @@ impl Topology {
     pub fn all_partitions(&self) -> impl Iterator<Item = PartitionId> + use<> {
         (0..self.partitions).map(PartitionId)
     }
-    /// The stream of a partition's commit records: the truth.
+    /// The stream of a partition's commit records: the source of truth.
     pub fn log(&self, partition: PartitionId) -> String {
         self.name(&format!("LOG_{partition}"))
     }
@@ -58,11 +60,11 @@ impl Topology {
     pub fn dead(&self) -> String {
         self.name("DEAD")
     }
-    /// The bucket of leases and of the installation's fixed settings.
+    /// The bucket of leases.
     pub fn leases(&self) -> String {
         self.bucket("leases")
     }
-    /// The bucket of fixed settings: partition count, format.
+    /// The bucket of the installation's fixed settings: partition count, format.
     pub fn settings(&self) -> String {
         self.bucket("settings")
     }

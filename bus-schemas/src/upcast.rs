@@ -1,7 +1,7 @@
-//! The one choke point where stored events of older schema versions become today's.
+//! The one place where stored events of older schema versions are lifted to the current version.
 //!
-//! An event is never rewritten in the log: it is lifted each time it is read.
-//! Unknown types and later versions are errors, and the entity stops; nothing is skipped.
+//! An event is never rewritten in the log: it is lifted each time it is read. Unknown types and later
+//! versions are errors that stop the entity; no event is skipped.
 
 use serde_json::Value;
 
@@ -11,13 +11,13 @@ use crate::wire::WireEvent;
 /// Why a stored event could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Written by a later program.
+    /// A later program wrote it.
     #[error(
         "`{kind}` event `{event_type}` has schema version {found}; this program knows versions up to {known}"
     )]
     Future { kind: Kind, event_type: String, found: u16, known: u16 },
-    /// Not of its schema, or of a type that this program does not know.
-    #[error("`{kind}` event `{event_type}` of schema version {schema} can not be read: {source}")]
+    /// The body does not match its schema, or this program does not know the type.
+    #[error("`{kind}` event `{event_type}` of schema version {schema} cannot be read: {source}")]
     Unreadable { kind: Kind, event_type: String, schema: u16, source: serde_json::Error },
 }
 
@@ -27,12 +27,12 @@ pub type Lift = fn(event_type: &str, body: &mut Value);
 /// For each kind: the step from version n (counted from 1) to n + 1.
 const LIFTS: &[(&str, &[Lift])] = &[];
 
-/// The steps of a kind of this workspace.
+/// The steps of a kind.
 pub fn lifts(kind: &Kind) -> &'static [Lift] {
     LIFTS.iter().find(|(of, _)| *of == kind.as_str()).map_or(&[][..], |(_, lifts)| lifts)
 }
 
-/// Reads a stored event.
+/// Decodes a stored event.
 pub fn read<E: WireEvent>(event_type: &str, schema: u16, body: &[u8]) -> Result<E, Error> {
     read_with::<E>(E::lifts(), event_type, schema, body)
 }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use serde::{Deserialize, Serialize};
 
-    /// A kind that grew: version 1 called the field `n`, version 2 `number`, version 3 `count`.
+    /// A kind that evolved: version 1 called the field `n`, version 2 `number`, version 3 `count`.
     #[derive(Debug, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
     #[serde(tag = "type", rename_all = "kebab-case")]
     #[strum(serialize_all = "kebab-case")]

@@ -1,5 +1,6 @@
-//! What readers see: nouns, one file per kind.
+//! The views of readers: nouns, one file per kind.
 
+pub mod command;
 pub mod lane;
 pub mod silent;
 pub mod task;

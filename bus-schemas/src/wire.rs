@@ -1,7 +1,9 @@
-//! What commands and events have in common on the wire.
+//! The traits of commands, events and queries on the wire.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::ids::Timestamp;
 
 /// A command enum: JSON or MessagePack with the command's name in `type`.
 pub trait WireCommand: Serialize + DeserializeOwned {
@@ -11,28 +13,36 @@ pub trait WireCommand: Serialize + DeserializeOwned {
 
 /// An event enum: JSON with the event's name in `type`.
 pub trait WireEvent: Serialize + DeserializeOwned {
-    /// The kind of entity that it happened to.
+    /// The kind of entity that the event belongs to.
     const KIND: crate::Kind;
     /// The schema version that this program writes.
     const SCHEMA: u16;
     /// The wire name of this event.
     fn event_type(&self) -> &'static str;
-    /// The steps from version n (counted from 1) to n + 1; a version without a step is read as it is.
+    /// The steps from version n (counted from 1) to n + 1; without a step a version is read as it is.
     fn lifts() -> &'static [crate::upcast::Lift] {
         crate::upcast::lifts(&Self::KIND)
     }
 }
 
-/// A query enum: JSON or MessagePack with the query's name in `type`. A query is answered from what
-/// the owner of the entity has in memory, and leaves no trace.
+/// A state folded from the events of one kind, for followers of the event stream.
+pub trait EventFold: std::fmt::Debug + Clone + Default + Send + Sync + 'static {
+    /// The event type.
+    type Event: WireEvent;
+    /// Applies an event of the entity with this key.
+    fn apply(&mut self, key: &crate::Key, event: &Self::Event);
+}
+
+/// A query enum: JSON or MessagePack with the query's name in `type`. The owner of the entity answers it from
+/// memory and records nothing.
 pub trait WireQuery: Serialize + DeserializeOwned {
     /// The kind of entity that answers it.
     const KIND: crate::Kind;
-    /// The wire names of all of them.
+    /// The wire names of all queries.
     const NAMES: &'static [&'static str];
 }
 
-/// The queries of an entity that answers none.
+/// The query type of an entity that answers none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum NoQuery {}
@@ -77,7 +87,7 @@ macro_rules! wire_query {
 }
 pub(crate) use wire_query;
 
-/// Reads a command or a query without fields: derived readers pass over whatever stands beside its name.
+/// Deserializes a command or query without fields: a derived reader would ignore further fields.
 pub(crate) fn no_fields<'de, D: Deserializer<'de>>(d: D) -> Result<(), D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -85,7 +95,36 @@ pub(crate) fn no_fields<'de, D: Deserializer<'de>>(d: D) -> Result<(), D::Error>
     NoFields::deserialize(d).map(|NoFields {}| ())
 }
 
-/// Whether a field says nothing, and is left out.
+/// Deserializes an optional number up to the maximum of OpenAPI's `int64`.
+pub fn int64<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
+    at_most(d, i64::MAX.unsigned_abs())
+}
+
+/// Deserializes an optional time in milliseconds since 1970, up to the last that RFC 3339 can write.
+pub fn time<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> {
+    at_most(d, Timestamp::MAX.0)
+}
+
+/// Like [`int64`], for a required field.
+pub fn some_int64<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+    int64(d)?.ok_or_else(|| D::Error::custom("a number is expected"))
+}
+
+/// Like [`time`], for a required field.
+pub fn some_time<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+    time(d)?.ok_or_else(|| D::Error::custom("a time is expected"))
+}
+
+fn at_most<'de, D: Deserializer<'de>>(d: D, max: u64) -> Result<Option<u64>, D::Error> {
+    match Option::<u64>::deserialize(d)? {
+        Some(number) if number > max => {
+            Err(D::Error::custom(format_args!("{number} is out of range: at most {max} is taken")))
+        }
+        number => Ok(number),
+    }
+}
+
+/// Whether a field has its default and is left out.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

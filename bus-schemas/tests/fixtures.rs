@@ -113,50 +113,30 @@ fn check_queries<Q: WireQuery + Serialize>() {
     assert_eq!(names, variants(&schema), "fixtures of {} queries (left) against variants (right)", Q::KIND);
 }
 
-#[test]
-fn every_query_has_a_fixture_that_reads_the_same_in_both_encodings() {
-    check_queries::<commands::agent::Query>();
-    check_queries::<commands::breaker::Query>();
-    check_queries::<commands::broker::Query>();
-    check_queries::<commands::chaos::Query>();
-    check_queries::<commands::config::Query>();
-    check_queries::<commands::queue::Query>();
-    check_queries::<commands::task::Query>();
-}
+macro_rules! check_kinds {
+    ($($module:ident $entity:ident $($query:ident)? [$($system:literal)*],)*) => {
+        #[test]
+        fn every_command_has_a_fixture_that_reads_the_same_in_both_encodings() {
+            $(check_commands::<commands::$module::Command>();)*
+        }
 
-#[test]
-fn every_event_has_fixtures_that_stay_readable() {
-    check_events::<events::agent::Event>();
-    check_events::<events::breaker::Event>();
-    check_events::<events::broker::Event>();
-    check_events::<events::campaign::Event>();
-    check_events::<events::chaos::Event>();
-    check_events::<events::config::Event>();
-    check_events::<events::halt::Event>();
-    check_events::<events::deadletter::Event>();
-    check_events::<events::healer::Event>();
-    check_events::<events::probe::Event>();
-    check_events::<events::queue::Event>();
-    check_events::<events::schedule::Event>();
-    check_events::<events::task::Event>();
-}
+        #[test]
+        fn every_query_has_a_fixture_that_reads_the_same_in_both_encodings() {
+            $($(check_queries!($query $module);)?)*
+        }
 
-#[test]
-fn every_command_has_a_fixture_that_reads_the_same_in_both_encodings() {
-    check_commands::<commands::agent::Command>();
-    check_commands::<commands::breaker::Command>();
-    check_commands::<commands::broker::Command>();
-    check_commands::<commands::campaign::Command>();
-    check_commands::<commands::chaos::Command>();
-    check_commands::<commands::config::Command>();
-    check_commands::<commands::halt::Command>();
-    check_commands::<commands::deadletter::Command>();
-    check_commands::<commands::healer::Command>();
-    check_commands::<commands::probe::Command>();
-    check_commands::<commands::queue::Command>();
-    check_commands::<commands::schedule::Command>();
-    check_commands::<commands::task::Command>();
+        #[test]
+        fn every_event_has_fixtures_that_stay_readable() {
+            $(check_events::<events::$module::Event>();)*
+        }
+    };
 }
+macro_rules! check_queries {
+    (query $module:ident) => {
+        check_queries::<commands::$module::Query>()
+    };
+}
+bus_schemas::for_each_kind!(check_kinds);
 
 #[test]
 fn what_has_a_default_may_be_left_out() {

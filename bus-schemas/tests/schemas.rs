@@ -4,7 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the crate is pure; this test reads its checked-in files")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bus_schemas::schemas::{asyncapi, documents};
@@ -129,6 +129,23 @@ fn every_reference_of_the_asyncapi_document_leads_somewhere() {
         let pointer =
             target.strip_prefix('#').unwrap_or_else(|| panic!("`{target}` leads out of the document"));
         assert!(document.pointer(pointer).is_some(), "`{target}` leads nowhere");
+    }
+}
+
+/// The mark in the document and the table of kinds name the same commands, and each is one.
+#[test]
+fn the_protocol_document_marks_the_commands_of_the_system() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
+    let text = std::fs::read_to_string(file).expect("it is checked in");
+    for kind in bus_schemas::kinds::kinds() {
+        let link = format!("schemas/commands/{kind}.v1.json");
+        let (_, section) = text.split_once(&link).unwrap_or_else(|| panic!("no section has `{link}`"));
+        let (_, table) = section.split_once("| command | fields | meaning |").expect("a table of commands");
+        let rows = table.split_once("\n\n").expect("a table ends").0.lines().skip(2);
+        let marked: BTreeSet<&str> =
+            rows.filter(|row| row.contains("| *System.* ")).filter_map(|row| row.split('`').nth(1)).collect();
+        let system: BTreeSet<&str> = bus_schemas::kinds::system_commands(&kind).iter().copied().collect();
+        assert_eq!(marked, system, "`{kind}`: the document (left) against the table of kinds (right)");
     }
 }
 

@@ -1,4 +1,4 @@
-//! How entities, keys and places in the log are typed: `<kind>/<key>`.
+//! Addresses on the command line: entities, keys and cursors, typed as `<kind>/<key>`.
 
 use bus_schemas::{EntityAddress, Key, Kind};
 
@@ -11,7 +11,7 @@ pub fn known(text: &str) -> Result<EntityAddress, Failure> {
     Ok(entity)
 }
 
-/// Refuses a kind that no entity has.
+/// Refuses a kind that does not exist.
 pub fn known_kind(kind: &str) -> Result<(), Failure> {
     let registry = actors_logic::registry();
     let known: Vec<&str> = registry.kinds().map(Kind::as_str).collect();

@@ -1,12 +1,12 @@
-//! How this program was called, so that the commands it advises reach the same system when they are copied.
+//! How this program was called, so that a copied command from its advice reaches the same installation.
 
 use std::ffi::OsString;
 use std::path::Path;
 
-/// Options that say which installation is meant.
+/// Options that select an installation.
 const PLACES: [&str; 2] = ["--data-dir", "--config"];
 
-/// What was typed before the verb and matters for any other command.
+/// The program's name and the options that the commands it advises must repeat.
 #[derive(Debug, PartialEq, Eq)]
 struct Called {
     program: String,
@@ -50,12 +50,13 @@ impl Called {
     }
 }
 
-/// An advice with its commands, which stand in backticks and begin with `orrery`, as they must be typed here.
+/// Completes the commands in an advice: those in backticks that begin with `orrery` get the program's name
+/// and options as they must be typed here.
 pub fn advice(text: &str) -> String {
     Called::read(std::env::args_os()).advice(text)
 }
 
-/// The beginning of a command on this data directory, whichever way it was named: the verb follows.
+/// The beginning of a command on this data directory, to which the verb is appended.
 pub fn on(data_dir: &Path) -> String {
     let called = Called::read(std::env::args_os());
     let [given, config] = &called.places;
@@ -64,8 +65,8 @@ pub fn on(data_dir: &Path) -> String {
     format!("{} --data-dir {data_dir}{}", called.program, config.collect::<String>())
 }
 
-/// A word as a POSIX shell reads it back.
-fn quoted(word: &str) -> String {
+/// Quotes a word for a POSIX shell.
+pub fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:@%+=,".contains(&byte);
     match !word.is_empty() && word.bytes().all(plain) {
         true => word.to_owned(),

@@ -1,4 +1,4 @@
-//! The verbs. Each module has its arguments, what it prints, and how it runs.
+//! The verbs. Each module has a verb's arguments, its output, and its implementation.
 
 pub mod down;
 pub mod run;
@@ -9,10 +9,11 @@ pub mod task;
 pub mod agents;
 pub mod breakers;
 pub mod chaos;
-pub mod dead;
+pub mod dead_letters;
 pub mod halt;
 pub mod heal;
 pub mod lanes;
+pub mod redrives;
 pub mod schedules;
 pub mod settings;
 
@@ -29,3 +30,4 @@ pub mod bench;
 pub mod completions;
 pub mod config;
 pub mod doctor;
+pub mod explain;

@@ -1,5 +1,5 @@
-//! How one process finds another on the same data directory: `orrery.json`, there while the
-//! system runs.
+//! How one process finds another on the same data directory: by the file `orrery.json`, which exists while
+//! the system runs.
 
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -15,47 +15,47 @@ use crate::failure::{Failure, exit};
 /// The file's name in the data directory.
 const FILE: &str = "orrery.json";
 
-/// Where a running system is found. Printed by `up --json`, kept in the data directory.
+/// The addresses of a running system. Printed by `up --json`, kept in the data directory.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Discovery {
-    /// The process that runs it.
+    /// The id of the process that runs the system.
     pub pid: u32,
-    /// When that process began, in clock ticks since the machine did: after a crash the number alone
-    /// may be another process's.
+    /// When that process started, in clock ticks since the machine did: after a crash another process may
+    /// have its id.
     #[serde(default)]
     pub began: Option<u64>,
-    /// `http://host:port` of the gateway; none where this process serves none.
+    /// `http://host:port` of the gateway; `null` when this process has none.
     pub http: Option<String>,
-    /// `http://host:port` of metrics alone; none where the gateway's are all.
+    /// `http://host:port` of the process's own metrics; `null` when the gateway serves them all.
     #[serde(default)]
     pub metrics: Option<String>,
-    /// `nats://host:port`; credentials stand in the file alone, and are hidden where it is shown.
+    /// `nats://host:port`. Credentials stand only in the file, and are hidden in output.
     pub nats_url: String,
-    /// The user at NATS, where the settings name one.
+    /// The NATS user; absent when the settings name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nats_user: Option<String>,
-    /// The file of that user's password.
+    /// The file with that user's password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nats_password_file: Option<PathBuf>,
-    /// The file of the token for NATS.
+    /// The file with the NATS token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nats_token_file: Option<PathBuf>,
-    /// The file of credentials for NATS.
+    /// The file with the NATS credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nats_credentials_file: Option<PathBuf>,
-    /// `http://host:port` of the NATS server's monitoring, where known.
+    /// `http://host:port` of the NATS server's monitoring; `null` when not known.
     pub monitor_url: Option<String>,
-    /// `durable`, `replicated` or `fast`.
+    /// The durability profile: `durable`, `replicated` or `fast`.
     pub profile: String,
-    /// When the server syncs writes: `always`, or the interval.
+    /// When the server syncs writes: `always`, or an interval.
     pub fsync: String,
     /// The first token of every subject.
     pub subject_prefix: String,
-    /// Partitions of the installation.
+    /// The number of partitions of the installation.
     pub partitions: u16,
     /// The NATS server's version.
     pub server_version: String,
-    /// Where files lie.
+    /// The data directory.
     pub data_dir: PathBuf,
 }
 
@@ -67,14 +67,15 @@ impl std::fmt::Debug for Discovery {
 }
 
 impl Discovery {
-    /// What this process tells about itself.
+    /// Describes this process.
     pub fn new(
         addresses: &Addresses,
-        (http, metrics): (Option<String>, Option<String>),
+        http: Option<String>,
+        metrics: Option<String>,
         data_dir: &Path,
     ) -> Self {
         let nats = &addresses.nats;
-        // Whoever reads the file may be somewhere else.
+        // Whoever reads the file may have another working directory.
         let whole = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         Self {
             pid: std::process::id(),
@@ -95,7 +96,7 @@ impl Discovery {
             data_dir: data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned()),
         }
     }
-    /// How to use NATS as the running system does, with what only other settings say.
+    /// Settings for using NATS as the running system does; `others` supplies the rest.
     pub fn nats(&self, others: &NatsConfig) -> NatsConfig {
         NatsConfig {
             url: Some(self.nats_url.clone()),
@@ -109,7 +110,7 @@ impl Discovery {
             partitions: self.partitions.try_into().unwrap_or(others.partitions),
         }
     }
-    /// Settings that name the server of the running system, with its credentials where they say none.
+    /// Settings for the server of the running system, with its credentials where `nats` has none.
     pub fn access(&self, nats: NatsConfig) -> NatsConfig {
         let is_named = nats.user.is_some() || nats.token_file.is_some() || nats.credentials_file.is_some();
         if is_named || nats.url.as_ref().is_some_and(|url| url.contains('@')) {
@@ -124,12 +125,12 @@ impl Discovery {
             ..nats
         }
     }
-    /// As it may be shown: without credentials.
+    /// A copy without credentials, for output.
     pub fn shown(&self) -> Self {
         let monitor_url = self.monitor_url.as_deref().map(bus_client::redacted_url);
         Self { nats_url: bus_client::redacted_url(&self.nats_url), monitor_url, ..self.clone() }
     }
-    /// The system that runs on a data directory; none when no live process says so.
+    /// The system that runs on a data directory; `None` when no live process has written the file.
     pub fn find(data_dir: &Path) -> Result<Option<Self>, Failure> {
         let path = data_dir.join(FILE);
         let text = match std::fs::read_to_string(&path) {
@@ -140,18 +141,18 @@ impl Discovery {
         let found: Self = serde_json::from_str(&text).map_err(|error| unusable(&path, &error))?;
         Ok(found.alive().then_some(found))
     }
-    /// Whether the process is there, the very one, and not a zombie that nobody has waited for.
+    /// Whether the very process is alive, and no zombie that nobody has waited for.
     pub fn alive(&self) -> bool {
         let status = status(self.pid).unwrap_or_default();
         let runs = status.first().is_some_and(|state| !["Z", "X"].contains(&state.as_str()));
         runs && (self.began.is_none() || self.began == began(self.pid))
     }
-    /// Whether this is a part of the installation under `prefix` on the servers of `nats_url`.
+    /// Whether this system is part of the installation under `prefix` on the servers of `nats_url`.
     pub fn is_of(&self, nats_url: &str, prefix: &str) -> bool {
         let ours = servers(&self.nats_url);
         self.subject_prefix == prefix && servers(nats_url).iter().any(|server| ours.contains(server))
     }
-    /// Writes the file, whole or not at all. It may hold credentials, so nobody else may read it.
+    /// Writes the file atomically, readable only by its owner: it may hold credentials.
     pub fn write(&self) -> Result<(), Failure> {
         let path = self.data_dir.join(FILE);
         let half = self.data_dir.join(format!("{FILE}.{}", self.pid));
@@ -161,7 +162,7 @@ impl Discovery {
         let written = options.open(&half).and_then(|mut file| file.write_all((text + "\n").as_bytes()));
         written.and_then(|()| std::fs::rename(&half, &path)).map_err(|error| unusable(&path, &error))
     }
-    /// Removes what a killed process left behind: a file that names no live one.
+    /// Removes the file of a killed process.
     pub fn forget(data_dir: &Path) {
         let path = data_dir.join(FILE);
         if path.exists()
@@ -171,7 +172,7 @@ impl Discovery {
             tracing::warn!(%error, "removing `{FILE}`");
         }
     }
-    /// Removes the file, if it is still this process's.
+    /// Removes the file, if it still is this process's.
     pub fn remove(&self) {
         if let Ok(Some(found)) = Self::find(&self.data_dir)
             && found.pid == self.pid
@@ -193,15 +194,15 @@ fn servers(urls: &str) -> Vec<String> {
     urls.split(',').map(server).collect()
 }
 
-/// What `/proc` says about a process behind its name: its state, and so on.
+/// The fields of `/proc/<pid>/stat` after the process's name, the state first.
 fn status(pid: u32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses, and may hold some itself.
+    // The name stands in parentheses, and may contain some itself.
     let (_, fields) = stat.rsplit_once(')')?;
     Some(fields.split_whitespace().map(str::to_owned).collect())
 }
 
-/// When a process began: the 22nd field, and the 20th behind the name.
+/// The start time of a process: field 22 of its `stat`, the 20th after the name.
 fn began(pid: u32) -> Option<u64> {
     status(pid)?.get(19)?.parse().ok()
 }
@@ -225,7 +226,7 @@ mod tests {
             nats: NatsConfig { url: Some("nats://127.0.0.1:1".to_owned()), ..NatsConfig::default() },
             server_version: "2.15.1".to_owned(),
         };
-        let mut discovery = Discovery::new(&addresses, (None, None), directory.path());
+        let mut discovery = Discovery::new(&addresses, None, None, directory.path());
         discovery.write().expect("it can be written");
         assert_eq!(Discovery::find(directory.path()), Ok(Some(discovery.clone())));
         discovery.began = discovery.began.map(|ticks| ticks + 1);

@@ -1,67 +1,71 @@
-//! Why a command did not succeed: a stable code, the cause, the next step and the exit code.
+//! Why a verb failed: a stable code, the cause, the next step and the exit code.
 
 use std::fmt;
 
-use bus_schemas::Refusal;
 use bus_schemas::text::{cut, one_line};
+use bus_schemas::{Refusal, chain};
+use orrery_storage::backup::manifest;
+use orrery_storage::{Sort, archive, backup, history, rebuild, replay, restore, verify};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Exit codes: those of sysexits.h where it has one.
+use crate::commands::explain;
+
+/// Exit codes, those of sysexits.h where it has one.
 pub mod exit {
-    /// It ran, and the answer is no: a task failed, a check found something.
+    /// The command ran, and the result is negative: a task failed, a check found something.
     pub const NO: u8 = 1;
     /// Wrong arguments or settings (`EX_USAGE`).
     pub const USAGE: u8 = 64;
-    /// The input is no good (`EX_DATAERR`).
+    /// Invalid input (`EX_DATAERR`).
     pub const DATA: u8 = 65;
-    /// What was named does not exist (`EX_NOINPUT`).
+    /// Not found (`EX_NOINPUT`).
     pub const NOT_FOUND: u8 = 66;
     /// The system does not run or does not answer (`EX_UNAVAILABLE`).
     pub const UNAVAILABLE: u8 = 69;
-    /// A fault of the program (`EX_SOFTWARE`).
+    /// An internal error (`EX_SOFTWARE`).
     pub const SOFTWARE: u8 = 70;
-    /// A file can not be written (`EX_CANTCREAT`).
+    /// A file cannot be written (`EX_CANTCREAT`).
     pub const FILE: u8 = 73;
-    /// Interrupted by the user: 128 and SIGINT.
+    /// Interrupted by the user: 128 plus SIGINT.
     pub const INTERRUPTED: u8 = 130;
 }
 
-/// Bytes of a sentence that people are shown.
+/// Bytes of a text shown to people.
 const TEXT_BYTES_MAX: usize = 4_096;
 
 /// A failed command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Failure {
-    /// A stable code with a page in `docs/errors/`.
+    /// A stable code with an entry in `docs/errors/`.
     pub code: String,
-    /// What was being done, and the cause.
+    /// What was attempted, and the cause.
     pub message: String,
-    /// What to do next.
+    /// The next step.
     pub next: Option<String>,
-    /// The process ends with this.
+    /// The exit code of the process.
     #[serde(skip)]
     pub exit: u8,
 }
 
 impl Failure {
-    /// A failure with the exit code for "it ran, and the answer is no".
+    /// A failure with exit code 1: the command ran, and the result is negative.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), next: None, exit: exit::NO }
     }
-    /// With the next step.
+    /// Adds the next step.
     #[must_use]
     pub fn next(mut self, next: impl Into<String>) -> Self {
         self.next = Some(next.into());
         self
     }
-    /// With another exit code; see [`exit`].
+    /// Sets another exit code; see [`exit`].
     #[must_use]
     pub fn exit(mut self, exit: u8) -> Self {
         self.exit = exit;
         self
     }
-    /// From anything with causes; the chain becomes the message.
+    /// Makes a failure of an error; the chain of its causes becomes the message.
     pub fn of(code: &str, error: &dyn std::error::Error) -> Self {
         Self::new(code, chain(error))
     }
@@ -69,18 +73,13 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What was typed, or sent, may be said again: at any length.
+        // The message may repeat what was typed or sent, at any length.
         write!(f, "error[{}]: {}", self.code, cut(&one_line(&self.message), TEXT_BYTES_MAX))?;
         match &self.next {
             Some(next) => write!(f, "\n next: {}", cut(next, TEXT_BYTES_MAX)),
             None => Ok(()),
         }
     }
-}
-
-/// An error with all its causes, on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    actors_runtime::lease::chain(error)
 }
 
 impl From<bus_client::Error> for Failure {
@@ -124,13 +123,42 @@ impl From<gateway::Error> for Failure {
     }
 }
 
+/// Converts errors of work on stored data, each with the exit code of its sort.
+macro_rules! of_stored_data {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                let status = match error.sort() {
+                    Sort::No => exit::NO,
+                    Sort::Usage => exit::USAGE,
+                    Sort::Data => exit::DATA,
+                    Sort::NotFound => exit::NOT_FOUND,
+                    Sort::Unavailable => exit::UNAVAILABLE,
+                    Sort::Unwritable => exit::FILE,
+                    Sort::Interrupted => exit::INTERRUPTED,
+                };
+                Self::of(error.code(), &error).next(error.hint()).exit(status)
+            }
+        })+
+    };
+}
+
+of_stored_data!(
+    archive::Error,
+    backup::Error,
+    history::Error,
+    manifest::Error,
+    rebuild::Error,
+    replay::Error,
+    restore::Error,
+    verify::Error
+);
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        let missing = refusal.code.ends_with("-not-found") || refusal.code == "unknown-config";
+        let missing = refusal.code.ends_with("-not-found") || refusal.code == "unknown-settings";
         let exit = if missing { exit::NOT_FOUND } else { exit::DATA };
-        let page =
-            || format!("`docs/errors/{0}.md`, or `/errors/{0}` of a gateway, says what to do", refusal.code);
-        let next = Some(refusal.hint.unwrap_or_else(page));
+        let next = Some(refusal.hint.unwrap_or_else(|| explain::advice(&refusal.code)));
         Self { code: refusal.code.to_string(), message: refusal.message, next, exit }
     }
 }

@@ -1,4 +1,4 @@
-//! The `orrery` binary: reads arguments and settings, runs one verb, and ends with its exit code.
+//! The `orrery` binary: reads arguments and settings, runs one verb, and exits with its code.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -6,41 +6,45 @@ use std::process::ExitCode;
 use actors_host::Config;
 use actors_host::telemetry::{self, Logs};
 use orrery_cli::arguments::{Arguments, Verb};
+use orrery_cli::client::{self, Client};
 use orrery_cli::commands;
 use orrery_cli::failure::{Failure, exit};
-use orrery_cli::output::Output;
+use orrery_cli::output::{self, Output};
 use orrery_cli::session::Session;
 use orrery_cli::usage::{self, Stop};
 
-/// A third of a host's time went into the C library's allocator, and its memory was scattered over threads.
+/// With the C library's allocator a host spent a third of its time allocating, and its memory was fragmented
+/// by threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if actors_host::parsed_instead() {
+    if actors_report::parsed_instead() {
         return ExitCode::SUCCESS;
     }
-    // What is written here, and by the server that is started, holds what tasks are about: it is its owner's alone.
+    // Files written here and by the server hold what tasks are about: only their owner may read them.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let arguments = match usage::read(std::env::args_os().collect()) {
         Ok(arguments) => arguments,
         Err(Stop::Help(text)) => {
-            // Nothing can be done when even this can not be printed.
+            // Nothing can be done when even this cannot be printed.
             let _ = text.print();
             return ExitCode::SUCCESS;
         }
         Err(Stop::Wrong { failure, json }) => return ended(Err(failure), Output::new(json)),
     };
     let output = Output::new(arguments.json);
+    client::call_as(arguments.caller.as_deref());
     let (mut config, mistakes) = Config::read(arguments.config.as_deref(), std::env::vars());
     if let Some(data_dir) = &arguments.data_dir {
         config.data_dir.clone_from(data_dir);
     }
     if !mistakes.is_empty() {
-        if let Verb::Config(verb) = &arguments.verb
-            && verb.shows()
-        {
-            commands::config::run(&config, verb, output);
+        match &arguments.verb {
+            Verb::Config(verb) if verb.shows() => commands::config::run(&config, verb, output),
+            // A user may look up the code of the mistakes before correcting them.
+            Verb::Explain(verb) => return ended(commands::explain::run(verb, output), output),
+            _ => {}
         }
         return ended(commands::config::refuse(&mistakes, output), output);
     }
@@ -48,10 +52,18 @@ fn main() -> ExitCode {
     let runtime = runtime.expect("a process can start threads");
     let guard = telemetry::init(&config, logs(&config, &arguments));
     actors_host::panics::install(&config);
-    let result = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(config, arguments.verb, output))));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            tokio::select! {
+                result = run(config, arguments.verb, output) => result,
+                // A server that the verb has started ends with it.
+                () = output::closed() => Ok(()),
+            }
+        })
+    }));
     runtime.shutdown_background();
     drop(guard);
-    // What panicked and where was logged, and the log names the report.
+    // The panic's message and place were logged, and the log names the report.
     let fault = |_| {
         Err(Failure::new("internal-error", "the program met a fault of its own and stopped")
             .next("report it with the crash report that the log names")
@@ -61,6 +73,9 @@ fn main() -> ExitCode {
 }
 
 fn ended(result: Result<(), Failure>, output: Output) -> ExitCode {
+    if let Some(code) = output::closed_with() {
+        return ExitCode::from(code);
+    }
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -75,30 +90,26 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Up(arguments) => commands::up::run(config, &arguments, output).await,
         Verb::Down(_) => commands::down::run(&config, output).await,
         Verb::Run(arguments) => commands::run::run(config, arguments, output).await,
-        Verb::Task(arguments) => {
-            live(&config, async |session| commands::task::run(session, arguments, output).await).await
-        }
-        Verb::Agents(arguments) => {
-            live(&config, async |session| commands::agents::run(session, arguments, output).await).await
-        }
+        Verb::Task(arguments) => commands::task::run(&Client::connect(&config)?, arguments, output).await,
+        Verb::Agents(arguments) => commands::agents::run(&Client::connect(&config)?, arguments, output).await,
         Verb::Schedules(arguments) => {
-            live(&config, async |session| commands::schedules::run(session, arguments, output).await).await
+            commands::schedules::run(&Client::connect(&config)?, arguments, output).await
         }
-        Verb::Dead(arguments) => {
-            live(&config, async |session| commands::dead::run(session, arguments, output).await).await
+        Verb::DeadLetters(arguments) => {
+            commands::dead_letters::run(&Client::connect(&config)?, arguments, output).await
+        }
+        Verb::Redrives(arguments) => {
+            commands::redrives::run(&Client::connect(&config)?, arguments, output).await
         }
         Verb::Breakers(arguments) => {
-            live(&config, async |session| commands::breakers::run(session, arguments, output).await).await
+            commands::breakers::run(&Client::connect(&config)?, arguments, output).await
         }
-        Verb::Halt(arguments) => {
-            live(&config, async |session| commands::halt::halt(session, arguments, output).await).await
-        }
-        Verb::Halts(_) => live(&config, async |session| commands::halt::list(session, output).await).await,
-        Verb::Resume(arguments) => {
-            live(&config, async |session| commands::halt::resume(session, arguments, output).await).await
-        }
-        Verb::Lanes(arguments) => {
-            live(&config, async |session| commands::lanes::run(session, arguments, output).await).await
+        Verb::Halt(arguments) => commands::halt::halt(&config, arguments, output).await,
+        Verb::Halts(page) => commands::halt::list(&Client::connect(&config)?, page, output).await,
+        Verb::Resume(arguments) => commands::halt::resume(&config, arguments, output).await,
+        Verb::Lanes(arguments) => commands::lanes::run(&Client::connect(&config)?, arguments, output).await,
+        Verb::Settings(arguments) => {
+            commands::settings::run(&Client::connect(&config)?, arguments, output).await
         }
         Verb::Chaos(arguments) => {
             let reads = arguments.reads();
@@ -133,26 +144,17 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
             stored(&config, async |session| commands::archive::run(session, arguments, output).await).await
         }
         Verb::Doctor(arguments) => commands::doctor::run(&config, arguments, output).await,
+        Verb::Explain(arguments) => commands::explain::run(&arguments, output),
         Verb::Bench(arguments) => commands::bench::run(&config, arguments, output).await,
-        Verb::Config(arguments) => settings(&config, &arguments, output).await,
-        Verb::Completions(arguments) => commands::completions::run(&arguments),
+        Verb::Config(arguments) => {
+            commands::config::run(&config, &arguments, output);
+            Ok(())
+        }
+        Verb::Completions(arguments) => commands::completions::run(&arguments, output),
     }
 }
 
-/// Settings of the process, or those that change while the system runs.
-async fn settings(
-    config: &Config,
-    arguments: &commands::config::Arguments,
-    output: Output,
-) -> Result<(), Failure> {
-    let Some(verb) = arguments.live() else {
-        commands::config::run(config, arguments, output);
-        return Ok(());
-    };
-    live(config, async |session| commands::settings::run(session, verb, output).await).await
-}
-
-/// For verbs that need a system that runs.
+/// Runs a verb that needs a running system.
 async fn live(
     config: &Config,
     verb: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
@@ -160,7 +162,7 @@ async fn live(
     verb(&Session::connect(config).await?).await
 }
 
-/// For verbs that can do with the store of a system that does not run.
+/// Runs a verb that can also read the store of a system that does not run.
 async fn stored(
     config: &Config,
     verb: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
@@ -171,7 +173,7 @@ async fn stored(
     result
 }
 
-/// For verbs that need a system that runs unless they only read.
+/// Runs a verb that needs a running system unless it only reads.
 async fn either(
     reads: bool,
     config: &Config,
@@ -180,12 +182,12 @@ async fn either(
     if reads { stored(config, verb).await } else { live(config, verb).await }
 }
 
-/// `up` logs to stderr. Everything else is short, and a person reads its stderr: only trouble is
-/// logged there, and `run` logs into a file, since it draws its progress.
+/// `up` logs to stderr. All other verbs are short and a person reads their stderr: only errors are logged
+/// there. `run` logs into a file, since it draws its progress.
 fn logs(config: &Config, arguments: &Arguments) -> Logs {
     let filter = match (arguments.verbose, &arguments.verb) {
         (0, Verb::Up(_) | Verb::Run(_)) => None,
-        // What is waited for is said: a verb that says nothing for a minute looks as if it hung.
+        // Waiting is said: a verb that is silent for a minute looks as if it hung.
         (0, _) => Some("error,bus_client::trouble=warn"),
         (1, _) => Some("info"),
         _ => Some("debug"),

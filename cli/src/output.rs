@@ -1,58 +1,67 @@
-//! What commands print: one JSON object a line with `--json`, otherwise text for people.
+//! Output: one JSON object per line with `--json`, otherwise text for people.
 //!
-//! Results go to stdout, progress and failures to stderr. A closed stdout ends the process
-//! quietly, as `orrery events | head` expects.
+//! Results go to stdout, progress and failures to stderr. A closed stdout ends the verb quietly, as
+//! `orrery events | head` expects, and with it the server that it has started.
 //!
-//! All text for people passes through one filter: what others wrote may hold anything, and a terminal obeys.
+//! All text for people passes through one filter: data from elsewhere may hold control characters, and a
+//! terminal obeys them.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use bus_schemas::text::{cut, one_line, prose};
+use bus_schemas::views::silent::Silent;
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::called;
-use crate::failure::Failure;
+use crate::failure::{Failure, exit};
 
-/// Something that can be printed both ways.
+/// A result that prints as JSON and as text.
 pub trait Show: Serialize + JsonSchema {
-    /// For people: without the final line break.
+    /// The text for people, without the final line break.
     fn text(&self) -> String;
 }
 
-/// How this invocation prints.
+/// The output of this invocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {
     json: bool,
 }
 
 impl Output {
-    /// JSON, or text for people.
+    /// Prints JSON, or text for people.
     pub fn new(json: bool) -> Self {
         Self { json }
     }
-    /// Whether programs read this.
+    /// Whether the output is JSON, for programs.
     pub fn json(self) -> bool {
         self.json
     }
-    /// Whether a person watches stderr: then progress may be drawn there.
+    /// Whether stderr is a terminal, on which progress may be drawn.
     pub fn watched(self) -> bool {
         !self.json && std::io::stderr().is_terminal()
     }
     /// Prints one result.
     pub fn show(self, value: &impl Show) {
+        self.changed(value, &value.text());
+    }
+    /// Prints the resource that a command changed: the whole resource as JSON, or one line for people.
+    pub fn changed(self, resource: &impl Serialize, line: &str) {
         if self.json {
-            let line = serde_json::to_string(value).expect("output types have string keys");
+            let line = serde_json::to_string(resource).expect("output types have string keys");
             write((line + "\n").as_bytes());
         } else {
-            write((prose(&value.text()) + "\n").as_bytes());
+            write((prose(line) + "\n").as_bytes());
         }
     }
-    /// Prints bytes as they are: the content of something, whatever form is asked for.
+    /// Prints bytes as they are, whatever the output format.
     pub fn bytes(self, bytes: &[u8]) {
         write(bytes);
     }
-    /// Says something to the person who waits; programs do not get it.
+    /// Prints a line for the person who waits; programs do not get it.
     pub fn say(self, line: &str) {
         if !self.json {
             eprintln!("{}", prose(line));
@@ -71,25 +80,48 @@ impl Output {
     }
 }
 
-/// Writes to stdout.
-fn write(bytes: &[u8]) {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => {
-            eprintln!(
-                "error[output-unwritable]: writing to stdout: {error}\n next: free disk space or choose another file"
-            );
-            std::process::exit(i32::from(crate::failure::exit::FILE));
-        }
-    }
+/// Cancelled when stdout cannot be written any more.
+static CLOSED: LazyLock<CancellationToken> = LazyLock::new(CancellationToken::new);
+/// The exit code once stdout cannot be written any more.
+static CLOSED_CODE: AtomicU8 = AtomicU8::new(0);
+
+/// Resolves when stdout cannot be written any more.
+pub async fn closed() {
+    CLOSED.cancelled().await;
 }
 
-/// Bytes of a cell: the longest name of anything, and some more.
+/// The exit code, if stdout could not be written: 0 where its reader left.
+pub fn closed_with() -> Option<u8> {
+    CLOSED.is_cancelled().then(|| CLOSED_CODE.load(Ordering::Relaxed))
+}
+
+/// Writes to stdout, unless that has failed before.
+fn write(bytes: &[u8]) {
+    if CLOSED.is_cancelled() {
+        return;
+    }
+    let mut stdout = std::io::stdout().lock();
+    let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) else { return };
+    if error.kind() != ErrorKind::BrokenPipe {
+        eprintln!(
+            "error[output-unwritable]: writing to stdout: {error}\n next: free disk space or choose another file"
+        );
+        CLOSED_CODE.store(exit::FILE, Ordering::Relaxed);
+    }
+    CLOSED.cancel();
+}
+
+/// The entities that did not answer, a line each.
+pub fn silent_lines(silent: &[Silent]) -> impl Iterator<Item = String> {
+    silent.iter().map(|Silent { entity, code, reason }| {
+        format!("{entity} does not answer: {code}: {}", one_line(reason))
+    })
+}
+
+/// Bytes of a cell: more than the longest name.
 const CELL_BYTES_MAX: usize = 200;
 
-/// Aligns columns; the first row is the heading. Empty cells stay empty, and each is one short line.
+/// Aligns columns; the first row is the heading. Cells are cut to one short line; empty ones stay empty.
 pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let cells = |row: &Vec<String>| row.iter().map(|cell| cut(&one_line(cell), CELL_BYTES_MAX)).collect();
     let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();

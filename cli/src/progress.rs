@@ -1,38 +1,41 @@
-//! The live picture of a task tree: one line for each child, with what it does just now.
+//! The live display of a task tree: one line for each child, with what it does now.
 //!
 //! On a terminal the lines are redrawn; otherwise each change of state is a line of its own.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use bus_client::StoredEvent;
+use bus_client::now;
+use bus_schemas::Key;
 use bus_schemas::commands::task::Failure;
 use bus_schemas::events::task::{Event, WithdrawnBy};
 use bus_schemas::jobs::OutputChunk;
 use bus_schemas::text::one_line;
 use bus_schemas::views::task::TaskState;
-use bus_schemas::{Key, Timestamp};
+use gateway_api::events::Event as Changed;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::called;
+use crate::commands::task::which;
 use crate::output::{Output, Show};
 
 /// How often spinners turn.
 const TICK: Duration = Duration::from_millis(100);
-/// Text of a line: longer output of an agent would wrap and break the picture.
+/// Characters in a line: longer output of an agent would wrap and break the display.
 const LINE_CHARS_MAX: usize = 100;
 
 /// One change in a task tree; `run --watch --json` prints these.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Change {
-    /// The task.
+    /// The task's id.
     pub task: String,
-    /// What happened: the event's type, or `waits` when nothing has happened for a while.
+    /// The event's type, or `waits` when nothing has happened for a while.
     pub event: String,
-    /// What it means, for people.
+    /// A description for people.
     pub detail: String,
-    /// When, RFC 3339.
+    /// The time, RFC 3339.
     pub at: String,
 }
 
@@ -50,18 +53,18 @@ pub struct Progress {
     output: Output,
     every_change: bool,
     lines: MultiProgress,
-    tasks: BTreeMap<Key, Line>,
+    tasks: BTreeMap<Key, TaskBar>,
 }
 
 #[derive(Debug)]
-struct Line {
+struct TaskBar {
     bar: ProgressBar,
     since: Instant,
     agent: String,
 }
 
 impl Progress {
-    /// A picture of the tree below `root`. `every_change` prints each event as a line on stdout.
+    /// A display of the tree below `root`. `every_change` prints each event as a line on stdout.
     pub fn new(root: Key, output: Output, every_change: bool) -> Self {
         let lines = MultiProgress::new();
         if !output.watched() {
@@ -70,16 +73,20 @@ impl Progress {
         Self { root, output, every_change, lines, tasks: BTreeMap::new() }
     }
 
-    /// Takes in an event of the tree.
-    pub fn event(&mut self, stored: &StoredEvent, event: &Event) {
-        let key = &stored.entity.key;
-        let detail = detail(event);
+    /// Applies an event of the tree.
+    pub fn event(&mut self, told: &Changed, event: &Event) {
+        let key = &told.entity.key;
+        let mut detail = detail(event);
+        if matches!(event, Event::InputRequired { .. } | Event::BudgetExceeded { .. }) {
+            let command = which::answer(key, "ANSWER", told.revision);
+            detail = called::advice(&format!("{detail}; answer it with `{command}`"));
+        }
         if self.every_change {
             let change = Change {
                 task: key.to_string(),
-                event: stored.event.event_type.to_string(),
+                event: told.r#type.clone(),
                 detail: detail.clone(),
-                at: stored.time.clone(),
+                at: told.time.clone(),
             };
             self.lines.suspend(|| self.output.show(&change));
         } else if !self.output.watched() && worth_a_line(event) {
@@ -92,7 +99,7 @@ impl Progress {
             bar.set_style(style());
             bar.set_prefix(name);
             bar.enable_steady_tick(TICK);
-            Line { bar, since: Instant::now(), agent: String::new() }
+            TaskBar { bar, since: Instant::now(), agent: String::new() }
         });
         match event {
             Event::JobIssued { agent, .. } => {
@@ -113,7 +120,7 @@ impl Progress {
         }
     }
 
-    /// Tells what a task waits for that has stood still for a while.
+    /// Shows what a task waits for that has stood still for a while.
     pub fn waits(&mut self, key: &Key, sentence: &str) {
         let detail = sentence.to_owned();
         if self.every_change {
@@ -129,7 +136,7 @@ impl Progress {
         }
     }
 
-    /// Takes in a piece of an agent's output.
+    /// Applies a piece of an agent's output.
     pub fn output(&mut self, key: &Key, chunk: &OutputChunk) {
         let Some(line) = self.tasks.get(key).filter(|line| !line.bar.is_finished()) else { return };
         let mut text = match &chunk.progress {
@@ -147,25 +154,20 @@ impl Progress {
         }
     }
 
-    /// Leaves the picture as it is and ends the spinning.
+    /// Leaves the display as it is, and stops the spinners.
     pub fn end(&self) {
         for line in self.tasks.values().filter(|line| !line.bar.is_finished()) {
             line.bar.abandon();
         }
     }
 
-    /// The root by its goal's word, children by their path below it.
+    /// `task` for the root, and the path below the root for descendants.
     fn name(&self, key: &Key) -> String {
         match key.as_str().strip_prefix(self.root.as_str()) {
             Some("") | None => "task".to_owned(),
             Some(path) => path.trim_start_matches('.').to_owned(),
         }
     }
-}
-
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn style() -> ProgressStyle {
@@ -176,7 +178,7 @@ fn shortened(text: &str) -> String {
     one_line(text).chars().take(LINE_CHARS_MAX).collect()
 }
 
-/// What is told where nothing can be redrawn.
+/// Whether an event is printed where lines cannot be redrawn.
 fn worth_a_line(event: &Event) -> bool {
     matches!(
         event,
@@ -201,11 +203,11 @@ pub fn detail(event: &Event) -> String {
         Event::Rejected { failure } | Event::Failed { failure, .. } => why(failure),
         Event::AttemptFailed { attempt, failure } => format!("attempt {attempt} failed: {}", why(failure)),
         Event::AttemptWithdrawn { attempt, reason, by } => {
-            let deed = match by {
+            let what = match by {
                 WithdrawnBy::Worker => "was given back",
                 WithdrawnBy::Holder | WithdrawnBy::Owner => "was taken back",
             };
-            reasoned(&format!("attempt {attempt} {deed}"), reason)
+            reasoned(&format!("attempt {attempt} {what}"), reason)
         }
         Event::Planned { plan } => format!("{} steps", plan.steps.len()),
         Event::ChildStarted { step, .. } => format!("step {step} may begin"),
@@ -236,12 +238,12 @@ pub fn detail(event: &Event) -> String {
     }
 }
 
-/// What happened and why, where a reason was given.
+/// What happened, with the reason where one was given.
 pub fn reasoned(what: &str, reason: &str) -> String {
     if reason.is_empty() { what.to_owned() } else { format!("{what}: {reason}") }
 }
 
-/// A state's wire word.
+/// A state's serialized name.
 pub fn word(state: TaskState) -> &'static str {
     state.into()
 }

@@ -1,14 +1,27 @@
-//! The JSON Schema (2020-12) of everything that `--json` prints: one document, a definition for
-//! each output. `docs/cli.md` says which verb prints which.
+//! The JSON Schema (2020-12) of everything that `--json` prints: one document, with a definition for each
+//! output. `docs/cli.md` says which verb prints which.
 
+use bus_schemas::commands::settings::Description;
+use bus_schemas::views::lane::Lane;
+use bus_schemas::views::task::Task;
+use bus_schemas::views::waits::Waits;
+use gateway_api::breakers::{Breaker, BreakerChanged, BreakerPage};
+use gateway_api::dead_letters::{DeadLetter, DeadLetterPage};
+use gateway_api::errors::Entry;
+use gateway_api::halts::{HaltChanged, HaltPage};
+use gateway_api::lanes::{LaneChanged, LanePage, LanePaused};
+use gateway_api::redrives::{Redrive, RedrivePage};
+use gateway_api::schedules::{Schedule, SchedulePage};
+use gateway_api::settings::{SettingsChanged, SettingsList};
+use gateway_api::tasks::TaskPage;
+use orrery_storage::replay::{Step, redecide};
+use orrery_storage::{archive, backup, restore, verify};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
-use crate::commands::replay::{Step, redecide};
 use crate::commands::{
-    agents, archive, backup, breakers, chaos, config, dead, doctor, down, events, halt, heal, lanes, rebuild,
-    restore, run, schedules, settings, task, verify,
+    agents, chaos, config, dead_letters, doctor, down, events, halt, heal, rebuild, run, settings, task,
 };
 use crate::discovery::Discovery;
 use crate::failure::Failure;
@@ -22,12 +35,12 @@ pub fn document() -> Value {
     schemas.add::<down::Stopped>("down");
     schemas.add::<run::Outcome>("run");
     schemas.add::<Change>("change");
-    schemas.add::<task::Page>("task-list");
+    schemas.add::<TaskPage>("task-list");
     schemas.add::<task::Tree>("task-show");
-    schemas.add::<task::Answer>("task-why");
-    schemas.add::<task::Told>("task-told");
+    schemas.add::<Waits>("task-why");
+    schemas.add::<Task>("task");
     schemas.add::<task::Written>("task-artifact");
-    schemas.add::<events::Line>("event");
+    schemas.add::<events::EventRow>("event");
     schemas.add::<Step>("replay-step");
     schemas.add::<redecide::Divergence>("divergence");
     schemas.add::<redecide::Summary>("redecided");
@@ -38,37 +51,38 @@ pub fn document() -> Value {
     schemas.add::<restore::Restored>("restored");
     schemas.add::<archive::Archived>("archived");
     schemas.add::<agents::Agents>("agents");
-    schemas.add::<agents::Agent>("agent");
-    schemas.add::<schedules::Schedules>("schedules");
-    schemas.add::<schedules::Schedule>("schedule");
-    schemas.add::<schedules::Told>("schedule-told");
-    schemas.add::<dead::Page>("dead-list");
-    schemas.add::<dead::Whole>("dead-show");
-    schemas.add::<dead::Told>("dead-told");
-    schemas.add::<dead::Campaign>("dead-campaign");
-    schemas.add::<dead::Campaigns>("dead-campaigns");
-    schemas.add::<breakers::Breakers>("breakers");
-    schemas.add::<breakers::Breaker>("breaker");
-    schemas.add::<breakers::Told>("breaker-told");
-    schemas.add::<halt::Halts>("halts");
-    schemas.add::<halt::Told>("halt-told");
-    schemas.add::<lanes::Lanes>("lanes");
-    schemas.add::<lanes::Shown>("lane");
-    schemas.add::<lanes::Told>("lane-told");
-    schemas.add::<lanes::Set>("lane-set");
-    schemas.add::<heal::Line>("heal-act");
+    schemas.add::<agents::Counted>("agent");
+    schemas.add::<SchedulePage>("schedules");
+    schemas.add::<Schedule>("schedule");
+    schemas.add::<DeadLetterPage>("dead-letters");
+    schemas.add::<dead_letters::Decoded>("dead-letter");
+    schemas.add::<DeadLetter>("dead-letter-changed");
+    schemas.add::<Redrive>("redrive");
+    schemas.add::<RedrivePage>("redrives");
+    schemas.add::<BreakerPage>("breakers");
+    schemas.add::<Breaker>("breaker");
+    schemas.add::<BreakerChanged>("breaker-changed");
+    schemas.add::<HaltPage>("halts");
+    schemas.add::<HaltChanged>("halt-changed");
+    schemas.add::<halt::Sent>("halt-sent");
+    schemas.add::<LanePage>("lanes");
+    schemas.add::<Lane>("lane");
+    schemas.add::<LanePaused>("lane-paused");
+    schemas.add::<LaneChanged>("lane-changed");
+    schemas.add::<heal::HealingRow>("heal-act");
     schemas.add::<heal::Released>("heal-released");
     schemas.add::<chaos::List>("chaos-list");
     schemas.add::<chaos::Shown>("chaos-experiment");
     schemas.add::<doctor::Check>("check");
+    schemas.add::<Entry>("error-code");
     schemas.add::<orrery_bench::Report>("bench");
-    schemas.add::<config::Settings>("config-show");
+    schemas.add::<config::Values>("config-show");
     schemas.add::<config::Checked>("config-check");
-    schemas.add::<settings::Shown>("config-get");
-    schemas.add::<settings::Told>("config-told");
-    schemas.add::<settings::Changes>("config-history");
-    schemas.add::<settings::Compared>("config-diff");
-    schemas.add::<settings::Versions>("config-versions");
+    schemas.add::<Description>("settings");
+    schemas.add::<SettingsChanged>("settings-changed");
+    schemas.add::<settings::Changes>("settings-history");
+    schemas.add::<settings::Compared>("settings-diff");
+    schemas.add::<SettingsList>("settings-list");
     schemas.finish()
 }
 
@@ -77,14 +91,14 @@ struct Schemas {
 }
 
 impl Schemas {
-    /// Adds an output under a name of its own: types of two verbs may be called the same.
+    /// Adds an output under its own name: types of two verbs may have the same name.
     fn add<T: JsonSchema>(&mut self, name: &str) {
         let mut schema = self.generator.root_schema_for::<T>().to_value();
-        // A type that holds itself refers to its own root, which is a definition here.
+        // A recursive type refers to the root of its own schema, which is a definition here.
         point_at(&mut schema, name);
         if let Value::Object(fields) = &mut schema {
             fields.remove("$schema");
-            // Definitions go beside the others; they have the names of their types.
+            // Nested definitions move beside the others, under the names of their types.
             let inner = fields.remove("$defs");
             if let Some(Value::Object(inner)) = inner {
                 self.generator.definitions_mut().extend(inner);

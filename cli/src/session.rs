@@ -1,8 +1,8 @@
-//! A connection to an installation: found by settings, or by the data directory.
+//! A connection to an installation, found by the settings or by the data directory.
 
 use std::time::Duration;
 
-use actors_host::embedded::{self, Embedded};
+use actors_host::embedded::{self, Embedded, Ports};
 use actors_host::{Config, StartError};
 use bus_client::{Ask, Bus, NatsConfig, Profile};
 use bus_schemas::wire::{WireCommand, WireQuery};
@@ -11,19 +11,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
+use crate::client::{caller, read};
 use crate::commands::up::interrupted;
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
-use crate::gateway::read;
 
-/// How long a command may wait for its partition: longer than a takeover.
+/// Timeout of a command to a partition: longer than a takeover.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a missing host is waited for: as long as a restart in good order takes.
+/// How long a missing host is waited for: as long as a graceful restart takes.
 const HOST_PATIENCE: Duration = Duration::from_secs(1);
-/// How long a verb that works on streams waits for servers that have no leader yet: a cluster that was just
-/// started has one within seconds.
-pub const CLUSTER_PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked for.
+/// The polling interval while a host is missing.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A connection to an installation.
@@ -31,29 +28,29 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Session {
     /// The connection.
     pub bus: Bus,
-    /// The settings, completed by what the running system says.
+    /// The settings, completed by the running system's addresses.
     pub config: Config,
-    /// What the system that runs on the data directory says; none when nothing runs there, or
-    /// something that has nothing to do with the `nats.url` that was set.
+    /// The system that runs on the data directory; `None` when nothing runs there, or when it is unrelated to
+    /// the configured `nats.url`.
     pub discovery: Option<Discovery>,
     server: Option<Server>,
 }
 
-/// A server that was started for this session alone. The handle keeps the store locked.
+/// A server that was started only for this session. The handle keeps the store locked.
 #[derive(Debug)]
 struct Server {
     child: tokio::process::Child,
     _embedded: Embedded,
-    /// Cancelled when the user interrupts: the server would outlive a process that just ends.
+    /// Cancelled when the user interrupts: otherwise the server would outlive the process.
     interrupted: CancellationToken,
 }
 
 impl Session {
-    /// Connects: to `nats.url` where it is set, otherwise to what runs on the data directory.
+    /// Connects to `nats.url` where it is set, otherwise to the system on the data directory.
     pub async fn connect(config: &Config) -> Result<Self, Failure> {
         let mut config = config.clone();
         if let Some(url) = &config.nats.url {
-            // Its gateway is of use when what runs here is a part of the same system.
+            // The gateway of what runs here is of use only when both belong to the same installation.
             let found = Discovery::find(&config.data_dir).ok().flatten();
             let found = found.filter(|found| found.is_of(url, &config.nats.subject_prefix));
             if let Some(found) = &found {
@@ -66,9 +63,8 @@ impl Session {
         Self::on(config, Some(found)).await
     }
 
-    /// Connects; where nothing runs on the data directory but its store is there, starts the
-    /// server alone, without partitions and agents, so that what happened can be read. Such a
-    /// session must be closed.
+    /// Connects. Where nothing runs on the data directory but its store exists, starts only the server,
+    /// without partitions and agents, so that the data can be read. Such a session must be closed.
     pub async fn open(config: &Config) -> Result<Self, Failure> {
         let stored = config.data_dir.join("nats").join("store").is_dir();
         if config.nats.url.is_some() || !stored || Discovery::find(&config.data_dir)?.is_some() {
@@ -78,11 +74,11 @@ impl Session {
         }
         let mut config = config.clone();
         let program = config.nats_server.as_deref();
-        // Nothing new is acknowledged here, so the store's own durability does not matter.
+        // Nothing new is acknowledged here, so the durability profile of the store does not matter.
         let nats = NatsConfig { profile: Profile::Durable, ..config.nats.clone() };
         let embedded = Embedded::new(program, &config.data_dir, &nats)?;
         let interrupted = interruption();
-        let (child, listening) = embedded.start_unless((0, 0), interrupted.cancelled()).await?;
+        let (child, listening) = embedded.start_unless(Ports::default(), interrupted.cancelled()).await?;
         config.nats = NatsConfig { profile: config.nats.profile, ..embedded.access(&listening) };
         let connected = tokio::select! {
             connected = Bus::connect_only(&config.nats) => connected.map_err(Failure::from),
@@ -105,36 +101,44 @@ impl Session {
         Ok(Self { bus, config, discovery, server: None })
     }
 
-    /// Whether a system runs, rather than a store that was opened to be read.
+    /// Whether a system runs, and the session is not just a store opened for reading.
     pub fn live(&self) -> bool {
         self.server.is_none()
     }
 
-    /// Does some work, and gives it up when the user interrupts, so that the server of this session
-    /// can be stopped. In a session that has none an interrupt ends the process as ever.
-    pub async fn unless_interrupted<T>(
+    /// Resolves when the user interrupts a session whose server would outlive the process. In other sessions
+    /// an interrupt ends the process as usual.
+    pub async fn interrupted(&self) {
+        match &self.server {
+            Some(server) => server.interrupted.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Runs some work, and gives it up when the user interrupts, so that this session's server can be
+    /// stopped.
+    pub async fn unless_interrupted<T, E: Into<Failure>>(
         &self,
-        work: impl Future<Output = Result<T, Failure>>,
+        work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
-        let Some(server) = &self.server else { return work.await };
         tokio::select! {
-            result = work => result,
-            () = server.interrupted.cancelled() => {
-                Err(Failure::new("interrupted", "it was interrupted before its end")
+            result = work => result.map_err(Into::into),
+            () = self.interrupted() => {
+                Err(Failure::new("interrupted", "the command was interrupted before it was complete")
                     .next("the same command again starts anew, and is safe")
                     .exit(exit::INTERRUPTED))
             }
         }
     }
 
-    /// Stops what was started for this session.
+    /// Stops the server that was started for this session.
     pub async fn close(self) {
         if let Some(server) = self.server {
             embedded::stop(server.child).await;
         }
     }
 
-    /// Refuses where there is no installation: what reads it would fail for reasons that say less.
+    /// Refuses where there is no installation: later failures would say less.
     async fn expect_installation(&self) -> Result<(), Failure> {
         if self.bus.is_installed().await? {
             return Ok(());
@@ -149,14 +153,15 @@ impl Session {
         .exit(exit::UNAVAILABLE))
     }
 
-    /// Refuses where no host is registered: nobody would answer. One that is just being started
-    /// again is waited for.
+    /// Refuses where no host is registered, since nobody would answer. Waits for a host that is just
+    /// restarting.
     pub async fn expect_host(&self) -> Result<(), Failure> {
         let deadline = tokio::time::Instant::now() + HOST_PATIENCE;
         loop {
             if self.bus.is_installed().await? {
                 let leases = self.bus.leases().await?;
-                // A host that was killed is followed within a lease time; its partitions tell of it.
+                // Another host follows a killed one within a lease time; the partitions' leases still show
+                // it.
                 if !leases.hosts.is_empty() || !leases.holders.is_empty() {
                     return Ok(());
                 }
@@ -173,7 +178,7 @@ impl Session {
             .exit(exit::UNAVAILABLE))
     }
 
-    /// Asks an entity a query: its owner answers from memory, and nothing of it is in a log.
+    /// Sends an entity a query: its owner answers from memory, and nothing is logged.
     pub async fn query<Q: WireQuery + Serialize, T: DeserializeOwned>(
         &self,
         key: &Key,
@@ -183,20 +188,20 @@ impl Session {
         self.view(EntityAddress::new(Q::KIND, key.clone()), Body::json(query), PATIENCE).await
     }
 
-    /// Asks a query of hosts that are there, and reads what comes within `patience`.
+    /// Sends hosts a query, and reads the answers that come within `patience`.
     pub async fn view<T: DeserializeOwned>(
         &self,
         to: EntityAddress,
         body: Body,
         patience: Duration,
     ) -> Result<T, Failure> {
-        match self.bus.query(&Ask::new(to, body).caller("cli"), patience).await? {
+        match self.bus.query(&Ask::new(to, body).caller(&caller()), patience).await? {
             Reply::Accepted { result, .. } => read(result),
             Reply::Refused { refusal, .. } => Err(refusal.into()),
         }
     }
 
-    /// Tells an entity something, and returns its revision afterwards and what it answered.
+    /// Sends an entity a command, and returns the revision after it and the reply.
     pub async fn ask<C: WireCommand>(
         &self,
         key: &Key,
@@ -204,7 +209,7 @@ impl Session {
     ) -> Result<(Revision, serde_json::Value), Failure> {
         self.expect_host().await?;
         let to = EntityAddress::new(C::KIND, key.clone());
-        let ask = Ask::new(to, Body::json(command)).caller("cli");
+        let ask = Ask::new(to, Body::json(command)).caller(&caller());
         match self.bus.ask(&ask, PATIENCE).await? {
             Reply::Accepted { revision, result, .. } => Ok((revision, result)),
             Reply::Refused { refusal, .. } => Err(refusal.into()),
@@ -212,7 +217,7 @@ impl Session {
     }
 }
 
-/// Listens from now on; a second interrupt ends the process at once.
+/// Listens for interrupts from now on; a second one ends the process at once.
 fn interruption() -> CancellationToken {
     let (token, told) = (CancellationToken::new(), interrupted());
     let interruption = token.clone();
@@ -223,7 +228,8 @@ fn interruption() -> CancellationToken {
     interruption
 }
 
-fn not_running(config: &Config) -> Failure {
+/// The failure when no system runs on the data directory.
+pub fn not_running(config: &Config) -> Failure {
     Failure::new("not-running", format!("nothing runs on the data directory `{}`", config.data_dir.display()))
         .next("start it with `orrery up`, name another `--data-dir`, or set `nats.url`")
         .exit(exit::UNAVAILABLE)

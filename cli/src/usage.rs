@@ -1,4 +1,4 @@
-//! Reading what was typed, and saying what is wrong with it as every other failure is said.
+//! Parsing of the command line, with usage errors reported as every other failure.
 
 use std::ffi::OsString;
 
@@ -8,23 +8,23 @@ use clap::error::{Error, ErrorKind};
 use crate::arguments::Arguments;
 use crate::failure::{Failure, exit};
 
-/// Why no verb is run: help or the version was asked for, or something was typed wrong.
+/// Why no verb is run: help or the version was asked for, or the usage is wrong.
 #[derive(Debug)]
 pub enum Stop {
-    /// What was asked for, ready to be printed.
+    /// The help or the version, ready to be printed.
     Help(Error),
-    /// What was typed wrong; with `--json`, wherever it stands, the failure is one object.
+    /// The usage is wrong; with `--json`, wherever it stands, the failure is one object.
     Wrong {
-        /// What and what to do.
+        /// The failure, with the next step.
         failure: Failure,
-        /// Whether a program reads it.
+        /// Whether the output is JSON.
         json: bool,
     },
 }
 
 /// Reads the command line.
 pub fn read(typed: Vec<OsString>) -> Result<Arguments, Stop> {
-    // A mistake before it must not change how the mistake is said.
+    // A mistake before `--json` must not change how the mistake is reported.
     let json = typed.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json");
     Arguments::try_parse_from(&typed).map_err(|error| match error.use_stderr() {
         false => Stop::Help(error),
@@ -42,7 +42,7 @@ fn failure(error: &Error) -> Failure {
     }
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let (message, rest) = text.split_once("\n\nUsage: ").unwrap_or((text, ""));
-    // clap gives its advice in paragraphs of their own.
+    // clap gives its advice in separate paragraphs.
     let (message, advice) = message.split_once("\n\n").unwrap_or((message, ""));
     let message = message.split("\n\nFor more information").next().unwrap_or(message);
     let usage = rest.lines().next().unwrap_or_default();

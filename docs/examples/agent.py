@@ -99,8 +99,8 @@ class Agent:
             await events.unsubscribe()
         return steps
 
-    async def step(self, job, steps, name, value, deed):
-        """Runs a step, unless an attempt before has recorded it. Each deed happens at least once."""
+    async def step(self, job, steps, name, value, call):
+        """Runs a step, unless an attempt before has recorded it. Each call is made at least once."""
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
         digest = (blake3 or hashlib.sha256)(text).hexdigest()  # only compared, with what we said ourselves
         if known := steps.get(name):
@@ -108,7 +108,7 @@ class Agent:
                 raise ValueError(f"the step `{name}` was done with another input")
             print(f"{job['id']}: {name} was done before", flush=True)
             return known.get("result")
-        result = await deed(value)
+        result = await call(value)
         print(f"{job['id']}: {name} is done", flush=True)
         if name == self.die_after:
             os._exit(9)

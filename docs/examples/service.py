@@ -22,9 +22,9 @@ async def main():
     nc = await nats.connect(args.nats)
     js = nc.jetstream()
     submit = {"type": "submit", "goal": args.goal, "skill": args.skill}
-    # JetStream acknowledges when the command is stored. The message id makes a repetition harmless.
+    # JetStream acknowledges when the command is stored. The command's id makes a repetition harmless.
     subject = f"{args.prefix}.do.shop.task.{args.id}"
-    await js.publish(subject, json.dumps(submit).encode(), headers={"Nats-Msg-Id": f"submit-{args.id}"})
+    await js.publish(subject, json.dumps(submit).encode(), headers={"Orrery-Command-Id": f"submit-{args.id}"})
 
     # From the stream, not from the bare subject: nothing is missed, whenever this starts.
     events = await js.subscribe(f"{args.prefix}.evt.task.{args.id}", ordered_consumer=True)

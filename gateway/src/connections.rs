@@ -1,9 +1,9 @@
-//! Connections from outside: how many a client may have, and how long one is kept that does not go on.
+//! Incoming connections: how many a client may have, and when a stalled one is closed.
 //!
-//! Whoever reads nothing, or never ends a request, holds a file and memory; a few hundred of them would keep
-//! everybody else out. One rule ends both: something must be written to a connection at least every
-//! [`PATIENCE`], but while its request is being worked on. A stream that is open says that it is alive more
-//! often than that.
+//! A client that reads nothing, or never completes a request, holds a file and memory; a few hundred of them
+//! would keep everybody else out. One rule ends both: something must be written to a connection at least
+//! every [`PATIENCE`], except while its request is being worked on. An open event stream sends keep-alives
+//! more often than that.
 
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind, IoSlice, Result};
@@ -20,20 +20,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 
-/// How long nothing may be written to a connection: longer than any pause of a client that goes on, and
-/// shorter than anybody waits who finds no place.
+/// How long nothing may be written to a connection: longer than any pause of a working client, and shorter
+/// than the patience of one that finds no place.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Connections at once: a process may have 1,024 open files where nobody says otherwise.
+/// Connections at once: a process usually may have 1,024 open files.
 const CONNECTIONS_MAX: usize = 800;
 /// Connections of one client: half, so that no client keeps all others out.
 const CONNECTIONS_PER_CLIENT_MAX: usize = CONNECTIONS_MAX / 2;
 
-/// Who is at the other end, as bounds count them.
+/// A client, as the bounds count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Peer(IpAddr);
 
 impl Peer {
-    /// An IPv6 client has 2^64 addresses: it is counted by the network that it was given.
+    /// An IPv6 client has 2^64 addresses: it is counted by its network.
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V6(address) => {
@@ -48,20 +48,20 @@ impl Peer {
 /// The client of a request.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// Who it is.
+    /// The client's address, as the bounds count it.
     pub peer: Peer,
     requests: Arc<AtomicUsize>,
 }
 
 impl Client {
-    /// Says that a request is worked on, until the result is dropped.
+    /// Marks a request as being worked on, until the result is dropped.
     pub fn working(&self) -> Working {
         self.requests.fetch_add(1, Ordering::Relaxed);
         Working(Arc::clone(&self.requests))
     }
 }
 
-/// A request that is worked on.
+/// A request that is being worked on.
 #[derive(Debug)]
 pub struct Working(Arc<AtomicUsize>);
 
@@ -78,10 +78,10 @@ impl Connected<IncomingStream<'_, Door>> for Client {
     }
 }
 
-/// How many connections each client has.
+/// The number of connections by client.
 type Open = Arc<Mutex<HashMap<Peer, usize>>>;
 
-/// Where clients come in.
+/// Accepts connections.
 #[derive(Debug)]
 pub struct Door {
     listener: TcpListener,
@@ -89,7 +89,7 @@ pub struct Door {
 }
 
 impl Door {
-    /// Lets clients in that come to `listener`.
+    /// Accepts the connections of `listener`.
     pub fn new(listener: TcpListener) -> Self {
         Self { listener, open: Open::default() }
     }
@@ -103,11 +103,11 @@ impl axum::serve::Listener for Door {
         loop {
             let (stream, address) = axum::serve::Listener::accept(&mut self.listener).await;
             let Some(place) = Place::take(&self.open, Peer::of(address.ip())) else {
-                // It is closed without a word: to write one could take as long as it likes.
+                // Closed without an answer: writing one could block on the client.
                 tracing::debug!(%address, "a client has too many connections");
                 continue;
             };
-            // Answers and events are small; waiting to fill a packet only delays them.
+            // Responses and events are small; waiting to fill a packet only delays them.
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "setting TCP_NODELAY");
             }
@@ -156,12 +156,12 @@ impl Drop for Place {
     }
 }
 
-/// A connection that ends when it does not go on.
+/// A connection that ends when it stalls.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
     requests: Arc<AtomicUsize>,
-    /// When something must have been written.
+    /// The time by which something must have been written.
     late: Pin<Box<Sleep>>,
     _place: Place,
 }

@@ -1,4 +1,4 @@
-//! Starting and stopping a gateway: the read model, the listener, and their orderly end.
+//! Starting and stopping a gateway: the read model, the listener, and their graceful end.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,30 +14,31 @@ use crate::connections::{Client, Door};
 use crate::gather;
 use crate::heard::Heard;
 use crate::projections::{self, Projections};
+use crate::rest::renewals::Renewals;
 use crate::rest::{self, Edge};
 use crate::supervise;
 
-/// How long requests that are under way may take once the gateway stops.
+/// How long requests under way may take once the gateway stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// The read model's file in the data directory.
 const READ_MODEL: &str = "read-model.sqlite";
 
-/// Where a gateway listens, and where its read model lies.
+/// The address and the directory of a gateway.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The address; port 0 takes a free one.
+    /// The address to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
     /// The directory of the read model. Gateways do not share one.
     pub data_dir: PathBuf,
 }
 
-/// Why a gateway can not start, or did not end well.
+/// Why a gateway cannot start, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address is taken, or not ours.
+    /// The address is in use, or not this machine's.
     #[error("listening on `{listen}`")]
     Listen { listen: SocketAddr, source: std::io::Error },
-    /// The read model can not be opened.
+    /// The read model cannot be opened.
     #[error("opening the read model")]
     Projections(#[from] projections::Error),
     /// The server or the follower ended on its own.
@@ -46,7 +47,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// A stable code with a page in `docs/errors/`.
+    /// A stable code with an entry in `docs/errors/`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Listen { .. } => "http-port-in-use",
@@ -54,7 +55,7 @@ impl Error {
             Self::Server(_) => "internal-error",
         }
     }
-    /// What to do next.
+    /// The next step.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Listen { .. } => {
@@ -68,23 +69,23 @@ impl Error {
     }
 }
 
-/// A gateway that runs.
+/// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
     task: JoinHandle<Result<(), Error>>,
 }
 
 impl Gateway {
-    /// Returns when the gateway has ended: after `stop`, or by a fault of its own.
+    /// Returns when the gateway has ended: after `stop`, or by a failure.
     pub async fn stopped(self) -> Result<(), Error> {
         self.task.await.map_err(|error| Error::Server(error.to_string()))?
     }
 }
 
-/// Starts a gateway. It ends in good order when `stop` is cancelled: event streams end, requests
-/// under way finish, and the read model is closed.
+/// Starts a gateway. It ends gracefully when `stop` is cancelled: event streams end, requests under way
+/// finish, and the read model is closed.
 pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<Gateway, Error> {
     crate::metric::record();
     let refused = |source| Error::Listen { listen: config.listen, source };
@@ -97,9 +98,11 @@ pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<
     let gatherer = tokio::spawn(gatherer(bus.clone(), projections.clone(), closing.clone()));
     let heard = Heard::default();
     tokio::spawn(listening(bus.clone(), heard.clone(), closing.clone()));
+    let renewals = Renewals::default();
+    tokio::spawn(renewing(bus.clone(), renewals.clone(), closing.clone()));
     tokio::spawn(counting(projections.clone(), closing.clone()));
     tokio::spawn(closing.clone().run_until_cancelled_owned(crate::metric::upkeep()));
-    let router = rest::router(Arc::new(Edge::new(bus, projections, heard, (stop.clone(), address))));
+    let router = rest::router(Arc::new(Edge::new(bus, projections, heard, renewals, stop.clone(), address)));
     tracing::info!(%address, "the gateway listens");
     let task = tokio::spawn(async move {
         let _close = closing.clone().drop_guard();
@@ -112,13 +115,13 @@ pub async fn serve(bus: Bus, config: Config, stop: CancellationToken) -> Result<
     Ok(Gateway { address, task })
 }
 
-/// Looks for the entries of campaigns, for as long as the read model is open.
+/// Collects the entries of redrives, for as long as the read model is open.
 async fn gatherer(bus: Bus, projections: Projections, closing: CancellationToken) {
     let begin = || gather::run(bus.clone(), projections.clone(), closing.clone());
     supervise::keep("gather", closing.clone(), begin).await;
 }
 
-/// Listens for which workers hosts have heard of.
+/// Follows which workers the hosts have heard of.
 async fn listening(bus: Bus, heard: Heard, closing: CancellationToken) {
     let begin = || {
         let heard = closing.clone().run_until_cancelled_owned(heard.clone().follow(bus.clone()));
@@ -129,7 +132,18 @@ async fn listening(bus: Bus, heard: Heard, closing: CancellationToken) {
     supervise::keep("heard", closing.clone(), begin).await;
 }
 
-/// Keeps the figures of the read model for metrics.
+/// Follows whether the hosts renew their leases.
+async fn renewing(bus: Bus, renewals: Renewals, closing: CancellationToken) {
+    let begin = || {
+        let followed = closing.clone().run_until_cancelled_owned(renewals.clone().follow(bus.clone()));
+        async move {
+            followed.await;
+        }
+    };
+    supervise::keep("renewals", closing.clone(), begin).await;
+}
+
+/// Updates the read model's figures for metrics.
 async fn counting(projections: Projections, closing: CancellationToken) {
     let begin = || {
         let counted = closing.clone().run_until_cancelled_owned(projections::count::run(projections.clone()));
@@ -140,8 +154,8 @@ async fn counting(projections: Projections, closing: CancellationToken) {
     supervise::keep("count", closing.clone(), begin).await;
 }
 
-/// Answers `/metrics` and `/health` alone, for a process that has no gateway, or one whose monitoring
-/// comes over another network than its callers. Ends in good order when `stop` is cancelled.
+/// Serves only `/metrics` and `/health`, for a process without a gateway, or for monitoring over another
+/// network than the callers'. Ends gracefully when `stop` is cancelled.
 pub async fn serve_metrics(address: SocketAddr, stop: CancellationToken) -> Result<Gateway, Error> {
     crate::metric::record();
     let refused = |source| Error::Listen { listen: address, source };

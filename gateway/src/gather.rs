@@ -1,43 +1,43 @@
-//! Finds the entries of campaigns: only a read model knows which dead letters a filter means.
+//! Collects the entries of redrives: only a read model knows which dead letters match a filter.
 //!
-//! A campaign says when all of its entries are known. Until then every gateway looks for them, from
-//! the beginning whenever it starts anew: an entry that is added twice is one entry.
+//! A redrive says when all of its entries are known. Until then every gateway collects them, from the
+//! beginning after each start: an entry that is added twice is one entry.
 
 use std::time::Duration;
 
 use bus_client::{Ask, Bus};
-use bus_schemas::commands::campaign::Command;
+use bus_schemas::commands::redrive::Command;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Reply, Timestamp};
+use bus_schemas::{Body, EntityAddress, Reply, Timestamp, chain};
+use gateway_api::dead_letters::DeadLetterState;
+use gateway_api::redrives::Redrive;
 use tokio_util::sync::CancellationToken;
 
-use crate::projections::campaign::Campaign;
-use crate::projections::dead_letter::DeadLetterState;
-use crate::projections::{DeadLetterFilter, Order, Projections, chain};
+use crate::projections::{DeadLetterFilter, Order, Projections};
 
-/// Entries that are added at once: a campaign takes a thousand, and a page must fit into a command.
+/// Entries added at once: a redrive accepts a thousand, and a page must fit into a command.
 const PAGE: u32 = 500;
-/// How long it is waited for a campaign before it is looked whether to stop.
+/// How long to wait for a redrive before checking whether to stop.
 const LOOK: Duration = Duration::from_secs(5);
-/// The pause after a campaign that did not take its entries.
+/// The pause after a redrive refused its entries.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How long a campaign may take to answer: longer than a takeover.
+/// Timeout of a redrive's reply: longer than a takeover.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Who adds the entries.
+/// The caller of the commands that add entries.
 const CALLER: &str = "gateway";
 
-/// Why the entries of a campaign were not added.
+/// Why the entries of a redrive were not added.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("looking for the entries of a campaign")]
+    #[error("looking for the entries of a redrive")]
     Read(#[from] crate::projections::Error),
-    #[error("adding entries to a campaign")]
+    #[error("adding entries to a redrive")]
     Ask(#[from] bus_client::AskError),
-    #[error("the campaign refused its entries with `{0}`")]
+    #[error("the redrive refused its entries with `{0}`")]
     Refused(String),
 }
 
-/// Looks for the entries of campaigns until `stop`.
+/// Collects the entries of redrives until `stop`.
 pub async fn run(bus: Bus, projections: Projections, stop: CancellationToken) {
     loop {
         let found = tokio::select! {
@@ -45,8 +45,8 @@ pub async fn run(bus: Bus, projections: Projections, stop: CancellationToken) {
             found = wanting(&projections) => found,
         };
         let gathered = async {
-            for campaign in found? {
-                gather(&bus, &projections, &campaign).await?;
+            for redrive in found? {
+                gather(&bus, &projections, &redrive).await?;
             }
             Ok::<(), Error>(())
         };
@@ -55,7 +55,7 @@ pub async fn run(bus: Bus, projections: Projections, stop: CancellationToken) {
             gathered = gathered => gathered,
         };
         if let Err(error) = gathered {
-            tracing::warn!(error = chain(&error), "gathering the entries of campaigns; trying again");
+            tracing::warn!(error = chain(&error), "gathering the entries of redrives; trying again");
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(RETRY_PAUSE) => {}
@@ -64,9 +64,9 @@ pub async fn run(bus: Bus, projections: Projections, stop: CancellationToken) {
     }
 }
 
-/// The campaigns that want entries, once there are some and the read model has caught up: what was
-/// given up before a campaign began must not be missed.
-async fn wanting(projections: &Projections) -> Result<Vec<Campaign>, Error> {
+/// The redrives that need entries, once there are some and the read model has caught up: a dead letter from
+/// before a redrive's start must not be missed.
+async fn wanting(projections: &Projections) -> Result<Vec<Redrive>, Error> {
     loop {
         let found = projections.until(LOOK, |reader| async move {
             let found = reader.gathering().await?;
@@ -79,11 +79,11 @@ async fn wanting(projections: &Projections) -> Result<Vec<Campaign>, Error> {
     }
 }
 
-/// Adds every entry of a campaign, the oldest first.
-async fn gather(bus: &Bus, projections: &Projections, campaign: &Campaign) -> Result<(), Error> {
-    let filter = &campaign.filter;
-    // What is given up after the start is another campaign's: this one must end.
-    let end = Timestamp(campaign.started_at.0 + 1);
+/// Adds every entry of a redrive, oldest first.
+async fn gather(bus: &Bus, projections: &Projections, redrive: &Redrive) -> Result<(), Error> {
+    let filter = &redrive.filter;
+    // Later dead letters do not belong to this redrive: it must end.
+    let end = Timestamp(redrive.started_at.0 + 1);
     let filter = DeadLetterFilter {
         state: Some(DeadLetterState::Waiting),
         class: filter.class.as_ref().map(ToString::to_string),
@@ -99,7 +99,7 @@ async fn gather(bus: &Bus, projections: &Projections, campaign: &Campaign) -> Re
         let page = projections.reader.dead_letters(filter.clone(), Order::OldestFirst, after, PAGE).await?;
         let entries = page.items.into_iter().map(|letter| letter.entry).collect();
         let add = Command::AddEntries { entries, last: page.next.is_none() };
-        let to = EntityAddress::new(Command::KIND, campaign.id.clone());
+        let to = EntityAddress::new(Command::KIND, redrive.id.clone());
         match bus.ask(&Ask::new(to, Body::json(&add)).caller(CALLER), PATIENCE).await? {
             Reply::Accepted { revision: reached, .. } => revision = reached,
             Reply::Refused { refusal, .. } => return Err(Error::Refused(refusal.code.to_string())),
@@ -109,12 +109,12 @@ async fn gather(bus: &Bus, projections: &Projections, campaign: &Campaign) -> Re
             break;
         }
     }
-    // The next look must see that this campaign wants no more.
-    let id = campaign.id.clone();
+    // The next round must see that this redrive needs no more entries.
+    let id = redrive.id.clone();
     projections
         .until(PATIENCE, |reader| {
             let id = id.clone();
-            async move { Ok(reader.campaign(&id).await?.filter(|campaign| campaign.revision >= revision)) }
+            async move { Ok(reader.redrive(&id).await?.filter(|redrive| redrive.revision >= revision)) }
         })
         .await?;
     Ok(())

@@ -1,20 +1,18 @@
-//! When hosts heard of workers last, by a claim or by a renewal. Neither leaves an event: hosts tell each
+//! When hosts last heard of workers, by a claim or by a renewal. Neither leaves an event: hosts tell each
 //! other every few seconds, and a gateway listens.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bus_client::Bus;
+use bus_client::{Bus, now};
 use bus_schemas::{Key, Timestamp};
 use futures::StreamExt;
+use gateway_api::agents::Agent;
 
-use crate::projections::agent::Agent;
-use crate::projections::count::now;
-
-/// Of so many workers it is remembered.
+/// The number of workers that are remembered.
 const WORKERS_MAX: usize = 100_000;
 
-/// What was heard. Cheap to clone; all clones see the same.
+/// The last times by worker. Cheap to clone; all clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Heard {
     at: Arc<Mutex<HashMap<(Key, String), Timestamp>>>,
@@ -41,7 +39,7 @@ impl Heard {
         }
     }
 
-    /// Says of an agent's workers when they were heard of.
+    /// Adds the times to an agent's workers.
     pub fn note(&self, agent: &mut Agent) {
         let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
         for worker in &mut agent.workers {

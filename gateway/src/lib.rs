@@ -1,8 +1,8 @@
-//! The edge: read models of the event stream, and the REST interface over them.
+//! The gateway: read models of the event stream, and the REST interface over them.
 //!
-//! A gateway talks to the bus only, keeps nothing that it could not rebuild, and decides nothing:
-//! a handler parses, then sends one command or reads one view, then renders. Any number of gateways
-//! may run beside each other, each with a read model of its own.
+//! A gateway talks only to the bus, keeps nothing that it could not rebuild, and decides nothing: a handler
+//! parses, then sends one command or reads one view, then renders. Any number of gateways may run side by
+//! side, each with its own read model.
 
 mod metric;
 mod trace;
@@ -20,4 +20,3 @@ mod gateway;
 
 pub use gateway::{Config, Error, Gateway, serve, serve_metrics};
 pub use metric::record;
-pub use rest::openapi::openapi;

@@ -9,9 +9,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// Requests answered, by `method`, `route` and `status`.
 pub const HTTP_REQUESTS: &str = "orrery_gateway_http_requests_total";
-/// Time from a request's head to the answer's head, by `method`, `route` and `status`.
+/// Time from a request's head to the response's head, by `method`, `route` and `status`.
 pub const HTTP_DURATION: &str = "orrery_gateway_http_request_duration_seconds";
-/// Event streams that are open now.
+/// Open event streams.
 pub const STREAMS: &str = "orrery_gateway_event_streams";
 /// Messages of the event stream that the read model has not applied yet.
 pub const LAG: &str = "orrery_gateway_projection_lag_messages";
@@ -20,61 +20,61 @@ pub const APPLIED: &str = "orrery_gateway_projection_events_total";
 /// Events that the read model could not apply.
 pub const UNREADABLE: &str = "orrery_gateway_projection_unreadable_total";
 
-/// Loops of the gateway that failed and were begun anew, with `supervisor` `gateway`: the metric of all
-/// that is supervised, so that one rule watches it.
+/// Failures of the gateway's loops, which are restarted; with `supervisor` `gateway`, in the metric of
+/// everything supervised, so that one alert covers it.
 pub const LOOP_FAILURES: &str = "orrery_supervision_failures_total";
 
 /// Tasks that are not final, by `state`.
 pub const TASKS_OPEN: &str = "orrery_tasks_open";
-/// For how long the task that stands still for longest has not changed, in seconds, by `state`; 0 where
-/// none is in the state.
+/// How long the task that has stood still longest has not changed, in seconds, by `state`; 0 when no task is
+/// in the state.
 pub const TASK_STILL: &str = "orrery_tasks_longest_unchanged_seconds";
-/// Tasks that came to their end, by `state`.
+/// Tasks that ended, by `state`.
 pub const TASKS_ENDED: &str = "orrery_tasks_ended_total";
 /// Attempts that failed, by `class`.
 pub const ATTEMPTS_FAILED: &str = "orrery_attempts_failed_total";
-/// Attempts that are tried again after a pause.
+/// Attempts that are retried after a pause.
 pub const RETRIES: &str = "orrery_attempts_retried_total";
 /// How often a task tree used up its budget.
 pub const BUDGETS_EXCEEDED: &str = "orrery_task_budgets_exceeded_total";
-/// Dead letters that nobody has done anything about, by `class`.
+/// Waiting dead letters, by `class`.
 pub const DEAD_LETTERS_WAITING: &str = "orrery_dead_letters_waiting";
-/// Dead letters that are on their way again.
+/// Dead letters with a redrive under way.
 pub const DEAD_LETTERS_REDRIVING: &str = "orrery_dead_letters_redriving";
-/// For how long the oldest of those that wait has been there, in seconds; 0 where none waits.
+/// The age of the oldest waiting dead letter, in seconds; 0 when none waits.
 pub const DEAD_LETTER_AGE: &str = "orrery_dead_letters_oldest_seconds";
-/// What became of dead letters, by `change`: `arrived`, `redriven`, `returned` or `dropped`.
+/// Changes of dead letters, by `change`: `arrived`, `redriven`, `returned` or `dropped`.
 pub const DEAD_LETTER_CHANGES: &str = "orrery_dead_letters_changes_total";
-/// Workers that are heard of, by `agent`.
+/// Live workers, by `agent`.
 pub const WORKERS: &str = "orrery_agent_workers";
-/// Workers that were heard of and are silent, by `agent`.
+/// Lost workers: registered but silent, by `agent`.
 pub const WORKERS_LOST: &str = "orrery_agent_workers_lost";
-/// How often a worker was silent for too long, by `agent`.
+/// How often a worker was lost, by `agent`.
 pub const WORKERS_LOST_TOTAL: &str = "orrery_agent_workers_lost_total";
 
-/// Bounds of the duration buckets: from a read out of memory to an ask that waits for a takeover.
+/// Bounds of the duration buckets: from a read from memory to a command that waits for a takeover.
 const DURATION_BUCKETS: [f64; 12] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0];
 
-/// Between two rounds of [`upkeep`]: a busy host measures some ten thousand times within it.
+/// The interval of [`upkeep`]: a busy host records some ten thousand measurements within it.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
-/// Records the process's metrics from now on, for `/metrics`. A program that starts anything else beside
-/// a gateway calls it before: what is counted earlier is lost, for as long as its counter is held.
+/// Records the process's metrics from now on, for `/metrics`. A program that starts anything else beside a
+/// gateway calls this first: counters made earlier are never exported.
 pub fn record() {
     recorder();
 }
 
-/// The handle of the process's recorder: installed by the first call, and none where the process
-/// has installed another recorder before.
+/// The handle of the process's recorder, which the first call installs; `None` where another recorder was
+/// installed before.
 pub(crate) fn recorder() -> Option<&'static PrometheusHandle> {
     RECORDER.get_or_init(install).as_ref()
 }
 
-/// Puts what was measured into its buckets again and again, without end. Nobody may ask for metrics, and
-/// what was measured would pile up until somebody does.
+/// Sorts measurements into their buckets at intervals, without end: otherwise they would pile up until
+/// somebody reads the metrics.
 pub(crate) async fn upkeep() -> Infallible {
     let mut ticks = tokio::time::interval(UPKEEP);
     loop {

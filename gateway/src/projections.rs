@@ -1,18 +1,17 @@
-//! The read model: a SQLite file that follows the event stream and can be rebuilt at will.
+//! The read model: a SQLite file that follows the event stream and can be rebuilt at any time.
 //!
-//! One follower reads the stream in order and folds it into views, one transaction for each burst.
-//! Any number of readers look at the file. It never writes to the bus.
+//! One follower reads the stream in order and folds it into views, one transaction for each burst. Any number
+//! of readers query the file. The read model never writes to the bus.
 //!
-//! Invariants: an event is applied once (the view's revision says so); the place in the stream moves
-//! in the same transaction as the views; an event that can not be read is noted and never skipped in
-//! silence.
+//! Invariants: an event is applied once (the view's revision ensures it); the position in the stream moves in
+//! the same transaction as the views; an unreadable event is recorded, never skipped silently.
 
 pub mod agent;
 pub mod breaker;
-pub mod campaign;
 pub mod dead_letter;
 pub mod halt;
 pub mod lane;
+pub mod redrive;
 pub mod schedule;
 pub mod task;
 
@@ -32,48 +31,47 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use follow::chain;
 pub use read::{DeadLetterFilter, Order, Place, Reader, TaskFilter};
 
-/// Why the read model can not be opened, read or written.
+/// Why the read model cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The directory can not be made.
+    /// The directory cannot be created.
     #[error("creating the directory of the read model at `{path}`")]
     Directory { path: PathBuf, source: std::io::Error },
-    /// SQLite refuses.
+    /// An error of SQLite.
     #[error("{doing} the read model")]
     Sqlite { doing: &'static str, source: rusqlite::Error },
-    /// A row is not what we wrote.
+    /// A row is not in the expected format.
     #[error("reading a row of `{table}` in the read model")]
     Row { table: &'static str, source: serde_json::Error },
-    /// The thread that worked on the file is gone.
+    /// The thread that worked on the file has ended.
     #[error("the thread of the read model ended: {0}")]
     Thread(String),
 }
 
 impl Error {
-    /// For `map_err`.
+    /// Wraps an error of SQLite, for `map_err`.
     pub(crate) fn sqlite(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
         move |source| Self::Sqlite { doing, source }
     }
 }
 
-/// How far the read model is.
+/// The progress of the read model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// The last message of the event stream that is applied.
+    /// The sequence of the last message of the event stream that was applied.
     pub applied: u64,
-    /// The last message of the event stream when it was last asked.
+    /// The last sequence of the event stream when it was last read.
     pub target: u64,
-    /// Whether the stream could be asked at all.
+    /// Whether the stream could be read at the last try.
     pub connected: bool,
-    /// Whether everything that was there has been applied once since the file was opened or emptied.
+    /// Whether the read model has caught up at least once since the file was opened or emptied.
     pub caught_up: bool,
 }
 
 impl Progress {
-    /// Messages that are not applied yet.
+    /// Messages not applied yet.
     pub fn lag(self) -> u64 {
         self.target.saturating_sub(self.applied)
     }
@@ -82,7 +80,7 @@ impl Progress {
 /// The read model of this gateway.
 #[derive(Debug, Clone)]
 pub struct Projections {
-    /// Asks the file.
+    /// Queries the file.
     pub reader: Reader,
     progress: watch::Receiver<Progress>,
 }
@@ -104,12 +102,12 @@ impl Projections {
         Ok((Self { reader: Reader::new(path), progress }, follower))
     }
 
-    /// How far it is.
+    /// The current progress.
     pub fn progress(&self) -> Progress {
         *self.progress.borrow()
     }
 
-    /// Returns at the next change, or after `patience`. False when the time is up or nobody follows.
+    /// Returns at the next change, or after `patience`. False on a timeout, or when the follower has ended.
     async fn changed(progress: &mut watch::Receiver<Progress>, patience: Duration) -> bool {
         matches!(tokio::time::timeout(patience, progress.changed()).await, Ok(Ok(())))
     }
@@ -122,8 +120,7 @@ impl Projections {
             .is_ok_and(|waited| waited.is_ok())
     }
 
-    /// Asks again and again, whenever something was applied, until `look` finds something or
-    /// `patience` is over.
+    /// Calls `look` after every change until it finds something or `patience` is over.
     pub async fn until<T, F, G>(&self, patience: Duration, look: F) -> Result<Option<T>, Error>
     where
         F: Fn(Reader) -> G,

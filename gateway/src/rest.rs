@@ -1,7 +1,7 @@
-//! REST: routes, and what all of them share.
+//! REST: the routes, and what all of them share.
 //!
 //! A handler parses, then sends one command or reads one view, then renders. Every error is a
-//! `application/problem+json` with a code that has a page in `docs/errors/`.
+//! `application/problem+json` with a code that has an entry in `docs/errors/`.
 
 pub mod problem;
 
@@ -13,37 +13,39 @@ mod layer;
 mod agents;
 mod artifacts;
 mod breakers;
-mod config;
-mod dead;
+mod commands;
+mod dead_letters;
 mod events;
 mod halts;
 mod lanes;
 mod operations;
 mod pages;
 mod recent;
-mod renewals;
+mod redrives;
+pub mod renewals;
 mod schedules;
+mod settings;
 mod silent;
 mod tasks;
 
-pub mod openapi;
-
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::handler::Handler;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
+use axum::routing::{MethodFilter, on};
 use bus_client::Bus;
+use gateway_api::{Endpoint, Method, code, routes};
 use tokio_util::sync::CancellationToken;
 
 use crate::heard::Heard;
 use crate::projections::Projections;
-use dead::redrives;
-use problem::{Problem, code};
+use problem::Problem;
 
-/// The largest body that a request may have: what one NATS message holds by default.
+/// The largest body of a request: the default limit of a NATS message.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// What every handler may use.
@@ -51,107 +53,156 @@ pub struct Edge {
     bus: Bus,
     projections: Projections,
     stop: CancellationToken,
-    /// Whether only this machine can reach us: then only its own names are good for a `Host`.
+    /// Whether only this machine can reach the gateway: then only its own names are valid in `Host`.
     loopback: bool,
     streams: Arc<events::slots::Slots>,
     /// Tasks that were changed through this gateway a moment ago.
     recent: recent::Recent,
-    /// When hosts heard of workers.
+    /// When hosts last heard of workers.
     heard: Heard,
-    /// When hosts were seen to renew their leases.
+    /// When hosts were last seen to renew their leases.
     renewals: renewals::Renewals,
 }
 
 impl Edge {
-    /// Wires a gateway.
+    /// Connects the parts of a gateway.
     pub fn new(
         bus: Bus,
         projections: Projections,
         heard: Heard,
-        (stop, address): (CancellationToken, SocketAddr),
+        renewals: renewals::Renewals,
+        stop: CancellationToken,
+        address: SocketAddr,
     ) -> Self {
         Self {
             bus,
             projections,
             heard,
+            renewals,
             stop,
             loopback: address.ip().is_loopback(),
             streams: Arc::default(),
             recent: recent::Recent::default(),
-            renewals: renewals::Renewals::default(),
         }
     }
 }
 
-/// All routes.
+/// All routes, each with the endpoint that it serves.
 pub fn router(edge: Arc<Edge>) -> Router {
-    Router::new()
-        .route("/v1/tasks", get(tasks::list).post(tasks::create))
-        .route("/v1/tasks/{id}", get(tasks::show))
-        .route("/v1/tasks/{id}/cancel", post(tasks::cancel))
-        .route("/v1/tasks/{id}/retry", post(tasks::retry))
-        .route("/v1/tasks/{id}/input", post(tasks::input))
-        .route("/v1/tasks/{id}/budget", post(tasks::extend))
-        .route("/v1/tasks/{id}/why", get(tasks::why))
-        .route("/v1/tasks/{id}/artifacts/{name}", get(artifacts::download))
-        .route("/v1/tasks/{id}/events", get(events::stream))
-        .route("/v1/agents", get(agents::list))
-        .route("/v1/schedules", get(schedules::list))
-        .route("/v1/schedules/{name}", put(schedules::create).delete(schedules::delete))
-        .route("/v1/schedules/{name}/pause", post(schedules::pause))
-        .route("/v1/schedules/{name}/resume", post(schedules::resume))
-        .route("/v1/dead-letters", get(dead::list))
-        .route("/v1/dead-letters/export", get(dead::export::export))
-        .route("/v1/dead-letters/{id}", get(dead::show))
-        .route("/v1/dead-letters/{id}/payload", put(dead::edit))
-        .route("/v1/dead-letters/{id}/redrive", post(dead::redrive))
-        .route("/v1/dead-letters/{id}/drop", post(dead::give_up))
-        .route("/v1/redrives", get(redrives::list).post(redrives::create))
-        .route("/v1/redrives/{id}", get(redrives::show))
-        .route("/v1/redrives/{id}/pause", post(redrives::pause))
-        .route("/v1/redrives/{id}/resume", post(redrives::resume))
-        .route("/v1/redrives/{id}/cancel", post(redrives::cancel))
-        .route("/v1/config/{name}", get(config::show).put(config::put))
-        .route("/v1/config/{name}/activate", post(config::activate))
-        .route("/v1/config/{name}/rollback", post(config::rollback))
-        .route("/v1/config/{name}/history", get(config::history))
-        .route("/v1/halts", get(halts::list).post(halts::create))
-        .route("/v1/halts/{scope}/resume", post(halts::resume))
-        .route("/v1/lanes", get(lanes::list))
-        .route("/v1/lanes/{lane}", get(lanes::show).patch(lanes::change))
-        .route("/v1/lanes/{lane}/pause", post(lanes::pause))
-        .route("/v1/lanes/{lane}/resume", post(lanes::resume))
-        .route("/v1/breakers", get(breakers::list))
-        .route("/v1/breakers/{dependency}", get(breakers::show))
-        .route("/v1/breakers/{dependency}/trip", post(breakers::trip))
-        .route("/v1/breakers/{dependency}/reset", post(breakers::reset))
-        .route("/v1/openapi.json", get(operations::openapi))
-        .route("/errors/{code}", get(pages::show))
-        .route("/health", get(operations::health))
-        .route("/ready", get(operations::ready))
-        .route("/metrics", get(operations::metrics))
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
+    Routes::default()
+        .on(routes::ListTasks, tasks::list)
+        .on(routes::SubmitTask, tasks::create)
+        .on(routes::ShowTask, tasks::show)
+        .on(routes::CancelTask, tasks::cancel)
+        .on(routes::RetryTask, tasks::retry)
+        .on(routes::ProvideInput, tasks::input)
+        .on(routes::ExtendBudget, tasks::extend)
+        .on(routes::ExplainTask, tasks::why)
+        .on(routes::DownloadArtifact, artifacts::download)
+        .on(routes::StreamTaskEvents, events::stream)
+        .on(routes::ShowCommand, commands::show)
+        .on(routes::ListEvents, events::tail::list)
+        .on(routes::ListAgents, agents::list)
+        .on(routes::ShowAgent, agents::show)
+        .on(routes::ListSchedules, schedules::list)
+        .on(routes::ShowSchedule, schedules::show)
+        .on(routes::PutSchedule, schedules::create)
+        .on(routes::DeleteSchedule, schedules::delete)
+        .on(routes::PauseSchedule, schedules::pause)
+        .on(routes::ResumeSchedule, schedules::resume)
+        .on(routes::ListDeadLetters, dead_letters::list)
+        .on(routes::ExportDeadLetters, dead_letters::export::export)
+        .on(routes::ShowDeadLetter, dead_letters::show)
+        .on(routes::EditDeadLetter, dead_letters::edit)
+        .on(routes::RedriveDeadLetter, dead_letters::redrive)
+        .on(routes::DropDeadLetter, dead_letters::give_up)
+        .on(routes::ListRedrives, redrives::list)
+        .on(routes::StartRedrive, redrives::create)
+        .on(routes::ShowRedrive, redrives::show)
+        .on(routes::PauseRedrive, redrives::pause)
+        .on(routes::ResumeRedrive, redrives::resume)
+        .on(routes::CancelRedrive, redrives::cancel)
+        .on(routes::ListSettings, settings::list)
+        .on(routes::ShowSettings, settings::show)
+        .on(routes::ProposeSettings, settings::propose)
+        .on(routes::ActivateSettings, settings::activate)
+        .on(routes::RollBackSettings, settings::rollback)
+        .on(routes::ShowSettingsHistory, settings::history)
+        .on(routes::ListHalts, halts::list)
+        .on(routes::Halt, halts::create)
+        .on(routes::ResumeHalt, halts::resume)
+        .on(routes::ListLanes, lanes::list)
+        .on(routes::ShowLane, lanes::show)
+        .on(routes::ChangeLane, lanes::change)
+        .on(routes::PauseLane, lanes::pause)
+        .on(routes::ResumeLane, lanes::resume)
+        .on(routes::ListBreakers, breakers::list)
+        .on(routes::ShowBreaker, breakers::show)
+        .on(routes::TripBreaker, breakers::trip)
+        .on(routes::ResetBreaker, breakers::reset)
+        .on(routes::Openapi, operations::openapi)
+        .on(routes::ExplainError, pages::show)
+        .on(routes::Ready, operations::ready)
+        .on(routes::Health, operations::health)
+        .on(routes::Metrics, operations::metrics)
+        .complete()
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(edge.clone(), layer::around))
         .with_state(edge)
 }
 
-/// What monitoring asks, and nothing else.
+/// Routes, and whether every endpoint is served.
+struct Routes<S> {
+    router: Router<S>,
+    served: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
+    fn default() -> Self {
+        Self { router: Router::new(), served: BTreeSet::new() }
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Routes<S> {
+    /// Serves an endpoint.
+    fn on<E: Endpoint, T: 'static>(mut self, _: E, handler: impl Handler<T, S>) -> Self {
+        let method = match E::METHOD {
+            Method::Get => MethodFilter::GET,
+            Method::Post => MethodFilter::POST,
+            Method::Put => MethodFilter::PUT,
+            Method::Patch => MethodFilter::PATCH,
+            Method::Delete => MethodFilter::DELETE,
+        };
+        self.served.insert((E::METHOD.as_str(), E::PATH));
+        self.router = self.router.route(E::PATH, on(method, handler));
+        self
+    }
+
+    /// The router of the whole interface.
+    fn complete(self) -> Router<S> {
+        let missing =
+            routes::ALL.iter().find(|route| !self.served.contains(&(route.method.as_str(), route.path)));
+        assert!(missing.is_none(), "nobody serves {missing:?}");
+        self.done()
+    }
+
+    /// The router, which answers every other path with a problem.
+    fn done(self) -> Router<S> {
+        self.router.fallback(no_route).method_not_allowed_fallback(no_method)
+    }
+}
+
+/// The routes for monitoring only.
 pub fn monitoring() -> Router {
-    Router::new()
-        .route("/health", get(operations::health))
-        .route("/metrics", get(operations::metrics))
-        .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
+    Routes::default().on(routes::Health, operations::health).on(routes::Metrics, operations::metrics).done()
 }
 
 async fn no_route() -> Problem {
-    Problem::new(code::ROUTE_NOT_FOUND, "there is nothing at this path")
+    Problem::new(code::ROUTE_NOT_FOUND, "no resource at this path")
         .hint("`/v1/openapi.json` lists every path")
 }
 
 async fn no_method() -> Problem {
-    Problem::new(code::METHOD_NOT_ALLOWED, "this path does not take this method")
+    Problem::new(code::METHOD_NOT_ALLOWED, "this path does not support this method")
         .hint("the `Allow` header and `/v1/openapi.json` list the methods")
 }

@@ -1,24 +1,24 @@
-//! Keeps the gateway's own loops alive: one that panics, or ends too early, is begun anew.
+//! Restarts the gateway's own loops when they panic or end too early.
 //!
-//! A gateway has no supervision tree: what it does beside answering can be begun anew at any time, and
-//! from the beginning, because the read model is all that it remembers.
+//! A gateway has no supervision tree: its loops can be restarted at any time, from the beginning, because the
+//! read model is its only state.
 
 use std::time::Duration;
 
+use bus_schemas::chain;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::metric;
-use crate::projections::chain;
 
-/// The first pause before a loop is begun anew.
+/// The first pause before a loop is restarted.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest pause: what always fails is tried twice a minute, and its metric tells.
+/// The longest pause: a loop that always fails is tried twice a minute, and its metric shows it.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// A loop that ran for so long fails for a new reason, and is begun anew at once.
+/// After a run of this length a failure has a new reason, and the loop is restarted at once.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// Runs a loop until `stop`. It must end by itself then.
+/// Runs a loop until `stop`, at which the loop must end by itself.
 pub async fn keep<F>(name: &'static str, stop: CancellationToken, mut begin: impl FnMut() -> F)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -30,7 +30,7 @@ where
         if stop.is_cancelled() {
             return;
         }
-        let reason = ended.map_or_else(|error| chain(&error), |()| "it ended by itself".to_owned());
+        let reason = ended.map_or_else(|error| chain(&error), |()| "the part ended by itself".to_owned());
         if began.elapsed() > HEALTHY {
             pause = PAUSE_MIN;
         }
@@ -64,7 +64,7 @@ mod tests {
                     0 => panic!("this time"),
                     1 => {}
                     _ => {
-                        // The third one runs: that was all to be seen.
+                        // The third run is all that the test needs.
                         stop.cancel();
                         stop.cancelled().await;
                     }

@@ -1,4 +1,4 @@
-//! From an HTTP request to a span, and from the span to the trace context of an ask.
+//! Trace contexts: from an HTTP request to a span, and from the span to a command or a query.
 
 use axum::http::HeaderMap;
 use bus_schemas::TraceContext;
@@ -6,12 +6,12 @@ use bus_schemas::envelope::header;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// The caller's trace context, where it sent one that is well formed.
+/// The caller's trace context, if it sent a valid one.
 pub fn incoming(headers: &HeaderMap) -> Option<TraceContext> {
     headers.get(header::TRACEPARENT)?.to_str().ok().and_then(TraceContext::parse)
 }
 
-/// Makes `span` a child of the caller's, and names the trace in the lines that are logged within it.
+/// Makes `span` a child of the caller's span, and adds the trace to its log lines.
 pub fn continue_from(span: &tracing::Span, caller: TraceContext) {
     span.record("trace_id", tracing::field::display(TraceId::from_bytes(caller.trace_id)));
     let parent = SpanContext::new(
@@ -27,8 +27,8 @@ pub fn continue_from(span: &tracing::Span, caller: TraceContext) {
     }
 }
 
-/// What an ask carries on: the current span where OpenTelemetry records it, else the caller's
-/// context as it came, so that a trace is not cut by a gateway that exports none.
+/// The trace context to send on: the current span's where OpenTelemetry records it, otherwise the caller's,
+/// so that a gateway without an exporter does not break a trace.
 pub fn outgoing(caller: Option<TraceContext>) -> Option<TraceContext> {
     let context = tracing::Span::current().context();
     let span = context.span();

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use actors_host::embedded::Ports;
 use bus_client::{Bus, NatsConfig, Profile};
 use bus_schemas::CommandId;
 use bus_schemas::record::CommitRecord;
 use bus_schemas::{LogSequence, Reply};
 use futures::{StreamExt, TryStreamExt};
 use system_tests::load::{KEYS, Load, Random, kept, setting};
-use system_tests::own_server::{free_port, start_at};
+use system_tests::own_server::{free_ports, start_at};
 use system_tests::process::{Launch, Process, send_signal};
 use system_tests::{PATIENCE, touch};
 use tempfile::TempDir;
@@ -25,7 +26,7 @@ const COMMANDS: u64 = 500;
 /// A server whose store is on a disk of its own, and its host.
 struct Machine {
     directory: TempDir,
-    ports: (u16, u16),
+    ports: Ports,
     profile: Profile,
     disk: Disk,
     server: Child,
@@ -36,7 +37,7 @@ impl Machine {
     async fn start(profile: Profile) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let disk = Disk::make(directory.path(), "disk");
-        let ports = (free_port().await, free_port().await);
+        let ports = free_ports().await;
         let (server, nats) = serve(directory.path(), ports, profile, &disk).await;
         Self { directory, ports, profile, disk, server, nats }
     }
@@ -59,7 +60,7 @@ impl Machine {
     }
 }
 
-async fn serve(directory: &Path, ports: (u16, u16), profile: Profile, disk: &Disk) -> (Child, NatsConfig) {
+async fn serve(directory: &Path, ports: Ports, profile: Profile, disk: &Disk) -> (Child, NatsConfig) {
     let (store, sync) = (disk.place().join("store"), profile.fsync());
     let jetstream = format!("jetstream {{ store_dir: {store:?}, sync_interval: {sync} }}");
     let (server, nats) = start_at(ports, directory, &jetstream).await;

@@ -157,7 +157,7 @@ async fn a_python_agent_stops_work_that_is_no_longer_wanted() {
     let mut service = Program::start("service.py", &installation, &arguments);
     while event(&service.next_line().await.expect("the task begins")).1["type"] != "job-issued" {}
     let reason = "it takes too long".to_owned();
-    let cancel = system_tests::command("compat-long", &Cancel { reason, by: String::new() });
+    let cancel = system_tests::command("compat-long", &Cancel { reason });
     system_tests::accepted(installation.bus(), &cancel).await;
     let said = service.finish().await;
     assert_eq!(event(said.last().expect("it ends")).1["type"], "canceled");
@@ -170,7 +170,7 @@ async fn a_python_agent_stops_work_that_is_no_longer_wanted() {
 }
 
 /// Goal: what is done and recorded is not done again, and what is done and not recorded is. Method: the first
-/// worker ends between the deed and the record of its second step, and the next attempt is another worker's.
+/// worker ends between the call and the record of its second step, and the next attempt is another worker's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_agent_goes_on_behind_the_last_recorded_step() {
     let installation = Installation::start().await;

@@ -56,14 +56,15 @@ async fn end_of(bus: &Bus, partition: PartitionId) -> (LogSequence, CommitRecord
 async fn damage(server: &Server, bus: &Bus, damage: &Damage) -> LogSequence {
     let (end, record) = end_of(bus, damage.partition).await;
     let context = jetstream::new(server.client().await);
-    append(&context, bus, (damage.partition, end), (damage.bytes)(record).into()).await
+    append(&context, bus, damage.partition, end, (damage.bytes)(record).into()).await
 }
 
 /// Appends to a log as a host does: behind a record, which it expects to be the last one.
 async fn append(
     context: &jetstream::Context,
     bus: &Bus,
-    (partition, end): (PartitionId, LogSequence),
+    partition: PartitionId,
+    end: LogSequence,
     bytes: bytes::Bytes,
 ) -> LogSequence {
     let mut headers = HeaderMap::new();
@@ -240,7 +241,7 @@ async fn a_record_that_lacks_is_missed_where_it_is_needed() {
     let stream = context.create_stream(config).await.expect("made again");
     let mut end = LogSequence(0);
     for entry in &records {
-        end = append(&context, &bus, (SOUND, end), entry.record.clone()).await;
+        end = append(&context, &bus, SOUND, end, entry.record.clone()).await;
     }
     assert!(stream.delete_message(2).await.expect("answered"), "it is taken out");
     let with = server.host("with-snapshot", false).await;

@@ -2,17 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use actors_host::{Config, Running};
 use bus_client::{Ask, AskError, Bus, NatsConfig, PublishError};
 use bus_schemas::commands::probe::Command as Probe;
 use bus_schemas::{CommandId, Reply, Revision};
-use system_tests::{accepted, command, touch};
+use system_tests::edge::Edge;
+use system_tests::{accepted, command, eventually, touch};
 use tempfile::TempDir;
 
 use crate::check::{all_applied, whole};
-use crate::own_server::start;
+use crate::own_server::{free_ports, start, start_at};
 
 /// A store that takes this many bytes is full within seconds and holds all streams.
 const STORE: &str = "48m";
@@ -20,8 +22,10 @@ const STORE: &str = "48m";
 const NOTE_BYTES: usize = 60_000;
 /// More than fill the store by far.
 const COMMANDS_MAX: usize = 10_000;
-/// How long an ask waits for a partition that can not write.
+/// How long an ask waits for a partition that cannot write.
 const SHORT: Duration = Duration::from_secs(3);
+/// Without renewals for this long, every lease would have expired several times.
+const QUIET: Duration = Duration::from_secs(16);
 
 /// A file system of a test's own, in memory; gone with this.
 struct Disk(PathBuf);
@@ -34,6 +38,15 @@ impl Disk {
         let mounted = done.is_ok_and(|status| status.success());
         assert!(mounted, "this test mounts a small file system and needs root");
         Self(place.to_owned())
+    }
+    /// Takes all the room that is left, as another program on the same disk does. The room is free again once
+    /// the file is deleted.
+    fn take_all(&self) -> PathBuf {
+        let path = self.0.join("another-program");
+        let mut file = std::fs::File::create(&path).expect("a file");
+        let some = vec![1; 64 * 1024];
+        while std::io::Write::write_all(&mut file, &some).is_ok() {}
+        path
     }
     fn grow(&self) {
         let done = Command::new("mount").args(["-o", "remount,size=512m"]).arg(&self.0).status();
@@ -51,7 +64,7 @@ impl Drop for Disk {
 async fn host(directory: &TempDir, nats: &NatsConfig) -> Running {
     let data_dir = directory.path().join("host");
     let config = Config { data_dir, nats: nats.clone(), agents: false, ..Config::default() };
-    let running = actors_host::start(&config).await.expect("the host starts");
+    let running = actors_host::start(&config, Vec::new()).await.expect("the host starts");
     running.ready().await.expect("every partition answers");
     running
 }
@@ -117,6 +130,56 @@ async fn a_full_disk_stops_work_and_loses_none() {
         format!("jetstream {{ store_dir: {store:?}, sync_interval: always, max_file_store: 10GB }}");
     let refusal = fill_and_mend(&directory, &setting, &setting, || disk.grow()).await;
     println!("the server said: {refusal}");
+}
+
+/// What a gateway answers whoever asks whether it is ready.
+async fn ready(edge: &Edge) -> (u16, serde_json::Value) {
+    edge.get("/ready").await
+}
+
+/// Waits until hosts have not renewed their leases for a while.
+async fn until_quiet(bus: &Bus) {
+    let last = Mutex::new((None, Instant::now()));
+    eventually("no renewals for a while", || async {
+        let now = bus.leases().await.map(|leases| leases.renewals).ok();
+        let mut last = last.lock().expect("nobody panics with it");
+        if now != last.0 {
+            *last = (now, Instant::now());
+        }
+        (last.1.elapsed() > QUIET).then_some(())
+    })
+    .await;
+}
+
+/// Goal: whoever asks a gateway whether it is ready learns of a full disk, also at the first question; and
+/// that the disk has room again. Method: a store on a small file system that another program fills; a
+/// gateway that nobody asks until the host could not renew its leases for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_visible_in_ready() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let disk = Disk::mount(&directory.path().join("disk"));
+    let store = disk.0.join("store");
+    let setting =
+        format!("jetstream {{ store_dir: {store:?}, sync_interval: always, max_file_store: 10GB }}");
+    let ports = free_ports().await;
+    let (mut child, nats) = start_at(ports, directory.path(), &setting).await;
+    let running = host(&directory, &nats).await;
+    let bus = Bus::connect(&nats).await.expect("the server is sound");
+    let edge = Edge::start(&bus, &directory.path().join("gateway")).await;
+    eventually("a gateway that is ready", || async { (ready(&edge).await.0 == 200).then_some(()) }).await;
+    let filler = disk.take_all();
+    until_quiet(&bus).await;
+    let (status, said) = ready(&edge).await;
+    assert_eq!((status, &said["ready"]), (503, &false.into()), "{said}");
+    let stuck = said["partitions"]["stuck"].as_object().expect("the partitions that do not go on");
+    assert!(stuck.len() == 8 && said.to_string().contains("has not renewed its leases"), "{said}");
+    std::fs::remove_file(filler).expect("it is there");
+    child.kill().await.expect("it runs");
+    let (_child, _) = start_at(ports, directory.path(), &setting).await;
+    eventually("a gateway that is ready", || async { (ready(&edge).await.0 == 200).then_some(()) }).await;
+    accepted(&bus, &touch("fresh")).await;
+    edge.stop().await;
+    running.stop().await;
 }
 
 /// Goal: JetStream's storage limit is named by who meets it, and loses nothing. Method: a server with a

@@ -3,16 +3,16 @@
 
 use actors_host::telemetry::{self, Logs};
 use actors_host::{Config, Running, StartError};
-use actors_runtime::lease::chain;
+use bus_schemas::chain;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The process ends with this when it can not start.
+/// The process ends with this when it cannot start.
 const NOT_STARTED: i32 = 69;
 /// The process ends with this when its supervision gave up.
 const GAVE_UP: i32 = 70;
 
 fn main() {
-    if !actors_agents::report::parsed_instead() {
+    if !actors_report::parsed_instead() {
         host();
     }
 }
@@ -21,7 +21,7 @@ fn main() {
 async fn host() {
     let config = Config::load(None, std::env::vars()).expect("the test's settings");
     let _logs = telemetry::init(&config, Logs::default());
-    let running = match actors_host::start(&config).await {
+    let running = match actors_host::start(&config, actors_agents::shipped()).await {
         Ok(running) => running,
         Err(error) => {
             println!("{}", outcome(Err(error)));
@@ -40,7 +40,7 @@ async fn host() {
     running.stop().await;
 }
 
-/// Says once that it is ready, or why not, and goes on where a partition can not be taken over: the
+/// Says once that it is ready, or why not, and goes on where a partition cannot be taken over: the
 /// test looks at what answers.
 async fn announce(running: &Running) {
     println!("{}", outcome(running.ready().await));

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use actors_agents::crash as worker;
 use actors_runtime::crash as runtime;
 use actors_runtime::fold::SNAPSHOT_EVENTS;
+use actors_worker::crash as worker;
 use bus_client::{Ask, Bus, Profile};
 use bus_schemas::commands::probe::Command as Probe;
 use bus_schemas::commands::schedule::{Command as Schedule, Recurrence};
@@ -115,7 +115,7 @@ async fn play(bus: &Bus, asks: Vec<Ask>) {
 async fn hand_over(bus: &Bus) {
     let durable = named("durable", (0..DURABLE).map(|index| touched(&format!("d{index}"))));
     // Nobody can do this one: it becomes a dead letter.
-    let vain = Task::Cancel { reason: String::new(), by: String::new() };
+    let vain = Task::Cancel { reason: String::new() };
     let vain = named("vain", [command("nobody", &vain)]);
     for ask in durable.iter().chain(&durable).chain(&vain).chain(&vain) {
         eventually("the inbox to take a command", || async { bus.hand_over(ask).await.ok() }).await;
@@ -250,7 +250,7 @@ fn places(folder: &Path, found: &mut BTreeSet<String>) {
 #[test]
 fn every_place_is_listed() {
     for (folder, listed) in
-        [("actors/runtime/src", &runtime::POINTS[..]), ("actors/agents/src", &worker::POINTS[..])]
+        [("actors/runtime/src", &runtime::POINTS[..]), ("actors/worker/src", &worker::POINTS[..])]
     {
         let mut found = BTreeSet::new();
         places(&repository().join(folder), &mut found);

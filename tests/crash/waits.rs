@@ -8,7 +8,7 @@ use bytes::Bytes;
 use system_tests::process::{Launch, send_signal};
 use system_tests::{PATIENCE, Server, accepted, eventually, touch};
 
-use crate::own_server::{free_port, nats, start_at};
+use crate::own_server::{free_port, free_ports, nats, start_at};
 use crate::process::Process;
 
 /// How soon work that was under way goes on once the server is back.
@@ -19,10 +19,10 @@ const SOON: Duration = Duration::from_secs(2);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_waits_for_a_server_that_comes_later() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let ports = (free_port().await, free_port().await);
+    let ports = free_ports().await;
     let nats = NatsConfig {
-        monitor_url: Some(format!("http://127.0.0.1:{}", ports.1)),
-        ..nats(format!("nats://127.0.0.1:{}", ports.0), Profile::Fast)
+        monitor_url: Some(format!("http://127.0.0.1:{}", ports.monitor)),
+        ..nats(format!("nats://127.0.0.1:{}", ports.nats), Profile::Fast)
     };
     let launch = Launch {
         nats: nats.clone(),
@@ -59,7 +59,7 @@ async fn a_start_that_waits_can_be_interrupted() {
     };
     let began = Instant::now();
     let interrupted = tokio::time::sleep(Duration::from_millis(300));
-    let started = actors_host::start_unless(&config, interrupted).await;
+    let started = actors_host::start_unless(&config, Vec::new(), interrupted).await;
     assert_eq!(started.expect_err("nobody listens").code(), "interrupted");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }

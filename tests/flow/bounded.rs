@@ -73,6 +73,20 @@ async fn consumers(server: &Server) -> usize {
     count
 }
 
+/// Goal: a blob whose content is gone is as missing as one that was never stored. Method: its pieces are purged, and
+/// what the store knows of it stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_without_its_pieces_is_missing() {
+    let server = Server::start(Profile::Fast).await;
+    let bus = server.bus().await;
+    let hash = bus.put_blob(&vec![7; 100_000]).await.expect("it is stored");
+    let bucket = bus.topology().blobs();
+    let store = jetstream::new(server.client().await).get_stream(format!("OBJ_{bucket}")).await;
+    store.expect("the store").purge().filter(format!("$O.{bucket}.C.>")).await.expect("its pieces go");
+    let error = bus.get_blob(hash).await.expect_err("it has no content");
+    assert_eq!((error.code(), error.to_string().contains(&hash.to_hex())), ("blob-missing", true), "{error}");
+}
+
 /// Goal: reading blobs takes nothing from anybody. Method: 1,500 reads at once leave no consumer, every
 /// byte is right, and when the host is killed the next one takes its partitions over.
 #[tokio::test(flavor = "multi_thread")]

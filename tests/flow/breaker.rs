@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use actors_agents::{Agent, Done, Failure, Work, Worker};
+use actors_worker::{Agent, Done, Failure, Work, Worker};
 use bus_client::{Bus, EventQuery, Profile, StoredEvent};
 use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::commands::breaker::{Command, Description, Phase, Policy, Query};
@@ -102,7 +102,7 @@ async fn configure(bus: &Bus, open_ms: u64) {
         probe_timeout_ms: 2_000,
         ..Policy::default()
     };
-    accepted(bus, &command(DEPENDENCY, &Command::Configure { policy, by: "a test".into() })).await;
+    accepted(bus, &command(DEPENDENCY, &Command::Configure { policy })).await;
 }
 
 async fn submit(bus: &Bus, key: &str) {
@@ -212,7 +212,7 @@ async fn what_was_tripped_waits_until_it_is_reset() {
     let worker = Running::start(&bus, &agent);
     eventually("the lane to watch", || async { (!describe(&bus).await?.lanes.is_empty()).then_some(()) })
         .await;
-    let trip = Command::Trip { reason: "an outage".into(), by: "ada".into() };
+    let trip = Command::Trip { reason: "an outage".into() };
     accepted(&bus, &command(DEPENDENCY, &trip)).await;
     submit(&bus, "patient").await;
     // Its own timers pass meanwhile: what was tripped does not end by itself.
@@ -220,7 +220,7 @@ async fn what_was_tripped_waits_until_it_is_reset() {
     let waited = tokio::time::timeout(std::time::Duration::from_secs(2), waiting).await;
     assert!(waited.is_err(), "it was done although its dependency is taken out: {waited:?}");
     assert_eq!(agent.calls.load(Ordering::SeqCst), 0);
-    let reset = Command::Reset { reason: "it is back".into(), by: "ada".into() };
+    let reset = Command::Reset { reason: "it is back".into() };
     accepted(&bus, &command(DEPENDENCY, &reset)).await;
     assert!(matches!(settled(&bus, "patient").await, TaskEvent::Completed { .. }));
     worker.stop().await;
@@ -243,8 +243,7 @@ async fn an_entity_that_poisons_is_quarantined_until_it_is_released() {
     let host = server.host("host", false).await;
     let bus = host.bus().clone();
     assert_eq!(refused(&bus, &system_tests::touch("bad")).await, "entity-quarantined", "it was restarted");
-    let release =
-        healer::Command::Release { entity: probe("bad"), reason: "mended".into(), by: "ada".into() };
+    let release = healer::Command::Release { entity: probe("bad"), reason: "mended".into() };
     accepted(&bus, &command(healer::QUARANTINE, &release)).await;
     eventually("the release", || async {
         let reply = bus.ask(&system_tests::touch("bad"), PATIENCE).await.ok()?;
@@ -262,8 +261,8 @@ async fn breakers_are_worked_with_over_http() {
     let host = server.host("a", false).await;
     let edge = Edge::start(host.bus(), &server.directory().join("gateway")).await;
     let (_, none) = edge.get("/v1/breakers").await;
-    assert_eq!(none, json!({"breakers": [], "silent": []}));
-    let reason = json!({"reason": "it is being moved", "by": "ada"});
+    assert_eq!(none, json!({"breakers": [], "next_cursor": null, "silent": []}));
+    let reason = json!({"reason": "it is being moved"});
     for (path, code) in
         [("/v1/breakers/tool.git", "breaker-not-found"), ("/v1/breakers/tool..git", "invalid-id")]
     {
@@ -274,12 +273,21 @@ async fn breakers_are_worked_with_over_http() {
     assert_eq!((status, &problem["code"]), (404, &"breaker-not-found".into()), "{problem}");
     let (status, problem) = edge.post("/v1/breakers/tool.git/trip", &json!({})).await;
     assert_eq!((status, &problem["code"]), (422, &"invalid-body".into()), "{problem}");
+    // What a change answers says besides whether anything was heard of it before.
+    let told = |mut breaker: Value| {
+        let known = breaker.as_object_mut().and_then(|fields| fields.remove("known"));
+        (breaker, known)
+    };
     let (status, open) = edge.post("/v1/breakers/tool.git/trip", &reason).await;
+    let (open, known) = told(open);
+    assert_eq!(known, Some(json!(false)));
     assert_eq!((status, &open["phase"], &open["until"]), (200, &"open".into(), &Value::Null), "{open}");
     assert!(open["reason"].as_str().is_some_and(|why| why.contains("it is being moved")), "{open}");
     let (_, list) = edge.get("/v1/breakers").await;
-    assert_eq!(list, json!({"breakers": [open], "silent": []}));
+    assert_eq!(list, json!({"breakers": [open], "next_cursor": null, "silent": []}));
     let (status, closed) = edge.post("/v1/breakers/tool.git/reset", &reason).await;
+    let (closed, known) = told(closed);
+    assert_eq!(known, Some(json!(true)));
     assert_eq!((status, &closed["phase"]), (200, &"closed".into()), "{closed}");
     let (status, shown) = edge.get("/v1/breakers/tool.git").await;
     assert_eq!((status, &shown), (200, &closed));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use actors_agents::{Agent, Done, Effect, Failure, Reconciled, Work, Worker};
 use actors_core::Entity;
 use actors_logic::task::{State, Task, view};
+use actors_worker::{Agent, Done, Effect, Failure, Reconciled, Work, Worker};
 use bus_client::Bus;
 use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::commands::task::{Command, Submit, Usage};
@@ -102,7 +102,7 @@ async fn a_tree_spends_no_more_than_its_budget_and_asks_for_more() {
 
     // Eight jobs begin anew, each with all of its calls.
     let question = paused.question_id.expect("it asks");
-    let answer = Command::ProvideInput { question, answer: json!(100_000), by: "ann".into() };
+    let answer = Command::ProvideInput { question, answer: json!(100_000) };
     accepted(installation.bus(), &command("tree", &answer)).await;
     let done = view_when(&installation, "tree", |view| view.state.is_final()).await;
     assert_eq!(done.state, TaskState::Completed, "{:?}", done.failure);
@@ -114,9 +114,9 @@ async fn a_tree_spends_no_more_than_its_budget_and_asks_for_more() {
     installation.stop().await;
 }
 
-/// Does one deed whose outcome is not heard of, and knows how to find out.
+/// Makes one call whose outcome is not heard of, and knows how to find out.
 struct Sender {
-    deeds: Arc<AtomicU32>,
+    calls: Arc<AtomicU32>,
     knows: bool,
 }
 
@@ -132,13 +132,13 @@ impl Agent for Sender {
         Box::pin(async move { Ok(found) })
     }
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
-        let deeds = self.deeds.clone();
+        let calls = self.calls.clone();
         Box::pin(async move {
             let effect =
                 Effect::new("send").tool("mail.send", json!({ "to": "bob" })).detail("a letter to bob");
             let answer: String = work
                 .effect(effect, |key| async move {
-                    match deeds.fetch_add(1, Ordering::SeqCst) {
+                    match calls.fetch_add(1, Ordering::SeqCst) {
                         0 => Err(Failure::ambiguous("no-answer", "the connection broke")),
                         _ => Ok(format!("sent again with {key}")),
                     }
@@ -153,13 +153,13 @@ impl Agent for Sender {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_knows_what_became_of_an_effect_goes_on() {
     let installation = Installation::start().await;
-    let deeds = Arc::new(AtomicU32::new(0));
-    let agent = Sender { deeds: deeds.clone(), knows: true };
+    let calls = Arc::new(AtomicU32::new(0));
+    let agent = Sender { calls: calls.clone(), knows: true };
     let (stop, worker) = start(installation.bus(), Arc::new(agent), 1);
     let submit = Submit { skill: "send".into(), ..Submit::new("write to bob") };
     accepted(installation.bus(), &command("letter", &Command::Submit(submit))).await;
     let done = view_when(&installation, "letter", |view| view.state.is_final()).await;
-    assert_eq!((done.state, deeds.load(Ordering::SeqCst)), (TaskState::Completed, 1), "{:?}", done.failure);
+    assert_eq!((done.state, calls.load(Ordering::SeqCst)), (TaskState::Completed, 1), "{:?}", done.failure);
     let result = done.result.as_str().expect("a text").to_owned();
     assert!(result.starts_with("sent with ") && result.len() > 64, "{result}");
     stop.cancel();
@@ -171,24 +171,24 @@ async fn an_agent_that_knows_what_became_of_an_effect_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_effect_that_nobody_knows_of_waits_for_its_owner() {
     let installation = Installation::start().await;
-    let deeds = Arc::new(AtomicU32::new(0));
-    let agent = Sender { deeds: deeds.clone(), knows: false };
+    let calls = Arc::new(AtomicU32::new(0));
+    let agent = Sender { calls: calls.clone(), knows: false };
     let (stop, worker) = start(installation.bus(), Arc::new(agent), 1);
-    let submit = Submit { skill: "send".into(), owner: "ann".into(), ..Submit::new("write to bob") };
-    accepted(installation.bus(), &command("letter", &Command::Submit(submit))).await;
+    let submit = Submit { skill: "send".into(), ..Submit::new("write to bob") };
+    accepted(installation.bus(), &command("letter", &Command::Submit(submit)).caller("ann")).await;
     let asked = view_when(&installation, "letter", |view| view.state == TaskState::InputRequired).await;
     assert!(
         asked.question.as_ref().is_some_and(|question| question.contains("connection broke")),
         "{asked:?}"
     );
-    assert_eq!(deeds.load(Ordering::SeqCst), 1);
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
     let question = asked.question_id.expect("it asks");
-    let vague = Command::ProvideInput { question, answer: json!("perhaps"), by: "ann".into() };
+    let vague = Command::ProvideInput { question, answer: json!("perhaps") };
     assert_eq!(refused(installation.bus(), &command("letter", &vague)).await, "invalid-answer");
-    let answer = Command::ProvideInput { question, answer: json!("not done"), by: "ann".into() };
+    let answer = Command::ProvideInput { question, answer: json!("not done") };
     accepted(installation.bus(), &command("letter", &answer)).await;
     let done = view_when(&installation, "letter", |view| view.state.is_final()).await;
-    assert_eq!((done.state, deeds.load(Ordering::SeqCst)), (TaskState::Completed, 2), "{:?}", done.failure);
+    assert_eq!((done.state, calls.load(Ordering::SeqCst)), (TaskState::Completed, 2), "{:?}", done.failure);
     stop.cancel();
     worker.await.expect("the worker does not panic");
     installation.stop().await;

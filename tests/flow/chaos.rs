@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use actors_agents::{Agent, Done, Failure, Work as Job, Worker};
 use actors_host::{Config, Running, config};
 use actors_runtime::supervision::{Child, Intensity, Restart, Supervisor, Work};
-use bus_client::{Ask, Bus, Chaos, EventQuery, Profile};
+use actors_worker::{Agent, Done, Failure, Work as Job, Worker};
+use bus_client::{Ask, Bus, EventQuery, Profile};
 use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::commands::breaker::{self, Phase};
 use bus_schemas::commands::chaos::{Command, Delayed, Description, EndCause, Experiment, Query};
@@ -47,7 +47,7 @@ async fn host_under(server: &Server, name: &str, agents: bool, chaos: config::Ch
         chaos,
         ..Config::default()
     };
-    let running = actors_host::start(&config).await.expect("the host starts");
+    let running = actors_host::start(&config, actors_agents::shipped()).await.expect("the host starts");
     running.ready().await.expect("every partition answers");
     running
 }
@@ -58,11 +58,11 @@ fn key(text: &str) -> Key {
 
 fn start(name: &str, experiment: Experiment, time: Duration) -> Ask {
     let for_ms = time.as_millis() as u64;
-    command(name, &Command::Start { experiment, for_ms, reason: "a test".into(), by: "ada".into() })
+    command(name, &Command::Start { experiment, for_ms, reason: "a test".into() }).caller("ada")
 }
 
 fn stop(name: &str) -> Ask {
-    command(name, &Command::Stop { reason: "seen enough".into(), by: "ada".into() })
+    command(name, &Command::Stop { reason: "seen enough".into() })
 }
 
 async fn describe(bus: &Bus, name: &str) -> Option<Description> {
@@ -110,7 +110,7 @@ async fn experiments_are_refused_where_the_settings_do_not_allow_them() {
         assert_eq!(refused(bus, &start("one", delay.clone(), TIME)).await, "chaos-not-allowed");
         bus.hand_over(&start("one", delay.clone(), TIME)).await.expect("the inbox takes it");
         eventually("its dead letter", || async {
-            let subject = bus.subjects().events(Some(&bus_schemas::Kind::from_static("deadletter")));
+            let subject = bus.subjects().events(Some(&bus_schemas::Kind::from_static("dead-letter")));
             let letters = bus.latest_events(&subject).await.ok()?;
             (!letters.is_empty()).then_some(())
         })
@@ -294,16 +294,23 @@ async fn a_tripped_breaker_is_let_go_of_and_nobody_elses() {
     let trip = |dependency| Experiment::TripBreaker { dependency: key(dependency) };
     accepted(bus, &start("trip", trip("tool.git"), TIME)).await;
     eventually("the trip", || async { (phase("tool.git").await? == Phase::Open).then_some(()) }).await;
+    eventually("who tripped it", || async {
+        let tripped = EntityAddress::new(breaker::Command::KIND, key("tool.git"));
+        let stored = bus.history(&tripped, Revision(0), 0).await.ok()?;
+        let mut bodies = stored.iter().filter_map(|each| serde_json::from_slice(&each.event.body).ok());
+        bodies.any(|body: serde_json::Value| body["by"] == "chaos/trip").then_some(())
+    })
+    .await;
     over(bus, "trip").await;
     eventually("the end of it", || async { (phase("tool.git").await? == Phase::Closed).then_some(()) }).await;
 
-    let by_hand = breaker::Command::Trip { reason: "an outage".into(), by: "bob".into() };
+    let by_hand = breaker::Command::Trip { reason: "an outage".into() };
     accepted(bus, &command("tool.x", &by_hand)).await;
     accepted(bus, &start("vain", trip("tool.x"), TIME)).await;
     accepted(bus, &stop("vain")).await;
     let untripped = async || {
         // Whatever the end of the experiment sent is in the breaker's mailbox, in front of this.
-        let marker = breaker::Command::Trip { reason: "still an outage".into(), by: "bob".into() };
+        let marker = breaker::Command::Trip { reason: "still an outage".into() };
         accepted(bus, &command("tool.x", &marker)).await;
         phase("tool.x").await
     };
@@ -378,13 +385,13 @@ impl Agent for Stuck {
 }
 
 /// A worker below a supervisor of its own.
-async fn supervised(bus: &Bus, chaos: &Chaos, runs: &Arc<AtomicUsize>) -> Supervisor {
+async fn supervised(bus: &Bus, runs: &Arc<AtomicUsize>) -> Supervisor {
     let intensity = Intensity { failures: 8, within: Duration::from_secs(60) };
     let root = Supervisor::root("test", intensity).await.expect("a supervisor");
-    let (bus, chaos, runs) = (bus.clone(), chaos.clone(), Arc::clone(runs));
+    let (bus, runs) = (bus.clone(), Arc::clone(runs));
     let work: Work = Arc::new(move |stop| {
         let agent = Arc::new(Stuck { runs: Arc::clone(&runs) });
-        let worker = Worker::new(bus.clone(), agent, "stuck-1", 1).chaos(chaos.clone());
+        let worker = Worker::new(bus.clone(), agent, "stuck-1", 1);
         Box::pin(async move { worker.run(stop).await.map_err(|error| error.to_string().into()) })
     });
     root.start(Child { name: "stuck".into(), restart: Restart::Always, work });
@@ -398,10 +405,10 @@ async fn the_job_of_a_killed_worker_is_done_by_the_next() {
     let server = Server::start(Profile::Fast).await;
     let host = host(&server, "a", false).await;
     let bus = server.bus().await;
-    let (chaos, follower) = bus.chaos("a").await.expect("the events of experiments");
-    let following = tokio::spawn(follower.run());
+    let (disturbed, conductor) = actors_host::chaos::follow(&bus, "a").await.expect("the experiments");
+    let following = tokio::spawn(conductor.run());
     let runs = Arc::new(AtomicUsize::new(0));
-    let root = supervised(&bus, &chaos, &runs).await;
+    let root = supervised(&disturbed, &runs).await;
     let submit = Submit { skill: "stuck".into(), ..Submit::new("stand still") };
     accepted(&bus, &command("t", &Task::Submit(submit))).await;
     eventually("the first run", || async { (runs.load(Ordering::SeqCst) == 1).then_some(()) }).await;

@@ -13,7 +13,7 @@ use bus_schemas::jobs::StepResult;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, Reply};
 use serde_json::{Value, json};
-use system_tests::plain::{AGENT, WORKER, claim, complete, line, next_job, register, renew};
+use system_tests::plain::{AGENT, WORKER, claim, complete, connection, next_job, register, renew};
 use system_tests::raw::Raw;
 use system_tests::{PATIENCE, Server, eventually};
 use uuid::Uuid;
@@ -22,6 +22,7 @@ mod bad;
 mod count;
 mod hosts;
 mod lost;
+mod names;
 
 fn key(text: &str) -> Key {
     Key::parse(text).expect("a constant of a test")
@@ -66,8 +67,8 @@ async fn a_plain_worker_does_a_task_with_recorded_steps() {
     let bus = server.bus().await;
     register(&bus, WORKER).await;
     submit(&bus, "first").await;
-    let mut line = line(&bus).await;
-    let job = next_job(&mut line, WORKER).await;
+    let mut connection = connection(&bus).await;
+    let job = next_job(&mut connection, WORKER).await;
     assert_eq!((job.task.clone(), job.attempt), (task("first"), 1));
     assert!(matches!(query(&bus, task("first"), &renew(&job)).await, Reply::Accepted { result, .. }
         if result["attempt"] == "yours"));

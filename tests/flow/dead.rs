@@ -1,13 +1,13 @@
 //! dead letters: everything that could not be done becomes an entry, and an entry can be worked with.
 
-mod campaign;
+mod redrives;
 mod webhook;
 
 use bus_client::{Ask, Bus, Profile};
-use bus_schemas::commands::deadletter::{Command, Entry};
+use bus_schemas::commands::dead_letter::{Command, Entry};
 use bus_schemas::commands::probe::Command as Probe;
 use bus_schemas::commands::task::{Command as Task, Plan, PlanStep, Query, Submit};
-use bus_schemas::events::deadletter::Event;
+use bus_schemas::events::dead_letter::Event;
 use bus_schemas::jobs::FailureClass;
 use bus_schemas::payload::Payload;
 use bus_schemas::wire::WireCommand;
@@ -44,12 +44,12 @@ async fn until(bus: &Bus, entry: &str, what: &str, wanted: impl Fn(&Event) -> bo
 }
 
 fn redrive() -> Command {
-    Command::Redrive { by: "ada".into(), reason: "mended".into(), campaign: None }
+    Command::Redrive { reason: "mended".into(), in_redrive: None }
 }
 
 fn edit(body: &Probe, to: Option<EntityAddress>) -> Command {
     let payload = Payload::of(&Body::json(body)).expect("it is small");
-    Command::Edit { payload, to, by: "ada".into(), reason: "mended".into() }
+    Command::Edit { payload, to, reason: "mended".into() }
 }
 
 /// A poison command; its entry.
@@ -87,7 +87,7 @@ async fn what_could_not_be_done_becomes_an_entry_and_blocks_nobody() {
         assert!(class != "refused" || reason.starts_with("task-not-found: "), "{reason}");
     }
     // Who asked was told, and needs no entry.
-    let ask = command("nobody", &Task::Cancel { reason: String::new(), by: String::new() });
+    let ask = command("nobody", &Task::Cancel { reason: String::new() });
     assert_eq!(refused(bus, &ask).await, "task-not-found");
     accepted(bus, &touch("p")).await;
     assert!(history(bus, &entry_of(ask.id)).await.is_empty());
@@ -129,14 +129,14 @@ async fn an_edited_letter_is_redriven_under_its_own_request() {
     host.stop().await;
 }
 
-/// Goal: a redrive can not go on for ever, and makes no second entry. Method: a command that its
+/// Goal: a redrive cannot go on for ever, and makes no second entry. Method: a command that its
 /// entity always refuses, redriven until that is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_again_waits_again_until_the_limit() {
     let server = Server::start(Profile::Fast).await;
     let host = server.host("a", false).await;
     let bus = host.bus();
-    let cancel = command("nobody", &Task::Cancel { reason: String::new(), by: String::new() });
+    let cancel = command("nobody", &Task::Cancel { reason: String::new() });
     bus.hand_over(&cancel).await.unwrap();
     dead_letter(bus, cancel.id).await;
     let entry = entry_of(cancel.id);
@@ -152,7 +152,7 @@ async fn what_fails_again_waits_again_until_the_limit() {
     assert_eq!(refused(bus, &command(&entry, &redrive())).await, "redrive-limit");
     let dead = bus.state_of(&bus.topology().dead()).await.unwrap();
     assert_eq!(dead.messages, 1, "no redrive left a letter of its own");
-    accepted(bus, &command(&entry, &Command::Drop { by: "ada".into(), reason: "enough".into() })).await;
+    accepted(bus, &command(&entry, &Command::Drop { reason: "enough".into() })).await;
     host.stop().await;
 }
 
@@ -255,7 +255,7 @@ async fn a_step_and_a_task_of_a_similar_name_have_two_entries() {
         let Event::Recorded { entry } = &history[0] else { panic!("{history:?}") };
         assert_eq!(entry.key, task);
     }
-    accepted(bus, &command("co-b", &Task::Retry { end: None, by: "ada".into() })).await;
+    accepted(bus, &command("co-b", &Task::Retry { end: None })).await;
     begin(bus, "co-b", 2).await;
     accepted(bus, &command("co-b", &completed(2))).await;
     until(bus, "co-b-1", "redriven", |event| matches!(event, Event::Redriven { .. })).await;
@@ -274,7 +274,7 @@ async fn a_failed_job_is_edited_and_done_by_another_task_of_its_request() {
     let trace = TraceContext::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
     let request = CommandId::from_text("the request");
     let submission = Submit { owner: "ada".into(), skill: "code".into(), ..Submit::new("a gaol") };
-    let submit = command("t", &Task::Submit(submission.clone()));
+    let submit = command("t", &Task::Submit(submission.clone())).caller("ada");
     accepted(bus, &Ask { correlation: Some(request), trace, ..submit }).await;
     begin(bus, "t", 1).await;
     accepted(bus, &command("t", &failed(1))).await;
@@ -296,7 +296,7 @@ async fn a_failed_job_is_edited_and_done_by_another_task_of_its_request() {
 
     let mended = Task::Submit(Submit { goal: "a goal".into(), ..submission });
     let payload = Payload::of(&Body::json(&mended)).expect("it is small");
-    let edit = Command::Edit { payload, to: None, by: "ada".into(), reason: "a typo".into() };
+    let edit = Command::Edit { payload, to: None, reason: "a typo".into() };
     accepted(bus, &command("t-1", &edit)).await;
     accepted(bus, &command("t-1", &redrive())).await;
     begin(bus, "t-1-r1", 1).await;

@@ -19,7 +19,7 @@ async fn poison_becomes_a_dead_letter_and_blocks_nobody() {
     let payload =
         eventually("the dead letter", || async { bus.dead_payload("probe", &entry).await.ok()? }).await;
     assert_eq!(payload, poison.body.bytes);
-    let letter = EntityAddress::new(Kind::from_static("deadletter"), Key::parse(&entry).unwrap());
+    let letter = EntityAddress::new(Kind::from_static("dead-letter"), Key::parse(&entry).unwrap());
     until_revision(bus, &letter, Revision(1)).await;
     host.stop().await;
 }

@@ -74,7 +74,7 @@ async fn a_repository_report_is_made() {
     installation.stop().await;
 }
 
-/// Goal: what can not be done is said with a code. Method: a path that is not there.
+/// Goal: what cannot be done is said with a code. Method: a path that is not there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_repository_fails_with_a_code() {
     let installation = Installation::start().await;

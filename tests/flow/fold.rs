@@ -1,4 +1,4 @@
-//! fold: entities leave memory and come back as they were; history that can not be read stops its
+//! fold: entities leave memory and come back as they were; history that cannot be read stops its
 //! own entity only.
 
 use std::sync::Arc;
@@ -165,7 +165,7 @@ async fn unreadable_history_stops_its_own_entity_only() {
     let cases = [
         ("p.unknown", "enlightened", "1", 1, r#"{"type":"enlightened"}"#, true, "enlightened"),
         ("p.future", "touched", "1", 7, touched, true, "schema version 7"),
-        ("p.malformed", "touched", "1", 1, r#"{"type":"touched","#, true, "can not be read"),
+        ("p.malformed", "touched", "1", 1, r#"{"type":"touched","#, true, "cannot be read"),
         ("p.broken", "touched", "1", 1, touched, false, "the chain is broken"),
         ("p.gap", "touched", "2", 1, touched, true, "revision 2 follows 0"),
     ];

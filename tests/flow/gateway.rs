@@ -2,16 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
+use futures::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
-use system_tests::agents::{GATE, Gate, Told, planned, small_repository, step};
+use system_tests::agents::{GATE, Gate, Seen, planned, small_repository, step};
 use system_tests::edge::{self, Edge, Sent, answer};
-use system_tests::{Installation, accepted, command};
+use system_tests::{Installation, PATIENCE, accepted, command};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use bus_client::Profile;
 use bus_schemas::commands::task::Command;
 use system_tests::Server;
+
+/// By then a reader that stopped must have made room for others.
+const ROOM_BY: Duration = Duration::from_secs(45);
 
 fn read_model(directory: &Path, name: &str) -> std::path::PathBuf {
     directory.join(format!("gateway-{name}"))
@@ -24,12 +31,12 @@ async fn a_repeated_submission_is_one_task() {
     let installation = Installation::start().await;
     let home = installation.server.directory();
     let edge = Edge::start(installation.bus(), &read_model(home, "a")).await;
-    let body = json!({"goal": "nothing", "skill": "noop", "owner": "ada"});
+    let body = json!({"goal": "nothing", "skill": "noop"});
     let (status, first) = edge.submit("key-1", &body).await;
     assert_eq!(status, 201, "{first}");
     let (status, again) = edge.submit("key-1", &body).await;
     assert_eq!((status, &again["id"]), (200, &first["id"]), "{again}");
-    let other = json!({"goal": "something", "skill": "noop", "owner": "ada"});
+    let other = json!({"goal": "something", "skill": "noop"});
     let (status, conflict) = edge.submit("key-1", &other).await;
     assert_eq!((status, &conflict["code"]), (422, &"idempotency-key-reused".into()), "{conflict}");
     let elsewhere = Edge::start(installation.bus(), &read_model(home, "b")).await;
@@ -76,7 +83,7 @@ async fn lists_are_filtered_and_paged() {
     for number in 0..5 {
         let owner = if number % 2 == 0 { "ada" } else { "bob" };
         let (status, task) =
-            edge.post("/v1/tasks", &json!({"goal": "nothing", "skill": "noop", "owner": owner})).await;
+            edge.post_as(owner, "/v1/tasks", &json!({"goal": "nothing", "skill": "noop"})).await;
         assert_eq!(status, 201, "{task}");
         ids.push(task["id"].as_str().unwrap().to_owned());
     }
@@ -85,7 +92,7 @@ async fn lists_are_filtered_and_paged() {
         {"step": "two", "goal": "nothing", "skill": "noop", "after": ["one"]}
     ]);
     let (_, tree) =
-        edge.post("/v1/tasks", &json!({"goal": "both", "owner": "ada", "plan": {"steps": steps}})).await;
+        edge.post_as("ada", "/v1/tasks", &json!({"goal": "both", "plan": {"steps": steps}})).await;
     let tree = tree["id"].as_str().unwrap().to_owned();
     for id in ids.iter().chain([&tree]) {
         edge.until_state(id, "completed").await;
@@ -121,10 +128,10 @@ async fn cancel_reaches_children_and_running_jobs() {
     let edge = Edge::start(host.bus(), &read_model(server.directory(), "a")).await;
     let plan = planned(vec![step("runs", GATE, &[]), step("waits", GATE, &["runs"])]);
     accepted(host.bus(), &command("tree", &Command::Submit(plan))).await;
-    gate.until("tree.runs", Told::Started).await;
+    gate.until("tree.runs", Seen::Started).await;
     let (status, canceled) = edge.post("/v1/tasks/tree/cancel", &json!({"reason": "enough"})).await;
     assert_eq!(status, 200, "{canceled}");
-    gate.until("tree.runs", Told::Canceled).await;
+    gate.until("tree.runs", Seen::Canceled).await;
     for id in ["tree", "tree.runs"] {
         edge.until_state(id, "canceled").await;
     }
@@ -186,7 +193,7 @@ async fn a_stream_survives_its_gateway() {
         step("last", "noop", &["gate"]),
     ]);
     accepted(bus, &command("tree", &Command::Submit(plan))).await;
-    gate.until("tree.gate", Told::Started).await;
+    gate.until("tree.gate", Seen::Started).await;
 
     const PATH: &str = "/v1/tasks/tree/events";
     let is_at_gate = |sent: &Sent| sent.name == "task.job-issued" && sent.data["entity"] == "task/tree.gate";
@@ -291,4 +298,56 @@ async fn operators_see_how_it_is() {
     assert_eq!((status, &ready["ready"]), (503, &false.into()), "{ready}");
     assert_eq!(ready["partitions"]["unowned"].as_array().map(Vec::len), Some(8), "{ready}");
     edge.stop().await;
+}
+
+/// Opens a stream and reads the status of the answer, and nothing more: the connection stays open.
+async fn stopped_reader(address: std::net::SocketAddr, path: &str) -> (u16, TcpStream) {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("it is sent");
+    let mut status = [0; "HTTP/1.1 200".len()];
+    stream.read_exact(&mut status).await.expect("an answer");
+    let text = std::str::from_utf8(&status).expect("text");
+    (text.rsplit(' ').next().and_then(|code| code.parse().ok()).expect("a status"), stream)
+}
+
+/// Goal: readers that stopped reading hold streams of nobody else, and not for ever. Method: two hundred of
+/// them at one address; a client at another address, which is served at once; and one at theirs, which
+/// is told to wait, and served when the first of them has had its time.
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_readers_keep_nobody_out() {
+    let installation = Installation::start().await;
+    let edge = Edge::start(installation.bus(), &read_model(installation.server.directory(), "a")).await;
+    let (status, task) = edge.submit("t", &json!({"goal": "waits", "skill": "nobody-has-this"})).await;
+    assert_eq!(status, 201, "{task}");
+    let path = format!("/v1/tasks/{}/events", task["id"].as_str().expect("an id"));
+    let address = edge.url.strip_prefix("http://").expect("an address").parse().expect("an address");
+    let mut stopped = Vec::new();
+    for _ in 0..200 {
+        stopped.push(stopped_reader(address, &path).await);
+    }
+    let held = stopped.iter().filter(|(status, _)| *status == 200).count();
+    assert_eq!(held, 100, "one client has half of the streams");
+
+    let url = format!("{}{path}", edge.url);
+    let elsewhere = reqwest::Client::builder().local_address(std::net::IpAddr::from([127, 0, 0, 2]));
+    let elsewhere = elsewhere.build().expect("a client");
+    let mut events = elsewhere.get(&url).send().await.expect("an answer").bytes_stream();
+    let mut heard = String::new();
+    while !heard.contains("task.submitted") {
+        let chunk = tokio::time::timeout(PATIENCE, events.next()).await.expect("another client is served");
+        heard += &String::from_utf8_lossy(&chunk.expect("a stream that goes on").expect("a whole chunk"));
+    }
+
+    let (status, refused) = edge.get(&path).await;
+    assert_eq!((status, &refused["code"]), (503, &"too-many-streams".into()), "{refused}");
+    let served = async {
+        while stopped_reader(address, &path).await.0 != 200 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(ROOM_BY, served).await.expect("the oldest stopped reader makes room");
+    drop((stopped, events));
+    edge.stop().await;
+    installation.stop().await;
 }

@@ -3,8 +3,9 @@
 use bus_client::Profile;
 use bus_schemas::commands::probe::Command;
 use bus_schemas::{CommandId, Revision};
-use system_tests::raw::dead_letter;
-use system_tests::{Server, accepted, command, probe, refused, touch, until_revision};
+use system_tests::edge::Edge;
+use system_tests::raw::{Raw, dead_letter};
+use system_tests::{Server, accepted, command, eventually, probe, refused, touch, until_revision};
 
 /// Goal: a repeated command is applied once and gets the first answer. Method: the same id as an ask
 /// twice, and as a durable command.
@@ -54,6 +55,68 @@ async fn one_id_for_two_entities_is_refused() {
     assert_eq!((letter.class.as_str(), letter.key.as_str()), ("command-id-reused", "p.b"));
     assert_eq!(accepted(bus, &touch("p.b")).await, Revision(1), "nothing happened to it");
     assert_eq!(accepted(bus, &first).await, Revision(1), "the first answer again");
+    host.stop().await;
+}
+
+/// Goal: a `Nats-Msg-Id` that was used for another entity swallows no command. Method: two probes of one partition
+/// are told something under one such id, the second one until the server takes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_message_id_for_two_entities_leaves_a_dead_letter() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    let client = async_nats::jetstream::new(server.client().await);
+    let hand_over = async |key: &str| {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Msg-Id", "m1");
+        let (subject, body) = (format!("orrery.do.shop.probe.{key}"), r#"{"type":"touch"}"#);
+        let stored = client.publish_with_headers(subject, headers, body.into()).await.expect("it is sent");
+        stored.await.expect("an acknowledgement")
+    };
+    assert!(!hand_over("p.a").await.duplicate);
+    until_revision(bus, &probe("p.a"), Revision(1)).await;
+    let stored = eventually("the server to take the second one", || async {
+        let stored = hand_over("p.b").await;
+        (!stored.duplicate).then_some(stored.sequence)
+    })
+    .await;
+    let id = CommandId::from_text(&format!("inbox {} {stored}", probe("p").partition(8)));
+    let letter = dead_letter(bus, id).await;
+    assert_eq!((letter.class.as_str(), letter.key.as_str()), ("command-id-reused", "p.b"));
+    host.stop().await;
+}
+
+/// Goal: an id belongs to its partition, and nobody has to guess where it was used. Method: one id for two entities of
+/// two partitions, handed over by `Orrery-Command-Id` and repeated; each is applied once, and a gateway tells of both.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_id_in_two_partitions_names_two_commands() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let bus = host.bus();
+    let raw = Raw::connect(&server).await;
+    let edge = Edge::start(bus, &server.directory().join("gateway")).await;
+    let keys = ["sb", "sa"];
+    assert_ne!(probe("sa").partition(8), probe("sb").partition(8));
+    for key in keys.into_iter().chain(keys) {
+        let (subject, id) = (format!("orrery.do.shop.probe.{key}"), [("Orrery-Command-Id", "m1")]);
+        raw.store(&subject, &id, r#"{"type":"touch"}"#).await.expect("the server takes it");
+    }
+    for key in keys {
+        until_revision(bus, &probe(key), Revision(1)).await;
+        assert_eq!(accepted(bus, &touch(key)).await, Revision(2), "`{key}` was touched once");
+    }
+    let (_, shown) = edge.get("/v1/commands/m1").await;
+    let (first, others) = (&shown["entity"], shown["others"].as_array().expect("a list"));
+    assert_eq!((first, others.len()), (&"probe/sb".into(), 1), "by partition: {shown}");
+    assert_eq!((&others[0]["entity"], &others[0]["state"]), (&"probe/sa".into(), &"accepted".into()));
+    for key in keys {
+        let (_, shown) = edge.get(&format!("/v1/commands/m1?entity=probe/{key}")).await;
+        assert_eq!(
+            (&shown["entity"], &shown["others"]),
+            (&format!("probe/{key}").into(), &serde_json::json!([]))
+        );
+    }
+    edge.stop().await;
     host.stop().await;
 }
 

@@ -1,22 +1,22 @@
 //! lanes: the rules of a lane are those that were activated, by command and over HTTP.
 
 use bus_client::{Ask, Bus, Profile};
-use bus_schemas::commands::broker;
-use bus_schemas::commands::config::Command as Config;
+use bus_schemas::commands::lane;
+use bus_schemas::commands::settings::Command as Config;
 use bus_schemas::commands::task::{Command, Submit};
 use bus_schemas::views::lane::{Lane, Limit};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use system_tests::agents::{GATE, Gate, Told};
+use system_tests::agents::{GATE, Gate, Seen};
 use system_tests::edge::{Edge, answer};
 use system_tests::{Server, accepted, command, eventually, query, view};
 
 fn propose(value: Value) -> Ask {
-    command("lanes", &Config::Propose { value, reason: "a test".into(), by: "ada".into() })
+    command("lanes", &Config::Propose { value, reason: "a test".into() })
 }
 
 fn activate(version: u64) -> Ask {
-    command("lanes", &Config::Activate { version, reason: "a test".into(), by: "ada".into() })
+    command("lanes", &Config::Activate { version, reason: "a test".into() })
 }
 
 fn submit(key: &str) -> Ask {
@@ -25,7 +25,7 @@ fn submit(key: &str) -> Ask {
 }
 
 async fn lane(bus: &Bus) -> Lane {
-    view(bus, &query("default", &broker::Query::Describe)).await.expect("a lane")
+    view(bus, &query("default", &lane::Query::Describe)).await.expect("a lane")
 }
 
 /// Waits until the lane runs a version of the settings.
@@ -49,7 +49,7 @@ async fn activated_rules_hold_in_a_lane_that_works() {
     accepted(&bus, &activate(1)).await;
     until_told(&bus, 1).await;
     accepted(&bus, &submit("one")).await;
-    gate.until("one", Told::Started).await;
+    gate.until("one", Seen::Started).await;
     accepted(&bus, &submit("two")).await;
     eventually("the second one waits", || async {
         let now = lane(&bus).await;
@@ -66,8 +66,8 @@ async fn activated_rules_hold_in_a_lane_that_works() {
     );
     accepted(&bus, &propose(json!({"lanes": {"default": {"concurrent": 2}}}))).await;
     accepted(&bus, &activate(2)).await;
-    gate.until("two", Told::Started).await;
-    let back = Config::Rollback { reason: "too much".into(), by: "ada".into() };
+    gate.until("two", Seen::Started).await;
+    let back = Config::Rollback { reason: "too much".into() };
     accepted(&bus, &command("lanes", &back)).await;
     until_told(&bus, 1).await;
     assert_eq!(lane(&bus).await.running, 2, "what runs goes on");
@@ -104,7 +104,7 @@ async fn lanes_are_changed_over_http() {
         "{shown}"
     );
     accepted(&bus, &submit("one")).await;
-    gate.until("one", Told::Started).await;
+    gate.until("one", Seen::Started).await;
     accepted(&bus, &submit("two")).await;
     eventually("what limits it", || async {
         let (_, shown) = edge.get("/v1/lanes/default").await;
@@ -115,7 +115,7 @@ async fn lanes_are_changed_over_http() {
         let edge = &edge;
         async move { edge.post("/v1/lanes/default/pause", &body).await }
     };
-    let (status, shown) = pause(json!({"reason": "a new disk", "by": "ada"})).await;
+    let (status, shown) = pause(json!({"reason": "a new disk"})).await;
     assert_eq!(
         (status, &shown["blocks"][0]["reason"]),
         (200, &json!("paused by ada: a new disk")),
@@ -128,13 +128,13 @@ async fn lanes_are_changed_over_http() {
     let (status, _) = edge.post("/v1/lanes/default/resume", &json!({"per_minute": 9})).await;
     assert_eq!(status, 200);
     gate.open();
-    gate.until("two", Told::Started).await;
+    gate.until("two", Seen::Started).await;
 
     let problem =
         |(status, body): (u16, Value)| (status, body["code"].as_str().unwrap_or_default().to_owned());
     let wrong = |code: &str, status: u16| (status, code.to_owned());
     let zero = json!({"rules": {"concurrent": 0}, "reason": "x"});
-    assert_eq!(problem(patch("default", zero).await), wrong("invalid-config", 422));
+    assert_eq!(problem(patch("default", zero).await), wrong("invalid-settings", 422));
     let unknown = json!({"rules": {"concurrent": 2}, "reason": "x"});
     assert_eq!(problem(patch("defualt", unknown).await), wrong("lane-not-found", 404));
     assert_eq!(problem(edge.get("/v1/lanes/defualt").await), wrong("lane-not-found", 404));

@@ -1,13 +1,14 @@
-//! Who comes to the embedded server without a name: what is theirs works, and what hosts trust they can not write.
+//! Who comes to the embedded server without a name: what is theirs works, and what hosts trust they cannot write.
 
 use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::consumer::pull;
 use bus_client::{Bus, Profile};
+use bus_schemas::kinds;
 use futures::{StreamExt, TryStreamExt};
 use system_tests::raw::Raw;
-use system_tests::{PATIENCE, Server, accepted, touch};
+use system_tests::{PATIENCE, Server, accepted, eventually, touch};
 
 /// How long somebody waits for an answer that never comes.
 const NEVER: Duration = Duration::from_millis(300);
@@ -92,6 +93,48 @@ async fn who_has_no_name_writes_nothing_that_hosts_trust() {
     let touched =
         topology.all_partitions().filter(|id| before[id.0 as usize] != after[id.0 as usize]).count();
     assert_eq!(touched, 1, "only what was asked is in the logs: {before:?} {after:?}");
+    host.stop().await;
+}
+
+/// Goal: nobody but the system tells an entity what only the system knows: what a worker got, who is lost, what is
+/// over. Method: every command of the system from who has no name, asked and handed over, also by way of a dead
+/// letter and under the system's own name; then each as a host sends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_name_is_not_taken_for_the_system() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let (raw, insider) = (Raw::connect(&server).await, Raw::insider(&server).await);
+    for kind in kinds::kinds() {
+        for name in kinds::system_commands(&kind) {
+            let body = format!(r#"{{"type":"{name}"}}"#);
+            let answer = raw.request(&format!("orrery.request.me.{kind}.x"), &[], body.clone()).await;
+            assert_eq!(answer.code(), "system-command", "{kind} {name}");
+            let answer = insider.request(&format!("orrery.request.orrery-system.{kind}.x"), &[], body).await;
+            assert_ne!(answer.code(), "system-command", "{kind} {name} of a host");
+        }
+    }
+    let assign = r#"{"type":"assign","agent":"noop","worker":"w","claim":"c","attempt":1,"token":"mine"}"#;
+    let named = [("Orrery-Command-Id", "0199c7a5-7a4e-7cc3-a4a7-6f0c5b6a1f10")];
+    raw.store("orrery.do.me.task.x", &named, assign).await.expect("it is stored");
+    let letter = "orrery.request.me.dead-letter.0199c7a57a4e7cc3a4a76f0c5b6a1f10";
+    eventually("the refusal is a dead letter that nobody redrives", || async {
+        let answer = raw.request(letter, &[], r#"{"type":"redrive"}"#).await;
+        (answer.code() == "not-redrivable").then_some(())
+    })
+    .await;
+    for subject in [
+        "orrery.do.orrery-system.task.x",
+        "orrery.do.orrery-system.task.x.y",
+        "orrery.cmd.0.orrery-system.task.x",
+        "orrery.request.orrery-system.task.x",
+        "orrery.ask.0.orrery-system.task.x",
+        "orrery.query.orrery-system.task.x",
+        "orrery.view.0.orrery-system.task.x",
+        "orrery.batch.0.orrery-system",
+    ] {
+        let asked = tokio::time::timeout(NEVER, raw.client.request(subject, assign.into())).await;
+        assert!(!matches!(asked, Ok(Ok(_))), "`{subject}` answers {asked:?}");
+    }
     host.stop().await;
 }
 

@@ -21,7 +21,7 @@ use bus_schemas::commands::task::{Command as Task, Submit};
 use bus_schemas::events::task::Event as TaskEvent;
 use bus_schemas::record::{self, Mail};
 use bus_schemas::{Body, CommandId, EntityAddress, LogSequence, PartitionId, Revision, Timestamp};
-use system_tests::agents::{GATE, Gate, Told, settled};
+use system_tests::agents::{GATE, Gate, Seen, settled};
 use system_tests::check::{Logged, all_applied, whole};
 use system_tests::load::{KEYS, Load, Random, kept};
 use system_tests::{Server, accepted, command, eventually, probe, touch, until_held};
@@ -74,7 +74,7 @@ async fn older(server: &Server, name: &str) -> actors_host::Running {
         agents: false,
         ..Config::default()
     };
-    actors_host::start(&config).await.expect("the host starts")
+    actors_host::start(&config, Vec::new()).await.expect("the host starts")
 }
 
 /// Weights of a probe as the newer program reads its history.
@@ -96,7 +96,7 @@ fn assert_not_written_behind(logged: &Logged, host: &str, partitions: &[Partitio
         .iter()
         .filter(|written| written.host == host && partitions.contains(&written.partition))
         .collect();
-    assert!(written.is_empty(), "`{host}` wrote to a log that it can not read: {written:?}");
+    assert!(written.is_empty(), "`{host}` wrote to a log that it cannot read: {written:?}");
 }
 
 /// Goal: a newer version replaces an older one while callers ask and tasks run; nothing is lost or
@@ -113,7 +113,7 @@ async fn a_newer_version_replaces_an_older_one_under_load() {
     for key in 0..8 {
         let submit = Task::Submit(Submit { skill: GATE.into(), ..Submit::new("wait") });
         accepted(&bus, &command(&format!("t{key}"), &submit)).await;
-        gate.until(&format!("t{key}"), Told::Started).await;
+        gate.until(&format!("t{key}"), Seen::Started).await;
         accepted(&bus, &touch(&format!("w{key}"))).await;
     }
     let load = Load::start(&server.config(), CALLERS, &mut Random(7)).await;
@@ -174,7 +174,8 @@ fn what_only_a_newer_program_understands_is_left_for_it() {
     core.committed(LogSequence(1)).expect("the takeover record was in flight");
     let id = CommandId::from_text("a mail");
     let body = Body::json(&newer::Command::touch(10));
-    let command = record::Command { id, body, cause: None, correlation: id, trace: None, caller: None };
+    let command =
+        record::Command { id, body, cause: None, correlation: id, trace: None, caller: None, settles: false };
     let sender = PartitionId((settings.partition.0 + 1) % PARTITIONS as u16);
     let mail = Mail { partition: settings.partition, number: 1, to: entity.clone(), command };
     core.offer(Item::from_mail(sender, mail));
@@ -242,7 +243,7 @@ async fn an_older_version_leaves_what_it_can_not_read() {
     new.stop().await;
 }
 
-/// Goal: going back to an older version under load loses nothing either: what it can not read waits.
+/// Goal: going back to an older version under load loses nothing either: what it cannot read waits.
 /// Method: a newer host serves all, an older one stands by; the newer one ends under load and comes
 /// back when the older one has said that it leaves everything.
 #[tokio::test(flavor = "multi_thread")]

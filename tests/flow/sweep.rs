@@ -5,8 +5,8 @@ use std::time::Duration;
 use actors_host::Config;
 use actors_host::config::SweepAfter;
 use bus_client::{Bus, EventQuery, Profile};
-use bus_schemas::commands::broker::{self, Outcome};
 use bus_schemas::commands::healer::{Action, Command as Healer};
+use bus_schemas::commands::lane::{self, Outcome};
 use bus_schemas::commands::queue;
 use bus_schemas::commands::task::{Command, Query, Submit};
 use bus_schemas::events::healer::Event as Healed;
@@ -30,7 +30,7 @@ async fn host(server: &Server, name: &str) -> actors_host::Running {
         sweep_after: SweepAfter(settings::Duration::from_secs(1)),
         ..Config::default()
     };
-    let running = actors_host::start(&config).await.expect("the host starts");
+    let running = actors_host::start(&config, Vec::new()).await.expect("the host starts");
     running.ready().await.expect("every partition answers");
     running
 }
@@ -116,9 +116,9 @@ async fn what_is_held_for_a_halt_that_does_not_stand_goes_on_by_itself() {
     let server = Server::start(Profile::Fast).await;
     let host = host(&server, "one").await;
     let bus = server.bus().await;
-    let hold = broker::Command::Hold {
+    let hold = lane::Command::Hold {
         cause: "halt/all".into(),
-        scope: broker::HoldScope::Lane,
+        scope: lane::HoldScope::Lane,
         reason: "a fire that is out".into(),
         interrupt: true,
         grace_ms: 0,
@@ -149,12 +149,8 @@ async fn a_task_in_quarantine_is_left_alone() {
         submit(&bus, key, "juggling").await;
         eventually("the queue knows it", || async { in_queue(&bus, key).await.waits.then_some(()) }).await;
     };
-    let quarantine = Healer::Quarantine {
-        entity: task("kept"),
-        reason: "a test".into(),
-        by: "a test".into(),
-        evidence: Default::default(),
-    };
+    let quarantine =
+        Healer::Quarantine { entity: task("kept"), reason: "a test".into(), evidence: Default::default() };
     wait("kept").await;
     accepted(&bus, &command("quarantine", &quarantine)).await;
     eventually("the host to know", || async {

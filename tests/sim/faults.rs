@@ -58,7 +58,7 @@ pub struct Faults {
     pub snapshot_lost: u32,
     /// A snapshot is stored late, perhaps over a newer one.
     pub snapshot_late: u32,
-    /// An entity can not be loaded for now.
+    /// An entity cannot be loaded for now.
     pub load_fails: u32,
     /// The inbox is read again from an earlier place.
     pub inbox_again: u32,
@@ -171,7 +171,7 @@ pub enum Defect {
     LoadsLoseAnEvent,
     /// An entity is loaded at its revision, and with the state of one that nothing happened to.
     LoadsLoseState,
-    /// An entity whose history is sound is taken for one that can not be read.
+    /// An entity whose history is sound is taken for one that cannot be read.
     LoadsStopEntities,
     /// A record holds durable commands in another order than the inbox.
     RecordsReorderInbox,

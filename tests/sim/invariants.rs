@@ -19,7 +19,7 @@
 //! | `snapshots_are_taken` | at every commit |
 //! | `snapshots_are_published` | at every snapshot of an entity that arrives |
 //! | `inbox_trimmed_behind_the_log` | at every trim |
-//! | `dead_letters_are_conserved` | at every event of a campaign, and at the end |
+//! | `dead_letters_are_conserved` | at every event of a redrive, and at the end |
 //! | `no_loss`, `mail_arrives`, `dead_letters_are_kept` | at the end |
 
 pub mod answers;
@@ -97,7 +97,7 @@ pub struct Audit {
     mails: moves::Mails,
     causes: holds::Causes,
     breakers: BTreeMap<Key, breakers::BreakerAudit>,
-    campaigns: BTreeMap<Key, letters::CampaignAudit>,
+    redrives: BTreeMap<Key, letters::RedriveAudit>,
     lanes: BTreeMap<Key, lanes::LaneAudit>,
     queues: BTreeMap<Key, lanes::QueueAudit>,
     claims: claims::Claims,
@@ -150,7 +150,7 @@ impl Audit {
             mails: moves::Mails::default(),
             causes: holds::Causes::default(),
             breakers: BTreeMap::new(),
-            campaigns: BTreeMap::new(),
+            redrives: BTreeMap::new(),
             lanes: BTreeMap::new(),
             queues: BTreeMap::new(),
             claims: claims::Claims::default(),
@@ -166,7 +166,8 @@ impl Audit {
         writer: OwnerId,
         partition: PartitionId,
         sequence: LogSequence,
-        (bytes, store): (&Bytes, &Store),
+        bytes: &Bytes,
+        store: &Store,
         coverage: &mut Coverage,
     ) -> Check {
         let record = match store.read_record(bytes) {
@@ -218,20 +219,21 @@ impl Audit {
         let key = &entity.key;
         match entity.kind.as_str() {
             "task" => self.attempt_counted_once(key, event, coverage)?,
-            "broker" => self.lane_event(key, event, coverage)?,
+            "lane" => self.lane_event(key, event, coverage)?,
             "queue" => self.queue_event(key, event, coverage)?,
             "breaker" => {
                 let known = self.breakers.entry(key.clone()).or_default();
                 known.event(key, &work::read(event)?, coverage)?;
             }
-            "campaign" => {
-                let known = self.campaigns.entry(key.clone()).or_default();
+            "redrive" => {
+                let known = self.redrives.entry(key.clone()).or_default();
                 known.event(key, &work::read(event)?, coverage)?;
             }
             "halt" | "agent" => self.note_cause(entity, event)?,
-            "deadletter" if event.event_type == "redriven" => coverage.note(Reached::LetterRedriven),
-            "deadletter" if event.event_type == "returned" => coverage.note(Reached::LetterReturned),
+            "dead-letter" if event.event_type == "redriven" => coverage.note(Reached::LetterRedriven),
+            "dead-letter" if event.event_type == "returned" => coverage.note(Reached::LetterReturned),
             "schedule" if event.event_type == "fired" => coverage.note(Reached::ScheduleFired),
+            "schedule" if event.event_type == "moved" => coverage.note(Reached::ScheduleMoved),
             _ => {}
         }
         Ok(())
@@ -271,7 +273,7 @@ impl Audit {
     }
     /// Every dead letter in a log.
     pub fn letters(&self) -> impl Iterator<Item = &Key> {
-        let letters = self.entities.keys().filter(|entity| entity.kind.as_str() == "deadletter");
+        let letters = self.entities.keys().filter(|entity| entity.kind.as_str() == "dead-letter");
         letters.map(|entity| &entity.key)
     }
     /// Every task in a log.

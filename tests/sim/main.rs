@@ -2,7 +2,7 @@
 //!
 //! **Real**: [`actors_runtime::core::Core`] with inbox, decide, group, fold, cache and timers; what a
 //! takeover makes of snapshot and log (`Core::recover`, `Core::take_over`); `journal::judge`, which
-//! resolves an append whose answer is lost; `claims::Desk`, the pool of free places that the partitions of
+//! resolves an append whose answer is lost; `claims::ClaimPool`, the pool of free places that the partitions of
 //! a host share; `tenure::Tenure`; `fanout::leaving`, which says which events go next; `fold::restore` and `fold::replay`; every entity of `actors-logic`; records, events and snapshots
 //! as they are encoded.
 //!

@@ -224,7 +224,7 @@ fn key(text: &str) -> Key {
     Key::parse(text).expect("a constant")
 }
 
-/// Entities can not be made wrong by the model, so what counts their events is shown wrong events.
+/// Entities cannot be made wrong by the model, so what counts their events is shown wrong events.
 #[test]
 fn an_attempt_that_ends_twice_is_noticed() {
     let mut audit = TaskAudit::default();
@@ -333,6 +333,6 @@ fn a_tree_that_uses_more_than_its_budget_is_noticed() {
 }
 
 #[test]
-fn a_campaign_that_sends_an_entry_twice_is_noticed() {
-    is_noticed_of::<entities::ForgetfulCampaign>("dead_letters_are_conserved");
+fn a_redrive_that_sends_an_entry_twice_is_noticed() {
+    is_noticed_of::<entities::ForgetfulRedrive>("dead_letters_are_conserved");
 }

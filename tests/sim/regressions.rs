@@ -7,6 +7,7 @@ use actors_runtime::core::{Core, Moment, Settings};
 use actors_runtime::decide::timer_command_id;
 use actors_runtime::fold::{self, Loaded};
 use actors_runtime::inbox::Item;
+use actors_runtime::replies::REPLIES_BYTES_MAX;
 use bus_client::ReplyTo;
 use bus_client::asks::Incoming;
 use bus_schemas::commands::schedule::{Command, Recurrence};
@@ -34,8 +35,13 @@ struct Single {
 
 impl Single {
     fn new(registry: &std::sync::Arc<Registry>, entity: &str) -> Self {
+        Self::keeping(registry, entity, REPLIES_BYTES_MAX)
+    }
+
+    /// Keeps so many bytes of answers.
+    fn keeping(registry: &std::sync::Arc<Registry>, entity: &str, replies_bytes_max: usize) -> Self {
         let entity: EntityAddress = entity.parse().expect("a constant");
-        let settings = Settings::new(PartitionId(0), 1, "host", 1);
+        let settings = Settings { replies_bytes_max, ..Settings::new(PartitionId(0), 1, "host", 1) };
         let mut core = Core::new(settings, std::sync::Arc::clone(registry), None);
         core.take_over(moment(1));
         core.committed(LogSequence(1)).expect("the takeover record was in flight");
@@ -118,4 +124,32 @@ fn a_used_id_is_refused_after_the_commit_of_its_first_command() {
         other => panic!("expected a refusal, got {other:?}"),
     });
     assert_eq!(codes.collect::<Vec<_>>(), ["schedule-not-found", "command-id-reused"]);
+}
+
+/// Goal: callers that repeat soon after the commit cost no reading, and all that wait for one record cost
+/// one. Method: the same repeats, with answers kept and without.
+#[test]
+fn repeats_share_one_reading() {
+    for (kept, readings) in [(REPLIES_BYTES_MAX, 0), (0, 1)] {
+        let mut single = Single::keeping(&registry(), "schedule/hourly", kept);
+        let id = single.random.command_id(5_000);
+        single.ask_as(id, &Command::Pause);
+        single.core.decide_waiting(moment(5_000));
+        single.core.close_group(Timestamp(5_000)).expect("it is decided");
+        let committed = single.core.committed(LogSequence(2)).expect("the record was in flight");
+        for _ in 0..3 {
+            single.ask_as(id, &Command::Pause);
+        }
+        single.core.decide_waiting(moment(5_001));
+        let read = single.core.take_records_to_read(8);
+        assert_eq!(read.len(), readings);
+        single.ask_as(id, &Command::Pause);
+        single.core.decide_waiting(moment(5_002));
+        assert!(single.core.take_records_to_read(8).is_empty(), "it is being read");
+        read.into_iter().for_each(|record| single.core.answer_repeats(record, Some(&committed.record)));
+        let answers = single.core.take_answers(5_003);
+        assert_eq!(answers.len(), 5, "the first one and each repeat");
+        assert!(answers.iter().all(|told| told.payload == answers[0].payload));
+        assert!(single.core.close_group(Timestamp(5_003)).is_none(), "nothing is done twice");
+    }
 }

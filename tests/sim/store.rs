@@ -7,13 +7,10 @@ use std::collections::BTreeMap;
 
 use bus_client::events::{Cursor, Mark};
 use bus_schemas::record::{CommitRecord, Event};
-use bus_schemas::topology::DUPLICATE_WINDOW_SECONDS;
+use bus_schemas::topology::DUPLICATE_WINDOW_MS;
 use bus_schemas::{Body, CommandId, EntityAddress, Hash, LogSequence, PartitionId, Revision};
 use bytes::Bytes;
 use smol_str::SmolStr;
-
-/// How long JetStream remembers message ids, in milliseconds.
-const DUPLICATE_WINDOW_MS: u64 = DUPLICATE_WINDOW_SECONDS * 1_000;
 
 /// The kinds whose events hosts and workers follow.
 const FOLLOWED: [&str; 2] = ["halt", "breaker"];
@@ -132,7 +129,8 @@ impl Store {
         &mut self,
         partition: PartitionId,
         expected: Option<u64>,
-        (upto, partial): (LogSequence, u32),
+        upto: LogSequence,
+        partial: u32,
         events: Vec<OutgoingEvent>,
     ) -> Result<Mark, Mark> {
         let last = self.mark(partition);
@@ -186,7 +184,8 @@ impl Store {
         now: u64,
         partition: PartitionId,
         subject: String,
-        (id, body): (CommandId, Body),
+        id: CommandId,
+        body: Body,
     ) -> bool {
         if self.inbox_ids.get(&id).is_some_and(|at| now < at + DUPLICATE_WINDOW_MS) {
             return false;

@@ -352,11 +352,11 @@ impl World {
                 return Some(format!("inbox {} waits", command.sequence));
             }
         }
-        if let Some(halt) = self.audit.standing_halts().first() {
+        if let Some(halt) = self.audit.active_halts().first() {
             return Some(format!("`{halt}` is halted"));
         }
         let open = self.callers.open().or_else(|| self.audit.open_task());
-        let open = open.or_else(|| self.audit.open_campaign());
+        let open = open.or_else(|| self.audit.open_redrive());
         open.map(|open| format!("{open} is open"))
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command as Process;
 use std::sync::Arc;
 
-use actors_agents::{Agent, Done, Failure, Work, Worker};
+use actors_worker::{Agent, Done, Failure, Work, Worker};
 use bus_client::{Bus, EventQuery};
 use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::commands::task::{Command as Task, Plan, PlanStep, Submit};
@@ -25,23 +25,23 @@ pub const GATE: &str = "gate";
 /// An agent whose jobs wait until the test opens the gate or the work is canceled.
 pub struct Gate {
     open: watch::Sender<bool>,
-    told: mpsc::UnboundedReceiver<(String, Told)>,
+    told: mpsc::UnboundedReceiver<(String, Seen)>,
     stop: CancellationToken,
     worker: JoinHandle<()>,
 }
 
 /// What a job at the gate has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// It runs.
+pub enum Seen {
+    /// The job runs.
     Started,
-    /// It was told to stop.
+    /// The job was told to stop.
     Canceled,
 }
 
 struct Keeper {
     open: watch::Receiver<bool>,
-    tell: mpsc::UnboundedSender<(String, Told)>,
+    tell: mpsc::UnboundedSender<(String, Seen)>,
 }
 
 impl Agent for Keeper {
@@ -63,11 +63,11 @@ impl Agent for Keeper {
         Box::pin(async move {
             let task = work.job.task.key.to_string();
             // A test that no longer listens has seen what it wanted.
-            let _ = tell.send((task.clone(), Told::Started));
+            let _ = tell.send((task.clone(), Seen::Started));
             tokio::select! {
                 _ = open.wait_for(|open| *open) => Ok(Done::default()),
                 () = work.canceled().cancelled_owned() => {
-                    let _ = tell.send((task, Told::Canceled));
+                    let _ = tell.send((task, Seen::Canceled));
                     Err(Failure::canceled())
                 }
             }
@@ -92,7 +92,7 @@ impl Gate {
         self.open.send_replace(true);
     }
     /// Waits until a task's job has seen this; what others see in the meantime is passed over.
-    pub async fn until(&mut self, task: &str, wanted: Told) {
+    pub async fn until(&mut self, task: &str, wanted: Seen) {
         let waiting = async {
             while let Some((name, seen)) = self.told.recv().await {
                 if name == task && seen == wanted {

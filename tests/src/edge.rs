@@ -49,9 +49,12 @@ impl Edge {
     pub fn abandon(self) {
         self.stop.cancel();
     }
-    /// A request to a path.
+    /// A request to a path by the caller `ada`.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.url))
+        self.request_as("ada", method, path)
+    }
+    fn request_as(&self, caller: &str, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url)).header("Orrery-Caller", caller)
     }
     /// Gets a path: status and JSON.
     pub async fn get(&self, path: &str) -> (u16, Value) {
@@ -60,6 +63,10 @@ impl Edge {
     /// Posts JSON: status and JSON.
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         answer(self.request(Method::POST, path).json(body)).await
+    }
+    /// Posts under a caller's name: status and JSON.
+    pub async fn post_as(&self, caller: &str, path: &str, body: &Value) -> (u16, Value) {
+        answer(self.request_as(caller, Method::POST, path).json(body)).await
     }
     /// Submits a task under an `Idempotency-Key`: status and JSON.
     pub async fn submit(&self, idempotency_key: &str, body: &Value) -> (u16, Value) {

@@ -14,12 +14,13 @@ pub mod raw;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use actors_host::embedded::{Embedded, Listening};
+use actors_host::embedded::{Embedded, Listening, Ports};
 use actors_host::{Config, Running};
 use bus_client::{Ask, Bus, NatsConfig, Profile};
 use bus_schemas::commands::probe::Command as Probe;
+use bus_schemas::kinds::is_from_system;
 use bus_schemas::wire::{WireCommand, WireQuery};
-use bus_schemas::{Body, EntityAddress, Key, Reply, Revision};
+use bus_schemas::{Body, Caller, EntityAddress, Key, Reply, Revision};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
@@ -46,7 +47,7 @@ impl Server {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let nats = NatsConfig { profile, ..NatsConfig::default() };
         let embedded = Embedded::new(None, directory.path(), &nats).expect("run `make tools` first");
-        let (child, listening) = embedded.start((0, 0)).await.expect("the server starts");
+        let (child, listening) = embedded.start(Ports::default()).await.expect("the server starts");
         Self { directory, embedded, child, listening, profile }
     }
     /// Where its files are.
@@ -77,7 +78,8 @@ impl Server {
     pub async fn crash(&mut self) {
         self.child.kill().await.expect("the server can be killed");
         let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-        let ports = (port(&self.listening.nats_url), port(&self.listening.monitor_url));
+        let Listening { nats_url, monitor_url } = &self.listening;
+        let ports = Ports { nats: port(nats_url), monitor: port(monitor_url) };
         let (child, listening) = self.embedded.start(ports).await.expect("the server starts again");
         self.child = child;
         self.listening = listening;
@@ -88,8 +90,14 @@ impl Server {
     }
     /// Starts a host that runs partitions in this process.
     pub async fn host(&self, name: &str, agents: bool) -> Running {
+        let running = self.host_unready(name, agents).await;
+        running.ready().await.expect("every partition answers");
+        running
+    }
+    /// Starts a host, some of whose partitions may not answer.
+    pub async fn host_unready(&self, name: &str, agents: bool) -> Running {
         if agents {
-            actors_agents::report::parse_by(process::program());
+            actors_report::parse_by(process::program());
         }
         let config = Config {
             data_dir: self.directory.path().join(name),
@@ -98,9 +106,7 @@ impl Server {
             agents,
             ..Config::default()
         };
-        let running = actors_host::start(&config).await.expect("the host starts");
-        running.ready().await.expect("every partition answers");
-        running
+        actors_host::start(&config, actors_agents::shipped()).await.expect("the host starts")
     }
 }
 
@@ -153,9 +159,14 @@ pub fn probe(key: &str) -> EntityAddress {
     EntityAddress::new(Probe::KIND, Key::parse(key).expect("a test's key"))
 }
 
-/// An ask with a command.
+/// An ask with a command. A host sends it if only the system may.
 pub fn command<C: WireCommand>(key: &str, command: &C) -> Ask {
-    Ask::new(EntityAddress::new(C::KIND, Key::parse(key).expect("a test's key")), Body::json(command))
+    let ask =
+        Ask::new(EntityAddress::new(C::KIND, Key::parse(key).expect("a test's key")), Body::json(command));
+    match is_from_system(&C::KIND, &ask.body) {
+        true => ask.caller(Caller::SYSTEM.as_str()),
+        false => ask,
+    }
 }
 
 /// An ask with a query.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use actors_host::embedded::Ports;
 use bus_client::{Bus, NatsConfig, Profile};
 use bus_schemas::topology::PARTITIONS_DEFAULT;
 use tokio::net::TcpListener;
@@ -28,16 +29,32 @@ pub async fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A server whose configuration has `jetstream` as its last line, and how to connect to it.
-pub async fn start(directory: &Path, jetstream: &str) -> (Child, NatsConfig) {
-    start_at((free_port().await, free_port().await), directory, jetstream).await
+/// Ports that were free just now.
+pub async fn free_ports() -> Ports {
+    Ports { nats: free_port().await, monitor: free_port().await }
 }
 
-/// As [`start`], on these ports: its own and that of its monitoring.
-pub async fn start_at((port, monitor): (u16, u16), directory: &Path, jetstream: &str) -> (Child, NatsConfig) {
+/// A server whose configuration has `jetstream` as its last line, and how to connect to it.
+pub async fn start(directory: &Path, jetstream: &str) -> (Child, NatsConfig) {
+    start_at(free_ports().await, directory, jetstream).await
+}
+
+/// As [`start`], on these ports.
+pub async fn start_at(ports: Ports, directory: &Path, jetstream: &str) -> (Child, NatsConfig) {
+    start_taking("8MB", ports, directory, jetstream).await
+}
+
+/// As [`start_at`], with a limit of messages.
+pub async fn start_taking(
+    max_payload: &str,
+    ports: Ports,
+    directory: &Path,
+    jetstream: &str,
+) -> (Child, NatsConfig) {
+    let Ports { nats: port, monitor } = ports;
     let file = directory.join("own.conf");
     let text = format!(
-        "host: 127.0.0.1\nport: {port}\nhttp: \"127.0.0.1:{monitor}\"\nmax_payload: 8MB\n{}{jetstream}\n",
+        "host: 127.0.0.1\nport: {port}\nhttp: \"127.0.0.1:{monitor}\"\nmax_payload: {max_payload}\n{}{jetstream}\n",
         actors_host::embedded::mappings(PARTITIONS_DEFAULT)
     );
     std::fs::write(&file, text).expect("a file");

@@ -1,7 +1,7 @@
 //! A worker that speaks the protocol of claims and nothing more, as one in any language could.
 
 use bus_client::Bus;
-use bus_client::claims::{ClaimLine, Heard};
+use bus_client::claims::{ClaimConnection, Heard};
 use bus_schemas::claims::Claim;
 use bus_schemas::commands::agent::{AgentCard, Command as Agent, Skill};
 use bus_schemas::commands::task::{Command, Query};
@@ -23,10 +23,15 @@ fn key(text: &str) -> Key {
 
 /// A claim of a worker of the plain agent.
 pub fn claim(worker: &str, places: u32) -> Claim {
+    claim_of(AGENT, worker, places)
+}
+
+/// A claim of a worker of an agent whose only skill has the agent's name.
+pub fn claim_of(agent: &str, worker: &str, places: u32) -> Claim {
     Claim {
         worker: worker.into(),
         incarnation: 1,
-        skills: vec![AGENT.into()],
+        skills: vec![agent.into()],
         places,
         repeated: false,
         lanes: vec![key("default")],
@@ -35,28 +40,43 @@ pub fn claim(worker: &str, places: u32) -> Claim {
 
 /// Registers a worker of the plain agent.
 pub async fn register(bus: &Bus, worker: &str) {
-    let skill = Skill { id: AGENT.into(), name: AGENT.into(), description: String::new(), tags: vec![] };
+    register_with(bus, AGENT, worker).await;
+}
+
+/// Registers a worker of an agent whose only skill has the agent's name.
+pub async fn register_with(bus: &Bus, agent: &str, worker: &str) {
+    let skill = Skill { id: agent.into(), name: agent.into(), description: String::new(), tags: vec![] };
     let card = AgentCard {
-        name: key(AGENT),
+        name: key(agent),
         description: "of a test".into(),
         version: "1".into(),
         skills: vec![skill],
         dependencies: vec![],
     };
     let register = Agent::Register { worker: worker.into(), card, capacity: 64, lanes: vec![key("default")] };
-    accepted(bus, &command(AGENT, &register)).await;
+    accepted(bus, &command(agent, &register)).await;
 }
 
-/// A line of the plain agent.
-pub async fn line(bus: &Bus) -> ClaimLine {
-    ClaimLine::open(bus, &key(AGENT)).await.expect("a subscription")
+/// The claim connection of the plain agent.
+pub async fn connection(bus: &Bus) -> ClaimConnection {
+    connection_of(bus, AGENT).await
+}
+
+/// The claim connection of an agent.
+pub async fn connection_of(bus: &Bus, agent: &str) -> ClaimConnection {
+    ClaimConnection::open(bus, &key(agent)).await.expect("a subscription")
 }
 
 /// Claims again and again until a job comes.
-pub async fn next_job(line: &mut ClaimLine, worker: &str) -> Job {
+pub async fn next_job(connection: &mut ClaimConnection, worker: &str) -> Job {
+    next_job_for(connection, &claim(worker, 1)).await
+}
+
+/// Sends a claim of one place again and again until a job comes.
+pub async fn next_job_for(connection: &mut ClaimConnection, claim: &Claim) -> Job {
     loop {
-        line.send(CommandId(Uuid::now_v7()), &claim(worker, 1)).await;
-        let heard = tokio::time::timeout(PATIENCE, line.next()).await.expect("the claim is answered");
+        connection.send(CommandId(Uuid::now_v7()), claim).await;
+        let heard = tokio::time::timeout(PATIENCE, connection.next()).await.expect("the claim is answered");
         match heard.expect("the connection stands").1 {
             Heard::Jobs { mut jobs, .. } => return jobs.remove(0).0,
             Heard::ComeAgain => {}

@@ -3,8 +3,8 @@
 use async_nats::jetstream;
 use async_nats::{Client, HeaderMap, Request, client::RequestErrorKind};
 use bus_client::Bus;
-use bus_schemas::commands::deadletter::Entry;
-use bus_schemas::events::deadletter::Event;
+use bus_schemas::commands::dead_letter::Entry;
+use bus_schemas::events::dead_letter::Event;
 use bus_schemas::{CommandId, EntityAddress, Key, Kind, Reply, Revision, upcast};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -131,7 +131,7 @@ impl Raw {
 /// The dead letter of a command, once it is recorded.
 pub async fn dead_letter(bus: &Bus, id: CommandId) -> Entry {
     let key = Key::parse(&id.0.simple().to_string()).expect("digits are a key");
-    let letter = EntityAddress::new(Kind::from_static("deadletter"), key);
+    let letter = EntityAddress::new(Kind::from_static("dead-letter"), key);
     eventually(&format!("the dead letter {id}"), || async {
         let events = bus.history(&letter, Revision(0), 0).await.ok()?;
         let event = &events.first()?.event;

@@ -1,12 +1,15 @@
-//! Error codes and their pages: every code that a person may meet is explained in `docs/errors/`, refusals
-//! of entities also in the table of `docs/protocol.md`; and nothing is explained that is gone.
+//! Error codes and their entries: every code that a person may meet has one in
+//! `docs/errors/errors.toml`, refusals of entities also a row in `docs/protocol.md`, and no entry is about a code
+//! that is gone. The build checks that entries are complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::files::{self, File, Findings};
 
-/// The headings of a page, in their order.
-const HEADINGS: [&str; 2] = ["## Why", "## What to do"];
+/// The table of codes.
+const TABLE: &str = "docs/errors/errors.toml";
+/// What to do about a code that is not in it.
+const MISSING: &str = "write an entry for it in docs/errors/errors.toml";
 
 /// Where a code is given: the file and the line.
 type Codes = BTreeMap<String, (String, usize)>;
@@ -75,8 +78,8 @@ fn note(codes: &mut Codes, file: &File, found: Vec<(usize, &str)>) {
     }
 }
 
-/// The codes of one file that owe a page.
-fn with_page(file: &File, codes: &mut Codes) {
+/// The codes of one file that owe an entry.
+fn owed_by(file: &File, codes: &mut Codes) {
     for opening in ["fn code(&self) -> &'static str {", "pub mod code {"] {
         for (at, block) in blocks(file, opening) {
             note(codes, file, quoted(block).map(|(inside, code)| (at + inside, code)).collect());
@@ -86,7 +89,7 @@ fn with_page(file: &File, codes: &mut Codes) {
         path if path.starts_with("cli/") => {
             (&["Failure::new(", "Failure::of(", "Self::of("], path.ends_with("failure.rs"))
         }
-        path if path.starts_with("actors/agents/") => {
+        path if ["actors/worker/", "actors/agents/"].iter().any(|folder| path.starts_with(folder)) => {
             (&["Failure::new(", "Failure::permanent(", "Failure::transient(", "Failure::ambiguous("], false)
         }
         _ => (&[], false),
@@ -99,10 +102,10 @@ fn with_page(file: &File, codes: &mut Codes) {
     }
 }
 
-fn all_with_page() -> Codes {
+fn all_owed() -> Codes {
     let mut codes = Codes::new();
     for file in files::with("rs").filter_map(program) {
-        with_page(&file, &mut codes);
+        owed_by(&file, &mut codes);
     }
     codes
 }
@@ -116,24 +119,25 @@ fn of_entities() -> Codes {
     codes
 }
 
-fn pages() -> impl Iterator<Item = (&'static str, &'static File)> {
-    files::with("md").filter_map(|file| {
-        let name = file.path.strip_prefix("docs/errors/")?.strip_suffix(".md")?;
-        (name != "README").then_some((name, file))
-    })
+/// The codes of the table with their lines, in the order of the lines.
+fn listed(table: &File) -> Vec<(&str, usize)> {
+    let heading = |line| str::strip_suffix(str::strip_prefix(line, '[')?, ']');
+    let codes = table.lines().filter_map(|(number, line)| Some((heading(line)?, number)));
+    codes.filter(|(code, _)| is_code(code)).collect()
+}
+
+/// Whether the table has an entry for a code.
+pub fn is_explained(code: &str) -> bool {
+    listed(files::at(TABLE)).iter().any(|(known, _)| *known == code)
 }
 
 #[test]
-fn every_error_code_has_a_page() {
-    let mut codes = all_with_page();
+fn every_error_code_has_an_entry() {
+    let mut codes = all_owed();
     codes.extend(of_entities());
-    let pages: BTreeSet<&str> = pages().map(|(code, _)| code).collect();
     let mut findings = Findings::default();
-    for (code, (path, line)) in &codes {
-        if !pages.contains(code.as_str()) {
-            let fix = format!("write docs/errors/{code}.md as the pages beside it");
-            findings.add(path, *line, format!("the code `{code}` has no page"), fix);
-        }
+    for (code, (path, line)) in codes.iter().filter(|(code, _)| !is_explained(code)) {
+        findings.add(path, *line, format!("the code `{code}` is not explained"), MISSING);
     }
     findings.assert_none();
 
@@ -162,58 +166,31 @@ fn of_failures() -> Codes {
 }
 
 #[test]
-fn every_page_is_about_a_code_that_exists() {
-    let mut given: BTreeSet<String> = all_with_page().into_keys().collect();
+fn every_entry_is_about_a_code_that_exists() {
+    let mut given: BTreeSet<String> = all_owed().into_keys().collect();
     given.extend(of_entities().into_keys());
     given.extend(of_failures().into_keys());
     let mut findings = Findings::default();
-    for (code, file) in pages().filter(|(code, _)| !given.contains(*code)) {
-        let fix = "delete the page, or give the code";
-        findings.add(&file.path, 1, format!("the program gives no code `{code}`"), fix);
+    for (code, line) in listed(files::at(TABLE)).into_iter().filter(|(code, _)| !given.contains(*code)) {
+        let fix = "delete the entry, or give the code";
+        findings.add(TABLE, line, format!("the program gives no code `{code}`"), fix);
     }
     findings.assert_none();
-}
-
-/// What is not as on every page.
-fn shape(code: &str, file: &File) -> Vec<(usize, String)> {
-    let mut wrong = Vec::new();
-    if file.text.lines().next() != Some(&format!("# {code}")) {
-        wrong.push((1, format!("the title is not `# {code}`")));
-    }
-    let headings: Vec<(usize, &str)> = file.lines().filter(|(_, line)| line.starts_with("##")).collect();
-    let texts: Vec<&str> = headings.iter().map(|(_, line)| *line).collect();
-    if texts != HEADINGS {
-        wrong.push((
-            headings.first().map_or(1, |(line, _)| *line),
-            format!("the headings are not {HEADINGS:?}"),
-        ));
-    }
-    let status = file.lines().find(|(_, line)| line.starts_with("HTTP status: "));
-    if status.is_none() {
-        wrong.push((1, "no line `HTTP status: …`".into()));
-    }
-    for (number, _) in headings {
-        let mut below = file.text.lines().skip(number).take_while(|line| !line.starts_with('#'));
-        if below.all(|line| line.trim().is_empty()) {
-            wrong.push((number, "nothing below the heading".into()));
-        }
-    }
-    wrong
 }
 
 #[test]
-fn every_page_has_the_same_shape() {
+fn entries_are_in_the_order_of_their_codes() {
     let mut findings = Findings::default();
-    for (code, file) in pages() {
-        for (line, wrong) in shape(code, file) {
-            findings.add(&file.path, line, wrong, "write it as docs/errors/not-running.md");
+    for pair in listed(files::at(TABLE)).windows(2) {
+        if let [(before, _), (code, line)] = pair
+            && before >= code
+        {
+            findings.add(TABLE, *line, format!("`{code}` behind `{before}`"), "sort the entries");
         }
     }
     findings.assert_none();
-    assert_eq!(
-        shape("b", &File::specimen("docs/errors/b.md", "# a\n\n## Why\n\n## What to do\n\nX.\n")).len(),
-        3
-    );
+    let specimen = File::specimen(TABLE, "[b]\nwhy = \"\"\"\n[A](b) is\n[a-c]\"\"\"\n[a-c]\n");
+    assert_eq!(listed(&specimen), [("b", 1), ("a-c", 5)]);
 }
 
 #[test]
@@ -234,10 +211,8 @@ fn the_protocol_lists_every_refusal_of_entities() {
             findings.add(&path, line, format!("`{code}` is not in the protocol"), fix);
         }
     }
-    let pages: BTreeSet<&str> = pages().map(|(code, _)| code).collect();
-    for (code, number) in listed.iter().filter(|(code, _)| !pages.contains(*code)) {
-        let fix = format!("write docs/errors/{code}.md as the pages beside it");
-        findings.add(&file.path, *number, format!("the refusal `{code}` has no page"), fix);
+    for (code, number) in listed.iter().filter(|(code, _)| !is_explained(code)) {
+        findings.add(&file.path, *number, format!("the refusal `{code}` is not explained"), MISSING);
     }
     let literal = |code: &str| {
         let folders = ["bus-schemas/src/", "actors/logic/src/", "actors/runtime/src/"];

@@ -10,14 +10,14 @@ const STAGES: [(&str, &str); 9] = [
     ("journal", "actors/runtime/src/journal.rs"),
     ("fold", "actors/runtime/src/fold.rs"),
     ("fanout", "actors/runtime/src/fanout.rs"),
-    ("effects", "actors/agents/src/worker.rs"),
+    ("effects", "actors/worker/src/worker.rs"),
     ("projections", "gateway/src/projections.rs"),
     ("gateway", "gateway/src/rest.rs"),
 ];
 
 /// Files that are generated, with the test that holds them against their source.
 const GENERATED: [(&str, &str); 8] = [
-    ("gateway/openapi.json", "gateway/src/rest/openapi.rs"),
+    ("gateway/api/openapi.json", "gateway/api/src/openapi.rs"),
     ("bus-schemas/schemas/asyncapi.json", "bus-schemas/tests/schemas.rs"),
     ("bus-schemas/schemas/job.v1.json", "bus-schemas/tests/schemas.rs"),
     ("bus-schemas/schemas/reply.v1.json", "bus-schemas/tests/schemas.rs"),

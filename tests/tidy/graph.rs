@@ -7,15 +7,19 @@ use toml::{Table, Value};
 use crate::files::{self, Findings};
 
 /// Every edge between crates of the workspace; those of tests included.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("bus-schemas", &[]),
     ("bus-client", &["bus-schemas"]),
     ("actors-core", &["bus-schemas"]),
     ("actors-logic", &["actors-core", "bus-schemas"]),
     ("actors-runtime", &["actors-core", "bus-client", "bus-schemas"]),
-    ("actors-agents", &["bus-client", "bus-schemas"]),
-    ("actors-host", &["actors-agents", "actors-logic", "actors-runtime", "bus-client", "bus-schemas"]),
-    ("gateway", &["bus-client", "bus-schemas"]),
+    ("actors-worker", &["bus-client", "bus-schemas"]),
+    ("actors-report", &[]),
+    ("actors-agents", &["actors-report", "actors-worker", "bus-client", "bus-schemas"]),
+    ("actors-host", &["actors-logic", "actors-runtime", "actors-worker", "bus-client", "bus-schemas"]),
+    ("gateway-api", &["bus-schemas"]),
+    ("gateway", &["bus-client", "bus-schemas", "gateway-api"]),
+    ("orrery-storage", &["actors-core", "actors-logic", "actors-runtime", "bus-client", "bus-schemas"]),
     ("bare-loop", &[]),
     (
         "orrery-bench",
@@ -25,6 +29,7 @@ const EDGES: [(&str, &[&str]); 12] = [
             "actors-host",
             "actors-logic",
             "actors-runtime",
+            "actors-worker",
             "bare-loop",
             "bus-client",
             "bus-schemas",
@@ -33,14 +38,17 @@ const EDGES: [(&str, &[&str]); 12] = [
     (
         "orrery",
         &[
-            "actors-core",
+            "actors-agents",
             "actors-host",
             "actors-logic",
+            "actors-report",
             "actors-runtime",
             "bus-client",
             "bus-schemas",
             "gateway",
+            "gateway-api",
             "orrery-bench",
+            "orrery-storage",
         ],
     ),
     (
@@ -50,7 +58,9 @@ const EDGES: [(&str, &[&str]); 12] = [
             "actors-core",
             "actors-host",
             "actors-logic",
+            "actors-report",
             "actors-runtime",
+            "actors-worker",
             "bus-client",
             "bus-schemas",
             "gateway",
@@ -61,18 +71,21 @@ const EDGES: [(&str, &[&str]); 12] = [
 /// Who may name NATS. `deny.toml` says the same to `cargo deny`.
 pub const KNOW_NATS: [&str; 4] = ["bare-loop", "bus-client", "orrery-bench", "system-tests"];
 
-/// What a pure crate may use of others: data, its encoding, its hash, and the calendar.
-const PURE_MAY_USE: [&str; 14] = [
+/// What a pure crate may use of others: data, its encoding, its hash, the calendar, and the properties of characters.
+const PURE_MAY_USE: [&str; 17] = [
+    "base64",
     "blake3",
     "bytes",
     "chrono",
     "croner",
+    "regex-syntax",
     "rmp-serde",
     "rpds",
     "schemars",
     "serde",
     "serde_bytes",
     "serde_json",
+    "serde_path_to_error",
     "smol_str",
     "strum",
     "thiserror",

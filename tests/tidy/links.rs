@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
+use crate::errors;
 use crate::files::{self, File, Findings};
 
 /// The anchors of a document's headings, as GitHub makes them.
@@ -122,7 +123,7 @@ fn spoken_of(line: &str) -> Vec<&str> {
 fn documents_that_code_speaks_of_exist() {
     let mut findings = Findings::default();
     // Reports on other repositories and their tests speak of documents that are not ours.
-    let foreign = ["actors/agents/", "cli/tests/", "tests/tidy/"];
+    let foreign = ["actors/report/", "cli/tests/", "tests/tidy/"];
     let ours = files::all().iter().filter(|file| !foreign.iter().any(|folder| file.path.starts_with(folder)));
     for file in ours.filter(|file| !file.path.starts_with("docs/")) {
         for (number, line) in file.lines() {
@@ -134,6 +135,32 @@ fn documents_that_code_speaks_of_exist() {
     }
     findings.assert_none();
     assert_eq!(spoken_of("see docs/a-b/c.md. Or ../docs/d.md, `docs/<e>.md`."), ["docs/a-b/c.md"]);
+}
+
+/// The codes that a line tells people to ask about.
+fn asked_about(line: &str) -> Vec<&str> {
+    let asked = line.split("orrery explain ").skip(1);
+    let codes = asked.map(|rest| {
+        let end =
+            rest.find(|each: char| !(each.is_ascii_lowercase() || each.is_ascii_digit() || each == '-'));
+        &rest[..end.unwrap_or(rest.len())]
+    });
+    codes.filter(|code| !code.is_empty()).collect()
+}
+
+#[test]
+fn codes_that_are_to_be_asked_about_are_explained() {
+    let mut findings = Findings::default();
+    for file in files::all().iter().filter(|file| !file.path.starts_with("tests/tidy/")) {
+        for (number, line) in file.lines() {
+            for code in asked_about(line).into_iter().filter(|code| !errors::is_explained(code)) {
+                let fix = "name a code of docs/errors/errors.toml";
+                findings.add(&file.path, number, format!("`{code}` is not explained"), fix);
+            }
+        }
+    }
+    findings.assert_none();
+    assert_eq!(asked_about("`orrery explain CODE`, `orrery explain not-there`, {}"), ["not-there"]);
 }
 
 /// The tests that a row of the table of promises names.

@@ -10,6 +10,8 @@ mod sources;
 
 mod dependencies;
 mod graph;
+mod kinds;
+mod names;
 mod settings;
 
 mod links;
@@ -17,6 +19,7 @@ mod machine;
 mod prose;
 
 mod errors;
+mod faults;
 mod flow;
 mod monitoring;
 mod simulation;

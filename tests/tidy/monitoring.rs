@@ -15,7 +15,7 @@ const HEADINGS: [&str; 6] =
 /// What Prometheus makes of a histogram.
 const OF_HISTOGRAMS: [&str; 3] = ["_bucket", "_sum", "_count"];
 /// Options that every verb has.
-const EVERYWHERE: [&str; 4] = ["data-dir", "config", "json", "verbose"];
+const EVERYWHERE: [&str; 5] = ["data-dir", "config", "as", "json", "verbose"];
 
 /// An alert: its name, its line, and what it says.
 #[derive(Debug, Default)]
@@ -258,17 +258,14 @@ fn verbs() -> BTreeMap<String, Verb> {
         let of_verb = |file: &&File| file.path == front || file.path.starts_with(&folder);
         let mut sources: Vec<&File> = files::with("rs").filter(of_verb).collect();
         let mut words: BTreeSet<String> = aliases(files::at(&front)).collect();
-        for (word, inside) in variants(files::at(&front)) {
-            // Verbs that another module has, as in `Live(settings::Verb)`.
-            match inside.strip_suffix("::Verb") {
-                Some(other) => {
-                    let other = files::at(&format!("cli/src/commands/{other}.rs"));
-                    words.extend(variants(other).iter().map(|(word, _)| typed(word)));
-                    sources.push(other);
-                }
-                None => drop(words.insert(typed(&word))),
-            }
-        }
+        words.extend(variants(files::at(&front)).iter().map(|(word, _)| typed(word)));
+        // Options that another verb has too, as in `use super::dead_letters::filter::Filter`.
+        let shared = files::at(&front).text.split("use super::").skip(1);
+        let shared: Vec<String> = shared
+            .filter_map(|rest| rest.split(';').next()?.rsplit_once("::"))
+            .map(|(path, _)| format!("cli/src/commands/{}.rs", path.replace("::", "/")))
+            .collect();
+        sources.extend(files::with("rs").filter(|file| shared.contains(&file.path)));
         (typed(&name), Verb { words, sources })
     });
     top.collect()
@@ -291,7 +288,7 @@ fn commands(file: &File) -> Vec<(usize, String)> {
     found
 }
 
-/// Why a command can not be typed.
+/// Why a command cannot be typed.
 fn wrong(command: &str, verbs: &BTreeMap<String, Verb>) -> Option<String> {
     let mut words = command.split_whitespace().skip(1);
     let verb = words.next().unwrap_or_default();
@@ -331,7 +328,7 @@ fn runbooks_name_commands_that_exist() {
     findings.assert_none();
     assert!(count >= 60, "the commands are not where they were: {count}");
 
-    let specimen = "```sh\norrery doctor\norrery fly\norrery dead shoot X\norrery dead redrive X --quickly\norrery dead redrive X --watch\n```\n\n`orrery dead list` and `df -h`.\n";
+    let specimen = "```sh\norrery doctor\norrery fly\norrery dead-letters shoot X\norrery dead-letters redrive X --quickly\norrery dead-letters redrive X --watch\n```\n\n`orrery dead-letters list` and `df -h`.\n";
     let wrong: Vec<bool> = commands(&File::specimen("docs/x.md", specimen))
         .iter()
         .map(|(_, command)| wrong(command, &verbs).is_some())

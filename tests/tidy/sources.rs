@@ -1,6 +1,6 @@
 //! Rules for every Rust file: its opening, its length, its name, and what may not stand in it.
 
-use crate::files::{self, File, Findings};
+use crate::files::{self, File, Findings, is_word_at};
 
 /// A file this long has more than one subject.
 const LINES_MAX: usize = 800;
@@ -121,6 +121,54 @@ fn open_ends(file: &File, findings: &mut Findings) {
     }
 }
 
+/// A tuple as a parameter hides how many parameters a function has. A function with a single one may be made
+/// for `map` and the like, which pass it the pairs of an iterator.
+fn tuples(file: &File, findings: &mut Findings) {
+    let text: String = file.text.lines().map(|line| code(line) + "\n").collect();
+    let code = File::specimen(&file.path, &text);
+    for (at, _) in text.match_indices("fn ").filter(|(at, _)| is_word_at(&text, *at, "fn")) {
+        let parameters = parameters(&text[at + "fn ".len()..]);
+        let is_tuple = |parameter: &&str| parameter.trim_start_matches(['&', ' ', '\n']).starts_with('(');
+        if parameters.len() > 1 && parameters.iter().any(is_tuple) {
+            let fix = "name each, or make a struct where they are one thing";
+            findings.add(&file.path, code.line_at(at), "a tuple as a parameter", fix);
+        }
+    }
+}
+
+/// The parameters of a function, from its name on.
+fn parameters(function: &str) -> Vec<&str> {
+    let (mut depth, mut begin, mut before) = (0_usize, None, ' ');
+    let mut found = Vec::new();
+    for (at, sign) in function.char_indices() {
+        match (sign, begin) {
+            ('(' | '[' | '{' | '<', _) => {
+                // Those before it are of the generics.
+                if (sign, depth) == ('(', 0) {
+                    begin = Some(at + 1);
+                }
+                depth += 1;
+            }
+            (')' | ']' | '}' | '>', _) if (before, sign) != ('-', '>') => {
+                depth = depth.saturating_sub(1);
+                if let (0, Some(begin)) = (depth, begin) {
+                    found.push(&function[begin..at]);
+                    break;
+                }
+            }
+            (',', Some(from)) if depth == 1 => {
+                found.push(&function[from..at]);
+                begin = Some(at + 1);
+            }
+            _ => {}
+        }
+        before = sign;
+    }
+    // Behind the last comma there may be nothing.
+    found.retain(|parameter| !parameter.trim().is_empty());
+    found
+}
+
 #[test]
 fn a_source_file_opens_by_saying_what_it_owns() {
     hold(opening);
@@ -170,4 +218,25 @@ fn an_open_end_says_of_what_sort_it_is() {
     let (bare, sorted) = (concat!("// TO", "DO later\n"), concat!("// TO", "DO(design): ask whom.\n"));
     assert_eq!((found(open_ends, "a/src/b.rs", bare), found(open_ends, "a/src/b.rs", sorted)), (1, 0));
     assert_eq!(found(open_ends, "a/src/fold.rs", sorted), 1);
+}
+
+#[test]
+fn a_parameter_is_no_tuple() {
+    hold(tuples);
+    for text in [
+        "fn f(a: A, (b, c): (B, C)) {}\n",
+        "    fn f(&self, (b, c): (B, C)) {}\n",
+        "fn f<T: Fn(A) -> B>(\n    &(a, b): &(A, T),\n    c: C,\n) {}\n",
+    ] {
+        assert_eq!(found(tuples, "a/src/b.rs", text), 1, "{text}");
+    }
+    for text in [
+        "fn f((a, b): (A, B)) {}\n",
+        "fn f(\n    (a, b): (A, B),\n) {}\n",
+        "fn f(a: (A, B), Pair(b, c): Pair, act: impl FnOnce(A, (B, C)) -> D) {}\n",
+        "    let f = |a, (b, c)| a;\n",
+        "// fn f(a: A, (b, c): (B, C)) {}\n",
+    ] {
+        assert_eq!(found(tuples, "a/src/b.rs", text), 0, "{text}");
+    }
 }

@@ -3,7 +3,7 @@
 use bus_client::Profile;
 use bus_schemas::commands::task::{Command, Submit};
 use serde_json::Value;
-use system_tests::agents::{GATE, Gate, Told, settled};
+use system_tests::agents::{GATE, Gate, Seen, settled};
 use system_tests::{Server, accepted, command, eventually};
 
 use crate::{client_span, run};
@@ -20,8 +20,8 @@ fn a_line_names_its_trace_and_its_request() {
         let submit = Submit { skill: GATE.into(), ..Submit::new("nothing") };
         let submit = command("logged", &Command::Submit(submit)).traced(Some(client));
         accepted(host.bus(), &submit).await;
-        gate.until("logged", Told::Started).await;
-        let cancel = Command::Cancel { reason: String::new(), by: String::new() };
+        gate.until("logged", Seen::Started).await;
+        let cancel = Command::Cancel { reason: String::new() };
         accepted(host.bus(), &command("logged", &cancel)).await;
         settled(host.bus(), "logged").await;
         let line = eventually("a line about the job", || async {

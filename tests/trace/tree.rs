@@ -101,7 +101,7 @@ fn a_task_tree_is_one_trace() {
 }
 
 /// Goal: the trace of an HTTP client goes on behind the gateway, and a failed job is an error there.
-/// Method: submit with `traceparent` a task that its agent can not do.
+/// Method: submit with `traceparent` a task that its agent cannot do.
 #[test]
 fn a_request_over_http_begins_the_trace() {
     run(async |telemetry| {

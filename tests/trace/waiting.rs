@@ -1,7 +1,7 @@
 //! Tasks that wait: for an agent, for each other, for a host. Each stays in its own trace.
 
 use bus_client::Profile;
-use bus_schemas::commands::broker::Command as Broker;
+use bus_schemas::commands::lane::Command as Lane;
 use bus_schemas::commands::task::{Command, Submit};
 use bus_schemas::{Revision, TraceContext};
 use system_tests::agents::{settled, task};
@@ -18,7 +18,7 @@ fn every_task_stays_in_its_own_trace() {
     run(async |telemetry| {
         let server = Server::start(Profile::Fast).await;
         let first = server.host("first", false).await;
-        accepted(first.bus(), &command("default", &Broker::SetCap { concurrent: Some(1) })).await;
+        accepted(first.bus(), &command("default", &Lane::SetCap { concurrent: Some(1) })).await;
         let clients = [("ada", Some(client_span())), ("bob", Some(client_span())), ("eve", None)];
         let mut ids = Vec::new();
         for (key, client) in clients {

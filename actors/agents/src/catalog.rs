@@ -1,19 +1,26 @@
-//! Which agents a process with the role `agents` runs, and how many jobs each of them does at once.
+//! The agents that a process with the role `agents` runs, each with its capacity: the number of jobs at once.
 
 use std::sync::Arc;
 
-use crate::contract::Agent;
-use crate::shipped::{Filesystem, Git, NoOp, Orchestrator, Research, Reviewer};
+use actors_worker::Agents;
 
-/// Jobs that read a whole repository: two of each kind keep a small machine busy and its memory bounded.
+use crate::filesystem::Filesystem;
+use crate::git::Git;
+use crate::no_op::NoOp;
+use crate::orchestrator::Orchestrator;
+use crate::research::Research;
+use crate::reviewer::Reviewer;
+
+/// Capacity of agents that read a whole repository: two jobs of each keep a small machine busy and its memory
+/// bounded.
 const READERS: usize = 2;
-/// Plans look at one folder and are done.
+/// Capacity of the planning agent, whose jobs look at one folder.
 const PLANNERS: usize = 4;
-/// The no-op agent measures the flow, so it must never be what is waited for.
+/// Capacity of the no-op agent, which measures the flow and so must never be the bottleneck.
 const NO_OPS: usize = 1_024;
 
 /// The shipped agents, each with its capacity.
-pub fn shipped() -> Vec<(Arc<dyn Agent>, usize)> {
+pub fn shipped() -> Agents {
     vec![
         (Arc::new(Orchestrator), PLANNERS),
         (Arc::new(Filesystem), READERS),
@@ -29,7 +36,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::shipped::orchestrator::report_plan;
+    use crate::orchestrator::report_plan;
 
     #[test]
     fn every_skill_that_the_orchestrator_plans_with_has_one_agent() {

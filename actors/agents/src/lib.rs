@@ -1,18 +1,29 @@
-//! Agents: the contract they keep, the worker that runs them, and those that ship with Orrery.
+//! The agents that come with Orrery: an orchestrator, and the agents that run the steps of its plans.
 //!
-//! This is the stage `effects`: everything here may touch the outside, and nothing here decides what a task becomes.
-//! An agent must never speak to an entity by itself: its [`contract::Work`] does, under ids that make repeats harmless.
+//! | agent | skills | makes |
+//! | --- | --- | --- |
+//! | `orchestrator` | `plan` | the plan of a repository report |
+//! | `filesystem` | `inventory`, `manifests` | `inventory.json`, `manifests.json` |
+//! | `git` | `history` | `history.json` |
+//! | `research` | `hotspots`, `docs` | `hotspots.json`, `docs.json` |
+//! | `reviewer` | `review`, `report` | `review.json`; `report.md`, `report.html` |
+//! | `no-op` | `noop` | nothing, at once |
 
-pub mod breaker;
-pub mod contract;
-pub mod crash;
-pub mod worker;
+mod orchestrator;
 
-pub mod catalog;
-pub mod shipped;
+mod filesystem;
+mod git;
+mod research;
+mod reviewer;
 
-pub mod report;
+mod no_op;
 
-pub use breaker::Breakers;
-pub use contract::{Agent, Done, Effect, Failure, Meter, Reconciled, Work};
-pub use worker::{Worker, WorkerError};
+mod card;
+mod failure;
+mod goal;
+mod repository;
+mod step;
+
+mod catalog;
+
+pub use catalog::shipped;

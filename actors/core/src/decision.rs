@@ -1,4 +1,4 @@
-//! What a decision holds: the closed set of things that a turn can cause.
+//! A decision: the closed set of effects that a turn can have.
 
 use bus_schemas::record::{LeaseChange, Stop};
 use bus_schemas::wire::WireCommand;
@@ -9,22 +9,22 @@ use smol_str::SmolStr;
 
 use crate::entity::Origin;
 
-/// Everything that a command leads to. All of it is committed at once, or none.
+/// The effects of a command. All of them are committed at once, or none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision<E> {
-    /// What happened, in order.
+    /// The events, in order.
     pub events: Vec<E>,
-    /// Commands for other entities; delivered once, in order per pair of partitions.
+    /// Commands for other entities, each delivered once, in order per pair of partitions.
     pub sends: Vec<Send>,
-    /// Timers of this entity.
+    /// Changes of this entity's timers.
     pub timers: Vec<Timer>,
-    /// Changes of what workers hold and must renew.
+    /// Changes of this entity's leases, which workers must renew.
     pub leases: Vec<LeaseChange>,
-    /// Work for agents, with the claims that it answers.
+    /// Jobs for agents, each with the claim that it answers.
     pub jobs: Vec<(CommandId, jobs::Job)>,
-    /// Attempts that their workers need not go on with.
+    /// Attempts that workers may stop.
     pub stops: Vec<Stop>,
-    /// What the caller is told beside the revision.
+    /// The result for the caller, returned with the revision.
     pub reply: Value,
 }
 
@@ -35,26 +35,26 @@ pub struct Send {
     pub to: EntityAddress,
     /// The command.
     pub body: Body,
-    /// The request that it belongs to; none for that of the command that is decided.
+    /// The request that it belongs to; `None` for the request of the decided command.
     pub origin: Option<Origin>,
-    /// Whether it must be known what came of it. A dead letter is told by `settle-redrive`; what any
-    /// other sender must not lose becomes a dead letter when it is refused.
+    /// Whether the sender must learn the outcome. A dead letter is told with `settle-redrive`; for other
+    /// senders a refused command becomes a dead letter.
     pub settles: bool,
 }
 
 impl Send {
-    /// A command that belongs to the request that is decided, and of which nothing more is heard.
+    /// A command that belongs to the decided request, and whose outcome is not reported.
     pub fn new(to: EntityAddress, body: Body) -> Self {
         Self { to, body, origin: None, settles: false }
     }
 }
 
-/// A change of a timer. Timers belong to an entity and have names; they come back as commands.
+/// A change of a timer. A timer belongs to an entity, has a name, and comes back as a command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Timer {
     /// Delivers `body` to this entity at `at`; replaces a timer of the same name.
     Set { name: SmolStr, at: Timestamp, body: Body },
-    /// Forgets the timer; none of that name is no error.
+    /// Cancels the timer; a missing timer is no error.
     Cancel { name: SmolStr },
 }
 
@@ -73,11 +73,11 @@ impl<E> Default for Decision<E> {
 }
 
 impl<E> Decision<E> {
-    /// Nothing happens, and the command is accepted.
+    /// Accepts the command without an effect.
     pub fn none() -> Self {
         Self::default()
     }
-    /// One event.
+    /// A decision with one event.
     pub fn event(event: E) -> Self {
         Self { events: vec![event], ..Self::default() }
     }
@@ -93,8 +93,8 @@ impl<E> Decision<E> {
         self.sends.push(Send::new(EntityAddress::new(C::KIND, key), Body::json(command)));
         self
     }
-    /// Adds a command for another entity that becomes a dead letter when it is refused: nobody else
-    /// would hear of it.
+    /// Adds a command for another entity that becomes a dead letter if it is refused, because no sender would
+    /// learn of the refusal.
     #[must_use]
     pub fn send_settled<C: WireCommand>(mut self, key: Key, command: &C) -> Self {
         let send = Send::new(EntityAddress::new(C::KIND, key), Body::json(command));
@@ -113,20 +113,22 @@ impl<E> Decision<E> {
         self.timers.push(Timer::Cancel { name: SmolStr::new(name) });
         self
     }
-    /// Adds work for an agent, in answer to a claim.
+    /// Adds a job in answer to a claim.
     #[must_use]
     pub fn job(mut self, claim: CommandId, job: jobs::Job) -> Self {
         self.jobs.push((claim, job));
         self
     }
-    /// Begins a lease: without a renewal within `first_ms` this entity is sent `unrenewed`, and without one
-    /// for `ms` later on `silent`.
+    /// Begins a lease. Without a renewal within `first_ms` this entity is sent `unrenewed`; if renewals stop
+    /// for `ms` later on, it is sent `silent`.
     #[must_use]
     pub fn begin_lease<C: WireCommand>(
         mut self,
         name: &str,
-        (first_ms, unrenewed): (u64, &C),
-        (ms, silent): (u64, &C),
+        first_ms: u64,
+        unrenewed: &C,
+        ms: u64,
+        silent: &C,
     ) -> Self {
         let (unrenewed, silent) = (Body::json(unrenewed), Body::json(silent));
         self.leases.push(LeaseChange::Begin { name: SmolStr::new(name), first_ms, ms, unrenewed, silent });
@@ -138,13 +140,13 @@ impl<E> Decision<E> {
         self.leases.push(LeaseChange::End { name: SmolStr::new(name) });
         self
     }
-    /// Tells a worker that it need not go on.
+    /// Tells a worker that it may stop an attempt.
     #[must_use]
     pub fn stop(mut self, stop: Stop) -> Self {
         self.stops.push(stop);
         self
     }
-    /// Sets what the caller is told.
+    /// Sets the result for the caller.
     #[must_use]
     pub fn reply<T: Serialize>(mut self, value: &T) -> Self {
         self.reply = serde_json::to_value(value).expect("replies have string keys");

@@ -1,10 +1,9 @@
-//! What the author of an entity writes, and the context of one decision.
+//! The trait of an entity, and the context of a decision.
 
 use bus_schemas::claims::Claim;
 use bus_schemas::envelope::code;
-use bus_schemas::halts::Halts;
 use bus_schemas::wire::{WireCommand, WireEvent, WireQuery};
-use bus_schemas::{CommandId, EntityAddress, Key, Refusal, Revision, Timestamp, TraceContext};
+use bus_schemas::{Caller, CommandId, EntityAddress, Key, Refusal, Revision, Timestamp, TraceContext};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,74 +13,38 @@ use crate::decision::Decision;
 
 /// An event-sourced actor.
 ///
-/// `decide` checks a command against the state and says what happens; `fold` applies what has
-/// happened. Neither does anything else: no clock, no randomness, no I/O.
+/// `decide` checks a command against the state and returns its effects; `fold` applies an event to the state.
+/// Both are pure: no clock, no randomness, no I/O.
 pub trait Entity: Send + Sync + 'static {
-    /// What the entity remembers. Written into snapshots; a change of its fields makes old
-    /// snapshots unreadable, which costs a longer replay; an entity whose events were archived has
-    /// its snapshot alone, and is stopped until they are back.
+    /// The state, written into snapshots. A change of its fields makes old snapshots unreadable. That costs a
+    /// longer replay; an entity whose events were archived has only its snapshot, and stops until the events
+    /// are restored.
     type State: Default + Serialize + DeserializeOwned + Send + 'static;
-    /// What it can be told.
+    /// The commands.
     type Command: WireCommand;
-    /// What can happen to it.
+    /// The events.
     type Event: WireEvent;
-    /// What it can be asked.
+    /// The queries.
     type Query: WireQuery;
 
-    /// Whether everything about one entity belongs to the request that began it, whoever's command
-    /// leads to it. False for entities that many requests share.
+    /// Whether everything that an entity does belongs to the request that began it, whichever command caused
+    /// it. `false` for entities that many requests share.
     const KEEPS_ORIGIN: bool = false;
 
-    /// Whether its timers wait while everything is halted: those that lead to work do.
-    const RESTS_UNDER_HALT: bool = false;
-
-    /// Refuses a command from a caller that begins work which a halt covers, or goes on with it for
-    /// longer than that allows. Asked before the command is decided, and not part of the decision:
-    /// nothing of it is in the log.
-    fn admit(
-        _state: &Self::State,
-        _command: &Self::Command,
-        _halts: &Halts,
-        _context: (&EntityAddress, Timestamp),
-    ) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    /// Refuses a query of a worker that would go on with work which a halt covers for longer than that
-    /// allows.
-    fn admit_query(
-        _state: &Self::State,
-        _query: &Self::Query,
-        _halts: &Halts,
-        _context: (&EntityAddress, Timestamp),
-    ) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    /// Whether some of its commands begin experiments: where not, none is asked.
-    const EXPERIMENTS: bool = false;
-
-    /// Whether a command disturbs the system on purpose, which only a configuration that says so
-    /// allows. Asked before the command is decided, and not part of the decision.
-    fn is_experiment(_command: &Self::Command) -> bool {
-        false
-    }
-
-    /// What a command leads to, or why it is refused.
+    /// The effects of a command, or its refusal.
     fn decide(
         state: &Self::State,
         command: Self::Command,
         context: &Context<'_>,
     ) -> Result<Decision<Self::Event>, Refusal>;
 
-    /// What a query is answered with. It is told after the commit of everything that the state holds, and
-    /// nothing of it is in the log.
+    /// The answer to a query. It is sent after the commit of everything in the state, and is not logged.
     fn view(_state: &Self::State, _query: Self::Query, context: &Context<'_>) -> Result<View, Refusal> {
         let message = format!("entities of kind `{}` answer no queries", context.entity.kind);
         Err(Refusal::new(code::UNKNOWN_QUERY, message))
     }
 
-    /// The work that it has for workers who claim.
+    /// The open work for workers that claim.
     fn openings(_state: &Self::State, _entity: &EntityAddress) -> Vec<Opening> {
         Vec::new()
     }
@@ -91,16 +54,16 @@ pub trait Entity: Send + Sync + 'static {
         None
     }
 
-    /// Applies an event. Total and infallible: the event has happened.
+    /// Applies an event. Must not fail: the event is committed.
     fn fold(state: &mut Self::State, event: &Self::Event);
 }
 
 /// The answer to a query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
-    /// What is told.
+    /// The answer.
     pub value: Value,
-    /// Whether it is what the query waits for; where not, it is asked again after each turn of the entity.
+    /// Whether the query is done. If not, it is parked and asked again after each turn of the entity.
     pub is_ready: bool,
     /// The leases of this entity that the query renews.
     pub renews: Vec<&'static str>,
@@ -112,7 +75,7 @@ impl View {
         let value = serde_json::to_value(value).expect("views have string keys");
         Self { value, is_ready: true, renews: Vec::new() }
     }
-    /// Nothing to tell yet.
+    /// No answer yet: the query is parked.
     pub fn later() -> Self {
         Self { value: Value::Null, is_ready: false, renews: Vec::new() }
     }
@@ -124,16 +87,16 @@ impl View {
     }
 }
 
-/// Work that an entity has for workers who claim.
+/// Open work of an entity, for workers that claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
     /// The lane.
     pub lane: Key,
-    /// The skill that it needs.
+    /// The skill that the work needs.
     pub skill: SmolStr,
-    /// The agent whose worker it is for; none for anybody's.
+    /// The agent that the work is for; `None` for any agent.
     pub agent: Option<Key>,
-    /// Where it stands among the work of all entities: the least goes first.
+    /// The rank among the work of all entities: the lowest goes first.
     pub rank: (u64, Timestamp),
 }
 
@@ -144,46 +107,59 @@ pub struct Taking<'a> {
     pub id: CommandId,
     /// The agent.
     pub agent: &'a Key,
-    /// What the worker claims.
+    /// The claim.
     pub claim: &'a Claim,
-    /// Drawn at random.
+    /// A random secret, for the tokens of the jobs.
     pub secret: &'a SmolStr,
 }
 
 /// The request that began an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// What everything caused by that request shares.
+    /// The correlation, shared by everything that the request caused.
     pub correlation: CommandId,
-    /// The trace that it belongs to, if there is one.
+    /// The request's trace, if there is one.
     pub trace: Option<TraceContext>,
 }
 
-/// Everything from outside that a decision may use.
+/// The input of a decision from outside the entity.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// The entity that decides.
     pub entity: &'a EntityAddress,
-    /// How many partitions the installation has.
+    /// The number of partitions of the installation.
     pub partitions: u16,
-    /// Its revision before the command.
+    /// The entity's revision before the command.
     pub revision: Revision,
-    /// The time, as the commit record will say.
+    /// The time of the turn, as recorded.
     pub now: Timestamp,
+    /// Whether the command is a timer of the entity itself. It is then due, whatever `now` says: after the clock was
+    /// set back, timers that were set while it was ahead are due.
+    pub by_timer: bool,
     /// The command's id.
     pub command: CommandId,
-    /// What everything caused by one request shares.
+    /// The correlation, shared by everything that the request caused.
     pub correlation: CommandId,
-    /// Who sent the command, if they said.
+    /// The sender of the command: the token of its subject, or `<kind>/<key>` of the entity that mailed it.
+    /// `None` for timers, leases and claims.
     pub caller: Option<&'a SmolStr>,
-    /// The trace of the request that began the entity, or of the command. For what is sent alone: its span
-    /// is another one when the command is decided again.
+    /// The trace of the request that began the entity, or of the command. Only for messages that are sent:
+    /// its span differs when the command is decided again.
     pub trace: Option<TraceContext>,
 }
 
 impl Context<'_> {
-    /// An id that is the same whenever this command is decided again; `purpose` and `index` tell
-    /// several of one decision apart.
+    /// The sender of the command, as events name it.
+    pub fn by(&self) -> String {
+        self.caller.map_or(Caller::UNNAMED.as_str(), SmolStr::as_str).to_owned()
+    }
+    /// Whether a pause that ends at `at` is over. Only for pauses that are counted from an event: a time that a
+    /// person named is compared with `now`.
+    pub fn is_due(&self, at: Timestamp) -> bool {
+        self.by_timer || self.now >= at
+    }
+    /// An id that is the same whenever this command is decided again. `purpose` and `index` distinguish
+    /// several ids of one decision.
     pub fn id(&self, purpose: &str, index: u32) -> CommandId {
         self.command.derive(purpose, index)
     }

@@ -1,4 +1,4 @@
-//! Which kinds of entity an installation has.
+//! The kinds of entity of an installation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,10 +9,11 @@ use serde_json::Value;
 
 use crate::entity::Entity;
 use crate::instance::{Instance, Live};
+use crate::undeliverable::Undeliverable;
 
-/// Makes live entities of every known kind.
-#[derive(Default)]
+/// Makes live entities of every known kind, and holds the policy for commands that cannot be delivered.
 pub struct Registry {
+    undeliverable: &'static dyn Undeliverable,
     kinds: BTreeMap<Kind, Makers>,
 }
 
@@ -20,18 +21,24 @@ type Restore = fn(Revision, Hash, Value) -> Result<Box<dyn Instance>, serde_json
 
 struct Makers {
     new: fn() -> Box<dyn Instance>,
-    rests_under_halt: bool,
     schema: u16,
     restore: Restore,
 }
 
 impl Registry {
+    /// A registry without kinds.
+    pub fn new(undeliverable: &'static dyn Undeliverable) -> Self {
+        Self { undeliverable, kinds: BTreeMap::new() }
+    }
+    /// The policy for commands that cannot be delivered.
+    pub fn undeliverable(&self) -> &'static dyn Undeliverable {
+        self.undeliverable
+    }
     /// Adds a kind.
     #[must_use]
     pub fn with<T: Entity>(mut self) -> Self {
         let makers = Makers {
             new: || Box::new(Live::<T>::new()),
-            rests_under_halt: T::RESTS_UNDER_HALT,
             schema: T::Event::SCHEMA,
             restore: |revision, hash, state| Ok(Box::new(Live::<T>::restore(revision, hash, state)?)),
         };
@@ -42,15 +49,11 @@ impl Registry {
     pub fn knows(&self, kind: &Kind) -> bool {
         self.kinds.contains_key(kind)
     }
-    /// Whether the timers of this kind wait while everything is halted.
-    pub fn rests_under_halt(&self, kind: &Kind) -> bool {
-        self.kinds.get(kind).is_some_and(|makers| makers.rests_under_halt)
-    }
-    /// An entity to which nothing has happened yet.
+    /// An entity without events; `None` if the kind is unknown.
     pub fn make(&self, kind: &Kind) -> Option<Box<dyn Instance>> {
         self.kinds.get(kind).map(|makers| (makers.new)())
     }
-    /// An entity as a snapshot has it; none when the kind is unknown.
+    /// An entity from a snapshot; `None` if the kind is unknown.
     pub fn restore(
         &self,
         kind: &Kind,
@@ -60,11 +63,11 @@ impl Registry {
     ) -> Option<Result<Box<dyn Instance>, serde_json::Error>> {
         self.kinds.get(kind).map(|makers| (makers.restore)(revision, hash, state))
     }
-    /// The schema version of a kind up to which this program reads; none when the kind is unknown.
+    /// The highest schema version of a kind that this program reads; `None` if the kind is unknown.
     pub fn schema(&self, kind: &Kind) -> Option<u16> {
         self.kinds.get(kind).map(|makers| makers.schema)
     }
-    /// The schema version of every kind up to which this program reads.
+    /// The highest schema version that this program reads, for every kind.
     pub fn schemas(&self) -> BTreeMap<Kind, u16> {
         self.kinds.iter().map(|(kind, makers)| (kind.clone(), makers.schema)).collect()
     }

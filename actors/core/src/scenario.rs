@@ -11,30 +11,32 @@ use smol_str::SmolStr;
 use crate::decision::Decision;
 use crate::entity::{Context, Entity, Opening, View};
 
-/// An entity with a past.
+/// An entity with past events.
 pub struct Given<T: Entity> {
     entity: EntityAddress,
     state: T::State,
     revision: Revision,
     now: Timestamp,
+    by_timer: bool,
     caller: Option<SmolStr>,
 }
 
-/// What came of a command.
+/// The outcome of a command.
 pub struct Outcome<T: Entity> {
-    /// The entity, with what happened folded in.
+    /// The entity, with the new events folded in.
     pub given: Given<T>,
     /// The decision, or the refusal.
     pub result: Result<Decision<T::Event>, Refusal>,
 }
 
-/// An entity to which these events have happened.
+/// An entity with these events.
 pub fn given<T: Entity>(entity: &EntityAddress, events: impl IntoIterator<Item = T::Event>) -> Given<T> {
     let mut given = Given {
         entity: entity.clone(),
         state: T::State::default(),
         revision: Revision(0),
         now: Timestamp(1_000_000),
+        by_timer: false,
         caller: None,
     };
     for event in events {
@@ -45,15 +47,21 @@ pub fn given<T: Entity>(entity: &EntityAddress, events: impl IntoIterator<Item =
 }
 
 impl<T: Entity> Given<T> {
-    /// Lets time pass to `now`.
+    /// Sets the time to `now`.
     #[must_use]
     pub fn at(mut self, now: Timestamp) -> Self {
         self.now = now;
         self
     }
-    /// What comes from now on is from somebody with a name: a worker, a person.
+    /// The following commands are timers of the entity itself.
     #[must_use]
-    pub fn told_by(mut self, caller: &str) -> Self {
+    pub fn by_timer(mut self) -> Self {
+        self.by_timer = true;
+        self
+    }
+    /// Sets the sender of the following commands: a worker, a person.
+    #[must_use]
+    pub fn from_caller(mut self, caller: &str) -> Self {
         self.caller = Some(caller.into());
         self
     }
@@ -65,7 +73,7 @@ impl<T: Entity> Given<T> {
     pub fn ask(&self, query: T::Query) -> Result<View, Refusal> {
         T::view(&self.state, query, &self.context())
     }
-    /// The work that it has for workers who claim.
+    /// The open work for workers that claim.
     pub fn openings(&self) -> Vec<Opening> {
         T::openings(&self.state, &self.entity)
     }
@@ -76,13 +84,14 @@ impl<T: Entity> Given<T> {
             partitions: PARTITIONS_DEFAULT,
             revision: self.revision,
             now: self.now,
+            by_timer: self.by_timer,
             command: id,
             correlation: id,
             caller: self.caller.as_ref(),
             trace: None,
         }
     }
-    /// Decides a command and folds what happened.
+    /// Decides a command and folds its events.
     pub fn when(mut self, command: T::Command) -> Outcome<T> {
         let result = T::decide(&self.state, command, &self.context());
         for event in result.iter().flat_map(|decision| &decision.events) {
@@ -97,13 +106,13 @@ impl<T: Entity> Outcome<T>
 where
     T::Event: PartialEq + std::fmt::Debug,
 {
-    /// Asserts what happened, and goes on.
+    /// Asserts the events, and returns the entity.
     pub fn then(self, events: impl IntoIterator<Item = T::Event>) -> Given<T> {
         let decision = self.result.expect("the command was refused");
         assert_eq!(decision.events, events.into_iter().collect::<Vec<_>>());
         self.given
     }
-    /// Asserts that it was refused with this code, and goes on.
+    /// Asserts a refusal with this code, and returns the entity.
     pub fn then_refused(self, code: &str) -> Given<T> {
         match self.result {
             Err(refusal) => assert_eq!(refusal.code, code, "{}", refusal.message),

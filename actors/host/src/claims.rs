@@ -1,13 +1,12 @@
-//! The claims of workers: checked at the door, kept in the host's pool, passed on to hosts that have work for
-//! them, and told to come again.
+//! The claims of workers: validated on arrival, kept in the host's pool, passed on to hosts that have work
+//! for them, and answered with a request to come again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors_runtime::claims::{Arrived, Desk, Offer, Opening};
+use actors_runtime::claims::{Arrived, ClaimPool, Offer, Opening};
 use actors_runtime::inbox::refusal_reply;
-use actors_runtime::lease::chain;
 use actors_runtime::partition::steady;
 use actors_runtime::supervision::{Child, Failed, Restart, Work, spawn};
 use bus_client::asks::Incoming;
@@ -17,47 +16,50 @@ use bus_schemas::claims::{Answer, Claim, LANES_MAX, PLACES_MAX, SKILLS_MAX};
 use bus_schemas::commands::agent::{Command, Query, Registration};
 use bus_schemas::envelope::code;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, Caller, CommandId, EntityAddress, Key, Refusal, Reply, text};
+use bus_schemas::{Body, Caller, CommandId, EntityAddress, Key, Refusal, Reply, chain, text};
 use futures::StreamExt;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Bytes of what is wrong with a claim that are told: the reader says names and words of it again.
+/// Bytes of a validation error in a refusal: the parser repeats words of the claim.
 const MISTAKE_BYTES_MAX: usize = 1_024;
-/// How often claims are looked at that wait, and work without places is told: work on one host begins in a
-/// place that another one has within a few of these.
+/// The interval of looking at waiting claims and announcing work without places: work on one host begins in a
+/// place claimed at another within a few of these.
 const LOOK: Duration = Duration::from_millis(50);
-/// Work that has no place for so long is told to other hosts, in milliseconds.
+/// The pause between two looks at work that a gate withheld: so much later a lift of a halt is seen at the latest.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Milliseconds after which work without a place is announced to other hosts.
 const UNMET_MS: u64 = 20;
-/// How long what an agent said of itself counts: then it is asked again.
+/// Milliseconds for which an agent's registration is cached.
 const KNOWN_MS: u64 = 10_000;
-/// How long an agent may take to say what it is.
+/// Timeout of a query for an agent's registration.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long partitions may take to say that a repeated claim was used.
+/// Timeout of a query to partitions whether a repeated claim was used.
 const USED_PATIENCE: Duration = Duration::from_millis(150);
-/// How often hosts say of which workers they have heard.
+/// The interval at which hosts share which workers they have heard of.
 const TELL_HEARD: Duration = Duration::from_secs(5);
-/// A worker of which no host has heard for so long is lost, in milliseconds: its claims come each five seconds
-/// and its renewals each ten.
+/// Milliseconds after which a worker that no host has heard of is lost: claims come every five seconds and
+/// renewals every ten.
 const LOST_MS: u64 = 30_000;
 
-/// What the door needs.
+/// The dependencies of the claims endpoint.
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) bus: Bus,
     pub(crate) host: String,
-    pub(crate) desk: Desk,
+    pub(crate) pool: ClaimPool,
     known: Arc<Mutex<HashMap<Key, (Registration, u64)>>>,
 }
 
 impl Door {
-    pub(crate) fn new(bus: &Bus, host: &str, desk: Desk) -> Self {
-        Self { bus: bus.clone(), host: host.to_owned(), desk, known: Arc::default() }
+    pub(crate) fn new(bus: &Bus, host: &str, pool: ClaimPool) -> Self {
+        Self { bus: bus.clone(), host: host.to_owned(), pool, known: Arc::default() }
     }
 
-    /// The worker that keeps the door. `lost` are the words of the server that nobody heard an answer.
+    /// The supervised worker that receives claims. `lost` are the server's notices that an answer had no
+    /// receiver.
     pub(crate) fn child(self, lost: futures::stream::BoxStream<'static, String>) -> Child {
         let lost = Arc::new(Mutex::new(lost));
         let work: Work = Arc::new(move |stop| {
@@ -77,9 +79,10 @@ impl Door {
         let mut needs = self.bus.needs().await?;
         let mut heard = self.bus.heard().await?;
         self.expect_registered().await?;
-        let (mut look, mut tell) = (interval(LOOK), interval(TELL_HEARD));
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let [mut look, mut again, mut tell] = [LOOK, LOOK_AGAIN, TELL_HEARD].map(interval);
+        for timer in [&mut look, &mut again, &mut tell] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         let mut lost = lost.lock().await;
         loop {
             tokio::select! {
@@ -88,18 +91,19 @@ impl Door {
                 Some(passed) = passed.next() => self.take_over(passed).await,
                 Some(needs) = needs.next() => self.pass_on(&needs).await,
                 Some(heard) = heard.next() => self.hear(heard),
-                Some(claim) = lost.next() => self.desk.undelivered(CommandId::from_text(&claim)),
+                Some(claim) = lost.next() => self.pool.undelivered(CommandId::from_text(&claim)),
                 _ = look.tick() => self.look().await,
+                _ = again.tick() => self.pool.look_again(),
                 _ = tell.tick() => self.tell_heard().await,
             }
         }
-        for offer in self.desk.drain() {
+        for offer in self.pool.drain() {
             self.come_again(offer).await;
         }
         Ok(())
     }
 
-    /// Takes a claim in, in a task of its own where something must be asked first.
+    /// Receives a claim, in a task of its own where a query comes first.
     fn receive(&self, incoming: Incoming) {
         let door = self.clone();
         spawn("claim", async move {
@@ -119,19 +123,19 @@ impl Door {
         self.check_known(&agent, &claim).await?;
         let Some(reply_to) = incoming.reply_to else { return Ok(()) };
         if claim.repeated {
-            let was_used = WasUsed { claim: id, reply_to: reply_to.to_string() };
+            let was_used = WasUsed { claim: id, reply_to: reply_to.as_str().to_owned() };
             if self.bus.was_used(&was_used, USED_PATIENCE).await {
                 return Ok(());
             }
         }
         let secret = Uuid::new_v4().simple().to_string().into();
-        match self.desk.arrive(Offer { id, agent, claim, secret, reply_to, since: steady() }) {
+        match self.pool.arrive(Offer { id, agent, claim, secret, reply_to, since: steady() }) {
             Arrived::Waits => Ok(()),
             Arrived::Refused(refusal) => Err(refusal),
         }
     }
 
-    /// Whether the agent knows this worker and can do what it claims to.
+    /// Checks that the agent knows this worker and has the claimed skills.
     async fn check_known(&self, agent: &Key, claim: &Claim) -> Result<(), Refusal> {
         let cached = self.known.lock().await.get(agent).cloned();
         let is_fresh = |at: u64| steady() < at + KNOWN_MS;
@@ -170,29 +174,29 @@ impl Door {
         let (secret, since) =
             (Uuid::new_v4().simple().to_string().into(), steady().saturating_sub(waited_ms));
         let offer = Offer { id, agent, claim, secret, reply_to: reply_to.clone().into(), since };
-        if let Arrived::Refused(refusal) = self.desk.arrive(offer) {
+        if let Arrived::Refused(refusal) = self.pool.arrive(offer) {
             self.bus.answer(reply_to.into(), refusal_reply(id, refusal)).await;
         }
     }
 
-    /// Hands claims to a host that has work for them.
+    /// Passes claims on to a host that has work for them.
     async fn pass_on(&self, needs: &[Need]) {
         for need in needs.iter().filter(|need| need.host != self.host) {
             let Need { host, lane, skill, agent, rank } = need.clone();
-            let Some(offer) = self.desk.pass_on(&Opening { lane, skill, agent, rank }) else { continue };
+            let Some(offer) = self.pool.pass_on(&Opening { lane, skill, agent, rank }) else { continue };
             let waited_ms = steady().saturating_sub(offer.since);
             let Offer { id, agent, claim, reply_to, .. } = offer;
-            let passed = Passed { id, agent, claim, reply_to: reply_to.to_string(), waited_ms };
+            let passed = Passed { id, agent, claim, reply_to: reply_to.as_str().to_owned(), waited_ms };
             self.bus.pass_claim(&host, &passed).await;
         }
     }
 
     async fn look(&self) {
         let now = steady();
-        for offer in self.desk.expired(now) {
+        for offer in self.pool.expired(now) {
             self.come_again(offer).await;
         }
-        let unmet = self.desk.unmet(now.saturating_sub(UNMET_MS));
+        let unmet = self.pool.unmet(now.saturating_sub(UNMET_MS));
         if unmet.is_empty() {
             return;
         }
@@ -215,7 +219,7 @@ impl Door {
         self.bus.answer(offer.reply_to, payload.into()).await;
     }
 
-    /// Workers that were registered before this host began are expected to be heard of.
+    /// Expects to hear of workers that were registered before this host started.
     async fn expect_registered(&self) -> Result<(), Error> {
         let mut agents = Vec::new();
         for last in self.bus.latest_events(&self.bus.subjects().events(Some(&Command::KIND))).await? {
@@ -224,8 +228,9 @@ impl Door {
         let door = self.clone();
         spawn("registered workers", async move {
             for agent in agents {
-                for worker in door.ask(&agent).await.map(|known| known.workers).unwrap_or_default() {
-                    door.desk.hear(&agent, &worker, steady());
+                let known = door.ask(&agent).await.map(|known| known.workers).unwrap_or_default();
+                for worker in known.keys() {
+                    door.pool.hear(&agent, worker, steady());
                 }
             }
         });
@@ -235,19 +240,20 @@ impl Door {
     fn hear(&self, heard: HeardWorkers) {
         let now = steady();
         for (agent, worker, ago) in heard {
-            let known = self.desk.heard();
+            let known = self.pool.heard();
             let at = now.saturating_sub(ago);
             if known.iter().any(|(a, w, since)| *a == agent && *w == worker && *since < at) {
-                self.desk.hear(&agent, &worker, at);
+                self.pool.hear(&agent, &worker, at);
             }
         }
     }
 
-    /// Tells the other hosts of which workers this one has heard, and their agents which are lost.
+    /// Tells the other hosts which workers this one has heard of, and the agents which of their workers are
+    /// lost.
     async fn tell_heard(&self) {
         let now = steady();
         let (mut told, mut lost) = (HeardWorkers::new(), Vec::new());
-        for (agent, worker, at) in self.desk.heard() {
+        for (agent, worker, at) in self.pool.heard() {
             match now.saturating_sub(at) {
                 ago if ago < LOST_MS => told.push((agent, worker, ago)),
                 _ => lost.push((agent, worker)),
@@ -257,9 +263,9 @@ impl Door {
         for (agent, worker) in lost {
             let to = EntityAddress::new(Command::KIND, agent.clone());
             let lose = Command::LoseWorker { worker: worker.clone() };
-            let ask = Ask::new(to, Body::json(&lose)).caller(&self.host);
+            let ask = Ask::new(to, Body::json(&lose)).caller(Caller::SYSTEM.as_str());
             match self.bus.ask(&ask, PATIENCE).await {
-                Ok(_) => self.desk.forget(&agent, &worker),
+                Ok(_) => self.pool.forget(&agent, &worker),
                 Err(error) => tracing::debug!(error = chain(&error), "telling an agent of a lost worker"),
             }
         }
@@ -295,19 +301,20 @@ fn check(claim: &Claim) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Why an agent does not stand behind a claim.
+/// Why an agent's registration does not cover a claim.
 fn unknown(registration: &Registration, agent: &Key, claim: &Claim) -> Option<Refusal> {
-    let Some(card) = &registration.card else {
+    if registration.card.is_none() {
         let refusal = Refusal::new("agent-not-found", format!("no worker of agent `{agent}` has registered"));
         return Some(refusal.hint("send `register` first"));
-    };
-    if !registration.workers.contains(&claim.worker) {
+    }
+    let Some(skills) = registration.workers.get(&claim.worker) else {
         let message = format!("the worker `{}` of agent `{agent}` is not registered", claim.worker);
         return Some(Refusal::new("unknown-worker", message).hint("register, then claim"));
-    }
-    let strange = claim.skills.iter().find(|skill| card.skills.iter().all(|known| known.id != **skill));
+    };
+    let strange = claim.skills.iter().find(|skill| !skills.contains(skill));
     strange.map(|skill| {
-        let message = format!("the card of agent `{agent}` has no skill `{skill}`");
+        let message =
+            format!("the card of the worker `{}` of agent `{agent}` has no skill `{skill}`", claim.worker);
         Refusal::new("unknown-skill", message).hint("register with a card that has it")
     })
 }

@@ -19,53 +19,53 @@ use serde::{Deserialize, Serialize};
 
 pub use self::sweep::SweepAfter;
 
-/// Settings of a process.
+/// The settings of a process.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where everything of this installation that is a file lies. Default: `.orrery`.
+    /// The directory of all files of this installation. Default: `.orrery`.
     pub data_dir: PathBuf,
-    /// The NATS to use.
+    /// The NATS connection.
     pub nats: NatsConfig,
     /// The `nats-server` program for the embedded server. Default: found on the PATH or in `.tools`.
     pub nats_server: Option<PathBuf>,
     /// The embedded server's port; 0 picks a free one. Default: 0.
     pub nats_port: u16,
-    /// Where HTTP is served; port 0 picks a free one. Default: 127.0.0.1:8080.
+    /// The address to serve HTTP on; port 0 picks a free one. Default: 127.0.0.1:8080.
     pub http: SocketAddr,
-    /// Where `/metrics` and `/health` are answered beside or without a gateway; port 0 picks a free
-    /// one. Default: nowhere but at the gateway.
+    /// The address to serve `/metrics` and `/health` on beside or without a gateway; port 0 picks a free one.
+    /// Default: only at the gateway.
     pub metrics: Option<SocketAddr>,
-    /// Where traces go, OTLP over HTTP, such as `http://127.0.0.1:4318`. Default: nowhere.
+    /// The OTLP endpoint for traces, over HTTP, such as `http://127.0.0.1:4318`. Default: none.
     pub otlp_endpoint: Option<String>,
     /// This host's name in leases and records; unique among the hosts of an installation.
     /// Default: made from the data directory.
     pub host_name: Option<String>,
     /// Whether this process runs the shipped agents. Default: true.
     pub agents: bool,
-    /// The lanes that these agents serve, with commas between. Default: `default`.
+    /// The lanes that these agents serve, separated by commas. Default: `default`.
     pub agent_lanes: String,
     /// Whether this process runs partitions. Default: true.
     pub host: bool,
-    /// For how long a task may stand still before it is looked at, at least `1s`; `0` for never.
-    /// Default: `10m`.
+    /// How long a task may stand still before the sweeper looks at it, at least `1s`; `0` for never. Default:
+    /// `10m`.
     pub sweep_after: SweepAfter,
-    /// What happens when something could not be done.
+    /// What happens to dead letters.
     pub dead_letters: DeadLetters,
     /// Whether secrets may be placeholders such as `changeme`. Default: false.
     pub development: bool,
-    /// Whether experiments may disturb this process: under `fast` when true, under the profile that
-    /// is named, or not at all. Default: false.
+    /// Whether experiments may disturb this process: `true` for under `fast`, a profile's name for under that
+    /// profile, or `false`. Default: false.
     pub chaos: Chaos,
 }
 
-/// Where experiments are allowed.
+/// The profile under which experiments are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "`true`, `false`, or the profile under which experiments are allowed")]
 pub enum Chaos {
-    /// Under `fast`, or nowhere.
+    /// `true`: under the profile `fast`; `false`: never.
     Switch(bool),
-    /// Under this profile: what is kept by others than a test needs to be named.
+    /// Under this profile: a profile for real data must be named.
     Under(Profile),
 }
 
@@ -85,12 +85,12 @@ impl Default for Chaos {
     }
 }
 
-/// What happens when something could not be done.
+/// What happens to dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeadLetters {
-    /// Where each dead letter is told of, as a POST of JSON: `https://host/path` or
-    /// `http://host/path`. Default: nowhere.
+    /// The URL to which each dead letter is posted as JSON: `https://host/path` or `http://host/path`.
+    /// Default: none.
     pub webhook: Option<String>,
 }
 
@@ -120,16 +120,16 @@ impl Default for Config {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("setting `{setting}`: {reason}")]
 pub struct ConfigError {
-    /// Which setting; `--config` when the file is none.
+    /// The setting's key; `--config` when the file itself is the mistake.
     pub setting: String,
-    /// What is wrong.
+    /// The mistake.
     pub reason: String,
-    /// What to do.
+    /// The next step.
     pub hint: String,
 }
 
 impl ConfigError {
-    /// The file as a whole is no good.
+    /// The mistake is the file as a whole.
     fn file(reason: impl fmt::Display) -> Self {
         let hint = "correct the file, or name another one with `--config` or `ORRERY_CONFIG`; docs/configuration.md has an example";
         Self { hint: hint.to_owned(), ..Self::new("--config", reason) }
@@ -147,7 +147,7 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    /// Reads a file, if one is given, and the environment. Every mistake is told.
+    /// Reads a file, if one is given, and the environment. Reports every mistake.
     pub fn load(
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
@@ -156,8 +156,8 @@ impl Config {
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
 
-    /// Reads what can be read: a setting that is no good keeps its default, and is among the
-    /// mistakes under its key.
+    /// Reads everything that is valid: an invalid setting keeps its default, and is among the mistakes under
+    /// its key.
     pub fn read(
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
@@ -172,7 +172,7 @@ impl Config {
         (config, mistakes)
     }
 
-    /// What serde can not check, all of it at once.
+    /// The mistakes that serde cannot find, all at once.
     pub fn mistakes(&self) -> Vec<ConfigError> {
         let mut mistakes = Vec::new();
         let mut told = |setting: &str, reason: &dyn fmt::Display| {
@@ -225,7 +225,7 @@ impl Config {
         mistakes
     }
 
-    /// The lanes that the agents of this process serve; otherwise why they are none.
+    /// The lanes that the agents of this process serve, or why the setting is invalid.
     pub fn lanes(&self) -> Result<Vec<Key>, String> {
         let names: Vec<&str> = self.agent_lanes.split(',').map(str::trim).collect();
         let lane = |name: &&str| {
@@ -235,15 +235,14 @@ impl Config {
         names.iter().map(lane).collect()
     }
 
-    /// The settings for people: secrets, and credentials in URLs, are hidden. What is not set is
-    /// null.
+    /// The settings for output: secrets, and credentials in URLs, are hidden. An unset setting is null.
     pub fn redacted(&self) -> serde_json::Value {
         let mut shown = self.plain();
         secrets::hide(&mut shown);
         shown
     }
 
-    /// The secrets among the settings, so that they can be kept out of what is written elsewhere.
+    /// The secrets among the settings, so that other output can leave them out.
     pub fn secrets(&self) -> Vec<String> {
         secrets::found(&self.plain())
     }
@@ -253,7 +252,7 @@ impl Config {
     }
 }
 
-/// Why a list of URLs can not be used; none when it can.
+/// Why a list of URLs cannot be used; `None` when it can.
 fn wrong_url(urls: &str, schemes: &[&str]) -> Option<String> {
     let wrong = |url: &str| {
         let wanted = || format!("`{}` is not `{}://host:port`", bus_client::redacted_url(url), schemes[0]);
@@ -262,8 +261,8 @@ fn wrong_url(urls: &str, schemes: &[&str]) -> Option<String> {
     urls.split(',').map(str::trim).find_map(wrong)
 }
 
-/// Whether a URL has one of the schemes, a host, and a port where it has a `:`. NATS may come without
-/// a scheme, as everywhere where NATS is named.
+/// Whether a URL has one of the schemes, a host, and a port after a `:`. NATS URLs may have no scheme, as is
+/// usual with NATS.
 fn is_url_of(url: &str, schemes: &[&str]) -> bool {
     let rest = match url.split_once("://") {
         Some((scheme, rest)) if schemes.contains(&scheme) => rest,
@@ -273,7 +272,7 @@ fn is_url_of(url: &str, schemes: &[&str]) -> bool {
     let address = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let address = address.rsplit('@').next().unwrap_or_default();
     match address.rsplit_once(':') {
-        // The colons of an address of version 6 are in brackets.
+        // The colons of an IPv6 address are in brackets.
         Some((host, port)) if !port.ends_with(']') => {
             !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
         }

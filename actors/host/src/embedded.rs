@@ -1,4 +1,4 @@
-//! The embedded default: a private `nats-server` with a durable store, supervised like everything else.
+//! The embedded server: a private `nats-server` with a durable store, supervised like everything else.
 
 mod users;
 
@@ -17,35 +17,42 @@ use tokio::time::Instant;
 
 use crate::host::StartError;
 
-/// The version that is obtained and tested with.
+/// The version that is downloaded and tested with.
 pub const NATS_VERSION: &str = "2.15.1";
-/// How long the server may take to say where it listens; recovery of a large store included.
+/// Timeout of the server's start, with the recovery of a large store.
 const START_DEADLINE: Duration = Duration::from_secs(60);
-/// How often it is looked whether the server has started or ended.
+/// The polling interval for the server's start and end.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long a server gets to end in good order: less than its branch does, so that one that must be
-/// killed is waited for as well.
+/// Timeout of a graceful stop: less than the supervisor's, so that a killed server is waited for as well.
 const STOP_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Lines of the server's log in an error message: its complaints come in pairs at most.
+/// Lines of the server's log in an error message: its errors come in pairs at most.
 const LAST_WORDS: usize = 3;
-/// Where the server's files lie in the data directory.
+/// The directory of the server's files in the data directory.
 const DIRECTORY: &str = "nats";
-/// The settings of every server, for people and for this one.
+/// The configuration that all servers share, those of people and this one.
 const BASE: &str = include_str!("../../../nats.conf");
-/// Where the server's own file finds them.
+/// The name under which the server's own file includes it.
 const BASE_FILE: &str = "base.conf";
-/// The variable that bounds the server's memory: near the bound its collector works harder, and lets more go.
+/// The variable that bounds the server's memory: near the bound its garbage collector works harder, and frees
+/// more.
 const MEMORY: &str = "GOMEMLIMIT";
-/// The bound in bytes, of a store that is small. With half of it the server does half as much under full load.
+/// The bound for a small store, in bytes. With half of it the server has half the throughput under full load.
 const MEMORY_BYTES_MIN: u64 = 256 << 20;
-/// How much larger than the bound a store may be. The server keeps every subject in memory; with a bound below
-/// what it keeps it would do little else than collect.
+/// The size of a store per byte of the bound. The server keeps every subject in memory; with a bound below
+/// that, it would do little else than collect garbage.
 const STORE_PER_MEMORY: u64 = 4;
 /// The file in [`DIRECTORY`] in which the server writes its process id.
 const PID_FILE: &str = "nats.pid";
 
-/// Where a running server listens.
+/// The ports to listen on; 0 picks a free one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ports {
+    pub nats: u16,
+    pub monitor: u16,
+}
+
+/// The addresses of a running server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listening {
     /// `nats://127.0.0.1:<port>`
@@ -59,15 +66,15 @@ pub struct Listening {
 pub struct Embedded {
     program: PathBuf,
     directory: PathBuf,
-    /// Of the installation on it.
+    /// The settings of the installation on it.
     nats: NatsConfig,
     password: String,
-    /// Locked while any clone lives: two servers on one store destroy it. The lock ends with the
-    /// process, so one that was killed leaves none behind.
+    /// Locked while any clone lives: two servers on one store destroy it. The lock ends with the process, so
+    /// a killed one leaves none behind.
     _lock: Arc<std::fs::File>,
 }
 
-/// The file in which the server says where it listens.
+/// The file in which the server writes its ports.
 #[derive(Debug, Deserialize)]
 struct PortsFile {
     nats: Vec<String>,
@@ -75,7 +82,8 @@ struct PortsFile {
 }
 
 impl Embedded {
-    /// Finds the program and prepares the directory. Of `nats` the profile, the prefix and the partitions count.
+    /// Finds the program and prepares the directory. Of `nats`, the profile, the prefix and the partitions
+    /// count.
     pub fn new(program: Option<&Path>, data_dir: &Path, nats: &NatsConfig) -> Result<Self, StartError> {
         let unusable = |source| StartError::DataDir { path: data_dir.to_path_buf(), source };
         let directory = data_dir.join(DIRECTORY);
@@ -96,23 +104,21 @@ impl Embedded {
         NatsConfig { url: Some(nats_url), monitor_url: Some(monitor_url), ..self.nats.clone() }
     }
 
-    /// Starts the server and waits until it listens. `ports` are those of NATS and of its
-    /// monitoring; 0 picks free ones.
-    pub async fn start(&self, ports: (u16, u16)) -> Result<(Child, Listening), StartError> {
+    /// Starts the server and waits until it listens.
+    pub async fn start(&self, ports: Ports) -> Result<(Child, Listening), StartError> {
         self.start_unless(ports, std::future::pending()).await
     }
 
-    /// As [`start`](Self::start), and gives up when `interrupted` resolves first. Whatever it fails
-    /// for, the server is gone when this returns; a caller that drops the future instead has it killed
-    /// without knowing when it is gone.
+    /// As [`start`](Self::start), and gives up when `interrupted` resolves first. When this fails, the server
+    /// has ended; a caller that drops the future has it killed without knowing when it has ended.
     pub async fn start_unless(
         &self,
-        ports: (u16, u16),
+        ports: Ports,
         interrupted: impl Future<Output = ()>,
     ) -> Result<(Child, Listening), StartError> {
         stop_former(&self.directory).await;
         let failed = |reason: String| StartError::Embedded { reason };
-        for port in [ports.0, ports.1] {
+        for port in [ports.nats, ports.monitor] {
             free(port)?;
         }
         let io = |error: std::io::Error| failed(error.to_string());
@@ -144,7 +150,7 @@ impl Embedded {
         match started {
             Ok(listening) => Ok((child, listening)),
             Err(error) => {
-                // It may have ended by itself; what matters is that it is gone.
+                // It may have ended by itself; what matters is that it has ended.
                 let _ = child.kill().await;
                 Err(error)
             }
@@ -160,16 +166,16 @@ impl Embedded {
             let ended =
                 child.try_wait().map_err(|error| StartError::Embedded { reason: error.to_string() })?;
             if let Some(status) = ended {
-                return Err(self.failed(&format!("it ended with {status}")));
+                return Err(self.failed(&format!("the server ended with {status}")));
             }
             if Instant::now() > deadline {
-                return Err(self.failed(&format!("it does not listen after {START_DEADLINE:?}")));
+                return Err(self.failed(&format!("the server does not listen after {START_DEADLINE:?}")));
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Why the server did not start, as its log tells it.
+    /// Why the server did not start, from its log.
     fn failed(&self, what: &str) -> StartError {
         let log = std::fs::read_to_string(self.directory.join("nats.log")).unwrap_or_default();
         match taken(&log) {
@@ -188,7 +194,7 @@ impl Embedded {
         })
     }
 
-    fn config(&self, (nats, monitor): (u16, u16)) -> Result<String, StartError> {
+    fn config(&self, ports: Ports) -> Result<String, StartError> {
         let subjects = Subjects::new(&self.nats.subject_prefix)
             .map_err(|error| StartError::Embedded { reason: error.to_string() })?;
         let topology = Topology { subjects, partitions: self.nats.partitions.get() };
@@ -202,8 +208,8 @@ impl Embedded {
              pid_file: {}\nports_file_dir: {}\n\
              {}{}\
              jetstream {{\n  store_dir: {}\n  sync_interval: {}\n}}\n",
-            port(nats),
-            port(monitor),
+            port(ports.nats),
+            port(ports.monitor),
             quoted(&self.pid_file()),
             quoted(&self.directory),
             mappings(topology.partitions),
@@ -218,13 +224,14 @@ impl Embedded {
     }
 }
 
-/// The lines of a server's configuration that map what is handed over to the streams of its partitions.
+/// The subject mappings of the server's configuration: handed-over commands go to the streams of their
+/// partitions.
 pub fn mappings(partitions: u16) -> String {
     let lines = Subjects::mappings(partitions).map(|(from, to)| format!("  \"{from}\": \"{to}\"\n"));
     format!("mappings = {{\n{}}}\n", lines.concat())
 }
 
-/// How much lies in a directory. What cannot be read counts nothing.
+/// The bytes of the files below a directory. Unreadable files count 0.
 fn bytes_below(directory: &Path) -> u64 {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let bytes = entries.map(|entry| match entry.metadata() {
@@ -235,8 +242,8 @@ fn bytes_below(directory: &Path) -> u64 {
     bytes.sum()
 }
 
-/// Stops the server that a killed process left behind on a data directory, and says which process it
-/// was. None where none is left; an error where a live process uses the store.
+/// Stops the server that a killed process left behind on a data directory, and returns its process id. `None`
+/// when there is none; an error when a live process uses the store.
 pub async fn reap(data_dir: &Path) -> Result<Option<u32>, StartError> {
     let directory = data_dir.join(DIRECTORY);
     let directory = match directory.canonicalize() {
@@ -248,7 +255,7 @@ pub async fn reap(data_dir: &Path) -> Result<Option<u32>, StartError> {
     Ok(stop_former(&directory).await)
 }
 
-/// A process that was killed leaves its server behind; it holds the store and must go first.
+/// Stops the server of a killed process: it holds the store.
 async fn stop_former(directory: &Path) -> Option<u32> {
     let text = std::fs::read_to_string(directory.join(PID_FILE)).ok()?;
     let pid = text.trim().parse::<u32>().ok()?;
@@ -262,7 +269,7 @@ async fn stop_former(directory: &Path) -> Option<u32> {
     Some(pid)
 }
 
-/// Takes the store for this process.
+/// Locks the store for this process.
 fn lock(directory: &Path, data_dir: &Path) -> Result<std::fs::File, StartError> {
     let unusable = |source| StartError::DataDir { path: data_dir.to_path_buf(), source };
     let file = std::fs::File::create(directory.join("lock")).map_err(unusable)?;
@@ -275,8 +282,8 @@ fn lock(directory: &Path, data_dir: &Path) -> Result<std::fs::File, StartError> 
     }
 }
 
-/// Refuses a port that another program holds, before a server is started only to say so. Between
-/// this look and the server's own somebody may take it; then the server's log tells.
+/// Refuses a port that another program holds, before a server is started. Another program may still take it
+/// before the server does; then the server's log says so.
 fn free(port: u16) -> Result<(), StartError> {
     if port == 0 {
         return Ok(());
@@ -291,14 +298,14 @@ fn free(port: u16) -> Result<(), StartError> {
     }
 }
 
-/// The address that the server could not have, from its log.
+/// The address that the server could not listen on, from its log.
 fn taken(log: &str) -> Option<String> {
     let line = log.lines().find(|line| line.contains("address already in use"))?;
     let (_, after) = line.split_once("listen tcp ")?;
     Some(after.split(": ").next().unwrap_or(after).to_owned())
 }
 
-/// What the server complained of, or the end of its log where it complained of nothing.
+/// The server's errors, or the end of its log when there are none.
 fn last_words(log: &str) -> String {
     let complaint = |line: &&str| line.contains("[FTL]") || line.contains("[ERR]");
     let mut lines: Vec<&str> = log.lines().rev().filter(complaint).take(LAST_WORDS).collect();
@@ -308,7 +315,7 @@ fn last_words(log: &str) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
 }
 
-/// Tells a process to end and waits until it has; after the deadline it is killed.
+/// Asks a process to end and waits until it has; kills it after the deadline.
 pub async fn terminate(pid: u32) {
     let deadline = Instant::now() + STOP_DEADLINE;
     let mut signal = "-TERM";
@@ -324,7 +331,7 @@ pub async fn terminate(pid: u32) {
     }
 }
 
-/// Stops a server in good order.
+/// Stops a server gracefully.
 pub async fn stop(mut child: Child) {
     if let Some(pid) = child.id() {
         let sent = Command::new("kill").arg("-TERM").arg(pid.to_string()).status().await;
@@ -337,7 +344,7 @@ pub async fn stop(mut child: Child) {
     }
 }
 
-/// The program: as configured, or of the right version on the PATH, or as `make tools` left it.
+/// Finds the program: the configured one, or the right version on the PATH, or the one from `make tools`.
 pub fn find(configured: Option<&Path>) -> Result<PathBuf, StartError> {
     if let Some(program) = configured {
         return named(program, "the setting `nats_server`");
@@ -366,7 +373,7 @@ pub fn find(configured: Option<&Path>) -> Result<PathBuf, StartError> {
     Err(StartError::ServerMissing { seen: seen.join(", ") })
 }
 
-/// The program that somebody named: that one or none.
+/// The configured program, or an error.
 fn named(program: &Path, named_by: &'static str) -> Result<PathBuf, StartError> {
     let program = program.to_path_buf();
     match version(&program) {
@@ -376,14 +383,14 @@ fn named(program: &Path, named_by: &'static str) -> Result<PathBuf, StartError> 
     }
 }
 
-/// What a program says when it is asked for its version, or why it is no `nats-server`.
+/// The version that a program reports, or why it is no `nats-server`.
 fn version(program: &Path) -> Result<String, String> {
     let metadata = std::fs::metadata(program).map_err(|error| error.to_string())?;
     if !metadata.is_file() {
-        return Err("it is not a file".to_owned());
+        return Err("the program is not a file".to_owned());
     }
     let asked = std::process::Command::new(program).arg("--version").stdin(Stdio::null()).output();
-    let output = asked.map_err(|error| format!("it can not be run: {error}"))?;
+    let output = asked.map_err(|error| format!("the program cannot be run: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     match text.trim().strip_prefix("nats-server: v") {
         Some(version) => Ok(version.to_owned()),

@@ -1,5 +1,5 @@
-//! The healer: a supervised worker of each process that sees what goes wrong, does what it may, and
-//! notes what it did and why.
+//! The healer: a supervised worker of each process that detects trouble, acts where it may, and records what
+//! it did and why.
 //!
 //! ```text
 //! supervisors ─→ reports ──┐                     ┌→ `note`        healer/<host>
@@ -18,9 +18,9 @@
 //! | disk, memory or lag pass a threshold | `warn`, and `clear` when they are back | here |
 //! | a breaker opens, probes or closes | `hold`, `probe`, `ease`, `drain` | the breaker, noted in `healer/log` |
 //!
-//! What it notes is handed over under an id until JetStream has it, so it is in the log however the
-//! process goes on; what waits is bounded. It decides nothing that an entity could decide: entities
-//! are replayed, and this is not.
+//! Its notes are handed over under ids until JetStream has them, so they reach the log whatever happens to
+//! the process; the number of waiting notes is bounded. It decides nothing that an entity could decide:
+//! entities are replayed, and this is not.
 
 mod follow;
 mod measure;
@@ -32,7 +32,6 @@ mod threshold;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use actors_runtime::quarantine::Quarantine;
 use actors_runtime::supervision::{Child, Failed, Report, Restart, Work};
 use bus_client::{Bus, NatsConfig};
 use bus_schemas::Key;
@@ -41,29 +40,31 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use self::notes::Notes;
+use crate::quarantine::Quarantine;
 
 pub(crate) use self::follow::load_quarantine;
 pub use self::metric::describe;
 
-/// Reports of supervisors that wait. A supervisor bears some dozens of failures before it gives up.
+/// Capacity of the queue of supervisors' reports. A supervisor tolerates some dozens of failures before it
+/// gives up.
 pub(crate) const REPORTS_MAX: usize = 1_024;
 
-/// What the healer of a process needs.
+/// The dependencies of a process's healer.
 #[derive(Debug, Clone)]
 pub(crate) struct Healer {
     /// The connection.
     pub(crate) bus: Bus,
     /// The server's settings, for its monitoring.
     pub(crate) nats: NatsConfig,
-    /// This host's name: the key under which acts are noted.
+    /// This host's name: the key of the entity that records its acts.
     pub(crate) host: Key,
-    /// The disk of these files is watched.
+    /// The directory whose disk is watched.
     pub(crate) data_dir: PathBuf,
-    /// Whether this process runs partitions: then it also watches what belongs to the whole system.
+    /// Whether this process runs partitions: then it also watches figures of the whole system.
     pub(crate) is_host: bool,
-    /// The entities that take no commands.
+    /// The quarantined entities.
     pub(crate) quarantine: Quarantine,
-    /// What supervisors report. The healer itself may be started again, and goes on with it.
+    /// Reports of supervisors. A restarted healer continues with the same queue.
     pub(crate) reports: Arc<Mutex<mpsc::Receiver<Report>>>,
 }
 
@@ -71,7 +72,7 @@ impl Healer {
     /// The healer as a supervised worker.
     pub(crate) fn child(self) -> Child {
         metric::describe();
-        // What waits to be noted outlives a failure of the healer.
+        // Waiting notes outlive a failure of the healer.
         let notes = Notes::new(&self.host);
         let work: Work = Arc::new(move |stop| {
             let (healer, notes) = (self.clone(), notes.clone());
@@ -94,12 +95,12 @@ impl Healer {
             () = measure::run(&self, &notes) => {}
             () = notes.send_all(&self.bus) => {}
         }
-        // The servers stop last, so this is the moment for what waits.
+        // The servers stop last, so the waiting notes can still be sent.
         notes.send_rest(&self.bus).await;
         Ok(())
     }
 
-    /// Notes what supervisors did.
+    /// Records what supervisors did.
     async fn note_reports(&self, notes: &Notes) {
         let mut reports = self.reports.lock().await;
         while let Some(report) = reports.recv().await {
@@ -107,7 +108,7 @@ impl Healer {
             let evidence = [("failures", failures.to_string()), ("within_s", within.as_secs().to_string())];
             match pause {
                 Some(pause) => {
-                    let reason = format!("it failed and is started again after {pause:?}: {reason}");
+                    let reason = format!("the worker failed and is started again after {pause:?}: {reason}");
                     notes.act(Action::Restart, &worker, reason, evidence);
                 }
                 None => {
@@ -116,7 +117,7 @@ impl Healer {
                 }
             }
         }
-        // The supervision tree has ended, and so will this.
+        // The supervision tree has ended, and this worker is about to.
         std::future::pending().await
     }
 }

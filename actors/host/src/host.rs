@@ -1,93 +1,96 @@
-//! Starts everything below one supervisor, and stops it in good order.
+//! Starts everything below one supervisor, and stops it gracefully.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors_runtime::Gates;
 use actors_runtime::bounds::Bounds;
-use actors_runtime::claims::Desk;
-use actors_runtime::lease::{Placement, chain};
+use actors_runtime::claims::ClaimPool;
+use actors_runtime::lease::Placement;
 use actors_runtime::observer::CommitObserver;
-use actors_runtime::quarantine::Quarantine;
 use actors_runtime::supervision::{Child, Failed, Intensity, Report, Restart, Supervisor, Work};
-use bus_client::halts::HaltFollower;
+use actors_worker::{Agent, Agents, Worker};
 use bus_client::leases::Leases;
-use bus_client::{Bus, Chaos, HaltWatch, NatsConfig, Trouble, patiently};
-use bus_schemas::{Key, PartitionId};
+use bus_client::{Bus, Folded, Follower, NatsConfig, Trouble, patiently};
+use bus_schemas::halts::Halts;
+use bus_schemas::{Key, PartitionId, chain};
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::claims::Door;
 use crate::config::{Config, ConfigError};
-use crate::embedded::{self, Embedded};
+use crate::embedded::{self, Embedded, Ports};
+use crate::gates;
 use crate::healer::{self, Healer};
+use crate::quarantine::Quarantine;
 use crate::sweeper::{Sweeper, Tasks};
 use crate::telemetry::observe::Observer;
 use crate::webhook::Webhook;
 
-/// How long stopping may take in all, before what still runs is killed.
+/// Total time of a graceful stop, after which the rest is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a start may take until every partition answers.
+/// Timeout of a start, until every partition answers.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
-/// How often it is looked whether they do.
+/// The polling interval while partitions start.
 const LOOK: Duration = Duration::from_millis(100);
-/// The longest pause where the server says nothing of them.
+/// The longest pause between retries while the server does not report the leases.
 const READY_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Failures that one branch bears: more than that within a minute is no accident.
+/// Failures that one branch tolerates: more within a minute are no accident.
 const BRANCH: Intensity = Intensity { failures: 64, within: Duration::from_secs(60) };
-/// Failures within a minute that are borne for each partition. One that always fails does so about
+/// Failures within a minute tolerated for each partition. A partition that always fails does so about
 /// seventeen times: a few damaged logs must not take the others down, all of them at once must.
 const PARTITION_FAILURES: usize = 12;
-/// Failures that the root bears.
+/// Failures that the root tolerates.
 const ROOT: Intensity = Intensity { failures: 5, within: Duration::from_secs(60) };
 
 /// Why a process could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration is no good.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// No program to start; `seen` says what was there instead.
+    /// No server program was found; `seen` says what was found instead.
     #[error("no nats-server {NATS} was found: {seen}", NATS = embedded::NATS_VERSION)]
     ServerMissing { seen: String },
-    /// What was set as the program is none.
+    /// The configured program is no `nats-server`.
     #[error("{named_by} is `{program}`, and that is no nats-server: {reason}")]
     ServerUnusable { named_by: &'static str, program: PathBuf, reason: String },
-    /// The configured program is another version.
+    /// The configured program is of another version.
     #[error("`{program}` is version {found}, not {NATS}", NATS = embedded::NATS_VERSION)]
     ServerVersion { program: PathBuf, found: String },
-    /// Another program listens where the embedded server shall.
-    #[error("the embedded nats-server can not listen on `{address}`: another program does")]
+    /// The port of the embedded server is in use.
+    #[error("the embedded nats-server cannot listen on `{address}`: another program does")]
     PortInUse { address: String },
     /// The embedded server did not start.
     #[error("starting the embedded nats-server: {reason}")]
     Embedded { reason: String },
-    /// The data directory can not be used.
+    /// The data directory cannot be used.
     #[error("using the data directory `{path}`")]
     DataDir { path: PathBuf, source: std::io::Error },
-    /// Another process has its server on the data directory.
+    /// Another process runs its server on the data directory.
     #[error("the data directory `{path}` is in use by another process")]
     DataDirInUse { path: PathBuf },
-    /// NATS can not be used.
+    /// NATS cannot be used.
     #[error("using NATS")]
     Bus(#[from] bus_client::Error),
-    /// Somebody wanted the start to end.
+    /// The start was interrupted.
     #[error("the start was interrupted")]
     Interrupted,
     /// The supervision tree did not start.
     #[error("starting the supervision tree: {reason}")]
     Supervision { reason: String },
-    /// Partitions do not answer.
+    /// Some partitions do not answer.
     #[error("{missing} partitions do not answer after {:.0} s: {reason}", .waited.as_secs_f64())]
     NotReady { missing: usize, waited: Duration, reason: String },
-    /// Nobody runs a partition, and this program can not.
+    /// A partition has no owner, and its log needs a newer program.
     #[error("partition {partition} waits for a newer program: {reason}")]
     Outdated { partition: PartitionId, reason: String },
 }
 
 impl StartError {
-    /// A stable code with a page in `docs/errors/`.
+    /// A stable code with an entry in `docs/errors/`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Config(_) => "bad-setting",
@@ -104,7 +107,7 @@ impl StartError {
             Self::Outdated { .. } => "program-outdated",
         }
     }
-    /// What to do next.
+    /// The next step.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Config(_) => "`orrery config check` lists every mistake",
@@ -132,10 +135,10 @@ impl StartError {
     }
 }
 
-/// Where a running system is found.
+/// The addresses of a running system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addresses {
-    /// How NATS is used: with the address of the embedded server, where that is it.
+    /// The NATS settings, with the address of the embedded server where that is used.
     pub nats: NatsConfig,
     /// The version of the NATS server.
     pub server_version: String,
@@ -149,7 +152,7 @@ pub struct Running {
     root: Supervisor,
     edges: Vec<Supervisor>,
     serving: watch::Receiver<usize>,
-    /// The name under which this process holds partitions; none when it runs no host.
+    /// The host name under which this process owns partitions; `None` when it runs no host.
     host: Option<String>,
     stopping: CancellationToken,
 }
@@ -161,15 +164,16 @@ struct Branches {
     servers: Option<Supervisor>,
 }
 
-/// Starts the embedded server where no URL is given, connects, and starts partitions and agents.
-/// A start that fails leaves nothing running.
-pub async fn start(config: &Config) -> Result<Running, StartError> {
-    start_unless(config, std::future::pending()).await
+/// Starts the embedded server where no URL is given, connects, and starts partitions, and these agents where
+/// the settings have this process run agents. A failed start leaves nothing running.
+pub async fn start(config: &Config, agents: Agents) -> Result<Running, StartError> {
+    start_unless(config, agents, std::future::pending()).await
 }
 
 /// As [`start`], and gives up when `interrupted` resolves first.
 pub async fn start_unless(
     config: &Config,
+    agents: Agents,
     interrupted: impl Future<Output = ()>,
 ) -> Result<Running, StartError> {
     if let Some(mistake) = config.mistakes().into_iter().next() {
@@ -180,7 +184,7 @@ pub async fn start_unless(
     let (told, reports) = tokio::sync::mpsc::channel(healer::REPORTS_MAX);
     let root = Supervisor::root_reporting("orrery", ROOT, told).await.map_err(supervision)?;
     let mut branches = Branches::default();
-    match start_all(config, &root, reports, &mut branches, interrupted).await {
+    match start_all(config, agents, &root, reports, &mut branches, interrupted).await {
         Ok((bus, addresses, serving)) => {
             let host = config.host.then(|| host_name(config));
             let Branches { mut edges, servers } = branches;
@@ -189,7 +193,7 @@ pub async fn start_unless(
             Ok(Running { bus, addresses, root, edges, serving, host, stopping })
         }
         Err(error) => {
-            // The server is a process of its own: it would outlive this one.
+            // The server is a separate process: it would outlive this one.
             stop_all(&root, branches.edges.iter().chain(&branches.servers)).await;
             Err(error)
         }
@@ -200,9 +204,10 @@ fn supervision(error: ractor::SpawnErr) -> StartError {
     StartError::Supervision { reason: error.to_string() }
 }
 
-/// Everything that can fail once there is a root to stop it.
+/// Everything that can fail once there is a root supervisor to stop it.
 async fn start_all(
     config: &Config,
+    agents: Agents,
     root: &Supervisor,
     reports: tokio::sync::mpsc::Receiver<Report>,
     branches: &mut Branches,
@@ -213,24 +218,24 @@ async fn start_all(
     if nats.url.is_none() {
         let branch = root.below("server", BRANCH).await.map_err(supervision)?;
         branches.servers = Some(branch.clone());
-        // Never dropped half-way: a server that is about to start is waited for, or is waited for
-        // until it is gone.
+        // Never dropped half-way: the future waits until the server has started, or has ended.
         nats = start_server(config, &branch, interrupted.as_mut()).await?;
     }
     tokio::select! {
-        started = start_below(config, nats, root, reports, branches) => started,
+        started = start_below(config, agents, nats, root, reports, branches) => started,
         () = interrupted => Err(StartError::Interrupted),
     }
 }
 
 async fn start_below(
     config: &Config,
+    agents: Agents,
     nats: NatsConfig,
     root: &Supervisor,
     reports: tokio::sync::mpsc::Receiver<Report>,
     branches: &mut Branches,
 ) -> Result<(Bus, Addresses, watch::Receiver<usize>), StartError> {
-    // What comes later reads from it, and waits for it in the same way.
+    // Later steps read from the bus, and wait for it in the same way.
     let bus = Bus::connect_patiently(&nats, None).await?;
     if config.host {
         patiently("asking where the server stores what is handed over", None, || bus.check_mappings())
@@ -245,17 +250,18 @@ async fn start_below(
         settings.start(crate::live::child(&bus, &host_name(config), &bounds));
     }
     let chaos = crate::chaos::begin(&bus, config, &host_name(config), branches.edges.first()).await?;
+    let disturbed = &chaos.bus;
     if config.agents {
-        let agents = root.below("agents", BRANCH).await.map_err(supervision)?;
-        branches.edges.push(agents.clone());
-        for (agent, capacity) in actors_agents::catalog::shipped() {
-            agents.start(worker(&bus, (agent, capacity), config, &chaos));
+        let workers = root.below("agents", BRANCH).await.map_err(supervision)?;
+        branches.edges.push(workers.clone());
+        for (agent, capacity) in agents {
+            workers.start(worker(disturbed, agent, capacity, config));
         }
     }
     let quarantine = Quarantine::default();
     let mut sweeping = None;
     if config.host {
-        // Before any partition is served: what was kept apart stays so.
+        // Before any partition is served: quarantined entities stay in quarantine.
         patiently("reading what is kept apart", None, || healer::load_quarantine(&bus, &quarantine)).await?;
         let failures = PARTITION_FAILURES * usize::from(config.nats.partitions.get());
         let intensity = Intensity { failures, ..BRANCH };
@@ -263,29 +269,23 @@ async fn start_below(
         branches.edges.push(placements.clone());
         let partitions = root.below("partitions", intensity).await.map_err(supervision)?;
         branches.edges.push(partitions.clone());
-        let (halts, follower) = patiently("reading halts", None, || bus.halts()).await?;
+        let (halts, follower) = patiently("reading halts", None, || bus.follow::<Halts>()).await?;
         placements.start(following(follower));
         let (undelivered_to, lost) = bus.undelivered().await?;
-        let desk = Desk::under(halts.clone(), &undelivered_to);
-        placements.start(Door::new(&bus, &host_name(config), desk.clone()).child(lost.boxed()));
+        let gates = gates::all(&halts, &quarantine, chaos.refusal);
+        let pool = ClaimPool::under(gates.clone(), &undelivered_to);
+        placements.start(Door::new(&bus, &host_name(config), pool.clone()).child(lost.boxed()));
         sweeping = sweeper(&bus, config, &halts, &quarantine);
         let observer = sweeping.as_ref().map(|sweeper| sweeper.tasks.clone() as Arc<dyn CommitObserver>);
-        let kept = Kept {
-            bounds: &bounds,
-            quarantine: &quarantine,
-            halts: &halts,
-            chaos: &chaos,
-            desk: &desk,
-            observer: &observer,
-        };
-        placements.start(placement(&bus, config, &partitions, Arc::new(serving_sender), kept));
+        let kept = Kept { bounds: &bounds, gates: &gates, pool: &pool, observer: &observer };
+        placements.start(placement(disturbed, config, &partitions, Arc::new(serving_sender), kept));
         placements.start(here(&bus, &host_name(config)));
-        placements.start(forwarder(&bus, &chaos, bus.subjects().requests()));
-        placements.start(forwarder(&bus, &chaos, bus.subjects().queries()));
+        placements.start(forwarder(disturbed, bus.subjects().requests()));
+        placements.start(forwarder(disturbed, bus.subjects().queries()));
         let told = config.dead_letters.webhook.iter();
         told.for_each(|url| placements.start(webhook(&bus, url, &host_name(config))));
     }
-    // Stopped behind the partitions, so that it can tell of their end.
+    // Stopped after the partitions, so that it can record their end.
     let healers = root.below("healer", BRANCH).await.map_err(supervision)?;
     branches.edges.push(healers.clone());
     healers.start(healer(&bus, &nats, config, quarantine, reports));
@@ -303,7 +303,7 @@ async fn start_below(
     Ok((bus, addresses, serving))
 }
 
-/// Stops branch after branch, and then what is left.
+/// Stops branch after branch, then the rest.
 async fn stop_all(root: &Supervisor, branches: impl Iterator<Item = &Supervisor>) {
     for branch in branches {
         branch.shutdown(STOP_DEADLINE).await;
@@ -311,8 +311,8 @@ async fn stop_all(root: &Supervisor, branches: impl Iterator<Item = &Supervisor>
     root.shutdown(STOP_DEADLINE).await;
 }
 
-/// The host's name: the same for every process on one data directory, so that a process that was
-/// killed is followed at once.
+/// The host's name: the same for every process on one data directory, so that a new process follows a killed
+/// one at once.
 fn host_name(config: &Config) -> String {
     config.host_name.clone().unwrap_or_else(|| {
         let path = config.data_dir.canonicalize().unwrap_or_else(|_| config.data_dir.clone());
@@ -327,9 +327,10 @@ async fn start_server(
     interrupted: impl Future<Output = ()>,
 ) -> Result<NatsConfig, StartError> {
     let embedded = Embedded::new(config.nats_server.as_deref(), &config.data_dir, &config.nats)?;
-    let (child, listening) = embedded.start_unless((config.nats_port, 0), interrupted).await?;
+    let (child, listening) =
+        embedded.start_unless(Ports { nats: config.nats_port, monitor: 0 }, interrupted).await?;
     let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
-    let ports = (port(&listening.nats_url), port(&listening.monitor_url));
+    let ports = Ports { nats: port(&listening.nats_url), monitor: port(&listening.monitor_url) };
     let (first, access) = (Arc::new(std::sync::Mutex::new(Some(child))), embedded.access(&listening));
     let work: Work = Arc::new(move |stop| {
         let (embedded, first) = (embedded.clone(), Arc::clone(&first));
@@ -369,8 +370,8 @@ fn healer(
     healer.child()
 }
 
-/// None where it is turned off.
-fn sweeper(bus: &Bus, config: &Config, halts: &HaltWatch, quarantine: &Quarantine) -> Option<Sweeper> {
+/// The sweeper; `None` where it is turned off.
+fn sweeper(bus: &Bus, config: &Config, halts: &Folded<Halts>, quarantine: &Quarantine) -> Option<Sweeper> {
     let after = config.sweep_after.duration()?;
     let host = Key::parse(&host_name(config)).expect("the name of a host is checked");
     let tasks = Tasks::new(&host, after, bus.topology().partitions);
@@ -378,18 +379,13 @@ fn sweeper(bus: &Bus, config: &Config, halts: &HaltWatch, quarantine: &Quarantin
     Some(Sweeper { bus: bus.clone(), tasks, halts, quarantine, after })
 }
 
-fn worker(
-    bus: &Bus,
-    (agent, capacity): (Arc<dyn actors_agents::Agent>, usize),
-    config: &Config,
-    chaos: &Chaos,
-) -> Child {
+fn worker(bus: &Bus, agent: Arc<dyn Agent>, capacity: usize, config: &Config) -> Child {
     let (agent_name, host) = (agent.card().name.to_string(), host_name(config));
     let lanes = config.lanes().expect("the settings were checked");
-    let (bus, chaos, name) = (bus.clone(), chaos.clone(), format!("{host}-{agent_name}"));
+    let (bus, name) = (bus.clone(), format!("{host}-{agent_name}"));
     let work: Work = Arc::new(move |stop| {
-        let worker = actors_agents::Worker::new(bus.clone(), Arc::clone(&agent), name.clone(), capacity);
-        let worker = worker.chaos(chaos.clone()).lanes(lanes.clone());
+        let worker = Worker::new(bus.clone(), Arc::clone(&agent), name.clone(), capacity);
+        let worker = worker.lanes(lanes.clone());
         Box::pin(async move { worker.run(stop).await.map_err(|error| Failed::by(&error)) })
     });
     Child { name: agent_name, restart: Restart::Always, work }
@@ -398,10 +394,8 @@ fn worker(
 /// What all partitions of a host share.
 struct Kept<'a> {
     bounds: &'a Bounds,
-    quarantine: &'a Quarantine,
-    halts: &'a HaltWatch,
-    chaos: &'a Chaos,
-    desk: &'a Desk,
+    gates: &'a Gates,
+    pool: &'a ClaimPool,
     observer: &'a Option<Arc<dyn CommitObserver>>,
 }
 
@@ -412,12 +406,10 @@ fn placement(
     serving: Arc<watch::Sender<usize>>,
     kept: Kept<'_>,
 ) -> Child {
-    let Kept { bounds, quarantine, halts, chaos, desk, observer } = kept;
+    let Kept { bounds, gates, pool, observer } = kept;
     let registry = Arc::new(actors_logic::registry());
     let (bus, host, partitions) = (bus.clone(), host_name(config), partitions.clone());
-    let (bounds, quarantine) = (bounds.clone(), quarantine.clone());
-    let (halts, chaos, desk) = (halts.clone(), chaos.clone(), desk.clone());
-    let observer = observer.clone();
+    let (bounds, gates, pool, observer) = (bounds.clone(), gates.clone(), pool.clone(), observer.clone());
     let work: Work = Arc::new(move |stop| {
         let placement = Placement::new(
             bus.clone(),
@@ -426,14 +418,14 @@ fn placement(
             partitions.clone(),
             Arc::clone(&serving),
         );
-        let placement = placement.bounds(bounds.clone()).quarantine(quarantine.clone()).halts(halts.clone());
-        let placement = placement.chaos(chaos.clone()).places(desk.clone()).observer(observer.clone());
+        let placement = placement.bounds(bounds.clone()).gates(gates.clone());
+        let placement = placement.places(pool.clone()).observer(observer.clone());
         Box::pin(async move { placement.run(stop).await.map_err(|error| Failed::by(&error)) })
     });
     Child { name: "placement".into(), restart: Restart::Always, work }
 }
 
-/// Lets the other hosts know that this one is here.
+/// Announces this host to the other hosts.
 fn here(bus: &Bus, host: &str) -> Child {
     let (bus, host) = (bus.clone(), host.to_owned());
     let work: Work = Arc::new(move |stop| {
@@ -448,8 +440,8 @@ fn here(bus: &Bus, host: &str) -> Child {
     Child { name: "here".into(), restart: Restart::Always, work }
 }
 
-/// Keeps what stands still known to the partitions.
-fn following(follower: HaltFollower) -> Child {
+/// Keeps the partitions' view of halts up to date.
+fn following(follower: Follower<Halts>) -> Child {
     let work: Work = Arc::new(move |stop| {
         let follower = follower.clone();
         Box::pin(async move {
@@ -462,7 +454,7 @@ fn following(follower: HaltFollower) -> Child {
     Child { name: "halts".into(), restart: Restart::Always, work }
 }
 
-/// Tells of dead letters; the hosts share it.
+/// Posts dead letters to a webhook; the hosts share the work.
 fn webhook(bus: &Bus, url: &str, host: &str) -> Child {
     let (bus, url, reporter) = (bus.clone(), url.to_owned(), format!("{host}-webhook"));
     let work: Work = Arc::new(move |stop| {
@@ -475,11 +467,11 @@ fn webhook(bus: &Bus, url: &str, host: &str) -> Child {
     Child { name: "dead-letter-webhook".into(), restart: Restart::Always, work }
 }
 
-/// Sends asks and queries on that came without a partition; the hosts share them.
-fn forwarder(bus: &Bus, chaos: &Chaos, subject: String) -> Child {
-    let (bus, chaos, name) = (bus.clone(), chaos.clone(), format!("forwarder {subject}"));
+/// Forwards asks and queries that arrived without a partition; the hosts share the work.
+fn forwarder(bus: &Bus, subject: String) -> Child {
+    let (bus, name) = (bus.clone(), format!("forwarder {subject}"));
     let work: Work = Arc::new(move |stop| {
-        let (bus, chaos, subject) = (bus.clone(), chaos.clone(), subject.clone());
+        let (bus, subject) = (bus.clone(), subject.clone());
         Box::pin(async move {
             let incoming = bus.incoming(subject, Some("hosts")).await;
             let mut incoming = incoming.map_err(|error| Failed::by(&error))?;
@@ -489,11 +481,11 @@ fn forwarder(bus: &Bus, chaos: &Chaos, subject: String) -> Child {
                     () = stop.cancelled() => return Ok(()),
                 };
                 tokio::select! {
-                    () = chaos.until_awake() => {}
+                    () = bus.ready() => {}
                     () = stop.cancelled() => return Ok(()),
                 }
                 match bus.subjects().spoken(&request.subject) {
-                    Ok(spoken) => bus.forward(spoken, request).await,
+                    Ok((caller, to)) => bus.forward(caller, to, request).await,
                     Err(error) => refuse(&bus, request, &error).await,
                 }
             }
@@ -514,11 +506,11 @@ impl Running {
     pub fn bus(&self) -> &Bus {
         &self.bus
     }
-    /// Where the system is found.
+    /// The addresses of the system.
     pub fn addresses(&self) -> Addresses {
         self.addresses.clone()
     }
-    /// How many partitions this process serves, as it changes.
+    /// The number of partitions that this process serves, as it changes.
     pub fn serving(&self) -> watch::Receiver<usize> {
         self.serving.clone()
     }
@@ -531,7 +523,7 @@ impl Running {
         loop {
             let leases = match self.bus.leases().await {
                 Ok(leases) => leases,
-                // Partitions have their time once the server answers.
+                // Partitions get their time once the server answers.
                 Err(error) => {
                     trouble.wait(&error).await;
                     started = tokio::time::Instant::now();
@@ -540,10 +532,10 @@ impl Running {
             };
             trouble.over();
             let (held, here) = (leases.holders.len(), *serving.borrow());
-            // A lease comes before the takeover: what this host holds it must serve too.
+            // A lease precedes the takeover: this host must also serve the partitions whose leases it has.
             let ours = self.host.as_ref().map_or(0, |host| {
                 let held_here = leases.holders.values().filter(|holder| *holder == host).count();
-                // Beside a newer program, or where every partition has a host already, it stands by.
+                // Beside a newer program, or where every partition already has a host, this one stands by.
                 let share =
                     |own| leases.share(host, own, self.addresses.nats.partitions.get()).unwrap_or_default();
                 held_here.max(leases.presences.get(host).map_or(1, share).min(1))
@@ -559,7 +551,7 @@ impl Running {
                 let failures = || self.edges.iter().filter_map(|edge| edge.failures().borrow().clone());
                 let mut of_server = failures().filter(|one| one.outside && one.at > started);
                 if let Some(failure) = of_server.next() {
-                    // Some streams have no leader yet: that is waited for as the whole server is.
+                    // Some streams have no leader yet: waiting for it is like waiting for the whole server.
                     trouble.failed(&failure.reason);
                     started = tokio::time::Instant::now();
                     continue;
@@ -569,11 +561,11 @@ impl Running {
                     .map_or_else(|| "no worker failed".into(), |f| format!("{}: {}", f.worker, f.reason));
                 return Err(StartError::NotReady { missing, waited: started.elapsed(), reason });
             }
-            // Changes here wake at once; those of other hosts are looked for.
+            // Changes here wake it at once; those of other hosts are polled.
             let _ = tokio::time::timeout(LOOK, serving.changed()).await;
         }
     }
-    /// A partition that this host leaves to a newer program, and that nobody runs.
+    /// A partition that this host leaves to a newer program, and that has no owner.
     fn left(&self, leases: &Leases) -> Option<(PartitionId, String)> {
         let left = &leases.presences.get(self.host.as_ref()?)?.leaves;
         let mut orphans = left.iter().filter(|(partition, _)| !leases.holders.contains_key(partition));
@@ -588,7 +580,7 @@ impl Running {
         let failure = self.root.failures().borrow().clone();
         failure.map_or_else(|| "the root supervisor ended".into(), |f| format!("{}: {}", f.worker, f.reason))
     }
-    /// Stops in good order: agents first, then partitions, the server last.
+    /// Stops gracefully: agents first, then partitions, the server last.
     pub async fn stop(self) {
         self.stopping.cancel();
         stop_all(&self.root, self.edges.iter()).await;

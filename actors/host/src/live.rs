@@ -1,23 +1,21 @@
-//! Settings that change while the process runs: follows `config/limits`, applies what belongs to a
-//! host, and says which version it runs.
+//! Settings that change while the process runs: follows `settings/limits`, applies what belongs to a host,
+//! and reports the version it runs.
 //!
-//! A process that comes up reads what holds first, and then what happens. The bounds of partitions
-//! and the log filter change without a restart; a document that this program can not read changes
-//! nothing, and the report says why. A process that has never been told anything runs the defaults
-//! and reports nothing.
+//! A starting process first reads the active version, and then follows changes. The bounds of partitions and
+//! the log filter change without a restart. A document that this program cannot read changes nothing, and the
+//! report says why. A process without settings runs the defaults and reports nothing.
 
 use std::time::Duration;
 
-use actors_logic::config::{State, fold};
+use actors_logic::settings::{State, fold};
 use actors_runtime::bounds::Bounds;
-use actors_runtime::lease::chain;
 use actors_runtime::supervision::{Child, Restart, Work};
 use bus_client::{Ask, Bus, EventQuery, StoredEvent, Trouble};
-use bus_schemas::commands::config::Command;
-use bus_schemas::events::config::Event;
+use bus_schemas::commands::settings::Command;
+use bus_schemas::events::settings::Event;
 use bus_schemas::settings::{self, Limits, Mistake, Setting};
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, Reply, Revision, upcast};
+use bus_schemas::{Body, Caller, EntityAddress, Key, Reply, Revision, chain, upcast};
 use futures::StreamExt;
 use smol_str::SmolStr;
 use tokio::time::Instant;
@@ -25,14 +23,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telemetry;
 
-/// The pause before the events are read anew, or a report is sent again: a server that restarts is
-/// back within it, and one that is gone is not asked all the time.
+/// The pause before events are read anew, or a report is sent again: a restarted server is back within it,
+/// and one that is gone is not asked all the time.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long they are followed when it works: a minute without trouble is none.
+/// A run without trouble for this long counts as well: the next failure is a new one.
 const WELL: Duration = Duration::from_secs(60);
-/// How long a report waits for its answer: longer than a takeover.
+/// Timeout of a report: longer than a takeover.
 const REPORT_PATIENCE: Duration = Duration::from_secs(15);
-/// The longest problem that is reported, in bytes: what the entity takes.
+/// Bytes of a problem in a report: what the entity accepts.
 const PROBLEM_BYTES_MAX: usize = 1_024;
 
 /// Follows the settings in this process.
@@ -43,16 +41,16 @@ pub(crate) struct Live {
     bounds: Bounds,
 }
 
-/// What is known of the settings, and how far.
+/// The known state of the settings, and the position in the event stream.
 #[derive(Debug, Default)]
 struct Known {
     state: State,
     revision: Revision,
-    /// Where in the event stream the last event stood.
+    /// The sequence of the last event in the event stream.
     sequence: u64,
-    /// The version that was applied; none before the first.
+    /// The version that was applied; `None` before the first.
     applied: Option<u64>,
-    /// What is to be reported: the version, and why it could not be applied.
+    /// The pending report: the version, and why it could not be applied.
     report: Option<(u64, String)>,
 }
 
@@ -69,14 +67,15 @@ pub(crate) fn child(bus: &Bus, host: &str, bounds: &Bounds) -> Child {
     Child { name: "settings".into(), restart: Restart::Always, work }
 }
 
-/// The entity of the settings that belong to hosts.
+/// The entity of the hosts' settings.
 fn entity() -> EntityAddress {
     let key = Key::parse(Limits::NAME).expect("a constant that is a key");
     EntityAddress::new(Command::KIND, key)
 }
 
 impl Live {
-    /// Follows until `stop`. Trouble with the bus is waited out: what was applied last holds meanwhile.
+    /// Follows the settings until `stop`. Trouble with the bus is waited out: the last version applies
+    /// meanwhile.
     async fn run(&self, stop: CancellationToken) {
         let trouble = || Trouble::new("following the settings, of which the last still hold,", PAUSE, PAUSE);
         let mut failing = trouble();
@@ -86,7 +85,7 @@ impl Live {
                 () = stop.cancelled() => return,
                 followed = self.follow() => followed,
             };
-            // Who followed well for so long fails for a new reason.
+            // After a long run without trouble a failure has a new reason.
             if began.elapsed() > WELL {
                 failing = trouble();
             }
@@ -98,7 +97,7 @@ impl Live {
         }
     }
 
-    /// Reads what holds, then what happens; ends with the event stream.
+    /// Reads the active version, then follows events; ends with the event stream.
     async fn follow(&self) -> Result<(), String> {
         let entity = entity();
         let mut known = Known::default();
@@ -124,7 +123,7 @@ impl Live {
         }
     }
 
-    /// Applies the version that holds, unless it is applied already.
+    /// Applies the active version, unless it is applied already.
     fn apply(&self, known: &mut Known) {
         let version = known.state.active;
         if known.applied == Some(version) {
@@ -143,7 +142,7 @@ impl Live {
             false => tracing::error!(settings = Limits::NAME, version, problem, "settings not applied"),
         }
         let said = known.state.hosts.get(&self.host);
-        // Who has said nothing runs the defaults.
+        // A host that has reported nothing runs the defaults.
         let is_news = said.map_or(version > 0 || !problem.is_empty(), |said| {
             said.version != version || said.problem != problem
         });
@@ -156,11 +155,11 @@ impl Live {
         Ok(())
     }
 
-    /// Says what this host runs, again and again until the entity has heard it.
+    /// Reports what this host runs, with retries until the entity has it.
     async fn report(&self, report: Option<(u64, String)>) {
         let Some((version, problem)) = report else { return };
         let command = Command::ReportApplied { host: self.host.clone(), version, problem };
-        let ask = Ask::new(entity(), Body::json(&command)).caller(self.host.as_str());
+        let ask = Ask::new(entity(), Body::json(&command)).caller(Caller::SYSTEM.as_str());
         loop {
             match self.bus.ask(&ask, REPORT_PATIENCE).await {
                 Ok(Reply::Accepted { .. }) => return,
@@ -192,7 +191,7 @@ impl Known {
     }
 }
 
-/// A text that the entity takes, cut at a letter.
+/// A text that fits the entity's bound, cut at a character.
 fn shortened(mut text: String) -> String {
     if text.len() > PROBLEM_BYTES_MAX {
         let end = (0..=PROBLEM_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();

@@ -1,10 +1,9 @@
-//! Panics: one structured line each, and a report in the data directory for those that were not
-//! foreseen.
+//! Panics: one structured log line each, and a report in the data directory for unexpected ones.
 //!
-//! A panic in a decision is caught, named and made a dead letter: the line says which command it was.
-//! Any other is a fault of the program. Supervision contains it where it can; the report is for
-//! whoever mends it. It holds no payloads, and the secrets among the settings are taken out.
-//! See `docs/guides/crash-reports.md`.
+//! A panic in a decision is caught, and its command becomes a dead letter: the line names the command. Any
+//! other panic is a fault of the program. Supervision contains it where it can; the report is for whoever
+//! fixes it. The report holds no payloads, and the secrets among the settings are removed. See
+//! `docs/guides/crash-reports.md`.
 
 use std::backtrace::Backtrace;
 use std::cell::Cell;
@@ -12,10 +11,8 @@ use std::io::Write;
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use actors_runtime::deciding::{self, Deciding};
-use bus_schemas::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -23,10 +20,9 @@ use crate::config::Config;
 use crate::embedded::NATS_VERSION;
 use crate::telemetry::recent;
 
-/// The folder of the reports in the data directory.
+/// The directory of the reports in the data directory.
 pub(crate) const DIRECTORY: &str = "crash";
-/// Reports that are kept; the oldest goes first. A fault that repeats says nothing new, and must not
-/// fill the disk.
+/// Reports that are kept; the oldest is removed first. A repeated fault must not fill the disk.
 const REPORTS_MAX: usize = 20;
 /// Bytes of a backtrace that are kept: some hundred frames.
 const BACKTRACE_BYTES_MAX: usize = 64 * 1024;
@@ -50,8 +46,8 @@ struct Process {
     secrets: Vec<String>,
 }
 
-/// From now on panics of this process are told this way. A second call changes only what reports say
-/// about the process.
+/// Reports panics of this process this way from now on. A second call changes only what reports say about the
+/// process.
 pub fn install(config: &Config) {
     let roles = [("host", config.host), ("agents", config.agents)];
     let process = Process {
@@ -65,26 +61,26 @@ pub fn install(config: &Config) {
     match known() {
         Some(mut known) => *known = process,
         None => {
-            // Two at once: either will do.
+            // Two calls at once: either value is fine.
             let _ = PROCESS.set(Mutex::new(process));
             std::panic::set_hook(Box::new(tell));
         }
     }
 }
 
-/// How many partitions this process serves, for reports.
+/// Sets the number of partitions that reports show.
 pub(crate) fn serving(serving: watch::Receiver<usize>) {
     if let Some(mut process) = known() {
         process.serving = Some(serving);
     }
 }
 
-/// What is known about the process. Nothing panics while it holds this, so waiting for it ends.
+/// The known state of the process. Nothing panics while it holds this lock, so waiting for it ends.
 fn known() -> Option<MutexGuard<'static, Process>> {
     PROCESS.get().map(|process| process.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Tells a panic. Must not panic itself, and must not wait for what the thread may hold.
+/// Reports a panic. Must not panic itself, and must not wait for locks that the thread may hold.
 fn tell(info: &PanicHookInfo<'_>) {
     if TELLING.replace(true) {
         return;
@@ -97,7 +93,7 @@ fn tell(info: &PanicHookInfo<'_>) {
     TELLING.set(false);
 }
 
-/// A panic in words.
+/// A panic as text.
 struct Fault {
     message: String,
     location: String,
@@ -147,14 +143,13 @@ impl Fault {
         tracing::error!(panic = message, location, thread, report, "panicked");
     }
 
-    /// Writes the report; none where there is no place for one.
+    /// Writes the report; `None` when it cannot be written.
     fn report(&self) -> Option<PathBuf> {
         let process = known()?;
         if !process.data_dir.is_dir() {
             return None;
         }
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let at = Timestamp(u64::try_from(at).unwrap_or(u64::MAX)).to_rfc3339();
+        let at = bus_client::now().to_rfc3339();
         let (pid, serving) = (std::process::id(), process.serving.as_ref().map(|serving| *serving.borrow()));
         let mut report = json!({
             "format": 1,
@@ -197,7 +192,7 @@ fn write_new(directory: &Path, name: &str, text: &str) -> Option<PathBuf> {
     None
 }
 
-/// Removes the oldest reports, so that one more is not too many. Their names begin with their time.
+/// Removes the oldest reports to make room for one more. Their names begin with their time.
 fn make_room(directory: &Path) {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let mut reports: Vec<PathBuf> = entries
@@ -207,7 +202,7 @@ fn make_room(directory: &Path) {
     reports.sort();
     let surplus = (reports.len() + 1).saturating_sub(REPORTS_MAX);
     for old in &reports[..surplus.min(reports.len())] {
-        // Somebody else may have removed it.
+        // Another process may have removed it.
         let _ = std::fs::remove_file(old);
     }
 }
@@ -223,7 +218,7 @@ fn without_secrets(text: &str) -> String {
     secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
 }
 
-/// Takes a secret out of every text in a report.
+/// Removes a secret from every text in a report.
 fn hide(value: &mut Value, secret: &str) {
     match value {
         Value::String(text) if text.contains(secret) => *text = text.replace(secret, "***"),

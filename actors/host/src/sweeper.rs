@@ -1,24 +1,24 @@
-//! The sweeper: a supervised worker of each host that looks after tasks which have not changed for long.
+//! The sweeper: a supervised worker of each host that checks tasks which have not changed for long.
 //!
-//! Every unfinished task has a live lease, a timer, a running child or a named wait. Where nothing was
-//! ever lost this cannot be otherwise; the sweeper is for what was.
+//! Every unfinished task has a live lease, a timer, a running child or a named wait. As long as nothing is
+//! lost, this is always so; the sweeper is for what was lost.
 //!
 //! ```text
 //! what our partitions commit ─→ open tasks, and when each changed ─→ those that are due
-//!   ─→ looked at: the task, its lane, its children, its worker ─→ `sweep` ─→ looked at again
+//!   ─→ checked: the task, its lane, its children, its worker ─→ `sweep` ─→ checked again
 //! ```
 //!
-//! | what is found | what is done |
+//! | the sweeper finds | the sweeper does |
 //! | --- | --- |
-//! | it waits for somebody who knows of it | nothing; it is looked at again later |
-//! | a worker has had it for long | `sweep`, unnoted: its lease is set anew, and ends where nobody renews it |
-//! | nobody knows of it | `sweep`: it says again what it waits for; noted, once |
-//! | it has changed, or somebody knows of it now | `clear` is noted |
-//! | nobody knows of it still | `warn` is noted once, with its name; it is swept again now and then |
+//! | the task waits, and whoever it waits for knows of it | nothing; it checks the task again later |
+//! | a worker has had the task for long | sends `sweep`, without a note: the task sets its lease anew, and the lease ends where nobody renews it |
+//! | nobody knows of the task | sends `sweep`, with one note: the task repeats its requests |
+//! | a swept task has changed, or somebody knows of it now | notes `clear` |
+//! | still nobody knows of a swept task | notes `warn` once, with the task's name; sends `sweep` again now and then |
 //!
-//! The host that runs a task's partition looks after it, so one does. It hears of its own partitions' commits
-//! within the process; what a partition did elsewhere before is read once from the event stream. A look asks
-//! entities and writes nothing; `sweep` is a command like any other, and decides by itself.
+//! The host that runs a task's partition checks the task, so exactly one host does. It receives the commits
+//! of its partitions within the process; a partition's earlier events are read once from the event stream. A
+//! check sends queries and writes nothing; `sweep` is an ordinary command, and its entity decides.
 
 mod judge;
 mod known;
@@ -29,47 +29,46 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actors_runtime::lease::chain;
 use actors_runtime::observer::CommitObserver;
-use actors_runtime::partition::now;
-use actors_runtime::quarantine::Quarantine;
 use actors_runtime::supervision::{Child, Failed, Restart, Work};
-use bus_client::{Ask, Bus, HaltWatch, StoredEvent};
+use bus_client::{Ask, Bus, Folded, StoredEvent, now};
 use bus_schemas::commands::healer::Action;
 use bus_schemas::commands::task;
+use bus_schemas::halts::Halts;
 use bus_schemas::record::CommitRecord;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, PartitionId, Timestamp};
+use bus_schemas::{Body, Caller, EntityAddress, Key, PartitionId, Timestamp, chain};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::known::{Act, Known};
 use self::look::Looker;
 use crate::healer::notes::Notes;
+use crate::quarantine::Quarantine;
 
-/// The longest time between two rounds.
+/// The longest pause between two rounds.
 const ROUND_MAX: Duration = Duration::from_secs(15);
-/// The shortest: a round without anything due costs nothing.
+/// The shortest pause: a round without anything due costs nothing.
 const ROUND_MIN: Duration = Duration::from_millis(100);
-/// Tasks that are looked at in one round: each is loaded, which costs a few requests.
+/// Tasks checked in one round: each is loaded, which costs a few requests.
 const LOOKED_AT_ONCE: usize = 100;
 
-/// What the sweeper of a host needs.
+/// The dependencies of a host's sweeper.
 #[derive(Debug, Clone)]
 pub(crate) struct Sweeper {
     /// The connection.
     pub(crate) bus: Bus,
     /// The open tasks of this host's partitions.
     pub(crate) tasks: Arc<Tasks>,
-    /// What stands still: that is a wait with a name.
-    pub(crate) halts: HaltWatch,
-    /// Who takes no commands, and so can not be swept: a wait with a name as well.
+    /// The halts in force: a wait for one has a name.
+    pub(crate) halts: Folded<Halts>,
+    /// The quarantined entities, which cannot be swept: a wait for one has a name as well.
     pub(crate) quarantine: Quarantine,
-    /// For how long a task may stand still before it is looked at.
+    /// How long a task may stand still before it is checked.
     pub(crate) after: Duration,
 }
 
-/// The open tasks of a host's partitions, as their commits tell.
+/// The open tasks of a host's partitions, from their commits.
 #[derive(Debug)]
 pub(crate) struct Tasks {
     notes: Notes,
@@ -79,7 +78,7 @@ pub(crate) struct Tasks {
 }
 
 impl Tasks {
-    /// Knows of none. `host` is the key under which acts are noted, `after` as in [`Sweeper`].
+    /// An empty list. `host` is the key under which acts are recorded, `after` as in [`Sweeper`].
     pub(crate) fn new(host: &Key, after: Duration, partitions: u16) -> Arc<Self> {
         let (known, unread) = (Mutex::new(Known::new(after, partitions)), Mutex::default());
         Arc::new(Self { notes: Notes::new(host), known, unread })
@@ -140,7 +139,7 @@ impl Sweeper {
         notes.send_rest(&self.bus).await;
     }
 
-    /// Looks at the tasks that are due, without end.
+    /// Checks the tasks that are due, round after round, without end.
     async fn rounds(&self) {
         let mut rounds = interval((self.after / 4).clamp(ROUND_MIN, ROUND_MAX));
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -153,7 +152,7 @@ impl Sweeper {
         }
     }
 
-    /// Reads the open tasks of partitions that came to this host.
+    /// Reads the open tasks of partitions that this host took over.
     async fn read(&self) -> Result<(), bus_client::Error> {
         let unread = self.tasks.unread(|unread| unread.clone());
         if unread.is_empty() {
@@ -171,7 +170,7 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Looks at what is due.
+    /// Checks the tasks that are due.
     async fn round(&self) {
         let (tasks, notes) = (&self.tasks, &self.tasks.notes);
         let due = tasks.known(|known| {
@@ -181,7 +180,7 @@ impl Sweeper {
         });
         let looker = Looker::new(&self.bus);
         for task in due {
-            let verdict = match looker.verdict(&task, (&self.halts, &self.quarantine), now()).await {
+            let verdict = match looker.verdict(&task, &self.halts, &self.quarantine, now()).await {
                 Ok(verdict) => verdict,
                 Err(error) => {
                     tracing::debug!(%task, error = chain(&error), "looking at a task; again later");
@@ -197,10 +196,10 @@ impl Sweeper {
         }
     }
 
-    /// Whether the command is in the inbox.
+    /// Sends `sweep`. Returns whether the command is in the inbox.
     async fn sweep(&self, task: &Key) -> bool {
         let to = EntityAddress::new(task::Command::KIND, task.clone());
-        let ask = Ask::new(to, Body::json(&task::Command::Sweep)).caller("sweeper");
+        let ask = Ask::new(to, Body::json(&task::Command::Sweep)).caller(Caller::SYSTEM.as_str());
         match self.bus.hand_over(&ask).await {
             Ok(_) => true,
             Err(error) => {
@@ -211,23 +210,23 @@ impl Sweeper {
     }
 }
 
-/// Says what was done, in the log, in the metrics, and in the healer's notes.
+/// Reports an act: in the log, in the metrics, and in the healer's notes.
 fn say(notes: &Notes, task: &Key, act: Option<Act>) {
     let subject = format!("task/{task}");
     match act {
         None | Some(Act::SweepAgain) => {}
         Some(Act::Sweep { reason, since }) => {
             metrics::counter!(metric::SWEPT).increment(1);
-            let reason = format!("it waits for nobody: {reason}; it is told to say again what it waits for");
+            let reason = format!("nobody knows of the task: {reason}; it repeats its requests");
             notes.act(Action::Sweep, &subject, reason, [("since", since.to_rfc3339())]);
         }
         Some(Act::Mended) => {
             metrics::counter!(metric::MENDED).increment(1);
-            notes.act(Action::Clear, &subject, "it goes on after it was swept".to_owned(), []);
+            notes.act(Action::Clear, &subject, "the task goes on after it was swept".to_owned(), []);
         }
         Some(Act::Report { reason, since }) => {
             metrics::counter!(metric::REPORTED).increment(1);
-            tracing::error!(%task, reason, "a task waits for nobody, and sweeping it did not help");
+            tracing::error!(%task, reason, "nobody knows of a task, and sweeping it did not help");
             let reason = format!("sweeping it did not help: {reason}; cancel it, or retry what it waits for");
             notes.act(Action::Warn, &subject, reason, [("since", since.to_rfc3339())]);
         }

@@ -1,5 +1,5 @@
 //! Logs, traces and metrics: structured lines on stderr, OTLP where an endpoint is configured, and the
-//! observer, which measures what no stage measures by itself.
+//! observer, which measures what no stage measures.
 
 mod json;
 mod metric;
@@ -22,11 +22,11 @@ use tracing_subscriber::{EnvFilter, Layer, reload};
 
 use crate::config::Config;
 
-/// What is logged when `ORRERY_LOG` says nothing: our lifecycle, and others' trouble.
+/// The default filter, without `ORRERY_LOG`: our lifecycle, and the warnings of others.
 const DEFAULT_FILTER: &str =
-    "warn,actors_host=info,actors_runtime=info,actors_agents=info,gateway=info,orrery=info";
+    "warn,actors_host=info,actors_runtime=info,actors_worker=info,gateway=info,orrery=info";
 
-/// Sends what is left when it is dropped.
+/// Sends the remaining spans when it is dropped.
 #[derive(Debug, Default)]
 pub struct Guard {
     provider: Option<SdkTracerProvider>,
@@ -45,20 +45,20 @@ impl Drop for Guard {
 /// How the process logs.
 #[derive(Debug, Default)]
 pub struct Logs {
-    /// One JSON object a line, with trace and correlation ids, instead of text.
+    /// One JSON object per line, with trace and correlation ids, instead of text.
     pub json: bool,
     /// A file instead of stderr.
     pub file: Option<std::fs::File>,
-    /// Which lines, as `tracing` filter directives; `ORRERY_LOG` wins over it. Default: the
-    /// lifecycle of our own parts, and warnings of all others.
+    /// The filter, as `tracing` directives; `ORRERY_LOG` overrides it. Default: the lifecycle of our own
+    /// parts, and warnings of all others.
     pub filter: Option<&'static str>,
 }
 
-/// How to change what is logged.
+/// Changes the log filter.
 struct Reload {
-    /// What the process was started with.
+    /// The filter that the process was started with.
     started_with: &'static str,
-    /// Whether the environment said it, and so nobody else does.
+    /// Whether the environment set the filter, so that nothing else changes it.
     fixed: bool,
     set: Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>,
 }
@@ -66,9 +66,9 @@ struct Reload {
 /// Set by the first [`init`] of the process.
 static RELOAD: OnceLock<Reload> = OnceLock::new();
 
-/// Logs by these directives from now on; none for those with which the process was started. Where
-/// `ORRERY_LOG` is set, or somebody else installed the subscriber, nothing changes. The error says why
-/// the directives can not be used.
+/// Sets the log filter; `None` restores the one that the process was started with. Nothing changes where
+/// `ORRERY_LOG` is set, or where another subscriber is installed. The error says why the directives are
+/// invalid.
 pub(crate) fn log_by(directives: Option<&str>) -> Result<(), String> {
     let started_with = RELOAD.get().map_or(DEFAULT_FILTER, |reload| reload.started_with);
     let filter = EnvFilter::try_new(directives.unwrap_or(started_with)).map_err(|error| error.to_string())?;
@@ -81,9 +81,11 @@ pub(crate) fn log_by(directives: Option<&str>) -> Result<(), String> {
 /// Installs logging and tracing for the process. A second call changes nothing.
 pub fn init(config: &Config, logs: Logs) -> Guard {
     let started_with = logs.filter.unwrap_or(DEFAULT_FILTER);
-    let (filter, fixed) = match EnvFilter::try_from_env("ORRERY_LOG") {
-        Ok(filter) => (filter, true),
-        Err(_) => (EnvFilter::new(started_with), false),
+    let wanted = std::env::var("ORRERY_LOG").ok().map(EnvFilter::try_new);
+    let (filter, fixed, unreadable) = match wanted {
+        Some(Ok(filter)) => (filter, true, None),
+        Some(Err(error)) => (EnvFilter::new(started_with), false, Some(error)),
+        None => (EnvFilter::new(started_with), false, None),
     };
     let (filter, handle) = reload::Layer::new(filter);
     let ansi = logs.file.is_none() && std::io::stderr().is_terminal();
@@ -105,13 +107,16 @@ pub fn init(config: &Config, logs: Logs) -> Guard {
             .with_filter(EnvFilter::new("info,h2=off,hyper=off,reqwest=off"))
     });
     let recent = recent::Recent.with_filter(EnvFilter::new("info,h2=off,hyper=off,reqwest=off"));
-    // Somebody else may have installed a subscriber: a test, or an embedding program.
+    // A test or an embedding program may have installed a subscriber.
     let installed =
         tracing_subscriber::registry().with(traces).with(recent).with(lines.with_filter(filter)).try_init();
     if installed.is_ok() {
         let set = Box::new(move |filter| handle.reload(filter));
-        // Only one subscriber can be installed, so this is the first and only one.
+        // Only one subscriber can be installed, so this is the first and only call.
         let _ = RELOAD.set(Reload { started_with, fixed, set });
+    }
+    if let Some(error) = unreadable {
+        tracing::error!(%error, "ORRERY_LOG is no log filter; the default applies");
     }
     Guard { provider }
 }

@@ -1,28 +1,29 @@
-//! Tells a webhook about dead letters as they arrive. An effect: its place is a durable consumer that
-//! all hosts share, so each arrival is told by one of them, and none is lost with a host.
+//! Posts dead letters to a webhook as they are recorded. An effect: a durable consumer that all hosts share,
+//! so one host posts each, and none is lost with a host.
 //!
-//! What the receiver does not take is tried again, later and later, by whoever has the event then.
-//! What it never takes becomes a dead letter itself, of class `notification-failed`: of that one nobody
-//! is told, so there is no loop, and a redrive of it is told once more.
+//! What the receiver does not accept is retried with growing pauses, by whichever host gets the event then.
+//! What it never accepts becomes a dead letter itself, of class `notification-failed`: that one is not
+//! posted, so there is no loop, and its redrive is a new post.
 //!
-//! Between the two stands the breaker `webhook.<host>`: a receiver that is away is left alone, and what
-//! it missed is redriven when it is back.
+//! The breaker `webhook.<host>` stands between: an unreachable receiver is left alone, and what it missed is
+//! redriven when it is back.
 
 mod post;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use actors_agents::Breakers;
-use actors_agents::breaker::Outcome as Called;
-use actors_runtime::lease::chain;
+use actors_worker::Breakers;
+use actors_worker::breaker::Outcome as Called;
 use bus_client::watch::Watched;
-use bus_client::{Ask, Bus, StoredEvent};
-use bus_schemas::commands::deadletter::{Command, Entry, Outcome, class};
-use bus_schemas::events::deadletter::Event;
+use bus_client::{Ask, Bus, StoredEvent, now};
+use bus_schemas::commands::dead_letter::{Command, Entry, Outcome, class};
+use bus_schemas::events::dead_letter::Event;
 use bus_schemas::payload::Payload;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, CommandId, ContentType, EntityAddress, Key, Revision, Timestamp, upcast};
+use bus_schemas::{
+    Body, Caller, CommandId, ContentType, EntityAddress, Key, Revision, Timestamp, chain, upcast,
+};
 use futures::StreamExt;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -31,51 +32,51 @@ use tokio_util::sync::CancellationToken;
 use post::{Poster, Rejection};
 pub use post::{UrlError, check};
 
-/// The name of the place among the event stream's consumers.
+/// The name of the durable consumer of the event stream.
 const PLACE: &str = "dead-letter-webhook";
-/// Arrivals that are told at once: one that its receiver can not take holds up no other.
+/// Dead letters posted at once: one that the receiver cannot accept holds up no other.
 const AT_ONCE: usize = 16;
-/// Deliveries of one arrival, with pauses that double: about two minutes. A receiver that is away for
-/// longer finds the dead letters, and the notifications among them.
+/// Deliveries of one event, with pauses that double: about two minutes. A receiver that is away for longer
+/// finds the dead letters, and the failed notifications among them.
 const DELIVERIES_MAX: u64 = 8;
-/// The first pause before it is told again.
+/// The first pause before a retry.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// An arrival that is older is no news: after the event stream was written anew, all of them come again.
+/// Older dead letters are not posted: after a rebuild of the event stream, all of them arrive again.
 const NEWS: Duration = Duration::from_secs(24 * 3_600);
-/// The kind and the key under which a notification that was not taken is recorded.
+/// The kind and the key under which a failed notification is recorded.
 const MEANT_FOR: (&str, &str) = ("webhook", "dead-letters");
-/// Who records and settles.
-const CALLER: &str = "webhook";
+/// The source of the entry of a failed notification.
+const SOURCE: &str = "webhook";
 
-/// Why nobody is told for now: what is under way comes again.
+/// Why posting stopped for now: what is under way is delivered again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The events can not be read or finished.
+    /// The events cannot be read or acknowledged.
     #[error("following the events of dead letters")]
     Bus(#[from] bus_client::Error),
-    /// What came of a notification was not stored.
+    /// The result of a notification could not be stored.
     #[error("handing over what came of a notification")]
     HandOver(#[from] bus_client::PublishError),
 }
 
-/// Tells a URL about dead letters.
+/// Posts dead letters to a URL.
 #[derive(Debug)]
 pub struct Webhook {
     bus: Bus,
     poster: Poster,
     breakers: Breakers,
-    /// The receiver's breaker, where its name is none that is too long for one.
+    /// The receiver's breaker; `None` when its name is too long for one.
     breaker: Option<Key>,
 }
 
-/// What is to be told.
+/// A notification to post.
 struct Notification {
-    /// Names it for the receiver, which may get it twice.
+    /// The id for the receiver, which may get the notification twice.
     id: String,
     body: Vec<u8>,
-    /// The redrive that wants it, if one does.
+    /// The redrive that it belongs to, if any.
     redrive: Option<CommandId>,
     about: Arrival,
 }
@@ -88,17 +89,18 @@ struct Arrival {
 }
 
 impl Webhook {
-    /// Prepares it. The URL must be one that [`check`] takes; `reporter` is who says how calls went.
+    /// Prepares the client. The URL must pass [`check`]; `reporter` is the name under which outcomes of calls
+    /// are reported.
     pub fn new(bus: Bus, url: &str, reporter: &str) -> Result<Self, UrlError> {
         let poster = Poster::new(url)?;
         let (breakers, breaker) = (Breakers::new(bus.clone(), reporter), poster.breaker());
         Ok(Self { bus, poster, breakers, breaker })
     }
 
-    /// Tells until `stop`. What is under way then is delivered again.
+    /// Posts until `stop`. What is under way then is delivered again.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let breakers = self.breakers.clone();
-        // Breakers are told of the last calls, also where following ends with an error.
+        // The last outcomes are reported to breakers, also when following ends with an error.
         let ended = stop.child_token();
         let follow = async {
             let followed = self.follow(stop).await;
@@ -137,7 +139,7 @@ impl Webhook {
         let notification = match &watched.event {
             Ok(stored) => self.notification(stored).await?,
             Err(error) => {
-                tracing::warn!(error = chain(error), "an event of a dead letter can not be read");
+                tracing::warn!(error = chain(error), "an event of a dead letter cannot be read");
                 None
             }
         };
@@ -154,7 +156,7 @@ impl Webhook {
         Ok(watched.finish().await?)
     }
 
-    /// Posts it, unless the receiver's breaker is open.
+    /// Posts a notification, unless the receiver's breaker is open.
     async fn post(&self, notification: &Notification) -> Result<(), Rejection> {
         let permit = match &self.breaker {
             Some(breaker) => Some(self.breakers.permit(breaker).await.map_err(Rejection::of_breaker)?),
@@ -163,7 +165,7 @@ impl Webhook {
         let posted = self.poster.post(&notification.id, notification.body.clone()).await;
         let called = match &posted {
             Err(rejection) if rejection.may_pass => Called::Failed(rejection.reason()),
-            // Who refuses it for good is there, and answers.
+            // A receiver that refuses for good is up, and answers.
             Ok(()) | Err(_) => Called::Succeeded,
         };
         if let Some(permit) = permit {
@@ -172,7 +174,7 @@ impl Webhook {
         posted
     }
 
-    /// What an event has to be told, if anything.
+    /// The notification for an event, if it needs one.
     async fn notification(&self, stored: &StoredEvent) -> Result<Option<Notification>, Error> {
         let event = &stored.event;
         let read = upcast::read::<Event>(&event.event_type, event.schema, &event.body);
@@ -193,13 +195,13 @@ impl Webhook {
             }
             Ok(_) => Ok(None),
             Err(error) => {
-                tracing::warn!(error = chain(&error), "an event of a dead letter can not be read");
+                tracing::warn!(error = chain(&error), "an event of a dead letter cannot be read");
                 Ok(None)
             }
         }
     }
 
-    /// What a dead letter sends when it is redriven.
+    /// The payload that a redrive of the dead letter sends.
     async fn payload(&self, letter: &EntityAddress) -> Result<Option<Vec<u8>>, Error> {
         let mut latest: Option<Payload> = None;
         for stored in self.bus.history(letter, Revision(0), 0).await? {
@@ -213,14 +215,14 @@ impl Webhook {
         Ok(latest.and_then(|payload| payload.body()).map(|body| body.bytes.to_vec()))
     }
 
-    /// Says what came of a redrive; a first arrival has nobody who waits.
+    /// Reports the result of a redrive; a first notification has no redrive to report to.
     async fn settle(&self, notification: &Notification, outcome: Outcome) -> Result<(), Error> {
         let Some(redrive) = notification.redrive else { return Ok(()) };
         let settle = Command::SettleRedrive { redrive: Some(redrive), outcome, task: None };
         self.hand_over(notification.about.entity.key.clone(), &settle).await
     }
 
-    /// Keeps what its receiver never took.
+    /// Records a notification that the receiver never accepted as a dead letter.
     async fn give_up(
         &self,
         notification: &Notification,
@@ -233,15 +235,15 @@ impl Webhook {
             let refused = Outcome::Refused { code: class::NOTIFICATION_FAILED.into(), message: reason };
             return self.settle(notification, refused).await;
         }
-        // Named by what it is about: one that is given up twice is one entry.
+        // The id is derived from the notification: given up twice, it is one entry.
         let id = CommandId::from_text(&format!("webhook {}", notification.id));
         let ids = (id, notification.about.correlation);
         let entry = Entry {
             attempts: u32::try_from(deliveries).unwrap_or(u32::MAX),
             causes: vec![format!("the dead letter `{}` arrived", entity.key)],
             hint: Some("mend the receiver, then redrive this one".to_owned()),
-            source: Some(CALLER.into()),
-            // What its receiver was away for goes out by itself when it is back.
+            source: Some(SOURCE.into()),
+            // What was missed while the receiver was away is redriven when it is back.
             dependency: self.breaker.clone().filter(|_| rejection.may_pass),
             payload: Some(Payload::written(ContentType::Json, &notification.body)),
             ..Entry::new(class::NOTIFICATION_FAILED, reason, MEANT_FOR, ids, notification.about.at)
@@ -251,16 +253,17 @@ impl Webhook {
     }
 
     async fn hand_over(&self, key: Key, command: &Command) -> Result<(), Error> {
-        let ask = Ask::new(EntityAddress::new(Command::KIND, key), Body::json(command)).caller(CALLER);
+        let ask = Ask::new(EntityAddress::new(Command::KIND, key), Body::json(command))
+            .caller(Caller::SYSTEM.as_str());
         Ok(self.bus.hand_over(&ask).await.map(drop)?)
     }
 }
 
-/// What is told of an arrival: everything but the payload, which may be anybody's secret.
+/// The notification for a dead letter: everything but the payload, which may be secret.
 fn arrival(stored: &StoredEvent, entry: &Entry) -> Notification {
     let id = format!("{}/{}", stored.entity, stored.event.revision);
     let body = json!({
-        "type": "orrery.deadletter.recorded",
+        "type": "orrery.dead_letter.recorded",
         "id": id,
         "entry": stored.entity.key,
         "class": entry.class,
@@ -284,9 +287,4 @@ fn note(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(error = chain(&error), "telling of a dead letter ended early; it comes again");
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

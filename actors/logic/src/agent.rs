@@ -1,11 +1,11 @@
-//! `agent`: who does work of which skills, with how much capacity. The key is the agent's name.
+//! `agent`: the workers, skills and capacity of an agent. The key is the agent's name.
 //!
 //! States: unknown, then a card and a set of live workers. A worker lives from `register` until it
-//! deregisters, or no host has heard of it for too long: its claims and renewals are its heartbeat, and
-//! none of them is in a log.
+//! deregisters, or until no host has heard of it for too long: its claims and renewals are its heartbeat, and
+//! none of them is logged.
 //!
-//! Invariants: what the brokers were last offered is the summed capacity of the live workers of
-//! each lane; a lane that nobody serves any more was offered 0.
+//! Invariants: the last offer to each lane is the summed capacity of the live workers of that lane; a lane
+//! that no worker serves any more was offered 0.
 //!
 //! | command | leads to |
 //! | --- | --- |

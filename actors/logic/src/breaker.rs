@@ -12,7 +12,7 @@
 //!
 //! | from | to | by |
 //! | --- | --- | --- |
-//! | closed | open | the failure rate, the slow rate, failures one after the other, `trip` |
+//! | closed | open | the failure rate, the slow rate, failures in a row, `trip` |
 //! | open | half-open | the timer `end-open`; never when it was tripped |
 //! | open | open | `trip`, which holds until `reset`; another reason replaces the first |
 //! | half-open | open | a probe that failed or was slow, `trip` |
@@ -20,12 +20,12 @@
 //! | open | closed | `reset` |
 //!
 //! Invariants (`breaker_legal`):
-//! - No other changes than these.
-//! - What was tripped stays open until it is reset.
+//! - There are no other transitions.
+//! - A tripped breaker stays open until it is reset.
 //! - While half-open at most `probes` permits are out, and each comes back: by a report, by its
 //!   timer, or because the state changes.
-//! - What is open by itself has the timer `end-open`.
-//! - The window holds the calls of the last `window_ms`, rounded up to a bucket; nothing older opens it.
+//! - A breaker that opened by itself has the timer `end-open`.
+//! - The window holds the calls of the last `window_ms`, rounded up to a bucket; no older call opens it.
 //!
 //! | command | leads to |
 //! | --- | --- |
@@ -35,14 +35,14 @@
 //! | `trip`, `reset` | `opened`, `closed` |
 //! | `untrip` | `closed` if it is still open for that reason |
 //! | `configure` | `configured` if it is new |
-//! | `apply-config` | `configured` if the settings say something else |
+//! | `apply-settings` | `configured` if the settings say something else |
 //! | `end-open` | `half-opened`; lanes may try with a few jobs |
 //! | `expire-probe` | `probe-expired` |
 //! | `renew-probes` | lanes may try with a few more jobs; `letters-tried` where dead letters wait |
 //! | `note-letter` | `letter-noted`, of the first ones |
 //!
-//! Each change of state is told to the lanes that watch, and noted by `healer/log`. When it closes,
-//! a campaign redrives the dead letters that the dependency caused since it fell ill.
+//! Each transition is sent to the watching lanes and noted in `healer/log`. When the breaker closes, a
+//! redrive sends the dead letters that the dependency has caused since it began to fail.
 
 mod decide;
 mod letters;

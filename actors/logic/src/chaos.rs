@@ -1,13 +1,12 @@
-//! `chaos`: one experiment, in which something is disturbed on purpose for a bounded time. The key is
-//! its name.
+//! `chaos`: one experiment, which disturbs the system on purpose for a bounded time. The key is its name.
 //!
-//! States: new → running → over. There is no way back: another experiment has another name.
+//! States: new → running → over. An experiment cannot be restarted: another one has another name.
 //!
-//! Hosts and workers read the events of this kind themselves and do what an experiment says, each by
-//! its own clock and only where its configuration allows it. What an experiment does to a breaker this
-//! entity does. A host whose configuration allows no experiments refuses `start` before it is decided.
+//! Hosts and workers read the events of this kind and make the disturbance themselves, each by its own clock
+//! and only where its configuration allows it. A breaker is tripped by this entity. A host whose
+//! configuration allows no experiments refuses `start` before it is decided.
 //!
-//! Invariants: an experiment has a reason and an end; what it tripped it lets go of, and nothing else.
+//! Invariants: an experiment has a reason and an end; it untrips the breaker that it tripped, and no other.
 //!
 //! | command | leads to |
 //! | --- | --- |
@@ -21,11 +20,19 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use actors_core::{Context, Decision, Entity, Refusal, View};
+use actors_core::{Context, Decision, Entity, GateRequest, Refusal, View};
 use bus_schemas::commands::chaos::{Command, Query};
 use bus_schemas::events::chaos::Event;
+use bus_schemas::wire::WireCommand;
 
 pub use state::State;
+
+/// Whether a command disturbs the system on purpose, which the configuration must allow.
+pub fn is_experiment(request: &GateRequest<'_>) -> bool {
+    request.entity.kind == Command::KIND
+        && request.source.is_some()
+        && matches!(request.read(), Some(Command::Start { .. }))
+}
 
 /// The kind `chaos`.
 #[derive(Debug)]
@@ -37,11 +44,6 @@ impl Entity for Chaos {
     type Event = Event;
     type Query = Query;
 
-    const EXPERIMENTS: bool = true;
-
-    fn is_experiment(command: &Command) -> bool {
-        matches!(command, Command::Start { .. })
-    }
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)
     }

@@ -1,15 +1,15 @@
-//! `healer`: what was done to keep the system well, and which entities are kept apart.
+//! `healer`: the record of healing actions, and the quarantine.
 //!
-//! | key | what it knows |
+//! | key | content |
 //! | --- | --- |
-//! | `<host>` | what the healer of a host did and saw |
+//! | `<host>` | the actions and observations of a host's healer |
 //! | `log` | what entities did by themselves, such as a breaker that opened |
-//! | `quarantine` | which entities take no commands |
+//! | `quarantine` | the entities that take no commands |
 //!
-//! The log of a healer is its events; its state only counts them, and so stays small.
+//! The record of a healer is its events; its state only counts them, and so stays small.
 //!
-//! Invariants: an entity is quarantined once, and released once after that. A healer can not be
-//! quarantined: it could not be released.
+//! Invariants: an entity is quarantined once, and released once after that. A healer cannot be quarantined:
+//! it could not be released.
 //!
 //! | command | leads to |
 //! | --- | --- |

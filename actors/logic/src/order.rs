@@ -1,28 +1,28 @@
-//! The order in which attempts are served: indexes over what waits and who is free, so that a pick costs
-//! the logarithm of the queue. Rebuilt from the state's maps when a snapshot is read.
+//! The order in which attempts are served: indexes over waiting attempts and free agents, so that a pick
+//! takes logarithmic time. Rebuilt from the state's maps when a snapshot is read.
 //!
-//! The maps share their structure with their copies (`rpds`): a decision works on a copy of the
-//! state, which costs nothing, however long the queue is.
+//! The maps share their structure with their copies (`rpds`): a decision works on a copy of the state, which
+//! is cheap however long the queue is.
 
 use std::cmp::Reverse;
 
-use bus_schemas::commands::broker::Limits;
+use bus_schemas::commands::lane::Limits;
 use bus_schemas::{Key, Timestamp};
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use smol_str::SmolStr;
 
-/// Who waits for which skill, and which agents are free for it.
+/// Waiting attempts by skill, and the agents that are free for them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Order {
-    /// For each skill and class (lowest first) the owners that wait, best first.
-    lines: Map<SmolStr, Map<u64, Set<Rank>>>,
-    /// The owners that have something waiting or running.
+    /// For each skill and class (lowest first): the waiting owners, best first.
+    classes: Map<SmolStr, Map<u64, Set<Rank>>>,
+    /// The owners with waiting or running attempts.
     owners: Map<SmolStr, Owner>,
-    /// For each skill the agents with free capacity, freest first.
+    /// For each skill: the agents with free capacity, most free first.
     free: Map<SmolStr, Set<(Reverse<u32>, Key)>>,
 }
 
-/// One attempt's place in the queue.
+/// The place of one attempt in the queue.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
     pub(crate) task: &'a Key,
@@ -33,37 +33,44 @@ pub(crate) struct Place<'a> {
     pub(crate) since: Timestamp,
 }
 
-/// An owner's standing in one line. The order of the fields is the order of service.
+/// The rank of an owner within a skill and class. The order of the fields is the order of service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    /// Running jobs for each unit of weight, in thousandths.
+    /// Running jobs per unit of weight, in thousandths.
     load: u64,
     served: u64,
-    /// Its attempt that waits longest in this line.
+    /// When its longest waiting attempt of this skill and class began to wait.
     since: Timestamp,
     task: Key,
     owner: SmolStr,
 }
 
-/// A line: a skill and a class.
-type Line = (SmolStr, u64);
+/// A skill and a class.
+type JobClass = (SmolStr, u64);
 
-/// What an owner has here.
+/// The attempts of an owner.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Owner {
     pub(crate) running: u32,
     /// The number of the assignment that ended its last turn; 0 for never.
     pub(crate) served: u64,
-    /// How many jobs it got in its present turn: as many as its weight are one turn.
+    /// Jobs in its present turn: a turn has as many jobs as the owner's weight.
     pub(crate) turn: u32,
     weight: u32,
-    /// What waits, line by line, oldest first.
-    waiting: Map<Line, Set<(Timestamp, Key)>>,
+    /// The waiting attempts by skill and class, oldest first.
+    waiting: Map<JobClass, Set<(Timestamp, Key)>>,
+}
+
+/// How an owner was served, as snapshots keep it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Service {
+    pub(crate) served: u64,
+    pub(crate) turn: u32,
 }
 
 impl Owner {
-    fn rank(&self, name: &SmolStr, line: &Line) -> Option<Rank> {
-        let (since, task) = self.waiting.get(line)?.first()?;
+    fn rank(&self, name: &SmolStr, job_class: &JobClass) -> Option<Rank> {
+        let (since, task) = self.waiting.get(job_class)?.first()?;
         let load = u64::from(self.running) * 1_000 / u64::from(self.weight.max(1));
         Some(Rank { load, served: self.served, since: *since, task: task.clone(), owner: name.clone() })
     }
@@ -71,26 +78,26 @@ impl Owner {
 
 impl Order {
     pub(crate) fn insert(&mut self, place: Place<'_>) {
-        let line = (place.skill.clone(), place.class);
+        let job_class = (place.skill.clone(), place.class);
         self.change_owner(place.owner, |owner| {
-            let mut line_of_owner = owner.waiting.get(&line).cloned().unwrap_or_default();
-            line_of_owner.insert_mut((place.since, place.task.clone()));
-            owner.waiting.insert_mut(line, line_of_owner);
+            let mut waiting = owner.waiting.get(&job_class).cloned().unwrap_or_default();
+            waiting.insert_mut((place.since, place.task.clone()));
+            owner.waiting.insert_mut(job_class, waiting);
         });
     }
     pub(crate) fn remove(&mut self, place: Place<'_>) {
-        let line = (place.skill.clone(), place.class);
+        let job_class = (place.skill.clone(), place.class);
         self.change_owner(place.owner, |owner| {
-            let Some(mut line_of_owner) = owner.waiting.get(&line).cloned() else { return };
-            line_of_owner.remove_mut(&(place.since, place.task.clone()));
-            if line_of_owner.is_empty() {
-                owner.waiting.remove_mut(&line);
+            let Some(mut waiting) = owner.waiting.get(&job_class).cloned() else { return };
+            waiting.remove_mut(&(place.since, place.task.clone()));
+            if waiting.is_empty() {
+                owner.waiting.remove_mut(&job_class);
             } else {
-                owner.waiting.insert_mut(line, line_of_owner);
+                owner.waiting.insert_mut(job_class, waiting);
             }
         });
     }
-    /// An owner got a job; `number` counts the assignments of the lane.
+    /// Notes a job for an owner; `number` counts the assignments of the lane.
     pub(crate) fn serve(&mut self, name: &SmolStr, number: u64) {
         self.change_owner(name, |owner| {
             owner.running += 1;
@@ -100,26 +107,27 @@ impl Order {
             }
         });
     }
-    /// A job of an owner ended.
+    /// Notes the end of an owner's job.
     pub(crate) fn relieve(&mut self, name: &SmolStr) {
         self.change_owner(name, |owner| owner.running = owner.running.saturating_sub(1));
     }
-    /// An owner gets so many jobs when others get one.
+    /// Sets the weight of an owner.
     pub(crate) fn weigh(&mut self, name: &SmolStr, weight: u32) {
         if self.owners.get(name).is_some_and(|owner| owner.weight != weight) {
             self.change_owner(name, |owner| owner.weight = weight);
         }
     }
-    /// The owners that have something here.
+    /// The owners with attempts here.
     pub(crate) fn owners(&self) -> impl Iterator<Item = (&SmolStr, &Owner)> {
         self.owners.iter()
     }
-    /// Restores what a snapshot says of an owner.
-    pub(crate) fn restore_owner(&mut self, name: &SmolStr, running: u32, (served, turn): (u64, u32)) {
+    /// Restores an owner from a snapshot.
+    pub(crate) fn restore_owner(&mut self, name: &SmolStr, running: u32, service: Service) {
+        let Service { served, turn } = service;
         self.change_owner(name, |owner| (owner.running, owner.served, owner.turn) = (running, served, turn));
     }
 
-    /// An agent's free capacity for its skills changed.
+    /// Sets an agent's free capacity for its skills.
     pub(crate) fn set_free<'a>(
         &mut self,
         agent: &Key,
@@ -144,35 +152,34 @@ impl Order {
         }
     }
 
-    /// Whether anything stands in it.
+    /// Whether any attempt waits.
     pub(crate) fn waits(&self) -> bool {
-        !self.lines.is_empty()
+        !self.classes.is_empty()
     }
-    /// Whether anything stands in it that needs a skill.
+    /// Whether an attempt waits that needs a skill.
     pub(crate) fn waits_for(&self, skill: &SmolStr) -> bool {
-        self.lines.contains_key(skill)
+        self.classes.contains_key(skill)
     }
-    /// The skills that somebody waits for, and for each the class of the next attempt and since when it
-    /// waits.
+    /// The skills of waiting attempts, each with the class of the next attempt and when it began to wait.
     pub(crate) fn heads(&self) -> impl Iterator<Item = (&SmolStr, (u64, Timestamp))> {
-        self.lines.iter().filter_map(|(skill, classes)| {
+        self.classes.iter().filter_map(|(skill, classes)| {
             let (class, ranks) = classes.first()?;
             Some((skill, (*class, ranks.first()?.since)))
         })
     }
-    /// Who is next among those that need one of these skills.
+    /// The next attempt among those that need one of these skills.
     pub(crate) fn next(&self, skills: &[SmolStr]) -> Option<Key> {
         let firsts = skills.iter().filter_map(|skill| {
-            let (class, ranks) = self.lines.get(skill)?.first()?;
+            let (class, ranks) = self.classes.get(skill)?.first()?;
             Some((*class, ranks.first()?))
         });
         firsts.min().map(|(_, rank)| rank.task.clone())
     }
 
-    /// Who is next, and with whom: none when nobody waits that somebody is free for.
+    /// The next attempt, and its agent; `None` if no agent is free for a waiting attempt.
     pub(crate) fn pick(&self) -> Option<(Key, Key)> {
         let best = self.free.iter().filter_map(|(skill, agents)| {
-            let (class, ranks) = self.lines.get(skill)?.first()?;
+            let (class, ranks) = self.classes.get(skill)?.first()?;
             Some(((*class, ranks.first()?), agents))
         });
         let ((_, rank), agents) = best.min_by_key(|(place, _)| *place)?;
@@ -180,13 +187,14 @@ impl Order {
         Some((rank.task.clone(), agent.clone()))
     }
 
-    /// How many of the same skill are served before this one, as things stand.
+    /// How many attempts of the same skill are served before this one, as things stand.
     pub(crate) fn ahead(&self, place: Place<'_>) -> u64 {
-        let line = (place.skill.clone(), place.class);
-        let own = self.owners.get(place.owner).and_then(|owner| owner.rank(place.owner, &line));
-        let lines = self.lines.get(place.skill).into_iter().flat_map(|lines| lines.range(..=place.class));
+        let job_class = (place.skill.clone(), place.class);
+        let own = self.owners.get(place.owner).and_then(|owner| owner.rank(place.owner, &job_class));
+        let classes =
+            self.classes.get(place.skill).into_iter().flat_map(|classes| classes.range(..=place.class));
         let mut ahead = 0;
-        for (class, ranks) in lines {
+        for (class, ranks) in classes {
             for rank in ranks.iter() {
                 let waits = self
                     .owners
@@ -207,22 +215,22 @@ impl Order {
         ahead
     }
 
-    /// Changes an owner, and its standing in every line where it waits. An owner without anything
-    /// is forgotten: it comes back as one that was never served.
+    /// Changes an owner and its rank everywhere it waits. An owner without attempts is removed: it comes back
+    /// as one that was never served.
     fn change_owner(&mut self, name: &SmolStr, change: impl FnOnce(&mut Owner)) {
         let mut owner =
             self.owners.get(name).cloned().unwrap_or_else(|| Owner { weight: 1, ..Owner::default() });
-        for line in owner.waiting.keys() {
-            if let Some(rank) = owner.rank(name, line) {
-                self.change_line(line, |ranks| {
+        for job_class in owner.waiting.keys() {
+            if let Some(rank) = owner.rank(name, job_class) {
+                self.change_class(job_class, |ranks| {
                     ranks.remove_mut(&rank);
                 });
             }
         }
         change(&mut owner);
-        for line in owner.waiting.keys() {
-            if let Some(rank) = owner.rank(name, line) {
-                self.change_line(line, |ranks| ranks.insert_mut(rank));
+        for job_class in owner.waiting.keys() {
+            if let Some(rank) = owner.rank(name, job_class) {
+                self.change_class(job_class, |ranks| ranks.insert_mut(rank));
             }
         }
         if owner.running > 0 || !owner.waiting.is_empty() {
@@ -232,8 +240,9 @@ impl Order {
         }
     }
 
-    fn change_line(&mut self, (skill, class): &Line, change: impl FnOnce(&mut Set<Rank>)) {
-        let mut classes = self.lines.get(skill).cloned().unwrap_or_default();
+    fn change_class(&mut self, job_class: &JobClass, change: impl FnOnce(&mut Set<Rank>)) {
+        let (skill, class) = job_class;
+        let mut classes = self.classes.get(skill).cloned().unwrap_or_default();
         let mut ranks = classes.get(class).cloned().unwrap_or_default();
         change(&mut ranks);
         if ranks.is_empty() {
@@ -242,15 +251,15 @@ impl Order {
             classes.insert_mut(*class, ranks);
         }
         if classes.is_empty() {
-            self.lines.remove_mut(skill);
+            self.classes.remove_mut(skill);
         } else {
-            self.lines.insert_mut(skill.clone(), classes);
+            self.classes.insert_mut(skill.clone(), classes);
         }
     }
 }
 
-/// The class of an attempt. Without ageing it is the priority. With it, an attempt that waits is one class
-/// better for each span: the order of two attempts never changes while they wait, so it is computed once.
+/// The class of an attempt. Without ageing it is the priority. With ageing, a waiting attempt improves by one
+/// class per span: the order of two attempts never changes while they wait, so it is computed once.
 pub(crate) fn class(limits: &Limits, priority: u8, since: Timestamp) -> u64 {
     let behind = PRIORITY_MAX.saturating_sub(u64::from(priority));
     match limits.ageing_ms {
@@ -261,5 +270,5 @@ pub(crate) fn class(limits: &Limits, priority: u8, since: Timestamp) -> u64 {
 
 /// The highest priority.
 const PRIORITY_MAX: u64 = 9;
-/// Faster ageing would make the priority mean nothing.
+/// The fastest ageing, in milliseconds: faster ageing would make the priority meaningless.
 pub(crate) const AGEING_MS_MIN: u64 = 1_000;

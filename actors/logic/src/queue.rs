@@ -1,16 +1,15 @@
-//! `queue`: the part of a lane that lies in one partition. The key is `<token>.<lane>`.
+//! `queue`: the part of a lane in one partition. The key is `<token>.<lane>`.
 //!
-//! States of an attempt: waiting (with leave or without) → running → gone. Where the lane is open, an
-//! attempt begins with the next worker that claims and fits; where the lane governs, each attempt needs
-//! its leave before.
+//! States of an attempt: waiting (with leave or without) → running → gone. In an open lane, an attempt begins
+//! with the next worker whose claim fits; if the lane governs, each attempt first needs its leave.
 //!
 //! Invariants:
 //! - A task waits once or runs once, never both.
-//! - Nothing begins before the lane has said its rules, nothing that a hold covers, and where the lane
-//!   governs nothing without its leave.
+//! - No attempt begins before the lane has sent its rules, none that a hold covers, and if the lane governs
+//!   none without its leave.
 //! - A claim is used once, for at most as many attempts as it has places.
-//! - First the highest priority; then the owner with the fewest running jobs, and of those the one
-//!   served longest ago; then who waits longest; then the key.
+//! - The order is: the highest priority; the owner with the fewest running jobs, and of those the one served
+//!   longest ago; the longest wait; the key.
 //!
 //! | command | leads to |
 //! | --- | --- |

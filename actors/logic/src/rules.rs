@@ -1,14 +1,14 @@
-//! What entities have in common whose rules stand in settings: they watch `config/<name>`, and read
-//! what it tells them by `apply-config`.
+//! Shared code of entities with rules in settings: they watch `settings/<name>`, and read its
+//! `apply-settings`.
 
 use actors_core::decision::Send;
 use actors_core::{Context, Decision, Key, Refusal};
-use bus_schemas::commands::config::Command;
-use bus_schemas::settings::{self, ApplyConfig, Mistake, Setting};
+use bus_schemas::commands::settings::Command;
+use bus_schemas::settings::{self, ApplySettings, Mistake, Setting};
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, EntityAddress};
 
-/// Adds that the entity wants to be told of the settings, now and at each activation.
+/// Adds a watch of the settings, which tells the entity now and at each activation.
 pub(crate) fn watch<T: Setting, E>(mut decision: Decision<E>, context: &Context<'_>) -> Decision<E> {
     let EntityAddress { kind, key } = context.entity.clone();
     let name = Key::parse(T::NAME).expect("a constant that is a key");
@@ -17,22 +17,17 @@ pub(crate) fn watch<T: Setting, E>(mut decision: Decision<E>, context: &Context<
     decision
 }
 
-/// The document that an entity was told. Only what was checked is ever told, so a mistake in it means
-/// that `config` runs on a newer version of the program: then the rules before still hold.
-pub(crate) fn read<T: Setting>(config: &ApplyConfig) -> Result<T, Refusal> {
+/// The decoded document of an `apply-settings`. Only checked documents are sent, so a mistake means that the
+/// settings run on a newer version of the program: then the former rules stay.
+pub(crate) fn read<T: Setting>(config: &ApplySettings) -> Result<T, Refusal> {
     if config.name != T::NAME {
         let message = format!("the rules come from the settings `{}`, not from `{}`", T::NAME, config.name);
-        return Err(Refusal::new("unknown-config", message));
+        return Err(Refusal::new("unknown-settings", message));
     }
     settings::read(&config.value).map_err(|mistakes| {
         let told: Vec<String> = mistakes.iter().map(Mistake::to_string).collect();
         let message =
-            format!("version {} of `{}` can not be read here: {}", config.version, T::NAME, told.join("; "));
-        Refusal::new("invalid-config", message).hint("update this host; the rules before still hold")
+            format!("version {} of `{}` cannot be read here: {}", config.version, T::NAME, told.join("; "));
+        Refusal::new("invalid-settings", message).hint("update this host; the rules before still hold")
     })
-}
-
-/// Who made a change that settings brought.
-pub(crate) fn by<T: Setting>() -> String {
-    format!("config/{}", T::NAME)
 }

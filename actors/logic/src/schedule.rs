@@ -1,14 +1,15 @@
-//! `schedule`: goals that recur. The key is the schedule's name.
+//! `schedule`: recurring goals. The key is the schedule's name.
 //!
 //! States: none → waiting ⇄ paused → ended (a `once` that fired) or none again (deleted).
 //!
-//! Invariants: it fires each due time at most once; what was missed while nobody ran it fires
-//! once, and then goes on from now; the submitted task is named `<name>-<due>`, so that a
-//! repeated `fire` can not make a second one.
+//! Invariants: it fires each due time at most once; times that were missed fire once together, and then it
+//! goes on from now; the submitted task is named `<name>-<due>`, so that a repeated `fire` cannot make a
+//! second one; a replaced schedule stays paused if it was, and an interval that replaces another is due no
+//! later than that one was.
 //!
 //! | command | leads to |
 //! | --- | --- |
-//! | `create` | `created`, the timer `fire`; the same again nothing |
+//! | `create` | `created`, and the timer `fire` where it is not paused; the same again nothing |
 //! | `fire` | `fired`, `submit` for the task, the next timer; another due time than the awaited: nothing |
 //! | `pause` | `paused`, no timer |
 //! | `resume` | `resumed` from now on, the timer `fire` |
@@ -36,7 +37,6 @@ impl Entity for Schedule {
     type Command = Command;
     type Event = Event;
     type Query = NoQuery;
-    const RESTS_UNDER_HALT: bool = true;
 
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)

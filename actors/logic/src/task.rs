@@ -1,7 +1,7 @@
 //! `task`: one goal, from its submission to its end. The key is `<root>` or `<root>.<step>…`.
 //!
-//! A task without plan is a *leaf*: attempt by attempt, an agent works on it. A task with a plan
-//! is done by its children, one for each step.
+//! A task without a plan is a *leaf*: agents work on it, attempt by attempt. A task with a plan is done by
+//! its child tasks, one per step.
 //!
 //! ```text
 //! leaf:   queued → running → completed
@@ -11,15 +11,16 @@
 //! ```
 //!
 //! Invariants:
-//! - At most one attempt is current, and only who shows its token is heard; attempts are never reused.
-//! - A final state is told to the parent and to the queue in the decision that reaches it.
+//! - At most one attempt is current, and only commands with its token are accepted; attempt numbers are never
+//!   reused.
+//! - The parent and the queue are told of a final state in the decision that reaches it.
 //! - A task with a plan ends after all its started children.
-//! - A failure while a side effect is under way is ambiguous. Before anything else is done for the task, its
-//!   agent says what became of the effect, or else a person is asked.
-//! - A tree uses no more than its budget allows, but for what calls use beyond what they reserved.
-//! - A step that is optional satisfies the steps after it however it ends.
-//! - A step of the work is recorded once; its record stands for all later attempts.
-//! - An answer counts for the question that it names, and for no other one.
+//! - A failure while a side effect is in progress is ambiguous. Before the task continues, its agent reports
+//!   the outcome of the effect, or else a person is asked.
+//! - A tree uses no more than its budget allows, except for what calls use beyond their reservations.
+//! - An optional step satisfies the steps after it however it ends.
+//! - A step of the work is recorded once; its record holds for all later attempts.
+//! - An answer counts only for the question that it names.
 //!
 //! | command | leads to |
 //! | --- | --- |
@@ -39,18 +40,19 @@
 //! | `retry` | `retried`, then `queued` or `child-started`… |
 //! | `reserve`, `settle`, `count-job`, `expire-reservations`, `expire-wall-clock` (to the root) | `reserved`, `settled`, `job-counted`, or `budget-exceeded`: the lane holds the tree |
 //! | `extend-budget`, and the answer to a budget's question | `budget-extended`; without more, the end |
-//! | `sweep` | nothing new: whoever it waits for is told again |
+//! | `sweep` | nothing new: whatever the task waits for is told again |
 //!
 //! | query | answered with |
 //! | --- | --- |
 //! | `describe`, `explain` | the task; what it waits for |
 //! | `wait` | the task once it has ended |
-//! | `renew` | a lease, to whoever shows the token; refused to everybody else |
+//! | `renew` | a lease, to the worker with the token; refused to all others |
 
 mod account;
 mod check;
 mod decide;
 mod draft;
+mod gate;
 mod state;
 mod view;
 
@@ -60,14 +62,13 @@ mod tests;
 use actors_core::{Context, Decision, Entity, Refusal, View};
 use bus_schemas::commands::task::{Command, Query};
 use bus_schemas::events::task::Event;
-use bus_schemas::halts::Halts;
-use bus_schemas::{EntityAddress, Timestamp};
 
 pub use account::{Account, Held};
+pub use gate::admit;
 pub use state::{Child, Effect, Phase, State};
 pub use view::view;
 
-pub(crate) use check::submission as check_submission;
+pub(crate) use check::{owned, submission as check_submission};
 pub(crate) use draft::within_bounds;
 
 /// The kind `task`.
@@ -80,25 +81,6 @@ impl Entity for Task {
     type Event = Event;
     type Query = Query;
     const KEEPS_ORIGIN: bool = true;
-    const RESTS_UNDER_HALT: bool = true;
-
-    fn admit(
-        state: &State,
-        command: &Command,
-        halts: &Halts,
-        context: (&EntityAddress, Timestamp),
-    ) -> Result<(), Refusal> {
-        decide::admit(state, command, halts, context)
-    }
-
-    fn admit_query(
-        state: &State,
-        query: &Query,
-        halts: &Halts,
-        context: (&EntityAddress, Timestamp),
-    ) -> Result<(), Refusal> {
-        decide::admit_query(state, query, halts, context)
-    }
 
     fn view(state: &State, query: Query, context: &Context<'_>) -> Result<View, Refusal> {
         decide::answer(state, query, context)

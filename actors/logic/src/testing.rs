@@ -1,4 +1,4 @@
-//! Small helpers that the tests of every kind share, and a world in which all kinds meet.
+//! Helpers for the tests of all kinds, and a world in which all kinds interact.
 
 mod flow;
 mod world;
@@ -25,7 +25,7 @@ pub(crate) fn queue_of(task: &str) -> String {
     format!("queue/{}", queue::key(&key("default"), partition, PARTITIONS_DEFAULT))
 }
 
-/// What sending `command` to `to` looks like in a decision.
+/// The send of `command` to `to`, as a decision has it.
 pub(crate) fn sent<C: WireCommand>(to: &str, command: &C) -> Send {
     Send::new(address(to), Body::json(command))
 }

@@ -1,11 +1,11 @@
-//! Hosts that are gone: found before their leases have run out, where the server itself knows.
+//! Absent hosts: found before their leases expire, where the server knows that they are gone.
 //!
-//! A host answers on a subject of its own for as long as its connection stands. The server says at once that
-//! nobody is subscribed there when the process was killed; a host that is frozen stays subscribed, and its
-//! leases run out by themselves.
+//! A host answers on its own subject while its connection stands. When its process is killed, the server
+//! reports at once that nobody is subscribed there. A frozen host stays subscribed; its leases expire by
+//! themselves.
 //!
-//! Nobody is taken for gone of whom only our own connection could not know: it must have answered on this
-//! very connection, at this very server, and be missing twice in a row.
+//! The absence may be a fault of our own connection. So a host counts as gone only if it has answered on this
+//! connection, to this server, and is missing twice in a row.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,21 +15,21 @@ use bus_client::leases::Looked;
 use futures::future::join_all;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-/// How often the others are looked for.
+/// How often the other hosts are probed.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long a host must be missing: one that only connects again is back sooner.
+/// How long a host must be missing: one that only reconnects is back sooner.
 const MISSING: Duration = Duration::from_millis(200);
 
-/// What is known of one host.
+/// The probe results of one host.
 #[derive(Debug, Default)]
 struct Known {
-    /// The connection on which it answered last.
+    /// The connection on which the host last answered.
     heard_on: Option<u64>,
-    /// Since when nobody is subscribed for it.
+    /// Since when nobody is subscribed on its subject.
     missing: Option<Instant>,
 }
 
-/// The other hosts, and when they were last seen.
+/// The other hosts and when each was last seen.
 #[derive(Debug, Default)]
 pub(crate) struct Absences {
     hosts: BTreeMap<String, Known>,
@@ -37,7 +37,7 @@ pub(crate) struct Absences {
 }
 
 impl Absences {
-    /// Looks for these hosts from now on.
+    /// Sets the hosts to probe.
     pub(crate) fn watch<'a>(&mut self, hosts: impl Iterator<Item = &'a String>) {
         let mut before = std::mem::take(&mut self.hosts);
         for host in hosts {
@@ -46,7 +46,7 @@ impl Absences {
         }
     }
 
-    /// The next host that is gone. Whoever stops waiting loses nothing but a look.
+    /// Waits for the next host that is gone. Cancelling the wait loses at most one probe.
     pub(crate) async fn next(&mut self, bus: &Bus) -> String {
         loop {
             let tick = self.tick.get_or_insert_with(|| {
@@ -58,12 +58,12 @@ impl Absences {
             let on = bus.connects().count();
             let looks = self.hosts.keys().map(|host| bus.look_for_host(host));
             let looked = join_all(looks).await;
-            // What was heard while the connection changed says nothing.
+            // Answers that came while the connection changed prove nothing.
             let is_sure = bus.is_connected() && bus.connects().count() == on;
             let now = Instant::now();
             let known = self.hosts.values_mut().zip(looked);
             let gone = known.map(|(known, looked)| known.is_gone(looked, is_sure.then_some(on), now));
-            // All of them take notice.
+            // Collected first, so that each host notes its result.
             let gone: Vec<bool> = gone.collect();
             let found = self.hosts.keys().zip(gone).find(|(_, gone)| *gone).map(|(host, _)| host.clone());
             if let Some(host) = found {

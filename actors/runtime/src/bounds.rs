@@ -1,15 +1,14 @@
-//! Bounds of a host's partitions that may change while they run.
+//! Bounds of a host's partitions that may change at run time.
 //!
-//! Cheap to clone; all clones see the same numbers. They are looked at whenever they matter, so a
-//! change holds from the next command on. They decide nothing that is in a log: a partition with
-//! other bounds commits the same turns.
+//! Cheap to clone; all clones share the numbers. They are read at each use, so a change holds from the next
+//! command on. They do not influence the log: a partition with other bounds commits the same turns.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::inbox::QUEUE_ITEMS_MAX;
 
-/// What partitions hold at most.
+/// The bounds of each partition of a host.
 #[derive(Debug, Clone)]
 pub struct Bounds {
     inner: Arc<Inner>,
@@ -18,7 +17,7 @@ pub struct Bounds {
 #[derive(Debug)]
 struct Inner {
     queue_items: AtomicUsize,
-    /// 0 as long as nobody has said anything.
+    /// 0 until it is set.
     cache_entities: AtomicUsize,
 }
 
@@ -30,15 +29,15 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Commands that wait in one partition before callers are told that it is busy.
+    /// The most commands that wait in one partition; further callers are refused as busy.
     pub fn queue_items(&self) -> usize {
         self.inner.queue_items.load(Ordering::Relaxed)
     }
-    /// Live entities that one partition keeps; none as long as nobody has said anything.
+    /// The most live entities of one partition; `None` until it is set.
     pub fn cache_entities(&self) -> Option<usize> {
         Some(self.inner.cache_entities.load(Ordering::Relaxed)).filter(|entities| *entities > 0)
     }
-    /// Changes both; each is at least 1.
+    /// Sets both bounds; each is at least 1.
     pub fn set(&self, queue_items: usize, cache_entities: usize) {
         self.inner.queue_items.store(queue_items.max(1), Ordering::Relaxed);
         self.inner.cache_entities.store(cache_entities.max(1), Ordering::Relaxed);

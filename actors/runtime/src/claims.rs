@@ -1,17 +1,17 @@
-//! The free places of workers: one pool for all partitions of a host.
+//! The claims of workers: one pool for all partitions of a host.
 //!
-//! A claim is in the pool of one host at a time. A partition that has work takes it whole, fills its
-//! places in one group, and answers it after the commit. Only memory: a claim that is lost with its host
-//! is made again by its worker.
+//! A claim is in the pool of one host at a time. A partition with open work takes it whole, fills its places
+//! in one group, and answers it after the commit. The pool is memory only: a worker repeats a claim that was
+//! lost with its host.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use actors_core::Gates;
 pub use actors_core::Opening;
-use bus_client::{HaltWatch, ReplyTo};
+use bus_client::ReplyTo;
 use bus_schemas::claims::{Answer, Claim, WAIT_MS};
 use bus_schemas::envelope::code;
-use bus_schemas::halts::Halts;
 use bus_schemas::jobs::INLINE_BYTES_MAX;
 use bus_schemas::record::Job;
 use bus_schemas::{CommandId, EntityAddress, Hash, Key, PartitionId, Refusal, TraceContext};
@@ -19,93 +19,95 @@ use bytes::Bytes;
 use smol_str::SmolStr;
 use tokio::sync::Notify;
 
-/// Claims that wait in one host: with more the host tells workers that it is busy.
+/// The most claims that wait in one host; further ones are refused as busy.
 pub const OFFERS_MAX: usize = 10_000;
-/// Workers of which the host knows when it heard of them last.
+/// The most workers whose last sign of life is kept.
 const WORKERS_MAX: usize = 100_000;
-/// How long it is remembered to whom jobs were sent, in milliseconds: the server says within a round trip
-/// that nobody is there.
+/// How long the receivers of jobs are remembered, in milliseconds: within a round trip the server reports a
+/// message without a receiver.
 const SENT_MS: u64 = 5_000;
 
-/// A claim that waits for a job.
+/// A claim that waits for jobs.
 #[derive(Debug, Clone)]
 pub struct Offer {
-    /// Its id.
+    /// The id of the claim.
     pub id: CommandId,
-    /// The agent.
+    /// The agent of the worker.
     pub agent: Key,
-    /// What the worker claims.
+    /// The claim.
     pub claim: Claim,
-    /// Drawn at random, for the tokens of its jobs.
+    /// A random secret from which the tokens of its jobs are made.
     pub secret: SmolStr,
-    /// Where the answer goes.
+    /// The worker's reply subject.
     pub reply_to: ReplyTo,
-    /// Since when it waits, on the clock that never goes back, in milliseconds.
+    /// When it arrived, in milliseconds on the monotonic clock.
     pub since: u64,
 }
 
-/// What became of a claim that arrived.
+/// The outcome of an arriving claim.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Arrived {
-    /// It waits.
+    /// The claim waits.
     Waits,
-    /// It cannot be taken in.
+    /// The claim is refused.
     Refused(Refusal),
 }
 
-/// The pool. Cheap to clone.
+/// The pool of claims. Cheap to clone.
 #[derive(Clone)]
-pub struct Desk {
+pub struct ClaimPool {
     inner: Arc<Mutex<Inner>>,
-    /// What stands still: its claims wait.
-    halts: Option<HaltWatch>,
-    /// Where the server says that nobody heard an answer.
+    /// The gates that may withhold work from an agent.
+    gates: Gates,
+    /// The subject on which the server reports that an answer had no receiver.
     undelivered_to: Arc<str>,
 }
 
-impl Default for Desk {
+impl Default for ClaimPool {
     fn default() -> Self {
-        Self { inner: Arc::default(), halts: None, undelivered_to: "".into() }
+        Self::under(Gates::default(), "")
     }
 }
 
 #[derive(Default)]
 struct Inner {
-    /// Numbers claims in the order of their arrival.
+    /// The number of the last claim; numbers follow the order of arrival.
     next: u64,
     offers: BTreeMap<u64, Offer>,
     numbers: HashMap<CommandId, u64>,
-    /// The claims that fit a lane and a skill.
+    /// The numbers of the claims that fit a lane and a skill.
     fitting: HashMap<(Key, SmolStr), BTreeSet<u64>>,
     partitions: BTreeMap<PartitionId, Stall>,
     workers: HashMap<(Key, SmolStr), Heard>,
-    /// The workers that renewed a lease, by name: a renewal names no agent.
+    /// When a worker last renewed a lease, by its name: a renewal names no agent.
     renewed: HashMap<SmolStr, u64>,
     sent: HashMap<CommandId, Sent>,
 }
 
-/// What one partition of this host has to do with the pool.
+/// What the pool knows of one partition of this host.
 #[derive(Default)]
 struct Stall {
-    /// The work that it has no place for.
+    /// The open work for which no claim fits.
     openings: Vec<Opening>,
-    /// Since when, for each of them.
+    /// Since when each kind of that work waits.
     since: HashMap<(Key, SmolStr, Option<Key>), u64>,
-    /// Entities whose jobs reached nobody.
+    /// Entities whose jobs had no receiver.
     returned: Vec<EntityAddress>,
-    /// Whether it left a claim to another partition, whose work comes first.
+    /// Whether it left a claim to another partition whose work comes first.
     defers: bool,
+    /// Whether a gate withheld its work from a claim that fits.
+    withheld: bool,
     wake: Arc<Notify>,
 }
 
-/// When a worker was heard of.
+/// The last sign of life of a worker.
 #[derive(Debug, Clone, Copy)]
 struct Heard {
     incarnation: u64,
     at: u64,
 }
 
-/// Jobs on their way to a worker.
+/// Jobs that were sent to a worker.
 struct Sent {
     partition: PartitionId,
     agent: Key,
@@ -114,9 +116,9 @@ struct Sent {
     at: u64,
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for ClaimPool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").field("offers", &self.lock().offers.len()).finish_non_exhaustive()
+        f.debug_struct("ClaimPool").field("offers", &self.lock().offers.len()).finish_non_exhaustive()
     }
 }
 
@@ -126,14 +128,14 @@ fn fits(offer: &Offer, opening: &Opening) -> bool {
         && offer.claim.skills.contains(&opening.skill)
 }
 
-impl Desk {
-    /// A pool in which claims wait that a halt covers. `undelivered_to` is where the server says that nobody
-    /// heard an answer.
-    pub fn under(halts: HaltWatch, undelivered_to: &str) -> Self {
-        Self { inner: Arc::default(), halts: Some(halts), undelivered_to: undelivered_to.into() }
+impl ClaimPool {
+    /// A pool whose claims get no work that a gate withholds. On `undelivered_to` the server reports answers
+    /// without a receiver.
+    pub fn under(gates: Gates, undelivered_to: &str) -> Self {
+        Self { inner: Arc::default(), gates, undelivered_to: undelivered_to.into() }
     }
 
-    /// Where the server says that nobody heard an answer.
+    /// The subject on which the server reports that an answer had no receiver.
     pub fn undelivered_to(&self) -> String {
         self.undelivered_to.to_string()
     }
@@ -142,12 +144,7 @@ impl Desk {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_halted(&self, offer: &Offer, lane: &Key) -> bool {
-        let covers = |halts: &Halts| !halts.is_empty() && halts.covers(lane, &offer.agent);
-        self.halts.as_ref().is_some_and(|watch| watch.read(covers))
-    }
-
-    /// Takes a claim in, and wakes the partition whose work is next.
+    /// Takes in a claim and wakes the partition whose work comes first.
     pub fn arrive(&self, offer: Offer) -> Arrived {
         let mut inner = self.lock();
         if let Some(refusal) = inner.replaced(&offer) {
@@ -170,12 +167,12 @@ impl Desk {
         Arrived::Waits
     }
 
-    /// Puts a claim back that was not used.
+    /// Puts back a claim that was not used.
     pub fn put_back(&self, offer: Offer) {
         self.lock().insert(offer);
     }
 
-    /// Says what work a partition has that it has no place for.
+    /// Sets the open work of a partition for which no claim fits.
     pub fn set_openings(&self, partition: PartitionId, openings: Vec<Opening>, now: u64) {
         let mut inner = self.lock();
         let stall = inner.partitions.entry(partition).or_default();
@@ -188,16 +185,25 @@ impl Desk {
         inner.wake_deferring(partition);
     }
 
-    /// The claim for a partition's opening: the one that waits longest. None where none fits, or where
-    /// another partition of this host comes first; that one is woken.
-    pub fn take(&self, partition: PartitionId, opening: &Opening) -> Option<Offer> {
+    /// The longest waiting claim that fits an opening. `None` if no claim fits, or if another partition of
+    /// this host has work that comes first; that partition is woken.
+    pub fn take(&self, partition: PartitionId, entity: &EntityAddress, opening: &Opening) -> Option<Offer> {
         let mut inner = self.lock();
         let fitting = inner.fitting.get(&(opening.lane.clone(), opening.skill.clone()))?;
-        let fit = |number: &&u64| {
-            let offer = inner.offers.get(number);
-            offer.is_some_and(|offer| fits(offer, opening) && !self.is_halted(offer, &opening.lane))
+        let mut withheld = false;
+        let mut fit = |number: &&u64| {
+            let offer = inner.offers.get(number).filter(|offer| fits(offer, opening));
+            offer.is_some_and(|offer| {
+                let withholds = self.gates.withhold(entity, &opening.lane, &offer.agent);
+                withheld |= withholds;
+                !withholds
+            })
         };
-        let number = *fitting.iter().find(fit)?;
+        let found = fitting.iter().find(&mut fit).copied();
+        let Some(number) = found else {
+            inner.partitions.entry(partition).or_default().withheld |= withheld;
+            return None;
+        };
         let offer = inner.offers.get(&number)?;
         let others = inner.partitions.iter().filter(|(other, _)| **other != partition);
         let first = others.filter(|(_, stall)| {
@@ -211,19 +217,29 @@ impl Desk {
         inner.remove(number)
     }
 
-    /// What wakes a partition: claims that fit its work, and jobs that reached nobody.
+    /// Notified when a claim fits work of the partition, or when its jobs had no receiver.
     pub fn wake(&self, partition: PartitionId) -> Arc<Notify> {
         Arc::clone(&self.lock().partitions.entry(partition).or_default().wake)
     }
 
-    /// The partition has left this host.
+    /// Removes a partition that has left this host.
     pub fn leave(&self, partition: PartitionId) {
         let mut inner = self.lock();
         inner.partitions.remove(&partition);
         inner.wake_deferring(partition);
     }
 
-    /// Claims that have waited for as long as claims wait.
+    /// Wakes the partitions whose work a gate withheld from a claim: a gate that opens tells nobody. To be called now
+    /// and then; while the gate is closed, each call costs every such partition one look.
+    pub fn look_again(&self) {
+        for stall in self.lock().partitions.values_mut() {
+            if std::mem::take(&mut stall.withheld) {
+                stall.wake.notify_one();
+            }
+        }
+    }
+
+    /// Removes the claims that have waited for [`WAIT_MS`].
     pub fn expired(&self, now: u64) -> Vec<Offer> {
         let mut inner = self.lock();
         inner.sent.retain(|_, sent| now < sent.at + SENT_MS);
@@ -232,14 +248,14 @@ impl Desk {
         late.into_iter().filter_map(|number| inner.remove(number)).collect()
     }
 
-    /// All claims, when the host leaves.
+    /// Removes all claims, because the host leaves.
     pub fn drain(&self) -> Vec<Offer> {
         let mut inner = self.lock();
         let all: Vec<u64> = inner.offers.keys().copied().collect();
         all.into_iter().filter_map(|number| inner.remove(number)).collect()
     }
 
-    /// The work for which no claim of this host fits since `before`.
+    /// The open work that no claim of this host has fitted since `before`.
     pub fn unmet(&self, before: u64) -> Vec<Opening> {
         let inner = self.lock();
         let mut unmet: Vec<Opening> = Vec::new();
@@ -256,7 +272,8 @@ impl Desk {
         unmet
     }
 
-    /// A claim for another host's work, that no partition of this host has work for.
+    /// Removes a claim for another host's work, if no partition of this host has work for it that comes
+    /// first.
     pub fn pass_on(&self, opening: &Opening) -> Option<Offer> {
         let mut inner = self.lock();
         let fitting = inner.fitting.get(&(opening.lane.clone(), opening.skill.clone()))?;
@@ -270,14 +287,13 @@ impl Desk {
         inner.remove(number)
     }
 
-    /// Notes to whom jobs are sent, and from which entities.
+    /// Notes the worker that jobs are sent to, and the entities that issued them.
     pub fn note_sent(&self, partition: PartitionId, offer: &Offer, entities: Vec<EntityAddress>, at: u64) {
         let (agent, worker) = (offer.agent.clone(), offer.claim.worker.clone());
         self.lock().sent.insert(offer.id, Sent { partition, agent, worker, entities, at });
     }
 
-    /// Nobody was there to take the answer of a claim: its jobs go back, and the worker's other claims are
-    /// dropped.
+    /// An answer to a claim had no receiver: its jobs go back, and the worker's other claims are dropped.
     pub fn undelivered(&self, claim: CommandId) {
         let mut inner = self.lock();
         let Some(sent) = inner.sent.remove(&claim) else { return };
@@ -288,7 +304,7 @@ impl Desk {
         }
     }
 
-    /// Entities of a partition whose jobs reached nobody.
+    /// Takes the entities of a partition whose jobs had no receiver.
     pub fn returned(&self, partition: PartitionId) -> Vec<EntityAddress> {
         let mut inner = self.lock();
         inner
@@ -298,7 +314,7 @@ impl Desk {
             .unwrap_or_default()
     }
 
-    /// A worker was heard of elsewhere, or is known to be registered.
+    /// Notes a sign of life of a worker from elsewhere, or its registration.
     pub fn hear(&self, agent: &Key, worker: &str, now: u64) {
         let mut inner = self.lock();
         let name = (agent.clone(), SmolStr::new(worker));
@@ -307,7 +323,7 @@ impl Desk {
         }
     }
 
-    /// A worker renewed a lease.
+    /// Notes that a worker renewed a lease.
     pub fn hear_renewal(&self, worker: &SmolStr, now: u64) {
         let mut inner = self.lock();
         if inner.renewed.len() < WORKERS_MAX || inner.renewed.contains_key(worker) {
@@ -315,7 +331,7 @@ impl Desk {
         }
     }
 
-    /// The workers that were heard of here, and when.
+    /// The workers heard of here, with the time of their last sign of life.
     pub fn heard(&self) -> Vec<(Key, SmolStr, u64)> {
         let inner = self.lock();
         let renewed = |worker: &SmolStr| inner.renewed.get(worker).copied().unwrap_or_default();
@@ -325,7 +341,7 @@ impl Desk {
             .collect()
     }
 
-    /// A worker is lost: nothing is expected of it.
+    /// Forgets a worker that is lost.
     pub fn forget(&self, agent: &Key, worker: &SmolStr) {
         let mut inner = self.lock();
         inner.workers.remove(&(agent.clone(), worker.clone()));
@@ -336,7 +352,7 @@ impl Desk {
 /// A job for a claim.
 #[derive(Debug, Clone)]
 pub struct IssuedJob {
-    /// Who issued it.
+    /// The entity that issued it.
     pub entity: EntityAddress,
     /// The job.
     pub job: Job,
@@ -344,8 +360,8 @@ pub struct IssuedJob {
     pub trace: Option<TraceContext>,
 }
 
-/// The messages that answer a claim: as many as the jobs need, at most `bytes_max` each where one job
-/// does not take more. Large jobs lie in the blob store already. Without jobs the worker is told to claim again.
+/// The messages that answer a claim, each of at most `bytes_max` unless a single job takes more. Large jobs
+/// are in the blob store already. Without jobs the worker is told to claim again.
 pub fn answers(claim: CommandId, jobs: &[IssuedJob], bytes_max: usize) -> Vec<Bytes> {
     if jobs.is_empty() {
         let answer = Answer::ComeAgain { claim };
@@ -403,8 +419,7 @@ impl Inner {
         self.offers.insert(number, offer);
     }
 
-    /// Wakes the partitions that left a claim to another one: its work has changed, and it may not have
-    /// used it.
+    /// Wakes the partitions that left a claim to another one: its work has changed, so the claim may be free.
     fn wake_deferring(&mut self, changed: PartitionId) {
         for (_, stall) in self.partitions.iter_mut().filter(|(partition, _)| **partition != changed) {
             if std::mem::take(&mut stall.defers) {
@@ -430,8 +445,8 @@ impl Inner {
         Some(offer)
     }
 
-    /// Notes the worker's life; a claim of a former one is refused, and with the first of a new one those
-    /// of the former are dropped.
+    /// Notes a worker's incarnation. Refuses a claim of an older one; the first claim of a newer one drops
+    /// those of the older.
     fn replaced(&mut self, offer: &Offer) -> Option<Refusal> {
         let (agent, worker, life) = (&offer.agent, &offer.claim.worker, offer.claim.incarnation);
         let name = (agent.clone(), worker.clone());

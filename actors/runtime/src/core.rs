@@ -1,8 +1,8 @@
-//! The loop's decisions without I/O: what a partition knows, and what each input makes of it.
+//! The loop's decisions without I/O: the state of a partition, and how each input changes it.
 //!
-//! Inputs: messages, loaded entities, the fate of commits, progress of the fan-out, the time.
-//! Outputs: entities to load, a record to append, answers to send. The asynchronous loop in
-//! [`crate::partition`] and the simulation drive the same code.
+//! Inputs: messages, loaded entities, the fate of commits, fan-out progress, the time. Outputs: entities to
+//! load, a record to append, replies to send. The asynchronous loop in [`crate::partition`] and the
+//! simulation drive the same code.
 
 mod repeats;
 mod waking;
@@ -10,8 +10,8 @@ mod waking;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use actors_core::{Instance, Opening, Registry};
-use bus_client::{Chaos, HaltWatch, ReplyTo};
+use actors_core::{GateRequest, Gates, Instance, Opening, Registry};
+use bus_client::ReplyTo;
 use bus_schemas::ids::Epoch;
 use bus_schemas::record::{CommitRecord, Mail, RECORD_VERSION, Source, Turn};
 use bus_schemas::{
@@ -20,19 +20,18 @@ use bus_schemas::{
 use bytes::Bytes;
 use smol_str::SmolStr;
 
-pub use self::repeats::Repeat;
 use crate::bounds::Bounds;
 use crate::claims;
-use crate::decide::{self, Desk};
+use crate::decide::{self, TurnContext};
 use crate::fanout::{LAG_RECORDS_MAX, LAG_TURNS_MAX};
 use crate::fold::{CACHE_ENTITIES_MAX, Cache, Cached, EntitySnapshot, Loaded};
 use crate::inbox::{Item, Queue, Unreadable, busy_reply, place_id, refusal_reply};
-use crate::journal::{Commit, Committed, Group, InFlight, Issue, Told};
+use crate::journal::{AddressedReply, Commit, Committed, Group, InFlight, Issue};
 use crate::observer::CommitObserver;
 use crate::park::Parked;
-use crate::quarantine::Quarantine;
 use crate::recent::{Known, Place};
 use crate::renewals::Renewals;
+use crate::replies::{REPLIES_BYTES_MAX, Replies};
 use crate::state::PartitionState;
 use crate::stuck::Stuck;
 use crate::tenure::Tenure;
@@ -41,53 +40,51 @@ use crate::versions::{Newer, Newest};
 mod claiming;
 mod viewing;
 
-/// Entities of waiting commands that are loaded at once: enough to hide the round trips of a cold
-/// group, few enough that the server's disk is not asked for everything at the same time.
+/// Entities that are loaded at once: enough to hide the round trips of a cold group, few enough not to flood
+/// the server's disk.
 pub const LOADS_MAX: usize = 64;
-/// Timers that are taken at once; the rest follows in the next group.
+/// Timers taken in one pass; the rest follows in the next group.
 const TIMERS_TAKEN_MAX: usize = 512;
-/// Commands behind the first one whose entities are loaded ahead.
+/// Waiting commands whose entities are loaded ahead.
 const LOOKAHEAD: usize = 256;
 
-/// What a partition needs to know of its installation.
+/// The configuration of a partition.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Which partition.
+    /// The partition.
     pub partition: PartitionId,
-    /// How many there are.
+    /// The number of partitions of the installation.
     pub partitions: u16,
-    /// This host's name, for the record.
+    /// This host's name, for commit records.
     pub host: SmolStr,
-    /// The largest record in bytes.
+    /// The largest size of a record, in bytes.
     pub record_bytes_max: usize,
-    /// Live entities that it keeps.
+    /// The most live entities in the cache.
     pub cache_entities_max: usize,
-    /// The entities that take no commands.
-    pub quarantine: Quarantine,
-    /// What stands still.
-    pub halts: HaltWatch,
-    /// What may change while it runs.
+    /// The most bytes of replies kept for repeated commands.
+    pub replies_bytes_max: usize,
+    /// The gates that may refuse a command before it is decided.
+    pub gates: Gates,
+    /// Bounds that may change at run time.
     pub bounds: Bounds,
-    /// What is disturbed on purpose, and whether anything may be.
-    pub chaos: Chaos,
-    /// Whether a host with a newer program is there.
+    /// Whether a host with a newer program runs.
     pub newest: Newest,
-    /// The free places of workers.
-    pub places: claims::Desk,
-    /// Whether the lease is valid.
+    /// The host's pool of claims.
+    pub places: claims::ClaimPool,
+    /// How long the lease is valid.
     pub tenure: Tenure,
-    /// What does not go on.
+    /// Stages that do not make progress, for health reports.
     pub stuck: Stuck,
-    /// Who hears of what is committed.
+    /// The observer of committed records.
     pub observer: Option<Arc<dyn CommitObserver>>,
 }
 
-/// A moment: the time, which may be set, and that of the clock that never goes back, in milliseconds.
+/// The current time: the wall clock, which may be set, and the monotonic clock, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// What records and entities are told.
+    /// The wall clock: recorded, and visible to entities.
     pub now: Timestamp,
-    /// What leases and waiting are measured with.
+    /// The monotonic clock: measures leases and waiting times.
     pub steady: u64,
 }
 
@@ -95,20 +92,17 @@ impl Settings {
     /// Settings with the default bounds.
     pub fn new(partition: PartitionId, partitions: u16, host: &str, record_bytes_max: usize) -> Self {
         let host = SmolStr::new(host);
-        let (cache_entities_max, quarantine) = (CACHE_ENTITIES_MAX, Quarantine::default());
-        let bounds = Bounds::default();
         Self {
             partition,
             partitions,
             host,
             record_bytes_max,
-            cache_entities_max,
-            quarantine,
-            halts: HaltWatch::none(),
-            bounds,
-            chaos: Chaos::none(),
+            cache_entities_max: CACHE_ENTITIES_MAX,
+            replies_bytes_max: REPLIES_BYTES_MAX,
+            gates: Gates::default(),
+            bounds: Bounds::default(),
             newest: Newest::default(),
-            places: claims::Desk::default(),
+            places: claims::ClaimPool::default(),
             tenure: Tenure::endless(),
             stuck: Stuck::default(),
             observer: None,
@@ -116,70 +110,72 @@ impl Settings {
     }
 }
 
-/// A partition as one host knows it.
+/// A partition in the memory of its host.
 #[derive(Debug)]
 pub struct Core {
     settings: Settings,
     registry: Arc<Registry>,
-    /// What the log and the turns since then determine.
+    /// The state determined by the log and the turns decided since.
     pub state: PartitionState,
     cache: Cache,
     queue: Queue,
     group: Group,
     in_flight: Option<InFlight>,
-    /// The last group that is committed.
+    /// The number of the last committed group.
     committed: u64,
-    /// The last group whose events are out.
+    /// The number of the last group whose events are published.
     fanned_out: u64,
-    /// Groups that are committed and not fanned out, with their sequences, and how many turns each has.
+    /// Committed groups whose events are not published yet, by log sequence: group number and turns.
     leaving: BTreeMap<LogSequence, (u64, usize)>,
     dead_done: LogSequence,
     queued_inbox: u64,
     queued_mail: BTreeMap<PartitionId, u64>,
     queued_timers: HashMap<(EntityAddress, SmolStr), Timestamp>,
-    /// Whether a halt stood when timers were looked at last.
+    /// Whether a gate suspended the timers of some kind at the last look.
     timers_rest: bool,
-    answers: Vec<Told>,
-    /// The claims whose jobs are committed.
+    answers: Vec<AddressedReply>,
+    /// Claims whose jobs are committed, to be answered.
     issued: Vec<Issue>,
-    /// The work that entities have for workers who claim.
+    /// The open work of entities, for workers that claim.
     openings: BTreeMap<EntityAddress, Vec<Opening>>,
-    /// Whether the pool has not heard of it yet.
+    /// Whether the pool has to be told of changed openings.
     openings_changed: bool,
-    /// Whether there may be a place for it that was not looked for.
+    /// Whether to look for a claim that fits an opening.
     looks_for_places: bool,
-    /// The claims that are used and not answered yet.
+    /// Claims that were used and are not answered yet.
     used: HashMap<CommandId, claiming::Used>,
-    /// The answers of claims that were used lately.
+    /// The jobs of claims that were answered recently.
     answered: claiming::Answered,
     /// The queries that wait.
     parked: Parked,
-    /// Until when what is held is to be renewed.
+    /// The deadlines of the leases that workers hold.
     renewals: Renewals,
-    /// How many leases have lapsed here.
+    /// The number of leases that have lapsed here.
     lapses: u64,
-    /// Repeats whose answers must be read from the log.
-    repeats: Vec<Repeat>,
-    /// A sequence of the event stream: what is not out yet will stand behind it.
+    /// The replies of the newest records.
+    replies: Replies,
+    /// Repeated commands whose replies have to be read from the log.
+    repeats: repeats::Repeats,
+    /// A sequence of the event stream below all events that are not published yet.
     events_place: u64,
-    /// Snapshots of entities by the group whose events must be out before they are true.
+    /// Entity snapshots by the group whose events must be published before they may be written.
     snapshots: BTreeMap<u64, Vec<(EntityAddress, EntitySnapshot)>>,
     snapshot_wanted: bool,
-    /// Whether the next command is left to a newer program.
+    /// Whether the next command waits for a host with a newer program.
     leaves: bool,
 }
 
-/// A record can not follow.
+/// A record that does not follow the one before it.
 #[derive(Debug, thiserror::Error)]
 #[error("record {sequence} of partition {partition} does not follow the one before it")]
 pub struct RecoverError {
     /// The partition.
     pub partition: PartitionId,
-    /// The record whose `previous` is not the hash of the one before it.
+    /// The record whose `previous` is not the hash of the record before it.
     pub sequence: LogSequence,
 }
 
-/// However a partition ends here, also fenced or by a fault: work that it had must keep no claim from others.
+/// However a partition ends, also fenced or by a failure, its open work must not keep claims from others.
 impl Drop for Core {
     fn drop(&mut self) {
         self.leave();
@@ -187,7 +183,7 @@ impl Drop for Core {
 }
 
 impl Core {
-    /// A partition with what a snapshot says, or a fresh one.
+    /// A partition from a snapshot, or an empty one.
     pub fn new(settings: Settings, registry: Arc<Registry>, snapshot: Option<PartitionState>) -> Self {
         let mut state = snapshot.unwrap_or_default();
         state.partition = settings.partition;
@@ -218,7 +214,8 @@ impl Core {
             parked: Parked::default(),
             renewals: Renewals::default(),
             lapses: 0,
-            repeats: Vec::new(),
+            replies: Replies::default(),
+            repeats: repeats::Repeats::default(),
             events_place: 0,
             snapshots: BTreeMap::new(),
             snapshot_wanted: false,
@@ -226,8 +223,8 @@ impl Core {
         }
     }
 
-    /// What the log holds that this program can not read. A partition of which that is true must not
-    /// be taken over: its entities would stop, and their commands become dead letters.
+    /// Events in the log that this program cannot read. A host must not take such a partition over: its
+    /// entities would stop, and their commands would become dead letters.
     pub fn beyond(&self) -> Option<Newer> {
         let known = |kind| self.registry.schema(kind).unwrap_or_default();
         let mut beyond = self.state.written.iter().filter(|(kind, schema)| known(kind) < **schema);
@@ -238,8 +235,8 @@ impl Core {
         })
     }
 
-    /// Reads a record of the log at a takeover. Those that the snapshot covers change nothing. `hash` is
-    /// that of the record's bytes in the log.
+    /// Applies a record of the log during a takeover; records that the snapshot covers change nothing. `hash`
+    /// is the hash of the record's bytes in the log.
     pub fn recover(
         &mut self,
         sequence: LogSequence,
@@ -258,11 +255,12 @@ impl Core {
             self.state.recent.remember(turn, Place::Record(sequence, index));
             self.answered.note(turn);
         }
+        self.replies.keep(sequence, record, self.settings.replies_bytes_max);
         self.state.apply_record(sequence, hash, record);
         Ok(())
     }
 
-    /// The record that fences the former owner. Append it before anything else.
+    /// The record that fences the former owner. Append it before any other record.
     pub fn take_over(&mut self, Moment { now, steady }: Moment) -> Commit {
         for lease in self.state.leases.iter() {
             self.renewals.begin_anew((lease.entity.clone(), lease.name.clone()), lease.ms, steady);
@@ -279,17 +277,19 @@ impl Core {
         self.commit(now)
     }
 
-    /// Takes a message in. A caller for whom there is no room is told so.
+    /// Queues a message. A caller is refused as busy when the queue is full.
     pub fn offer(&mut self, item: Item) {
         match &item.source {
             Source::Ask if !self.queue.has_room(self.settings.bounds.queue_items()) => {
-                return self.turn_away(item);
+                return self
+                    .answers
+                    .extend(item.reply_to.map(|to| AddressedReply::answer(to, busy_reply(item.command.id))));
             }
             Source::Inbox(sequence) if *sequence <= self.queued_inbox => return,
             Source::Inbox(sequence) => self.queued_inbox = *sequence,
             Source::Mail(from, number) => {
                 let queued = self.queued_mail.entry(*from).or_default();
-                // A gap means that a parcel was lost: the sender sends it again.
+                // A gap means that a parcel was lost: its sender sends it again.
                 if *number != *queued + 1 {
                     return;
                 }
@@ -300,21 +300,13 @@ impl Core {
         self.queue.push(item);
     }
 
-    /// Tells a caller that there is no room.
-    pub(crate) fn turn_away(&mut self, item: Item) {
-        if let Some(reply_to) = item.reply_to {
-            self.answers.push(Told::answer(reply_to, busy_reply(item.command.id)));
-        }
-    }
-
-    /// Queues the timers that are due.
+    /// Queues the timers and leases that are due.
     pub fn fire(&mut self, Moment { now, steady }: Moment) {
         self.fire_leases(steady);
         self.tell_to_come_again(steady);
-        let halted = self.settings.halts.read(|halts| halts.all().is_some());
-        let rests = |entity: &EntityAddress| halted && self.registry.rests_under_halt(&entity.kind);
-        self.timers_rest = halted;
-        for timer in self.state.timers.due(now, TIMERS_TAKEN_MAX, |entity| !rests(entity)) {
+        let resting = self.settings.gates.resting();
+        self.timers_rest = !resting.is_empty();
+        for timer in self.state.timers.due(now, TIMERS_TAKEN_MAX, |entity| !resting.contains(&&entity.kind)) {
             let key = (timer.entity.clone(), timer.name.clone());
             if self.queued_timers.get(&key) == Some(&timer.at) {
                 continue;
@@ -325,17 +317,17 @@ impl Core {
         }
     }
 
-    /// When the loop must look at the timers again: none while all that are due are queued already,
-    /// and none under a halt, when the next tick is soon enough for those that do not wait.
+    /// When the loop must look at the timers again. `None` while all due timers are queued, and while a gate
+    /// suspends some: then the next tick is soon enough for the others.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.state.timers.next().filter(|_| self.queued_timers.is_empty() && !self.timers_rest)
     }
 
-    /// The entities that the next commands need and that are not live.
+    /// The entities to load for the next commands.
     pub fn missing(&self) -> Vec<EntityAddress> {
         let mut missing: Vec<EntityAddress> = Vec::new();
         let waiting = self.queue.iter().take(LOOKAHEAD).filter_map(|item| item.to.as_ref().ok());
-        // What has work for workers is in memory: nobody else would wake it.
+        // An entity with open work stays in memory: no command would wake it.
         for entity in waiting.chain(&self.state.open) {
             if self.waits_for(entity) && !self.is_new(entity) && !missing.contains(entity) {
                 missing.push(entity.clone());
@@ -347,7 +339,7 @@ impl Core {
         missing
     }
 
-    /// Takes a loaded entity in.
+    /// Puts a loaded entity into the cache.
     pub fn loaded(&mut self, entity: EntityAddress, loaded: Loaded) {
         if let Err(stopped) = &loaded.instance {
             tracing::error!(actor = %entity, reason = stopped.reason, "entity stopped; its commands are refused");
@@ -365,7 +357,7 @@ impl Core {
     /// Decides waiting commands until the group is full or an entity must be loaded first.
     pub fn decide_waiting(&mut self, moment: Moment) {
         while self.may_decide() {
-            // Mail of the partition to itself first: it may be the answer to the last claim.
+            // The partition's own mail goes first: it may complete the answer to the last claim.
             if !self.queue.has_own()
                 && let Some((item, offer)) = self.take_place()
             {
@@ -392,8 +384,8 @@ impl Core {
         self.tell_openings(moment);
     }
 
-    /// Whether a command is left undecided, because this program does not know it and one that may is
-    /// about to take the partition over: here it would become a dead letter.
+    /// Whether to leave a command undecided: this program does not know it, and a newer program is about to
+    /// take the partition over. Decided here, it would become a dead letter.
     fn is_for_newer(&self, item: &Item) -> bool {
         let Ok(entity) = &item.to else { return false };
         if !self.settings.newest.is_another() || !self.is_ours(entity) {
@@ -403,7 +395,7 @@ impl Core {
         !self.registry.knows(&entity.kind) || self.cache.look(entity).is_some_and(|live| !understood(live))
     }
 
-    /// A wanted snapshot waits for a moment in which nothing is decided and not committed.
+    /// Whether to decide another command. A requested snapshot first waits until no turn is open.
     fn may_decide(&self) -> bool {
         let quiet = self.group.turns.is_empty() && self.in_flight.is_none();
         self.group.has_room(self.settings.record_bytes_max) && (quiet || !self.snapshot_wanted)
@@ -419,7 +411,8 @@ impl Core {
         if let (Source::Timer(name), Ok(entity)) = (&source, &to) {
             let key = (entity.clone(), name.clone());
             let queued = self.queued_timers.get(&key).copied();
-            // One that was set anew while this one waited is queued itself, and must not be taken off.
+            // A timer that was set again while this command waited has a queue entry of its own, which must
+            // stay.
             let ours = queued.filter(|at| command.id == decide::timer_command_id(entity, name, *at));
             let Some(at) = ours else { return };
             self.queued_timers.remove(&key);
@@ -440,18 +433,17 @@ impl Core {
                 .hint("compute the partition from the key's first token, or ask on `request`; asking again here does not help");
             return self.refuse(reply_to, command.id, refusal);
         }
-        if source == Source::Ask
-            && let Ok(entity) = &to
-            && let Some(refusal) = self.halted(entity, &command, now)
-        {
-            return self.refuse(reply_to, command.id, refusal);
-        }
-        let desk = Desk { outbox: &self.state.outbox, partitions: self.settings.partitions, now };
+        let turn_context = self.turn_context(now);
         if let Source::Inbox(sequence) = source
             && matches!(self.known(&to, &command), Known::Reused(_))
         {
-            let turn =
-                decide::reused(to, source, command, place_id(self.settings.partition, sequence), &desk);
+            let turn = decide::reused(
+                to,
+                source,
+                command,
+                place_id(self.settings.partition, sequence),
+                &turn_context,
+            );
             return self.keep(turn, reply_to, moment);
         }
         let turn = self.decide(to, source, command, now);
@@ -459,10 +451,11 @@ impl Core {
     }
 
     fn refuse(&mut self, reply_to: Option<ReplyTo>, id: CommandId, refusal: Refusal) {
-        self.answers.extend(reply_to.map(|reply_to| Told::answer(reply_to, refusal_reply(id, refusal))));
+        self.answers
+            .extend(reply_to.map(|reply_to| AddressedReply::answer(reply_to, refusal_reply(id, refusal))));
     }
 
-    /// What a command leads to. Nothing is kept yet.
+    /// Decides a command. The turn is not kept yet.
     fn decide(
         &mut self,
         to: Result<EntityAddress, Unreadable>,
@@ -470,38 +463,47 @@ impl Core {
         command: record::Command,
         now: Timestamp,
     ) -> Turn {
-        let desk = Desk { outbox: &self.state.outbox, partitions: self.settings.partitions, now };
+        let turn_context = TurnContext {
+            outbox: &self.state.outbox,
+            partitions: self.settings.partitions,
+            now,
+            undeliverable: self.registry.undeliverable(),
+        };
         match to {
-            Err(unreadable) => decide::unreadable(unreadable, source, command, &desk),
+            Err(unreadable) => decide::unreadable(unreadable, source, command, &turn_context),
             Ok(to) if to.partition(self.settings.partitions) != self.settings.partition => {
-                decide::forward(to, source, command, &desk)
+                decide::forward(to, source, command, &turn_context)
             }
-            Ok(to) if self.settings.quarantine.holds(&to) => decide::quarantined(to, source, command, &desk),
             Ok(to) => match self.cache.get(&to) {
-                None => decide::unknown_kind(to, source, command, &desk),
+                None => decide::unknown_kind(to, source, command, &turn_context),
                 Some(cached) => {
-                    cached.group = self.group.number;
-                    let refusal = self.settings.chaos.refusal();
-                    match refusal.filter(|_| cached.is_experiment(&command.body)) {
-                        Some(refusal) => decide::forbidden(to, source, command, refusal.clone(), &desk),
-                        None => decide::decide(cached, to, source, command, &desk),
+                    let request = GateRequest {
+                        entity: &to,
+                        source: Some(&source),
+                        caller: command.caller.as_ref(),
+                        body: &command.body,
+                        now,
+                        memory: cached.memory(),
+                    };
+                    match self.settings.gates.admit(&request) {
+                        Err(refusal) => decide::undecided(to, source, command, refusal, &turn_context),
+                        Ok(()) => {
+                            cached.group = self.group.number;
+                            decide::decide(cached, to, source, command, &turn_context)
+                        }
                     }
                 }
             },
         }
     }
 
-    /// Why a command from a caller must not begin its work now, or go on with it.
-    fn halted(&self, entity: &EntityAddress, command: &record::Command, now: Timestamp) -> Option<Refusal> {
-        self.settings.halts.read(|halts| {
-            // Nearly always none stands.
-            let instance = if halts.is_empty() { return None } else { self.cache.look(entity)? };
-            instance.admit(&command.body, halts, (entity, now)).err()
-        })
+    fn turn_context(&self, now: Timestamp) -> TurnContext<'_> {
+        let undeliverable = self.registry.undeliverable();
+        TurnContext { outbox: &self.state.outbox, partitions: self.settings.partitions, now, undeliverable }
     }
 
-    /// Tells something after the commit of a group; at once, if that was before.
-    fn tell_behind(&mut self, group: u64, told: Told) {
+    /// Sends a reply after the commit of a group, or at once when the group is committed already.
+    fn tell_behind(&mut self, group: u64, told: AddressedReply) {
         if group == self.group.number {
             self.group.replies.push(told);
         } else if let Some(in_flight) = self.in_flight.as_mut().filter(|in_flight| in_flight.group == group) {
@@ -511,12 +513,12 @@ impl Core {
         }
     }
 
-    /// Puts a turn into the group. An ask that could not be read at all leaves no trace: nothing
-    /// happened, and the caller knows.
+    /// Adds a turn to the group. An unreadable ask leaves no record: nothing happened, and its caller gets
+    /// the refusal.
     fn keep(&mut self, mut turn: Turn, reply_to: Option<ReplyTo>, moment: Moment) {
-        let class = turn.dead.as_ref().map(|dead| dead.class.as_str());
-        if turn.source == Source::Ask && class.is_some_and(|class| class != code::POISON) {
-            self.answers.extend(reply_to.map(|reply_to| Told::answer(reply_to, turn.reply)));
+        let is_poison = turn.refusal.as_ref().is_some_and(|refusal| refusal.code == code::POISON);
+        if turn.source == Source::Ask && turn.dead.is_some() && !is_poison {
+            self.answers.extend(reply_to.map(|reply_to| AddressedReply::answer(reply_to, turn.reply)));
             return;
         }
         crate::trace::decided(&mut turn);
@@ -531,13 +533,13 @@ impl Core {
         self.group.push(turn, reply_to);
     }
 
-    /// A record to append, when there are turns and none is in flight.
+    /// The record to append, if there are turns and no record is in flight.
     pub fn close_group(&mut self, now: Timestamp) -> Option<Commit> {
         (self.in_flight.is_none() && !self.group.turns.is_empty()).then(|| self.commit(now))
     }
 
     fn commit(&mut self, now: Timestamp) -> Commit {
-        // Groups under load are about as large as the one before.
+        // Under load a group is about as large as the one before it.
         let turns = Vec::with_capacity(self.group.turns.len());
         let next = Group { number: self.group.number + 1, turns, ..Group::default() };
         let mut group = std::mem::replace(&mut self.group, next);
@@ -566,12 +568,13 @@ impl Core {
         commit
     }
 
-    /// The record in flight is in the log: who waited for it may be answered.
+    /// The record in flight is committed: releases its replies and jobs.
     pub fn committed(&mut self, sequence: LogSequence) -> Option<Committed> {
         let InFlight { record, hash, group, replies, issues } = self.in_flight.take()?;
         self.state.last = sequence;
         self.state.previous = hash;
         self.state.recent.committed(group, sequence);
+        self.replies.keep(sequence, &record, self.settings.replies_bytes_max);
         self.state.dead_out = LogSequence(record.dead_out);
         self.committed = group;
         self.leaving.insert(sequence, (group, record.turns.len()));
@@ -583,8 +586,8 @@ impl Core {
         Some(Committed { sequence, record, group })
     }
 
-    /// All events of the records up to `sequence` are in the event stream. What follows stands behind its
-    /// sequence `place`.
+    /// All events of the records up to `sequence` are published. Later events get stream sequences above
+    /// `place`.
     pub fn fanned_out(&mut self, sequence: LogSequence, place: u64) {
         let rest = self.leaving.split_off(&sequence.next());
         if let Some((_, (group, _))) = self.leaving.pop_last() {
@@ -595,17 +598,17 @@ impl Core {
         self.passivate();
     }
 
-    /// All dead letters of the records up to `sequence` are out.
+    /// All dead letters of the records up to `sequence` are published.
     pub fn dead_out(&mut self, sequence: LogSequence) {
         self.dead_done = self.dead_done.max(sequence);
     }
 
-    /// A receiver has applied mail; whether that was news.
+    /// A receiver has applied mail up to `upto`; `true` if that was not known.
     pub fn receipt(&mut self, from: PartitionId, upto: u64) -> bool {
         from != self.settings.partition && self.state.outbox.receipt(from, upto)
     }
 
-    /// How far the mail of a sender is committed: what a receipt says.
+    /// The number up to which a sender's mail is committed: the content of a receipt.
     pub fn mail_committed(&self, from: PartitionId) -> u64 {
         let pending = self.in_flight.is_some() || !self.group.turns.is_empty();
         let turns =
@@ -621,12 +624,12 @@ impl Core {
         open.min().unwrap_or(applied).min(applied)
     }
 
-    /// Asks for a snapshot of the partition at the next quiet moment.
+    /// Requests a snapshot of the partition at the next moment without open turns.
     pub fn want_snapshot(&mut self) {
         self.snapshot_wanted = true;
     }
 
-    /// The snapshot that was asked for, when the moment has come.
+    /// The requested snapshot, once no turn is open.
     pub fn take_snapshot(&mut self) -> Option<Vec<u8>> {
         let quiet = self.in_flight.is_none() && self.group.turns.is_empty();
         if !(self.snapshot_wanted && quiet) {
@@ -636,7 +639,7 @@ impl Core {
         Some(self.state.encode())
     }
 
-    /// Whether nothing that is ours to decide waits, and nothing is decided or in flight.
+    /// Whether no command waits for this program, no turn is open and no record is in flight.
     pub fn is_idle(&self) -> bool {
         (self.queue.is_empty() || self.leaves) && self.group.turns.is_empty() && self.in_flight.is_none()
     }
@@ -644,11 +647,11 @@ impl Core {
     pub fn is_committing(&self) -> bool {
         self.in_flight.is_some()
     }
-    /// Whether another command from outside may be taken in.
+    /// Whether the queue has room for another command from outside.
     pub fn has_room(&self) -> bool {
         self.queue.len() < self.settings.bounds.queue_items()
     }
-    /// How many commands wait.
+    /// The number of waiting commands.
     pub fn waiting(&self) -> usize {
         self.queue.len()
     }
@@ -656,20 +659,20 @@ impl Core {
     pub fn entities(&self) -> impl Iterator<Item = (&EntityAddress, &Cached)> {
         self.cache.iter()
     }
-    /// How many entities are live.
+    /// The number of live entities.
     pub fn live(&self) -> usize {
         self.cache.len()
     }
-    /// How many records are committed and not fanned out.
+    /// The number of committed records whose events are not published yet.
     pub fn fanout_lag(&self) -> usize {
         self.leaving.len()
     }
-    /// Whether so much is committed and not fanned out that the next record waits.
+    /// Whether the fan-out lags so far that the next append waits.
     pub fn is_fanout_full(&self) -> bool {
         let turns = self.leaving.values().map(|(_, turns)| turns).sum::<usize>();
         self.leaving.len() >= LAG_RECORDS_MAX || turns >= LAG_TURNS_MAX
     }
-    /// Which partition.
+    /// The partition.
     pub fn partition(&self) -> PartitionId {
         self.settings.partition
     }

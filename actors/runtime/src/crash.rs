@@ -1,13 +1,12 @@
-//! Crash points: named places where a test kills the process, to see what recovery makes of it.
+//! Crash points: named places where a test kills the process, to check the recovery.
 //!
-//! They are compiled in with the feature `crash-points` only. `ORRERY_CRASH_AT=<name>:<n>` aborts
-//! the process when the `n`th execution passes the place. With `ORRERY_CRASH_AT=<name>:<n>:<ms>` the
-//! place stands still for so many milliseconds before, while everything else goes on: what was said
-//! too early is heard.
+//! They are compiled only with the feature `crash-points`. `ORRERY_CRASH_AT=<name>:<n>` aborts the process
+//! when it passes the place for the `n`th time. `ORRERY_CRASH_AT=<name>:<n>:<ms>` first blocks the place for
+//! `ms` milliseconds while everything else runs on, which shows what is sent too early.
 //!
-//! The worker has points of its own, in `actors-agents`.
+//! The worker has crash points of its own, in `actors-worker`.
 
-/// All places, in the order of the flow.
+/// All crash points, in the order of the flow.
 pub const POINTS: [&str; 26] = [
     "after-acquire",
     "before-renewal",
@@ -39,21 +38,21 @@ pub const POINTS: [&str; 26] = [
 
 #[cfg(feature = "crash-points")]
 mod wanted {
-    //! What the test asked for, read once.
+    //! The crash point that the test asked for, read once.
 
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    /// Records between two snapshots of a partition in a process that is to die: few enough that the
-    /// script of a test passes the places around a snapshot.
+    /// Records between two partition snapshots in a process that is to crash: few enough that the script of a
+    /// test passes the crash points around a snapshot.
     const SNAPSHOT_RECORDS: u64 = 8;
 
-    /// Where the process is to die.
+    /// The place at which the process crashes.
     struct Wanted {
         place: String,
         pass: u64,
-        /// How long the place stands still before.
+        /// How long the place blocks before the crash.
         stands: Duration,
     }
 
@@ -69,7 +68,7 @@ mod wanted {
         WANTED.get_or_init(read).as_ref()
     }
 
-    /// Aborts the process if a test asked for it here.
+    /// Aborts the process if a test asked for this crash point.
     #[expect(clippy::disallowed_methods, reason = "only tests stand here, in a thread that tokio has let go")]
     pub fn point(name: &str) {
         static PASSED: AtomicU64 = AtomicU64::new(0);
@@ -78,14 +77,14 @@ mod wanted {
             && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == wanted.pass
         {
             if !wanted.stands.is_zero() {
-                // The other tasks of this thread move to another one.
+                // The other tasks of this thread move to another thread.
                 tokio::task::block_in_place(|| std::thread::sleep(wanted.stands));
             }
             std::process::abort();
         }
     }
 
-    /// Records between two snapshots of a partition: as usual, or few where the process is to die.
+    /// Records between two partition snapshots: `usual`, or fewer in a process that is to crash.
     pub fn snapshot_records(usual: u64) -> u64 {
         if wanted().is_some() { SNAPSHOT_RECORDS } else { usual }
     }
@@ -94,12 +93,12 @@ mod wanted {
 #[cfg(feature = "crash-points")]
 pub use wanted::{point, snapshot_records};
 
-/// Nothing: crash points are for tests.
+/// Does nothing: crash points are for tests.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub fn point(_: &str) {}
 
-/// As usual: crash points are for tests.
+/// Returns `usual`: crash points are for tests.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub fn snapshot_records(usual: u64) -> u64 {

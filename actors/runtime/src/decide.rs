@@ -1,13 +1,10 @@
 //! Stage 3, decide: one command, one entity, one turn. No I/O, no clock.
 
 use actors_core::decision::Send;
-use actors_core::{Context, Origin, TurnError};
-use bus_schemas::commands::deadletter::{Command as DeadLetterCommand, Entry, Outcome, class};
+use actors_core::{Context, Lost, Origin, TurnError, Undeliverable};
 use bus_schemas::envelope::code;
-use bus_schemas::payload::Payload;
-use bus_schemas::record::{Command, DeadLetter, Job, Mail, Source, TimerChange, Turn};
-use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, CommandId, EntityAddress, Key, Refusal, Reply, Revision, Timestamp, text};
+use bus_schemas::record::{Command, DECISION_BYTES_MAX, Job, Mail, Source, TimerChange, Turn};
+use bus_schemas::{Body, CommandId, EntityAddress, Refusal, Reply, Revision, Timestamp};
 use bytes::Bytes;
 use smol_str::SmolStr;
 
@@ -15,24 +12,17 @@ use crate::fold::{Cached, Stopped};
 use crate::inbox::{Unreadable, refusal_reply};
 use crate::state::Outbox;
 
-/// Why something could not be done, as its dead letter says it: some sentences. A parser may name the whole of
-/// what it did not understand.
-const REASON_BYTES_MAX: usize = 4 * 1024;
-
-/// The entity named in the turn of a message whose subject names none.
-pub(crate) fn nowhere() -> EntityAddress {
-    EntityAddress::new(DeadLetterCommand::KIND, Key::parse("unreadable").expect("a constant"))
-}
-
 /// What a turn needs beside the entity.
 #[derive(Debug, Clone, Copy)]
-pub struct Desk<'a> {
-    /// Numbers for mail.
+pub struct TurnContext<'a> {
+    /// The outbox, for the numbers of mail.
     pub outbox: &'a Outbox,
-    /// How many partitions there are.
+    /// The number of partitions.
     pub partitions: u16,
-    /// The time that the record will say.
+    /// The time of the turn, as recorded.
     pub now: Timestamp,
+    /// The policy for commands that cannot be delivered.
+    pub undeliverable: &'a dyn Undeliverable,
 }
 
 /// Decides a command for a live entity.
@@ -41,14 +31,14 @@ pub fn decide(
     to: EntityAddress,
     source: Source,
     mut command: Command,
-    desk: &Desk<'_>,
+    turn_context: &TurnContext<'_>,
 ) -> Turn {
     let instance = match &mut cached.instance {
         Ok(instance) => instance,
         Err(stopped) => {
             let refusal = Refusal::new(code::ENTITY_STOPPED, format!("`{to}` stopped: {}", stopped.reason))
                 .hint("run a version that knows the event, or `orrery verify` when the history is broken");
-            return refused(to, source, command, refusal, Some(code::ENTITY_STOPPED), desk);
+            return undecided(to, source, command, refusal, turn_context);
         }
     };
     if let Some(origin) = instance.origin() {
@@ -56,9 +46,10 @@ pub fn decide(
     }
     let context = Context {
         entity: &to,
-        partitions: desk.partitions,
+        partitions: turn_context.partitions,
         revision: instance.revision(),
-        now: desk.now,
+        now: turn_context.now,
+        by_timer: matches!(source, Source::Timer(_)),
         command: command.id,
         correlation: command.correlation,
         caller: command.caller.as_ref(),
@@ -73,98 +64,83 @@ pub fn decide(
             if !turn.events.is_empty() {
                 instance.begin(Origin { correlation: command.correlation, trace: command.trace });
             }
-            accepted(to, source, command, turn, revision, desk)
+            accepted(to, source, command, turn, revision, turn_context)
         }
-        Err(TurnError::Refused(refusal)) => refused(to, source, command, refusal, None, desk),
+        Err(TurnError::Refused(refusal)) => refused(to, source, command, refusal, turn_context),
         Err(TurnError::Malformed(reason)) => {
-            let refusal = Refusal::new(code::MALFORMED, text::cut(&reason, REASON_BYTES_MAX))
-                .hint("see the command's JSON schema");
-            refused(to, source, command, refusal, Some(code::MALFORMED), desk)
+            let refusal = Refusal::new(code::MALFORMED, reason).hint("see the command's JSON schema");
+            undecided(to, source, command, refusal, turn_context)
+        }
+        Err(TurnError::TooLarge(bytes)) => {
+            let message =
+                format!("the decision has {bytes} bytes; a record holds {DECISION_BYTES_MAX} of one");
+            let refusal = Refusal::new(code::TOO_LARGE, message).hint("ask for less at once");
+            undecided(to, source, command, refusal, turn_context)
         }
         Err(TurnError::Poison(reason)) => {
             crate::metric::poisoned(&to.kind);
             let refusal = Refusal::new(code::POISON, format!("the decision panicked: {reason}"));
-            refused(to, source, command, refusal, Some(code::POISON), desk)
+            undecided(to, source, command, refusal, turn_context)
         }
         Err(TurnError::Broken(reason)) => {
             crate::metric::poisoned(&to.kind);
             let reason = format!("folding what was decided panicked: {reason}");
             cached.instance = Err(Stopped { reason: reason.clone() });
             let refusal = Refusal::new(code::POISON, reason);
-            refused(to, source, command, refusal, Some(code::POISON), desk)
+            undecided(to, source, command, refusal, turn_context)
         }
     }
 }
 
-/// The turn of a message that no entity can be asked about.
-pub fn unreadable(unreadable: Unreadable, source: Source, command: Command, desk: &Desk<'_>) -> Turn {
-    let class = code_of(&unreadable.refusal);
-    let about = unreadable.entity.unwrap_or_else(nowhere);
-    let mut turn = refusing(nowhere(), source, command, unreadable.refusal, desk);
-    bury(&mut turn, &about, class, Some(unreadable.subject), desk);
+/// The turn of a message that names no entity or has no readable body.
+pub fn unreadable(
+    unreadable: Unreadable,
+    source: Source,
+    command: Command,
+    turn_context: &TurnContext<'_>,
+) -> Turn {
+    let nowhere = turn_context.undeliverable.nowhere();
+    let about = unreadable.entity.unwrap_or_else(|| nowhere.clone());
+    let mut turn = refusing(nowhere, source, command, unreadable.refusal, turn_context);
+    bury(&mut turn, &about, Some(&unreadable.subject), turn_context);
     turn
 }
 
-/// The turn of a command for a kind that nobody knows.
-pub fn unknown_kind(to: EntityAddress, source: Source, command: Command, desk: &Desk<'_>) -> Turn {
-    let refusal = Refusal::new(code::UNKNOWN_KIND, format!("no entity of kind `{}` exists here", to.kind));
-    refused(to, source, command, refusal, Some(code::UNKNOWN_KIND), desk)
-}
-
-/// The turn of a command for an entity that is kept apart.
-pub fn quarantined(to: EntityAddress, source: Source, command: Command, desk: &Desk<'_>) -> Turn {
-    let refusal = keeps_apart(&to);
-    refused(to, source, command, refusal, Some(code::ENTITY_QUARANTINED), desk)
-}
-
-/// What whoever asks an entity is told that is kept apart.
-pub(crate) fn keeps_apart(entity: &EntityAddress) -> Refusal {
-    Refusal::new(code::ENTITY_QUARANTINED, format!("`{entity}` is quarantined"))
-        .hint(format!("`orrery heal log` says why; `orrery heal release {entity}` lets it take commands"))
-}
-
-/// The turn of a command that this host's configuration does not allow.
-pub fn forbidden(
+/// The turn of a command for an unknown kind.
+pub fn unknown_kind(
     to: EntityAddress,
     source: Source,
     command: Command,
-    refusal: Refusal,
-    desk: &Desk<'_>,
+    turn_context: &TurnContext<'_>,
 ) -> Turn {
-    refused(to, source, command, refusal, Some(class::REFUSED), desk)
+    let refusal = Refusal::new(code::UNKNOWN_KIND, format!("no entity of kind `{}` exists here", to.kind));
+    undecided(to, source, command, refusal, turn_context)
 }
 
-/// The turn of a durable command under an id that another command has. Nobody waits to be told, so it
-/// is kept under an id of its own.
+/// The turn of a durable command whose id belongs to another command. No caller waits for a refusal, so it is
+/// kept under the id `own`.
 pub fn reused(
     to: Result<EntityAddress, Unreadable>,
     source: Source,
     command: Command,
     own: CommandId,
-    desk: &Desk<'_>,
+    turn_context: &TurnContext<'_>,
 ) -> Turn {
     let message = format!("the command id `{}` was used for another entity or with another body", command.id);
     let refusal = Refusal::new(code::ID_REUSED, message);
-    let to = to.unwrap_or_else(|_| nowhere());
-    refused(to, source, Command { id: own, ..command }, refusal, Some(code::ID_REUSED), desk)
+    let to = to.unwrap_or_else(|_| turn_context.undeliverable.nowhere());
+    undecided(to, source, Command { id: own, ..command }, refusal, turn_context)
 }
 
-/// The turn that sends a command on to the partition where it belongs.
-pub fn forward(to: EntityAddress, source: Source, command: Command, desk: &Desk<'_>) -> Turn {
+/// The turn that forwards a command to the partition of its entity.
+pub fn forward(to: EntityAddress, source: Source, command: Command, turn_context: &TurnContext<'_>) -> Turn {
     let mail = Mail {
-        partition: to.partition(desk.partitions),
-        number: desk.outbox.next_number(to.partition(desk.partitions)),
+        partition: to.partition(turn_context.partitions),
+        number: turn_context.outbox.next_number(to.partition(turn_context.partitions)),
         to: to.clone(),
         command: command.clone(),
     };
-    Turn { sends: vec![mail], ..empty(to, source, command, desk.now) }
-}
-
-fn code_of(refusal: &Refusal) -> &'static str {
-    [code::BAD_SUBJECT, code::CONTENT_TYPE, code::TOO_LARGE]
-        .into_iter()
-        .find(|known| refusal.code == *known)
-        .unwrap_or(code::MALFORMED)
+    Turn { sends: vec![mail], ..empty(to, source, command, turn_context.now) }
 }
 
 fn empty(entity: EntityAddress, source: Source, command: Command, at: Timestamp) -> Turn {
@@ -192,7 +168,7 @@ fn accepted(
     command: Command,
     decided: actors_core::Turn,
     revision: Revision,
-    desk: &Desk<'_>,
+    turn_context: &TurnContext<'_>,
 ) -> Turn {
     let reply = match source {
         Source::Ask | Source::Inbox(_) => {
@@ -209,10 +185,10 @@ fn accepted(
     };
     let mut sends = Vec::with_capacity(decided.sends.len());
     for (index, send) in decided.sends.into_iter().enumerate() {
-        sends.push(sent(desk, &sends, &entity, &command, index as u32, send));
+        sends.push(sent(turn_context, &sends, &entity, &command, index as u32, send));
     }
-    if let Some(letter) = settled(&source, &command) {
-        let mail = settle(desk, &sends, letter, &command, Outcome::Accepted);
+    if let Some(told) = settle(&command, None, turn_context) {
+        let mail = mail(turn_context, &sends, &entity, &command, u32::MAX, told.to, told.body);
         sends.push(mail);
     }
     let timers = decided.timers.into_iter().map(|timer| match timer {
@@ -232,66 +208,53 @@ fn accepted(
         jobs: jobs.collect(),
         stops: decided.stops,
         reply,
-        ..empty(entity, source, command, desk.now)
+        ..empty(entity, source, command, turn_context.now)
     }
 }
 
-/// Mail of an entity: under the request that it says, and with the sender's name where it
-/// must be known what came of it. Mail with a cause has no other caller, so the name is proof.
+/// Mail of an entity, with the correlation and trace that the send names.
 fn sent(
-    desk: &Desk<'_>,
+    turn_context: &TurnContext<'_>,
     before: &[Mail],
     entity: &EntityAddress,
     cause: &Command,
     index: u32,
     send: Send,
 ) -> Mail {
-    let mut mail = mail(desk, before, cause, index, send.to, send.body);
+    let mut mail = mail(turn_context, before, entity, cause, index, send.to, send.body);
     if let Some(origin) = send.origin {
         mail.command.correlation = origin.correlation;
         mail.command.trace = origin.trace.or(cause.trace);
     }
-    if send.settles {
-        mail.command.caller = Some(SmolStr::new(entity.to_string()));
-    }
+    mail.command.settles = send.settles;
     mail
 }
 
-/// The dead letter that waits to hear what came of this command.
-fn settled(source: &Source, command: &Command) -> Option<EntityAddress> {
-    let Source::Mail(..) = source else { return None };
-    // What outsiders send on has a caller of their choice, and no cause.
-    command.cause?;
-    let letter: EntityAddress = command.caller.as_ref()?.parse().ok()?;
-    (letter.kind == DeadLetterCommand::KIND).then_some(letter)
+/// The outcome for a sender that asked to be told of it.
+fn settle(command: &Command, refusal: Option<&Refusal>, turn_context: &TurnContext<'_>) -> Option<Send> {
+    if !command.settles {
+        return None;
+    }
+    let sender = command.caller.as_ref()?.parse().ok()?;
+    turn_context.undeliverable.settle(sender, command, refusal)
 }
 
-/// Tells a dead letter what came of its redrive, whose id is that of the command that caused it.
-fn settle(
-    desk: &Desk<'_>,
-    before: &[Mail],
-    letter: EntityAddress,
-    command: &Command,
-    outcome: Outcome,
-) -> Mail {
-    let told = DeadLetterCommand::SettleRedrive { redrive: command.cause, outcome, task: None };
-    mail(desk, before, command, u32::MAX, letter, Body::json(&told))
-}
-
-/// Mail with the next free number; several of one turn to one receiver count on.
+/// Mail of an entity with the next free number; further mail of one turn to the same receiver counts on from
+/// there.
 fn mail(
-    desk: &Desk<'_>,
+    turn_context: &TurnContext<'_>,
     before: &[Mail],
+    from: &EntityAddress,
     cause: &Command,
     index: u32,
     to: EntityAddress,
     body: Body,
 ) -> Mail {
-    let partition = to.partition(desk.partitions);
+    let partition = to.partition(turn_context.partitions);
     let ahead = before.iter().filter(|mail| mail.partition == partition).count() as u64;
     Mail {
         partition,
-        number: desk.outbox.next_number(partition) + ahead,
+        number: turn_context.outbox.next_number(partition) + ahead,
         to,
         command: Command {
             id: cause.id.derive("send", index),
@@ -299,109 +262,83 @@ fn mail(
             cause: Some(cause.id),
             correlation: cause.correlation,
             trace: cause.trace,
-            caller: None,
+            caller: Some(SmolStr::new(from.to_string())),
+            settles: false,
         },
     }
 }
 
+/// The turn of a command that its entity refuses.
 fn refused(
     entity: EntityAddress,
     source: Source,
     command: Command,
     refusal: Refusal,
-    class: Option<&'static str>,
-    desk: &Desk<'_>,
+    turn_context: &TurnContext<'_>,
 ) -> Turn {
-    let mut turn = refusing(entity, source, command, refusal, desk);
-    let class = class.or(is_handed_over(&turn).then_some(class::REFUSED));
-    if let Some(letter) = settled(&turn.source, &turn.command) {
-        let (code, message) = turn.refusal.clone().map(|refusal| (refusal.code, refusal.message)).unzip();
-        let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
-        let message = text::cut(&message, REASON_BYTES_MAX);
-        let told = settle(desk, &[], letter, &turn.command, Outcome::Refused { code, message });
-        turn.sends.push(told);
-    } else if let Some(class) = class {
+    let mut turn = refusing(entity, source, command, refusal, turn_context);
+    if !tell_sender(&mut turn, turn_context) && is_handed_over(&turn) {
         let about = turn.entity.clone();
-        bury(&mut turn, &about, class, None, desk);
+        bury(&mut turn, &about, None, turn_context);
     }
     turn
 }
 
-/// Whether the sender would not hear of a refusal and somebody must. What was handed over and sent on
-/// from another partition is mail without a cause; what an entity must not lose has its name.
+/// The turn of a command that its entity was not asked about or could not decide.
+pub fn undecided(
+    entity: EntityAddress,
+    source: Source,
+    command: Command,
+    refusal: Refusal,
+    turn_context: &TurnContext<'_>,
+) -> Turn {
+    let mut turn = refusing(entity, source, command, refusal, turn_context);
+    if !tell_sender(&mut turn, turn_context) {
+        let about = turn.entity.clone();
+        bury(&mut turn, &about, None, turn_context);
+    }
+    turn
+}
+
+/// Adds mail with the outcome for a sender that asked for it; `true` if one did.
+fn tell_sender(turn: &mut Turn, turn_context: &TurnContext<'_>) -> bool {
+    let Some(told) = settle(&turn.command, turn.refusal.as_ref(), turn_context) else { return false };
+    let mail = mail(turn_context, &[], &turn.entity, &turn.command, u32::MAX, told.to, told.body);
+    turn.sends.push(mail);
+    true
+}
+
+/// Whether a refusal must become a dead letter, because its sender would not hear of it. A handed-over
+/// command that was forwarded from another partition is mail without a cause.
 fn is_handed_over(turn: &Turn) -> bool {
     match turn.source {
         Source::Inbox(_) => true,
-        Source::Mail(..) => turn.command.cause.is_none() || turn.command.caller.is_some(),
+        Source::Mail(..) => turn.command.cause.is_none() || turn.command.settles,
         Source::Ask | Source::Timer(_) | Source::Lease(_) | Source::Claim => false,
     }
 }
 
-/// The turn of a command that leads to nothing, and the answer that says so.
+/// The turn of a refused command, with the refusal as its reply.
 fn refusing(
     entity: EntityAddress,
     source: Source,
     command: Command,
     refusal: Refusal,
-    desk: &Desk<'_>,
+    turn_context: &TurnContext<'_>,
 ) -> Turn {
     let reply = refusal_reply(command.id, refusal.clone());
-    Turn { reply, refusal: Some(refusal), ..empty(entity, source, command, desk.now) }
+    Turn { reply, refusal: Some(refusal), ..empty(entity, source, command, turn_context.now) }
 }
 
-/// Makes a dead letter of a turn's command, which was meant for `about`.
-fn bury(
-    turn: &mut Turn,
-    about: &EntityAddress,
-    class: &'static str,
-    subject: Option<SmolStr>,
-    desk: &Desk<'_>,
-) {
-    let refusal = turn.refusal.clone();
-    let (code, message, hint) =
-        refusal.map(|refusal| (refusal.code, refusal.message, refusal.hint)).unwrap_or_default();
-    let reason = if class == class::REFUSED { format!("{code}: {message}") } else { message };
-    let reason = text::cut(&reason, REASON_BYTES_MAX);
-    let entry = turn.command.id.0.simple().to_string();
-    turn.dead = Some(DeadLetter {
-        entry: SmolStr::new(&entry),
-        class: SmolStr::new_static(class),
-        reason: reason.clone(),
-        subject: subject.clone(),
-    });
-    // A dead letter about a dead letter could go on for ever: that one has no entity.
-    if turn.entity.kind != DeadLetterCommand::KIND || turn.entity == nowhere() {
-        let (command, to) = (&turn.command, (about.kind.as_str(), about.key.as_str()));
-        let record = DeadLetterCommand::Record(Entry {
-            traceparent: command.trace.map(|trace| trace.to_traceparent()),
-            hint,
-            source: Some(SmolStr::new_static(word(&turn.source))),
-            subject: subject.map(Into::into),
-            caller: command.caller.clone(),
-            cause: command.cause,
-            payload: Payload::of(&command.body),
-            ..Entry::new(class, reason, to, (command.id, command.correlation), desk.now)
-        });
-        let key = Key::parse(&entry).expect("32 hexadecimal digits are a key");
-        let to = EntityAddress::new(DeadLetterCommand::KIND, key);
-        let mail = mail(desk, &[], &turn.command, 0, to, Body::json(&record));
-        turn.sends.push(mail);
-    }
+/// Makes a dead letter of a turn's command, which was addressed to `about`.
+fn bury(turn: &mut Turn, about: &EntityAddress, subject: Option<&SmolStr>, turn_context: &TurnContext<'_>) {
+    let (dead, told) = turn_context.undeliverable.bury(&Lost { turn, about, subject });
+    turn.dead = Some(dead);
+    let mail = told.map(|told| mail(turn_context, &[], &turn.entity, &turn.command, 0, told.to, told.body));
+    turn.sends.extend(mail);
 }
 
-/// How a command came, in a word.
-fn word(source: &Source) -> &'static str {
-    match source {
-        Source::Ask => "ask",
-        Source::Inbox(_) => "inbox",
-        Source::Mail(..) => "mail",
-        Source::Timer(_) => "timer",
-        Source::Lease(_) => "lease",
-        Source::Claim => "claim",
-    }
-}
-
-/// The id of the command that a timer sends: the same at every takeover.
+/// The id of a timer's command: the same after every takeover.
 pub fn timer_command_id(entity: &EntityAddress, name: &str, at: Timestamp) -> CommandId {
     CommandId::from_text(&format!("timer {entity} {name} {at}"))
 }

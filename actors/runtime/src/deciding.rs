@@ -1,5 +1,5 @@
-//! Which decision a thread is making, so that whoever hears of a panic can name the command, and
-//! knows that it is caught and only that command is lost.
+//! The decision that a thread is making, so that a panic hook can name the command, and knows that the panic
+//! is caught and costs only that command.
 
 use std::cell::RefCell;
 
@@ -10,26 +10,26 @@ thread_local! {
     static CURRENT: RefCell<Option<Deciding>> = const { RefCell::new(None) };
 }
 
-/// A decision that is being made.
+/// A decision in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deciding {
-    /// Who decides.
+    /// The entity that decides.
     pub entity: EntityAddress,
-    /// What it is told.
+    /// The command's id.
     pub command: CommandId,
-    /// What everything caused by one request shares.
+    /// The correlation of the request.
     pub correlation: CommandId,
     /// The trace, if there is one.
     pub trace: Option<TraceContext>,
 }
 
-/// The decision that this thread is making; none outside of decisions.
+/// The decision that this thread is making; `None` outside of decisions.
 pub fn current() -> Option<Deciding> {
-    // A panic while it was being set is no decision's.
+    // A panic during `begin` belongs to no decision.
     CURRENT.with(|current| current.try_borrow().ok().and_then(|current| current.clone()))
 }
 
-/// Says that this thread decides until the guard is dropped.
+/// Marks this thread as deciding until the guard is dropped.
 #[must_use]
 pub(crate) fn begin(entity: &EntityAddress, command: &Command) -> Guard {
     let deciding = Deciding {
@@ -42,7 +42,7 @@ pub(crate) fn begin(entity: &EntityAddress, command: &Command) -> Guard {
     Guard
 }
 
-/// The time of a decision.
+/// Ends the mark when dropped.
 #[derive(Debug)]
 pub(crate) struct Guard;
 

@@ -1,15 +1,15 @@
-//! Stage 6, fanout: events and dead letters leave the log, off the critical path.
+//! Stage 6, fanout: publishes events and dead letters from the log, off the critical path.
 //!
-//! Events go in atomic batches under the partition's mark, so they appear exactly once and in
-//! order whoever publishes them. Dead letters have a subject of their own. How far both came is found
-//! again at a takeover.
+//! Events go out in atomic batches under the partition's mark, so each appears exactly once and in order,
+//! whichever host publishes it. Dead letters have a subject of their own. A takeover finds how far both came
+//! and continues from there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bus_client::events::{Cursor, EVENTS_PER_BATCH_MAX, Mark, OutgoingEvent};
-use bus_client::{Bus, Chaos, PublishError};
+use bus_client::{Bus, PublishError};
 use bus_schemas::record::Turn;
 use bus_schemas::{EntityAddress, LogSequence, PartitionId, Revision};
 use tokio::sync::mpsc;
@@ -18,25 +18,28 @@ use crate::journal::Committed;
 use crate::stuck::{Attempts, Stuck};
 use crate::{crash, trace};
 
-/// Records that may be committed and not fanned out; then the loop waits. Some seconds of work, so
-/// that a slow event stream slows commands down instead of filling the memory.
+/// The most committed records whose events are not published; then the loop waits. This is some seconds of
+/// work, so a slow event stream slows commands down and does not fill the memory.
 pub const LAG_RECORDS_MAX: usize = 1_024;
-/// Turns in those records: under load a record holds many, and each takes about a kilobyte while it waits.
+/// The most turns in those records: under load a record holds many, each about a kilobyte of memory.
 pub const LAG_TURNS_MAX: usize = 1_024;
-/// Records that are taken into one round.
+/// The most records published in one round.
 const RECORDS_PER_ROUND_MAX: usize = 64;
-/// Records without events that the mark may lie behind: some milliseconds of reading at a takeover.
+/// Records without events that the mark may lag behind: some milliseconds of reading at a takeover.
 const MARK_LAG_RECORDS_MAX: u64 = 1_024;
-/// The dead-letter stream's token for what never named a kind that we know.
+/// The subject token for dead letters without a known kind.
 const UNKNOWN: &str = "unknown";
 
-/// How far a part of the fan-out came.
+/// The progress of one part of the fan-out.
 #[derive(Debug)]
 pub enum Progress {
-    /// All events up to this record are out; the event stream's sequence behind them.
+    /// All events up to this record are published; `stream_sequence` is the event stream's sequence then.
     Events { upto: Arc<Committed>, stream_sequence: u64 },
-    /// All dead letters up to this record are out.
+    /// All dead letters up to this record are published.
     Dead { upto: LogSequence },
+    /// The event stream has lost the mark, and with it everything before. Only a takeover publishes events
+    /// that this owner has published already.
+    Emptied,
 }
 
 /// The event fan-out of one partition.
@@ -45,60 +48,68 @@ pub struct Events {
     bus: Bus,
     partition: PartitionId,
     mark: Mark,
-    /// The event stream's sequence behind the last batch that was certainly ours.
+    /// The event stream's sequence after the last batch that this owner certainly published.
     stream_sequence: u64,
-    /// Entities that begin although the stream has events of them. That was said, and holds nobody up.
+    /// New entities for which the event stream already has events. Logged once; they do not block others.
     misplaced: BTreeSet<EntityAddress>,
+    /// Whether the event stream has lost the mark. Then nothing more is published: the next mark would claim
+    /// that the lost events are there.
+    emptied: bool,
     attempts: Attempts,
 }
 
-/// An event that is not out yet.
+/// An event that is not published yet.
 #[derive(Debug)]
 pub struct Leaving<'a> {
     /// The event with its turn.
     pub outgoing: OutgoingEvent<'a>,
-    /// The record that the mark names once this event is out.
+    /// The mark's `upto` once this event is published.
     pub upto: LogSequence,
-    /// How many events of the record after `upto` are out then.
+    /// The mark's `partial` then: how many events of the record after `upto` are published.
     pub partial: u32,
 }
 
 impl Events {
-    /// The fan-out as the mark has it.
+    /// The fan-out, starting at a mark.
     pub fn new(bus: Bus, partition: PartitionId, mark: Mark, stuck: &Stuck) -> Self {
         let attempts = Attempts::new(partition, "events", stuck);
         let misplaced = BTreeSet::new();
-        Self { bus, partition, mark, stream_sequence: mark.sequence, misplaced, attempts }
+        let stream_sequence = mark.sequence;
+        Self { bus, partition, mark, stream_sequence, misplaced, emptied: false, attempts }
     }
 
-    /// A sequence of the event stream: what becomes of an entity as this owner knows it stands behind it.
+    /// A sequence of the event stream below every event that this owner will publish.
     pub fn place(&self) -> u64 {
         self.stream_sequence
     }
 
-    /// Follows the commits until the channel closes.
+    /// Publishes the events of commits until the channel closes.
     pub async fn run(
         mut self,
-        chaos: Chaos,
         mut commits: mpsc::UnboundedReceiver<Arc<Committed>>,
         progress: mpsc::UnboundedSender<Progress>,
     ) {
         let mut round = Vec::with_capacity(RECORDS_PER_ROUND_MAX);
         while commits.recv_many(&mut round, RECORDS_PER_ROUND_MAX).await > 0 {
-            chaos.until_awake().await;
             self.publish(&round).await;
+            if self.emptied {
+                // The receiving loop may have ended; then the next takeover finds out.
+                let _ = progress.send(Progress::Emptied);
+                return;
+            }
             if let Some(upto) = round.pop() {
-                // The loop that listens may have ended; then nobody needs to know.
+                // The receiving loop may have ended; then nobody needs the progress.
                 let _ = progress.send(Progress::Events { upto, stream_sequence: self.stream_sequence });
             }
             round.clear();
         }
     }
 
-    /// Publishes the events of some records, in order, and waits until they are in the stream.
+    /// Publishes the events of records in order, and waits until the stream has stored them, or has lost
+    /// what it had stored before.
     pub async fn publish(&mut self, records: &[Arc<Committed>]) {
         let started = SystemTime::now();
-        loop {
+        while !self.emptied {
             let leaving = leaving(self.partition, self.mark, records);
             let Some(batch) = leaving.chunks(EVENTS_PER_BATCH_MAX).next() else { break };
             let (upto, partial) = batch.last().map_or((LogSequence(0), 0), |last| (last.upto, last.partial));
@@ -126,11 +137,11 @@ impl Events {
         }
     }
 
-    /// Moves the mark over records without events, such as heartbeats: a takeover reads everything
-    /// behind the mark.
+    /// Moves the mark over records without events, such as heartbeats: a takeover reads every record after
+    /// the mark.
     async fn keep_up(&mut self, records: &[Arc<Committed>]) {
         let Some(last) = records.last().map(|committed| committed.sequence) else { return };
-        while last.0 > self.mark.upto.0 + MARK_LAG_RECORDS_MAX {
+        while !self.emptied && last.0 > self.mark.upto.0 + MARK_LAG_RECORDS_MAX {
             match self.bus.publish_events(self.partition, self.mark, last, 0, &[]).await {
                 Ok(mark) => {
                     self.stream_sequence = self.stream_sequence.max(mark.sequence);
@@ -148,8 +159,8 @@ impl Events {
         OutgoingEvent { first, ..outgoing }
     }
 
-    /// Finds the entities that begin although the stream has events of them. Whoever wrote those, they are
-    /// in no record: that is said, and theirs go out behind them, so that nobody else is held up.
+    /// Finds entities at revision 1 for which the stream already has events. No record holds those events:
+    /// they are logged, and the entity's real events are published after them, so that they block nobody.
     async fn look_for_misplaced(&mut self, batch: &[OutgoingEvent<'_>]) {
         for outgoing in batch.iter().filter(|outgoing| outgoing.first) {
             match self.bus.last_event(outgoing.entity).await {
@@ -167,16 +178,22 @@ impl Events {
         }
     }
 
-    /// After a refusal or a lost answer: the stream's own mark says what is there; whether it has moved.
+    /// Reads the mark after a refused or unanswered publish; `true` if it has moved or is gone.
     async fn look_again(&mut self, error: &PublishError) -> bool {
         self.attempts.wait(&format!("publishing them: {error}")).await;
         loop {
             match self.bus.mark(self.partition).await {
                 Ok(mark) if mark == self.mark => return false,
+                Ok(mark) if mark == Mark::default() => {
+                    self.emptied = true;
+                    return true;
+                }
                 Ok(mark) => {
-                    // Whose it is nobody says: a successor may have gone on, and the place must not lie
-                    // behind events that only it knows.
+                    // The batch may be a successor's: `stream_sequence` must not pass events that only it
+                    // knows.
                     self.mark = mark;
+                    // Nothing of this round may be left to publish.
+                    self.attempts.over();
                     return true;
                 }
                 Err(error) => self.attempts.wait(&format!("reading the mark: {error}")).await,
@@ -196,7 +213,7 @@ pub fn leaving(partition: PartitionId, mark: Mark, records: &[Arc<Committed>]) -
                 continue;
             }
             let cursor = Cursor { partition, record: committed.sequence, index };
-            // An entity begins once: the server refuses whoever took one that has events for new.
+            // For a first event the server checks that the entity has none yet.
             let first = event.revision == Revision(1);
             leaving.push(Leaving {
                 outgoing: OutgoingEvent { entity: &turn.entity, event, cursor, turn, first },
@@ -211,28 +228,27 @@ pub fn leaving(partition: PartitionId, mark: Mark, records: &[Arc<Committed>]) -
     leaving
 }
 
-/// The events of turns, in order, with their turns.
+/// The events of turns, in order, each with its turn.
 fn events(turns: &[Turn]) -> impl Iterator<Item = (&Turn, &bus_schemas::record::Event)> {
     turns.iter().flat_map(|turn| turn.events.iter().map(move |event| (turn, event)))
 }
 
-/// Follows the commits with dead letters until the channel closes.
+/// Publishes the dead letters of commits until the channel closes.
 pub async fn run_dead(
     bus: Bus,
-    (chaos, stuck): (Chaos, Stuck),
+    stuck: Stuck,
     mut commits: mpsc::UnboundedReceiver<Arc<Committed>>,
     progress: mpsc::UnboundedSender<Progress>,
 ) {
     while let Some(committed) = commits.recv().await {
-        chaos.until_awake().await;
         publish_dead(&bus, &committed, &stuck).await;
-        // The loop that listens may have ended; then nobody needs to know.
+        // The receiving loop may have ended; then nobody needs the progress.
         let _ = progress.send(Progress::Dead { upto: committed.sequence });
     }
 }
 
-/// Publishes the dead letters of a record and waits until all of them are stored, or refused for good: one
-/// that the server never takes must not keep what comes behind it.
+/// Publishes the dead letters of a record and waits until each is stored or finally refused: one that the
+/// server never accepts must not block those after it.
 pub async fn publish_dead(bus: &Bus, committed: &Committed, stuck: &Stuck) {
     let turns = committed.record.turns.iter().filter_map(|turn| Some((turn, turn.dead.as_ref()?)));
     let attempts = || Attempts::new(committed.record.partition, "dead letters", stuck);
@@ -248,8 +264,8 @@ pub async fn publish_dead(bus: &Bus, committed: &Committed, stuck: &Stuck) {
     futures::future::join_all(each).await;
 }
 
-/// Tries until the server has it, or has refused it for good. A dead letter that is there already is dropped
-/// by the server, so trying again is safe.
+/// Retries until the server has stored the message or finally refused it. The server drops a duplicate, so a
+/// retry is safe.
 async fn until_stored<F: Future<Output = Result<(), PublishError>>>(
     mut attempts: Attempts,
     what: &str,
@@ -257,7 +273,7 @@ async fn until_stored<F: Future<Output = Result<(), PublishError>>>(
 ) {
     while let Err(error) = publish().await {
         if error.is_final() {
-            tracing::error!(%error, "the server does not take {what}; going on without it");
+            tracing::error!(%error, "the server refuses {what} for good; skipping it");
             return;
         }
         attempts.wait(&format!("publishing {what}: {error}")).await;

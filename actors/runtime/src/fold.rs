@@ -1,8 +1,8 @@
-//! Stage 5, fold: live entities, loaded from snapshot and tail, cached, passivated.
+//! Stage 5, fold: live entities, loaded from snapshot and events, cached, and passivated.
 //!
-//! A turn's events are folded as soon as it is decided, so that the next command in the same group
-//! sees them; nobody outside does before the commit. A commit that fails for good takes the whole
-//! partition's memory with it.
+//! A turn's events are folded as soon as it is decided, so that the next command in the same group sees them;
+//! nothing leaves the partition before the commit. If a commit fails for good, the partition's memory is
+//! dropped.
 
 pub mod cache;
 pub mod write;
@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::cache::{Cache, Cached};
 
-/// Live entities that a partition keeps. A small entity takes about a kilobyte; eight partitions
-/// stay below a hundred megabytes.
+/// Live entities that a partition keeps. A small entity takes about a kilobyte; eight partitions stay below a
+/// hundred megabytes.
 pub const CACHE_ENTITIES_MAX: usize = 8_192;
-/// Events after which an entity gets a new snapshot: reading so many costs about what reading a
-/// snapshot costs.
+/// Events after which an entity gets a new snapshot: reading that many costs about as much as reading a
+/// snapshot.
 pub const SNAPSHOT_EVENTS: u64 = 128;
 
-/// An entity that can not go on: an event that this program does not know, or a broken chain.
+/// Why an entity cannot go on: an event that this program does not know, or a broken chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
     /// The cause, with the revision.
@@ -37,18 +37,18 @@ pub struct Loaded {
     pub snapshot: Revision,
 }
 
-/// A snapshot as it is stored.
+/// A snapshot as stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct EntitySnapshot {
     /// The revision.
     pub revision: Revision,
     /// The chain hash.
     pub hash: Hash,
-    /// The event stream's sequence behind which later events stand.
+    /// A sequence of the event stream below all later events of the entity.
     pub events: u64,
     /// The state.
     pub state: serde_json::Value,
-    /// The request that began the entity, where its kind keeps that.
+    /// The request that began the entity, if its kind keeps that.
     #[serde(default)]
     pub origin: Option<Origin>,
 }
@@ -58,8 +58,8 @@ pub fn snapshot_name(entity: &EntityAddress) -> String {
     format!("entity.{}.{}", entity.kind, entity.key)
 }
 
-/// Loads an entity: its snapshot and its last event, asked for side by side, then the events between them
-/// where there are any.
+/// Loads an entity: reads its snapshot and its last event in parallel, then the events between them if there
+/// are any.
 ///
 /// An error means that the bus did not answer; an entity that cannot be read is [`Stopped`].
 pub async fn load(
@@ -82,7 +82,7 @@ pub async fn load(
     };
     let history = match history {
         Ok(history) => history,
-        // Reading it again would give the same: only this entity must wait for a human.
+        // Another read would give the same result: only this entity must wait for a human.
         Err(error @ (bus_client::Error::Event { .. } | bus_client::Error::Blob { .. })) => {
             return Ok(Loaded { instance: Err(Stopped { reason: error.to_string() }), snapshot: revision });
         }
@@ -94,7 +94,7 @@ pub async fn load(
     Ok(Loaded { instance: replay(instance, history.iter().map(|stored| &stored.event)), snapshot: revision })
 }
 
-/// The snapshot of an entity; none where it cannot be read.
+/// The snapshot of an entity; `None` if it cannot be read.
 async fn stored_snapshot(
     bus: &Bus,
     entity: &EntityAddress,
@@ -106,10 +106,9 @@ async fn stored_snapshot(
     }
 }
 
-/// What of a snapshot can be begun with, where `last` is the revision and hash of the entity's last event:
-/// all of it where it is of that event, a shorter way where it is older, and nothing where it is of another
-/// history. One that is ahead of the event stream says that events are missing there: going on without
-/// them would give their revisions away a second time.
+/// The snapshot, if loading may start from it. `last` is the revision and hash of the entity's last event. A
+/// snapshot at or before that event is used; one of another history is not. A snapshot ahead of the event
+/// stream means that events are missing there: going on would give their revisions out a second time.
 pub fn usable(
     snapshot: Option<EntitySnapshot>,
     last: Option<(Revision, Hash)>,
@@ -130,7 +129,7 @@ fn origin(first: &StoredEvent) -> Option<Origin> {
     Some(Origin { correlation, trace: first.traceparent.as_deref().and_then(TraceContext::parse) })
 }
 
-/// A live entity as the snapshot has it; a snapshot that can not be read only costs the longer way.
+/// A live entity from its snapshot. If the snapshot cannot be read, more events have to be.
 pub fn restore(
     registry: &Registry,
     entity: &EntityAddress,
@@ -149,7 +148,7 @@ pub fn restore(
     (fresh, 0, Revision(0))
 }
 
-/// Folds stored events, and stops at the first that is unknown or does not follow.
+/// Folds stored events; stops at the first that is unknown or does not follow.
 pub fn replay<'a>(
     mut instance: Box<dyn Instance>,
     events: impl IntoIterator<Item = &'a bus_schemas::record::Event>,

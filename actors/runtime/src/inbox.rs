@@ -10,28 +10,27 @@ use bus_schemas::{Body, CommandId, EntityAddress, PartitionId, Refusal, Reply, T
 use bytes::Bytes;
 use smol_str::SmolStr;
 
-/// Commands that wait in one partition. At the measured rates this is well under a second of work;
-/// more would only make callers wait longer for the word that we are busy.
+/// The most commands that wait in one partition. At the measured rates this is well under a second of work; a
+/// longer queue would only delay the refusal.
 pub const QUEUE_ITEMS_MAX: usize = 8_192;
-/// What a caller is told to wait when the queue is full, in milliseconds: about what it takes to
-/// work half of it off.
+/// When a caller may retry after the queue was full, in milliseconds: about the time to work off half of it.
 pub const BUSY_RETRY_MS: u64 = 100;
-/// The largest command. It is four times what is kept inline, so that a large one is told what to do
-/// (put the payload into a blob) instead of being cut off by the server.
+/// The largest command in bytes: four times the inline limit, so that the refusal of a large one can advise a
+/// blob before the server's message limit cuts it off.
 pub const COMMAND_BYTES_MAX: usize = 256 * 1024;
 
-/// A command in the queue.
+/// A command or query in the queue.
 #[derive(Debug)]
 pub struct Item {
     /// How it came.
     pub source: record::Source,
-    /// Whether it asks what is, and changes nothing.
+    /// Whether it is a query, which changes nothing.
     pub is_query: bool,
-    /// For a query that waits: until when, on the clock that never goes back.
+    /// For a parked query: its deadline, in milliseconds on the monotonic clock.
     pub waits_until: Option<u64>,
-    /// Where the answer goes.
+    /// The caller's reply subject.
     pub reply_to: Option<ReplyTo>,
-    /// For whom, or why that can not be said.
+    /// The addressed entity, or why none can be addressed.
     pub to: Result<EntityAddress, Unreadable>,
     /// The command.
     pub command: record::Command,
@@ -40,16 +39,16 @@ pub struct Item {
 /// A message that names no entity or has no readable body; it becomes a dead letter.
 #[derive(Debug, Clone)]
 pub struct Unreadable {
-    /// Where it came in.
+    /// The subject it came on.
     pub subject: SmolStr,
-    /// For whom, where the subject says so.
+    /// The entity, if the subject names one.
     pub entity: Option<EntityAddress>,
-    /// Why.
+    /// What is wrong.
     pub refusal: Refusal,
 }
 
 impl Item {
-    /// A command from outside.
+    /// A command from outside. `fresh` is its id if it has none.
     pub fn from_incoming(
         subjects: &Subjects,
         source: record::Source,
@@ -63,7 +62,7 @@ impl Item {
             |entity, refusal| Unreadable { subject: SmolStr::new(&incoming.subject), entity, refusal };
         let (caller, to) = match subjects.spoken(&incoming.subject) {
             Err(error) => {
-                let refusal = Refusal::new(code::BAD_SUBJECT, crate::lease::chain(&error));
+                let refusal = Refusal::new(code::BAD_SUBJECT, bus_schemas::chain(&error));
                 (None, Err(unreadable(None, refusal)))
             }
             Ok((caller, entity)) => match check(content_type.is_some(), &body) {
@@ -78,6 +77,7 @@ impl Item {
             correlation: incoming.correlation.unwrap_or(id),
             trace: incoming.trace,
             caller: caller.map(SmolStr::from),
+            settles: false,
         };
         Self { reply_to: incoming.reply_to, ..Self::of(source, to, command) }
     }
@@ -87,7 +87,7 @@ impl Item {
         Self { is_query: true, ..Self::from_incoming(subjects, record::Source::Ask, incoming, fresh) }
     }
 
-    /// A command for which nobody waits.
+    /// A command without a waiting caller.
     pub fn of(
         source: record::Source,
         to: Result<EntityAddress, Unreadable>,
@@ -101,7 +101,7 @@ impl Item {
         Self::of(record::Source::Mail(from, mail.number), Ok(mail.to), mail.command)
     }
 
-    /// A timer that is due.
+    /// The command of a due timer.
     pub fn from_timer(
         entity: EntityAddress,
         name: SmolStr,
@@ -109,18 +109,27 @@ impl Item {
         id: CommandId,
         trace: Option<TraceContext>,
     ) -> Self {
-        let command = record::Command { id, body, cause: None, correlation: id, trace, caller: None };
+        let command =
+            record::Command { id, body, cause: None, correlation: id, trace, caller: None, settles: false };
         Self::of(record::Source::Timer(name), Ok(entity), command)
     }
 
-    /// A lease that nobody renewed.
+    /// The command of a lapsed lease.
     pub fn from_lease(entity: EntityAddress, name: SmolStr, body: Body, id: CommandId) -> Self {
-        let command = record::Command { id, body, cause: None, correlation: id, trace: None, caller: None };
+        let command = record::Command {
+            id,
+            body,
+            cause: None,
+            correlation: id,
+            trace: None,
+            caller: None,
+            settles: false,
+        };
         Self::of(record::Source::Lease(name), Ok(entity), command)
     }
 }
 
-/// What can be said of a command's body without reading it.
+/// Checks a body without decoding it: its content type and size.
 fn check(typed: bool, body: &Body) -> Result<(), Refusal> {
     if !typed {
         let refusal = Refusal::new(code::CONTENT_TYPE, "the content type is neither JSON nor MessagePack");
@@ -129,33 +138,33 @@ fn check(typed: bool, body: &Body) -> Result<(), Refusal> {
     let length = body.bytes.len();
     if length > COMMAND_BYTES_MAX {
         let message = format!("the command has {length} bytes, at most {COMMAND_BYTES_MAX} are taken");
-        return Err(
-            Refusal::new(code::TOO_LARGE, message).hint("store large content as a blob and send its hash")
-        );
+        return Err(Refusal::new(code::TOO_LARGE, message).hint(
+            "store large content as a blob and send its hash; of a text for people send the first 4 KiB",
+        ));
     }
     Ok(())
 }
 
-/// The id of a durable command that has none of its own: the same whenever it is read again.
+/// The id of a durable command without an id of its own: the same each time it is read.
 pub fn place_id(partition: PartitionId, sequence: u64) -> CommandId {
     CommandId::from_text(&format!("inbox {partition} {sequence}"))
 }
 
-/// The answer to a command that is refused before it is decided.
+/// The reply to a command that is refused before it is decided.
 pub fn refusal_reply(id: CommandId, refusal: Refusal) -> Bytes {
     let reply = Reply::Refused { command_id: id, refusal };
     serde_json::to_vec(&reply).expect("a reply has string keys").into()
 }
 
-/// The answer to a caller for whom there is no room.
+/// The reply to a caller when the queue is full.
 pub fn busy_reply(id: CommandId) -> Bytes {
     let mut refusal = Refusal::new(code::BUSY, "the partition's queue is full");
     refusal.retry_after_ms = Some(BUSY_RETRY_MS);
     refusal_reply(id, refusal)
 }
 
-/// The queue of one partition. Mail of the partition to itself goes first, so that a task tree
-/// commits together.
+/// The queue of one partition. The partition's mail to itself goes first, so that a task tree commits
+/// together.
 #[derive(Debug, Default)]
 pub struct Queue {
     own: VecDeque<Item>,
@@ -163,8 +172,8 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Whether a command from outside has room. Mail and timers always have: they are bounded by the
-    /// commands that caused them, and refusing them could make two partitions wait for each other.
+    /// Whether a command from outside has room. Mail and timers are always queued: the commands that caused
+    /// them bound them, and refusing them could make two partitions wait for each other.
     pub fn has_room(&self, bound: usize) -> bool {
         self.outside.len() < bound
     }
@@ -176,7 +185,7 @@ impl Queue {
     pub fn push_own(&mut self, item: Item) {
         self.own.push_back(item);
     }
-    /// Puts what waited before in front of everything from outside.
+    /// Puts items that waited before in front of those from outside.
     pub fn push_first(&mut self, items: Vec<Item>) {
         for item in items.into_iter().rev() {
             self.outside.push_front(item);
@@ -186,23 +195,23 @@ impl Queue {
     pub fn has_own(&self) -> bool {
         !self.own.is_empty()
     }
-    /// The next command, without taking it.
+    /// The next command, which stays in the queue.
     pub fn peek(&self) -> Option<&Item> {
         self.own.front().or_else(|| self.outside.front())
     }
-    /// The next command.
+    /// Removes the next command.
     pub fn pop(&mut self) -> Option<Item> {
         self.own.pop_front().or_else(|| self.outside.pop_front())
     }
-    /// The commands in order, without taking them.
+    /// The commands in order.
     pub fn iter(&self) -> impl Iterator<Item = &Item> {
         self.own.iter().chain(&self.outside)
     }
-    /// How many wait.
+    /// The number of waiting commands.
     pub fn len(&self) -> usize {
         self.own.len() + self.outside.len()
     }
-    /// Whether none waits.
+    /// Whether no command waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,7 +1,7 @@
 //! Stage 4, journal: groups of turns become commit records; one is in flight at a time.
 //!
-//! Every append expects the sequence of the record before it. Who lost the partition is refused by
-//! the server, whatever their clock or lease says: that refusal is the fence.
+//! Every append expects the sequence of the record before it. The server refuses a host that lost the
+//! partition, whatever its clock or lease says: that refusal is the fence.
 
 use bus_client::{Bus, PublishError, ReplyTo};
 use bus_schemas::record::{CommitRecord, Turn};
@@ -12,41 +12,40 @@ use crate::claims::{IssuedJob, Offer};
 use crate::crash;
 use crate::stuck::{Attempts, Stuck};
 
-/// Turns in one record: enough that one flush serves every caller that can wait at once.
+/// The most turns in one record: enough that one flush serves all callers that wait at once.
 pub const GROUP_TURNS_MAX: usize = 2_048;
-/// Bytes of turns in one record; the rest follows in the next one. Small enough for a server's largest
-/// message by default, with what the last turn adds.
+/// The most bytes of turns in one record; further turns go into the next one. Together with what the last
+/// turn adds, a record stays below the default message limit of a server.
 pub const GROUP_BYTES_MAX: usize = 512 * 1024;
-/// Bytes in one record, of the server's largest message: the rest is for what a turn adds last.
-pub const GROUP_BYTES_SHARE: f64 = 0.5;
+/// The bytes of a message that are left for the headers, the reply of the last turn, and the record itself.
+pub const RECORD_BYTES_RESERVED: usize = 64 * 1024;
 
-/// Turns that are decided and not committed, with the callers that wait for them.
+/// Turns that are decided and not committed, with the replies that wait for the commit.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// Counts groups; commits are in this order.
+    /// The number of the group. Groups are committed in this order.
     pub number: u64,
-    /// The turns.
     pub turns: Vec<Turn>,
-    /// About how many bytes they take.
+    /// The approximate size of the turns, in bytes.
     pub bytes: usize,
-    /// Who is told what after the commit.
-    pub replies: Vec<Told>,
-    /// Which claims are answered with which jobs after the commit.
+    /// The replies to send after the commit.
+    pub replies: Vec<AddressedReply>,
+    /// The claims to answer after the commit, with their jobs.
     pub issues: Vec<Issue>,
 }
 
-/// An answer on its way.
+/// An encoded reply with its address.
 #[derive(Debug, Clone)]
-pub struct Told {
-    /// Whom.
+pub struct AddressedReply {
+    /// The caller's reply subject.
     pub to: ReplyTo,
-    /// What.
+    /// The encoded reply.
     pub payload: Bytes,
-    /// The id of the query that it answers, where it does: told only while the lease is valid.
+    /// The id of the query that this answers, if it is a query: sent only while the lease is valid.
     pub query: Option<CommandId>,
 }
 
-/// Jobs for a worker that claimed them.
+/// Jobs for the worker that claimed them.
 #[derive(Debug, Clone)]
 pub struct Issue {
     /// The claim.
@@ -55,8 +54,8 @@ pub struct Issue {
     pub jobs: Vec<IssuedJob>,
 }
 
-impl Told {
-    /// An answer to a command.
+impl AddressedReply {
+    /// A reply to a command.
     pub fn answer(to: ReplyTo, payload: Bytes) -> Self {
         Self { to, payload, query: None }
     }
@@ -71,13 +70,13 @@ impl Group {
     pub fn push(&mut self, turn: Turn, reply_to: Option<ReplyTo>) {
         self.bytes += size(&turn);
         if let Some(reply_to) = reply_to {
-            self.replies.push(Told::answer(reply_to, turn.reply.clone()));
+            self.replies.push(AddressedReply::answer(reply_to, turn.reply.clone()));
         }
         self.turns.push(turn);
     }
 }
 
-/// About how many bytes a turn takes in a record.
+/// The approximate size of a turn in a record, in bytes.
 fn size(turn: &Turn) -> usize {
     const FIXED: usize = 160;
     let events: usize = turn.events.iter().map(|event| event.body.len() + 64).sum();
@@ -86,58 +85,58 @@ fn size(turn: &Turn) -> usize {
     FIXED + turn.command.body.bytes.len() + turn.reply.len() + events + sends + jobs + turn.timers.len() * 96
 }
 
-/// A record on its way into the log.
+/// An encoded record, to be appended.
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// Whose log.
+    /// The partition whose log it is for.
     pub partition: PartitionId,
-    /// The sequence that must be the last one.
+    /// The sequence that the log must end with.
     pub expected: LogSequence,
     /// The encoded record.
     pub bytes: Bytes,
-    /// Bodies that are too large for a record: they are stored before it.
+    /// Bodies that are too large for a record: they go into the blob store before the append.
     pub blobs: Vec<Bytes>,
 }
 
-/// A record that is in the log.
+/// A committed record.
 #[derive(Debug)]
 pub struct Committed {
-    /// Its sequence.
+    /// Its log sequence.
     pub sequence: LogSequence,
     /// The record.
     pub record: CommitRecord,
-    /// The group that it holds.
+    /// The number of its group.
     pub group: u64,
 }
 
-/// A record in flight.
+/// A record whose append is not answered yet.
 #[derive(Debug)]
 pub struct InFlight {
     /// The record.
     pub record: CommitRecord,
-    /// Its hash: what the next record calls `previous`.
+    /// Its hash: the `previous` of the next record.
     pub hash: Hash,
-    /// Its group.
+    /// The number of its group.
     pub group: u64,
-    /// Who is told what after the commit.
-    pub replies: Vec<Told>,
-    /// Which claims are answered with which jobs after the commit.
+    /// The replies to send after the commit.
+    pub replies: Vec<AddressedReply>,
+    /// The claims to answer after the commit, with their jobs.
     pub issues: Vec<Issue>,
 }
 
-/// What became of a commit.
+/// The outcome of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
-    /// It is in the log.
+    /// The record is in the log.
     Committed(LogSequence),
-    /// Somebody else wrote, or the log was emptied: this host does not go on with the partition.
+    /// Another host wrote, or the log was emptied: this host gives the partition up.
     Lost(String),
-    /// Nobody can say yet; the same bytes are tried again with the same expectation.
+    /// The outcome is unknown: the same bytes are tried again with the same expected sequence.
     Again(String),
 }
 
-/// Appends a record and finds out what became of it, also when the answer was lost. What no host wrote stands
-/// in nobody's way: the record goes behind it.
+/// Appends a record and finds its outcome, also when the server's answer was lost. A message in the log that
+/// no host wrote is skipped: the record is appended after it.
 pub async fn append(bus: &Bus, commit: &Commit) -> Fate {
     let mut expected = commit.expected;
     loop {
@@ -162,7 +161,7 @@ pub async fn append(bus: &Bus, commit: &Commit) -> Fate {
                 tracing::warn!(
                     partition = %commit.partition,
                     sequence = %end.last,
-                    "the log has a message that no host wrote; going on behind it"
+                    "the log has a message that no host wrote; appending after it"
                 );
                 expected = end.last;
             }
@@ -171,8 +170,8 @@ pub async fn append(bus: &Bus, commit: &Commit) -> Fate {
     }
 }
 
-/// Appends a record and does not return before its fate is known. Nothing else can be written in
-/// the meantime, so a full disk stops the partition instead of losing anything.
+/// Appends a record and retries until its fate is known. The partition writes nothing else meanwhile, so a
+/// full disk stops it and loses nothing.
 pub async fn append_until_known(bus: Bus, commit: Commit, stuck: Stuck) -> Fate {
     let mut attempts = Attempts::new(commit.partition, "journal", &stuck);
     for blob in &commit.blobs {
@@ -190,14 +189,14 @@ pub async fn append_until_known(bus: Bus, commit: Commit, stuck: Stuck) -> Fate 
     }
 }
 
-/// What the end of the log says about a commit whose answer is missing or was a conflict.
+/// The outcome of a commit whose answer is missing or was a conflict, judged by the end of the log.
 pub fn judge(commit: &Commit, last: Option<(LogSequence, &[u8])>, reason: &str) -> Fate {
     match last {
         Some((sequence, bytes)) if bytes == &commit.bytes[..] => Fate::Committed(sequence),
         Some((sequence, _)) if sequence > commit.expected => {
             Fate::Lost(format!("record {sequence} is another host's: {reason}"))
         }
-        // Trying again would go on for ever: what the takeover finds then has a name.
+        // A retry would never succeed; the next takeover reports the empty log by name.
         None if commit.expected > LogSequence(0) => {
             Fate::Lost(format!("the log is empty, and record {} was its last one: {reason}", commit.expected))
         }

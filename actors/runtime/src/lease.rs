@@ -1,61 +1,60 @@
-//! Stage 1, lease: which partitions this host runs. Balanced by quota; moved when hosts come and go.
+//! Stage 1, lease: which partitions this host runs, in equal shares that move when hosts come and go.
 //!
-//! A lease only decides who tries. Who writes is decided by the log's expected sequence.
+//! A lease decides only who tries to write. The log's expected sequence decides who writes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actors_core::Registry;
+use actors_core::{Gates, Registry};
 use bus_client::leases::{Lease, Leases};
 use bus_client::streams::LEASE_TTL;
-use bus_client::{Bus, Chaos, Error, HaltWatch, Trouble};
-use bus_schemas::PartitionId;
+use bus_client::{Bus, Error, Trouble};
+use bus_schemas::record::DECISION_BYTES_MAX;
+use bus_schemas::{PartitionId, chain};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::absence::Absences;
 use crate::bounds::Bounds;
-use crate::claims::Desk;
+use crate::claims::ClaimPool;
 use crate::core::Settings;
 use crate::crash;
-use crate::inbox::COMMAND_BYTES_MAX;
-use crate::journal::{GROUP_BYTES_MAX, GROUP_BYTES_SHARE};
+use crate::journal::{GROUP_BYTES_MAX, RECORD_BYTES_RESERVED};
 use crate::observer::CommitObserver;
 use crate::partition::{self, Error as PartitionError};
-use crate::quarantine::Quarantine;
 use crate::supervision::{Child, Failed, Restart, Supervisor};
 use crate::takeover::TakeoverError;
 use crate::tenure::Tenure;
-use crate::versions::Standing;
+use crate::versions::HostPresence;
 
 /// How often leases are renewed: four times in a lease's life, so that three renewals may be lost.
 const RENEWAL: Duration = Duration::from_secs(1);
-/// Turns without an answer before another server is tried.
+/// Failed rounds before another server is tried.
 const FAILED_TURNS: u32 = 2;
 
-/// How long a lease is valid after it was renewed.
+/// How long a lease is valid after a renewal, in milliseconds.
 const LEASE_TTL_MS: u64 = LEASE_TTL.as_millis() as u64;
 
-/// The word for a partition that is held and does not answer yet.
+/// The stage that is reported as stuck for a partition that is held and does not answer yet.
 const TAKEOVER: &str = "lease";
 
-/// A partition that a host holds.
+/// A partition that this host holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Held {
     lease: Lease,
-    /// Which run is ours: one before it may still be ending, and its end must not end this one.
+    /// The number of its run. An earlier run may still be ending, and must not end this one.
     run: u64,
-    /// On its way out: it drains, then it is released.
+    /// Whether it drains, to be released.
     draining: bool,
 }
 
 /// Runs that have ended.
 type Ended = Arc<Mutex<Vec<(PartitionId, u64)>>>;
 
-/// One run of a partition with all its restarts. Whoever can start it again has it, so it goes
-/// when nobody can, however that came about.
+/// One run of a partition with all its restarts. Everything that can restart it holds a reference, so it is
+/// dropped when nothing can.
 struct Run {
     partition: PartitionId,
     number: u64,
@@ -70,25 +69,23 @@ impl Drop for Run {
     }
 }
 
-/// Keeps leases and runs the partitions that they are for.
+/// Keeps leases and runs their partitions.
 pub struct Placement {
     bus: Bus,
     registry: Arc<Registry>,
     host: String,
     supervisor: Supervisor,
     held: BTreeMap<PartitionId, Held>,
-    /// How many runs were started.
+    /// The number of runs started.
     runs: u64,
     ended: Ended,
     serving: Arc<watch::Sender<usize>>,
-    quarantine: Quarantine,
-    halts: HaltWatch,
+    gates: Gates,
     bounds: Bounds,
-    chaos: Chaos,
-    standing: Standing,
-    places: Desk,
+    host_presence: HostPresence,
+    places: ClaimPool,
     observer: Option<Arc<dyn CommitObserver>>,
-    /// How long each partition's lease is valid for sure.
+    /// How long each partition's lease is certainly valid.
     tenures: BTreeMap<PartitionId, Tenure>,
     /// The other hosts.
     absences: Absences,
@@ -104,8 +101,8 @@ impl Placement {
         serving: Arc<watch::Sender<usize>>,
     ) -> Self {
         let (held, ended) = (BTreeMap::new(), Ended::default());
-        let (host, quarantine, bounds) = (host.to_owned(), Quarantine::default(), Bounds::default());
-        let (halts, standing) = (HaltWatch::none(), Standing::new(&registry));
+        let (host, gates, bounds) = (host.to_owned(), Gates::default(), Bounds::default());
+        let host_presence = HostPresence::new(registry.schemas());
         Self {
             bus,
             registry,
@@ -115,61 +112,45 @@ impl Placement {
             runs: 0,
             ended,
             serving,
-            quarantine,
-            halts,
+            gates,
             bounds,
-            chaos: Chaos::none(),
-            standing,
-            places: Desk::default(),
+            host_presence,
+            places: ClaimPool::default(),
             observer: None,
             tenures: BTreeMap::new(),
             absences: Absences::default(),
         }
     }
 
-    /// The free places of workers.
+    /// Sets the pool of claims.
     #[must_use]
-    pub fn places(mut self, places: Desk) -> Self {
+    pub fn places(mut self, places: ClaimPool) -> Self {
         self.places = places;
         self
     }
 
-    /// Who hears of what the partitions commit.
+    /// Sets the observer of committed records.
     #[must_use]
     pub fn observer(mut self, observer: Option<Arc<dyn CommitObserver>>) -> Self {
         self.observer = observer;
         self
     }
 
-    /// Holds partitions to these bounds, whatever they become.
+    /// Sets the bounds of the partitions, which may change at run time.
     #[must_use]
     pub fn bounds(mut self, bounds: Bounds) -> Self {
         self.bounds = bounds;
         self
     }
 
-    /// What is disturbed on purpose, and whether anything may be.
+    /// Sets the gates that may refuse a command before it is decided.
     #[must_use]
-    pub fn chaos(mut self, chaos: Chaos) -> Self {
-        self.chaos = chaos;
+    pub fn gates(mut self, gates: Gates) -> Self {
+        self.gates = gates;
         self
     }
 
-    /// What stands still: callers that begin such work are refused, and timers that lead to it wait.
-    #[must_use]
-    pub fn halts(mut self, halts: HaltWatch) -> Self {
-        self.halts = halts;
-        self
-    }
-
-    /// Keeps these entities from commands.
-    #[must_use]
-    pub fn quarantine(mut self, quarantine: Quarantine) -> Self {
-        self.quarantine = quarantine;
-        self
-    }
-
-    /// Keeps leases until `stop`; then drains and releases all of them.
+    /// Keeps leases until `stop`; then drains and releases all partitions.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         let mut tick = tokio::time::interval(RENEWAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -185,10 +166,10 @@ impl Placement {
             };
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.chaos.until_awake() => {}
+                () = self.bus.ready() => {}
             }
-            // A server that does not answer for a moment is no reason to drop partitions: the
-            // leases run out by themselves, and the fence holds in any case.
+            // A server that is silent for a moment is no reason to drop partitions: the leases expire by
+            // themselves, and the fence holds in any case.
             let turned = match gone {
                 Some(host) => self.replace(&host).await,
                 None => self.turn().await,
@@ -203,12 +184,12 @@ impl Placement {
                     failed += 1;
                 }
             }
-            // One turn may fail while the servers choose a leader. After more the leases have run out,
-            // and another server may know of a majority.
+            // One round may fail while the servers elect a leader. After more the leases have expired, and
+            // another server may know of a majority.
             if failed >= FAILED_TURNS && renewed.elapsed() > LEASE_TTL {
                 self.bus.change_server().await;
                 (renewed, failed) = (Instant::now(), 0);
-                // What is sent at once would still go to the server that is left, and be lost.
+                // A message sent at once would still go to the server that is being left, and be lost.
                 tick.reset();
             }
         }
@@ -217,8 +198,8 @@ impl Placement {
 
     async fn turn(&mut self) -> Result<(), Error> {
         self.release_ended().await;
-        self.bus.renew_host(&self.host, &self.standing.presence()).await?;
-        self.standing.told();
+        self.bus.renew_host(&self.host, &self.host_presence.presence()).await?;
+        self.host_presence.told();
         for (partition, held) in self.held.clone() {
             crash::point("before-renewal");
             let (asked, on) = (partition::steady(), self.bus.connects().count());
@@ -242,7 +223,7 @@ impl Placement {
         self.balance(&leases).await
     }
 
-    /// Takes over what a host that is gone has held, as far as our share goes.
+    /// Takes over the partitions of a host that is gone, up to this host's share.
     async fn replace(&mut self, gone: &str) -> Result<(), Error> {
         let leases = self.bus.leases().await?;
         self.bus.forget_host(gone, &leases).await?;
@@ -250,10 +231,10 @@ impl Placement {
         self.balance(&leases.without(gone)).await
     }
 
-    /// Gives away what is above our share, and takes what nobody runs. Beside a newer program our
-    /// share is nothing.
+    /// Releases partitions above this host's share, and takes those that no host runs. Beside a newer program
+    /// the share is 0.
     async fn balance(&mut self, leases: &Leases) -> Result<(), Error> {
-        let quota = self.standing.share(leases, &self.host, self.bus.topology().partitions);
+        let quota = self.host_presence.share(leases, &self.host, self.bus.topology().partitions);
         let mut count = 0;
         for (partition, held) in self.held.iter_mut().filter(|(_, held)| !held.draining) {
             if count < quota {
@@ -264,13 +245,13 @@ impl Placement {
             held.draining = true;
             self.supervisor.stop(&name(*partition));
         }
-        if !self.standing.is_known(leases) {
+        if !self.host_presence.is_known(leases) {
             return Ok(());
         }
         for partition in self.bus.topology().all_partitions() {
             let ours = self.held.contains_key(&partition);
             let free = leases.holders.get(&partition).is_none_or(|holder| *holder == self.host);
-            if count >= quota || ours || !free || self.standing.has_left(partition) {
+            if count >= quota || ours || !free || self.host_presence.has_left(partition) {
                 continue;
             }
             let (asked, on) = (partition::steady(), self.bus.connects().count());
@@ -298,28 +279,27 @@ impl Placement {
     fn start(&mut self, id: PartitionId) {
         let tenure = self.tenure(id);
         let settings = Settings {
-            quarantine: self.quarantine.clone(),
-            halts: self.halts.clone(),
+            gates: self.gates.clone(),
             bounds: self.bounds.clone(),
-            chaos: self.chaos.clone(),
-            newest: self.standing.newest(),
+            newest: self.host_presence.newest(),
             places: self.places.clone(),
             tenure,
-            stuck: self.standing.stuck(),
+            stuck: self.host_presence.stuck(),
             observer: self.observer.clone(),
             ..Settings::new(id, self.bus.topology().partitions, &self.host, self.record_bytes_max())
         };
         let (bus, registry) = (self.bus.clone(), Arc::clone(&self.registry));
         let run = Arc::new(Run { partition: id, number: self.runs, ended: Arc::clone(&self.ended) });
-        let (serving, standing) = (Arc::clone(&self.serving), self.standing.clone());
+        let (serving, host_presence) = (Arc::clone(&self.serving), self.host_presence.clone());
         let work = move |stop: CancellationToken| {
             let (bus, registry, settings) = (bus.clone(), Arc::clone(&registry), settings.clone());
-            let (run, serving, standing) = (Arc::clone(&run), Arc::clone(&serving), standing.clone());
-            let (stuck, taken) = (standing.stuck(), standing.stuck());
+            let (run, serving, host_presence) =
+                (Arc::clone(&run), Arc::clone(&serving), host_presence.clone());
+            let (stuck, taken) = (host_presence.stuck(), host_presence.stuck());
             let future: futures::future::BoxFuture<'static, Result<(), Failed>> = Box::pin(async move {
                 let up = Up { serving: Arc::clone(&serving), counted: Arc::default() };
                 let counted = Arc::clone(&up.counted);
-                stuck.note(id, TAKEOVER, "it is being taken over");
+                stuck.note(id, TAKEOVER, "the partition is being taken over");
                 let result = partition::run(bus, registry, settings, stop, move || {
                     taken.clear(id, TAKEOVER);
                     counted.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -333,9 +313,9 @@ impl Placement {
                     }
                     _ => stuck.clear(id, TAKEOVER),
                 }
-                // Before the lease is given back: it must not be taken again.
+                // Before the lease is released: this host must not take it again.
                 if let Err(PartitionError::Takeover(TakeoverError::Newer { newer, .. })) = &result {
-                    standing.leave(id, newer.to_string());
+                    host_presence.leave(id, newer.to_string());
                 }
                 drop(run);
                 match result {
@@ -358,9 +338,9 @@ impl Placement {
     }
 
     fn record_bytes_max(&self) -> usize {
-        let share = (self.bus.payload_bytes_max() as f64 * GROUP_BYTES_SHARE) as usize;
-        // A group below the largest command could never be written.
-        share.clamp(COMMAND_BYTES_MAX, GROUP_BYTES_MAX)
+        // The rest is room for the last turn.
+        let room = self.bus.payload_bytes_max().saturating_sub(DECISION_BYTES_MAX + RECORD_BYTES_RESERVED);
+        room.min(GROUP_BYTES_MAX)
     }
 
     async fn release_ended(&mut self) {
@@ -392,10 +372,10 @@ impl Placement {
     }
 }
 
-/// How often a drain looks whether partitions have ended.
+/// How often a drain checks whether partitions have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
-/// Counts a partition out however its loop ends.
+/// Counts a partition out, however its loop ends.
 struct Up {
     serving: Arc<watch::Sender<usize>>,
     counted: Arc<std::sync::atomic::AtomicBool>,
@@ -411,18 +391,4 @@ impl Drop for Up {
 
 fn name(partition: PartitionId) -> String {
     format!("partition-{partition}")
-}
-
-/// An error with its causes in one line. Some errors say their cause themselves: it is not said twice.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let said = cause.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -1,9 +1,10 @@
-//! The runtime: partitions, their loop and its stages, and supervision.
+//! The runtime: partitions, the loop of a partition with its stages, and supervision.
 //!
-//! `lease → inbox → decide → journal → fold → fanout`: the first six of the nine words live here,
-//! `effects` with the agents, `projections` and `gateway` at the edge. [`core::Core`] is the loop's
-//! decisions without I/O, so that a simulation can drive it; [`partition`] gives it a clock and a bus.
-//! The runtime knows no kind of entity: they come in a [`actors_core::Registry`].
+//! Six of the nine stages are here: `lease → inbox → decide → journal → fold → fanout`. `effects` is with the
+//! agents; `projections` and `gateway` are at the edge. [`core::Core`] holds the loop's decisions without
+//! I/O, so that the simulation can drive them; [`partition`] adds a clock and a bus. The runtime knows no
+//! kind of entity: a [`Registry`] brings the kinds and the policy for commands that cannot be delivered, and
+//! [`Gates`] bring the checks that refuse a command before it is decided.
 
 pub mod supervision;
 
@@ -13,7 +14,6 @@ pub mod partition;
 pub mod versions;
 
 pub mod bounds;
-mod chaos;
 pub mod claims;
 pub mod core;
 pub mod inbox;
@@ -24,7 +24,6 @@ pub mod tenure;
 pub mod decide;
 pub mod deciding;
 pub mod journal;
-pub mod quarantine;
 pub mod stuck;
 
 pub mod observer;
@@ -35,6 +34,7 @@ pub mod look;
 pub mod fanout;
 
 pub mod recent;
+pub mod replies;
 pub mod seen;
 pub mod state;
 
@@ -42,3 +42,5 @@ pub mod crash;
 pub mod metric;
 pub mod takeover;
 pub mod trace;
+
+pub use actors_core::{Gate, GateRequest, Gates, Registry};

@@ -1,5 +1,5 @@
-//! Entities as they are seen from outside their partition: a projection, loaded once and kept true by
-//! their events. Nothing of it reaches the bus, and nothing is decided here.
+//! Entities as seen from outside their partition: a projection that is loaded once and kept up to date by
+//! events. It writes nothing to the bus and decides nothing.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::fold;
 
-/// The entities that are looked at.
+/// The projected entities.
 pub struct Look {
     registry: Registry,
     entities: BTreeMap<EntityAddress, Box<dyn Instance>>,
@@ -23,13 +23,13 @@ impl std::fmt::Debug for Look {
 }
 
 impl Look {
-    /// Looks at nothing yet.
+    /// An empty projection.
     pub fn new(registry: Registry) -> Self {
         Self { registry, entities: BTreeMap::new() }
     }
 
-    /// Loads every entity of a kind that has events. One that can not be read is left out and logged.
-    /// An error means that the bus did not answer.
+    /// Loads every entity of a kind that has events. An entity that cannot be read is logged and left out. An
+    /// error means that the bus did not answer.
     pub async fn load_all(&mut self, bus: &Bus, kind: &Kind) -> Result<(), bus_client::Error> {
         for last in bus.latest_events(&bus.subjects().events(Some(kind))).await? {
             self.load(bus, &last.entity).await?;
@@ -37,8 +37,8 @@ impl Look {
         Ok(())
     }
 
-    /// Takes an event in. One that is known already changes nothing; one that does not follow what is
-    /// known, as after a gap in the connection, has the entity loaded anew.
+    /// Applies an event. A known event changes nothing; after a gap, as when the connection was lost, the
+    /// entity is loaded anew.
     pub async fn take(&mut self, bus: &Bus, stored: &StoredEvent) -> Result<(), bus_client::Error> {
         let (entity, event) = (&stored.entity, &stored.event);
         if !self.registry.knows(&entity.kind) {
@@ -55,12 +55,12 @@ impl Look {
         self.load(bus, entity).await
     }
 
-    /// The entities of a kind that there are.
+    /// The keys of a kind's entities.
     pub fn keys(&self, kind: &Kind) -> Vec<Key> {
         self.entities.keys().filter(|entity| entity.kind == *kind).map(|entity| entity.key.clone()).collect()
     }
 
-    /// What each entity of a kind remembers, as its snapshot would have it.
+    /// The state of each entity of a kind, as a snapshot would hold it.
     pub fn states<S: DeserializeOwned>(&self, kind: &Kind) -> Vec<(Key, S)> {
         let of_kind = self.entities.iter().filter(|(entity, _)| entity.kind == *kind);
         let states = of_kind.filter_map(|(entity, instance)| {
@@ -73,7 +73,7 @@ impl Look {
         match fold::load(bus, &self.registry, entity).await?.instance {
             Ok(instance) => drop(self.entities.insert(entity.clone(), instance)),
             Err(stopped) => {
-                tracing::warn!(%entity, reason = stopped.reason, "an entity can not be looked at");
+                tracing::warn!(%entity, reason = stopped.reason, "an entity cannot be read");
                 self.entities.remove(entity);
             }
         }

@@ -1,4 +1,4 @@
-//! The runtime's metrics: names, units, help. All names begin with `orrery_`.
+//! The runtime's metrics: names, units, help texts. All names begin with `orrery_`.
 
 use bus_schemas::{Kind, PartitionId};
 
@@ -12,11 +12,11 @@ pub const COMMIT_SECONDS: &str = "orrery_journal_commit_seconds";
 pub const QUEUE: &str = "orrery_inbox_queue_items";
 /// Entities in memory.
 pub const CACHED: &str = "orrery_fold_cached_entities";
-/// Records committed and not fanned out.
+/// Records that are committed and not fanned out.
 pub const FANOUT_LAG: &str = "orrery_fanout_lag_records";
-/// Mail without receipt.
+/// Mail without a receipt.
 pub const OUTBOX: &str = "orrery_fanout_outbox_items";
-/// Timers set.
+/// Timers that are set.
 pub const TIMERS: &str = "orrery_inbox_timers";
 /// Decisions that panicked, by kind.
 pub const POISONED: &str = "orrery_decide_poisoned_total";
@@ -24,10 +24,10 @@ pub const POISONED: &str = "orrery_decide_poisoned_total";
 pub const SERVING: &str = "orrery_lease_serving";
 /// Partitions that this host took over.
 pub const TAKEOVERS: &str = "orrery_lease_takeovers_total";
-/// Supervised workers that failed.
+/// Failures of supervised workers.
 pub const FAILURES: &str = "orrery_supervision_failures_total";
 
-/// Says what the metrics mean. Call once, after the recorder is installed.
+/// Registers the help texts. Call once, after the recorder is installed.
 pub fn describe() {
     metrics::describe_gauge!(SERVING, "1 where this process serves the partition");
     metrics::describe_counter!(TURNS, "Commands decided");
@@ -48,8 +48,8 @@ pub fn poisoned(kind: &Kind) {
     metrics::counter!(POISONED, "kind" => kind.to_string()).increment(1);
 }
 
-/// The handles of one partition, looked up once. While it lives the partition is served here; when it is
-/// dropped its gauges go to zero, for another host shows them from then on.
+/// The metric handles of one partition, looked up once. While they live, the partition counts as served here;
+/// when they are dropped its gauges go to 0, because another host reports them from then on.
 pub struct PartitionMetrics {
     /// [`SERVING`]
     serving: metrics::Gauge,

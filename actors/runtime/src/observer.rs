@@ -1,5 +1,4 @@
-//! Who hears within this process of what its partitions commit. Whoever needs no more than that follows no
-//! stream for it.
+//! Observers within this process of what its partitions commit, for users that need no stream.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -7,17 +6,17 @@ use std::sync::Arc;
 use bus_schemas::PartitionId;
 use bus_schemas::record::CommitRecord;
 
-/// Hears of the partitions of one host. Called from their loops, so it returns at once.
+/// Observes the partitions of one host. Called from their loops, so it must return at once.
 pub trait CommitObserver: Debug + Send + Sync {
-    /// A partition is served from here on: its earlier events are in the event stream.
+    /// A partition is served from here on; its earlier events are in the event stream.
     fn began(&self, partition: PartitionId);
-    /// A record is in the log.
+    /// A record is committed.
     fn committed(&self, record: &CommitRecord);
-    /// A partition is not served here any more.
+    /// A partition is no longer served here.
     fn ended(&self, partition: PartitionId);
 }
 
-/// A partition that is served; dropped when it no longer is, however that came.
+/// A partition that is served; dropped when it no longer is, for whatever reason.
 #[derive(Debug)]
 pub(crate) struct Observed {
     observer: Option<Arc<dyn CommitObserver>>,

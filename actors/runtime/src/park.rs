@@ -1,5 +1,5 @@
-//! Queries that wait for something to happen to their entity: kept in memory, asked again after each of
-//! its turns, and told to come again after [`WAIT_MS`].
+//! Parked queries: kept in memory until their entity has a turn, then asked again, and told to come again
+//! after [`WAIT_MS`].
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,15 +9,15 @@ use bus_schemas::{CommandId, EntityAddress, Refusal};
 
 use crate::inbox::Item;
 
-/// Queries that wait in one partition: with more, callers are told that it is busy.
+/// The most parked queries of one partition; further callers are refused as busy.
 pub const PARKED_MAX: usize = 10_000;
 
-/// The queries that wait in a partition.
+/// The parked queries of a partition.
 #[derive(Debug, Default)]
 pub struct Parked {
     items: HashMap<u64, Waiting>,
     of: HashMap<EntityAddress, BTreeSet<u64>>,
-    /// By the time at which they are told to come again.
+    /// The queries by the time at which they are told to come again.
     until: BTreeSet<(u64, u64)>,
     next: u64,
 }
@@ -30,8 +30,8 @@ struct Waiting {
 }
 
 impl Parked {
-    /// Keeps a query; gives it back where there is no room. `until` is when it was to be told to come
-    /// again, for one that waited before.
+    /// Parks a query, or returns it when there is no room. A query that was parked before keeps its deadline,
+    /// `waits_until`.
     pub fn keep(&mut self, entity: EntityAddress, mut item: Item, now: u64) -> Result<(), Box<Item>> {
         if self.items.len() >= PARKED_MAX {
             return Err(Box::new(item));
@@ -49,13 +49,13 @@ impl Parked {
         self.of.contains_key(entity)
     }
 
-    /// The queries that wait for an entity, oldest first.
+    /// Removes the queries that wait for an entity, oldest first.
     pub fn take(&mut self, entity: &EntityAddress) -> Vec<Item> {
         let numbers = self.of.remove(entity).unwrap_or_default();
         numbers.into_iter().filter_map(|number| self.remove(number)).collect()
     }
 
-    /// The queries that have waited long enough.
+    /// Removes the queries whose deadline has passed.
     pub fn expired(&mut self, now: u64) -> Vec<Item> {
         let mut expired = Vec::new();
         while let Some((until, number)) = self.until.first().copied()
@@ -66,17 +66,17 @@ impl Parked {
         expired
     }
 
-    /// When the next one is told to come again.
+    /// The next deadline.
     pub fn next_due(&self) -> Option<u64> {
         self.until.first().map(|(until, _)| *until)
     }
 
-    /// How many wait.
+    /// The number of parked queries.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether none waits.
+    /// Whether no query is parked.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -94,7 +94,7 @@ impl Parked {
     }
 }
 
-/// What a query is told that has waited in vain.
+/// The refusal for a query that waited in vain.
 pub fn come_again(id: CommandId) -> (CommandId, Refusal) {
     let refusal = Refusal::new(code::COME_AGAIN, format!("nothing happened within {WAIT_MS} ms"));
     (id, Refusal { retry_after_ms: Some(0), ..refusal }.hint("ask again"))

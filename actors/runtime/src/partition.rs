@@ -1,37 +1,69 @@
 //! The loop of one partition: it gives [`Core`] a clock and a bus, and calls the stages in order.
+//!
+//! ```text
+//!  1 lease     won: `Placement` runs this loop, and cancels `stop` to drain it
+//!
+//!              asks, queries   durable inbox   mail parcels   timers and leases due   claims
+//!                    └───────────────┴──────────────┼───────────────────┴───────────────┘
+//!  2 inbox     gather, take: at most 1,024 asks a pass; a repeated id is answered, not decided
+//!                                                   ▼
+//!              ═══ queue: 8,192 commands ════════   full: asks are refused as busy, the durable inbox waits
+//!                                                   ▼
+//!  3 decide    one command, one turn         ◄───── 5 fold: entities are loaded, 64 at once
+//!                                            ─────► 5 fold: a turn's events change its entity at once
+//!                                                   ▼
+//!              ═══ group: 2,048 turns, 512 KiB ══   full: decide waits
+//!                                                   ▼
+//!  4 journal   append a commit record        ─────  one in flight; the log's expected sequence is the fence
+//!                                                   ├──► replies, jobs, mail, receipts, stops are sent
+//!                                                   ▼
+//!              ═══ lag: 1,024 records or turns ══   full: the next append waits
+//!                                                   ▼
+//!  6 fanout    two tasks publish events and dead letters, and report their progress
+//!                                                   └──► 5 fold: snapshots of entities with all events out
+//!
+//!  7 effects, 8 projections and 9 gateway run elsewhere: they claim jobs, read events, and ask
+//!
+//!  Woken by    ask, query · inbox entry · parcel · receipt · timer or lease due · new claim ·
+//!              question about a claim · loaded entity · fate of the record in flight ·
+//!              fan-out progress · written snapshots · record read for a repeat · drain ·
+//!              tick, every 500 ms: resend mail, trim the inbox, ask for a snapshot, set gauges
+//! ```
+//!
+//! Each of these is a [`Wake`]. Nothing that a turn decided leaves the loop before its record is committed;
+//! if another host wrote the record, the loop ends and its memory is dropped. Mail, timers and lapsed leases
+//! are queued even when the queue is full: earlier commands bound them. The limits shown are the defaults.
 
 mod repeats;
 mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use actors_core::Registry;
 use bus_client::asks::Incoming;
 use bus_client::claims::Question;
 use bus_client::inbox::InboxEntry;
 use bus_client::mail::{Parcel, Receipt};
-use bus_client::{Bus, ReplyTo, Trouble};
+use bus_client::{Bus, ReplyTo, Trouble, now};
 use bus_schemas::record::{CommitRecord, Mail, Source};
-use bus_schemas::{CommandId, EntityAddress, LogSequence, PartitionId, Timestamp};
-use bytes::Bytes;
+use bus_schemas::{CommandId, EntityAddress, LogSequence, PartitionId};
 use futures::future::{BoxFuture, OptionFuture};
-use futures::stream::{BoxStream, FuturesUnordered, select};
+use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chaos::{Answer, Arrived, Ask, Interference};
 use crate::claims::{IssuedJob, answers};
-use crate::core::{Core, Moment, Repeat, Settings};
+use crate::core::{Core, Moment, Settings};
 use crate::fanout::{self, Progress};
 use crate::fold::write::Written;
 use crate::fold::{self, Loaded};
 use crate::inbox::{Item, place_id};
-use crate::journal::{self, Committed, Fate, Issue, Told};
+use crate::journal::{self, AddressedReply, Committed, Fate, Issue};
 use crate::metric::PartitionMetrics;
 use crate::observer::Observed;
 use crate::stuck::Stuck;
@@ -39,39 +71,43 @@ use crate::supervision::spawn;
 use crate::takeover::{self, TakeoverError};
 use crate::{crash, trace};
 
-/// Messages that are read before the loop decides what it has: a group's worth.
+/// Asks that one pass reads before it decides: about one group.
 const GATHER_MAX: usize = 1_024;
-/// How often mail without receipt is sent again, and housekeeping is done.
+/// How often the loop resends mail without a receipt and does its housekeeping.
 const TICK: Duration = Duration::from_millis(500);
-/// Mail in one parcel.
+/// Most mail in one parcel.
 const PARCEL_MAIL_MAX: usize = 128;
-/// Records between two snapshots of the partition: what a takeover reads at most, some tens of
+/// Records between two snapshots of the partition. A takeover reads at most these, in some tens of
 /// milliseconds.
 const SNAPSHOT_RECORDS: u64 = 4_096;
-/// How long a drain may take before the partition is left as it is: its log is complete anyway.
+/// The longest drain. After it the loop ends without waiting: the log is complete in any case.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
-/// The pause before an entity whose history could not be read is loaded again.
+/// The first pause before an entity is loaded again after its history could not be read.
 const LOAD_PAUSE: Duration = Duration::from_millis(100);
-/// The longest such pause.
+/// The longest pause before an entity is loaded again.
 const LOAD_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Why a partition's loop ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not begin.
-    #[error("beginning")]
+    /// The takeover failed.
+    #[error("starting the loop of a partition")]
     Takeover(#[from] TakeoverError),
-    /// The bus failed in a way that a new takeover may mend.
+    /// The bus failed; a new takeover may succeed.
     #[error("running partition {partition}")]
     Bus { partition: PartitionId, source: bus_client::Error },
-    /// Another host has it. Not a failure: the fence did its work.
+    /// Another host owns the partition. This is not a failure: the fence worked.
     #[error("partition {partition} is another host's: {reason}")]
     Lost { partition: PartitionId, reason: String },
+    /// The event stream was emptied while this host published to it. The next takeover writes the events
+    /// again from the log.
+    #[error("the event stream has lost the events of partition {0}")]
+    Emptied(PartitionId),
 }
 
 /// Everything that can wake the loop.
 enum Wake {
-    Ask(bool, Incoming),
+    Ask(Incoming),
     Inbox(Result<InboxEntry, bus_client::Error>),
     Parcel(Parcel),
     Receipt(Receipt),
@@ -79,31 +115,26 @@ enum Wake {
     Fate(Fate),
     Progress(Progress),
     Written(Vec<Written>),
-    Repeat(Repeat, Result<Option<CommitRecord>, bus_client::Error>),
+    /// A record from the log with replies for repeated commands.
+    Repeats(LogSequence, Result<Option<CommitRecord>, bus_client::Error>),
     Due,
-    /// The pool has places for what waits here, or jobs that reached nobody.
+    /// The claim pool has claims for work of this partition, or jobs that were not delivered.
     Places,
-    /// A host asks whether a claim was used here.
+    /// A host asks whether this partition used a claim.
     Question(Question),
     Tick,
     Drain,
 }
 
-/// The time of the host.
-pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The moment on both clocks of this process.
+/// The current time on the wall clock and on the monotonic clock.
 pub fn moment() -> Moment {
     Moment { now: now(), steady: steady() }
 }
 
-/// Milliseconds on a clock that never goes back, from a time before this process did anything.
+/// Milliseconds on a monotonic clock that starts when it is first read.
 pub fn steady() -> u64 {
     static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
-    // Not 0 at the beginning: what is over is over since then.
+    // Begins at 1, because 0 stands for a lease that is already over.
     u64::try_from(BEGINNING.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
 }
 
@@ -111,11 +142,11 @@ struct Partition {
     bus: Bus,
     registry: Arc<Registry>,
     core: Core,
-    /// Asks and, where it says true, queries.
-    asks: BoxStream<'static, (bool, Incoming)>,
+    /// Commands and queries.
+    asks: BoxStream<'static, Incoming>,
     questions: BoxStream<'static, Question>,
     places: Arc<Notify>,
-    /// Where the server says that nobody heard an answer to a claim.
+    /// The subject on which the server reports that an answer to a claim had no receiver.
     undelivered_to: String,
     inbox: BoxStream<'static, Result<InboxEntry, bus_client::Error>>,
     parcels: BoxStream<'static, Parcel>,
@@ -128,28 +159,27 @@ struct Partition {
     dead: Option<mpsc::UnboundedSender<Arc<Committed>>>,
     progress: mpsc::UnboundedReceiver<Progress>,
     last_snapshot: LogSequence,
-    /// Repeats whose answers are read from the log.
+    /// Reads of records that hold the replies of repeated commands.
     repeats: FuturesUnordered<BoxFuture<'static, repeats::Read>>,
-    /// Snapshots of entities on their way.
+    /// The round of entity snapshots being written.
     writing: Option<BoxFuture<'static, Vec<Written>>>,
-    /// Entities whose snapshots are too large, as far as that was said.
+    /// Entities whose snapshots are too large and for which that was logged.
     large: BTreeSet<EntityAddress>,
-    /// The durable inbox is applied and committed up to here, and trimmed up to there.
+    /// `applied`: the last sequence of the durable inbox that is committed. `trimmed`: the last one deleted.
     applied: u64,
     trimmed: u64,
-    /// For each receiver: the last mail that is committed, and so may be sent.
+    /// For each receiver: the number of the last committed mail, which may be sent.
     mail_ready: BTreeMap<PartitionId, u64>,
-    /// For each receiver: the oldest mail without receipt at the last tick.
+    /// For each receiver: the oldest mail without a receipt at the last tick.
     mail_oldest: BTreeMap<PartitionId, u64>,
     metrics: PartitionMetrics,
     draining: bool,
-    interference: Interference,
     stuck: Stuck,
     loading_fails: Trouble,
     observed: Observed,
 }
 
-/// Takes a partition over and runs it until `stop` or until another host has it.
+/// Takes a partition over and runs it until `stop` is cancelled or another host owns it.
 pub async fn run(
     bus: Bus,
     registry: Arc<Registry>,
@@ -166,9 +196,7 @@ pub async fn run(
     let mut deadline = None;
     loop {
         partition.gather();
-        if !partition.interference.is_quiet() {
-            partition.disturb(&stop).await;
-        }
+        partition.ready(&stop).await;
         partition.stages().await;
         if partition.is_drained() || deadline.is_some_and(|at| Instant::now() > at) {
             return partition.end().await;
@@ -185,30 +213,28 @@ impl Partition {
     async fn begin(bus: Bus, registry: Arc<Registry>, settings: Settings) -> Result<Self, Error> {
         let id = settings.partition;
         let failed = |source| Error::Bus { partition: id, source };
-        let chaos = settings.chaos.clone();
         let undelivered_to = settings.places.undelivered_to();
         let taken = takeover::take_over(&bus, &registry, &settings, moment).await?;
         let (progress_sender, progress) = mpsc::unbounded_channel();
         let (events, events_receiver) = mpsc::unbounded_channel();
         let (dead, dead_receiver) = mpsc::unbounded_channel();
-        spawn("fanout events", taken.events.run(chaos.clone(), events_receiver, progress_sender.clone()));
-        let (stuck, disturbed) = (settings.stuck.clone(), (chaos.clone(), settings.stuck.clone()));
-        spawn("fanout dead", fanout::run_dead(bus.clone(), disturbed, dead_receiver, progress_sender));
+        spawn("fanout events", taken.events.run(events_receiver, progress_sender.clone()));
+        let stuck = settings.stuck.clone();
+        spawn("fanout dead", fanout::run_dead(bus.clone(), stuck.clone(), dead_receiver, progress_sender));
         let core = taken.core;
-        // Behind the takeover: whatever it tried before has left the pool.
+        // After the takeover: `Core::leave` has removed what earlier attempts put into the pool.
         let places = settings.places.wake(id);
         tracing::info!(partition = %id, epoch = %core.state.epoch, record = %core.state.last, "partition taken over");
-        let asks = bus.incoming(bus.subjects().asks(id), None).await.map_err(failed)?;
-        let views = bus.incoming(bus.subjects().views(id), None).await.map_err(failed)?;
+        let asks = bus.asks(id).await.map_err(failed)?;
         bus.flush().await;
         bus.tell_taken_over().await;
         Ok(Self {
-            asks: select(asks.map(|ask| (false, ask)), views.map(|view| (true, view))).boxed(),
+            asks,
             questions: bus.was_used_questions().await.map_err(failed)?.boxed(),
             places,
             undelivered_to,
-            inbox: bus.inbox(id, core.state.inbox).await.map_err(failed)?.boxed(),
-            parcels: bus.parcels(id).await.map_err(failed)?.boxed(),
+            inbox: bus.inbox(id, core.state.inbox).await.map_err(failed)?,
+            parcels: bus.parcels(id).await.map_err(failed)?,
             receipts: bus.receipts(id).await.map_err(failed)?.boxed(),
             loads: FuturesUnordered::new(),
             loading: Vec::new(),
@@ -227,7 +253,6 @@ impl Partition {
             mail_oldest: BTreeMap::new(),
             metrics: PartitionMetrics::new(id),
             draining: false,
-            interference: Interference::new(chaos, id, settings.partitions),
             stuck,
             observed: Observed::begin(settings.observer, id),
             loading_fails: Trouble::new(
@@ -241,44 +266,35 @@ impl Partition {
         })
     }
 
-    /// Reads what has arrived, without waiting.
+    /// Reads the messages that have arrived, without waiting.
     fn gather(&mut self) {
-        if self.draining || !self.interference.has_room() {
+        if self.draining {
             return;
         }
         for _ in 0..GATHER_MAX {
-            let Some(Some((is_query, incoming))) = self.asks.next().now_or_never() else { break };
-            self.offer(is_query, incoming);
+            let Some(Some(incoming)) = self.asks.next().now_or_never() else { break };
+            self.offer(incoming);
         }
         while self.core.has_room()
-            && !self.interference.is_full()
             && let Some(Some(Ok(entry))) = self.inbox.next().now_or_never()
         {
             self.offer_inbox(entry);
         }
     }
 
-    /// What experiments do here, before anything is decided.
-    async fn disturb(&mut self, stop: &CancellationToken) {
-        if !self.draining {
-            self.interference.until_awake(stop).await;
-        }
-        while let Some(arrived) = self.interference.due(self.draining) {
-            match arrived {
-                Arrived::Ask(incoming) => self.offer_ask_now(incoming),
-                Arrived::Inbox(entry) => self.offer_inbox_now(entry),
-                Arrived::Parcel(parcel) => self.take_parcel(parcel).await,
-            }
-        }
-        for item in self.interference.fill() {
-            self.core.offer(item);
+    /// Waits while an experiment makes this host stand still, or until `stop`.
+    async fn ready(&mut self, stop: &CancellationToken) {
+        tokio::select! {
+            biased;
+            () = self.bus.ready() => {}
+            () = stop.cancelled() => {}
         }
     }
 
-    /// The stages in order: inbox, decide, journal; fold and fanout follow the commit.
+    /// Runs inbox, decide and journal. Fold and fanout follow the commit.
     async fn stages(&mut self) {
         let moment = moment();
-        // Before anything is decided: a partition with callers waiting has no other moment without turns.
+        // Before the first decision: a partition under load has no other moment without open turns.
         if let Some(snapshot) = self.core.take_snapshot() {
             self.last_snapshot = self.core.state.last;
             self.write_snapshot(snapshot);
@@ -303,62 +319,49 @@ impl Partition {
     }
 
     async fn send_answers(&mut self) {
-        for Told { to: reply_to, payload, .. } in self.core.take_answers(steady()) {
-            match self.interference.answer(&reply_to) {
-                Answer::Now => self.bus.answer(reply_to, payload).await,
-                Answer::Never => {}
-                Answer::After(delay) => {
-                    let bus = self.bus.clone();
-                    spawn("late answer", async move {
-                        tokio::time::sleep(delay).await;
-                        bus.answer(reply_to, payload).await;
-                    });
-                }
-            }
-        }
+        let answers = self.core.take_answers(steady());
+        let replies = answers.into_iter().map(|AddressedReply { to, payload, .. }| (to, payload)).collect();
+        self.bus.answer_all(replies).await;
     }
 
-    /// Waits for the next thing that can wake the loop.
+    /// Waits for the next wake.
     async fn wait(&mut self, tick: &mut tokio::time::Interval, stop: &CancellationToken) -> Wake {
-        let has_room = self.core.has_room() && !self.interference.is_full();
+        let has_room = self.core.has_room();
         let timer = self.core.next_due().map(|at| at.0.saturating_sub(now().0));
         let lease = self.core.next_steady_due().map(|at| at.saturating_sub(steady()));
         let due = timer.into_iter().chain(lease).min();
         let due = due.map(|ms| tokio::time::sleep(Duration::from_millis(ms)));
-        let disturbed = self.interference.next().map(tokio::time::sleep_until);
         let open = !self.draining;
-        let hears = open && self.interference.has_room();
         tokio::select! {
             biased;
             Some(fate) = OptionFuture::from(self.commit.as_mut()) => Wake::Fate(fate),
             Some((entity, loaded)) = self.loads.next() => Wake::Loaded(entity, loaded),
             Some(progress) = self.progress.recv() => Wake::Progress(progress),
-            Some((repeat, record)) = self.repeats.next() => Wake::Repeat(repeat, record),
+            Some((sequence, record)) = self.repeats.next() => Wake::Repeats(sequence, record),
             Some(written) = OptionFuture::from(self.writing.as_mut()) => Wake::Written(written),
             Some(receipt) = self.receipts.next() => Wake::Receipt(receipt),
-            Some((is_query, incoming)) = self.asks.next(), if hears => Wake::Ask(is_query, incoming),
+            Some(incoming) = self.asks.next(), if open => Wake::Ask(incoming),
             () = self.places.notified(), if open => Wake::Places,
             Some(question) = self.questions.next() => Wake::Question(question),
-            Some(parcel) = self.parcels.next(), if hears => Wake::Parcel(parcel),
-            Some(entry) = self.inbox.next(), if hears && has_room => Wake::Inbox(entry),
+            Some(parcel) = self.parcels.next(), if open => Wake::Parcel(parcel),
+            Some(entry) = self.inbox.next(), if open && has_room => Wake::Inbox(entry),
             Some(()) = OptionFuture::from(due), if open => Wake::Due,
-            Some(()) = OptionFuture::from(disturbed) => Wake::Due,
             () = stop.cancelled(), if open => Wake::Drain,
             _ = tick.tick() => Wake::Tick,
         }
     }
 
-    /// Takes what woke the loop.
+    /// Handles a wake.
     async fn take(&mut self, wake: Wake) -> Result<(), Error> {
         match wake {
-            Wake::Ask(is_query, incoming) => self.offer(is_query, incoming),
+            Wake::Ask(incoming) => self.offer(incoming),
             Wake::Places => self.core.look_for_places(),
             Wake::Question(question) => self.take_question(question).await,
             Wake::Inbox(entry) => {
                 let partition = self.core.partition();
                 self.offer_inbox(entry.map_err(|source| Error::Bus { partition, source })?);
             }
-            Wake::Parcel(parcel) => self.offer_parcel(parcel).await,
+            Wake::Parcel(parcel) => self.take_parcel(parcel).await,
             Wake::Receipt(receipt) => {
                 self.core.receipt(receipt.from, receipt.upto);
                 if receipt.begins {
@@ -367,9 +370,9 @@ impl Partition {
             }
             Wake::Loaded(entity, loaded) => self.take_loaded(entity, loaded),
             Wake::Fate(fate) => self.take_fate(fate).await?,
-            Wake::Progress(progress) => self.take_progress(progress),
+            Wake::Progress(progress) => self.take_progress(progress)?,
             Wake::Written(written) => self.take_written(written),
-            Wake::Repeat(repeat, record) => self.take_repeat(repeat, record),
+            Wake::Repeats(sequence, record) => self.take_repeats(sequence, record),
             Wake::Due => {}
             Wake::Tick => self.tick().await,
             Wake::Drain => self.drain(),
@@ -382,67 +385,26 @@ impl Partition {
         self.core.dismiss_parked();
     }
 
-    fn offer(&mut self, is_query: bool, incoming: Incoming) {
-        if !is_query {
-            return self.offer_ask(incoming);
-        }
+    fn offer(&mut self, incoming: Incoming) {
+        // A random id costs a system call, so one is made only where the sender gave none.
         let fresh = incoming.id.unwrap_or_else(|| CommandId(Uuid::now_v7()));
-        self.core.offer(Item::from_query(self.bus.subjects(), incoming, fresh));
-    }
-
-    fn offer_ask(&mut self, incoming: Incoming) {
-        if self.interference.is_quiet() {
-            return self.offer_ask_now(incoming);
-        }
-        match self.interference.ask(incoming, self.bus.subjects()) {
-            Ask::Now(incoming) => self.offer_ask_now(incoming),
-            Ask::Late => {}
-            Ask::NoRoom(incoming) => {
-                let item = self.asked(incoming);
-                self.core.turn_away(item);
-            }
-        }
-    }
-
-    fn offer_ask_now(&mut self, incoming: Incoming) {
-        let item = self.asked(incoming);
-        self.core.offer(item);
-    }
-
-    fn asked(&self, incoming: Incoming) -> Item {
-        // Randomness costs a call to the system, so an id is made only where the sender gave none.
-        let fresh = incoming.id.unwrap_or_else(|| CommandId(Uuid::now_v7()));
-        Item::from_incoming(self.bus.subjects(), Source::Ask, incoming, fresh)
+        let subjects = self.bus.subjects();
+        self.core.offer(match subjects.is_query(&incoming.subject) {
+            true => Item::from_query(subjects, incoming, fresh),
+            false => Item::from_incoming(subjects, Source::Ask, incoming, fresh),
+        });
     }
 
     fn offer_inbox(&mut self, entry: InboxEntry) {
-        if self.interference.is_quiet() {
-            return self.offer_inbox_now(entry);
-        }
-        if let Some(Arrived::Inbox(entry)) = self.interference.keep(Arrived::Inbox(entry)) {
-            self.offer_inbox_now(entry);
-        }
-    }
-
-    fn offer_inbox_now(&mut self, entry: InboxEntry) {
         let fresh = place_id(self.core.partition(), entry.sequence);
         let source = Source::Inbox(entry.sequence);
         self.core.offer(Item::from_incoming(self.bus.subjects(), source, entry.incoming, fresh));
     }
 
-    async fn offer_parcel(&mut self, parcel: Parcel) {
-        if self.interference.is_quiet() {
-            return self.take_parcel(parcel).await;
-        }
-        if let Some(Arrived::Parcel(parcel)) = self.interference.keep(Arrived::Parcel(parcel)) {
-            self.take_parcel(parcel).await;
-        }
-    }
-
     async fn take_parcel(&mut self, parcel: Parcel) {
         let committed = self.core.mail_committed(parcel.from);
         if parcel.mail.last().is_some_and(|mail| mail.number <= committed) {
-            // The sender has not heard that we have it.
+            // The mail is committed already, so its receipt was lost.
             self.send_receipt(parcel.from, committed, false).await;
             return;
         }
@@ -469,7 +431,7 @@ impl Partition {
         let (bus, registry) = (self.bus.clone(), Arc::clone(&self.registry));
         self.loads.push(
             async move {
-                // The timer's wheel turns once a millisecond, also for a pause of nothing.
+                // A timer has millisecond resolution, so even a sleep of zero would wait.
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;
                 }
@@ -518,13 +480,13 @@ impl Partition {
             self.bus.stop_job(&stop.agent, &stop.worker, &stop.job).await;
         }
         for sender in [&self.events, &self.dead].into_iter().flatten() {
-            // A closed channel means that the fan-out ended; the supervisor hears of that.
+            // A closed channel means that the fan-out task ended; its supervisor handles that.
             let _ = sender.send(Arc::clone(&committed));
         }
         Ok(())
     }
 
-    /// Claims are answered with their jobs.
+    /// Answers claims with their committed jobs.
     async fn send_issued(&mut self) {
         for Issue { offer, jobs } in self.core.take_issued() {
             let entities = jobs.iter().map(|issued| issued.entity.clone()).collect();
@@ -542,19 +504,19 @@ impl Partition {
         }
     }
 
-    /// A worker repeats a claim: if it was used here, its jobs are sent once more.
+    /// Handles a repeated claim: if this partition used it, its jobs are sent once more.
     async fn take_question(&mut self, Question { was_used, yes_to }: Question) {
         let is_forgotten = self.core.has_forgotten(was_used.claim);
         let Some(jobs) = self.core.repeated(was_used.claim).or(is_forgotten.then(Vec::new)) else { return };
         if let Some(yes_to) = yes_to {
-            self.bus.answer(yes_to, Bytes::from_static(b"yes")).await;
+            self.bus.say_was_used(yes_to).await;
         }
         if !jobs.is_empty() || is_forgotten {
             self.answer_claim(was_used.claim, was_used.reply_to.into(), &jobs).await;
         }
     }
 
-    /// Mail that was just committed goes out at once, and senders hear how far theirs is applied.
+    /// Sends the mail of a record that was just committed, and receipts for the mail that it applied.
     async fn send_mail(&mut self, committed: &Committed) {
         let own = self.core.partition();
         let mut mail_to: BTreeMap<PartitionId, Vec<Mail>> = BTreeMap::new();
@@ -582,16 +544,18 @@ impl Partition {
         }
     }
 
-    fn take_progress(&mut self, progress: Progress) {
+    fn take_progress(&mut self, progress: Progress) -> Result<(), Error> {
         match progress {
+            Progress::Emptied => return Err(Error::Emptied(self.core.partition())),
             Progress::Events { upto, stream_sequence } => {
                 self.core.fanned_out(upto.sequence, stream_sequence);
             }
             Progress::Dead { upto } => self.core.dead_out(upto),
         }
+        Ok(())
     }
 
-    /// Mail without receipt is sent again; the inbox is trimmed; gauges are set.
+    /// Resends mail without a receipt, trims the inbox and sets the gauges.
     async fn tick(&mut self) {
         self.send_mail_again().await;
         if self.applied > self.trimmed {
@@ -600,7 +564,7 @@ impl Partition {
             spawn("inbox trim", async move {
                 crash::point("before-trim");
                 if let Err(error) = bus.trim_inbox(own, applied).await {
-                    tracing::warn!(%error, "trimming the inbox; the next trim will do");
+                    tracing::warn!(%error, "trimming the inbox failed; the next trim covers it");
                 }
                 crash::point("after-trim");
             });
@@ -615,7 +579,7 @@ impl Partition {
         self.metrics.timers.set(self.core.state.timers.len() as f64);
     }
 
-    /// Mail whose receipt did not come within a tick. Only what is committed may leave.
+    /// Resends committed mail that has been without a receipt since the last tick.
     async fn send_mail_again(&mut self) {
         let own = self.core.partition();
         let receivers: Vec<PartitionId> =
@@ -631,7 +595,7 @@ impl Partition {
         self.mail_oldest = oldest;
     }
 
-    /// Committed mail for a partition that has no receipt.
+    /// Committed mail for a partition without a receipt.
     fn waiting_mail(&self, to: PartitionId) -> impl Iterator<Item = &Mail> {
         let ready = self.mail_ready.get(&to).copied().unwrap_or_default();
         self.core.state.outbox.waiting(to, PARCEL_MAIL_MAX).take_while(move |mail| mail.number <= ready)
@@ -644,8 +608,8 @@ impl Partition {
         }
     }
 
-    /// What was under way to and from the owner before may have reached nobody: mail goes out once more, and
-    /// the others send theirs.
+    /// Resends mail and asks the other partitions to resend theirs: what was in transit to or from the former
+    /// owner may be lost.
     async fn greet(&mut self) {
         let (own, all) = (self.core.partition(), self.bus.topology().all_partitions());
         for other in all.filter(|other| *other != own).collect::<Vec<_>>() {
@@ -659,7 +623,7 @@ impl Partition {
     }
 }
 
-/// Sends mail in parcels that the server takes: what it refuses for its size would never arrive.
+/// Sends mail in parcels below the server's message limit: a larger one would be refused forever.
 async fn send_parcels(bus: &Bus, from: PartitionId, to: PartitionId, mail: Vec<Mail>) {
     let bytes_max = bus.payload_bytes_max() / 2;
     let mut parcel = Parcel { from, mail: Vec::new() };

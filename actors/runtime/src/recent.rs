@@ -1,8 +1,8 @@
-//! Recent command ids, each with the place of its answer in the log.
+//! Recent command ids, each with the place of its reply in the log.
 //!
-//! A repeat is rare and its answer may be long, so answers stay in the log: what is kept of a command is
-//! 32 bytes and five for finding it, and the record is read when a repeat comes. The ids are part of the
-//! partition's snapshot: a successor does not read the log of all of them again.
+//! A repeat is rare and its reply may be long, so replies stay in the log. A remembered command takes 32
+//! bytes and five in the index, and its record is read when a repeat comes. The ids are part of the
+//! partition's snapshot, so a successor does not read the log for all of them again.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
@@ -15,24 +15,24 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-/// Command ids that a partition remembers. At a thousand commands a second this is a minute, and at the
-/// highest measured rates ten seconds: longer than any caller repeats an ask; older ids are refused, not
-/// applied again.
+/// Command ids that a partition remembers: a minute at a thousand commands a second, ten seconds at the
+/// highest measured rates, and longer than any caller repeats an ask. Commands with older ids are refused,
+/// not applied again.
 pub const RECENT_IDS_MAX: usize = 65_536;
 
-/// Bytes of an id as it is stored: itself, the fingerprint and the place.
+/// The stored size of an id with its fingerprint and place, in bytes.
 const STORED: usize = 32;
-/// The bit of a place that is a group which is not committed.
+/// The bit of a place that marks a group that is not committed.
 const OPEN: u64 = 1 << 63;
-/// The bits of a place that are the turn.
+/// The number of bits of a place that hold the turn.
 const TURN_BITS: u32 = 16;
 
-/// Where the answer to a command is.
+/// Where the reply to a command is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// In a group whose commit makes it true: which turn.
+    /// In a group that is not committed: its number and the turn's index.
     Group(u64, usize),
-    /// In a record of the log: which turn.
+    /// In a record of the log: its sequence and the turn's index.
     Record(LogSequence, usize),
 }
 
@@ -42,7 +42,7 @@ impl Place {
             Self::Group(group, turn) => (OPEN, group, turn),
             Self::Record(sequence, turn) => (0, sequence.0, turn),
         };
-        // A record holds 2,048 turns, and no log has 2^47 records.
+        // A record holds at most 2,048 turns, and no log has 2^47 records.
         mark | ((of << TURN_BITS) & !OPEN) | (turn as u64 & ((1 << TURN_BITS) - 1))
     }
     fn unpack(packed: u64) -> Self {
@@ -51,16 +51,16 @@ impl Place {
     }
 }
 
-/// What is known of an id.
+/// What is remembered of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// Nothing: it is new.
+    /// The id is new.
     New,
-    /// It was applied, and this is where the answer is.
+    /// The command was applied; its reply is there.
     Answered(Place),
-    /// It was used for another entity or with another body.
+    /// The id was used for another entity or with another body.
     Reused(Place),
-    /// It is older than what is remembered.
+    /// The id is older than the remembered ids.
     Stale,
 }
 
@@ -71,16 +71,16 @@ struct Entry {
     place: u64,
 }
 
-/// Recent command ids, oldest first out.
+/// The recent command ids; the oldest are dropped first.
 #[derive(Clone, Default)]
 pub struct Recent {
     entries: VecDeque<Entry>,
-    /// The number of the oldest entry; they are numbered on and on.
+    /// The number of the oldest entry. Entries are numbered consecutively.
     first: u32,
     /// The numbers of the entries, by id.
     numbers: HashTable<u32>,
     hasher: RandomState,
-    /// When the newest id that was forgotten was made.
+    /// The creation time of the newest id that was dropped.
     floor: Option<Timestamp>,
 }
 
@@ -91,10 +91,10 @@ impl std::fmt::Debug for Recent {
     }
 }
 
-/// Which entity and body an id came with.
+/// A fingerprint of the entity and body that an id came with.
 fn fingerprint(entity: &EntityAddress, body: &[u8]) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    // No kind and no key holds these two.
+    // Neither a kind nor a key contains `/` or a newline.
     hasher.update(entity.kind.as_str().as_bytes()).update(b"/").update(entity.key.as_str().as_bytes());
     hasher.update(b"\n").update(body);
     let mut first = [0; 8];
@@ -103,7 +103,7 @@ fn fingerprint(entity: &EntityAddress, body: &[u8]) -> u64 {
 }
 
 impl Recent {
-    /// What is known of an id that comes for an entity with a body.
+    /// What is remembered of an id that comes with this entity and body.
     pub fn look_up(&self, id: CommandId, entity: &EntityAddress, body: &[u8]) -> Known {
         if let Some(entry) = self.find(id) {
             let place = Place::unpack(entry.place);
@@ -116,12 +116,17 @@ impl Recent {
         }
     }
 
-    /// Whether an id was used lately.
+    /// Where the reply to a command is, whatever its entity and body.
+    pub fn place(&self, id: CommandId) -> Option<Place> {
+        self.find(id).map(|entry| Place::unpack(entry.place))
+    }
+
+    /// Whether an id was used recently.
     pub fn knows(&self, id: CommandId) -> bool {
         self.find(id).is_some()
     }
 
-    /// Remembers a turn's id and where its answer is, if it is one that callers or workers repeat.
+    /// Remembers a turn's id and the place of its reply, if callers or workers may repeat it.
     pub fn remember(&mut self, turn: &Turn, place: Place) {
         if matches!(turn.source, Source::Ask | Source::Inbox(_) | Source::Claim) {
             let fingerprint = fingerprint(&turn.entity, &turn.command.body.bytes);
@@ -129,7 +134,7 @@ impl Recent {
         }
     }
 
-    /// The answers of a group are in a record now.
+    /// Moves the places of a group to its record.
     pub fn committed(&mut self, group: u64, sequence: LogSequence) {
         for entry in self.entries.iter_mut().rev() {
             match Place::unpack(entry.place) {
@@ -140,7 +145,7 @@ impl Recent {
         }
     }
 
-    /// The oldest record that holds an answer.
+    /// The oldest record that holds a reply.
     pub fn oldest(&self) -> Option<LogSequence> {
         match self.entries.front().map(|entry| Place::unpack(entry.place))? {
             Place::Record(sequence, _) => Some(sequence),
@@ -148,11 +153,11 @@ impl Recent {
         }
     }
 
-    /// How many ids are remembered.
+    /// The number of remembered ids.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
-    /// Whether none is.
+    /// Whether no id is remembered.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -174,7 +179,7 @@ impl Recent {
         let number = first.wrapping_add(entries.len() as u32);
         let id_of = |entries: &VecDeque<Entry>, number: u32| entries[number.wrapping_sub(*first) as usize].id;
         let hash = hasher.hash_one(entry.id);
-        // An id that is known already counts from its last use on.
+        // An id that is known already counts from its last use.
         if let Ok(found) = numbers.find_entry(hash, |number| id_of(entries, *number) == entry.id) {
             found.remove();
         }
@@ -185,7 +190,7 @@ impl Recent {
     fn forget_oldest(&mut self) {
         let Some(oldest) = self.entries.front().copied() else { return };
         let (hash, first) = (self.hasher.hash_one(oldest.id), self.first);
-        // One that was used again lies further behind.
+        // The number differs if the id was used again and has a later entry.
         if let Ok(found) = self.numbers.find_entry(hash, |number| *number == first) {
             found.remove();
         }
@@ -245,7 +250,7 @@ impl<'de> Visitor<'de> for RecentVisitor {
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("recent command ids, 32 bytes each")
     }
-    // Ids that cannot be read would count as new, and their commands be applied again.
+    // Ids that cannot be read would count as new, and their commands would be applied again.
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Recent, E> {
         Recent::decode(bytes).ok_or_else(|| E::custom("the recent ids cannot be read"))
     }

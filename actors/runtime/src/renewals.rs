@@ -1,8 +1,7 @@
-//! Until when what somebody outside holds is to be renewed. Only memory: renewals are not in the log, and
-//! after a takeover everything that is held has its whole time anew.
+//! The deadlines of leases that workers must renew. They are memory only: renewals are not in the log, and
+//! after a takeover every lease has its whole time again.
 //!
-//! Time is that of the clock that never goes back, in milliseconds: a clock that is set does not end
-//! leases.
+//! Times are milliseconds on the monotonic clock, so that setting the wall clock ends no lease.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,7 +9,7 @@ use bus_schemas::EntityAddress;
 use bus_schemas::record::LeaseChange;
 use smol_str::SmolStr;
 
-/// A lease: whose, and which.
+/// The name of a lease: its entity, and the name within it.
 pub type LeaseName = (EntityAddress, SmolStr);
 
 /// The leases of a partition's entities.
@@ -25,12 +24,12 @@ struct Held {
     until: u64,
     ms: u64,
     is_renewed: bool,
-    /// Whether nobody renewing it in its first time is another matter than silence later on.
+    /// Whether a lease that is never renewed leads to another command than one that falls silent.
     has_first: bool,
 }
 
 impl Renewals {
-    /// Follows what a turn said of its entity's leases.
+    /// Applies the lease changes of a turn.
     pub fn apply(&mut self, entity: &EntityAddress, changes: &[LeaseChange], now: u64) {
         for change in changes {
             match change {
@@ -44,13 +43,13 @@ impl Renewals {
         }
     }
 
-    /// Gives a lease that was found at a takeover its whole time.
+    /// Gives a lease found at a takeover its whole time.
     pub fn begin_anew(&mut self, lease: LeaseName, ms: u64, now: u64) {
         let held = Held { until: now + ms, ms, is_renewed: true, has_first: false };
         self.set(lease, Some(held));
     }
 
-    /// Somebody renewed a lease; whether it is held.
+    /// Renews a lease; `false` if it is not held.
     pub fn renew(&mut self, entity: &EntityAddress, name: &str, now: u64) -> bool {
         let lease = (entity.clone(), SmolStr::new(name));
         let Some(held) = self.held.get(&lease).copied() else { return false };
@@ -59,8 +58,8 @@ impl Renewals {
         true
     }
 
-    /// The leases that nobody renewed in time, and whether somebody ever did. Each has its time again: if
-    /// nothing comes of the word, it is said again.
+    /// The expired leases, each with whether it was ever renewed. Each gets its time again: if the command
+    /// leads to nothing, it is sent again.
     pub fn lapsed(&mut self, now: u64, bound: usize) -> Vec<(LeaseName, bool)> {
         let mut lapsed = Vec::new();
         while lapsed.len() < bound
@@ -75,14 +74,14 @@ impl Renewals {
         lapsed
     }
 
-    /// The leases of an entity that nobody has renewed yet, where that is a matter of its own.
+    /// The leases of an entity that were never renewed and have a command for that case.
     pub fn not_begun(&self, entity: &EntityAddress) -> Vec<SmolStr> {
         let not_begun =
             self.held.iter().filter(|((of, _), held)| of == entity && held.has_first && !held.is_renewed);
         not_begun.map(|((_, name), _)| name.clone()).collect()
     }
 
-    /// When the next one lapses.
+    /// The next deadline.
     pub fn next_due(&self) -> Option<u64> {
         self.due.first().map(|(until, ..)| *until)
     }

@@ -1,35 +1,35 @@
-//! Which entities a partition has ever had an event of: what it has not seen is new, and begins empty
-//! without a read.
+//! The entities that ever had an event in a partition. Any other entity is new, and begins empty without a
+//! read.
 //!
-//! A chain of Bloom filters, each twice as large as the one before it, so that it grows with what it
-//! holds (Almeida, Baquero, Preguiça, Hutchison: "Scalable Bloom Filters", 2007). The places of an entity
-//! are two halves of its BLAKE3 hash, combined (Kirsch, Mitzenmacher: "Less Hashing, Same Performance",
-//! 2006): the same on every machine and in every version.
+//! A chain of Bloom filters, each twice as large as the one before it, so that it grows with its content
+//! (Almeida, Baquero, Preguiça, Hutchison: "Scalable Bloom Filters", 2007). The bit positions of an entity
+//! combine two halves of its BLAKE3 hash (Kirsch, Mitzenmacher: "Less Hashing, Same Performance", 2006), so
+//! they are the same on every machine and in every version.
 //!
-//! It may take a new entity for one that was seen, which costs a read. It never takes one that was seen
-//! for new: an entity would begin a second time. So one that could not be read whole answers for nothing.
+//! A new entity may be taken for a known one, which costs a read. A known entity is never taken for new: it
+//! would begin a second time. So a filter that could not be read whole reports every entity as known.
 
 use bus_schemas::EntityAddress;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The layout and the hash: raised with either.
+/// The version of the layout and the hash: raised with either.
 const VERSION: u8 = 1;
-/// Entities in the first filter of a chain: it takes 640 bytes.
+/// Entities in the first filter of a chain, which takes 640 bytes.
 const FIRST_ENTITIES: usize = 256;
-/// Filters of a chain that are made generously, since they stay small: together 160 KiB for 64,000 entities.
+/// Filters at the head of a chain with a lower error rate; together 160 KiB for 64,000 entities.
 const GENEROUS_STAGES: usize = 8;
-/// Bits and places for each entity in those: one of 15,000 new entities is taken for one that was seen.
+/// Bits and positions per entity in those: one of 15,000 new entities is taken for a known one.
 const GENEROUS: (usize, u64) = (20, 14);
-/// Bits and places for each entity in the others: one of 500. A million entities take four of them and
-/// 1.7 MB, and the chain errs for less than one of a hundred.
+/// Bits and positions per entity in the later filters: one of 500. A million entities take four of them and
+/// 1.7 MB; the whole chain errs for less than 1 %.
 const USUAL: (usize, u64) = (13, 9);
 
-/// The entities that a partition has ever had an event of.
+/// The entities that ever had an event in a partition.
 #[derive(Clone)]
 pub struct Seen {
     stages: Vec<Stage>,
-    /// Whether it holds every entity of the log from the first record on.
+    /// Whether it holds every entity since the first record of the log.
     whole: bool,
 }
 
@@ -40,7 +40,7 @@ struct Stage {
 }
 
 impl Default for Seen {
-    /// That of a log without records.
+    /// The set for a log without records.
     fn default() -> Self {
         Self { stages: Vec::new(), whole: true }
     }
@@ -58,15 +58,15 @@ impl std::fmt::Debug for Seen {
 }
 
 impl Seen {
-    /// One that answers for nothing: every entity may have been seen.
+    /// A set that reports every entity as known.
     pub fn unknown() -> Self {
         Self { stages: Vec::new(), whole: false }
     }
-    /// Whether an entity is new for certain.
+    /// Whether an entity is certainly new.
     pub fn is_new(&self, entity: &EntityAddress) -> bool {
         self.whole && !self.holds(places(entity))
     }
-    /// Takes an entity in.
+    /// Adds an entity.
     pub fn insert(&mut self, entity: &EntityAddress) {
         let places = places(entity);
         if self.holds(places) {
@@ -84,19 +84,19 @@ impl Seen {
         }
         stage.entities += 1;
     }
-    fn holds(&self, places: (u64, u64)) -> bool {
-        // The last filter holds half of all.
+    fn holds(&self, places: Places) -> bool {
+        // From the last filter on: it holds half of all entities.
         self.stages.iter().enumerate().rev().any(|(index, stage)| stage.holds(places, shape(index).1))
     }
-    /// How many entities were taken in.
+    /// The number of entities added.
     pub fn len(&self) -> usize {
         self.stages.iter().map(|stage| stage.entities).sum()
     }
-    /// Whether none was.
+    /// Whether no entity was added.
     pub fn is_empty(&self) -> bool {
         self.stages.is_empty()
     }
-    /// How much memory it takes.
+    /// The memory it takes, in bytes.
     pub fn bytes(&self) -> usize {
         self.stages.iter().map(|stage| stage.bits.len()).sum()
     }
@@ -120,7 +120,7 @@ impl Seen {
             let index = seen.stages.len();
             let full = entities_max(index);
             let (bits, after) = after.split_at_checked(full.checked_mul(shape(index).0)? / 8)?;
-            // Only the last one may have room, and none is made before it is needed.
+            // Only the last filter may have room, and none is made before it is needed.
             if entities == 0 || entities > full || (entities < full && !after.is_empty()) {
                 return None;
             }
@@ -132,27 +132,34 @@ impl Seen {
 }
 
 impl Stage {
-    fn places(&self, (first, step): (u64, u64), count: u64) -> impl Iterator<Item = usize> + use<> {
+    fn places(&self, places: Places, count: u64) -> impl Iterator<Item = usize> + use<> {
+        let Places { first, step } = places;
         let bits = self.bits.len() as u64 * 8;
         (0..count).map(move |index| (first.wrapping_add(step.wrapping_mul(index)) % bits) as usize)
     }
-    fn holds(&self, places: (u64, u64), count: u64) -> bool {
+    fn holds(&self, places: Places, count: u64) -> bool {
         self.places(places, count).all(|place| self.bits[place / 8] & (1 << (place % 8)) != 0)
     }
 }
 
-/// How many entities a filter of the chain takes.
+/// How many entities a filter of the chain holds.
 fn entities_max(index: usize) -> usize {
     FIRST_ENTITIES << index
 }
 
-/// Bits for each entity, and places of each entity, in a filter of the chain.
+/// Bits and positions per entity, for a filter of the chain.
 fn shape(index: usize) -> (usize, u64) {
     if index < GENEROUS_STAGES { GENEROUS } else { USUAL }
 }
 
-/// What the places of an entity are made of.
-fn places(entity: &EntityAddress) -> (u64, u64) {
+/// The two hash halves that the bit positions of an entity are computed from.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    first: u64,
+    step: u64,
+}
+
+fn places(entity: &EntityAddress) -> Places {
     let mut hasher = blake3::Hasher::new();
     hasher.update(entity.kind.as_str().as_bytes()).update(b"/").update(entity.key.as_str().as_bytes());
     let hash = hasher.finalize();
@@ -161,8 +168,8 @@ fn places(entity: &EntityAddress) -> (u64, u64) {
         half.copy_from_slice(&hash.as_bytes()[from..from + 8]);
         u64::from_le_bytes(half)
     };
-    // An even step would leave places out.
-    (half(0), half(8) | 1)
+    // An even step would skip positions.
+    Places { first: half(0), step: half(8) | 1 }
 }
 
 impl Serialize for Seen {
@@ -184,7 +191,7 @@ impl<'de> Visitor<'de> for SeenVisitor {
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("the filter of the entities that a partition has seen")
     }
-    // What cannot be read only costs reads; the rest of a state is worth more.
+    // An unreadable set costs only reads, and must not make the rest of the state unreadable.
     fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Seen, E> {
         Ok(Seen::decode(bytes).unwrap_or_else(Seen::unknown))
     }
@@ -265,7 +272,7 @@ mod tests {
         }
     }
 
-    /// The places must never change: a stored filter would forget what it holds.
+    /// The positions must never change: a stored filter would lose its content.
     #[test]
     fn the_places_of_an_entity_are_the_same_for_ever() {
         let mut seen = Seen::default();

@@ -1,7 +1,7 @@
-//! What a partition's log determines: positions, timers, the outbox, recent ids.
+//! The state that a partition's log determines: positions, timers, the outbox, recent ids.
 //!
-//! [`PartitionState::apply_turn`] is used for turns just decided and for turns read at a takeover
-//! alike, so a successor knows exactly what its predecessor knew.
+//! [`PartitionState::apply_turn`] is used for turns just decided and for turns read at a takeover alike, so a
+//! successor knows exactly what its predecessor knew.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -16,37 +16,39 @@ use smol_str::SmolStr;
 use crate::recent::Recent;
 use crate::seen::Seen;
 
-/// The layout of a stored state: raised when an older program could not read it.
+/// The version of the stored layout: raised when an older program could not read it.
 pub const STATE_VERSION: u16 = 2;
-/// How a stored state with a version begins: a MessagePack array of two.
+/// The first byte of a stored state with a version: a MessagePack array of two.
 const VERSIONED: u8 = 0x92;
+/// How far the clocks of two successive owners may differ, in milliseconds, before the later one counts as set back.
+const CLOCKS_DIFFER_MS_MAX: u64 = 1_000;
 
-/// What a partition's log determines.
+/// The state that a partition's log determines.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct PartitionState {
-    /// Whose log.
+    /// The partition.
     pub partition: PartitionId,
     /// How often the partition was taken over.
     pub epoch: Epoch,
-    /// The last record.
+    /// The sequence of the last record.
     pub last: LogSequence,
     /// The hash of the last record.
     pub previous: Hash,
-    /// The last durable command that is applied.
+    /// The inbox sequence of the last applied durable command.
     pub inbox: u64,
-    /// The last mail applied of each sender.
+    /// For each sender: the number of the last applied mail.
     pub mail: BTreeMap<PartitionId, u64>,
-    /// The log sequence up to which dead letters are out.
+    /// The log sequence up to which dead letters are published.
     pub dead_out: LogSequence,
-    /// Timers of entities.
+    /// The timers of entities.
     pub timers: Timers,
-    /// What somebody outside holds of entities, and must renew.
+    /// The leases of entities that workers must renew.
     pub leases: Leases,
-    /// The entities that have work for workers who claim.
+    /// The entities with open work for workers that claim.
     pub open: BTreeSet<EntityAddress>,
-    /// Mail that no receipt covers yet.
+    /// Mail without a receipt.
     pub outbox: Outbox,
-    /// Recent ids, and where their answers are in the log.
+    /// Recent command ids, with the places of their replies in the log.
     pub recent: Recent,
     /// For each kind: the highest schema version of its events in the log.
     #[serde(default)]
@@ -56,29 +58,29 @@ pub struct PartitionState {
     pub seen: Seen,
 }
 
-/// Why a stored state is of no use.
+/// Why a stored state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoredError {
-    /// Not a state at all.
+    /// The bytes are not a state.
     #[error("decoding a partition's state: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
-    /// Written by a program before states had versions.
+    /// A program from before states had versions wrote it.
     #[error("the state was written by an older program, before states had versions")]
     Unversioned,
-    /// Written by a later program.
+    /// A later program wrote it.
     #[error("the state has version {found}; this program knows versions up to {STATE_VERSION}")]
     Version { found: u16 },
 }
 
 impl PartitionState {
-    /// The state as it is stored: MessagePack, its version first.
+    /// Encodes the state for storage: MessagePack, its version first.
     pub fn encode(&self) -> Vec<u8> {
         rmp_serde::to_vec(&(STATE_VERSION, self)).expect("a partition's state is plain data")
     }
 
-    /// Reads a stored state.
+    /// Decodes a stored state.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoredError> {
-        // The first field of a state without a version is the partition, a number as well.
+        // A state without a version begins with the partition, which is a number too.
         if !bytes.starts_with(&[VERSIONED]) && rmp_serde::from_slice::<Self>(bytes).is_ok() {
             return Err(StoredError::Unversioned);
         }
@@ -89,9 +91,8 @@ impl PartitionState {
         }
     }
 
-    /// Whether two states at the same record are the same, one of them live and one folded from the
-    /// log. Receipts and repeats that were passed over reach the log with a later record only, so
-    /// either side may know more of them.
+    /// Whether two states at the same record agree, one live and one folded from the log. Receipts and
+    /// skipped repeats reach the log only with a later record, so either state may know more of them.
     pub fn agrees_with(&self, other: &Self) -> bool {
         let (mut left, mut right) = (self.clone(), other.clone());
         for (to, upto) in self.outbox.received() {
@@ -105,20 +106,19 @@ impl PartitionState {
         left.encode() == right.encode()
     }
 
-    /// The oldest record that a takeover from this state reads, where `mark` is how far the events
-    /// are out.
+    /// The oldest record that a takeover from this state reads; events are published up to `mark`.
     pub fn first_needed(&self, mark: LogSequence) -> LogSequence {
         let needed = [self.last.next(), mark.next(), self.dead_out.next()];
         needed.into_iter().min().unwrap_or_default().max(LogSequence(1))
     }
 
-    /// The oldest record that is needed at all: a takeover reads it, or a repeat is answered from it.
+    /// The oldest record that is still needed, by a takeover or for the reply to a repeat.
     pub fn first_kept(&self, mark: LogSequence) -> LogSequence {
         let needed = self.first_needed(mark);
         self.recent.oldest().map_or(needed, |oldest| oldest.min(needed))
     }
 
-    /// Applies one turn: what it came from and what it set going.
+    /// Applies one turn: its source and its effects.
     pub fn apply_turn(&mut self, turn: &Turn) {
         match &turn.source {
             Source::Ask | Source::Lease(_) | Source::Claim => {}
@@ -135,7 +135,15 @@ impl PartitionState {
         for change in &turn.timers {
             match change {
                 TimerChange::Set { name, at, body } => {
-                    self.timers.set(&turn.entity, name, *at, body.clone(), turn.command.trace);
+                    let (entity, name, at, set_at) = (turn.entity.clone(), name.clone(), *at, turn.at);
+                    self.timers.set(Timer {
+                        entity,
+                        name,
+                        at,
+                        set_at,
+                        body: body.clone(),
+                        trace: turn.command.trace,
+                    });
                 }
                 TimerChange::Cancel { name } => self.timers.cancel(&turn.entity, name),
             }
@@ -158,7 +166,7 @@ impl PartitionState {
         }
     }
 
-    /// Applies what a record says beside its turns.
+    /// Applies the fields of a record beside its turns.
     pub fn apply_record(&mut self, sequence: LogSequence, hash: Hash, record: &CommitRecord) {
         self.last = sequence;
         self.previous = hash;
@@ -174,7 +182,7 @@ impl PartitionState {
         }
     }
 
-    /// The position as a record says it.
+    /// The position for a record.
     pub fn position(&self) -> Position {
         Position {
             inbox: self.inbox,
@@ -187,19 +195,30 @@ impl PartitionState {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Timer>", into = "Vec<Timer>")]
 pub struct Timers {
-    due: BTreeMap<(Timestamp, EntityAddress, SmolStr), (Body, Option<TraceContext>)>,
+    due: BTreeMap<(Timestamp, EntityAddress, SmolStr), Armed>,
     at: HashMap<(EntityAddress, SmolStr), Timestamp>,
+    /// No timer was set later than this.
+    newest: Timestamp,
 }
 
-/// A timer as a snapshot has it.
+#[derive(Debug, Clone)]
+struct Armed {
+    set_at: Timestamp,
+    body: Body,
+    trace: Option<TraceContext>,
+}
+
+/// A timer as stored in a snapshot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Timer {
-    /// Whose.
+    /// The entity.
     pub entity: EntityAddress,
-    /// Its name.
+    /// The name of the timer.
     pub name: SmolStr,
     /// When it is due.
     pub at: Timestamp,
+    /// When it was set.
+    pub set_at: Timestamp,
     /// The command that it sends.
     pub body: Body,
     /// The span that set it.
@@ -210,7 +229,7 @@ impl From<Vec<Timer>> for Timers {
     fn from(timers: Vec<Timer>) -> Self {
         let mut all = Self::default();
         for timer in timers {
-            all.set(&timer.entity, &timer.name, timer.at, timer.body, timer.trace);
+            all.set(timer);
         }
         all
     }
@@ -218,23 +237,24 @@ impl From<Vec<Timer>> for Timers {
 
 impl From<Timers> for Vec<Timer> {
     fn from(timers: Timers) -> Self {
-        let rows = timers.due.into_iter();
-        rows.map(|((at, entity, name), (body, trace))| Timer { entity, name, at, body, trace }).collect()
+        timers.due.into_iter().map(Timer::from).collect()
+    }
+}
+
+impl From<((Timestamp, EntityAddress, SmolStr), Armed)> for Timer {
+    fn from(((at, entity, name), armed): ((Timestamp, EntityAddress, SmolStr), Armed)) -> Self {
+        let Armed { set_at, body, trace } = armed;
+        Self { entity, name, at, set_at, body, trace }
     }
 }
 
 impl Timers {
-    fn set(
-        &mut self,
-        entity: &EntityAddress,
-        name: &SmolStr,
-        at: Timestamp,
-        body: Body,
-        trace: Option<TraceContext>,
-    ) {
-        self.cancel(entity, name);
+    fn set(&mut self, timer: Timer) {
+        let Timer { entity, name, at, set_at, body, trace } = timer;
+        self.cancel(&entity, &name);
+        self.newest = self.newest.max(set_at);
         self.at.insert((entity.clone(), name.clone()), at);
-        self.due.insert((at, entity.clone(), name.clone()), (body, trace));
+        self.due.insert((at, entity, name), Armed { set_at, body, trace });
     }
     fn cancel(&mut self, entity: &EntityAddress, name: &SmolStr) {
         let key = (entity.clone(), name.clone());
@@ -246,53 +266,60 @@ impl Timers {
     pub fn next(&self) -> Option<Timestamp> {
         self.due.keys().next().map(|(at, ..)| *at)
     }
-    /// The timers that are due and `wanted`, earliest first, at most `bound`.
-    pub fn due(&self, now: Timestamp, bound: usize, wanted: impl Fn(&EntityAddress) -> bool) -> Vec<Timer> {
-        let due = self.due.iter().take_while(|((at, ..), _)| *at <= now);
-        let rows = due.filter(|((_, entity, _), _)| wanted(entity)).take(bound);
-        rows.map(|((at, entity, name), (body, trace))| Timer {
-            entity: entity.clone(),
-            name: name.clone(),
-            at: *at,
-            body: body.clone(),
-            trace: *trace,
-        })
-        .collect()
+    /// The timers that are due and `wanted`, earliest first, at most `bound`. A timer that was set later than `now`
+    /// is due as well: the clock was ahead then and has been set back since, and what was counted from that time
+    /// would wait for as long as the clock was ahead.
+    pub fn due(
+        &mut self,
+        now: Timestamp,
+        bound: usize,
+        wanted: impl Fn(&EntityAddress) -> bool,
+    ) -> Vec<Timer> {
+        let ahead = now.plus_ms(CLOCKS_DIFFER_MS_MAX);
+        let was_set_back = self.newest > ahead;
+        let rows = self.due.iter().take_while(|((at, ..), _)| was_set_back || *at <= now);
+        let due =
+            rows.filter(|((at, entity, _), armed)| (*at <= now || armed.set_at > ahead) && wanted(entity));
+        let due: Vec<Timer> =
+            due.take(bound).map(|(key, armed)| Timer::from((key.clone(), armed.clone()))).collect();
+        if was_set_back && self.due.values().all(|armed| armed.set_at <= ahead) {
+            self.newest = ahead;
+        }
+        due
     }
-    /// Whether this timer is still set for this time, and with this command.
+    /// Whether this timer is still set for this time and with this command.
     pub fn is_set(&self, entity: &EntityAddress, name: &SmolStr, at: Timestamp, body: &Body) -> bool {
-        self.due.get(&(at, entity.clone(), name.clone())).is_some_and(|(known, _)| known == body)
+        self.due.get(&(at, entity.clone(), name.clone())).is_some_and(|armed| armed.body == *body)
     }
-    /// How many are set.
+    /// The number of timers.
     pub fn len(&self) -> usize {
         self.due.len()
     }
-    /// Whether none is set.
+    /// Whether no timer is set.
     pub fn is_empty(&self) -> bool {
         self.due.is_empty()
     }
 }
 
-/// What somebody outside holds of entities, as the log has it: not until when, which is in the owner's
-/// memory alone.
+/// The leases of entities, as the log has them. Their deadlines are only in the owner's memory.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Vec<Lease>", into = "Vec<Lease>")]
 pub struct Leases {
     held: BTreeMap<(EntityAddress, SmolStr), Lease>,
 }
 
-/// A lease.
+/// A lease that a worker must renew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Whose.
+    /// The entity.
     pub entity: EntityAddress,
-    /// Its name.
+    /// The name of the lease.
     pub name: SmolStr,
-    /// Until when it is to be renewed again after a renewal, in milliseconds.
+    /// How long a renewal lasts, in milliseconds.
     pub ms: u64,
-    /// What the entity is sent when nobody ever renews it.
+    /// The command for the entity when the lease is never renewed.
     pub unrenewed: Body,
-    /// What the entity is sent when nobody renews it any more.
+    /// The command for the entity when renewals stop.
     pub silent: Body,
 }
 
@@ -331,28 +358,28 @@ impl Leases {
     pub fn get(&self, entity: &EntityAddress, name: &SmolStr) -> Option<&Lease> {
         self.held.get(&(entity.clone(), name.clone()))
     }
-    /// All of them.
+    /// All leases.
     pub fn iter(&self) -> impl Iterator<Item = &Lease> {
         self.held.values()
     }
-    /// How many there are.
+    /// The number of leases.
     pub fn len(&self) -> usize {
         self.held.len()
     }
-    /// Whether there is none.
+    /// Whether no lease is held.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 }
 
-/// Mail on its way, for each receiver.
+/// Mail in transit, for each receiver.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Outbox {
-    lanes: BTreeMap<PartitionId, Lane>,
+    queues: BTreeMap<PartitionId, MailQueue>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Lane {
+struct MailQueue {
     /// The last number given out.
     last: u64,
     /// The last number that a receipt covers.
@@ -364,47 +391,47 @@ struct Lane {
 impl Outbox {
     /// The number for the next mail to a receiver.
     pub fn next_number(&self, to: PartitionId) -> u64 {
-        self.lanes.get(&to).map_or(0, |lane| lane.last) + 1
+        self.queues.get(&to).map_or(0, |queue| queue.last) + 1
     }
     fn push(&mut self, mail: Mail) {
-        let lane = self.lanes.entry(mail.partition).or_default();
-        lane.last = mail.number;
-        if mail.number > lane.received {
-            lane.waiting.push_back(mail);
+        let queue = self.queues.entry(mail.partition).or_default();
+        queue.last = mail.number;
+        if mail.number > queue.received {
+            queue.waiting.push_back(mail);
         }
     }
-    /// Forgets mail that was applied; whether that changed anything.
+    /// Removes mail that its receiver has applied; `true` if that changed anything.
     pub fn receipt(&mut self, to: PartitionId, upto: u64) -> bool {
-        let Some(lane) = self.lanes.get_mut(&to) else { return false };
+        let Some(queue) = self.queues.get_mut(&to) else { return false };
         // A receipt for mail that was never sent can only come from another installation.
-        if upto <= lane.received || upto > lane.last {
+        if upto <= queue.received || upto > queue.last {
             return false;
         }
-        lane.received = upto;
-        while lane.waiting.front().is_some_and(|mail| mail.number <= upto) {
-            lane.waiting.pop_front();
+        queue.received = upto;
+        while queue.waiting.front().is_some_and(|mail| mail.number <= upto) {
+            queue.waiting.pop_front();
         }
         true
     }
-    /// Mail for a receiver that no receipt covers, at most `bound`.
+    /// At most `bound` mail for a receiver that no receipt covers.
     pub fn waiting(&self, to: PartitionId, bound: usize) -> impl Iterator<Item = &Mail> {
-        self.lanes.get(&to).into_iter().flat_map(|lane| &lane.waiting).take(bound)
+        self.queues.get(&to).into_iter().flat_map(|queue| &queue.waiting).take(bound)
     }
-    /// The receivers for which mail waits.
+    /// The receivers with waiting mail.
     pub fn receivers(&self) -> impl Iterator<Item = PartitionId> {
-        self.lanes.iter().filter(|(_, lane)| !lane.waiting.is_empty()).map(|(to, _)| *to)
+        self.queues.iter().filter(|(_, queue)| !queue.waiting.is_empty()).map(|(to, _)| *to)
     }
     /// The last number given out for each receiver.
     pub fn last_numbers(&self) -> BTreeMap<PartitionId, u64> {
-        self.lanes.iter().map(|(to, lane)| (*to, lane.last)).collect()
+        self.queues.iter().map(|(to, queue)| (*to, queue.last)).collect()
     }
-    /// How far each receiver has confirmed.
+    /// The last number that each receiver has confirmed.
     pub fn received(&self) -> Vec<(PartitionId, u64)> {
-        self.lanes.iter().map(|(to, lane)| (*to, lane.received)).collect()
+        self.queues.iter().map(|(to, queue)| (*to, queue.received)).collect()
     }
-    /// How much mail waits in all.
+    /// The number of mail waiting, for all receivers.
     pub fn len(&self) -> usize {
-        self.lanes.values().map(|lane| lane.waiting.len()).sum()
+        self.queues.values().map(|queue| queue.waiting.len()).sum()
     }
     /// Whether no mail waits.
     pub fn is_empty(&self) -> bool {
@@ -415,6 +442,31 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: what was counted while a clock was an hour ahead does not wait for an hour. Method: timers set before,
+    /// while and after the clock was ahead; a bound; kinds that rest; a stored state.
+    #[test]
+    fn timers_set_while_the_clock_was_ahead_are_due() {
+        let set = |timers: &mut Timers, name: &str, set_at: u64, at: u64| {
+            let entity = "schedule/beat".parse().expect("an address");
+            let (at, set_at) = (Timestamp(at), Timestamp(set_at));
+            timers.set(Timer { entity, name: name.into(), at, set_at, body: Body::default(), trace: None });
+        };
+        let names = |timers: Vec<Timer>| timers.into_iter().map(|timer| timer.name).collect::<Vec<_>>();
+        let mut timers = Timers::default();
+        set(&mut timers, "before", 5_000, 20_000);
+        set(&mut timers, "ahead", 3_605_000, 3_607_000);
+        set(&mut timers, "ahead-too", 3_606_000, 3_608_000);
+        assert!(timers.due(Timestamp(3_606_500), 9, |_| true).len() == 1, "the clock is still ahead");
+        let mut timers = Timers::from(Vec::from(timers));
+        assert_eq!(names(timers.due(Timestamp(6_000), 1, |_| true)), ["ahead"]);
+        assert!(timers.due(Timestamp(6_000), 9, |_| false).is_empty());
+        assert_eq!(names(timers.due(Timestamp(6_000), 9, |_| true)), ["ahead", "ahead-too"]);
+        set(&mut timers, "ahead", 6_000, 8_000);
+        set(&mut timers, "ahead-too", 6_500, 9_000);
+        assert!(timers.due(Timestamp(6_000), 9, |_| true).is_empty(), "hosts whose clocks differ a little");
+        assert_eq!(names(timers.due(Timestamp(8_500), 9, |_| true)), ["ahead"]);
+    }
 
     #[test]
     fn a_state_says_of_which_program_it_is() {

@@ -1,5 +1,5 @@
-//! What does not go on in the partitions of a host: said by whoever tries again, and told to whoever asks
-//! whether the system is ready.
+//! Stages of a host's partitions that make no progress: noted by the code that retries, and reported to
+//! health checks.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -10,26 +10,26 @@ use bus_client::Trouble;
 use bus_schemas::{PartitionId, text};
 use tokio::time::Instant;
 
-/// What lasts no longer is a hiccup, or a takeover as they all are.
+/// A stage that is stuck for less time is not reported: a hiccup, or an ordinary takeover.
 const HICCUP: Duration = Duration::from_secs(2);
-/// An attempt that takes so long is slow: a server on a busy disk answers within tens of milliseconds.
+/// An attempt that takes longer is slow: a server with a busy disk answers within tens of milliseconds.
 const SLOW: Duration = Duration::from_secs(1);
-/// Of each reason: a host says it with every renewal.
+/// The most bytes of a reason: a host repeats it with every renewal.
 const REASON_BYTES_MAX: usize = 256;
 /// The first pause before a record, an event or a job is tried again.
 pub const PAUSE_MIN: Duration = Duration::from_millis(50);
-/// The longest one: work goes on within that once the server takes it.
+/// The longest pause: work resumes within it once the server accepts messages again.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Since when a stage of a partition does not go on, and why.
+/// The stuck stages of partitions, each with its beginning and reason.
 type Stages = BTreeMap<(PartitionId, &'static str), (Instant, String)>;
 
-/// What does not go on, by partition and stage. Cheap to clone; all clones see the same.
+/// The stuck stages, by partition and stage. Cheap to clone; all clones share the content.
 #[derive(Debug, Clone, Default)]
 pub struct Stuck(Arc<Mutex<Stages>>);
 
 impl Stuck {
-    /// A stage of a partition does not go on; since when is what it was at first.
+    /// Notes a stuck stage. If it is noted already, its beginning stays.
     pub(crate) fn note(&self, partition: PartitionId, stage: &'static str, reason: &str) {
         if let Ok(mut stages) = self.0.lock() {
             let (_, said) =
@@ -38,14 +38,19 @@ impl Stuck {
         }
     }
 
-    /// It goes on.
+    /// Removes a stage that makes progress again.
     pub(crate) fn clear(&self, partition: PartitionId, stage: &'static str) {
         if let Ok(mut stages) = self.0.lock() {
             stages.remove(&(partition, stage));
         }
     }
 
-    /// The partitions in which something has not gone on for longer than a hiccup, and why.
+    /// Whether every stage makes progress.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_ok_and(|stages| stages.is_empty())
+    }
+
+    /// The partitions with a stage that is stuck for longer than [`HICCUP`], with the reason.
     pub(crate) fn all(&self) -> BTreeMap<PartitionId, String> {
         let Ok(stages) = self.0.lock() else { return BTreeMap::new() };
         let lasting = stages.iter().filter(|(_, (since, _))| since.elapsed() > HICCUP);
@@ -53,7 +58,7 @@ impl Stuck {
     }
 }
 
-/// Something of a partition that is tried until it is done.
+/// The retries of one stage of a partition.
 #[derive(Debug)]
 pub(crate) struct Attempts {
     partition: PartitionId,
@@ -64,13 +69,13 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
-    /// None has failed yet.
+    /// Retries of a stage, none of which has failed yet.
     pub(crate) fn new(partition: PartitionId, stage: &'static str, stuck: &Stuck) -> Self {
         let trouble = Trouble::new(format!("{stage} of partition {partition}"), PAUSE_MIN, PAUSE_MAX);
         Self { partition, stage, stuck: stuck.clone(), trouble, noted: false }
     }
 
-    /// Makes an attempt; one that takes longer than it should is noted before it has failed.
+    /// Makes an attempt; one that is slow is noted before it has ended.
     pub(crate) async fn make<T>(&mut self, attempt: impl Future<Output = T>) -> T {
         let mut attempt = std::pin::pin!(attempt);
         match tokio::time::timeout(SLOW, attempt.as_mut()).await {
@@ -87,13 +92,13 @@ impl Attempts {
         self.stuck.note(self.partition, self.stage, reason);
     }
 
-    /// One failed: waits until the next.
+    /// Notes a failed attempt, and waits until the next one.
     pub(crate) async fn wait(&mut self, reason: &(dyn Display + Sync)) {
         self.note(&reason.to_string());
         self.trouble.wait(reason).await;
     }
 
-    /// One succeeded.
+    /// Notes a successful attempt.
     pub(crate) fn over(&mut self) {
         self.trouble.over();
         if std::mem::take(&mut self.noted) {
@@ -104,7 +109,7 @@ impl Attempts {
 
 impl Drop for Attempts {
     fn drop(&mut self) {
-        // Whoever goes on with the partition has attempts of its own.
+        // The next owner of the partition has retries of its own.
         self.over();
     }
 }

@@ -1,8 +1,8 @@
-//! Supervision: whatever lives in the process is a ractor actor with a supervisor above it.
+//! Supervision: every long-lived part of the process is a ractor actor under a supervisor.
 //!
-//! A worker is one future. Its failure, or its panic, reaches the supervisor, which starts it again
-//! after a pause; more failures than the intensity allows make the supervisor fail, and so its own
-//! supervisor decides. The root's failure ends the process.
+//! A worker is one future. The supervisor restarts it after a pause when it fails or panics. More failures
+//! than the intensity allows make the supervisor fail, and its own supervisor decides. When the root fails,
+//! the process ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,29 +21,29 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause before a restart.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Spawns a task that is not supervised: it belongs to a worker, ends by itself, and reports its own
-/// trouble. `what` names it for whoever looks at the tasks of a process.
+/// Spawns an unsupervised task: it belongs to a worker, ends by itself and logs its own errors. `what` names
+/// it in tools that list tasks.
 pub fn spawn<F: Future<Output = ()> + Send + 'static>(what: &'static str, future: F) {
     tracing::trace!(what, "task spawned");
     #[expect(clippy::disallowed_methods, reason = "the one place where tasks are spawned")]
     tokio::spawn(future);
 }
 
-/// What happens when a worker ends.
+/// When a worker that ended is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
-    /// It is started again, however it ended.
+    /// After any end.
     Always,
-    /// It is started again after a failure.
+    /// After a failure.
     OnFailure,
 }
 
-/// How many failures a supervisor bears.
+/// How many failures a supervisor tolerates.
 #[derive(Debug, Clone, Copy)]
 pub struct Intensity {
-    /// Failures …
+    /// The most failures within the window; one more makes the supervisor fail.
     pub failures: usize,
-    /// … within this time. One more, and the supervisor fails itself.
+    /// The window.
     pub within: Duration,
 }
 
@@ -53,19 +53,19 @@ pub struct Intensity {
 pub struct Failed {
     /// The error with its causes.
     pub reason: String,
-    /// Whether it is the server's: no answer, or no leader. That passes by itself, however long it takes,
-    /// and no supervisor gives up for it.
+    /// Whether the server caused it: no answer, or no leader. Such a failure passes by itself, so no
+    /// supervisor gives up because of it.
     pub outside: bool,
 }
 
 impl Failed {
-    /// What an error says, and whether one of its causes is the server's.
+    /// A failure from an error; it is `outside` if the server is one of the causes.
     pub fn by(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut causes = std::iter::successors(Some(error), |error| error.source());
         let outside = |error: &(dyn std::error::Error + 'static)| {
             error.downcast_ref::<bus_client::Error>().is_some_and(bus_client::Error::is_temporary)
         };
-        Self { reason: crate::lease::chain(error), outside: causes.any(outside) }
+        Self { reason: bus_schemas::chain(error), outside: causes.any(outside) }
     }
 }
 
@@ -75,7 +75,7 @@ impl From<String> for Failed {
     }
 }
 
-/// The future of a worker; the token says when it shall end.
+/// Makes the future of a worker; the token asks it to end.
 pub type Work = Arc<dyn Fn(CancellationToken) -> BoxFuture<'static, Result<(), Failed>> + Send + Sync>;
 
 /// A worker to be supervised.
@@ -83,9 +83,9 @@ pub type Work = Arc<dyn Fn(CancellationToken) -> BoxFuture<'static, Result<(), F
 pub struct Child {
     /// Its name, unique below its supervisor.
     pub name: String,
-    /// What happens when it ends.
+    /// When it is restarted.
     pub restart: Restart,
-    /// What it does.
+    /// Makes its future.
     pub work: Work,
 }
 
@@ -100,37 +100,37 @@ impl std::fmt::Debug for Child {
 pub struct Failure {
     /// `<supervisor>/<worker>`.
     pub worker: String,
-    /// Why.
+    /// The error.
     pub reason: String,
-    /// Whether it is the server's.
+    /// Whether the server caused it.
     pub outside: bool,
-    /// When.
+    /// When it happened.
     pub at: Instant,
 }
 
-/// What a supervisor did about a failure.
+/// A supervisor's reaction to a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// `<supervisor>/<worker>`.
     pub worker: String,
-    /// Why it failed.
+    /// The error.
     pub reason: String,
-    /// Failures of all workers of this supervisor within its window, with this one.
+    /// Failures of all workers of this supervisor within its window, including this one.
     pub failures: usize,
     /// The window.
     pub within: Duration,
-    /// How long until it is started again; none when the supervisor gave up and its own one decides.
+    /// The pause before the restart; `None` if the supervisor gave up and its own supervisor decides.
     pub pause: Option<Duration>,
 }
 
-/// Where supervisors report. A report for which there is no room is dropped: what fails so often is
-/// told by its failures in any case.
+/// The channel for reports. A report without room is dropped: the failures themselves are counted in any
+/// case.
 pub type Reports = mpsc::Sender<Report>;
 
 /// The actor of one worker.
 struct Worker;
 
-/// What a worker is told.
+/// A message to a worker's actor.
 enum WorkerMessage {
     Run,
 }
@@ -167,15 +167,15 @@ impl Actor for Worker {
     }
 }
 
-/// That a worker fails, before it ever did.
+/// The log throttle for a worker's failures.
 fn trouble(supervisor: &str, worker: &str) -> Trouble {
     Trouble::new(format!("worker `{supervisor}/{worker}`"), PAUSE_MIN, PAUSE_MAX)
 }
 
-/// What a supervisor is told.
+/// A message to a supervisor.
 enum SupervisorMessage {
     Start(Child),
-    Again(String),
+    Restart(String),
     Stop(String),
     Shutdown(oneshot::Sender<()>),
 }
@@ -184,10 +184,10 @@ struct Running {
     child: Child,
     actor: Option<ActorId>,
     stop: CancellationToken,
-    /// When it was started last.
+    /// When it was last started.
     since: Instant,
     pause: Duration,
-    /// That it fails again and again, and how that is said.
+    /// Throttles the log lines of repeated failures.
     trouble: Trouble,
 }
 
@@ -229,7 +229,7 @@ impl SupervisorState {
         Ok(())
     }
 
-    /// A worker ended: starts it again where that is its rule.
+    /// Restarts a worker that ended, where its rule says so.
     fn ended(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
@@ -249,7 +249,7 @@ impl SupervisorState {
             self.finish_shutdown(myself);
             return Ok(());
         }
-        // Who ran well for so long fails for a new reason.
+        // After a whole window without a failure, the pause starts over.
         if running.since.elapsed() > self.intensity.within {
             running.pause = PAUSE_MIN;
             running.trouble = trouble(&self.name, &name);
@@ -259,11 +259,11 @@ impl SupervisorState {
         if let Some(failed) = failure {
             self.failed(&name, failed, pause)?;
         }
-        let (again, myself) = (name, myself.clone());
+        let myself = myself.clone();
         spawn("supervision pause", async move {
             tokio::time::sleep(pause).await;
             // The supervisor may have ended in the meantime.
-            let _ = myself.cast(SupervisorMessage::Again(again));
+            let _ = myself.cast(SupervisorMessage::Restart(name));
         });
         Ok(())
     }
@@ -277,7 +277,7 @@ impl SupervisorState {
         let failure = Failure { worker: worker.clone(), reason: reason.clone(), outside, at: Instant::now() };
         self.reports.send_replace(Some(failure));
         if outside {
-            // Nothing here would be better for giving up: it goes on when the server does.
+            // Giving up would not help: the worker can go on only when the server does.
             return Ok(());
         }
         metrics::counter!(crate::metric::FAILURES, "supervisor" => self.name.clone()).increment(1);
@@ -304,7 +304,7 @@ impl SupervisorState {
     fn finish_shutdown(&mut self, myself: &ActorRef<SupervisorMessage>) {
         if self.stopping && self.children.values().all(|running| running.actor.is_none()) {
             for done in self.shutdown.drain(..) {
-                // Who asked may have given up waiting.
+                // The requester may have stopped waiting.
                 let _ = done.send(());
             }
             myself.stop(None);
@@ -320,8 +320,9 @@ impl Actor for SupervisorActor {
     async fn pre_start(
         &self,
         _: ActorRef<Self::Msg>,
-        (name, intensity, reports, told): Self::Arguments,
+        arguments: Self::Arguments,
     ) -> Result<Self::State, ActorProcessingErr> {
+        let (name, intensity, reports, told) = arguments;
         Ok(SupervisorState {
             name,
             intensity,
@@ -347,7 +348,7 @@ impl Actor for SupervisorActor {
                 state.children.insert(name.clone(), running);
                 state.start(&myself, &name).await
             }
-            SupervisorMessage::Again(name) => state.start(&myself, &name).await,
+            SupervisorMessage::Restart(name) => state.start(&myself, &name).await,
             SupervisorMessage::Stop(name) => {
                 if let Some(running) = state.children.get(&name) {
                     running.stop.cancel();
@@ -396,7 +397,7 @@ pub struct Supervisor {
     actor: ActorRef<SupervisorMessage>,
     failures: watch::Receiver<Option<Failure>>,
     told: Option<Reports>,
-    /// Whether its end was asked for, and so is no failure.
+    /// Whether its end was requested and is no failure.
     closing: Arc<AtomicBool>,
 }
 
@@ -407,11 +408,11 @@ impl std::fmt::Debug for Supervisor {
 }
 
 impl Supervisor {
-    /// Starts a supervisor of its own.
+    /// Starts a root supervisor.
     pub async fn root(name: &str, intensity: Intensity) -> Result<Self, SpawnErr> {
         Ok(Self::spawn(name, intensity, None).await?.0)
     }
-    /// Starts a supervisor of its own; it and those below it report what they do.
+    /// Starts a root supervisor; it and those below it send reports.
     pub async fn root_reporting(name: &str, intensity: Intensity, told: Reports) -> Result<Self, SpawnErr> {
         Ok(Self::spawn(name, intensity, Some(told)).await?.0)
     }
@@ -425,10 +426,10 @@ impl Supervisor {
         let (actor, handle) = Actor::spawn(None, SupervisorActor, arguments).await?;
         Ok((Self { actor, failures, told, closing: Arc::default() }, handle))
     }
-    /// Starts a supervisor below this one: when it fails, this one fails.
+    /// Starts a supervisor below this one; its failure makes this one fail.
     pub async fn below(&self, name: &str, intensity: Intensity) -> Result<Self, SpawnErr> {
         let (child, handle) = Self::spawn(name, intensity, self.told.clone()).await?;
-        // The branch is a worker here: it ends when the branch's supervisor ends, and fails with it.
+        // Here the branch is a worker: it ends when the branch's supervisor ends, and fails with it.
         let (actor, mut handle) = (child.actor.clone(), Some(handle));
         let guard = Arc::new(std::sync::Mutex::new(handle.take()));
         let branch = child.clone();
@@ -437,7 +438,7 @@ impl Supervisor {
             Box::pin(async move {
                 let handle = guard.lock().map_err(|_| "poisoned".to_owned())?.take();
                 let Some(handle) = handle else {
-                    return Err("the branch can not be started again".to_owned().into());
+                    return Err("a branch cannot be restarted by itself".to_owned().into());
                 };
                 tokio::select! {
                     _ = handle => {}
@@ -464,12 +465,12 @@ impl Supervisor {
             tracing::warn!("starting a worker below a supervisor that has ended");
         }
     }
-    /// Tells a worker to end; it is not started again.
+    /// Asks a worker to end; it is not restarted.
     pub fn stop(&self, name: &str) {
         // A supervisor that has ended has no workers.
         let _ = self.actor.cast(SupervisorMessage::Stop(name.to_owned()));
     }
-    /// Tells all workers to end and waits for them, at most `deadline`; then they are killed.
+    /// Asks all workers to end and waits for them at most `deadline`; then they are killed.
     pub async fn shutdown(&self, deadline: Duration) {
         self.closing.store(true, Ordering::SeqCst);
         let (done, ended) = oneshot::channel();
@@ -480,13 +481,13 @@ impl Supervisor {
         }
         self.actor.kill();
     }
-    /// The last failure, and those that come.
+    /// The last failure, and the following ones.
     pub fn failures(&self) -> watch::Receiver<Option<Failure>> {
         self.failures.clone()
     }
-    /// Resolves when the supervisor has given up.
+    /// Resolves when the supervisor has ended.
     pub async fn ended(&self) {
-        // Waiting without a deadline can only end with the actor.
+        // Without a deadline the wait ends only with the actor.
         let _ = self.actor.wait(None).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Takeover: read what the log says, fence the former owner, complete its fan-out.
+//! Takeover: reads the log, fences the former owner, completes its fan-out.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::state::{PartitionState, STATE_VERSION, StoredError};
 use crate::stuck::Attempts;
 use crate::versions::Newer;
 
-/// Former owners that may write while we read; each is fenced by our next try, and only a host that
-/// takes over at the same moment as we could keep winning.
+/// Attempts before a takeover gives up. Each fences a former owner that wrote meanwhile; only a host that
+/// takes over at the same moment could keep winning.
 const TRIES_MAX: usize = 8;
 
 /// Why a partition could not be taken over.
@@ -26,28 +26,35 @@ pub enum TakeoverError {
     /// The bus did not answer.
     #[error("taking over partition {partition}")]
     Bus { partition: u16, source: Error },
-    /// The log is not what it should be. A human must look: `orrery verify`.
+    /// The log is damaged. A human must look at it with `orrery verify`.
     #[error("reading the log")]
     Log(#[from] RecoverError),
-    /// A record is not readable.
+    /// A record cannot be read.
     #[error("reading record {sequence} of partition {partition}")]
     Record { partition: u16, sequence: LogSequence, source: record::Error },
     /// A newer program wrote to the log. Nothing is changed: the partition waits for such a program.
     #[error("partition {partition} waits for a newer program: {newer}")]
     Newer { partition: u16, newer: Newer },
-    /// The log was cut behind an archive, and what was to stand for the records is not there.
+    /// The log was cut behind an archive, and the base that stands for the cut records is missing.
     #[error(
         "partition {partition} needs record {needed}, and its log was cut: \
          `orrery archive --logs` makes its base again, and `orrery rebuild events` an event stream that is gone"
     )]
     Cut { partition: u16, needed: LogSequence },
-    /// Every record was removed behind everybody's back. What comes next would have no place.
+    /// All records were removed by something other than Orrery, so the next record would have no sequence.
     #[error(
         "partition {partition} has had {last} records, and its log was cut behind all of them: \
          only a backup brings them back"
     )]
     Emptied { partition: u16, last: u64 },
-    /// The server gave less of the log than there is.
+    /// The mark in the event stream is beyond the log: the stream belongs to another history, and what is
+    /// published next would be taken for published already.
+    #[error(
+        "the event stream has events of partition {partition} up to record {mark}, and its log ends at {last}: \
+         `orrery rebuild events` writes the stream again from the logs"
+    )]
+    Ahead { partition: u16, mark: LogSequence, last: LogSequence },
+    /// The server returned less of the log than it has.
     #[error("reading partition {partition}: its log goes up to record {last}, and less was read")]
     Short { partition: u16, last: LogSequence },
     /// Other hosts kept writing.
@@ -55,13 +62,13 @@ pub enum TakeoverError {
     Lost { partition: u16, reason: String },
 }
 
-/// A partition that is ours, with its fan-out complete.
+/// A partition that this host owns, with its fan-out complete.
 pub struct Taken {
     /// The partition.
     pub core: Core,
     /// Its event fan-out.
     pub events: Events,
-    /// The takeover record: what the fan-out's progress starts from.
+    /// The takeover record, at which the fan-out's progress starts.
     pub record: Arc<Committed>,
 }
 
@@ -70,8 +77,8 @@ pub fn snapshot_name(partition: PartitionId) -> String {
     format!("partition-snapshot-{partition}")
 }
 
-/// The name of the state that stands for the records that were cut off a partition's log: the second
-/// way to take it over, where the snapshot is lost. Written with the cut, never by an owner.
+/// The name of the base: the state that stands for the records cut off a partition's log. A takeover uses it
+/// when the snapshot is lost. It is written with the cut, never by an owner.
 pub fn base_name(partition: PartitionId) -> String {
     format!("partition-base-{partition}")
 }
@@ -89,7 +96,7 @@ pub async fn take_over(
     for _ in 0..TRIES_MAX {
         let (mut core, mut events, behind) = read(bus, registry, settings).await?;
         if !settings.tenure.holds(clock().steady) {
-            // Whoever has the partition by now answers queries: a fence would make them old.
+            // The current owner answers queries: a fence would make its answers outdated.
             let reason = "the lease was over before its log was read".to_owned();
             return Err(TakeoverError::Lost { partition, reason });
         }
@@ -120,8 +127,8 @@ pub async fn take_over(
     Err(TakeoverError::Lost { partition, reason })
 }
 
-/// Reads snapshot, mark and log: the partition as its last record left it, and the records whose
-/// fan-out may not be complete.
+/// Reads snapshot, mark and log. Returns the partition at its last record, and the records whose fan-out may
+/// be incomplete.
 async fn read(
     bus: &Bus,
     registry: &Arc<Registry>,
@@ -133,14 +140,21 @@ async fn read(
     let snapshot = stored(bus, &snapshot_name(partition), last).await.map_err(failed)?;
     let snapshot = snapshot.and_then(|stored| {
         stored
-            .inspect_err(|error| tracing::warn!(%partition, %error, "the partition's snapshot is of no use"))
+            .inspect_err(|error| tracing::warn!(%partition, %error, "the partition's snapshot is unusable"))
             .ok()
     });
     let mark = bus.mark(partition).await.map_err(failed)?;
+    if mark.upto > last {
+        // The former owner may have written since the end was read.
+        let last = end(bus, partition).await?;
+        if mark.upto > last {
+            return Err(TakeoverError::Ahead { partition: partition.0, mark: mark.upto, last });
+        }
+    }
     let mut core = Core::new(settings.clone(), Arc::clone(registry), snapshot);
     let read = match follow(bus, &mut core, &mark, last).await {
         Err(TakeoverError::Cut { .. }) => {
-            tracing::warn!(%partition, "the log begins behind what the snapshot needs; beginning at the base");
+            tracing::warn!(%partition, "the log begins after what the snapshot needs; starting from the base");
             let base = match stored(bus, &base_name(partition), last).await.map_err(failed)? {
                 Some(Err(StoredError::Version { found })) => {
                     let newer = Newer::Base { found, known: STATE_VERSION };
@@ -160,7 +174,7 @@ async fn read(
     Ok((core, Events::new(bus.clone(), partition, mark, &settings.stuck), behind))
 }
 
-/// The last record of a log that is whole, or that nothing was ever written to.
+/// The last sequence of a log that is complete or was never written to.
 async fn end(bus: &Bus, partition: PartitionId) -> Result<LogSequence, TakeoverError> {
     let failed = |source| TakeoverError::Bus { partition: partition.0, source };
     if let Some(entry) = bus.last_record(partition).await.map_err(failed)? {
@@ -169,13 +183,13 @@ async fn end(bus: &Bus, partition: PartitionId) -> Result<LogSequence, TakeoverE
     let log = bus.state_of(&bus.topology().log(partition)).await.map_err(failed)?;
     match (log.messages, log.last_sequence) {
         (0, last) if last > 0 => Err(TakeoverError::Emptied { partition: partition.0, last }),
-        // What another host has written meanwhile is found by the append.
+        // The append finds out what another host has written meanwhile.
         _ => Ok(LogSequence(0)),
     }
 }
 
-/// A stored state; none where there is none, where it can not be had whole, and where it is ahead of
-/// the log and so belongs to one that is gone.
+/// A stored state. `None` if there is none, if it is incomplete, or if it is ahead of the log and so belongs
+/// to a log that is gone.
 async fn stored(
     bus: &Bus,
     name: &str,
@@ -184,7 +198,7 @@ async fn stored(
     let bytes = match bus.get_named(name).await {
         Ok(bytes) => bytes,
         Err(error @ Error::Blob { .. }) => {
-            tracing::warn!(name, %error, "a stored state can not be read");
+            tracing::warn!(name, %error, "a stored state cannot be read");
             None
         }
         Err(error) => return Err(error),
@@ -193,8 +207,8 @@ async fn stored(
     Ok(state.filter(|state| state.as_ref().map_or(true, |state| state.last <= last)))
 }
 
-/// Reads the log from where the state needs it up to `last` at least; the records whose fan-out may not be
-/// complete.
+/// Reads the log from the first record that the state needs, at least up to `last`. Returns the records whose
+/// fan-out may be incomplete.
 async fn follow(
     bus: &Bus,
     core: &mut Core,
@@ -208,7 +222,7 @@ async fn follow(
     let mut behind = Vec::new();
     let mut records = bus.records_after(partition, LogSequence(needed.0 - 1)).await.map_err(failed)?;
     while let Some(entry) = records.try_next().await.map_err(failed)? {
-        // The server begins with the first record that there is, and passes over what is not.
+        // The server starts at the first record that exists and skips missing ones.
         if entry.follows() >= next {
             return Err(TakeoverError::Cut { partition: partition.0, needed: next });
         }
@@ -227,11 +241,11 @@ async fn follow(
             behind.push(Arc::new(Committed { sequence: entry.sequence, record, group: 0 }));
         }
     }
-    // Where the snapshot covers the rest, nobody else would notice: its ids would count as new.
+    // Where the snapshot covers the rest, nothing else would notice the gap: ids would count as new.
     if next <= last {
         return Err(TakeoverError::Short { partition: partition.0, last });
     }
-    // What the records themselves say of jobs is later than what the snapshot says.
+    // The records are newer than the snapshot in what they say of jobs.
     behind.retain(|committed| committed.sequence > mark.upto || committed.sequence > core.state.dead_out);
     Ok(behind)
 }

@@ -1,8 +1,7 @@
-//! One trace from the first command to the last effect: spans of the stages.
+//! Traces from the first command to the last effect: the spans of the stages.
 //!
-//! The context travels in message headers and in commit records. A command without one starts no
-//! trace, and costs nothing. Attributes of what leaves for NATS are those of OpenTelemetry's
-//! messaging conventions.
+//! The trace context travels in message headers and commit records. A command without one starts no trace and
+//! costs nothing. Messages to NATS get the attributes of OpenTelemetry's messaging conventions.
 
 use std::time::SystemTime;
 
@@ -28,7 +27,7 @@ fn remote(trace: TraceContext) -> Context {
     Context::new().with_remote_span_context(span)
 }
 
-/// A span that ended just now, below `parent`; its context, for what it caused.
+/// Records a span below `parent` that ended just now. Returns its context, for spans that it caused.
 pub fn stage(
     name: &'static str,
     kind: SpanKind,
@@ -51,11 +50,11 @@ pub fn stage(
     }
 }
 
-/// Keeps a command for an entity in the trace and the correlation of the request that began it.
+/// Keeps a command for an entity in the trace and the correlation of the request that began the entity.
 ///
-/// Somebody else's request may lead to it: the slot that one task frees is given to another one.
-/// A caller from outside keeps what it sent, since the request is its own; one that sent nothing is
-/// about the request that began the entity.
+/// Another request may have caused the command, as when a slot that one task frees goes to another task. A
+/// caller from outside keeps the correlation and trace that it sent, because the request is its own; if it
+/// sent none, it gets those of the request that began the entity.
 pub fn keep_origin(command: &mut Command, source: &Source, origin: Origin) {
     let id = |trace: Option<TraceContext>| trace.map(|trace| trace.trace_id);
     match source {
@@ -66,7 +65,7 @@ pub fn keep_origin(command: &mut Command, source: &Source, origin: Origin) {
             }
         }
         Source::Ask | Source::Inbox(_) => {
-            // Without a request of its own a command is its own request.
+            // A correlation equal to the command's id means that the caller sent none.
             if command.correlation == command.id {
                 command.correlation = origin.correlation;
             }
@@ -75,14 +74,14 @@ pub fn keep_origin(command: &mut Command, source: &Source, origin: Origin) {
     }
 }
 
-/// The trace of the request that began an entity, at the span that is nearest to a command.
+/// The trace of the request that began an entity, at the span nearest to a command.
 pub fn nearest(command: Option<TraceContext>, origin: Option<Origin>) -> Option<TraceContext> {
     let began = origin.and_then(|origin| origin.trace);
     let is_within = |trace: &TraceContext| began.is_none_or(|began| began.trace_id == trace.trace_id);
     command.filter(is_within).or(began)
 }
 
-/// Notes the decision of a traced command, and makes it the cause of what the turn sends out.
+/// Records the decision of a traced command, and makes it the parent of what the turn sends.
 pub fn decided(turn: &mut Turn) {
     let Some(parent) = turn.command.trace else { return };
     let mut attributes = about(turn);
@@ -95,14 +94,14 @@ pub fn decided(turn: &mut Turn) {
     }
     let decided = stage("decide", SpanKind::Internal, parent, SystemTime::now(), attributes);
     turn.command.trace = Some(decided);
-    // What is redriven stays in the trace of its original.
+    // A redriven command stays in the trace of its original.
     let ours = |mail: &&mut Mail| mail.command.trace.is_some_and(|trace| trace.trace_id == parent.trace_id);
     for mail in turn.sends.iter_mut().filter(ours) {
         mail.command.trace = Some(decided);
     }
 }
 
-/// Notes for every traced turn that its record went into the log, whose subject is given.
+/// Records the append to the log for every traced turn; `log` is the log's subject.
 pub fn journaled(log: &str, turns: &[Turn], started: SystemTime) {
     for turn in turns {
         if let Some(trace) = turn.command.trace {
@@ -113,7 +112,7 @@ pub fn journaled(log: &str, turns: &[Turn], started: SystemTime) {
     }
 }
 
-/// Notes for every traced turn with events that they went into the event stream.
+/// Records the publishing of events for every traced turn with events.
 pub fn fanned_out(subjects: &Subjects, turns: &[Turn], started: SystemTime) {
     for turn in turns.iter().filter(|turn| !turn.events.is_empty()) {
         if let Some(trace) = turn.command.trace {
@@ -125,7 +124,7 @@ pub fn fanned_out(subjects: &Subjects, turns: &[Turn], started: SystemTime) {
     }
 }
 
-/// What every span says of its turn.
+/// The attributes of a turn, for every span.
 fn about(turn: &Turn) -> Vec<KeyValue> {
     vec![
         KeyValue::new("actor", turn.entity.to_string()),
@@ -134,7 +133,7 @@ fn about(turn: &Turn) -> Vec<KeyValue> {
     ]
 }
 
-/// What the messaging conventions say of a message that was published.
+/// The messaging attributes of a published message.
 fn published(subject: String) -> [KeyValue; 4] {
     [
         KeyValue::new("messaging.system", "nats"),
@@ -167,6 +166,7 @@ mod tests {
             correlation: foreign,
             trace: sent,
             caller: None,
+            settles: false,
         };
         keep_origin(&mut command, source, Origin { correlation: own, trace: Some(trace(1)) });
         (command.correlation == own, command.trace)
@@ -192,7 +192,8 @@ mod tests {
         let (own, id) = (CommandId::from_text("own"), CommandId::from_text("id"));
         for source in [Source::Ask, Source::Inbox(1)] {
             let (body, cause, caller) = (Body::default(), None, None);
-            let mut command = Command { id, body, cause, correlation: id, trace: None, caller };
+            let mut command =
+                Command { id, body, cause, correlation: id, trace: None, caller, settles: false };
             keep_origin(&mut command, &source, Origin { correlation: own, trace: None });
             assert_eq!(command.correlation, own, "{source:?}");
         }

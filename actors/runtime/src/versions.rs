@@ -1,8 +1,8 @@
-//! Schema versions of hosts: what a program reads, and which host is to run partitions while two
-//! versions are there.
+//! Schema versions of hosts: what a program can read, and which host runs partitions during an upgrade.
 //!
-//! A partition goes to the hosts with the newest program, and never to one that can not read its log.
-//! While both are there, the older one leaves what it does not know undecided, and drains.
+//! A partition goes to hosts with the newest program, and never to one that cannot read its log. While both
+//! versions run, the older one leaves commands that it does not know undecided, and drains. While both are
+//! there, the older one leaves what it does not know undecided, and drains.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actors_core::Registry;
 use bus_client::leases::{Leases, Presence};
 use bus_schemas::record::RECORD_VERSION;
 use bus_schemas::{Kind, PartitionId};
@@ -18,19 +17,18 @@ use tokio::time::Instant;
 
 use crate::stuck::Stuck;
 
-/// How long a host with a newer program is there before it takes a partition beside older ones: each
-/// of them looks once a second, and must know of it before it hears a command that only the newer one
-/// understands.
+/// How long a host with a newer program waits before it takes partitions from older ones. Each of them looks
+/// once a second, and must know of it before a command arrives that only the newer one understands.
 const NOTICE: Duration = Duration::from_secs(3);
 
 /// What a newer program wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Newer {
-    /// Events of a kind; `known` is 0 where the kind itself is not.
+    /// Events of a kind; `known` is 0 if the kind itself is unknown.
     Events { kind: Kind, found: u16, known: u16 },
     /// Commit records.
     Records { found: u16, known: u16 },
-    /// The state that stands for the records which were cut off.
+    /// The base that stands for the records that were cut off.
     Base { found: u16, known: u16 },
 }
 
@@ -40,15 +38,18 @@ impl fmt::Display for Newer {
             Self::Events { kind, found, known: 0 } => {
                 write!(
                     f,
-                    "it holds `{kind}` events of schema version {found}; this program knows no such kind"
+                    "the log holds `{kind}` events of schema version {found}; this program knows no such kind"
                 )
             }
             Self::Events { kind, found, known } => {
                 let knows = format!("this program knows versions up to {known}");
-                write!(f, "it holds `{kind}` events of schema version {found}; {knows}")
+                write!(f, "the log holds `{kind}` events of schema version {found}; {knows}")
             }
             Self::Records { found, known } => {
-                write!(f, "it holds records of version {found}; this program knows versions up to {known}")
+                write!(
+                    f,
+                    "the log holds records of version {found}; this program knows versions up to {known}"
+                )
             }
             Self::Base { found, known } => {
                 write!(f, "its base has version {found}; this program knows versions up to {known}")
@@ -57,36 +58,36 @@ impl fmt::Display for Newer {
     }
 }
 
-/// Whether the newest program that is there is another host's. Cheap to clone; all clones see the same.
+/// Whether another host has the newest program. Cheap to clone; all clones share the value.
 #[derive(Debug, Clone, Default)]
 pub struct Newest(Arc<AtomicBool>);
 
 impl Newest {
-    /// Whether another host reads everything that this one reads, and more.
+    /// Whether another host can read all that this one can, and more.
     pub fn is_another(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
-    /// Says so, to all clones.
+    /// Sets the value for all clones.
     pub fn set(&self, another: bool) {
         self.0.store(another, Ordering::Relaxed);
     }
 }
 
-/// One host among those of other versions.
+/// What this host announces, and how its version compares with the others.
 #[derive(Debug, Clone)]
-pub(crate) struct Standing {
+pub(crate) struct HostPresence {
     presence: Presence,
     leaves: Arc<Mutex<BTreeMap<PartitionId, String>>>,
     stuck: Stuck,
     newest: Newest,
-    /// Since when the others can know of this host.
+    /// Since when the other hosts can know of this one.
     there: Option<Instant>,
 }
 
-impl Standing {
-    /// A host with this program of which nobody has heard.
-    pub(crate) fn new(registry: &Registry) -> Self {
-        let presence = Presence { record: RECORD_VERSION, reads: registry.schemas(), ..Presence::default() };
+impl HostPresence {
+    /// A host with this program that has not been announced yet.
+    pub(crate) fn new(reads: BTreeMap<Kind, u16>) -> Self {
+        let presence = Presence { record: RECORD_VERSION, reads, ..Presence::default() };
         Self {
             presence,
             stuck: Stuck::default(),
@@ -96,28 +97,28 @@ impl Standing {
         }
     }
 
-    /// What the host says of itself now.
+    /// The current announcement of the host.
     pub(crate) fn presence(&self) -> Presence {
         Presence { leaves: self.left(), stuck: self.stuck.all(), ..self.presence.clone() }
     }
 
-    /// Whether a newer program is there, for the partitions.
+    /// Whether a newer program runs, for the partitions.
     pub(crate) fn newest(&self) -> Newest {
         self.newest.clone()
     }
 
-    /// What does not go on, for the partitions to say.
+    /// The stuck stages, which the partitions fill in.
     pub(crate) fn stuck(&self) -> Stuck {
         self.stuck.clone()
     }
 
-    /// The others have been told.
+    /// Notes that the host was announced.
     pub(crate) fn told(&mut self) {
         self.there.get_or_insert_with(Instant::now);
     }
 
-    /// A partition is left to a newer program. That is for as long as this program runs: a log does
-    /// not lose what it holds.
+    /// Leaves a partition to a newer program, for as long as this program runs: the log keeps what it cannot
+    /// read.
     pub(crate) fn leave(&self, partition: PartitionId, reason: String) {
         if let Ok(mut leaves) = self.leaves.lock() {
             leaves.insert(partition, reason);
@@ -133,8 +134,7 @@ impl Standing {
         self.leaves.lock().map(|leaves| leaves.clone()).unwrap_or_default()
     }
 
-    /// How many partitions this host runs: none when a newer program is there, whose host is to run all
-    /// of them.
+    /// How many partitions this host should run: 0 if a host with a newer program can run them all.
     pub(crate) fn share(&self, leases: &Leases, host: &str, partitions: u16) -> usize {
         let share = leases.share(host, &self.presence, partitions);
         let another = share.is_none();
@@ -146,7 +146,7 @@ impl Standing {
         share.unwrap_or_default()
     }
 
-    /// Whether the hosts with older programs know of this one, so that it may take partitions.
+    /// Whether hosts with older programs know of this one, so that it may take partitions.
     pub(crate) fn is_known(&self, leases: &Leases) -> bool {
         let older = leases.presences.values().any(|other| other.is_outdated_by(&self.presence));
         !older || self.there.is_some_and(|there| there.elapsed() >= NOTICE)
@@ -157,15 +157,13 @@ impl Standing {
 mod tests {
     use super::*;
 
-    fn leases(standings: &[(&str, &Standing)]) -> Leases {
-        let said = standings.iter().map(|(host, standing)| ((*host).to_owned(), standing.presence()));
+    fn leases(hosts: &[(&str, &HostPresence)]) -> Leases {
+        let said = hosts.iter().map(|(name, host)| ((*name).to_owned(), host.presence()));
         Leases { presences: said.collect(), ..Leases::default() }
     }
 
-    fn reading(schema: u16) -> Standing {
-        let mut standing = Standing::new(&Registry::default());
-        standing.presence.reads.insert(Kind::from_static("probe"), schema);
-        standing
+    fn reading(schema: u16) -> HostPresence {
+        HostPresence::new([(Kind::from_static("probe"), schema)].into())
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The archive inside a stream's snapshot: its state, then every message with its sequence, time and
-//! headers, as nats-server 2.15 writes it. Read to count what a file holds, and rewritten where a
-//! stream must end earlier or go on later than its file says.
+//! The archive inside a stream's snapshot, in the format of nats-server 2.15: its state, then every message
+//! with its sequence, time and headers. Read to count the content, and rewritten for a stream that must end
+//! earlier or continue later than the file does.
 
 use std::io::{Error, ErrorKind, Read, Result};
 
@@ -9,21 +9,21 @@ use async_nats::header::{NATS_BATCH_COMMIT, NATS_BATCH_ID};
 use super::s2::{BLOCK_BYTES, Blocks, START, frame};
 use super::{Held, Totals};
 
-/// What an archive begins with.
+/// The first bytes of an archive.
 const MAGIC: &[u8] = b"NATSARC1";
-/// The entry with the stream's state; it is the first.
+/// The name of the entry with the stream's state; it is the first entry.
 const STATE: &[u8] = b"state.json";
-/// Five lengths that are all 0 end the archive.
+/// The end of an archive: five lengths of 0.
 const END: [u8; 5] = [0; 5];
-/// The longest name of an entry: a subject.
+/// The longest name of an entry, in bytes: a subject.
 const NAME_BYTES_MAX: u64 = 64 * 1024;
-/// The longest entry: the server's largest possible message, with its headers.
+/// The longest entry, in bytes: the server's largest possible message with its headers.
 const ENTRY_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// An entry: the state, or a message.
 struct Entry {
     name: Vec<u8>,
-    /// As it is encoded: nobody here needs the time itself.
+    /// Kept encoded, because the time itself is not needed.
     time: Vec<u8>,
     sequence: u64,
     headers_length: u64,
@@ -47,7 +47,7 @@ impl<R: Read> Entries<R> {
         let mut entries = Self { blocks: Blocks::new(from), buffer: Vec::new(), at: 0 };
         match entries.take(MAGIC.len())? == MAGIC {
             true => Ok(entries),
-            false => Err(broken("it does not begin as an archive of a stream")),
+            false => Err(broken("the file does not begin as an archive of a stream")),
         }
     }
 
@@ -63,7 +63,7 @@ impl<R: Read> Entries<R> {
         Ok(&self.buffer[taken])
     }
 
-    /// A number with its encoding.
+    /// A number, decoded and encoded.
     fn varint(&mut self) -> Result<(u64, Vec<u8>)> {
         let (mut number, mut bytes) = (0, Vec::new());
         for shift in (0..64).step_by(7) {
@@ -96,7 +96,7 @@ impl<R: Read> Entries<R> {
     }
 }
 
-/// Counts what an archive holds, and checks that it is whole. Bytes are those of headers and payloads.
+/// Counts the content of an archive and checks that it is complete. Bytes are those of headers and payloads.
 pub(super) fn count(from: impl Read) -> Result<Held> {
     let mut entries = Entries::new(from)?;
     let mut held = Held::default();
@@ -120,11 +120,11 @@ pub(super) fn count(from: impl Read) -> Result<Held> {
     Ok(held)
 }
 
-/// How a message stands to an atomic batch.
+/// The position of a message in an atomic batch.
 enum Batch {
-    /// More of its batch follows.
+    /// More messages of the batch follow.
     Open,
-    /// It is the last of its batch, or of none.
+    /// The last message of a batch, or a message of none.
     Closed,
 }
 
@@ -144,7 +144,7 @@ impl Entry {
     }
 }
 
-/// An archive that says other totals, and has no messages behind the last sequence.
+/// An archive with other totals and without the messages after their last sequence.
 pub(super) struct Rewritten<R> {
     entries: Option<Entries<R>>,
     totals: Totals,
@@ -170,7 +170,7 @@ impl<R: Read> Rewritten<R> {
     }
 }
 
-/// As framed blocks.
+/// The archive as framed blocks.
 impl<R: Read> Iterator for Rewritten<R> {
     type Item = Result<Vec<u8>>;
 
@@ -179,7 +179,7 @@ impl<R: Read> Iterator for Rewritten<R> {
             && let Some(entries) = &mut self.entries
         {
             match entries.next() {
-                // The state and what else belongs to the stream as a whole has no sequence.
+                // The state and other entries of the whole stream have no sequence.
                 Ok(Some(entry)) if entry.sequence <= self.totals.last_sequence => self.entry(&entry),
                 Ok(Some(_)) => {}
                 Ok(None) => {
@@ -199,7 +199,7 @@ impl<R: Read> Iterator for Rewritten<R> {
     }
 }
 
-/// The archive's beginning, before its blocks.
+/// The start of the archive, before its blocks.
 pub(super) fn start() -> Vec<u8> {
     START.to_vec()
 }

@@ -1,4 +1,4 @@
-//! When the last backup was taken, kept beside the fixed settings so that every host knows its age.
+//! The time of the last backup, kept beside the fixed settings so that every host knows its age.
 
 use bus_schemas::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 const KEY: &str = "last-backup";
 
 impl Bus {
-    /// Notes that a backup is complete that began at this time.
+    /// Notes a complete backup that began at `began_at`.
     pub async fn note_backup(&self, began_at: Timestamp) -> Result<(), Error> {
         let failed = |error: String| Error::call("noting a backup", error);
         let store = self.jetstream().get_key_value(self.topology().settings()).await;
@@ -17,7 +17,7 @@ impl Bus {
         let noted = store.put(KEY, began_at.to_rfc3339().into()).await;
         noted.map(drop).map_err(|error| failed(error.to_string()))
     }
-    /// When the last complete backup began; none before the first.
+    /// When the last complete backup began; `None` before the first.
     pub async fn last_backup(&self) -> Result<Option<Timestamp>, Error> {
         let failed = |error: String| Error::call("reading when the last backup was taken", error);
         let store = self.jetstream().get_key_value(self.topology().settings()).await;

@@ -1,21 +1,21 @@
 //! The framing of a stream's snapshot: S2, as nats-server writes and reads it.
 //!
-//! Written are uncompressed blocks only, which every reader of the format takes; read is all of it.
+//! Only uncompressed blocks are written, which every reader of the format accepts; all kinds are read.
 
 use std::io::{Error, ErrorKind, Read, Result};
 
-/// What a framed stream begins with.
+/// The first bytes of a framed stream.
 pub(super) const START: &[u8] = b"\xff\x06\x00\x00S2sTwO";
-/// The bytes of a block as we write it; the format allows four megabytes.
+/// The size of a block that is written, in bytes; the format allows four megabytes.
 pub(super) const BLOCK_BYTES: usize = 64 * 1024;
-/// The largest block of the format: what says that it is larger is no block.
+/// The largest block of the format, in bytes; a larger one is an error.
 const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of the checksum before each block.
+/// The size of the checksum before each block, in bytes.
 const CHECKSUM_BYTES: usize = 4;
 
 const COMPRESSED: u8 = 0x00;
 const PLAIN: u8 = 0x01;
-/// Kinds of chunks from here on are for others and may be left out.
+/// The first kind of chunk that may be skipped.
 const SKIPPABLE_FROM: u8 = 0x80;
 
 fn broken(what: &str) -> Error {
@@ -40,12 +40,12 @@ pub(super) struct Blocks<R> {
 }
 
 impl<R: Read> Blocks<R> {
-    /// Blocks that begin here.
+    /// The blocks of a stream that starts here.
     pub(super) fn new(from: R) -> Self {
         Self { from }
     }
 
-    /// The next block, its checksum checked; none at the end.
+    /// The next block, after its checksum is verified; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Vec<u8>>> {
         loop {
             let mut head = [0; 4];
@@ -70,7 +70,7 @@ impl<R: Read> Blocks<R> {
         }
     }
 
-    /// Whether there was something to read: the stream may end between two chunks, and not within one.
+    /// Reads the head of a chunk; `false` at the end of the stream, which must be between two chunks.
     fn fill(&mut self, head: &mut [u8; 4]) -> Result<bool> {
         let mut filled = 0;
         while filled < head.len() {
@@ -112,7 +112,7 @@ impl Compressed<'_> {
     }
 }
 
-/// Blocks are literals and copies of what stands before, some of which repeat the last distance.
+/// Decompresses a block: literals and copies of earlier bytes, some of which repeat the last distance.
 fn decompress(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut from = Compressed { left: bytes };
     let length = from.varint()?;
@@ -156,7 +156,7 @@ fn decompress(bytes: &[u8]) -> Result<Vec<u8>> {
     if block.len() == length { Ok(block) } else { Err(broken("a block has another length than it says")) }
 }
 
-/// CRC-32C, rotated and shifted as the framing format wants it.
+/// CRC-32C, rotated and masked as the framing format requires.
 fn checksum(bytes: &[u8]) -> u32 {
     let mut sum = u32::MAX;
     for byte in bytes {
@@ -165,7 +165,7 @@ fn checksum(bytes: &[u8]) -> u32 {
     (!sum).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// One step of CRC-32C for each byte.
+/// One CRC-32C step for each byte value.
 static TABLE: [u32; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;

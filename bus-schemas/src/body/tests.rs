@@ -1,10 +1,10 @@
-//! What is taken as a command, and what only looks like one.
+//! Bodies that are accepted as commands, and bodies that only look like one.
 
 use serde_json::json;
 
 use super::*;
 use crate::claims::Claim;
-use crate::commands::{breaker, broker, campaign, chaos, deadletter, probe, queue, schedule, task};
+use crate::commands::{breaker, chaos, dead_letter, lane, probe, queue, redrive, schedule, task};
 
 fn body(content_type: ContentType, bytes: impl Into<Bytes>) -> Body {
     Body { content_type, bytes: bytes.into() }
@@ -57,7 +57,7 @@ fn what_only_looks_like_a_command_is_refused_in_both_languages() {
             assert!(read.is_err(), "{:?} is taken for {:?}", value, read);
         }
     }
-    // Any JSON is any JSON.
+    // A field of any JSON accepts any JSON.
     let any = json!({"type": "submit", "goal": "g", "input": [[{"a": [1, null]}], {"b": {}}]});
     assert!(text(&any.to_string()).read_strictly::<task::Command>().is_ok());
 }
@@ -78,18 +78,18 @@ fn commands_and_queries_without_fields_have_none() {
     check::<task::Command>(&["expire-deadline", "expire-wall-clock", "expire-reservations", "sweep"]);
     check::<task::Query>(&["describe", "explain", "wait"]);
     check::<schedule::Command>(&["pause", "resume", "delete"]);
-    check::<broker::Command>(&["wake"]);
-    check::<broker::Query>(&["describe"]);
+    check::<lane::Command>(&["wake"]);
+    check::<lane::Query>(&["describe"]);
     check::<breaker::Command>(&["end-open", "renew-probes"]);
     check::<breaker::Query>(&["describe"]);
-    check::<campaign::Command>(&["send-next"]);
+    check::<redrive::Command>(&["send-next"]);
     check::<chaos::Command>(&["fill", "end"]);
     check::<chaos::Query>(&["describe"]);
     check::<probe::Command>(&["panic", "touch"]);
     check::<queue::Query>(&["describe"]);
-    check::<deadletter::Query>(&["describe"]);
+    check::<dead_letter::Query>(&["describe"]);
     check::<crate::commands::agent::Query>(&["describe"]);
-    check::<crate::commands::config::Query>(&["describe", "history"]);
+    check::<crate::commands::settings::Query>(&["describe", "history"]);
 }
 
 #[test]
@@ -129,5 +129,38 @@ fn one_value_with_names_is_a_body() {
         ("text/json", None),
     ] {
         assert_eq!(ContentType::parse(name), known, "{name}");
+    }
+}
+
+/// Goal: who sends a wrong body learns what is wrong, in the words of JSON. Method: a list for the whole body, and
+/// wrong values below it, which the decoder or the comparison finds; in both languages.
+#[test]
+fn a_mistake_is_named_with_its_place_and_the_json_type() {
+    let submit = |field: &str, value: serde_json::Value| json!({"type": "submit", "goal": "g", field: value});
+    let steps = json!({"steps": [{"step": "a", "goal": "g", "skill": "s", "after": {}}]});
+    let claim = json!({"worker": "w", "skills": ["s"], "places": "one", "lanes": ["default"]});
+    let mistake = |value: &serde_json::Value| {
+        [text(&value.to_string()), body(ContentType::Msgpack, packed(value))].map(|body| {
+            let command = body.read_strictly::<task::Command>().expect_err("no command").to_string();
+            (command, body.read_strictly::<Claim>().expect_err("no claim").to_string())
+        })
+    };
+    for (value, words) in [
+        (json!(["submit", "g"]), "the body must be an object, and is an array"),
+        (json!("submit"), "the body must be an object, and is a string"),
+        (submit("budget", json!([null, null])), "an object"),
+        (submit("plan", steps), "expected an array"),
+    ] {
+        for (command, _) in mistake(&value) {
+            assert!(command.contains(words), "{value}: {command}");
+            assert!(
+                !["struct", "enum", "element", "Submit"].iter().any(|word| command.contains(word)),
+                "{command}"
+            );
+        }
+    }
+    let expected = ["expected a whole number", "another type is expected"];
+    for ((_, claimed), expected) in mistake(&claim).iter().zip(expected) {
+        assert!(claimed.starts_with("`places`: ") && claimed.contains(expected), "{claimed}");
     }
 }

@@ -1,20 +1,22 @@
 //! Commands for `agent`: registration, heartbeats, capacity.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::ids::Key;
 
-/// What an agent can be told. The key is the agent's name.
+/// A command for an agent. The key is the agent's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// A worker joins and says what the agent is. The same worker again replaces what it said.
+    /// A worker joins and describes the agent. The same worker again replaces what it sent before.
     Register {
-        /// The worker: a process or a thread that takes jobs of this agent.
+        /// The worker: a process or a thread that does jobs of this agent.
         worker: SmolStr,
-        /// What the agent is.
+        /// The agent's card.
         card: AgentCard,
         /// How many jobs this worker does at once.
         capacity: u32,
@@ -26,26 +28,26 @@ pub enum Command {
     Deregister {
         /// The worker.
         worker: SmolStr,
-        /// Why.
+        /// The reason.
         #[serde(default)]
         reason: String,
     },
-    /// From a halt: its lanes give it nothing, and take back what it has.
+    /// From a halt: lanes give the agent no jobs, and take back those it has.
     Hold {
-        /// Who holds.
+        /// The cause of the hold.
         cause: SmolStr,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// How long what runs may take to end by itself, in milliseconds.
+        /// How long running jobs have to end by themselves, in milliseconds.
         #[serde(default, skip_serializing_if = "super::is_zero")]
         grace_ms: u64,
     },
-    /// The cause holds no longer.
+    /// The hold ends.
     Ease {
-        /// Who held.
+        /// The cause of the hold.
         cause: SmolStr,
     },
-    /// From a host: no host has heard of a worker for too long, neither by a claim nor by a renewal.
+    /// From a host: no host has had a claim or a renewal of this worker for too long.
     LoseWorker {
         /// The worker.
         worker: SmolStr,
@@ -53,7 +55,7 @@ pub enum Command {
 }
 crate::wire::wire_command!(Command, "agent");
 
-/// What an agent answers.
+/// A query of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::VariantNames)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 #[strum(serialize_all = "kebab-case")]
@@ -64,48 +66,48 @@ pub enum Query {
 }
 crate::wire::wire_query!(Query, "agent");
 
-/// What an agent is, and its workers.
+/// An agent and its workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Registration {
-    /// Its card; none before the first worker.
+    /// The card of the last registration; `null` before the first worker.
     pub card: Option<AgentCard>,
-    /// Its workers.
-    pub workers: Vec<SmolStr>,
+    /// The live workers by name, each with the ids of its skills, sorted.
+    pub workers: BTreeMap<SmolStr, Vec<SmolStr>>,
 }
 
 fn default_lanes() -> Vec<Key> {
     vec![Key::parse("default").expect("a constant")]
 }
 
-/// What an agent is: the part of an A2A agent card that routing needs.
+/// An agent's card: the part of an A2A agent card that routing needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentCard {
     /// Its name: the key of the `agent` entity.
     pub name: Key,
-    /// What it does, in a sentence.
+    /// What the agent does, in a sentence.
     pub description: String,
     /// Its version.
     pub version: String,
     /// What it can do.
     pub skills: Vec<Skill>,
-    /// What its work depends on: the keys of breakers, such as `model.openai` or `tool.git`.
+    /// The keys of the breakers that its work depends on, such as `model.openai` or `tool.git`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<Key>,
 }
 
-/// One thing that an agent can do.
+/// A skill of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Skill {
-    /// Names the skill: what a task asks for.
+    /// The id of the skill, which tasks ask for.
     pub id: SmolStr,
-    /// For people.
+    /// The name, for people.
     pub name: String,
-    /// What it is good for.
+    /// What the skill is good for.
     #[serde(default)]
     pub description: String,
-    /// Words to find it by.
+    /// Search terms.
     #[serde(default)]
     pub tags: Vec<String>,
 }

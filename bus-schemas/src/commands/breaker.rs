@@ -6,26 +6,25 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::ids::{Key, Timestamp};
-use crate::settings::ApplyConfig;
+use crate::settings::ApplySettings;
 
-/// The longest key of a breaker: a campaign's key has room for `drain-` and a revision of twenty digits
-/// beside it.
+/// The longest key of a breaker: the key of a redrive adds `drain-` and a revision of twenty digits to it.
 pub const DEPENDENCY_BYTES_MAX: usize = 128;
 
-/// The code of a failure of work that was refused a call: it has not been tried.
+/// The code of a failure of work whose call was refused by a breaker: it was not tried.
 pub const BREAKER_OPEN: &str = "breaker-open";
 
-/// The breaker of an agent, which counts how its jobs end; none for a name that is too long for one.
+/// The breaker of an agent, which counts how its jobs end; `None` if the name is too long for one.
 pub fn of_agent(agent: &Key) -> Option<Key> {
     let key = format!("agent.{agent}");
     if key.len() <= DEPENDENCY_BYTES_MAX { Key::parse(&key).ok() } else { None }
 }
 
-/// What a breaker can be told.
+/// A command for a breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// From a worker: what came of its calls since it reported last. At most one a second.
+    /// From a worker: the outcomes of its calls since its last report. At most one a second.
     Report {
         /// The worker.
         reporter: SmolStr,
@@ -35,85 +34,73 @@ pub enum Command {
         /// Calls that failed.
         #[serde(default)]
         failed: u32,
-        /// Calls of both sorts that took longer than the policy's `slow_call_ms`.
+        /// Succeeded and failed calls that took longer than the policy's `slow_call_ms`.
         #[serde(default)]
         slow: u32,
-        /// How many calls failed since the last one that succeeded.
+        /// How many calls failed in a row since the last success.
         #[serde(default)]
         consecutive_failed: u32,
-        /// What the last failure said.
+        /// The message of the last failure.
         #[serde(default)]
         last_error: String,
     },
-    /// From a lane: it wants to hear when it must hold its work back. Harmless twice.
+    /// From a lane: it wants to be told when to hold its work. A repeat changes nothing.
     Watch {
-        /// The lane: the key of its broker.
+        /// The lane.
         lane: Key,
     },
-    /// From a worker: may it try one call while the breaker is half-open? The reply says so.
+    /// From a worker: asks to try one call while the breaker is half-open. The reply grants or refuses it.
     RequestProbe {
         /// The worker.
         reporter: SmolStr,
     },
-    /// Opens it until it is reset.
+    /// Opens the breaker until it is reset.
     Trip {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Who.
-        #[serde(default)]
-        by: String,
     },
-    /// Closes it.
+    /// Closes the breaker.
     Reset {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Who.
-        #[serde(default)]
-        by: String,
     },
-    /// From an experiment: closes it, if it is still open for the reason that the experiment gave. What
-    /// a person tripped or reset in the meantime stays as it is.
+    /// From an experiment: closes the breaker if it is still open for the experiment's reason. A trip or
+    /// reset by a person in the meantime stays.
     Untrip {
-        /// The reason that `trip` gave.
+        /// The reason of the `trip`.
         tripped: String,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Who.
-        #[serde(default)]
-        by: String,
     },
-    /// Replaces the policy, until settings are activated, and begins a new window.
+    /// Replaces the policy until settings are activated, and begins a new window.
     Configure {
-        /// When it opens, for how long, and what closes it.
+        /// The new policy.
         policy: Policy,
-        /// Who.
-        #[serde(default)]
-        by: String,
     },
-    /// From `config/breakers`: the policies of all dependencies. This one takes its own; as long as
-    /// nobody has activated anything it keeps what it has.
-    ApplyConfig(ApplyConfig),
+    /// From `settings/breakers`: the policies of all dependencies, of which this breaker takes its own. Until
+    /// settings are activated it keeps its policy.
+    ApplySettings(ApplySettings),
     /// Timer: the open time is over.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     EndOpen,
-    /// Timer: a worker that was allowed to probe has not reported in time.
+    /// Timer: a worker with a probe permit has not reported in time.
     ExpireProbe {
-        /// Which permit.
+        /// The number of the permit.
         permit: u64,
     },
-    /// Timer: nothing came of the work that lanes let through; they may try with more, and so may dead
-    /// letters that the dependency caused.
+    /// Timer: the work that lanes let through as probes had no outcome. Lanes may probe with more work, and
+    /// dead letters of this dependency may be redriven as probes.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     RenewProbes,
-    /// From a dead letter: it waits, and this dependency caused it. Harmless twice.
+    /// From a dead letter that waits and was caused by this dependency. A repeat changes nothing.
     NoteLetter {
-        /// The letter.
+        /// The dead letter.
         entry: Key,
     },
 }
 crate::wire::wire_command!(Command, "breaker");
 
-/// What a breaker answers.
+/// A query of a breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::VariantNames)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 #[strum(serialize_all = "kebab-case")]
@@ -124,50 +111,50 @@ pub enum Query {
 }
 crate::wire::wire_query!(Query, "breaker");
 
-/// When a breaker opens, for how long, and what closes it.
+/// The policy of a breaker: when it opens, for how long, and when it closes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    /// How far back calls count, in milliseconds, 1,000 to 3,600,000. Default: 30,000.
+    /// The length of the window of calls, in milliseconds, 1,000 to 3,600,000. Default: 30,000.
     #[schemars(range(min = 1_000, max = 3_600_000))]
     pub window_ms: u64,
-    /// Parts in which the window moves on, 1 to 60. Default: 10.
+    /// Number of buckets in which the window advances, 1 to 60. Default: 10.
     #[schemars(range(min = 1, max = 60))]
     pub buckets: u32,
-    /// Rates mean nothing below so many calls in the window, 1 to 1,000,000. Default: 10.
+    /// Fewest calls in the window for which rates count, 1 to 1,000,000. Default: 10.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub calls_min: u32,
-    /// It opens when so many of a hundred calls fail, 1 to 100. Default: 50.
+    /// Percentage of failed calls at which it opens, 1 to 100. Default: 50.
     #[schemars(range(min = 1, max = 100))]
     pub failure_percent: u32,
-    /// A call that takes longer is slow, in milliseconds, 1 to 3,600,000. Default: 60,000.
+    /// Duration above which a call is slow, in milliseconds, 1 to 3,600,000. Default: 60,000.
     #[schemars(range(min = 1, max = 3_600_000))]
     pub slow_call_ms: u64,
-    /// It opens when so many of a hundred calls are slow, 1 to 100. Default: 90.
+    /// Percentage of slow calls at which it opens, 1 to 100. Default: 90.
     #[schemars(range(min = 1, max = 100))]
     pub slow_percent: u32,
-    /// It opens when so many calls fail one after the other, 1 to 1,000,000. Default: 5.
+    /// Number of failures in a row at which it opens, 1 to 1,000,000. Default: 5.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub consecutive_failures: u32,
-    /// How long it stays open the first time, in milliseconds, 100 to 86,400,000. Doubles with each
-    /// opening that follows. Default: 5,000.
+    /// How long it stays open the first time, in milliseconds, 100 to 86,400,000. Doubles each time it opens
+    /// again without closing. Default: 5,000.
     #[schemars(range(min = 100, max = 86_400_000))]
     pub open_ms_min: u64,
-    /// The longest time before jitter, in milliseconds, `open_ms_min` to 86,400,000. Default: 300,000.
+    /// The longest open time before jitter, in milliseconds, `open_ms_min` to 86,400,000. Default: 300,000.
     #[schemars(range(min = 100, max = 86_400_000))]
     pub open_ms_max: u64,
-    /// The open time is longer or shorter by up to so many of a hundred parts, so that breakers that
-    /// opened together do not probe together; 0 to 50. Default: 20.
+    /// Jitter of the open time, as a percentage up or down, 0 to 50, so that breakers that opened together do
+    /// not probe together. Default: 20.
     #[schemars(range(max = 50))]
     pub jitter_percent: u32,
-    /// Calls that may be tried at once while half-open, 1 to 1,000. Default: 3.
+    /// Most concurrent probes while half-open, 1 to 1,000. Default: 3.
     #[schemars(range(min = 1, max = 1_000))]
     pub probes: u32,
-    /// Successes after which it closes, 1 to 1,000. Default: 2.
+    /// Successful probes after which it closes, 1 to 1,000. Default: 2.
     #[schemars(range(min = 1, max = 1_000))]
     pub successes: u32,
-    /// A probe of which nothing is heard for so long counts as lost, in milliseconds, 100 to
-    /// 3,600,000. Default: 60,000.
+    /// Time after which a probe without a report counts as lost, in milliseconds, 100 to 3,600,000. Default:
+    /// 60,000.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub probe_timeout_ms: u64,
 }
@@ -195,25 +182,25 @@ impl Default for Policy {
 /// The result in the reply to [`Command::RequestProbe`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbeAnswer {
-    /// Whether one call may be tried.
+    /// Whether the call may be made.
     pub granted: bool,
-    /// Which permit, when it is granted by a half-open breaker.
+    /// The number of the permit, if a half-open breaker grants it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permit: Option<u64>,
-    /// How the breaker stands.
-    pub standing: Standing,
+    /// The breaker's status.
+    pub status: BreakerStatus,
 }
 
-/// The result in the reply to [`Command::Report`]: how the breaker stands after it.
+/// The result in the reply to [`Command::Report`]: the status after the report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Standing {
-    /// Whether it may be called.
+pub struct BreakerStatus {
+    /// Whether the dependency may be called.
     pub phase: Phase,
-    /// Since when; none when it was always closed.
+    /// When this phase began; `null` if it was always closed.
     pub since: Option<Timestamp>,
-    /// Why it is so, for people.
+    /// The reason of this phase, for people.
     pub reason: String,
-    /// A call that takes longer is slow, in milliseconds.
+    /// Duration above which a call is slow, in milliseconds.
     pub slow_call_ms: u64,
 }
 
@@ -234,48 +221,48 @@ pub struct Standing {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Phase {
-    /// Everything may be called.
+    /// All calls are allowed.
     #[default]
     Closed,
-    /// Nothing may be called.
+    /// No call is allowed.
     Open,
-    /// A few calls may be tried.
+    /// A few calls are allowed as probes.
     HalfOpen,
 }
 
-/// The answer to [`Query::Describe`]: a breaker as it is now.
+/// The answer to [`Query::Describe`]: the current state of a breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Description {
-    /// Whether it may be called.
+    /// Whether the dependency may be called.
     pub phase: Phase,
-    /// Since when; none when it was always closed.
+    /// When this phase began; `null` if it was always closed.
     pub since: Option<Timestamp>,
-    /// Until when it is open; none until it is reset, and none unless it is open.
+    /// When the open phase ends; `null` if it is not open, or open until it is reset.
     pub until: Option<Timestamp>,
-    /// Why it is so, for people.
+    /// The reason of this phase, for people.
     pub reason: String,
-    /// How many times it opened in succession.
+    /// How many times it opened without closing in between.
     pub times: u32,
     /// Calls in the window.
     pub calls: u32,
-    /// Those of them that failed.
+    /// Failed calls in the window.
     pub failed: u32,
-    /// Those of them that were slow.
+    /// Slow calls in the window.
     pub slow: u32,
-    /// How many failed one after the other.
+    /// Failures in a row.
     pub consecutive_failed: u32,
-    /// What the last failure said.
+    /// The message of the last failure.
     pub last_error: String,
-    /// The lanes that hear of it.
+    /// The lanes that are told when it opens and closes.
     pub lanes: Vec<Key>,
-    /// Probes of which nothing was heard yet.
+    /// Probes without a report yet.
     pub probing: u32,
-    /// When it opens, for how long, and what closes it.
+    /// The policy.
     pub policy: Policy,
-    /// The version of the settings `breakers` that the policy is of; 0 for the defaults, none where it is
-    /// the default or a person's.
+    /// The version of the settings `breakers` of the policy; 0 for their defaults, absent for the built-in
+    /// default or a policy set by a person.
     #[serde(default)]
     pub version: Option<u64>,
-    /// How many events it has seen.
+    /// The breaker's revision.
     pub revision: u64,
 }

@@ -6,41 +6,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{Key, PartitionId, Timestamp};
 
-/// What an experiment can be told.
+/// A command for an experiment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// Begins it. Refused where the configuration allows none. Answers with a [`Description`].
+    /// Begins the experiment. Refused if the configuration allows none. Answers with a [`Description`].
     Start {
-        /// What is disturbed, and how.
+        /// The disturbance.
         experiment: Experiment,
-        /// How long, in milliseconds, 1 to 600,000. It ends by itself then.
+        /// Duration in milliseconds, 1 to 600,000. The experiment ends by itself then.
         for_ms: u64,
-        /// Why. Required: whoever meets it will ask.
+        /// The reason. Required: others will ask.
         reason: String,
-        /// Who.
-        #[serde(default)]
-        by: String,
     },
-    /// Ends it early. Answers with a [`Description`].
+    /// Ends the experiment early. Answers with a [`Description`].
     Stop {
-        /// Why.
+        /// The reason.
         #[serde(default)]
         reason: String,
-        /// Who.
-        #[serde(default)]
-        by: String,
     },
-    /// From `fill-inbox`: takes a place in a partition's queue. Nothing happens.
+    /// From `fill-inbox`: takes a place in a partition's queue and does nothing.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     Fill,
-    /// Timer: its time is over.
+    /// Timer: the duration is over.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     End,
 }
 crate::wire::wire_command!(Command, "chaos");
 
-/// What an experiment answers.
+/// A query of an experiment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::VariantNames)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 #[strum(serialize_all = "kebab-case")]
@@ -51,64 +45,64 @@ pub enum Query {
 }
 crate::wire::wire_query!(Query, "chaos");
 
-/// What is disturbed, and how.
+/// A disturbance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "what", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Experiment {
-    /// The workers of an agent end as in a crash, in the middle of what they do.
+    /// Kills workers of an agent in the middle of their work, as a crash would.
     KillWorker {
-        /// Whose workers.
+        /// The agent.
         agent: Key,
-        /// Only those of this host.
+        /// Only workers of this host.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<Key>,
-        /// Again and again after so many milliseconds, 1,000 to 600,000; once where nothing is said.
+        /// Repeats the kill after this many milliseconds, 1,000 to 600,000; once if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         every_ms: Option<u64>,
     },
-    /// A breaker is open, as if somebody had tripped it.
+    /// Opens a breaker, as a person's trip would.
     TripBreaker {
-        /// Which: the key of its entity, such as `tool.git`.
+        /// The key of the breaker, such as `tool.git`.
         dependency: Key,
     },
-    /// Hosts do not send some of their answers.
+    /// Drops some replies of hosts.
     DropAcks {
-        /// So many of a hundred, 1 to 100.
+        /// Percentage of replies to drop, 1 to 100.
         #[schemars(range(min = 1, max = 100))]
         percent: u8,
-        /// Only this host.
+        /// Only on this host.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<Key>,
     },
-    /// Commands are taken late, or answers leave late.
+    /// Delays commands or replies.
     Delay {
-        /// By so many milliseconds, 1 to 10,000.
+        /// The delay in milliseconds, 1 to 10,000.
         by_ms: u64,
-        /// What is late.
+        /// What is delayed.
         #[serde(default)]
         of: Delayed,
         /// Only on this host.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<Key>,
     },
-    /// Queues are full, so that callers are told `busy`; or, with a rate, get as many commands that
-    /// lead to nothing.
+    /// Makes queues count as full, so that callers are refused as `busy`; or, with a rate, fills them with
+    /// commands that do nothing.
     FillInbox {
-        /// Only that of this partition.
+        /// Only the queue of this partition.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         partition: Option<PartitionId>,
-        /// Commands a second in each queue, 1 to 5,000; where nothing is said queues count as full.
+        /// Commands per second in each queue, 1 to 5,000; if absent, queues count as full.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         per_second: Option<u32>,
     },
-    /// A host does nothing and renews nothing, as if it had been stopped, and then goes on.
+    /// Pauses a host: it does nothing and renews no lease, then goes on.
     PauseHost {
-        /// Which.
+        /// The host.
         host: Key,
     },
 }
 
-/// What is late.
+/// What a delay applies to.
 #[derive(
     Debug,
     Clone,
@@ -126,7 +120,7 @@ pub enum Experiment {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Delayed {
-    /// Answers to asks.
+    /// Replies to asks.
     #[default]
     Answers,
     /// What comes into a partition: asks, durable commands and mail.
@@ -149,38 +143,38 @@ pub enum Delayed {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum EndCause {
-    /// Its time was over.
+    /// Its duration was over.
     TimeOver,
-    /// Somebody stopped it.
+    /// A caller stopped it.
     Stopped,
 }
 
 /// How an experiment ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ended {
-    /// What ended it.
+    /// What ended the experiment.
     pub cause: EndCause,
-    /// Why, where somebody stopped it and said so.
+    /// The reason, if a caller stopped it and gave one.
     pub reason: String,
-    /// Who, where somebody stopped it.
+    /// The caller who stopped it; empty if none did.
     pub by: String,
-    /// When.
+    /// When it ended.
     pub at: Timestamp,
 }
 
-/// An experiment as it is now.
+/// The current state of an experiment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Description {
-    /// What is disturbed, and how.
+    /// The disturbance.
     pub experiment: Experiment,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Who.
+    /// The caller who started it.
     pub by: String,
-    /// Since when.
+    /// When it began.
     pub since: Timestamp,
-    /// It ends by itself then, if it has not ended before.
+    /// When it ends by itself, at the latest.
     pub until: Timestamp,
-    /// How it ended; none while it goes on.
+    /// How it ended; `null` while it runs.
     pub ended: Option<Ended>,
 }

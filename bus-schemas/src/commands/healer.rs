@@ -1,7 +1,7 @@
-//! Commands for `healer`: what was done to keep the system well, and what is kept apart.
+//! Commands for `healer`: the record of healing actions, and the quarantine.
 //!
-//! The key `<host>` notes what the healer of a host does; `log` notes what entities do by themselves,
-//! such as a breaker that opens; `quarantine` knows which entities take no commands.
+//! The key `<host>` records the actions of a host's healer; `log` records what entities do by themselves,
+//! such as a breaker that opens; `quarantine` holds the entities that take no commands.
 
 use std::collections::BTreeMap;
 
@@ -11,62 +11,56 @@ use smol_str::SmolStr;
 
 use crate::ids::{EntityAddress, Timestamp};
 
-/// The healer that notes what entities do by themselves.
+/// The key of the healer that records what entities do by themselves.
 pub const LOG: &str = "log";
-/// The healer that knows which entities take no commands.
+/// The key of the healer that holds the quarantined entities.
 pub const QUARANTINE: &str = "quarantine";
 
-/// What a healer can be told.
+/// A command for a healer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// Something was done, or seen.
+    /// Records an action or an observation.
     Note(Act),
-    /// Keeps an entity from commands until it is released. Accepted by `healer/quarantine` only.
+    /// Keeps commands from an entity until it is released. Accepted by `healer/quarantine` only.
     Quarantine {
         /// The entity.
         entity: EntityAddress,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Who.
-        #[serde(default)]
-        by: String,
-        /// What it was concluded from.
+        /// The evidence for it.
         #[serde(default)]
         evidence: BTreeMap<SmolStr, String>,
     },
-    /// Lets an entity take commands again.
+    /// Ends the quarantine of an entity.
     Release {
         /// The entity.
         entity: EntityAddress,
-        /// Why.
+        /// The reason.
         #[serde(default)]
         reason: String,
-        /// Who.
-        #[serde(default)]
-        by: String,
     },
 }
 crate::wire::wire_command!(Command, "healer");
 
-/// One thing that was done or seen, with the reason for it.
+/// An action or an observation, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Act {
-    /// What was done.
+    /// The action.
     pub action: Action,
-    /// To whom: an entity, a supervised worker, a disk.
+    /// The subject: an entity, a supervised worker, a disk.
     pub subject: String,
-    /// Why, for people.
+    /// The reason, for people.
     pub reason: String,
-    /// What it was concluded from.
+    /// The evidence for it.
     #[serde(default)]
     pub evidence: BTreeMap<SmolStr, String>,
-    /// When.
+    /// The time of the action.
     pub at: Timestamp,
 }
 
-/// What a healer does.
+/// An action of a healer.
 #[derive(
     Debug,
     Clone,
@@ -84,28 +78,28 @@ pub struct Act {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Action {
-    /// A supervised worker failed and is started again.
+    /// A supervised worker failed and is restarted.
     Restart,
-    /// A supervisor gave up, and the one above it decides.
+    /// A supervisor gave up, and its own supervisor decides.
     Escalate,
-    /// Work is held back: a breaker opened.
+    /// Work is held because a breaker opened.
     Hold,
-    /// A few calls are tried: a breaker is half-open.
+    /// A few calls are tried because a breaker is half-open.
     Probe,
-    /// Work goes on: a breaker closed.
+    /// Work resumes because a breaker closed.
     Ease,
-    /// Dead letters of a dependency that is back are redriven.
+    /// Dead letters of a dependency that works again are redriven.
     Drain,
-    /// A worker was silent and its jobs are given to others.
+    /// A worker was silent, and its jobs go to others.
     Replace,
-    /// An entity takes no commands.
+    /// An entity is quarantined.
     Quarantine,
-    /// An entity takes commands again.
+    /// An entity is released from quarantine.
     Release,
-    /// Something passed a threshold, or is amiss and was not mended; nothing was done.
+    /// A measure passed its threshold, or something is wrong and was not repaired; nothing was done.
     Warn,
-    /// What passed a threshold is below it again, or what was amiss is well.
+    /// A measure is back below its threshold, or what was wrong is well again.
     Clear,
-    /// A task that waited for nobody was told to say again what it waits for.
+    /// A task that waited for nothing was told to repeat its requests.
     Sweep,
 }

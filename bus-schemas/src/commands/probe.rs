@@ -3,25 +3,25 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a probe can be asked.
+/// A command for a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// Counts one and keeps nothing of `note`.
+    /// Adds one to the count; `note` is not kept.
     Touch {
-        /// Any text: it makes the command as large as a measurement wants it.
+        /// Any text, to make the command as large as a measurement needs.
         #[serde(default)]
         note: String,
     },
-    /// Panics while deciding: shows what happens to a poison command.
+    /// Panics during the decision, to show what happens to a poison command.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     Panic,
-    /// Counts one, then sends `Touch` to another probe.
+    /// Adds one to the count, then sends `Touch` to another probe.
     Forward {
         /// The other probe's key.
         to: crate::Key,
     },
-    /// Counts one when `after_ms` have passed.
+    /// Adds one to the count after `after_ms`.
     TouchLater {
         /// Milliseconds from now.
         after_ms: u64,

@@ -1,95 +1,95 @@
-//! Commands for `queue`: the part of a lane that lies in one partition. The key is
-//! `<token>.<lane>`, with the partition's token ([`crate::ids::PartitionId::token`]).
+//! Commands for `queue`: the part of a lane in one partition. The key is `<token>.<lane>`, with the
+//! partition's token ([`crate::ids::PartitionId::token`]).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::broker::{Limits, Outcome};
+use super::lane::{Limits, Outcome};
 use crate::ids::{CommandId, Key, PartitionId, Timestamp};
 use crate::settings::{Budget, Retry};
 
-/// What a queue can be told.
+/// A command for a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
     /// From a task: an attempt waits for a worker.
     Enqueue(Entry),
-    /// From a task: the attempt no longer waits, or has ended. Harmless twice.
+    /// From a task: the attempt no longer waits, or has ended. A repeat changes nothing.
     Release {
         /// The task.
         task: Key,
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// How the attempt ended, where it ran.
+        /// How the attempt ended, if it ran.
         #[serde(default, skip_serializing_if = "Outcome::is_withdrawn")]
         outcome: Outcome,
     },
-    /// From the host: a worker has places.
+    /// From the host: a worker has places for jobs.
     Take(Take),
-    /// From the lane: its rules. Each replaces the one before.
+    /// From the lane: its rules, which replace the previous ones.
     Rules(Rules),
-    /// From the lane, where it governs: this attempt may begin, with this agent.
+    /// From the lane, if it governs: this attempt may begin with this agent.
     Grant {
         /// The task.
         task: Key,
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// The agent whose worker it is for.
+        /// The agent whose worker the leave is for.
         agent: Key,
     },
-    /// From the lane, where it governs: an attempt that was granted and has not begun waits again.
+    /// From the lane, if it governs: an attempt with leave that has not begun waits again.
     Revoke {
         /// The task.
         task: Key,
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
     },
-    /// From a task: nothing of it and of what is below it begins.
+    /// From a task: holds the task and everything below it.
     Hold {
-        /// Who holds.
+        /// The cause of the hold.
         cause: SmolStr,
-        /// The task at the top.
+        /// The held task, the root of the held tree.
         root: Key,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Whether what runs is taken back.
+        /// Whether running attempts are taken back.
         #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         interrupt: bool,
-        /// How long what runs may take to end by itself before that, in milliseconds.
+        /// How long running attempts have to end by themselves before that, in milliseconds.
         #[serde(default, skip_serializing_if = "super::is_zero")]
         grace_ms: u64,
     },
-    /// From a task: the cause holds no longer.
+    /// From a task: ends the hold.
     Ease {
-        /// Who held.
+        /// The cause of the hold.
         cause: SmolStr,
     },
-    /// Timer: the grace of a hold is over, and what still runs in its scope is taken back.
+    /// Timer: the grace time of a hold is over; attempts in its scope that still run are taken back.
     Recall {
-        /// Who holds.
+        /// The cause of the hold.
         cause: SmolStr,
-        /// From itself, where it is much: goes on behind this task.
+        /// From the queue itself, to continue a long recall: the last task handled.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<Key>,
     },
-    /// From itself: goes on telling the lane, where it governs, which attempts of a held or eased tree wait for
-    /// leave, behind this task.
+    /// From the queue itself, if the lane governs: goes on telling the lane which attempts of a held or eased
+    /// tree wait for leave.
     Tell {
-        /// The task at the top.
+        /// The root of the tree.
         root: Key,
-        /// The last task that was told.
+        /// The last task that the lane was told of.
         after: Key,
     },
-    /// From itself: goes on telling the lane what waits and runs here, behind this task.
+    /// From the queue itself: goes on reporting its waiting and running attempts to the lane.
     Report {
-        /// The last task that was told.
+        /// The last task that was reported.
         after: Key,
     },
 }
 crate::wire::wire_command!(Command, "queue");
 
-/// What a queue answers.
+/// A query of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::VariantNames)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 #[strum(serialize_all = "kebab-case")]
@@ -105,67 +105,67 @@ pub enum Query {
 }
 crate::wire::wire_query!(Query, "queue");
 
-/// An attempt that waits.
+/// A waiting attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// The task.
     pub task: Key,
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// The skill it needs.
+    /// The skill that the attempt needs.
     pub skill: SmolStr,
-    /// 0 (last) to 9 (first).
+    /// The priority, 0 (lowest) to 9 (highest).
     pub priority: u8,
-    /// Whose work it is.
+    /// The owner of the work.
     pub owner: SmolStr,
-    /// Since when it waits.
+    /// When it began to wait.
     pub since: Timestamp,
 }
 
-/// A worker with places, as the host offers it to a queue that has work for it.
+/// A worker with places, as the host offers it to a queue with open work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Take {
-    /// The claim that it came with.
+    /// The claim.
     pub claim: CommandId,
     /// The agent.
     pub agent: Key,
     /// The worker.
     pub worker: SmolStr,
-    /// What it can do.
+    /// The skills of the worker.
     pub skills: Vec<SmolStr>,
     /// How many jobs it can begin.
     pub places: u32,
-    /// Drawn at random by the host: makes the tokens of the jobs unguessable.
+    /// A random secret of the host, which makes the tokens of the jobs unguessable.
     pub secret: SmolStr,
 }
 
-/// What a lane says to its queues.
+/// A lane's rules for its queues.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
-    /// Whether the lane gives leave to each attempt: it has bounds that all queues share.
+    /// Whether the lane gives leave to each attempt, because it has limits that all queues share.
     pub governed: bool,
-    /// Counts how often the lane began to govern, so that a report is told from one before.
+    /// How often the lane began to govern: tells a current report from an older one.
     pub number: u64,
-    /// What decides the order here; the bounds are kept by the lane.
+    /// The rules for the order; the lane itself enforces the limits.
     pub limits: Limits,
-    /// How attempts are tried again.
+    /// The retry policies.
     #[serde(skip_serializing_if = "crate::wire::is_default")]
     pub retry: Retry,
-    /// What a tree may use that does not say so itself.
+    /// The budget of a task tree that sets none itself.
     #[serde(skip_serializing_if = "crate::wire::is_default")]
     pub budget: Budget,
 }
 
-/// The address of a lane's queue in a partition.
+/// The key of a lane's queue in a partition.
 pub fn key(lane: &Key, partition: PartitionId, partitions: u16) -> Key {
     let text = format!("{}.{lane}", partition.token(partitions));
     Key::parse(&text).expect("a lane's name leaves room for a token")
 }
 
-/// The lane that a queue is a part of.
+/// The lane of a queue.
 pub fn lane(queue: &Key) -> Option<Key> {
     Key::parse(queue.as_str().split_once('.')?.1).ok()
 }

@@ -1,4 +1,4 @@
-//! Commands for `schedule`: goals that recur. The key is the schedule's name.
+//! Commands for `schedule`: recurring goals. The key is the schedule's name.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 use crate::commands::task::Submit;
 use crate::ids::Timestamp;
 
-/// What a schedule can be told.
+/// A command for a schedule.
 #[allow(clippy::large_enum_variant, reason = "schedules are few, and a box would show in every match")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// Makes or replaces it.
+    /// Creates or replaces the schedule.
     Create {
         /// When it fires.
         recurrence: Recurrence,
         /// The task that it submits.
         task: Submit,
     },
-    /// It does not fire until resumed.
+    /// Stops firing until it is resumed.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     Pause,
-    /// It fires again, from now on; what was missed is not made up for.
+    /// Fires again from now on; missed times are not made up for.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     Resume,
-    /// It never fires again.
+    /// Deletes the schedule: it never fires again.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     Delete,
-    /// Timer: it is due.
+    /// Timer: the schedule is due.
     Fire {
-        /// When it was to fire.
+        /// The time for which it was due.
         due: Timestamp,
     },
 }
@@ -41,12 +41,12 @@ crate::wire::wire_command!(Command, "schedule");
 pub enum Recurrence {
     /// Once.
     Once {
-        /// When.
+        /// The time.
         at: Timestamp,
     },
-    /// Again and again.
+    /// At a fixed interval.
     Every {
-        /// Milliseconds between two, at least 1,000.
+        /// The interval in milliseconds, at least 1,000.
         #[schemars(range(min = 1000))]
         every_ms: u64,
     },

@@ -5,19 +5,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use crate::ids::{CommandId, Key, Revision, Timestamp};
+use crate::ids::{Caller, CommandId, Key, Revision, Timestamp};
 use crate::jobs::{Artifact, EffectStep, FailureClass, StepResult};
 use crate::settings::{Budget, RetryPolicy};
 use crate::views::task::TaskState;
 use crate::wire::is_default;
 
-/// What a task can be told.
+/// A command for a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
-    /// Starts the task. Only the first one is accepted; the same again is the same answer.
+    /// Starts the task. Only the first one is accepted; the same submission again gets the same reply.
     Submit(Submit),
-    /// From its queue: this worker does this attempt.
+    /// From its queue: assigns an attempt to a worker.
     Assign {
         /// The agent.
         agent: Key,
@@ -25,17 +25,17 @@ pub enum Command {
         worker: SmolStr,
         /// The claim that the job answers.
         claim: CommandId,
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// What the worker must show.
+        /// The token that the worker must present.
         token: SmolStr,
-        /// What the settings say of such tasks; none where they are the defaults.
+        /// The task's policy from the settings; absent for the defaults.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<Box<Policy>>,
     },
-    /// From a worker: steps that were done, in order.
+    /// From a worker: records completed steps, in order.
     RecordStep {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
         /// The token of the job.
         token: SmolStr,
@@ -43,163 +43,154 @@ pub enum Command {
         #[schemars(length(min = 1, max = 16))]
         steps: Vec<StepResult>,
     },
-    /// From a worker: one step of one side effect, for the effect ledger.
+    /// From a worker: records the progress of a side effect in the effect ledger.
     RecordEffect {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
         /// The token of the job.
         token: SmolStr,
-        /// Names the effect within the task.
+        /// The effect's name within the task.
         effect: String,
-        /// How far it is.
+        /// The progress of the effect.
         step: EffectStep,
-        /// What it does, or how it ended.
+        /// A description of the effect, or of its outcome.
         #[serde(default)]
         detail: String,
         /// With `intended`: the idempotency key that the tool is given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<SmolStr>,
-        /// With `completed`: what it gave, for a later attempt that comes to the same place. At most 16
-        /// KiB as JSON.
+        /// With `completed`: the result, for a later attempt that comes to the same effect. At most 16 KiB as
+        /// JSON.
         #[serde(default, skip_serializing_if = "Value::is_null")]
         result: Value,
     },
-    /// From a worker: done.
+    /// From a worker: the job is done.
     CompleteJob {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
         /// The token of the job.
         token: SmolStr,
-        /// Steps that were done and are not recorded yet, in order: at most 16.
+        /// Completed steps that are not recorded yet, in order: at most 16.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         #[schemars(length(max = 16))]
         steps: Vec<StepResult>,
-        /// What came out.
+        /// The artifacts.
         #[serde(default)]
         artifacts: Vec<Artifact>,
-        /// A small answer; large ones are artifacts.
+        /// A small result; large ones are artifacts.
         #[serde(default)]
         result: Value,
-        /// For an orchestrating agent: the child tasks that do the work.
+        /// From an orchestrating agent: the child tasks that do the work.
         #[serde(default)]
         plan: Option<Plan>,
     },
-    /// From a worker: not done.
+    /// From a worker: the job failed.
     FailJob {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
         /// The token of the job.
         token: SmolStr,
-        /// What sort of failure.
+        /// The class of the failure.
         class: FailureClass,
-        /// A stable word for programs.
+        /// A stable code for programs.
         code: String,
-        /// One sentence for people.
+        /// The message for people, in one sentence.
         message: String,
         /// What to do next.
         #[serde(default)]
         hint: Option<String>,
-        /// What it depends on and failed by: the key of a breaker.
+        /// The key of the breaker of the dependency that failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dependency: Option<Key>,
     },
-    /// From its lane or the keeper of its budget, which hold it: the attempt is taken back through no fault
-    /// of its own, and waits anew.
+    /// From its lane or from the root that keeps the budget: takes the attempt back because of a hold. The
+    /// attempt did not fail, and waits again.
     Withdraw {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// From a worker: it gives the attempt back through no fault of its own.
+    /// From a worker: gives the attempt back. The attempt did not fail.
     GiveBack {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
         /// The token of the job.
         token: SmolStr,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// From the owner: the job reached nobody, or nobody began it in time. The attempt waits anew.
+    /// From the owner: the job had no receiver, or no worker began it in time. The attempt waits again.
     ReturnIssue {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
         /// The token of the job.
         token: SmolStr,
     },
-    /// From a halt: the lane gives nothing to this task and what is below it, and takes back what runs.
+    /// From a halt: its lane gives no jobs to this task and those below it, and takes back running ones.
     Hold {
-        /// Who holds.
+        /// The cause of the hold.
         cause: SmolStr,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// How long what runs may take to end by itself, in milliseconds.
+        /// How long running jobs have to end by themselves, in milliseconds.
         #[serde(default, skip_serializing_if = "super::is_zero")]
         grace_ms: u64,
     },
-    /// The cause holds no longer.
+    /// The hold ends.
     Ease {
-        /// Who held.
+        /// The cause of the hold.
         cause: SmolStr,
     },
-    /// From a worker: it can not go on without an answer.
+    /// From a worker: it cannot go on without an answer.
     RequireInput {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
         /// The token of the job.
         token: SmolStr,
         /// The question.
         prompt: String,
-        /// Whether it is an authorization that is missing.
+        /// Whether an authorization is missing.
         #[serde(default)]
         authorization: bool,
     },
-    /// The answer to a question: of a worker, of the ledger of effects, or of the budget.
+    /// Answers a question of a worker, of the effect ledger or of the budget.
     ProvideInput {
-        /// Which question, as the task's `question_id` says: one that is over is not answered.
+        /// The task's `question_id`: an answer to an earlier question is refused.
         question: Revision,
         /// The answer.
         answer: Value,
-        /// Who answers.
-        #[serde(default)]
-        by: String,
     },
-    /// Stops the task and everything below it.
+    /// Cancels the task and everything below it.
     Cancel {
-        /// Why.
+        /// The reason.
         #[serde(default)]
         reason: String,
-        /// Who.
-        #[serde(default)]
-        by: String,
     },
-    /// Tries a failed task once more, with a fresh count of attempts.
+    /// Retries a failed task, with a fresh count of attempts.
     Retry {
-        /// Which end it is about, as the task's `end_id` says: one that was retried is not retried again.
-        /// Left out by entities, which hear of each end.
+        /// The task's `end_id`: an end that was retried already is not retried again. Absent from entities,
+        /// which learn of each end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         end: Option<Revision>,
-        /// Who.
-        #[serde(default)]
-        by: String,
     },
-    /// From a child: how it ended.
+    /// From a child: its outcome.
     SettleChild {
         /// The step of the plan.
         step: SmolStr,
-        /// Its final state.
+        /// The child's final state.
         state: TaskState,
-        /// Its artifacts.
+        /// The child's artifacts.
         #[serde(default)]
         artifacts: Vec<Artifact>,
-        /// Its answer.
+        /// The child's result.
         #[serde(default)]
         result: Value,
-        /// Why it failed.
+        /// The child's failure.
         #[serde(default)]
         failure: Option<Failure>,
     },
-    /// Timer: the deadline has come.
+    /// Timer: the deadline has passed.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     ExpireDeadline,
     /// Timer: the pause before the next attempt is over.
@@ -207,93 +198,90 @@ pub enum Command {
         /// The attempt that begins.
         attempt: u32,
     },
-    /// From the owner: the worker was silent for too long.
+    /// From the partition's owner: the worker was silent for too long.
     ExpireLease {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
     },
-    /// From the owner: the worker renewed for too long without coming further.
+    /// From the partition's owner: the worker renewed for too long without making progress.
     ExpireProgress {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
     },
-    /// From a worker, to the root of the tree: a call may use as much as this. Answered with a
+    /// From a worker, to the root of the tree: reserves the budget of a call. Answered with a
     /// [`Reservation`].
     Reserve {
-        /// Names the reservation within the tree.
+        /// The id of the reservation within the tree.
         reservation: SmolStr,
-        /// The task whose attempt calls.
+        /// The task whose attempt makes the call.
         task: Key,
         /// The most that the call can use.
         amount: Usage,
-        /// For how long, in milliseconds, 1,000 to 3,600,000. What was not settled by then counts as used.
+        /// How long it is reserved, in milliseconds, 1,000 to 3,600,000. After that it counts as used.
         lease_ms: u64,
     },
-    /// From a worker, to the root of the tree: what the call has used. Harmless twice.
+    /// From a worker, to the root of the tree: the usage of a call. A repeat changes nothing.
     Settle {
-        /// Which reservation.
+        /// The id of the reservation.
         reservation: SmolStr,
-        /// What was used.
+        /// The actual usage.
         used: Usage,
     },
-    /// From a task of the tree: a job was issued. Counted in the budget of the root.
+    /// From a task of the tree: a job was issued, which counts in the budget of the root.
     CountJob {
         /// The task.
         task: Key,
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
     },
-    /// From a task of the tree: the settings give a budget to trees that have none.
+    /// From a task of the tree: the budget that the settings give to trees without one.
     AdoptBudget {
-        /// What the tree may use.
+        /// The budget.
         budget: Budget,
     },
-    /// To the root of the tree: it may use more. With it the tree goes on, if it was paused for that.
+    /// To the root of the tree: extends the budget. A tree that was paused for it goes on.
     ExtendBudget {
-        /// How much more of each; `wall_clock` counts from now.
+        /// The increase of each limit; `wall_clock` counts from now.
         extend: Budget,
-        /// Why.
+        /// The reason.
         #[serde(default)]
         reason: String,
-        /// Who.
-        #[serde(default)]
-        by: String,
     },
-    /// Timer: the tree has had its time.
+    /// Timer: the time of the tree's budget is used up.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     ExpireWallClock,
     /// Timer: a reservation was not settled in time.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     ExpireReservations,
-    /// From the sweeper, or the task above: says again what it waits for to whoever it waits for.
+    /// From the sweeper or the parent task: repeats the task's requests to whatever it waits for.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     Sweep,
 }
 crate::wire::wire_command!(Command, "task");
 
-/// What a task answers.
+/// A query of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::VariantNames)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Query {
-    /// Answers with the [`crate::views::task::Task`] as it is now.
+    /// Answers with the current [`crate::views::task::Task`].
     #[serde(deserialize_with = "crate::wire::no_fields")]
     Describe,
     /// Answers with a [`crate::views::task::Why`].
     #[serde(deserialize_with = "crate::wire::no_fields")]
     Explain,
-    /// Answers with the [`crate::views::task::Task`] once it has ended, or asks to come again after 5
+    /// Answers with the [`crate::views::task::Task`] when it has ended, or is refused as `come-again` after 5
     /// seconds.
     #[serde(deserialize_with = "crate::wire::no_fields")]
     Wait,
-    /// From a worker: answers with a [`Renewal`] as long as the attempt is its own, and otherwise refuses.
-    /// Before the first answer the work must not begin.
+    /// From a worker: answers with a [`Renewal`] while the attempt is its own, and is refused otherwise. The
+    /// work must not begin before the first answer.
     Renew {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
         /// The token of the job.
         token: SmolStr,
-        /// Whether it came further since the last renewal.
+        /// Whether the worker made progress since the last renewal.
         #[serde(default, skip_serializing_if = "is_default")]
         progressed: bool,
     },
@@ -303,43 +291,43 @@ crate::wire::wire_query!(Query, "task");
 /// The answer to [`Query::Renew`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Renewal {
-    /// Whose the attempt is: always `yours`, since everybody else is refused.
+    /// The holder of the attempt: always `yours`, since all others are refused.
     pub attempt: Holder,
     /// How long the worker may be silent from now on, in milliseconds.
     pub lease_ms: u64,
 }
 
-/// Whose an attempt is.
+/// The holder of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Holder {
-    /// The one's who asks.
+    /// The worker that asks.
     Yours,
 }
 
-/// What the settings say of a task.
+/// A task's policy from the settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// How failed attempts are tried again.
+    /// How failed attempts are retried.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retry: RetryPolicy,
-    /// What its tree may use, if its submission does not say.
+    /// The budget of the task's tree, if its submission sets none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub budget: Budget,
 }
 
-/// What calls use.
+/// An amount of usage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Usage {
-    /// Tokens of models, in both directions.
+    /// Model tokens, in both directions.
     #[serde(skip_serializing_if = "is_default")]
     pub tokens: u64,
-    /// Money, in millionths of the currency in which the prices are given.
+    /// Money, in millionths of the currency of the prices.
     #[serde(skip_serializing_if = "is_default")]
     pub money_micros: u64,
-    /// Calls of tools.
+    /// Tool calls.
     #[serde(skip_serializing_if = "is_default")]
     pub tool_calls: u64,
     /// Jobs.
@@ -348,7 +336,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Both together.
+    /// The sum.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -358,7 +346,7 @@ impl Usage {
             jobs: self.jobs.saturating_add(other.jobs),
         }
     }
-    /// What is left without the other; nothing is less than 0.
+    /// The difference; no field goes below 0.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
         Self {
@@ -375,60 +363,61 @@ impl Usage {
 pub struct Reservation {
     /// Whether the call may be made.
     pub granted: bool,
-    /// Why not.
+    /// Why it may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// A goal with its bounds.
+/// A goal with its limits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Submit {
-    /// What is wanted, in words.
+    /// The goal, in words.
     pub goal: String,
-    /// Whose work it is: fairness is between owners.
+    /// The owner of the task; fairness is between owners. A caller leaves it out or gives its own name; entities, such
+    /// as schedules, name the owner for whom they submit.
     #[serde(default = "default_owner")]
     pub owner: SmolStr,
-    /// 0 (last) to 9 (first).
+    /// The priority, 0 (lowest) to 9 (highest).
     #[serde(default = "default_priority")]
     #[schemars(range(max = 9))]
     pub priority: u8,
-    /// The broker's lane.
+    /// The lane.
     #[serde(default = "default_lane")]
     pub lane: Key,
-    /// The skill that the agent needs; `plan` for a goal that an orchestrator splits.
+    /// The skill that the task needs; `plan` for a goal that an orchestrator splits.
     #[serde(default = "default_skill")]
     pub skill: SmolStr,
-    /// What the agent needs to know beside the goal.
+    /// Input for the agent beside the goal.
     #[serde(default)]
     pub input: Value,
-    /// A plan made by the caller: then no orchestrator is asked.
+    /// A plan made by the caller, in place of an orchestrator's.
     #[serde(default)]
     pub plan: Option<Plan>,
-    /// When it must be done.
+    /// When the task must be done.
     #[serde(default)]
     pub deadline: Option<Timestamp>,
-    /// How often it is tried; left out, as the settings say for its skill: 3 by default.
+    /// Most attempts; if absent, as the settings say for its skill: 3 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub attempts_max: Option<u32>,
-    /// What it and everything below it may use; left out, as the settings say. For a child: whatever
-    /// the root of the tree may use, and not its own.
+    /// The budget of the task and everything below it; if absent, as the settings say. A child shares the
+    /// budget of the root and has none of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// Set for a child: the task above it.
+    /// For a child: its parent task.
     #[serde(default)]
     pub parent: Option<Key>,
-    /// Set for a child: the artifacts of the steps it comes after.
+    /// For a child: the artifacts of the steps before it.
     #[serde(default)]
     pub inputs: Vec<Artifact>,
-    /// Set by a dead letter whose edited submission this is: it is told how this ends.
+    /// For an edited submission of a dead letter: the dead letter, which is told how the task ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<Key>,
 }
 
 fn default_owner() -> SmolStr {
-    SmolStr::new_static("anonymous")
+    Caller::UNNAMED.into()
 }
 fn default_priority() -> u8 {
     5
@@ -473,13 +462,13 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanStep {
-    /// Names the step; the child's key is `<task>.<step>`.
+    /// The name of the step; the child's key is `<task>.<step>`.
     pub step: SmolStr,
-    /// What is wanted.
+    /// The goal.
     pub goal: String,
-    /// The skill that the agent needs.
+    /// The skill that the step needs.
     pub skill: SmolStr,
-    /// What the agent needs to know beside the goal.
+    /// Input for the agent beside the goal.
     #[serde(default)]
     pub input: Value,
     /// The steps that must be completed first; their artifacts are this step's inputs.
@@ -490,20 +479,20 @@ pub struct PlanStep {
     pub optional: bool,
 }
 
-/// Why a task failed.
+/// The failure of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
-    /// What sort of failure.
+    /// The class of the failure.
     pub class: FailureClass,
-    /// A stable word for programs.
+    /// A stable code for programs.
     pub code: String,
-    /// One sentence for people.
+    /// The message for people, in one sentence.
     pub message: String,
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// What it depends on and failed by: the key of a breaker.
+    /// The key of the breaker of the dependency that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependency: Option<Key>,
 }

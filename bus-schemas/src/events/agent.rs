@@ -7,54 +7,54 @@ use smol_str::SmolStr;
 use crate::commands::agent::AgentCard;
 use crate::ids::{Key, Timestamp};
 
-/// What happened to an agent.
+/// An event of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Event {
-    /// A worker joined, or changed what it said.
+    /// A worker joined, or replaced what it had sent.
     WorkerRegistered {
         /// The worker.
         worker: SmolStr,
-        /// What the agent is.
+        /// The agent's card.
         card: AgentCard,
         /// How many jobs the worker does at once.
         capacity: u32,
         /// The lanes it serves.
         lanes: Vec<Key>,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
     /// A worker left in good order.
     WorkerDeregistered {
         /// The worker.
         worker: SmolStr,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
     /// A worker was silent for too long.
     WorkerLost {
         /// The worker.
         worker: SmolStr,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// Its lanes give it nothing.
+    /// Lanes hold the agent's jobs.
     Held {
-        /// Who holds.
+        /// The cause of the hold.
         cause: SmolStr,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// The cause holds no longer.
+    /// The hold has ended.
     Eased {
-        /// Who held.
+        /// The cause of the hold.
         cause: SmolStr,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
 }

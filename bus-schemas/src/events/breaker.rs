@@ -1,5 +1,5 @@
-//! Events of `breaker`. Subject `<prefix>.evt.breaker.<dependency>`, ordered per breaker. Consumers:
-//! workers, for their local fast path; projections. Since v0.2.
+//! Events of `breaker`. Subject `<prefix>.evt.breaker.<dependency>`, ordered per breaker. Consumers: workers,
+//! for their local fast path; projections. Since v0.2.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,24 +8,24 @@ use smol_str::SmolStr;
 use crate::commands::breaker::Policy;
 use crate::ids::{Key, Timestamp};
 
-/// What happened to a breaker.
+/// An event of a breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Event {
-    /// It has another policy and an empty window.
+    /// The policy changed, and the window is empty.
     Configured {
         /// The policy.
         policy: Policy,
-        /// Who.
+        /// The caller who asked for it.
         by: String,
-        /// The version of the settings `breakers` that it is of; none where a person configured it.
+        /// The version of the settings `breakers`; `null` if a person set the policy.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<u64>,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// Calls were made; they count in the window while closed and as probes while half-open.
+    /// Calls were reported; they count in the window while closed and as probes while half-open.
     Reported {
         /// The worker.
         reporter: SmolStr,
@@ -33,91 +33,91 @@ pub enum Event {
         succeeded: u32,
         /// Calls that failed.
         failed: u32,
-        /// Calls of both sorts that were slow.
+        /// Succeeded and failed calls that were slow.
         slow: u32,
-        /// How many failed since the last one that succeeded, of this worker.
+        /// How many calls of this worker failed in a row since its last success.
         consecutive_failed: u32,
-        /// What the last failure said.
+        /// The message of the last failure.
         last_error: String,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// A lane hears of it.
+    /// A lane is told when the breaker opens and closes.
     Watched {
         /// The lane.
         lane: Key,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// Nothing may be called.
+    /// The breaker opened: no call is allowed.
     Opened {
         /// What opened it.
         cause: OpenCause,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
-        /// Who, where somebody did.
+        /// The caller who did it; empty if none did.
         by: String,
         /// The calls in the window.
         calls: u32,
-        /// Those of them that failed.
+        /// Failed calls in the window.
         failed: u32,
-        /// How many times it opened in succession.
+        /// How many times it opened without closing in between.
         times: u32,
-        /// Until when; none until it is reset.
+        /// When the open phase ends; `null` if it stays open until it is reset.
         until: Option<Timestamp>,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// A few calls may be tried.
+    /// The breaker is half-open: a few calls are allowed as probes.
     HalfOpened {
-        /// How many at once.
+        /// Most concurrent probes.
         probes: u32,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
     /// A worker may try one call.
     ProbeGranted {
         /// The worker.
         reporter: SmolStr,
-        /// Which permit: 1, 2, 3 … for ever.
+        /// The number of the permit: 1, 2, 3 … for ever.
         permit: u64,
-        /// Until when something must be heard.
+        /// The time by which the probe must be reported.
         until: Timestamp,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// Nothing was heard of a probe.
+    /// A probe was not reported in time.
     ProbeExpired {
-        /// Which permit.
+        /// The number of the permit.
         permit: u64,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// Everything may be called.
+    /// The breaker closed: all calls are allowed.
     Closed {
         /// What closed it.
         cause: CloseCause,
-        /// Why, for people.
+        /// The reason, for people.
         reason: String,
-        /// Who, where somebody did.
+        /// The caller who did it; empty if none did.
         by: String,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// A dead letter waits that the dependency caused.
+    /// A dead letter that the dependency caused waits.
     LetterNoted {
-        /// The letter.
+        /// The dead letter.
         entry: Key,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// No work waited that could be tried: these dead letters are redriven instead.
+    /// No work waited that could serve as probes: these dead letters are redriven instead.
     LettersTried {
-        /// The letters.
+        /// The dead letters.
         entries: Vec<Key>,
-        /// The campaign that redrives them.
-        campaign: Key,
-        /// When.
+        /// The redrive.
+        redrive: Key,
+        /// The time of the event.
         at: Timestamp,
     },
 }
@@ -139,15 +139,15 @@ crate::wire::wire_event!(Event, "breaker", 1);
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum OpenCause {
-    /// Too many calls of the window failed.
+    /// The failure rate in the window reached the limit.
     FailureRate,
-    /// Too many calls of the window were slow.
+    /// The rate of slow calls in the window reached the limit.
     SlowRate,
-    /// Too many calls failed one after the other.
+    /// The number of failures in a row reached the limit.
     ConsecutiveFailures,
     /// A call failed while it was half-open.
     ProbeFailed,
-    /// Somebody opened it, until it is reset.
+    /// A caller opened it, until it is reset.
     Tripped,
 }
 
@@ -169,6 +169,6 @@ pub enum OpenCause {
 pub enum CloseCause {
     /// Enough calls succeeded while it was half-open.
     Probed,
-    /// Somebody reset it.
+    /// A caller reset it.
     Reset,
 }

@@ -1,5 +1,5 @@
-//! Events of `chaos`. Subject `<prefix>.evt.chaos.<experiment>`, ordered per experiment. Consumers:
-//! hosts and workers, which do what the experiment says for as long as it says. Since v0.2.
+//! Events of `chaos`. Subject `<prefix>.evt.chaos.<experiment>`, ordered per experiment. Consumers: hosts and
+//! workers, which make the disturbance while the experiment lasts. Since v0.2.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use crate::commands::chaos::{Ended, Experiment};
 use crate::ids::Timestamp;
 
-/// What happened to an experiment.
+/// An event of an experiment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Event {
-    /// It began.
+    /// The experiment began.
     Started {
-        /// What is disturbed, and how.
+        /// The disturbance.
         experiment: Experiment,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Who.
+        /// The caller who asked for it.
         by: String,
-        /// Since when.
+        /// When it began.
         at: Timestamp,
-        /// It is over then, whatever happens.
+        /// When it ends, at the latest.
         until: Timestamp,
     },
-    /// It is over.
+    /// The experiment ended.
     Ended(Ended),
 }
 crate::wire::wire_event!(Event, "chaos", 1);

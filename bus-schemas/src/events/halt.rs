@@ -1,39 +1,39 @@
-//! Events of `halt`. Subject `<prefix>.evt.halt.<scope>`, ordered per scope. Consumers: workers,
-//! which stop what they do before their lane tells them to; hosts and gateways, which refuse new work.
+//! Events of `halt`. Subject `<prefix>.evt.halt.<scope>`, ordered per scope. Consumers: workers, which stop
+//! their work before their lane tells them to; hosts and gateways, which refuse new work.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Key, Timestamp};
 
-/// What happened to a halt.
+/// An event of a halt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Event {
-    /// The scope stands still.
+    /// The scope is halted.
     Halted {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Who.
+        /// The caller who asked for it.
         by: String,
         /// How long running work has to end by itself, in milliseconds.
         grace_ms: u64,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// Work goes on.
+    /// The halt was lifted.
     Lifted {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Who.
+        /// The caller who asked for it.
         by: String,
-        /// Jobs that may begin in a minute, in each lane, at first.
+        /// Jobs per minute that may begin at first, in each lane.
         per_minute: Option<u32>,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// A lane wants to hear of it.
+    /// A lane is told of this halt.
     Watched {
         /// The lane.
         lane: Key,

@@ -1,5 +1,5 @@
-//! Events of `healer`. Subject `<prefix>.evt.healer.<key>`, ordered per healer. Consumers: people, by
-//! `orrery heal log`; every host, which keeps quarantined entities from commands. Since v0.2.
+//! Events of `healer`. Subject `<prefix>.evt.healer.<key>`, ordered per healer. Consumers: people, with
+//! `orrery heal log`; every host, which refuses commands for quarantined entities. Since v0.2.
 
 use std::collections::BTreeMap;
 
@@ -10,35 +10,35 @@ use smol_str::SmolStr;
 use crate::commands::healer::Act;
 use crate::ids::{EntityAddress, Timestamp};
 
-/// What a healer did.
+/// An event of a healer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Event {
-    /// Something was done, or seen.
+    /// An action or an observation.
     Acted(Act),
-    /// An entity takes no commands.
+    /// An entity was quarantined: it takes no commands.
     Quarantined {
         /// The entity.
         entity: EntityAddress,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Who.
+        /// The caller who asked for it.
         by: String,
-        /// What it was concluded from.
+        /// The evidence for it.
         evidence: BTreeMap<SmolStr, String>,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// An entity takes commands again.
+    /// An entity was released: it takes commands again.
     Released {
         /// The entity.
         entity: EntityAddress,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Who.
+        /// The caller who asked for it.
         by: String,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
 }

@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::commands::broker::Outcome;
+use crate::commands::lane::Outcome;
 use crate::commands::queue::{Entry, Rules};
 use crate::ids::{CommandId, Key, Timestamp};
 
-/// What happened to the part of a lane in one partition.
+/// An event of a queue: the part of a lane in one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
@@ -19,59 +19,59 @@ pub enum Event {
     Granted {
         /// The task.
         task: Key,
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// The agent whose worker it is for.
+        /// The agent whose worker the leave is for.
         agent: Key,
     },
-    /// The leave is gone, and the attempt waits.
+    /// The leave was taken back, and the attempt waits.
     Revoked {
         /// The task.
         task: Key,
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
     },
-    /// A worker got an attempt.
+    /// An attempt was assigned to a worker.
     Assigned {
         /// The task.
         task: Key,
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
         /// The agent.
         agent: Key,
         /// The worker.
         worker: SmolStr,
-        /// The claim that it came with.
+        /// The worker's claim.
         claim: CommandId,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
     /// An attempt no longer waits, or has ended.
     Released {
         /// The task.
         task: Key,
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// How the attempt ended, where it ran.
+        /// How the attempt ended, if it ran.
         #[serde(default, skip_serializing_if = "Outcome::is_withdrawn")]
         outcome: Outcome,
     },
-    /// The lane's rules.
+    /// The lane's rules changed.
     RulesSet(Rules),
-    /// Nothing of a task and of what is below it begins.
+    /// A task and everything below it are held.
     Held {
-        /// Who holds.
+        /// The cause of the hold.
         cause: SmolStr,
-        /// The task at the top.
+        /// The held task.
         root: Key,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Since when.
+        /// When it began.
         at: Timestamp,
     },
-    /// The cause holds no longer.
+    /// The hold has ended.
     Eased {
-        /// Who held.
+        /// The cause of the hold.
         cause: SmolStr,
     },
 }

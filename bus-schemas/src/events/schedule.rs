@@ -7,13 +7,13 @@ use crate::commands::schedule::Recurrence;
 use crate::commands::task::Submit;
 use crate::ids::{Key, Timestamp};
 
-/// What happened to a schedule.
+/// An event of a schedule.
 #[allow(clippy::large_enum_variant, reason = "schedules are few, and a box would show in every match")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Event {
-    /// It exists, or was replaced.
+    /// The schedule was created or replaced.
     Created {
         /// When it fires.
         recurrence: Recurrence,
@@ -22,23 +22,28 @@ pub enum Event {
         /// When it fires next.
         next: Option<Timestamp>,
     },
-    /// It fired.
+    /// The schedule fired.
     Fired {
-        /// When it was to fire.
+        /// The time for which it was due.
         due: Timestamp,
         /// The task that it submitted.
         task: Key,
         /// When it fires next.
         next: Option<Timestamp>,
     },
-    /// It waits.
+    /// The schedule was paused.
     Paused,
-    /// It fires again.
+    /// The schedule was resumed.
     Resumed {
         /// When it fires next.
         next: Option<Timestamp>,
     },
-    /// It never fires again.
+    /// The clock was set back: the next time is computed again.
+    Moved {
+        /// When it fires next.
+        next: Option<Timestamp>,
+    },
+    /// The schedule was deleted: it never fires again.
     Deleted,
 }
 crate::wire::wire_event!(Event, "schedule", 1);

@@ -1,5 +1,5 @@
-//! Events of `task`. Subject `<prefix>.evt.task.<key>`, ordered per key; those of a whole tree
-//! stand in one log. Consumers: projections, streams to clients, services.
+//! Events of `task`. Subject `<prefix>.evt.task.<key>`, ordered per key; those of a whole tree are in one
+//! log. Consumers: projections, streams to clients, services.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,257 +13,257 @@ use crate::settings::Budget;
 use crate::views::task::{Dimension, TaskState};
 use crate::wire::is_default;
 
-/// What happened to a task.
+/// An event of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Event {
-    /// It exists.
+    /// The task was submitted.
     Submitted {
-        /// The goal and its bounds.
+        /// The goal and its limits.
         submission: Submit,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// It can not be done as asked: final.
+    /// The task cannot be done as asked: final.
     Rejected {
-        /// Why.
+        /// Why it cannot.
         failure: Failure,
     },
-    /// It has a plan of child tasks.
+    /// The task has a plan of child tasks.
     Planned {
         /// The plan.
         plan: Plan,
     },
-    /// A step's child task was started.
+    /// The child task of a step was started.
     ChildStarted {
         /// The step.
         step: SmolStr,
         /// The child's key.
         child: Key,
     },
-    /// A child came to its end.
+    /// A child task ended.
     ChildSettled {
         /// The step.
         step: SmolStr,
-        /// How.
+        /// Its final state.
         state: TaskState,
-        /// What came out.
+        /// The artifacts.
         artifacts: Vec<Artifact>,
-        /// A small answer.
+        /// The result.
         result: Value,
-        /// Why it failed.
+        /// The failure.
         failure: Option<Failure>,
     },
     /// An attempt waits for an agent.
     Queued {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// A worker got the attempt.
+    /// A job was issued: a worker has the attempt.
     JobIssued {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
         /// The agent.
         agent: Key,
         /// The worker.
         worker: SmolStr,
-        /// BLAKE3 of the token that the worker shows.
+        /// BLAKE3 of the token that the worker must present.
         token: Hash,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// A step was done.
+    /// A completed step was recorded.
     StepRecorded {
-        /// Which attempt did it.
+        /// The number of the attempt.
         attempt: u32,
         /// The step.
         #[serde(flatten)]
         step: StepResult,
     },
-    /// One step of a side effect.
+    /// The progress of a side effect was recorded.
     EffectRecorded {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// Which effect.
+        /// The effect's name within the task.
         effect: String,
-        /// How far it is.
+        /// The progress of the effect.
         step: EffectStep,
-        /// What it does, or how it ended.
+        /// A description of the effect, or of its outcome.
         detail: String,
         /// The idempotency key that the tool is given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<SmolStr>,
-        /// What it gave.
+        /// The result.
         #[serde(default, skip_serializing_if = "Value::is_null")]
         result: Value,
     },
     /// The attempt failed.
     AttemptFailed {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// Why.
+        /// The failure.
         failure: Failure,
     },
-    /// The attempt was taken back through no fault of its own.
+    /// The attempt was taken back; it did not fail.
     AttemptWithdrawn {
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Whose doing it was.
+        /// Who took it back.
         #[serde(default, skip_serializing_if = "is_default")]
         by: WithdrawnBy,
     },
-    /// The next attempt waits.
+    /// The pause before the next attempt began.
     BackoffStarted {
-        /// The attempt that comes.
+        /// The number of the next attempt.
         attempt: u32,
-        /// Until when.
+        /// When the pause ends.
         until: Timestamp,
-        /// Since when.
+        /// When the pause began.
         #[serde(default, skip_serializing_if = "is_default")]
         at: Timestamp,
     },
-    /// It waits for an answer.
+    /// The task waits for an answer.
     InputRequired {
-        /// Which attempt asked.
+        /// The number of the attempt that asked.
         attempt: u32,
         /// The question.
         prompt: String,
         /// Whether an authorization is missing.
         authorization: bool,
-        /// The effect of which nobody knows how it ended, if the question is about one.
+        /// The effect whose outcome is unknown, if the question is about one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         effect: Option<String>,
-        /// Whom it asks; empty for anybody.
+        /// Who should answer; empty for anyone.
         #[serde(default, skip_serializing_if = "is_default")]
         asks: SmolStr,
-        /// Since when.
+        /// When the question was asked.
         #[serde(default, skip_serializing_if = "is_default")]
         at: Timestamp,
     },
-    /// The answer came.
+    /// An answer was given.
     InputProvided {
         /// The answer.
         answer: Value,
-        /// From whom.
+        /// The caller who answered.
         by: String,
     },
-    /// It is to stop.
+    /// A cancel was requested.
     CancelRequested {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// Who wants it.
+        /// The caller who requested it.
         by: String,
     },
-    /// The settings say this of the task.
+    /// The task took its policy from the settings.
     PolicySet {
-        /// What they say.
+        /// The policy.
         policy: Policy,
     },
-    /// The settings gave the tree a budget.
+    /// The tree took its budget from the settings.
     BudgetSet {
-        /// What it may use.
+        /// The budget.
         budget: Budget,
     },
-    /// A call may use as much as this.
+    /// The budget of a call was reserved.
     Reserved {
-        /// Which reservation.
+        /// The id of the reservation.
         reservation: SmolStr,
-        /// The task whose attempt calls.
+        /// The task whose attempt makes the call.
         task: Key,
         /// The most that the call can use.
         amount: Usage,
-        /// Until when it is to be settled.
+        /// The time by which it must be settled.
         until: Timestamp,
     },
-    /// A call has used this.
+    /// The usage of a call was settled.
     Settled {
-        /// Which reservation.
+        /// The id of the reservation.
         reservation: SmolStr,
-        /// What was used.
+        /// The usage.
         used: Usage,
-        /// What was reserved, and is no longer.
+        /// The amount that was reserved until now.
         reserved: Usage,
-        /// Whether nobody said so in time, and the most is taken for it.
+        /// Whether it was not settled in time, so that the reserved amount counts as used.
         #[serde(default, skip_serializing_if = "is_default")]
         lapsed: bool,
     },
-    /// A job of the tree was issued.
+    /// A job of the tree was counted.
     JobCounted {
         /// The task.
         task: Key,
-        /// Which attempt.
+        /// The number of the attempt.
         attempt: u32,
     },
-    /// The budget does not allow what is wanted: the tree is paused, and asks for more.
+    /// The budget does not allow what was requested: the tree is paused, and asks for more.
     BudgetExceeded {
-        /// Which bound.
+        /// The limit that was exceeded.
         dimension: Dimension,
         /// The question.
         question: String,
-        /// Whom it asks.
+        /// Who should answer.
         asks: SmolStr,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// The tree may use more, and goes on.
+    /// The budget was extended, and the tree goes on.
     BudgetExtended {
-        /// What it may use from now on.
+        /// The new budget.
         budget: Budget,
-        /// Why.
+        /// The reason.
         #[serde(default, skip_serializing_if = "is_default")]
         reason: String,
-        /// From whom.
+        /// The caller who extended it.
         by: String,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// Final: done.
+    /// The task completed: final.
     Completed {
-        /// What came out.
+        /// The artifacts.
         artifacts: Vec<Artifact>,
-        /// A small answer.
+        /// The result.
         result: Value,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// Final until retried: not done.
+    /// The task failed: final until it is retried.
     Failed {
-        /// Why.
+        /// The reason.
         failure: Failure,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// Final: stopped.
+    /// The task was canceled: final.
     Canceled {
-        /// Why.
+        /// The reason.
         reason: String,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
-    /// A failed task is tried again.
+    /// The failed task is retried.
     Retried {
-        /// Who wants it.
+        /// The caller who requested it.
         by: String,
-        /// When.
+        /// The time of the event.
         at: Timestamp,
     },
 }
 crate::wire::wire_event!(Event, "task", 1);
 
-/// Whose doing it is that an attempt is taken back.
+/// Who took an attempt back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WithdrawnBy {
     /// Its worker gave it back.
     #[default]
     Worker,
-    /// Its lane, or the keeper of the budget, took it back, and holds it.
+    /// Its lane, or the root that keeps the budget, took it back and holds it.
     Holder,
-    /// The owner took it back, because no worker began it.
+    /// The partition's owner took it back, because no worker began it.
     Owner,
 }

@@ -1,7 +1,7 @@
-//! The AsyncAPI 3.1 document: channels, operations and messages, as a program outside sees them.
+//! The AsyncAPI 3.1 document: channels, operations and messages, as an outside program sees them.
 //!
-//! Payloads are AsyncAPI schema objects, which are JSON Schema draft 7; the files beside the document
-//! say the same as 2020-12.
+//! Payloads are AsyncAPI schema objects, which are JSON Schema draft 7; the files beside the document are the
+//! same schemas in 2020-12.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::{Document, all};
 use crate::envelope::header;
 
-/// The version of the NATS binding; its only field names a queue group, and no program outside needs one.
+/// The version of the NATS binding. Its only field is a queue group, which no outside program needs.
 const NATS_BINDING: &str = "0.1.0";
-/// What a key is, with the reason for its shape in `docs/protocol.md`.
+/// An example of a key; `docs/protocol.md` has the reason for its shape.
 const KEY_EXAMPLE: &str = "0199c7a5-7a4e-7cc3-a4a7-6f0c5b6a1f10";
 
 /// The AsyncAPI document.
@@ -70,7 +70,7 @@ fn parameters() -> Value {
     })
 }
 
-/// A channel whose address names parameters in braces.
+/// A channel with the parameters that its address names in braces.
 fn channel(address: &str, summary: &str, messages: &[String]) -> Value {
     let names = address.split('{').skip(1).filter_map(|part| part.split_once('}').map(|(name, _)| name));
     let parameters: Map<String, Value> = names
@@ -169,7 +169,7 @@ fn text(description: &str) -> Value {
     json!({"type": "string", "description": description})
 }
 
-/// Headers as a schema of an object; `required` lists those that are always there.
+/// Headers as an object schema; `required` lists those that are always present.
 fn headers(of: &[(&str, Value)], required: &[&str]) -> Value {
     let properties: Map<String, Value> =
         of.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
@@ -239,7 +239,7 @@ fn event_headers() -> Value {
     schema
 }
 
-/// Why a message may be empty.
+/// The description of a body that may be empty.
 fn blob() -> Value {
     json!({
         "type": "string",
@@ -304,7 +304,7 @@ fn messages(documents: &[Document]) -> Value {
     Value::Object(messages)
 }
 
-/// All schemas side by side; the definitions of `X` are called `X.<definition>`.
+/// All schemas; the definitions of `X` are called `X.<definition>`.
 fn schemas(documents: &[Document]) -> Value {
     let mut schemas = Map::new();
     for document in documents {
@@ -333,7 +333,7 @@ fn owned((name, definition): (&String, &Value)) -> (String, Value) {
     (name.clone(), definition.clone())
 }
 
-/// Points references at the place where [`schemas`] puts the definitions.
+/// Rewrites references to the place where [`schemas`] puts the definitions.
 fn redirect(schema: &mut Value, name: &str) {
     match schema {
         Value::Object(object) => {

@@ -10,63 +10,63 @@ use super::{Duration, Mistake, Setting, Unfit, pointer};
 use crate::commands::breaker;
 use crate::ids::Key;
 
-/// Patterns in one document.
+/// The most patterns in one document.
 const PATTERNS_MAX: usize = 256;
 
 /// The policies of all breakers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Breakers {
-    /// By pattern: the key of a breaker (`model.openai`), the beginning of one (`model.*`), or `*`. The
-    /// longest that fits counts, and it counts as a whole: what it leaves out has the default of the
-    /// field. A breaker that none fits has the defaults.
+    /// Policies by pattern: the key of a breaker (`model.openai`), a prefix (`model.*`), or `*`. The longest
+    /// matching pattern applies as a whole: a missing field has the default of the field. A breaker without a
+    /// matching pattern has the defaults.
     pub policies: BTreeMap<SmolStr, BreakerPolicy>,
 }
 
-/// When a breaker opens, for how long, and what closes it.
+/// The policy of a breaker: when it opens, for how long, and when it closes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BreakerPolicy {
-    /// How far back calls count, `1s` to `1h`. Default: `30s`.
+    /// The length of the window of calls, `1s` to `1h`. Default: `30s`.
     pub window: Duration,
-    /// Parts in which the window moves on, 1 to 60. Default: 10.
+    /// Number of buckets in which the window advances, 1 to 60. Default: 10.
     #[schemars(range(min = 1, max = 60))]
     pub buckets: u32,
-    /// Rates mean nothing below so many calls in the window, 1 to 1,000,000. Default: 10.
+    /// Fewest calls in the window for which rates count, 1 to 1,000,000. Default: 10.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub calls_min: u32,
-    /// It opens when so many of a hundred calls fail, 1 to 100. Default: 50.
+    /// Percentage of failed calls at which it opens, 1 to 100. Default: 50.
     #[schemars(range(min = 1, max = 100))]
     pub failure_percent: u32,
-    /// A call that takes longer is slow, `1ms` to `1h`. Default: `1m`.
+    /// Duration above which a call is slow, `1ms` to `1h`. Default: `1m`.
     pub slow_call: Duration,
-    /// It opens when so many of a hundred calls are slow, 1 to 100. Default: 90.
+    /// Percentage of slow calls at which it opens, 1 to 100. Default: 90.
     #[schemars(range(min = 1, max = 100))]
     pub slow_percent: u32,
-    /// It opens when so many calls fail one after the other, 1 to 1,000,000. Default: 5.
+    /// Number of failures in a row at which it opens, 1 to 1,000,000. Default: 5.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub consecutive_failures: u32,
-    /// How long it stays open the first time, `100ms` to `1d`; doubles with each opening that follows.
-    /// Default: `5s`.
+    /// How long it stays open the first time, `100ms` to `1d`. Doubles each time it opens again without
+    /// closing. Default: `5s`.
     pub open_min: Duration,
-    /// The longest time that it stays open, `open_min` to `1d`. Default: `5m`.
+    /// The longest open time, `open_min` to `1d`. Default: `5m`.
     pub open_max: Duration,
-    /// The open time is longer or shorter by up to so many of a hundred parts, 0 to 50. Default: 20.
+    /// Jitter of the open time, as a percentage up or down, 0 to 50. Default: 20.
     #[schemars(range(max = 50))]
     pub jitter_percent: u32,
-    /// Calls that may be tried at once while half-open, 1 to 1,000. Default: 3.
+    /// Most concurrent probes while half-open, 1 to 1,000. Default: 3.
     #[schemars(range(min = 1, max = 1_000))]
     pub probes: u32,
-    /// Successes after which it closes, 1 to 1,000. Default: 2.
+    /// Successful probes after which it closes, 1 to 1,000. Default: 2.
     #[schemars(range(min = 1, max = 1_000))]
     pub successes: u32,
-    /// A probe of which nothing is heard for so long counts as lost, `100ms` to `1h`. Default: `1m`.
+    /// Time after which a probe without a report counts as lost, `100ms` to `1h`. Default: `1m`.
     pub probe_timeout: Duration,
 }
 
 impl Default for BreakerPolicy {
     fn default() -> Self {
-        // The breaker's own defaults, so that there is one place for them.
+        // From the breaker's own defaults, so that they are defined once.
         let policy = breaker::Policy::default();
         Self {
             window: Duration::from_ms(policy.window_ms),
@@ -87,10 +87,10 @@ impl Default for BreakerPolicy {
 }
 
 impl Breakers {
-    /// The policy of a dependency, as its breaker takes it; none when no pattern fits.
+    /// The policy of a dependency; `None` if no pattern matches.
     pub fn policy(&self, dependency: &Key) -> Option<breaker::Policy> {
         let fitting = self.policies.iter().filter(|(pattern, _)| fits(pattern, dependency.as_str()));
-        // The key itself fits better than a beginning of the same length.
+        // A key matches better than a prefix of the same length.
         let best = fitting.max_by_key(|(pattern, _)| (!pattern.ends_with('*'), pattern.len()));
         best.map(|(_, policy)| policy.policy())
     }
@@ -100,7 +100,7 @@ fn fits(pattern: &str, dependency: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == dependency, |beginning| dependency.starts_with(beginning))
 }
 
-/// Whether a pattern can ever fit.
+/// Whether a pattern can match any key.
 fn is_pattern(pattern: &str) -> bool {
     let beginning = pattern.strip_suffix('*').unwrap_or(pattern);
     let key = beginning.strip_suffix('.').unwrap_or(beginning);

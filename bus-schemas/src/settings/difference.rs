@@ -1,4 +1,4 @@
-//! What differs between two documents, place by place.
+//! The differences between two documents, place by place.
 
 use std::collections::BTreeSet;
 
@@ -13,16 +13,16 @@ use super::pointer;
 pub struct Difference {
     /// A JSON pointer (RFC 6901); empty for the whole document.
     pub pointer: String,
-    /// What stood there; left out where nothing did.
+    /// The value before; missing if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// What stands there; left out where nothing does.
+    /// The value after; missing if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
 }
 
-/// Every place at which `after` differs from `before`, in the order of the fields. Lists are compared
-/// as a whole: an entry in their middle has no name by which it could be followed.
+/// Every place at which `after` differs from `before`, in the order of the fields. Lists are compared as a
+/// whole, because their entries have no names.
 pub fn differences(before: &Value, after: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
     compare("", Some(before), Some(after), &mut found);

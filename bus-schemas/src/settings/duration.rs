@@ -1,4 +1,4 @@
-//! A length of time in settings: text with a unit.
+//! Durations in settings: text with a unit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,25 +6,25 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The format that the JSON Schema names.
+/// The format name in the JSON Schema.
 pub(super) const FORMAT: &str = "duration-with-unit";
 /// The units with their milliseconds, largest first.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// A length of time: a whole number with a unit, `ms`, `s`, `m`, `h` or `d`, such as `"30s"`.
+/// A duration: a whole number with a unit, `ms`, `s`, `m`, `h` or `d`, such as `"30s"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Duration(u64);
 
 impl Duration {
-    /// So many milliseconds.
+    /// A duration in milliseconds.
     pub const fn from_ms(milliseconds: u64) -> Self {
         Self(milliseconds)
     }
-    /// So many seconds.
+    /// A duration in seconds.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1_000))
     }
-    /// In milliseconds.
+    /// The number of milliseconds.
     pub const fn as_ms(self) -> u64 {
         self.0
     }

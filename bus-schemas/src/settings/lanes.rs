@@ -1,4 +1,4 @@
-//! `lanes`: how much of a lane's work begins, for whom, and when.
+//! `lanes`: limits, fairness, order and maintenance windows of lanes.
 
 use std::collections::BTreeMap;
 
@@ -8,29 +8,29 @@ use serde_json::{Map, Value, json};
 use smol_str::SmolStr;
 
 use super::{Duration, Mistake, Setting, Unfit, pointer};
-use crate::commands::broker;
+use crate::commands::lane;
 use crate::ids::Key;
 
-/// Lanes with rules of their own.
+/// The most lanes with rules of their own.
 const LANES_MAX: usize = 256;
-/// Owners with a weight in one lane.
+/// The most owners with a weight in one lane.
 const WEIGHTS_MAX: usize = 1_000;
 /// The largest weight.
 const WEIGHT_MAX: u32 = 1_000;
-/// Maintenance windows of one lane.
+/// The most maintenance windows of one lane.
 const WINDOWS_MAX: usize = 16;
-/// The longest maintenance window: a lane that is longer closed is paused.
+/// The longest maintenance window: to close a lane for longer, pause it.
 const WINDOW_MAX: Duration = Duration::from_secs(7 * 86_400);
-/// Waiting work grows in priority by steps of at least this.
+/// The shortest ageing time.
 const AGEING_MIN: Duration = Duration::from_secs(1);
 
 /// The rules of all lanes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lanes {
-    /// For every lane that is not among `lanes`.
+    /// The rules of every lane that is not in `lanes`.
     pub default: Lane,
-    /// By lane. What a lane leaves out is not bounded, whatever `default` says.
+    /// Rules by lane. A missing field means no limit, whatever `default` says.
     pub lanes: BTreeMap<SmolStr, Lane>,
 }
 
@@ -38,35 +38,36 @@ pub struct Lanes {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lane {
-    /// Jobs at once. Default: no bound.
+    /// Most concurrent jobs. Default: no limit.
     #[schemars(range(min = 1))]
     pub concurrent: Option<u32>,
-    /// Jobs begun in a minute of the clock. Default: no bound.
+    /// Most jobs begun in a minute of the clock. Default: no limit.
     #[schemars(range(min = 1))]
     pub per_minute: Option<u32>,
-    /// Jobs begun in a day, in UTC. Default: no bound.
+    /// Most jobs begun in a day, in UTC. Default: no limit.
     #[schemars(range(min = 1))]
     pub per_day: Option<u32>,
-    /// How many jobs an owner gets when others get one, 1 to 1,000. Default: 1 for everybody.
+    /// Fairness weights by owner, 1 to 1,000: twice the weight gets twice the jobs. Default: 1 for every
+    /// owner.
     pub weights: BTreeMap<SmolStr, u32>,
-    /// In which order jobs begin: `host` (by priority, fairness and age within each host) or `strict` (over
-    /// the whole lane, which costs a round trip for each job). Default: `host`.
-    pub order: broker::Order,
-    /// What waits for so long is one priority higher, at least `1s`. Default: nothing ages.
+    /// The order in which jobs begin: `host` (by priority, fairness and age within each host) or `strict`
+    /// (across the whole lane, which costs a round trip per job). Default: `host`.
+    pub order: lane::Order,
+    /// Waiting time after which work rises by one priority, at least `1s`. Default: no ageing.
     pub ageing: Option<Duration>,
-    /// Times in which no job begins.
+    /// Maintenance windows, in which no job begins.
     pub maintenance: Vec<MaintenanceWindow>,
     /// Whether no job begins at all. Default: false.
     pub paused: bool,
 }
 
-/// A time in which no job begins.
+/// A maintenance window, in which no job begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MaintenanceWindow {
     /// When it begins: a cron expression of five or six fields, in UTC.
     pub cron: String,
-    /// How long it lasts, at most 7 days.
+    /// Its length, at most 7 days.
     pub duration: Duration,
 }
 
@@ -75,9 +76,9 @@ impl Lanes {
     pub fn lane(&self, lane: &str) -> &Lane {
         self.lanes.get(lane).unwrap_or(&self.default)
     }
-    /// A document in which the rules of one lane are changed by a merge patch (RFC 7396): what the patch
-    /// names is replaced, and what it sets to null has its default again. A lane that has no rules of its
-    /// own yet begins with those of `default`. The result is not checked.
+    /// A document in which a merge patch (RFC 7396) changes the rules of one lane: fields in the patch are
+    /// replaced, and those that are null have their defaults again. A lane without rules of its own starts
+    /// from those of `default`. The result is not checked.
     pub fn patched(document: &Value, lane: &str, patch: &Value) -> Value {
         let mut document = document.clone();
         let own = document.pointer(&pointer("/lanes", lane)).or_else(|| document.get("default"));
@@ -90,7 +91,7 @@ impl Lanes {
         }
         document
     }
-    /// Every cron expression with its place.
+    /// All cron expressions, each with its place.
     pub fn crons(&self) -> impl Iterator<Item = (String, &str)> {
         self.places().flat_map(|(place, lane)| {
             let windows = lane.maintenance.iter().enumerate();
@@ -106,13 +107,13 @@ impl Lanes {
 }
 
 impl Lane {
-    /// As a broker takes them; `paused` is a hold there and not among its limits.
-    pub fn limits(&self) -> broker::Limits {
-        let window = |window: &MaintenanceWindow| broker::Window {
+    /// The limits in the lane's own form. `paused` is not among them: for a lane it is a hold.
+    pub fn limits(&self) -> lane::Limits {
+        let window = |window: &MaintenanceWindow| lane::Window {
             cron: window.cron.clone(),
             duration_ms: window.duration.as_ms(),
         };
-        broker::Limits {
+        lane::Limits {
             concurrent: self.concurrent,
             per_minute: self.per_minute,
             per_day: self.per_day,
@@ -157,7 +158,7 @@ impl Lane {
     }
 }
 
-/// The algorithm of RFC 7396.
+/// Applies a merge patch, by the algorithm of RFC 7396.
 fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(changes) = patch else {
         *target = patch.clone();

@@ -1,4 +1,4 @@
-//! `limits`: what a host holds in memory and logs, and what a task tree may use when nobody says.
+//! `limits`: memory and log limits of hosts, and the default budget of task trees.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,44 +7,51 @@ use super::{Duration, Mistake, Setting, Unfit};
 
 /// The longest log filter in bytes.
 const FILTER_BYTES_MAX: usize = 1_024;
-/// The words for how much is logged.
+/// The longest wall clock budget: far more than any task needs, and an end that a date can write.
+const WALL_CLOCK_MAX: Duration = Duration::from_secs(36_500 * 86_400);
+/// The log levels.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// The limits of every host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Commands that wait in one partition before callers are told `busy`, 16 to 1,000,000.
+    /// Most commands that wait in one partition; further callers are refused as `busy`. 16 to 1,000,000.
     /// Default: 8,192.
     #[schemars(range(min = 16, max = 1_000_000))]
     pub inbox_queue: u32,
-    /// Live entities that one partition keeps in memory, 16 to 10,000,000. Default: 8,192.
+    /// Most live entities in the memory of one partition, 16 to 10,000,000. Default: 8,192.
     #[schemars(range(min = 16, max = 10_000_000))]
     pub cache_entities: u32,
-    /// What is logged, as `target=level` or `level`, with commas between: `warn,actors_runtime=debug`. The
-    /// environment's `ORRERY_LOG` wins over it. Default: what the process was started with.
+    /// The log filter: `target=level` or `level`, separated by commas, such as `warn,actors_runtime=debug`.
+    /// The environment variable `ORRERY_LOG` takes precedence. Default: the filter that the process was
+    /// started with.
     pub log_filter: Option<String>,
-    /// What a task tree may use when its submission does not say. Default: no bound.
+    /// The budget of a task tree whose submission sets none. Default: no limit.
     pub budget: Budget,
 }
 
-/// What a task tree may use. What is left out is not bounded.
+/// The budget of a task tree. A missing field means no limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
-    /// Tokens of models, in both directions.
+    /// Model tokens, in both directions.
     #[schemars(range(min = 1))]
+    #[serde(deserialize_with = "crate::wire::int64")]
     pub tokens: Option<u64>,
-    /// Money, in millionths of the currency in which the prices are given.
+    /// Money, in millionths of the currency of the prices.
     #[schemars(range(min = 1))]
+    #[serde(deserialize_with = "crate::wire::int64")]
     pub money_micros: Option<u64>,
-    /// Calls of tools.
+    /// Tool calls.
     #[schemars(range(min = 1))]
+    #[serde(deserialize_with = "crate::wire::int64")]
     pub tool_calls: Option<u64>,
-    /// Time from its submission to its end, at least `1s`.
+    /// Time from submission to end, at least `1s`; in settings at most `36500d`.
     pub wall_clock: Option<Duration>,
-    /// Jobs, those of its children with them.
+    /// Jobs, including those of its children.
     #[schemars(range(min = 1))]
+    #[serde(deserialize_with = "crate::wire::int64")]
     pub jobs: Option<u64>,
 }
 
@@ -54,7 +61,7 @@ impl Default for Limits {
     }
 }
 
-/// Why a text is no log filter; none when it is one.
+/// Why a text is no log filter; `None` if it is one.
 fn wrong_filter(filter: &str) -> Option<String> {
     if filter.len() > FILTER_BYTES_MAX {
         return Some(format!("has {} bytes; at most {FILTER_BYTES_MAX} are taken", filter.len()));
@@ -79,8 +86,10 @@ impl Setting for Limits {
         if let Some(reason) = self.log_filter.as_deref().and_then(wrong_filter) {
             mistakes.push(Mistake::new("/log_filter", reason));
         }
-        if let Some(time) = self.budget.wall_clock.filter(|time| *time < Duration::from_secs(1)) {
-            mistakes.push(Mistake::new("/budget/wall_clock", format!("is {time}, and must be at least 1s")));
+        let bounds = Duration::from_secs(1)..=WALL_CLOCK_MAX;
+        if let Some(time) = self.budget.wall_clock.filter(|time| !bounds.contains(time)) {
+            let reason = format!("is {time}, and must be 1s to {WALL_CLOCK_MAX}");
+            mistakes.push(Mistake::new("/budget/wall_clock", reason));
         }
         mistakes
     }

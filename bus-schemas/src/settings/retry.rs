@@ -1,4 +1,4 @@
-//! `retry`: how often and when a failed attempt is tried again, by skill.
+//! `retry`: how often and when failed attempts are retried, by skill.
 
 use std::collections::BTreeMap;
 
@@ -8,58 +8,57 @@ use smol_str::SmolStr;
 
 use super::{Duration, Mistake, Setting, Unfit, pointer};
 
-/// Skills with a policy of their own.
+/// The most skills with a policy of their own.
 const SKILLS_MAX: usize = 256;
-/// The longest pause: a task that waits longer is better submitted by a schedule.
+/// The longest pause: for a longer wait, use a schedule.
 const CAP_MAX: Duration = Duration::from_secs(7 * 86_400);
 /// The longest deadline.
 const DEADLINE_MAX: Duration = Duration::from_secs(30 * 86_400);
 
-/// How failed attempts are tried again.
+/// The retry policies.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
-    /// For every skill that is not among `skills`.
+    /// The policy of every skill that is not in `skills`.
     pub default: RetryPolicy,
-    /// By skill. What a policy leaves out has the default of the field, not that of `default`.
+    /// Policies by skill. A missing field has the default of the field, not that of `default`.
     pub skills: BTreeMap<SmolStr, RetryPolicy>,
 }
 
-/// How the attempts of one skill are tried again.
+/// The retry policy of one skill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetryPolicy {
-    /// Attempts in all, the first one with them, 1 to 100. A task that names its own number has that.
-    /// Default: 3.
+    /// Most attempts, including the first, 1 to 100. A task's own `attempts_max` takes precedence. Default:
+    /// 3.
     #[schemars(range(min = 1, max = 100))]
     pub attempts: u32,
     /// How the pause grows. Default: `exponential`.
     pub backoff: Backoff,
     /// The first pause, 1 ms to `cap`. Default: `1s`.
     pub base: Duration,
-    /// How many times longer each pause is than the one before, 1 to 10; of no meaning to
-    /// `decorrelated-jitter`. Default: 2.
+    /// Factor from one pause to the next, 1 to 10; unused with `decorrelated-jitter`. Default: 2.
     #[schemars(range(min = 1, max = 10))]
     pub factor: u32,
     /// The longest pause, at most 7 days. Default: `5m`.
     pub cap: Duration,
-    /// How long after its submission a task is still tried again, at most 30 days. Default: as long
-    /// as its own deadline allows.
+    /// How long after its submission a task is still retried, at most 30 days. Default: until its own
+    /// deadline.
     pub deadline: Option<Duration>,
-    /// How long an attempt may keep its lease without coming further, 1 second to 7 days: then another
-    /// one takes its place. Default: `15m`.
+    /// How long an attempt may keep its lease without progress, 1 second to 7 days; then another attempt
+    /// replaces it. Default: `15m`.
     pub progress: Duration,
 }
 
-/// How a pause follows from the one before.
+/// How the pauses grow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backoff {
-    /// Each one `factor` times as long as the one before.
+    /// Each pause is `factor` times as long as the one before.
     #[default]
     Exponential,
-    /// Each one somewhere between `base` and three times the one before, so that what failed together
-    /// does not come back together.
+    /// Each pause is a random time between `base` and three times the one before, so that attempts that
+    /// failed together do not come back together.
     DecorrelatedJitter,
 }
 
@@ -85,9 +84,8 @@ impl Retry {
 }
 
 impl RetryPolicy {
-    /// The pause before the attempt that follows `failed` ones, `former` being the pause before the
-    /// last of them (0 at first). `draw` decides where jitter leaves a choice: the same draw, the same
-    /// pause.
+    /// The pause before the attempt after `failed` failed ones; `former` is the previous pause (0 at first).
+    /// `draw` is the random input of jitter: the same draw gives the same pause.
     pub fn pause(&self, failed: u32, former: Duration, draw: u64) -> Duration {
         let (base, cap) = (self.base.as_ms(), self.cap.as_ms());
         let pause = match self.backoff {

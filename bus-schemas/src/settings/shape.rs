@@ -1,14 +1,14 @@
-//! Holds a document against the JSON Schema of its type, and tells every place that does not fit.
+//! Compares a document with the JSON Schema of its type, and reports every place that does not match.
 //!
-//! serde stops at the first mistake and does not say where. This walk knows what the schemas of this
-//! folder are made of and nothing else: whatever it lets pass is still read by serde.
+//! serde stops at the first mistake and does not name its place. This check knows only the schema keywords
+//! that the types of this folder use; serde still decodes whatever passes.
 
 use serde_json::{Map, Value};
 
 use super::duration::{Duration, FORMAT};
 use super::{Mistake, pointer};
 
-/// Every place of `value` that does not fit `schema`, in the order of the fields.
+/// Every place of `value` that does not match `schema`, in the order of the fields.
 pub(super) fn mistakes(schema: &Value, value: &Value) -> Vec<Mistake> {
     let mut found = Vec::new();
     walk(schema, value, "", &mut found);
@@ -40,8 +40,8 @@ fn walk(schema: &Value, value: &Value, place: &str, found: &mut Vec<Mistake>) {
     }
 }
 
-/// The document with what does not fit replaced by the default of its place, or by something of its
-/// type: so that the rest of it can be read, and looked at as well.
+/// The document with mismatches replaced by the default of their place, or by a value of their type, so that
+/// the rest can be decoded and checked as well.
 pub(super) fn mended(schema: &Value, value: &Value) -> Value {
     match value {
         Value::Object(fields) if wrong_type(schema, value).is_none() && !has_choices(schema) => {
@@ -58,7 +58,7 @@ pub(super) fn mended(schema: &Value, value: &Value) -> Value {
 fn mended_object(schema: &Value, fields: &Map<String, Value>) -> Value {
     let known = |name: &str| schema["properties"].get(name);
     let more = schema.get("additionalProperties").filter(|more| more.is_object());
-    // What nobody knows is left out.
+    // Unknown fields are left out.
     let field = |(name, value): (&String, &Value)| Some((name.clone(), mended(known(name).or(more)?, value)));
     let mut mended: Map<String, Value> = fields.iter().filter_map(field).collect();
     for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
@@ -67,7 +67,7 @@ fn mended_object(schema: &Value, fields: &Map<String, Value>) -> Value {
     mended.into()
 }
 
-/// Something that fits: the default where the schema names one.
+/// A value that matches: the default, if the schema names one.
 fn stopgap(schema: &Value) -> Value {
     if let Some(default) = schema.get("default") {
         return default.clone();
@@ -87,7 +87,8 @@ fn has_choices(schema: &Value) -> bool {
     schema.get("anyOf").or_else(|| schema.get("oneOf")).is_some()
 }
 
-/// Words are told as a list; of a value that may be null, what is wrong with it as no null.
+/// Reports a value that matches none of the choices. Words are listed; for a value that may be null, the
+/// mistake is that of the other choice.
 fn one_of(choices: &[Value], value: &Value, place: &str, found: &mut Vec<Mistake>) {
     let words: Vec<&str> = choices.iter().filter_map(|choice| choice["const"].as_str()).collect();
     if words.len() == choices.len() {

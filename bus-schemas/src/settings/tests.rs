@@ -1,4 +1,4 @@
-//! What a document may say, and how what it may not say is told.
+//! The rules of documents, and how mistakes are reported.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -31,8 +31,7 @@ fn the_default_of_every_name_is_good_and_says_everything() {
     assert_eq!((default_value("nothing"), schema("nothing")), (None, None));
 }
 
-/// Goal: whoever mends a document reads once what is wrong with it. Method: one with a mistake of
-/// every sort.
+/// Goal: all mistakes of a document are reported at once. Method: a document with a mistake of every sort.
 #[test]
 fn every_mistake_is_told_with_its_place() {
     let wrong = json!({
@@ -96,12 +95,14 @@ fn what_types_can_not_say_is_told_with_its_place() {
         assert_eq!(places("limits", json!({"log_filter": filter})), [""; 0], "{filter:?}");
     }
     assert_eq!(places("limits", json!({"inbox_queue": 15, "cache_entities": -1})).len(), 2);
-    assert_eq!(places("limits", json!({"budget": {"wall_clock": "1ms"}})), ["/budget/wall_clock"]);
+    for time in ["1ms", "9000000d"] {
+        assert_eq!(places("limits", json!({"budget": {"wall_clock": time}})), ["/budget/wall_clock"]);
+    }
 }
 
-/// Goal: one reading is enough also where mistakes are of different sorts. Method: documents in which
-/// something is no such thing at all, beside what only rules know; nothing is told of what stands in for
-/// it, and no rule about two fields is looked at when one of them is not there.
+/// Goal: mistakes of different sorts are reported at once. Method: documents with a value of the wrong sort
+/// beside mistakes that only rules find; no mistake is reported for a stand-in value, and no rule about two
+/// fields applies if one is missing.
 #[test]
 fn rules_are_looked_at_where_the_shape_is_good() {
     let lanes = json!({
@@ -141,8 +142,8 @@ fn rules_are_looked_at_where_the_shape_is_good() {
     assert_eq!(places("breakers", breakers), ["/policies/m/open_min", "/policies/m/window"]);
 }
 
-/// Goal: rules that only the caller knows are asked at once with all others. Method: the crons of a
-/// document with a mistake of its shape, one of them in a place that is no text.
+/// Goal: the caller's rules are applied together with all others. Method: the cron expressions of a document
+/// with a mistake of shape, one of them in a value that is not text.
 #[test]
 fn rules_of_the_caller_are_asked_with_what_can_be_read() {
     let windows = json!([{"cron": 1, "duration": "1h"}, {"cron": "never", "duration": "soon"}]);
@@ -155,7 +156,8 @@ fn rules_of_the_caller_are_asked_with_what_can_be_read() {
     assert!(told.len() == 4 && told.contains(&cron), "{told:?}");
 }
 
-/// Goal: what a document leaves out is no change. Method: documents that mean the same, and that do not.
+/// Goal: a missing field equals its default. Method: documents with the same meaning, and with different
+/// ones.
 #[test]
 fn a_document_means_what_it_leaves_out_as_well() {
     let means_the_same = |name: &str, before: Value, after: Value| {
@@ -228,9 +230,9 @@ fn pauses_double_up_to_the_cap() {
 
 #[test]
 fn a_watcher_is_told_under_one_name() {
-    let told = ApplyConfig { name: "lanes".into(), version: 3, value: json!({"default": {}}) };
+    let told = ApplySettings { name: "lanes".into(), version: 3, value: json!({"default": {}}) };
     let body: Value = told.body().read().expect("JSON");
-    let expected = json!({"type": "apply-config", "name": "lanes", "version": 3, "value": {"default": {}}});
+    let expected = json!({"type": "apply-settings", "name": "lanes", "version": 3, "value": {"default": {}}});
     assert_eq!(body, expected);
 }
 
@@ -275,7 +277,7 @@ proptest! {
         prop_assert!(pause <= former.max(base).saturating_mul(3));
     }
 
-    /// The shape and serde agree: what one of them takes, the other takes as well.
+    /// The shape check and serde agree: each accepts what the other accepts.
     #[test]
     fn whatever_the_document_says_the_shape_and_the_reader_agree(
         attempts in -1..200_i64, base in "[0-9]{0,3}(ms|s|m|h|d|x)?", backoff in "(exponential|often)?", extra in any::<bool>(),
@@ -285,7 +287,7 @@ proptest! {
             value["default"]["more"] = json!(1);
         }
         let shape = shape::mistakes(&schema_of::<Retry>(), &value);
-        // serde knows no bounds of numbers but those of their type.
+        // serde knows no number bounds except those of the type.
         let bounded = shape.iter().filter(|mistake| mistake.pointer != "/default/attempts" || attempts < 0);
         prop_assert_eq!(bounded.count() == 0, serde_json::from_value::<Retry>(value.clone()).is_ok(), "{}", value);
         let mended = shape::mended(&schema_of::<Retry>(), &value);
@@ -293,8 +295,8 @@ proptest! {
     }
 }
 
-/// Goal: who changes one lane changes nothing else. Method: patches of lanes with and without rules of
-/// their own, and of documents that are empty.
+/// Goal: a patch of one lane changes nothing else. Method: patches of lanes with and without rules of their
+/// own, and of empty documents.
 #[test]
 fn the_rules_of_one_lane_are_changed_and_no_others() {
     let document = json!({

@@ -1,4 +1,4 @@
-//! A lane as readers see it: what a broker and its queues answer to `describe` and `explain`.
+//! The view of a lane: the answers of a lane and its queues to `describe` and `explain`.
 
 use std::collections::BTreeMap;
 
@@ -7,72 +7,78 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::silent::Silent;
-use crate::commands::broker::Limits;
+use crate::commands::halt::Standstill;
+use crate::commands::lane::Limits;
 use crate::commands::queue;
-use crate::ids::{EntityAddress, Key, PartitionId, Timestamp};
+use crate::ids::{EntityAddress, Key, PartitionId, Revision, Timestamp};
 use crate::wire::WireQuery;
 
-/// Skills that a queue counts one by one: more are named by nobody who looks at a lane.
+/// The most skills that a queue counts one by one.
 pub const SKILLS_MAX: usize = 64;
 
 /// A lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lane {
-    /// Its name.
+    /// The name of the lane.
     pub id: Key,
-    /// How many attempts wait.
+    /// The number of waiting attempts.
     pub waiting: u64,
-    /// Since when the oldest of them waits.
+    /// When the oldest of them began to wait.
     pub oldest: Option<Timestamp>,
-    /// How many attempts run.
+    /// The number of running attempts.
     pub running: u64,
-    /// How many attempts wait, by the skill that they need, as its queues say where it is open.
+    /// Waiting attempts by skill, as the queues of a lane that does not govern report them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub skills: BTreeMap<SmolStr, u64>,
-    /// Its rules.
+    /// The lane's rules.
     pub limits: Limits,
-    /// The version of the settings `lanes` that they are of; 0 for the defaults, none when it was not
-    /// told yet.
+    /// The version of the settings `lanes` of the rules; 0 for the defaults, `null` if the lane was not told
+    /// yet.
     #[serde(default)]
     pub version: Option<u64>,
-    /// Which version of which settings it runs, by name: `lanes` since it was told, `limits` and `retry`;
-    /// 0 for the defaults.
+    /// The version of each of its settings, by name: `lanes` once it was told, `limits` and `retry`; 0 for
+    /// the defaults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<SmolStr, u64>,
     /// Jobs begun in this minute.
     pub begun_in_minute: u32,
     /// Jobs begun on this day, in UTC.
     pub begun_in_day: u32,
-    /// What limits it right now.
+    /// What limits the lane now.
     pub blocks: Vec<Block>,
-    /// How many holds there are of single task trees, such as a halt or a budget that is used up.
+    /// The pause by a person; absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Standstill>,
+    /// Holds of single task trees, such as by a halt or a used up budget.
     #[serde(default, skip_serializing_if = "crate::wire::is_default")]
     pub trees_held: u64,
-    /// Who serves it.
+    /// The agents that serve it.
     pub agents: Vec<LaneAgent>,
-    /// Whether it gives leave to each attempt, because something bounds it as a whole.
+    /// Whether the lane governs: it gives leave to each attempt, because a limit applies to it as a whole.
     pub governed: bool,
     /// The partitions in which it has queues.
     pub partitions: Vec<PartitionId>,
-    /// Its queues that did not answer: what waits and runs there is missing here.
+    /// The lane's revision.
+    pub revision: Revision,
+    /// Its queues that did not answer: their waiting and running attempts are missing here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<Silent>,
 }
 
-/// The part of a lane that lies in one partition: what a queue answers to `describe`.
+/// The part of a lane in one partition: a queue's answer to `describe`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Part {
-    /// How many attempts wait.
+    /// The number of waiting attempts.
     pub waiting: u64,
-    /// Since when the oldest of them waits.
+    /// When the oldest of them began to wait.
     pub oldest: Option<Timestamp>,
-    /// How many attempts run, by agent.
+    /// The number of running attempts, by agent.
     pub running: BTreeMap<Key, u32>,
-    /// Whether the lane gives leave to each attempt; none when the queue has not heard of its rules.
+    /// Whether the lane governs; `null` if the queue was not told its rules yet.
     pub governed: Option<bool>,
-    /// How many holds there are of single task trees.
+    /// Holds of single task trees.
     pub trees_held: u64,
-    /// How many attempts wait, by the skill that they need; the first [`SKILLS_MAX`] by name.
+    /// Waiting attempts by skill; the first [`SKILLS_MAX`] by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub skills: BTreeMap<SmolStr, u64>,
 }
@@ -82,13 +88,13 @@ pub struct Part {
 pub struct LaneAgent {
     /// The agent.
     pub agent: Key,
-    /// Jobs at once.
+    /// Concurrent jobs.
     pub capacity: u32,
-    /// Jobs of this lane that it has.
+    /// Jobs of this lane that it runs.
     pub running: u32,
-    /// Jobs that it may get now.
+    /// Jobs that it can take now.
     pub free: u32,
-    /// What it can do.
+    /// The agent's skills.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<SmolStr>,
 }
@@ -96,32 +102,32 @@ pub struct LaneAgent {
 /// Why something waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Block {
-    /// What limits.
+    /// The limit.
     pub what: Limit,
-    /// In a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
-    /// Who holds, where somebody does.
+    /// The cause of the hold, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<SmolStr>,
-    /// When it ends by itself.
+    /// When the limit ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
-/// What can limit a lane.
+/// A limit of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Limit {
     /// A breaker, a halt or a person holds it.
     Held,
-    /// It was held, and is released gradually.
+    /// A hold ended, and its work is released gradually.
     Easing,
-    /// The bound on jobs at once.
+    /// The limit of concurrent jobs.
     Concurrent,
-    /// The bound on jobs in a minute.
+    /// The limit of jobs per minute.
     PerMinute,
-    /// The bound on jobs in a day.
+    /// The limit of jobs per day.
     PerDay,
     /// A maintenance window.
     Window,
@@ -129,17 +135,17 @@ pub enum Limit {
     NoAgent,
     /// All agents with the skill are busy.
     Busy,
-    /// Others are served first.
+    /// Other work is served first.
     Order,
 }
 
 impl Lane {
-    /// Its queues, in an installation with so many partitions.
+    /// Its queues, in an installation with `partitions` partitions.
     pub fn queues(&self, partitions: u16) -> Vec<EntityAddress> {
         let queue = |partition: &PartitionId| queue::key(&self.id, *partition, partitions);
         self.partitions.iter().map(queue).map(|key| EntityAddress::new(queue::Query::KIND, key)).collect()
     }
-    /// The lane with what its queues say of an open one: who waits and runs there.
+    /// Adds what a queue reports; its attempts only if the lane does not govern, and so does not know them.
     pub fn add(&mut self, part: &Part) {
         self.trees_held += part.trees_held;
         if self.governed {
@@ -162,7 +168,8 @@ impl Lane {
         self.blocks.extend(blocks);
     }
 
-    /// What keeps work of a skill waiting in an open lane: nobody has it, or all who have it are busy.
+    /// Why work of a skill waits in a lane that does not govern: no agent has the skill, or all that have it
+    /// are busy.
     fn lacks(&self, skill: &SmolStr) -> Option<Block> {
         let skilled = self.agents.iter().filter(|agent| agent.capacity > 0 && agent.skills.contains(skill));
         let (what, reason) = match skilled.map(|agent| agent.free).max() {
@@ -175,7 +182,7 @@ impl Lane {
 }
 
 impl Waiting {
-    /// What a queue says of a task, with what its lane says: none where the lane says nothing.
+    /// A queue's answer about a task, completed with the lane's answer if there is one.
     #[must_use]
     pub fn with_lane(mut self, lane: Option<Self>) -> Self {
         let Some(lane) = lane.filter(|_| self.waits) else { return self };
@@ -194,34 +201,34 @@ impl Waiting {
     }
 }
 
-/// What a task waits for in its lane.
+/// Why a task waits in its lane.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Waiting {
-    /// Whether it waits here at all.
+    /// Whether it waits in the lane at all.
     pub waits: bool,
-    /// Which attempt waits or runs; 0 for none.
+    /// The number of the waiting or running attempt; 0 for none.
     pub attempt: u32,
-    /// The agent, where it runs.
+    /// The agent, if the attempt runs.
     pub agent: Option<Key>,
-    /// Since when it waits.
+    /// When it began to wait.
     pub since: Option<Timestamp>,
-    /// How many of the same skill are served before it.
+    /// How many attempts of the same skill are served before it.
     pub ahead: u64,
     /// Why it waits.
     pub blocks: Vec<Block>,
-    /// Who was given work of the lane last in this partition.
+    /// The claim that last got work of the lane in this partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_claim: Option<LastClaim>,
 }
 
-/// A claim that was given an attempt.
+/// A claim that got an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastClaim {
     /// The agent.
     pub agent: Key,
-    /// Its worker.
+    /// The agent's worker.
     pub worker: SmolStr,
-    /// When.
+    /// When it got the attempt.
     pub at: Timestamp,
 }
 
@@ -236,7 +243,7 @@ mod tests {
         let agent = json!({"agent": "git", "capacity": 3, "running": 0, "free": 3, "skills": ["report"]});
         let mut lane: Lane = serde_json::from_value(json!({
             "id": "default", "waiting": 0, "oldest": null, "running": 0, "limits": {}, "begun_in_minute": 0,
-            "begun_in_day": 0, "blocks": [], "agents": [agent], "governed": false, "partitions": [0, 1],
+            "begun_in_day": 0, "blocks": [], "agents": [agent], "governed": false, "partitions": [0, 1], "revision": 1,
         }))
         .expect("a lane");
         let part = |running: u32, skill: &str, oldest: u64| -> Part {

@@ -1,7 +1,7 @@
-//! The task as readers see it.
+//! The view of a task.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use smol_str::SmolStr;
 
@@ -10,7 +10,7 @@ use crate::ids::{Key, Revision, Timestamp};
 use crate::jobs::Artifact;
 use crate::settings::Budget;
 
-/// The A2A life cycle.
+/// The states of the A2A life cycle.
 #[derive(
     Debug,
     Clone,
@@ -31,24 +31,24 @@ pub enum TaskState {
     /// Accepted; waits for an agent.
     #[default]
     Submitted,
-    /// An agent works on it, or its children do.
+    /// An agent or child tasks work on it.
     Working,
     /// Waits for an answer.
     InputRequired,
     /// Waits for an authorization.
     AuthRequired,
-    /// Done.
+    /// Completed.
     Completed,
-    /// Not done.
+    /// Failed.
     Failed,
-    /// Stopped.
+    /// Canceled.
     Canceled,
-    /// Could not be done as asked.
+    /// Rejected: it could not be done as asked.
     Rejected,
 }
 
 impl TaskState {
-    /// Whether nothing more happens by itself.
+    /// Whether the task has ended.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Canceled | Self::Rejected)
     }
@@ -57,25 +57,25 @@ impl TaskState {
 /// A task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Task {
-    /// Its key.
+    /// The key of the task.
     pub id: Key,
-    /// How far it is.
+    /// Its state.
     pub state: TaskState,
-    /// What is wanted.
+    /// The goal.
     pub goal: String,
-    /// Whose work it is.
+    /// The owner of the work.
     pub owner: SmolStr,
-    /// 0 (last) to 9 (first).
+    /// The priority, 0 (lowest) to 9 (highest).
     pub priority: u8,
-    /// The broker's lane.
+    /// The lane.
     pub lane: Key,
-    /// The skill it needs.
+    /// The skill that the task needs.
     pub skill: SmolStr,
-    /// The task above it.
+    /// The parent task.
     pub parent: Option<Key>,
-    /// Its children.
+    /// The child tasks.
     pub children: Vec<Key>,
-    /// Which attempt is the current one; 0 before the first.
+    /// The number of the current attempt; 0 before the first.
     pub attempt: u32,
     /// The agent of the current attempt.
     pub agent: Option<Key>,
@@ -85,59 +85,69 @@ pub struct Task {
     pub updated_at: Timestamp,
     /// When it must be done.
     pub deadline: Option<Timestamp>,
-    /// The question it waits with.
+    /// The question that it waits with.
     pub question: Option<String>,
-    /// Names that question: an answer says which one it is about.
+    /// The id of that question, which an answer must name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question_id: Option<Revision>,
-    /// What came out.
+    /// The artifacts.
     pub artifacts: Vec<Artifact>,
-    /// A small answer.
+    /// The result.
     pub result: Value,
-    /// Why it failed.
+    /// The failure.
     pub failure: Option<Failure>,
-    /// Names its end, once it has ended: a retry says which one it is about.
+    /// The id of its end, once it has ended, which a retry must name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_id: Option<Revision>,
-    /// What it and everything below it may use, and has used; none for a child, and for a tree without
-    /// bound.
+    /// The budget and usage of the task and everything below it; absent for a child, and for a tree without
+    /// limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Account>,
-    /// How many events it has.
+    /// The task's revision.
     pub revision: Revision,
 }
 
 /// The budget of a tree, kept by its root.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
-    /// What it may use.
+    /// The limits.
     pub limits: Budget,
-    /// What was used.
+    /// The usage.
+    #[serde(serialize_with = "with_zeros")]
     pub used: Usage,
-    /// What calls that are under way may use.
+    /// The reserved budget of running calls.
+    #[serde(serialize_with = "with_zeros")]
     pub reserved: Usage,
-    /// Why it is paused.
+    /// Why the tree is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exceeded: Option<Exceeded>,
 }
 
-/// A bound that did not allow what was wanted.
+/// Writes zeros as well, for readers of an account; events leave them out.
+fn with_zeros<S: Serializer>(usage: &Usage, serializer: S) -> Result<S::Ok, S::Error> {
+    let Usage { tokens, money_micros, tool_calls, jobs } = *usage;
+    let all =
+        [("tokens", tokens), ("money_micros", money_micros), ("tool_calls", tool_calls), ("jobs", jobs)];
+    serializer.collect_map(all)
+}
+
+/// A limit that did not allow what was requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exceeded {
-    /// Which.
+    /// The limit.
     pub dimension: Dimension,
     /// The question.
     pub question: String,
-    /// Names the question.
+    /// The id of the question.
     pub question_id: Revision,
-    /// Whom it asks.
+    /// Who should answer.
     pub asks: SmolStr,
-    /// Since when.
+    /// When it was exceeded.
     pub at: Timestamp,
 }
 
 impl Task {
-    /// The task as it is shown: one whose tree is paused for its budget waits for an answer, whatever
+    /// The task as readers see it: if its tree is paused for its budget, it waits for an answer, whatever
     /// else it would wait for.
     #[must_use]
     pub fn shown(mut self) -> Self {
@@ -148,14 +158,14 @@ impl Task {
         }
         self
     }
-    /// Its state as it is shown.
+    /// The state as readers see it.
     pub fn shown_state(&self) -> TaskState {
         let is_paused = self.budget.as_ref().is_some_and(|account| account.exceeded.is_some());
         if is_paused && !self.state.is_final() { TaskState::InputRequired } else { self.state }
     }
 }
 
-/// What a budget bounds.
+/// A dimension of a budget.
 #[derive(
     Debug,
     Clone,
@@ -171,11 +181,11 @@ impl Task {
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Dimension {
-    /// Tokens of models.
+    /// Model tokens.
     Tokens,
     /// Money.
     MoneyMicros,
-    /// Calls of tools.
+    /// Tool calls.
     ToolCalls,
     /// Jobs.
     Jobs,
@@ -183,34 +193,34 @@ pub enum Dimension {
     WallClock,
 }
 
-/// The reply to `explain`: what a task waits for.
+/// The answer to `explain`: what a task waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
     /// The task.
     pub task: Key,
-    /// How far it is.
+    /// Its state.
     pub state: TaskState,
     /// What it waits for.
     pub waits_for: WaitsFor,
-    /// In a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
-    /// What would move it; empty for a task that has ended.
+    /// What would end the wait; empty for a task that has ended.
     pub moves: String,
-    /// Since when, as far as its events say.
+    /// Since when, as far as its events tell.
     pub since: Timestamp,
-    /// When it goes on by itself.
+    /// When the wait ends by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// The lane in which it waits.
     pub lane: Key,
-    /// The skill that it needs.
+    /// The skill that the task needs.
     pub skill: SmolStr,
     /// The children that have not ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Key>,
 }
 
-/// What a task can wait for.
+/// What a task waits for.
 #[derive(
     Debug,
     Clone,
@@ -232,7 +242,7 @@ pub enum WaitsFor {
     Lane,
     /// The worker's report.
     Worker,
-    /// The end of a pause.
+    /// The end of the pause before a retry.
     Backoff,
     /// An answer of a person.
     Answer,

@@ -1,9 +1,8 @@
-//! What a task and everything below it waits for, put together from what each of them answers to
-//! `explain`, for those that wait in a lane from what their queue and its broker answer, and from the halts
-//! that stand.
+//! Why a task and everything below it wait. The view is put together from the answers to `explain` of each
+//! task, of the queues and lanes in which they wait, and from the active halts.
 //!
-//! Pure: an [`Inquiry`] says what is to be asked, takes the answers, and makes the whole of them. Who
-//! asks decides how: the command line and the gateway ask over the bus, the sweeper looks.
+//! Pure: an [`Inquiry`] lists the queries to ask, takes the answers, and builds the view. The caller decides
+//! how to ask: the command line and the gateway ask over the bus, the sweeper reads a projection.
 
 mod moves;
 #[cfg(test)]
@@ -20,44 +19,44 @@ use smol_str::SmolStr;
 use super::lane::{Block, LastClaim, Limit, Waiting};
 use super::silent::Silent;
 use super::task::{TaskState, WaitsFor, Why};
-use crate::commands::{broker, queue, task};
+use crate::commands::{lane, queue, task};
 use crate::envelope::{Body, Refusal};
 use crate::halts::{Halts, Subject};
 use crate::ids::{EntityAddress, Key, PartitionId, Timestamp};
 use crate::wire::WireQuery;
 
-/// Tasks that one inquiry asks at most: the answer is read by a person, or stands in one response.
+/// The most tasks that one inquiry asks: a person reads the answer, or it is one response.
 pub const TASKS_MAX: usize = 1_000;
 
-/// What a task waits for, and everything below it.
+/// Why a task and everything below it wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Waits {
     /// The task.
     pub task: Key,
-    /// How far it is.
+    /// Its state.
     pub state: TaskState,
     /// What it waits for.
     pub waits_for: WaitsFor,
-    /// In a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
-    /// What would move it; empty for a task that has ended.
+    /// What would end the wait; empty for a task that has ended.
     pub moves: String,
-    /// Since when, as far as its events say.
+    /// Since when, as far as its events tell.
     pub since: Timestamp,
-    /// When it goes on by itself; none where that is not known.
+    /// When the wait ends by itself; `null` if that is not known.
     pub until: Option<Timestamp>,
     /// The lane in which it waits.
     pub lane: Key,
-    /// What its lane says; none where it does not wait in one.
+    /// The lane's answer; `null` if the task does not wait in a lane.
     pub in_lane: Option<Waiting>,
     /// The halt that covers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted: Option<Halted>,
-    /// Its children that have not ended, with theirs.
+    /// The children that have not ended, with theirs.
     pub children: Vec<Waits>,
-    /// Children that were started, and are not there.
+    /// Children that were started and do not exist.
     pub missing: Vec<Key>,
-    /// Who did not say: its queue, its lane, or children that were started.
+    /// Entities that did not answer: its queue, its lane, or children that were started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<Silent>,
     /// How many children were not asked, because there are too many.
@@ -67,66 +66,66 @@ pub struct Waits {
 /// A halt that covers a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Halted {
-    /// What stands still.
+    /// The halted scope.
     pub scope: SmolStr,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Who wanted it.
+    /// The caller who halted it.
     pub by: String,
-    /// Since when.
+    /// When it began.
     pub since: Timestamp,
 }
 
-/// A query, and whose it is to answer.
+/// A query with its receiver.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
-    /// `explain`, to this task.
+    /// `explain`, for this task.
     Task(Key),
-    /// `explain`, to the part of its lane in its own partition, about a task.
+    /// `explain`, for a queue in the task's partition, about the task.
     Queue {
         /// The queue.
         queue: Key,
         /// The task.
         task: Key,
     },
-    /// `explain`, to the broker of a lane, about a task.
+    /// `explain`, for a lane, about a task.
     Lane {
-        /// The broker.
+        /// The lane.
         lane: Key,
         /// The task.
         task: Key,
-        /// The skill that it needs.
+        /// The skill that the task needs.
         skill: SmolStr,
     },
 }
 
 impl Question {
-    /// Who is asked.
+    /// The receiver.
     pub fn to(&self) -> EntityAddress {
         match self {
             Self::Task(task) => EntityAddress::new(task::Query::KIND, task.clone()),
             Self::Queue { queue, .. } => EntityAddress::new(queue::Query::KIND, queue.clone()),
-            Self::Lane { lane, .. } => EntityAddress::new(broker::Query::KIND, lane.clone()),
+            Self::Lane { lane, .. } => EntityAddress::new(lane::Query::KIND, lane.clone()),
         }
     }
-    /// What is asked.
+    /// The encoded query.
     pub fn body(&self) -> Body {
         match self.clone() {
             Self::Task(_) => Body::json(&task::Query::Explain),
             Self::Queue { task, .. } => Body::json(&queue::Query::Explain { task }),
-            Self::Lane { task, skill, .. } => Body::json(&broker::Query::Explain { task, skill }),
+            Self::Lane { task, skill, .. } => Body::json(&lane::Query::Explain { task, skill }),
         }
     }
 }
 
-/// What is known of a tree so far, and what is to be asked next.
+/// The answers about a tree so far, and the queries that remain.
 #[derive(Debug)]
 pub struct Inquiry {
     root: Key,
     partition: PartitionId,
     partitions: u16,
     next: Vec<Question>,
-    /// What is to be asked of lanes once every task has answered.
+    /// Queries for lanes, held back until every task has answered.
     of_lanes: BTreeMap<Key, Vec<Question>>,
     asked: BTreeSet<Key>,
     found: BTreeMap<Key, Why>,
@@ -138,7 +137,7 @@ pub struct Inquiry {
 }
 
 impl Inquiry {
-    /// About a task and everything below it, in an installation with so many partitions.
+    /// An inquiry about a task and everything below it, in an installation with `partitions` partitions.
     pub fn of(task: Key, partitions: u16) -> Self {
         Self {
             next: vec![Question::Task(task.clone())],
@@ -154,14 +153,14 @@ impl Inquiry {
             silent: BTreeMap::new(),
         }
     }
-    /// What is to be asked now; each is told once. Nothing when everything is known.
+    /// The queries to ask now; each is returned once. Empty when everything is known.
     ///
-    /// A lane is asked about one task first: where it does not answer it is waited for once, and not for
-    /// each of them.
+    /// A lane is first asked about one task only: if it does not answer, that is one wait and not one per
+    /// task.
     pub fn questions(&mut self) -> Vec<Question> {
         if self.next.is_empty() {
             for (lane, mut questions) in take(&mut self.of_lanes) {
-                if self.silent.contains_key(&broker_of(&lane)) {
+                if self.silent.contains_key(&lane_of(&lane)) {
                     continue;
                 }
                 if !self.heard.contains(&lane) {
@@ -175,8 +174,8 @@ impl Inquiry {
         }
         take(&mut self.next)
     }
-    /// Takes an answer: the result of the reply, or none where there is no such task. Fails on an answer
-    /// that is none, as of another version.
+    /// Takes an answer: the result of the reply, or `None` if the task does not exist. Fails if the answer
+    /// cannot be read, such as one of another version.
     pub fn answer(&mut self, question: &Question, answer: Option<Value>) -> Result<(), serde_json::Error> {
         let Some(answer) = answer else { return Ok(()) };
         match question {
@@ -205,8 +204,8 @@ impl Inquiry {
         }
         Ok(())
     }
-    /// Takes a refusal: what is said of the others does not depend on it. Gives it back where it is that of
-    /// the task that all of this is about.
+    /// Takes a refusal, which does not affect the other answers. Returns it if it is about the task of this
+    /// inquiry.
     pub fn refused(&mut self, question: &Question, refusal: Refusal) -> Result<(), Refusal> {
         if *question == Question::Task(self.root.clone()) {
             return Err(refusal);
@@ -214,7 +213,7 @@ impl Inquiry {
         self.silent.insert(question.to(), refusal);
         Ok(())
     }
-    /// What the tree waits for, under the halts that stand; none where there is no such task.
+    /// The view of the tree under the active halts; `None` if the task does not exist.
     pub fn end(mut self, halts: &Halts) -> Option<Waits> {
         let root = self.root.clone();
         self.tree(&root, halts)
@@ -224,7 +223,7 @@ impl Inquiry {
         queue::key(lane, self.partition, self.partitions)
     }
 
-    /// A key is longer than that of the task above it, so this ends.
+    /// The view of a task. Recursion ends, because a child's key is longer than its parent's.
     fn tree(&mut self, task: &Key, halts: &Halts) -> Option<Waits> {
         let why = self.found.remove(task)?;
         let in_lane = self.waiting(task);
@@ -233,7 +232,7 @@ impl Inquiry {
         let mut silent = Vec::new();
         if why.waits_for == WaitsFor::Lane {
             let queue = EntityAddress::new(queue::Query::KIND, self.queue(&why.lane));
-            silent.extend([queue, broker_of(&why.lane)].iter().filter_map(|who| self.silence(who)));
+            silent.extend([queue, lane_of(&why.lane)].iter().filter_map(|who| self.silence(who)));
         }
         let (mut children, mut missing, mut left_out) = (Vec::new(), Vec::new(), 0);
         for child in why.children {
@@ -246,7 +245,7 @@ impl Inquiry {
             }
         }
         let Why { task, state, waits_for, reason, since, until, lane, .. } = why;
-        // Under a halt of everything timers wait, and under any other one what they begin.
+        // Under a halt of everything timers wait; under any other halt, what they begin waits.
         let until = until.filter(|_| halted.is_none());
         Some(Waits {
             task,
@@ -265,8 +264,8 @@ impl Inquiry {
             left_out,
         })
     }
-    /// What the task's queue and its lane say together. Without a word of the queue an open lane knows
-    /// nothing of the task.
+    /// The joint answer of the task's queue and its lane. Without the queue's answer, a lane that does not
+    /// govern knows nothing of the task.
     fn waiting(&mut self, task: &Key) -> Option<Waiting> {
         let lane = self.in_lane.remove(task);
         match self.in_queue.remove(task) {
@@ -279,24 +278,24 @@ impl Inquiry {
     }
 }
 
-fn broker_of(lane: &Key) -> EntityAddress {
-    EntityAddress::new(broker::Query::KIND, lane.clone())
+fn lane_of(lane: &Key) -> EntityAddress {
+    EntityAddress::new(lane::Query::KIND, lane.clone())
 }
 
-/// The halt that keeps a task where it is.
+/// The halt that keeps a task waiting.
 fn halted(why: &Why, halts: &Halts) -> Option<Halted> {
     let subject = Subject { lane: &why.lane, agent: None, task: &why.task };
-    let (scope, standing) = halts.covering(subject).filter(|_| why.waits_for != WaitsFor::Nothing)?;
+    let (scope, active) = halts.covering(subject).filter(|_| why.waits_for != WaitsFor::Nothing)?;
     Some(Halted {
         scope: scope.to_string().into(),
-        reason: standing.reason.clone(),
-        by: standing.by.clone(),
-        since: standing.since,
+        reason: active.reason.clone(),
+        by: active.by.clone(),
+        since: active.since,
     })
 }
 
 impl Waits {
-    /// In one sentence, with what limits it in its lane, and what halts it.
+    /// One sentence, with the limits of its lane and its halt.
     pub fn sentence(&self) -> String {
         let mut more: Vec<String> = match &self.in_lane {
             Some(waiting) if waiting.waits => {
@@ -313,7 +312,7 @@ impl Waits {
         if let Some(halt) = &self.halted {
             let cause = format!("halt/{}", halt.scope);
             let blocks = self.in_lane.iter().flat_map(|waiting| &waiting.blocks);
-            // Its lane may have said so already.
+            // The lane's answer may contain the halt already.
             if !blocks.into_iter().any(|block| block.cause.as_deref() == Some(cause.as_str())) {
                 more.push(format!("halted by {cause}: {}", halt.reason));
             }
@@ -326,7 +325,7 @@ impl Waits {
             false => format!("{}: {}", self.reason, more.join("; ")),
         }
     }
-    /// It and everything below it, each before its children.
+    /// This task and everything below it, parents before their children.
     pub fn all(&self) -> Vec<&Self> {
         let mut all = vec![self];
         all.extend(self.children.iter().flat_map(Self::all));
@@ -334,7 +333,7 @@ impl Waits {
     }
 }
 
-/// Why something waits in its lane.
+/// The words for a limit of a lane.
 fn phrase(block: &Block) -> String {
     let Block { what, reason, cause, until } = block;
     let mut text = match (what, cause) {

@@ -1,4 +1,4 @@
-//! What must hold for any input: subjects can not be injected, what is written is read again,
+//! What must hold for any input: subjects cannot be injected, what is written is read again,
 //! and bytes from outside never panic.
 
 mod claims;
@@ -136,13 +136,9 @@ fn command() -> impl Strategy<Value = Command> {
                 Command::CompleteJob { attempt, token, steps, artifacts, result, plan }
             }
         ),
-        (any::<u64>(), value(), ".{0,10}").prop_map(|(question, answer, by)| Command::ProvideInput {
-            question: Revision(question),
-            answer,
-            by,
-        }),
-        (option::of(any::<u64>()), ".{0,10}")
-            .prop_map(|(end, by)| Command::Retry { end: end.map(Revision), by }),
+        (any::<u64>(), value())
+            .prop_map(|(question, answer)| Command::ProvideInput { question: Revision(question), answer }),
+        option::of(any::<u64>()).prop_map(|end| Command::Retry { end: end.map(Revision) }),
         (word(), vec(artifact(), 0..3), value(), option::of(failure())).prop_map(
             |(step, artifacts, result, failure)| {
                 Command::SettleChild { step, state: TaskState::AuthRequired, artifacts, result, failure }
@@ -158,14 +154,15 @@ fn body() -> impl Strategy<Value = Body> {
     })
 }
 fn envelope() -> impl Strategy<Value = record::Command> {
-    (id(), body(), option::of(id()), id(), option::of(trace()), option::of(word())).prop_map(
-        |(id, body, cause, correlation, trace, caller)| record::Command {
+    (id(), body(), option::of(id()), id(), option::of(trace()), option::of(word()), any::<bool>()).prop_map(
+        |(id, body, cause, correlation, trace, caller, settles)| record::Command {
             id,
             body,
             cause,
             correlation,
             trace,
             caller,
+            settles,
         },
     )
 }

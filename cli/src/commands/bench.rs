@@ -1,39 +1,40 @@
-//! `orrery bench`: how fast it is here, beside a bare loop on the same server.
+//! `orrery bench`: throughput and latency on this machine, beside a bare loop on the same server.
 
 use std::ffi::OsString;
 use std::sync::Arc;
 
 use actors_host::Config;
 use bus_client::Profile;
+use bus_schemas::chain;
 use clap::ValueEnum;
-use orrery_bench::{Bench, HOSTS_MAX, Line, Options, Report, WAKE_ENTITIES};
+use orrery_bench::{Bench, Figures, HOSTS_MAX, Options, Report, WAKE_ENTITIES};
 
 use crate::commands::up::interrupted;
-use crate::failure::{Failure, chain, exit};
+use crate::failure::{Failure, exit};
 use crate::output::{Output, Show, table};
 
 /// What to measure, and how.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Which benchmark
+    /// The benchmark to run
     #[arg(value_enum)]
     which: Which,
-    /// What an acknowledgement means: `durable` or `fast`
+    /// The durability profile, which says what an acknowledgement means: `durable` or `fast`
     #[arg(long, default_value = "durable")]
     profile: Profile,
-    /// How long each point is measured, in seconds, for Orrery and for the bare loop each, 1 to 3600
+    /// Seconds to measure each point, for Orrery and for the bare loop each, 1 to 3600
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// Numbers of callers, instead of the benchmark's own
+    /// Numbers of concurrent callers, instead of the benchmark's own
     #[arg(long, value_delimiter = ',', value_name = "N,…")]
     callers: Option<Vec<usize>>,
-    /// For `turn`, `steps`, `task` and `handover`: how many hosts share the partitions, 1 to 8
+    /// For `turn`, `steps`, `task` and `handover`: the number of hosts that share the partitions, 1 to 8
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = hosts)]
     hosts: usize,
-    /// For `wake`: how many entities there are
+    /// For `wake`: the number of entities
     #[arg(long, value_name = "N", default_value_t = WAKE_ENTITIES)]
     entities: u64,
-    /// For `owner` only: what the benchmark tells the process that it kills
+    /// For `owner` only: what the benchmark passes to the process that it kills
     #[arg(hide = true)]
     settings: Option<String>,
 }
@@ -46,29 +47,29 @@ fn hosts(text: &str) -> Result<usize, String> {
 /// A benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Which {
-    /// One command, one event, one answer
+    /// One command, one event, one reply
     Turn,
     /// A task of one attempt with three recorded steps
     Steps,
-    /// A plan of three steps, each a task of its own that is done by the no-op agent
+    /// A plan of three steps, each a task of its own that the no-op agent does
     Task,
-    /// Reading everything back and folding it
+    /// Reading the whole log and folding it
     Replay,
-    /// From the death of an owner to the next answer
+    /// The time from the death of a partition's owner to the next reply
     Resume,
-    /// The memory of entities that nobody uses
+    /// The memory of idle entities
     Idle,
-    /// From a halt of everything to the last effect that begins, under load
+    /// The time from a halt of everything to the last effect that begins, under load
     Halt,
-    /// A tree of many jobs that uses up its budget: what a call costs, and how far over it comes
+    /// A tree of many jobs that uses up its budget: the cost of a call, and how far the budget is exceeded
     Budget,
-    /// Entities that lie in the streams and are woken, beside the same ones in memory
+    /// Waking entities from the streams, beside the same entities in memory
     Wake,
     /// Commands that are stored before they are acknowledged, beside a bare publisher into as many streams
     Handover,
-    /// The bare loop alone
+    /// The bare loop only
     Baseline,
-    /// A host for the benchmarks that kill one
+    /// A host, for the benchmarks that kill one
     #[value(hide = true)]
     Owner,
 }
@@ -103,7 +104,7 @@ impl Show for Report {
     }
 }
 
-fn row(line: &Line) -> Vec<String> {
+fn row(line: &Figures) -> Vec<String> {
     let figure = |figure: Option<f64>| figure.map(|figure| figure.to_string()).unwrap_or_default();
     vec![
         line.callers.map(|callers| callers.to_string()).unwrap_or_default(),
@@ -118,7 +119,7 @@ fn row(line: &Line) -> Vec<String> {
     ]
 }
 
-/// Measures, on a server of its own.
+/// Measures on a private server.
 pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
     let program = std::env::current_exe().map_err(|error| {
         Failure::of("bench-failed", &error).next("call the program by a path that still exists")
@@ -150,7 +151,7 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
         progress: Some(Arc::new(move |line: &str| output.say(line))),
         ..Options::default()
     };
-    // An interruption drops what was started: the server and the owners end with it.
+    // An interruption drops the server and the owners that were started: they end with it.
     let report = tokio::select! {
         report = orrery_bench::run(bench, options) => report.map_err(|error| failed(&error))?,
         () = interrupted() => {

@@ -1,22 +1,20 @@
-//! `orrery breakers`: what may be called, what may not, and why; opening and closing by hand.
+//! `orrery breakers`: which dependencies may be called and why not; opening and closing breakers by hand.
 
-use bus_schemas::commands::breaker::{Command, Description, Phase, Query};
-use bus_schemas::views::silent::Silent;
-use bus_schemas::{EntityAddress, Key, Timestamp};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use bus_schemas::commands::breaker::{Description, Phase};
+use bus_schemas::{Key, Timestamp};
+use gateway_api::breakers::{Breaker, BreakerChanged, BreakerPage, ChangeBreaker};
+use gateway_api::routes;
 
-use crate::asked::{self, Asked};
+use crate::client::{Client, id};
 use crate::commands::task::one_line;
-use crate::failure::{Failure, exit};
-use crate::output::{Output, Show, table};
-use crate::session::Session;
-use crate::who::Who;
+use crate::failure::Failure;
+use crate::output::{Output, Show, silent_lines, table};
+use crate::paging::{self, Page};
 
-/// Characters of a reason that a row shows.
+/// Characters of a reason shown in a row.
 const REASON_CHARS_MAX: usize = 80;
 
-/// What to do; without a verb they are listed.
+/// The action; without a verb breakers are listed.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -25,78 +23,32 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// List breakers: those that are not closed first
-    List,
-    /// Show one with its window, its lanes and its policy
+    /// List breakers by name, those of a page that are not closed first
+    List(Page),
+    /// Show one breaker with its window, its lanes and its policy
     Show {
         /// The dependency, such as `tool.git`
         dependency: String,
     },
-    /// Open one until it is reset: nothing is called, and work that needs it waits
+    /// Open a breaker until it is reset: the dependency is not called, and work that needs it waits
     Trip {
         /// The dependency, such as `model.openai`, or `agent.NAME`
         dependency: String,
-        /// Why; whoever is woken by it will ask. Another reason replaces the one before
+        /// The reason, for whoever is on call. Repeating the command replaces it
         #[arg(long)]
         reason: String,
-        #[command(flatten)]
-        who: Who,
     },
-    /// Close one: everything may be called again
+    /// Close a breaker: calls are allowed again
     Reset {
         /// The dependency
         dependency: String,
-        /// Why
+        /// The reason
         #[arg(long)]
         reason: String,
-        #[command(flatten)]
-        who: Who,
     },
 }
 
-/// All breakers of which something was heard.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Breakers {
-    /// Those that are not closed first, then by name.
-    pub breakers: Vec<Breaker>,
-    /// Those that did not answer.
-    pub silent: Vec<Silent>,
-}
-
-/// A breaker as it is now.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Breaker {
-    /// What it is about: its key.
-    pub dependency: Key,
-    /// How it stands.
-    #[serde(flatten)]
-    pub now: Description,
-}
-
-/// What came of a command.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Told {
-    /// The breaker.
-    pub dependency: String,
-    /// Its revision after the command.
-    pub revision: u64,
-    /// How it stands.
-    pub phase: Phase,
-    /// Whether anything was heard of it before: a misspelled name stops nothing.
-    pub known: bool,
-}
-
-impl Show for Told {
-    fn text(&self) -> String {
-        let mut text = format!("breaker {} is {} at revision {}", self.dependency, self.phase, self.revision);
-        if !self.known {
-            text.push_str("; nothing was heard of it so far: is the name right?");
-        }
-        text
-    }
-}
-
-impl Show for Breakers {
+impl Show for BreakerPage {
     fn text(&self) -> String {
         if self.breakers.is_empty() && self.silent.is_empty() {
             return "no breakers: nothing was called yet".to_owned();
@@ -115,7 +67,8 @@ impl Show for Breakers {
         };
         let rows: Vec<Vec<String>> = self.breakers.iter().map(row).collect();
         let table = table(&["DEPENDENCY", "STATE", "SINCE", "FAILED", "REASON"], &rows);
-        [table].into_iter().chain(asked::lines(&self.silent)).collect::<Vec<_>>().join("\n")
+        let text = [table].into_iter().chain(silent_lines(&self.silent)).collect::<Vec<_>>().join("\n");
+        paging::shown(text, self.next_cursor.as_ref())
     }
 }
 
@@ -131,7 +84,7 @@ impl Show for Breaker {
             (Phase::Open, Some(until)) => {
                 line("until", format!("{}, then a few calls are tried", until.to_rfc3339()));
             }
-            (Phase::Open, None) => line("until", "it is reset".to_owned()),
+            (Phase::Open, None) => line("until", "the breaker is reset".to_owned()),
             (Phase::Closed | Phase::HalfOpen, _) => {}
         }
         if !now.reason.is_empty() {
@@ -159,61 +112,32 @@ impl Show for Breaker {
     }
 }
 
-/// Does it.
-pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let (key, command, known) = match arguments.verb.unwrap_or(Verb::List) {
-        Verb::List => {
-            output.show(&all(session).await?);
-            return Ok(());
-        }
+/// Runs the verb.
+pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    match arguments.verb.unwrap_or(Verb::List(Page::default())) {
+        Verb::List(page) => output.show(&client.list(routes::ListBreakers, &page.into()).await?),
         Verb::Show { dependency } => {
-            let dependency = Key::parse(&dependency)?;
-            let breaker = one(session, dependency.clone()).await?;
-            if breaker.now.revision == 0 {
-                return Err(not_found(&dependency));
-            }
-            output.show(&breaker);
-            return Ok(());
+            output.show(&client.get(routes::ShowBreaker, &[id(&dependency)?.as_str()]).await?);
         }
-        Verb::Trip { dependency, reason, who } => {
-            let key = Key::parse(&dependency)?;
-            // It may be tripped before it is called the first time.
-            let known = one(session, key.clone()).await?.now.revision > 0;
-            (key, Command::Trip { reason, by: who.name() }, known)
+        Verb::Trip { dependency, reason } => {
+            let key = id(&dependency)?;
+            let told = client.send(routes::TripBreaker, &[key.as_str()], &ChangeBreaker { reason }).await?;
+            changed(&told, output);
         }
-        Verb::Reset { dependency, reason, who } => {
-            let key = Key::parse(&dependency)?;
-            // A misspelled name must not be answered as if something had been closed.
-            if one(session, key.clone()).await?.now.revision == 0 {
-                return Err(not_found(&key));
-            }
-            (key, Command::Reset { reason, by: who.name() }, true)
+        Verb::Reset { dependency, reason } => {
+            let key = id(&dependency)?;
+            let told = client.send(routes::ResetBreaker, &[key.as_str()], &ChangeBreaker { reason }).await?;
+            changed(&told, output);
         }
-    };
-    let (revision, _) = session.ask(&key, &command).await?;
-    let phase = one(session, key.clone()).await?.now.phase;
-    output.show(&Told { dependency: key.to_string(), revision: revision.0, phase, known });
+    }
     Ok(())
 }
 
-/// All breakers of which something was heard.
-pub async fn all(session: &Session) -> Result<Breakers, Failure> {
-    session.expect_host().await?;
-    let known = asked::heard_of::<Command>(session).await?;
-    let Asked { answers, silent } = asked::all(session, known, &Query::Describe).await?;
-    let breaker = |(entity, now): (EntityAddress, Description)| Breaker { dependency: entity.key, now };
-    let mut breakers: Vec<Breaker> = answers.into_iter().map(breaker).collect();
-    breakers.sort_by_key(|breaker| (breaker.now.phase == Phase::Closed, breaker.dependency.clone()));
-    Ok(Breakers { breakers, silent })
-}
-
-async fn one(session: &Session, dependency: Key) -> Result<Breaker, Failure> {
-    let now = session.query(&dependency, &Query::Describe).await?;
-    Ok(Breaker { dependency, now })
-}
-
-fn not_found(dependency: &Key) -> Failure {
-    Failure::new("breaker-not-found", format!("nothing was heard of a dependency `{dependency}`"))
-        .next("`orrery breakers` shows what there is")
-        .exit(exit::NOT_FOUND)
+fn changed(told: &BreakerChanged, output: Output) {
+    let BreakerChanged { breaker: Breaker { dependency, now }, known } = told;
+    let mut line = format!("breaker {dependency} is {} at revision {}", now.phase, now.revision);
+    if !known {
+        line.push_str("; the dependency is not known so far: is the name right?");
+    }
+    output.changed(told, &line);
 }

@@ -1,13 +1,13 @@
-//! `orrery chaos`: disturbing a running system on purpose, for a bounded time, to see that it holds.
+//! `orrery chaos`: experiments that disturb a running system for a bounded time, to test that it holds.
 
 use bus_client::EventQuery;
 use bus_schemas::chaos::Experiments;
 use bus_schemas::commands::agent::Command as Agent;
-use bus_schemas::commands::breaker::{Description as Standing, Query as Breaker};
+use bus_schemas::commands::breaker::{Description as BreakerStatus, Query as Breaker};
 use bus_schemas::commands::chaos::{Command, Delayed, Description, Experiment};
 use bus_schemas::events::chaos::Event;
 use bus_schemas::settings::Duration;
-use bus_schemas::wire::WireCommand;
+use bus_schemas::wire::{EventFold, WireCommand};
 use bus_schemas::{EntityAddress, Key, PartitionId, Revision, upcast};
 use futures::TryStreamExt;
 use schemars::JsonSchema;
@@ -15,23 +15,22 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::client::read;
 use crate::commands::task::one_line;
 use crate::failure::{Failure, exit};
-use crate::gateway::read;
 use crate::output::{Output, Show, table};
 use crate::session::Session;
-use crate::who::by;
 
-/// Characters of a reason that a row shows.
+/// Characters of a reason shown in a row.
 const REASON_CHARS_MAX: usize = 60;
-/// How long the event of what was done may take into the event stream: much longer than it does.
-const TOLD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
-/// How often it is looked for.
-const TOLD_LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+/// Timeout for the experiment's event to reach the event stream: much longer than it takes.
+const EVENT_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+/// The polling interval while waiting for it.
+const EVENT_LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 
-/// What to disturb; without a verb the experiments are listed.
+/// The experiment; without a verb experiments are listed.
 ///
-/// Only where the setting `chaos` allows it. Every experiment ends by itself.
+/// Needs the setting `chaos`. Every experiment ends by itself.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -40,20 +39,20 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// End an agent's workers as a crash would, in the middle of what they do
+    /// Kill an agent's workers in the middle of their work, as a crash would
     KillWorker {
         /// The agent, such as `git`
         agent: String,
-        /// Again and again after so long, such as `5s`; once without it
+        /// Repeat after this interval, such as `5s`. Default: kill once
         #[arg(long, value_name = "DURATION")]
         every: Option<Duration>,
-        /// Only the workers of this host
+        /// Only workers on this host
         #[arg(long)]
         host: Option<String>,
         #[command(flatten)]
         bounds: Bounds,
     },
-    /// Open a breaker, and let go of it afterwards
+    /// Open a breaker, and release it afterwards
     TripBreaker {
         /// The dependency, such as `tool.git`
         #[arg(value_name = "KEY")]
@@ -61,9 +60,9 @@ enum Verb {
         #[command(flatten)]
         bounds: Bounds,
     },
-    /// Do not send a share of the answers: callers ask again
+    /// Drop a share of the replies, so that callers retry
     DropAcks {
-        /// How many of them: more than 0, at most 1
+        /// The share of replies to drop, more than 0 and at most 1
         #[arg(long, default_value = "0.3", value_parser = percent, value_name = "SHARE")]
         share: u8,
         /// Only on this host
@@ -72,12 +71,12 @@ enum Verb {
         #[command(flatten)]
         bounds: Bounds,
     },
-    /// Send answers late, or take commands late
+    /// Delay replies or commands
     Delay {
-        /// How late, such as `200ms`; at most `10s`
+        /// The delay, such as `200ms`; at most `10s`
         #[arg(long, value_name = "DURATION")]
         by: Duration,
-        /// What is late: `answers`, or what comes into the `inbox` of a partition
+        /// What to delay: `answers` for replies, or `inbox` for commands that come into a partition
         #[arg(long, default_value_t = Delayed::Answers)]
         of: Delayed,
         /// Only on this host
@@ -86,52 +85,52 @@ enum Verb {
         #[command(flatten)]
         bounds: Bounds,
     },
-    /// Fill queues: callers are told that they are busy; or put commands into them that do nothing
+    /// Make partitions answer that they are busy, or fill their queues with commands that do nothing
     #[command(group = clap::ArgGroup::new("how").required(true).multiple(true))]
     FillInbox {
-        /// The queue of this partition; of every one where only a rate is given
+        /// The partition. Default with `--rate`: every partition
         #[arg(group = "how")]
         partition: Option<u16>,
-        /// Commands a second that do nothing, instead of a queue that is full; they stay in the log
+        /// Send this many no-op commands a second instead of refusing commands; they stay in the log
         #[arg(long, group = "how", value_name = "PER_SECOND")]
         rate: Option<u32>,
         #[command(flatten)]
         bounds: Bounds,
     },
-    /// Let a host stand still as if it had been stopped: others take over, then it wakes
+    /// Pause a host as if its process were stopped: other hosts take over its partitions, then it resumes
     PauseHost {
         /// The host, as `orrery doctor` shows it
         host: String,
         #[command(flatten)]
         bounds: Bounds,
     },
-    /// List the experiments that go on
+    /// List running experiments
     List {
-        /// Those that are over too
+        /// Also list experiments that have ended
         #[arg(long)]
         all: bool,
     },
-    /// End an experiment early; the only one that goes on where none is named
+    /// End an experiment early. Default: the only running one
     Stop {
-        /// Its name
+        /// The experiment's name
         #[arg(conflicts_with = "all")]
         id: Option<String>,
-        /// All that go on
+        /// End all running experiments
         #[arg(long)]
         all: bool,
-        /// Why
+        /// The reason
         #[arg(long, default_value = "")]
         reason: String,
     },
 }
 
-/// What every experiment has.
+/// The options that every experiment has.
 #[derive(Debug, clap::Args)]
 struct Bounds {
-    /// How long; at most `10m`
+    /// The duration of the experiment; at most `10m`
     #[arg(long = "for", default_value = "30s", value_name = "DURATION")]
     time: Duration,
-    /// Why
+    /// The reason
     #[arg(long, default_value = "an experiment")]
     reason: String,
 }
@@ -139,23 +138,23 @@ struct Bounds {
 /// An experiment.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Shown {
-    /// Its name.
+    /// The experiment's name.
     pub id: Key,
-    /// Whether it goes on.
+    /// Whether the experiment is running.
     pub running: bool,
-    /// What it does, since when, and how it ended.
+    /// What the experiment does, since when, and how it ended.
     #[serde(flatten)]
     pub now: Description,
 }
 
-/// The experiments, those that go on first.
+/// The experiments, running ones first.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct List {
-    /// Each of them.
+    /// The experiments.
     pub experiments: Vec<Shown>,
 }
 
-/// A share as percent.
+/// Reads a share as percent.
 fn percent(text: &str) -> Result<u8, String> {
     let share: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     let percent = (share * 100.0).round();
@@ -167,7 +166,7 @@ fn percent(text: &str) -> Result<u8, String> {
 
 impl Shown {
     fn new(id: Key, now: Description) -> Self {
-        let running = now.ended.is_none() && now.until > actors_runtime::partition::now();
+        let running = now.ended.is_none() && now.until > bus_client::now();
         Self { id, running, now }
     }
 }
@@ -196,7 +195,7 @@ impl Show for List {
             let state = match (ended, shown.running) {
                 (Some(ended), _) => ended.cause.to_string(),
                 (None, true) => "running".to_owned(),
-                // The host that would say so is not there yet.
+                // No host has reported the end yet.
                 (None, false) => "over".to_owned(),
             };
             vec![
@@ -210,18 +209,18 @@ impl Show for List {
             ]
         };
         let rows: Vec<Vec<String>> = self.experiments.iter().map(row).collect();
-        table(&["EXPERIMENT", "STATE", "IT", "SINCE", "UNTIL", "BY", "REASON"], &rows)
+        table(&["EXPERIMENT", "STATE", "EFFECT", "SINCE", "UNTIL", "BY", "REASON"], &rows)
     }
 }
 
 impl Arguments {
-    /// Whether it only reads what is stored, which needs no system that runs.
+    /// Whether the verb only reads stored data, which needs no running system.
     pub fn reads(&self) -> bool {
         matches!(self.verb, None | Some(Verb::List { .. }))
     }
 }
 
-/// Does it.
+/// Runs the verb.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
     let (experiment, bounds) = match arguments.verb.unwrap_or(Verb::List { all: false }) {
         Verb::List { all } => {
@@ -235,8 +234,8 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
         }
         Verb::TripBreaker { dependency, bounds } => {
             let dependency = Key::parse(&dependency)?;
-            // What is no dependency is refused by its own entity.
-            session.query::<_, Standing>(&dependency, &Breaker::Describe).await?;
+            // Only the breaker's entity can tell that a name is no dependency: it refuses the query.
+            session.query::<_, BreakerStatus>(&dependency, &Breaker::Describe).await?;
             (Experiment::TripBreaker { dependency }, bounds)
         }
         Verb::DropAcks { share, host, bounds } => {
@@ -257,20 +256,20 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     };
     let id = name(&experiment)?;
     let Bounds { time, reason } = bounds;
-    let start = Command::Start { experiment, for_ms: time.as_ms(), reason, by: by() };
+    let start = Command::Start { experiment, for_ms: time.as_ms(), reason };
     let (revision, begun) = session.ask(&id, &start).await?;
-    until_told(session, &id, revision).await?;
+    wait_for_event(session, &id, revision).await?;
     output.show(&Shown::new(id, read(begun)?));
     Ok(())
 }
 
-/// A name that nothing had before: what it does, and some digits.
+/// A new name: the experiment's verb and some digits.
 fn name(experiment: &Experiment) -> Result<Key, Failure> {
     let digits = Uuid::now_v7().simple().to_string();
     Ok(Key::parse(&format!("{}-{}", experiment.verb(), &digits[24..]))?)
 }
 
-/// The experiments that go on, or all of which something was heard.
+/// The running experiments, or all known ones.
 pub async fn list(session: &Session, all: bool) -> Result<List, Failure> {
     let subjects = vec![session.bus.subjects().events(Some(&Command::KIND))];
     let mut events = session.bus.events_until_now(EventQuery { subjects, from: 0 }).await?;
@@ -305,13 +304,16 @@ async fn stop(
             running
         }
     };
+    if ids.is_empty() {
+        output.say("no experiment is running");
+    }
     for id in ids {
-        match session.ask(&id, &Command::Stop { reason: reason.clone(), by: by() }).await {
+        match session.ask(&id, &Command::Stop { reason: reason.clone() }).await {
             Ok((revision, ended)) => {
-                until_told(session, &id, revision).await?;
+                wait_for_event(session, &id, revision).await?;
                 output.show(&Shown::new(id, read(ended)?));
             }
-            // Its time was over in the meantime.
+            // The experiment ended in the meantime.
             Err(failure) if all && failure.code == "experiment-over" => {}
             Err(failure) => return Err(failure),
         }
@@ -319,17 +321,17 @@ async fn stop(
     Ok(())
 }
 
-/// Waits until hosts and lists can know of it: a list right behind it must show it. Where the events
-/// come late, that is not waited for.
-async fn until_told(session: &Session, id: &Key, revision: Revision) -> Result<(), Failure> {
+/// Waits until the event is in the event stream, so that a list right behind the command shows it. Gives up
+/// where events come late.
+async fn wait_for_event(session: &Session, id: &Key, revision: Revision) -> Result<(), Failure> {
     let subject = session.bus.subjects().event(&EntityAddress::new(Command::KIND, id.clone()));
-    let deadline = Instant::now() + TOLD_PATIENCE;
+    let deadline = Instant::now() + EVENT_PATIENCE;
     while Instant::now() < deadline {
         let latest = session.bus.latest_events(&subject).await?;
         if latest.iter().any(|stored| stored.event.revision >= revision) {
             break;
         }
-        tokio::time::sleep(TOLD_LOOK).await;
+        tokio::time::sleep(EVENT_LOOK).await;
     }
     Ok(())
 }
@@ -344,7 +346,7 @@ fn which(running: &[Key]) -> Failure {
         .exit(exit::NOT_FOUND)
 }
 
-/// A misspelled name must not be answered as if something were disturbed.
+/// Refuses a misspelled agent: otherwise the experiment would seem to run.
 async fn known_agent(session: &Session, agent: &str) -> Result<Key, Failure> {
     let key = Key::parse(agent)?;
     let subject = session.bus.subjects().event(&EntityAddress::new(Agent::KIND, key.clone()));

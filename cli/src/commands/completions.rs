@@ -1,10 +1,11 @@
-//! `orrery completions`: for bash, zsh, fish, elvish and PowerShell.
+//! `orrery completions`: scripts for bash, zsh, fish, elvish and PowerShell.
 
 use clap::CommandFactory;
 
 use crate::failure::Failure;
+use crate::output::Output;
 
-/// For which shell.
+/// The shell to complete for.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The shell.
@@ -12,9 +13,15 @@ pub struct Arguments {
     shell: clap_complete::Shell,
 }
 
-/// Prints the script. Never fails, and answers as every verb does.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut command = crate::arguments::Arguments::command();
-    clap_complete::generate(arguments.shell, &mut command, "orrery", &mut std::io::stdout());
+/// Prints the script. Never fails; the result is that of every verb.
+pub fn run(arguments: &Arguments, output: Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(
+        arguments.shell,
+        &mut crate::arguments::Arguments::command(),
+        "orrery",
+        &mut script,
+    );
+    output.bytes(&script);
     Ok(())
 }

@@ -1,14 +1,13 @@
-//! `orrery config`: the settings as this process would use them.
+//! `orrery config`: a process's configuration, from its file and the environment.
 
 use actors_host::{Config, ConfigError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::commands::settings;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 
-/// What to do with the settings.
+/// The action on the configuration.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -17,32 +16,25 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, clap::Subcommand)]
 enum Verb {
-    /// Print every setting with its value; credentials are hidden.
-    Show {
-        /// Instead, which versions of the settings hold that change while the system runs, and which
-        /// host runs which.
-        #[arg(long)]
-        versions: bool,
-    },
-    /// Check all of them, and list every mistake.
+    /// Print every value, with credentials hidden.
+    Show,
+    /// Check all values, and list every mistake.
     Check,
-    #[command(flatten)]
-    Live(settings::Verb),
 }
 
-/// The settings.
+/// The configuration.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(transparent)]
-pub struct Settings(pub serde_json::Value);
+pub struct Values(pub serde_json::Value);
 
-impl Show for Settings {
+impl Show for Values {
     fn text(&self) -> String {
         section(&self.0, "").join("\n")
     }
 }
 
-/// A section as TOML, the sections in it behind its own settings. TOML has no null: what is not set
-/// is a comment, so that its key can be learned.
+/// A section as TOML: its own settings first, then its subsections. TOML has no null: an unset setting is a
+/// comment, so that its key is shown.
 fn section(settings: &serde_json::Value, path: &str) -> Vec<String> {
     let (mut lines, mut inner) = (Vec::new(), Vec::new());
     for (name, value) in settings.as_object().into_iter().flatten() {
@@ -66,42 +58,32 @@ fn section(settings: &serde_json::Value, path: &str) -> Vec<String> {
 /// The result of a check.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Checked {
-    /// Whether the settings can be used.
+    /// Whether the configuration is valid.
     pub valid: bool,
 }
 
 impl Show for Checked {
     fn text(&self) -> String {
-        "the settings are valid".to_owned()
+        "the configuration is valid".to_owned()
     }
 }
 
 impl Arguments {
-    /// Whether settings that are no good are wanted as well: whoever mends them looks at them.
+    /// Whether an invalid configuration is shown as well, for whoever corrects it.
     pub fn shows(&self) -> bool {
-        matches!(self.verb, Verb::Show { versions: false })
-    }
-    /// What is asked of settings that change while the system runs; none for those of this process.
-    pub fn live(&self) -> Option<settings::Verb> {
-        match &self.verb {
-            Verb::Show { versions: true } => Some(settings::Verb::Versions),
-            Verb::Live(verb) => Some(verb.clone()),
-            Verb::Show { .. } | Verb::Check => None,
-        }
+        matches!(self.verb, Verb::Show)
     }
 }
 
-/// Prints the settings, or that they are valid.
+/// Prints the configuration, or that it is valid.
 pub fn run(config: &Config, arguments: &Arguments, output: Output) {
     match arguments.verb {
-        Verb::Show { .. } => output.show(&Settings(config.redacted())),
+        Verb::Show => output.show(&Values(config.redacted())),
         Verb::Check => output.show(&Checked { valid: true }),
-        // They need a connection, and `settings::run` does them.
-        Verb::Live(_) => {}
     }
 }
 
-/// Tells every mistake in the settings but the last, which is the failure.
+/// Prints every mistake in the configuration but the last, which is returned as the failure.
 pub fn refuse(mistakes: &[ConfigError], output: Output) -> Result<(), Failure> {
     let failure =
         |mistake: &ConfigError| Failure::of("bad-setting", mistake).next(&mistake.hint).exit(exit::USAGE);

@@ -1,7 +1,7 @@
-//! `orrery doctor`: what could be wrong here, each with a verdict and a fix.
+//! `orrery doctor`: checks with a verdict and a fix each.
 //!
-//! Looks at the machine, then at the server, then at the system; what depends on something that
-//! failed is left out, since its failure would say nothing new. Changes nothing.
+//! Checks the machine, then the server, then the system. Checks that depend on a failed one are left out,
+//! since their failure would say nothing new. Changes nothing.
 
 mod held;
 mod machine;
@@ -12,36 +12,37 @@ use actors_host::Config;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::commands::explain;
 use crate::failure::Failure;
 use crate::output::{Output, Show};
 use crate::session::Session;
 
-/// Nothing but the settings.
+/// No options of its own.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {}
 
-/// How a check ended.
+/// The verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it should be.
+    /// All is well.
     Ok,
-    /// It works, and somebody should look.
+    /// The checked part works, but somebody should look.
     Warn,
-    /// It does not work.
+    /// The checked part does not work.
     Fail,
 }
 
 /// One check.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Check {
-    /// What was looked at.
+    /// The name of the check.
     pub check: String,
-    /// How it is.
+    /// The verdict.
     pub verdict: Verdict,
     /// What was found.
     pub detail: String,
-    /// What to do; none where all is well.
+    /// What to do; `null` when all is well.
     pub fix: Option<String>,
 }
 
@@ -55,9 +56,9 @@ impl Check {
     fn fail(check: &str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { verdict: Verdict::Fail, fix: Some(fix.into()), ..Self::ok(check, detail) }
     }
-    /// A failure as a check: its message, its code and its next step.
+    /// Makes a failure a failed check: its message, its code and its next step.
     fn of(check: &str, failure: Failure) -> Self {
-        let fix = failure.next.unwrap_or_else(|| format!("see docs/errors/{}.md", failure.code));
+        let fix = failure.next.unwrap_or_else(|| explain::advice(&failure.code));
         Self::fail(check, format!("{} ({})", failure.message, failure.code), fix)
     }
 }
@@ -77,14 +78,14 @@ impl Show for Check {
     }
 }
 
-/// Checks everything; fails when a check fails.
+/// Runs all checks; fails when one fails.
 pub async fn run(config: &Config, _: Arguments, output: Output) -> Result<(), Failure> {
     let mut failed = 0;
     let mut tell = |check: Check| {
         failed += u32::from(check.verdict == Verdict::Fail);
         output.show(&check);
     };
-    tell(Check::ok("settings", "valid"));
+    tell(Check::ok("config", "valid"));
     machine::checks(config).await.into_iter().for_each(&mut tell);
     match Session::connect(config).await {
         Err(failure) => tell(Check::of("system", failure)),
@@ -96,6 +97,6 @@ pub async fn run(config: &Config, _: Arguments, output: Output) -> Result<(), Fa
     match failed {
         0 => Ok(()),
         many => Err(Failure::new("checks-failed", format!("{many} checks failed"))
-            .next("the fixes stand beside them")),
+            .next("each failed check shows its fix")),
     }
 }

@@ -1,4 +1,4 @@
-//! `orrery down`: stops the system on the data directory, in good order.
+//! `orrery down`: stops the system on the data directory gracefully.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 
-/// How long a clean stop may take: the host's own deadline is ten seconds, the gateway's five.
+/// Timeout of a graceful stop: the host's own deadline is ten seconds, the gateway's five.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often it is looked for.
+/// The polling interval while the system stops.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Nothing but the data directory.
+/// No options of its own.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {}
 
-/// What was stopped.
+/// The result of the stop.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Stopped {
-    /// The process; none when nothing ran.
+    /// The id of the stopped process; `null` when none ran.
     pub pid: Option<u32>,
-    /// The `nats-server` process that a killed system had left behind; none when there was none.
+    /// The id of the `nats-server` process that a killed system had left behind; `null` when there was none.
     pub left_behind: Option<u32>,
 }
 
@@ -39,7 +39,7 @@ impl Show for Stopped {
     }
 }
 
-/// Stops it, and waits until it is gone, with the server that it may have left behind.
+/// Stops the system and a server that it may have left behind, and waits until both are gone.
 pub async fn run(config: &Config, output: Output) -> Result<(), Failure> {
     let found = Discovery::find(&config.data_dir)?;
     if let Some(found) = &found {
@@ -47,11 +47,11 @@ pub async fn run(config: &Config, output: Output) -> Result<(), Failure> {
     }
     let left_behind = match embedded::reap(&config.data_dir).await {
         Ok(left_behind) => left_behind,
-        // It was stopped, and the next one has begun.
+        // The process was stopped, and another one has started already.
         Err(StartError::DataDirInUse { .. }) if found.is_some() => None,
         Err(error @ StartError::DataDirInUse { .. }) => {
             return Err(Failure::from(error)
-                .next("a system that is about to start uses it, or a verb that reads it: once that is done, try again"));
+                .next("a starting system, or a verb that reads the data directory, uses it: wait until that is done, and try again"));
         }
         Err(error) => return Err(error.into()),
     };
@@ -62,7 +62,7 @@ pub async fn run(config: &Config, output: Output) -> Result<(), Failure> {
 
 async fn stop(found: &Discovery) -> Result<(), Failure> {
     let pid = found.pid.to_string();
-    // `kill` is in every shell and on every system; a signal needs no library and no unsafe code.
+    // `kill` is in every shell: sending a signal needs no library and no unsafe code.
     let told = tokio::process::Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).output().await;
     match told {
         Ok(told) if told.status.success() => {}
@@ -75,7 +75,7 @@ async fn stop(found: &Discovery) -> Result<(), Failure> {
         }
     };
     if tokio::time::timeout(PATIENCE, gone).await.is_err() {
-        return Err(refused(found.pid, &format!("it still runs after {PATIENCE:?}")));
+        return Err(refused(found.pid, &format!("the process still runs after {PATIENCE:?}")));
     }
     Ok(())
 }

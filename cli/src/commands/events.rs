@@ -1,4 +1,4 @@
-//! `orrery events`: what happened, in order; as it was, or as it comes.
+//! `orrery events`: past events in order, and new ones as they come.
 
 use std::collections::BTreeSet;
 
@@ -7,53 +7,55 @@ use bus_client::{EventQuery, StoredEvent};
 use bus_schemas::text::one_line;
 use bus_schemas::{EntityAddress, Kind, Timestamp, upcast};
 use futures::{Stream, StreamExt};
+use orrery_storage::archive;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::address;
-use crate::commands::archive;
+use crate::commands::archive::Location;
 use crate::commands::up::interrupted;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 use crate::progress;
 use crate::session::Session;
 
-/// Characters of a body that a line shows.
+/// Characters of an event's body shown in a line.
 const BODY_CHARS_MAX: usize = 120;
 
-/// Which events.
+/// The filter for events.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Only events of this kind of entity, such as `task`
+    /// Only events of entities of this kind, such as `task`
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
-    /// Only events of this key; needs `--kind`
+    /// Only events of the entity with this key; needs `--kind`
     #[arg(long, value_name = "KEY", requires = "kind")]
     key: Option<String>,
-    /// Only events of this task and everything below it
+    /// Only events of this task and its descendants
     #[arg(long, value_name = "KEY", conflicts_with_all = ["kind", "key"])]
     tree: Option<String>,
-    /// Only events of this type, such as `completed`; may be given several times
+    /// Only events of this type, such as `completed`; may be repeated
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
-    /// From here on: a time (RFC 3339), or behind a cursor `<partition>.<record>.<index>` of that partition
+    /// Start at a time (RFC 3339), or after the event with the cursor `<partition>.<record>.<index>` in its
+    /// partition
     #[arg(long, value_name = "TIME|CURSOR", value_parser = From::parse)]
     from: Option<From>,
-    /// Up to this time (RFC 3339)
+    /// Only events up to this time (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
     to: Option<Timestamp>,
-    /// At most so many events
+    /// Print at most this many events
     #[arg(long, value_name = "COUNT")]
     limit: Option<u64>,
-    /// Go on with what comes, until Ctrl-C
+    /// Follow new events until Ctrl-C
     #[arg(long, short)]
     follow: bool,
     #[command(flatten)]
-    archive: archive::Location,
+    archive: Location,
 }
 
-/// Where to begin.
+/// The position to start at.
 #[derive(Debug, Clone, Copy)]
 enum From {
     Time(Timestamp),
@@ -75,34 +77,34 @@ fn time(text: &str) -> Result<Timestamp, String> {
 
 /// An event as it is printed.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Line {
-    /// Where in the log it stands: `<partition>.<record>.<index>`.
+pub struct EventRow {
+    /// The event's position in the log: `<partition>.<record>.<index>`.
     pub cursor: String,
-    /// When it was decided, RFC 3339.
+    /// The time of the decision, RFC 3339.
     pub time: String,
-    /// Whose it is: `<kind>/<key>`.
+    /// The entity of the event: `<kind>/<key>`.
     pub entity: String,
-    /// The entity's revision after it, from 1.
+    /// The entity's revision after the event, from 1.
     pub revision: u64,
-    /// What happened.
+    /// The event's type.
     #[serde(rename = "type")]
     pub event_type: String,
     /// The schema version of the body.
     pub schema: u16,
-    /// The chain hash up to and with it: 64 hexadecimal digits.
+    /// The chain hash up to and including the event: 64 hexadecimal digits.
     pub hash: String,
-    /// The command that led to it: a UUID.
+    /// The id of the command that led to the event: a UUID.
     pub cause: Option<String>,
-    /// What everything caused by one request shares: a UUID.
+    /// The id shared by everything that one request caused: a UUID.
     pub correlation: Option<String>,
-    /// The W3C trace context, if it was traced.
+    /// The W3C trace context; `null` when the command was not traced.
     pub traceparent: Option<String>,
-    /// The event itself.
+    /// The body of the event.
     pub body: Value,
 }
 
-impl Line {
-    /// An event of the stream.
+impl EventRow {
+    /// Reads an event of the stream.
     pub fn new(stored: &StoredEvent) -> Self {
         let event = &stored.event;
         Self {
@@ -116,7 +118,7 @@ impl Line {
             cause: stored.cause.map(|id| id.to_string()),
             correlation: stored.correlation.map(|id| id.to_string()),
             traceparent: stored.traceparent.clone(),
-            // What is not JSON is shown as it is: this verb must not fail on damage.
+            // A body that is not JSON is shown as text: this verb must not fail on damaged events.
             body: serde_json::from_slice(&event.body)
                 .unwrap_or_else(|_| String::from_utf8_lossy(&event.body).into_owned().into()),
         }
@@ -131,14 +133,14 @@ impl Line {
         let mut body = readable(self.body.clone());
         if let Value::Object(fields) = &mut body {
             fields.remove("type");
-            // The line begins with it.
+            // The line already begins with the time.
             fields.remove("at");
         }
         if body.as_object().is_some_and(serde_json::Map::is_empty) { String::new() } else { body.to_string() }
     }
 }
 
-/// A body for people: moments as RFC 3339 instead of milliseconds since 1970.
+/// A body for people: times as RFC 3339 instead of milliseconds since 1970.
 fn readable(body: Value) -> Value {
     let is_moment = |name: &str| {
         ["at", "due", "deadline", "next", "since", "until"].contains(&name) || name.ends_with("_at")
@@ -156,7 +158,7 @@ fn readable(body: Value) -> Value {
     }
 }
 
-impl Show for Line {
+impl Show for EventRow {
     fn text(&self) -> String {
         let detail: String = one_line(&self.detail()).chars().take(BODY_CHARS_MAX).collect();
         let what = format!("{}@{}", self.entity, self.revision);
@@ -164,7 +166,7 @@ impl Show for Line {
     }
 }
 
-/// Prints events.
+/// Runs the verb.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
     let entity = entity(&arguments)?;
     check(session, &arguments, entity.as_ref())?;
@@ -187,7 +189,7 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
     }
 }
 
-/// The entity whose events are wanted; none for those of many.
+/// The entity whose events are wanted; `None` for the events of many.
 fn entity(arguments: &Arguments) -> Result<Option<EntityAddress>, Failure> {
     match (&arguments.tree, &arguments.kind, &arguments.key) {
         (Some(key), ..) => address::task(key).map(Some),
@@ -196,7 +198,7 @@ fn entity(arguments: &Arguments) -> Result<Option<EntityAddress>, Failure> {
     }
 }
 
-/// Refuses what can not exist: an empty answer would look as if nothing had happened.
+/// Refuses a filter that cannot match: an empty result would look as if nothing had happened.
 fn check(session: &Session, arguments: &Arguments, entity: Option<&EntityAddress>) -> Result<(), Failure> {
     if let Some(kind) = &arguments.kind {
         address::known_kind(kind)?;
@@ -224,7 +226,7 @@ fn check(session: &Session, arguments: &Arguments, entity: Option<&EntityAddress
     }
 }
 
-/// Refuses a type that no event has, of the kind that is wanted where one is.
+/// Refuses an unknown event type, or one that the given kind does not have.
 fn check_types(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.types.is_empty() {
         return Ok(());
@@ -242,7 +244,7 @@ fn check_types(arguments: &Arguments) -> Result<(), Failure> {
         .exit(exit::USAGE))
 }
 
-/// The types of all events, or of those of a kind, as their schemas have them.
+/// All event types, or those of a kind, from their schemas.
 fn event_types(kind: Option<&str>) -> BTreeSet<String> {
     let wanted = kind.map_or_else(|| "events/".to_owned(), |kind| format!("events/{kind}."));
     let schemas = bus_schemas::schemas::documents().into_iter().filter(|(path, _)| path.starts_with(&wanted));
@@ -277,7 +279,7 @@ fn subjects(
     }
 }
 
-/// Prints what is wanted of them. Returns whether there were any at all.
+/// Prints the events that match. Returns whether the entity has any events at all.
 async fn print(
     mut events: impl Stream<Item = Result<StoredEvent, bus_client::Error>> + Unpin,
     arguments: &Arguments,
@@ -292,7 +294,7 @@ async fn print(
         seen = true;
         let stored = match stored {
             Ok(stored) => stored,
-            // One damaged message must not hide the others; the exit code tells of it.
+            // One damaged message must not hide the others; the exit code reports it.
             Err(error @ bus_client::Error::Event { .. }) => {
                 output.say(&format!("skipping: {error}"));
                 unreadable = Some(error);
@@ -301,7 +303,7 @@ async fn print(
             Err(error) => return Err(error.into()),
         };
         if wanted(&stored, arguments) {
-            output.show(&Line::new(&stored));
+            output.show(&EventRow::new(&stored));
             left -= 1;
         }
     }

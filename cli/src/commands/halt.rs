@@ -1,134 +1,138 @@
-//! `orrery halt`, `halts` and `resume`: what must stand still, what does and why, and how it goes on.
+//! `orrery halt`, `halts` and `resume`: halting, what is halted and why, and lifting a halt.
 
-use bus_schemas::commands::halt::Command;
-use bus_schemas::halts::{Scope, Standing};
+use actors_host::Config;
+use bus_schemas::commands::halt::{Command, Standstill};
+use bus_schemas::halts::Scope;
 use bus_schemas::settings;
-use bus_schemas::{EntityAddress, Key, Kind, Timestamp};
+use bus_schemas::{Key, Revision};
+use gateway_api::halts::{Halt, HaltChanged, HaltPage, NewHalt, ResumeHalt};
+use gateway_api::routes;
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::time::Instant;
 
+use crate::client::Client;
 use crate::commands::task::one_line;
 use crate::failure::{Failure, exit};
-use crate::gateway::{LOOK, VISIBLE_PATIENCE};
 use crate::output::{Output, Show, table};
+use crate::paging::{self, Page};
 use crate::session::Session;
-use crate::who::Who;
 
-/// Characters of a reason that a row shows.
+/// Characters of a reason shown in a row.
 const REASON_CHARS_MAX: usize = 80;
 
-/// What to stop, and why.
+/// What to halt, and why.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// `all`, `lane.NAME`, `agent.NAME`, or `task.ID` for a task and everything below it
+    /// The scope: `all`, `lane.NAME`, `agent.NAME`, or `task.ID` for a task and its descendants
     scope: String,
-    /// Why; whoever is woken by it will ask
+    /// The reason, for whoever is on call
     #[arg(long)]
     reason: String,
-    /// How long running work has to end by itself before it is killed, at most 60s
+    /// Grace period for running work before it is killed, at most 60s
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     grace: settings::Duration,
-    #[command(flatten)]
-    who: Who,
 }
 
-/// Nothing to choose.
+/// The page of the list.
 #[derive(Debug, clap::Args)]
-pub struct List {}
+pub struct List {
+    #[command(flatten)]
+    page: Page,
+}
 
-/// What goes on, and how fast.
+/// What to resume, and how fast.
 #[derive(Debug, clap::Args)]
 pub struct Resume {
-    /// What was halted: `all`, `lane.NAME`, `agent.NAME` or `task.ID`
+    /// The halted scope: `all`, `lane.NAME`, `agent.NAME` or `task.ID`
     scope: String,
-    /// Jobs that may begin in the first minute, in each lane: twice as many in each minute after it, and
-    /// so many again after a failure; for `all` and lanes. Without it, one job at first, and one more
-    /// for each that is done. Said again while work comes back so: this rate from now on, or, without
-    /// one, everything at once
+    /// Jobs that may begin in the first minute, in each lane; for `all` and lanes. Each minute that uses its
+    /// number up doubles it; a failure brings the first number back. Without it, one job begins at first, and
+    /// one more for each that is done. Repeat the command while work still resumes gradually to change its
+    /// rate; without a rate, all work resumes at once
     #[arg(long, value_name = "N/min", value_parser = rate)]
     rate: Option<u32>,
-    /// Why
+    /// The revision of the halt that is meant, as `orrery halts` shows it: one that was made or lifted after it
+    /// stays. Without it, whatever halt there is, which is shown
+    #[arg(long)]
+    revision: Option<u64>,
+    /// The reason
     #[arg(long, default_value = "resumed")]
     reason: String,
-    #[command(flatten)]
-    who: Who,
 }
 
-/// Everything that stands still.
+/// The result of a command that went over the bus, past the gateway.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Halts {
-    /// That of everything first, then by scope.
-    pub halts: Vec<Halt>,
-}
-
-/// Something that stands still.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Halt {
-    /// What: `all`, `lane.…`, `agent.…` or `task.…`.
-    pub scope: String,
-    /// Why.
-    pub reason: String,
-    /// Who.
-    pub by: String,
-    /// Since when.
-    pub since: Timestamp,
-    /// How long running work had to end by itself, in milliseconds.
-    pub grace_ms: u64,
-}
-
-/// What came of a command.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Told {
-    /// What.
-    pub scope: String,
-    /// Whether it stands still now.
+pub struct Sent {
+    /// The scope of the halt.
+    pub scope: Key,
+    /// Whether the scope is halted now.
     pub halted: bool,
     /// The halt's revision after the command.
-    pub revision: u64,
-    /// Whether anything was heard of the lane, the agent or the task: a misspelled name halts nothing.
-    pub known: bool,
-    /// Jobs that may begin in the first minute; none where no rate was given.
+    pub revision: Revision,
+    /// Jobs that may begin in the first minute; `null` when no rate was given.
     pub per_minute: Option<u32>,
-    /// Whether it was lifted before: what still came back gradually goes on at once, or at this rate.
-    pub again: bool,
+    /// The halt that ended now; `null` if none did.
+    pub lifted: Option<Standstill>,
 }
 
-impl Show for Halts {
+impl Show for HaltPage {
     fn text(&self) -> String {
         if self.halts.is_empty() {
             return "nothing is halted".to_owned();
         }
         let row = |halt: &Halt| {
             vec![
-                halt.scope.clone(),
+                halt.scope.to_string(),
                 halt.since.to_rfc3339(),
                 halt.by.clone(),
+                halt.revision.to_string(),
                 one_line(&halt.reason).chars().take(REASON_CHARS_MAX).collect(),
             ]
         };
         let rows: Vec<Vec<String>> = self.halts.iter().map(row).collect();
-        table(&["SCOPE", "SINCE", "BY", "REASON"], &rows)
+        paging::shown(
+            table(&["SCOPE", "SINCE", "BY", "REVISION", "REASON"], &rows),
+            self.next_cursor.as_ref(),
+        )
     }
 }
 
-impl Show for Told {
+impl Show for Sent {
     fn text(&self) -> String {
-        let Self { scope, halted, known, per_minute, again, .. } = self;
-        let mut text = match (halted, per_minute) {
-            (true, _) => format!("{scope} is halted"),
-            (false, None) if *again => format!("{scope} goes on, all at once"),
-            (false, None) => format!("{scope} goes on, one job at first"),
-            (false, Some(rate)) => format!("{scope} goes on, with {rate} jobs in the first minute"),
-        };
-        if !known {
-            text.push_str("; nothing was heard of it so far: is the name right?");
-        }
-        text
+        line(&self.scope, self.halted, self.per_minute, self.lifted.as_ref())
     }
 }
 
-/// Reads `10/min`, or `10`.
+fn changed(told: &HaltChanged, output: Output) {
+    let HaltChanged { halt: Halt { scope, halted, per_minute, .. }, known, lifted, .. } = told;
+    let mut text = line(scope, *halted, *per_minute, lifted.as_ref());
+    if !known {
+        text.push_str("; it is not known so far: is the name right?");
+    }
+    output.changed(told, &text);
+}
+
+fn line(scope: &Key, halted: bool, per_minute: Option<u32>, lifted: Option<&Standstill>) -> String {
+    match halted {
+        true => format!("{scope} is halted"),
+        false => format!("{scope} {}", goes_on(per_minute, lifted)),
+    }
+}
+
+/// How work goes on, and the halt or the pause that ended.
+pub(super) fn goes_on(per_minute: Option<u32>, lifted: Option<&Standstill>) -> String {
+    let how = match per_minute {
+        None if lifted.is_none() => "goes on, all at once".to_owned(),
+        None => "goes on, one job at first".to_owned(),
+        Some(rate) => format!("goes on, with {rate} jobs in the first minute"),
+    };
+    let ended = lifted.map(|Standstill { reason, by, since }| {
+        format!("; stopped by {} since {}: {}", one_line(by), since.to_rfc3339(), one_line(reason))
+    });
+    how + &ended.unwrap_or_default()
+}
+
+/// Reads a rate: `10/min`, or `10`.
 pub(super) fn rate(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix("/minute").or_else(|| text.strip_suffix("/min")).unwrap_or(text);
     match number.parse() {
@@ -137,83 +141,74 @@ pub(super) fn rate(text: &str) -> Result<u32, String> {
     }
 }
 
-fn scope_of(text: &str) -> Result<Scope, Failure> {
-    Key::parse(text).ok().and_then(|key| Scope::parse(&key)).ok_or_else(|| {
+fn scope_of(text: &str) -> Result<Key, Failure> {
+    let key = Key::parse(text).ok().filter(|key| Scope::parse(key).is_some());
+    key.ok_or_else(|| {
         Failure::new("unknown-scope", format!("`{text}` is nothing that can be halted"))
             .next("say `all`, `lane.NAME`, `agent.NAME` or `task.ID`")
             .exit(exit::USAGE)
     })
 }
 
-/// Stops.
-pub async fn halt(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let Arguments { scope, reason, grace, who } = arguments;
-    let command = Command::Halt { reason, by: who.name(), grace_ms: grace.as_ms() };
-    output.show(&tell(session, &scope_of(&scope)?, &scope, &command, None).await?);
-    Ok(())
-}
-
-/// Goes on.
-pub async fn resume(session: &Session, arguments: Resume, output: Output) -> Result<(), Failure> {
-    let Resume { scope, rate, reason, who } = arguments;
-    let command = Command::Lift { reason, by: who.name(), per_minute: rate };
-    output.show(&tell(session, &scope_of(&scope)?, &scope, &command, rate).await?);
-    Ok(())
-}
-
-/// Prints what stands still. Read from the events alone, so that it needs no host.
-pub async fn list(session: &Session, output: Output) -> Result<(), Failure> {
-    let (halts, _) = session.bus.halts().await?;
-    let shown = |(scope, standing): (&Scope, &Standing)| {
-        let Standing { reason, by, since, grace_ms } = standing.clone();
-        Halt { scope: scope.to_string(), reason, by, since, grace_ms }
+/// Halts the scope. Without a gateway the command goes over the bus: an emergency does not wait for a
+/// gateway.
+pub async fn halt(config: &Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let Arguments { scope, reason, grace } = arguments;
+    let scope = scope_of(&scope)?;
+    let body = NewHalt { scope: scope.clone(), reason: reason.clone(), grace_ms: Some(grace.as_ms()) };
+    let told = match Client::connect(config) {
+        Ok(client) => client.send(routes::Halt, &[], &body).await,
+        Err(failure) => Err(failure),
     };
-    let halts = halts.read(|halts| halts.iter().map(shown).collect());
-    output.show(&Halts { halts });
-    Ok(())
-}
-
-async fn tell(
-    session: &Session,
-    scope: &Scope,
-    named: &str,
-    command: &Command,
-    per_minute: Option<u32>,
-) -> Result<Told, Failure> {
-    let halted = matches!(command, Command::Halt { .. });
-    // Looked up beforehand: the halt itself makes a lane known.
-    let known = is_known(session, scope).await?;
-    let stands =
-        session.bus.halts().await.map_or(true, |(halts, _)| halts.read(|halts| halts.of(scope).is_some()));
-    let again = !halted && !stands;
-    let (revision, _) = session.ask(&Key::parse(named)?, command).await?;
-    until_shown(session, scope, halted).await;
-    Ok(Told { scope: named.to_owned(), halted, revision: revision.0, known, per_minute, again })
-}
-
-/// Waits until the events tell it: `halts` reads them.
-async fn until_shown(session: &Session, scope: &Scope, halted: bool) {
-    let deadline = Instant::now() + VISIBLE_PATIENCE;
-    while Instant::now() < deadline {
-        match session.bus.halts().await {
-            Ok((halts, _)) if halts.read(|halts| halts.of(scope).is_some()) != halted => {}
-            // It was done either way.
-            Ok(_) | Err(_) => return,
+    match told {
+        Ok(told) => changed(&told, output),
+        Err(failure) if failure.exit == exit::UNAVAILABLE => {
+            let command = Command::Halt { reason, grace_ms: grace.as_ms() };
+            let (revision, _) = direct(config, &scope, &command).await?;
+            output.show(&Sent { scope, halted: true, revision, per_minute: None, lifted: None });
         }
-        tokio::time::sleep(LOOK).await;
+        Err(failure) => return Err(failure),
     }
+    Ok(())
 }
 
-/// Whether anything ever happened to what the scope names.
-async fn is_known(session: &Session, scope: &Scope) -> Result<bool, Failure> {
-    let (kind, key) = match scope {
-        Scope::All => return Ok(true),
-        Scope::Lane(lane) => ("broker", lane),
-        Scope::Agent(agent) => ("agent", agent),
-        Scope::Task(task) => ("task", task),
+/// Lifts the halt. Without a gateway the command goes over the bus.
+pub async fn resume(config: &Config, arguments: Resume, output: Output) -> Result<(), Failure> {
+    let Resume { scope, rate, revision, reason } = arguments;
+    let scope = scope_of(&scope)?;
+    let body = Some(ResumeHalt { reason: Some(reason.clone()), per_minute: rate, revision });
+    let told = match Client::connect(config) {
+        Ok(client) => client.send(routes::ResumeHalt, &[scope.as_str()], &body).await,
+        Err(failure) => Err(failure),
     };
-    let entity = EntityAddress::new(Kind::from_static(kind), key.clone());
-    Ok(!session.bus.latest_events(&session.bus.subjects().event(&entity)).await?.is_empty())
+    match told {
+        Ok(told) => changed(&told, output),
+        Err(failure) if failure.exit == exit::UNAVAILABLE => {
+            let revision = revision.map(Revision);
+            let lift = Command::Lift { reason, per_minute: rate, revision };
+            let (revision, lifted) = direct(config, &scope, &lift).await?;
+            output.show(&Sent { scope, halted: false, revision, per_minute: rate, lifted });
+        }
+        Err(failure) => return Err(failure),
+    }
+    Ok(())
+}
+
+/// Lists the halts.
+pub async fn list(client: &Client, arguments: List, output: Output) -> Result<(), Failure> {
+    output.show(&client.list(routes::ListHalts, &arguments.page.into()).await?);
+    Ok(())
+}
+
+/// Sends a halt's entity a command over the bus, without a check whether the scope is known.
+async fn direct(
+    config: &Config,
+    scope: &Key,
+    command: &Command,
+) -> Result<(Revision, Option<Standstill>), Failure> {
+    let session = Session::connect(config).await?;
+    let (revision, reply) = session.ask(scope, command).await?;
+    Ok((revision, serde_json::from_value(reply).ok()))
 }
 
 #[cfg(test)]

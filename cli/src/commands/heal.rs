@@ -1,4 +1,4 @@
-//! `orrery heal`: what the system did to keep itself well, and letting an entity out of quarantine.
+//! `orrery heal`: what the system did to heal itself, and releasing an entity from quarantine.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,11 @@ use crate::commands::up::interrupted;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 use crate::session::Session;
-use crate::who::Who;
 
-/// What helps against an event that this program can not read.
+/// The next step after an event that this program cannot read.
 const NEWER: &str = "use the version that wrote it; `orrery verify --all` tells whether it is damaged";
 
-/// What to do.
+/// The action.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -33,24 +32,22 @@ pub struct Arguments {
 enum Verb {
     /// Show what was done, to what and why, oldest first
     Log(Log),
-    /// Let a quarantined entity take commands again
+    /// Release an entity from quarantine: it takes commands again
     Release {
         /// The entity: `<kind>/<key>`
         entity: String,
-        /// Why
+        /// The reason
         #[arg(long, default_value = "")]
         reason: String,
-        #[command(flatten)]
-        who: Who,
     },
 }
 
 #[derive(Debug, clap::Args)]
 struct Log {
-    /// From this time on (RFC 3339)
+    /// Only from this time on (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
-    /// Go on with what comes, until Ctrl-C
+    /// Follow new entries until Ctrl-C
     #[arg(long, short)]
     follow: bool,
 }
@@ -59,33 +56,33 @@ fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse_rfc3339(text).ok_or_else(|| "not an RFC 3339 time".to_owned())
 }
 
-/// One thing that was done or seen.
+/// An action or an observation of a healer.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct Line {
-    /// Where in the log it stands: `<partition>.<record>.<index>`.
+pub struct HealingRow {
+    /// The entry's position in the log: `<partition>.<record>.<index>`.
     pub cursor: String,
-    /// When, RFC 3339.
+    /// The time, RFC 3339.
     pub time: String,
-    /// Who noted it: a host, `log` for what entities do by themselves, `quarantine`.
+    /// The healer: a host, `log` for what entities do by themselves, or `quarantine`.
     pub healer: String,
-    /// What was done.
+    /// The action.
     pub action: Action,
-    /// To whom.
+    /// What was acted on: an entity, a supervised worker, a disk.
     pub subject: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Who wanted it; empty where the system did it by itself.
+    /// The caller who asked for it; empty when the system acted by itself.
     pub by: String,
-    /// What it was concluded from.
+    /// The observations behind the action, by name.
     pub evidence: BTreeMap<String, String>,
 }
 
-/// What came of a release.
+/// The result of a release.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Released {
-    /// The entity.
+    /// The released entity.
     pub entity: String,
-    /// The revision of the healer after the command.
+    /// The healer's revision after the command.
     pub revision: u64,
 }
 
@@ -95,7 +92,7 @@ impl Show for Released {
     }
 }
 
-impl Show for Line {
+impl Show for HealingRow {
     fn text(&self) -> String {
         let Self { time, healer, action, subject, reason, by, evidence, .. } = self;
         let mut text = format!("{time}  {healer}  {action}  {}: {}", one_line(subject), one_line(reason));
@@ -109,7 +106,7 @@ impl Show for Line {
     }
 }
 
-impl Line {
+impl HealingRow {
     fn new(stored: &StoredEvent) -> Result<Self, Failure> {
         let record = &stored.event;
         let event: Event = upcast::read(&record.event_type, record.schema, &record.body)
@@ -133,13 +130,13 @@ impl Line {
 }
 
 impl Arguments {
-    /// Whether it only reads what is stored, which needs no system that runs.
+    /// Whether the verb only reads stored data, which needs no running system.
     pub fn reads(&self) -> bool {
         matches!(&self.verb, Verb::Log(Log { follow: false, .. }))
     }
 }
 
-/// Does it.
+/// Runs the verb.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
     match arguments.verb {
         Verb::Log(log) => {
@@ -156,10 +153,10 @@ pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Res
                     .exit(exit::INTERRUPTED)),
             }
         }
-        Verb::Release { entity, reason, who } => {
+        Verb::Release { entity, reason } => {
             let entity = address::known(&entity)?;
             let key = Key::parse(QUARANTINE).expect("a constant");
-            let command = Command::Release { entity: entity.clone(), reason, by: who.name() };
+            let command = Command::Release { entity: entity.clone(), reason };
             let (revision, _) = session.ask(&key, &command).await?;
             output.show(&Released { entity: entity.to_string(), revision: revision.0 });
             Ok(())
@@ -176,7 +173,7 @@ async fn print(
         let stored = stored?;
         let at = Timestamp::parse_rfc3339(&stored.time).unwrap_or_default();
         if since.is_none_or(|since| at >= since) {
-            output.show(&Line::new(&stored)?);
+            output.show(&HealingRow::new(&stored)?);
         }
     }
     Ok(())

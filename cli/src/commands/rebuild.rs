@@ -1,41 +1,26 @@
-//! `orrery rebuild`: writes derived data again, from the log.
-//!
-//! Nothing is lost by it, and it may be interrupted: it can be repeated. A host that starts on a
-//! half-written event stream goes on from its marks, unless the log was cut: a mark before the cut asks
-//! for records that are in the archive alone, and the partition stops until this was run to its end.
-//!
-//! Archived events are in the stream again afterwards. Their files are dropped then, so a damaged one
-//! is mended by this: events are read from the logs, and of the archive its commit records alone.
+//! `orrery rebuild`: rebuilds derived data from the log.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use actors_runtime::fanout::Events;
-use actors_runtime::journal::Committed;
-use actors_runtime::stuck::Stuck;
+use orrery_storage::rebuild::{self, Error};
+use orrery_storage::verify::Finding;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::archive::{self, Archive, Location};
-use super::verify::{audit, whole};
+use super::archive::Location;
+use crate::bar::Bar;
+use crate::client::{READ_MODEL_FILES, fetch};
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
-use crate::gateway::{READ_MODEL_FILES, get};
-use crate::log::records;
 use crate::output::{Output, Show};
 use crate::session::Session;
 
-/// Records that are published at once.
-const RECORDS_PER_ROUND_MAX: usize = 64;
-/// How long the records of one round may take: a round is some hundred milliseconds of work, and a
-/// server that takes no writes would otherwise be asked for ever.
-const ROUND_PATIENCE: Duration = Duration::from_secs(120);
-/// How often it is looked whether a read model is complete.
+/// The polling interval while a read model is built.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What to write again.
+/// What to rebuild.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -44,20 +29,20 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// The event stream, from the logs; entity snapshots are dropped, and this directory's read model is written again too
+    /// The event stream, from the logs; drops entity snapshots, and rebuilds this directory's read model too
     Events(Location),
     /// This data directory's read model, from the event stream
     Views,
 }
 
-/// What was written.
+/// What was rebuilt.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Rebuilt {
-    /// Commit records read; none for views.
+    /// Commit records that were read; `null` for views.
     pub records: Option<u64>,
-    /// Events written to the stream; none for views.
+    /// Events that were written to the stream; `null` for views.
     pub events: Option<u64>,
-    /// The last message of the event stream that the read model has applied.
+    /// The sequence of the last message of the event stream that the read model has applied.
     pub applied: u64,
 }
 
@@ -71,96 +56,34 @@ impl Show for Rebuilt {
     }
 }
 
-/// Writes it again.
+/// Runs the verb.
 pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
     no_gateway(session)?;
-    let (mut written, mut read) = (None, None);
-    if let What::Events(location) = arguments.what {
-        no_host(session).await?;
-        let directory = location.open(&session.config)?.directory().to_owned();
-        let _lock = archive::lock(&directory)?;
-        let mut archive = Archive::open(&directory)?;
-        archive::expect_own(&session.bus, &archive).await?;
-        let (records, events) = rebuild_events(session, &archive, output).await?;
-        (written, read) = (Some(events), Some(records));
-        output.say("verifying what was written");
-        whole(&audit(session, None, &archive.without_events(), output).await?)?;
-        archive.drop_events()?;
-    }
-    let applied = rebuild_views(session).await?;
-    output.show(&Rebuilt { records: read, events: written, applied });
+    let written = match arguments.what {
+        What::Events(location) => {
+            let archive = location.open(&session.config)?;
+            let mut show = |finding: Finding| output.show(&finding);
+            let bar = Bar::new(output);
+            Some(rebuild::run(&session.bus, archive.directory(), &bar, &mut show).await?)
+        }
+        What::Views => None,
+    };
+    let (records, events) = written.map(|written| (written.records, written.events)).unzip();
+    output.show(&Rebuilt { records, events, applied: rebuild_views(session).await? });
     Ok(())
 }
 
-/// Refuses while a gateway reads into this directory's model.
+/// Refuses while a gateway writes into this directory's read model.
 fn no_gateway(session: &Session) -> Result<(), Failure> {
     match Discovery::find(&session.config.data_dir)? {
-        Some(found) => Err(still_running(&format!("process {} runs on the data directory", found.pid))),
-        None => Ok(()),
-    }
-}
-
-/// Refuses while anybody writes events.
-async fn no_host(session: &Session) -> Result<(), Failure> {
-    let leases = session.bus.leases().await?;
-    match leases.hosts.first().or_else(|| leases.holders.values().next()) {
-        Some(host) => Err(still_running(&format!("host `{host}` runs"))),
-        None => Ok(()),
-    }
-}
-
-fn still_running(who: &str) -> Failure {
-    let message = format!("{who}, and what it writes would mix with what is written again");
-    Failure::new("still-running", message)
-        .next("stop every host and this directory's gateway (`orrery down`); a host that was killed is forgotten after 4 seconds")
-        .exit(exit::UNAVAILABLE)
-}
-
-async fn rebuild_events(session: &Session, archive: &Archive, output: Output) -> Result<(u64, u64), Failure> {
-    let bus = &session.bus;
-    // A log that can not be read must not cost the stream that was made of it.
-    for partition in bus.topology().all_partitions() {
-        let mut records = records(bus, archive, partition, output).await?;
-        while records.next().await?.is_some() {}
-    }
-    // They name places in the event stream, and those are others soon.
-    bus.drop_snapshots().await?;
-    bus.clear_events().await?;
-    let (mut read, mut written) = (0, 0);
-    for partition in bus.topology().all_partitions() {
-        let mut events = Events::new(bus.clone(), partition, bus.mark(partition).await?, &Stuck::default());
-        let mut records = records(bus, archive, partition, output).await?;
-        let mut round = Vec::with_capacity(RECORDS_PER_ROUND_MAX);
-        loop {
-            let entry = records.next().await?;
-            let ended = entry.is_none();
-            if let Some(entry) = entry {
-                read += 1;
-                written += entry.record.turns.iter().map(|turn| turn.events.len() as u64).sum::<u64>();
-                let committed = Committed { sequence: entry.sequence, record: entry.record, group: 0 };
-                round.push(Arc::new(committed));
-            }
-            if round.len() == RECORDS_PER_ROUND_MAX || (ended && !round.is_empty()) {
-                publish(&mut events, &round).await?;
-                round.clear();
-            }
-            if ended {
-                break;
-            }
+        Some(found) => {
+            Err(Error::Running { who: format!("process {} runs on the data directory", found.pid) }.into())
         }
+        None => Ok(()),
     }
-    Ok((read, written))
 }
 
-async fn publish(events: &mut Events, round: &[Arc<Committed>]) -> Result<(), Failure> {
-    tokio::time::timeout(ROUND_PATIENCE, events.publish(round)).await.map_err(|_| {
-        Failure::new("nats-call-failed", format!("the event stream took no writes for {ROUND_PATIENCE:?}"))
-            .next("`orrery doctor` shows what the server lacks; rebuilding again is safe")
-            .exit(exit::UNAVAILABLE)
-    })
-}
-
-/// Removes the read model, and lets a gateway that nobody else can find build it again.
+/// Removes the read model, and runs a private gateway until it has rebuilt it.
 async fn rebuild_views(session: &Session) -> Result<u64, Failure> {
     let data_dir = &session.config.data_dir;
     for file in READ_MODEL_FILES {
@@ -179,8 +102,8 @@ async fn rebuild_views(session: &Session) -> Result<u64, Failure> {
     let gateway = gateway::serve(session.bus.clone(), settings, stop.clone()).await?;
     let url = format!("http://{}", gateway.address);
     let applied = loop {
-        // Not ready as a whole, since no host runs; the body says how far the read model is.
-        let (_, ready): (_, Value) = get(&url, "/ready").await?;
+        // The gateway is not ready as a whole, since no host runs; the body says how far the read model is.
+        let (_, ready): (_, Value) = fetch(&format!("{url}/ready")).await?;
         if ready["projection"]["caught_up"] == true {
             break ready["projection"]["applied"].as_u64().unwrap_or_default();
         }

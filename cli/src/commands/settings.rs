@@ -1,4 +1,4 @@
-//! `orrery config get|set|activate|rollback|history|diff`: settings that change while the system runs.
+//! `orrery settings`: the settings that apply while the system runs.
 
 mod running;
 
@@ -6,37 +6,40 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
-use bus_schemas::Key;
-use bus_schemas::commands::config::{Active, Change, Command, Description, History, Proposed, Query};
+use bus_schemas::commands::settings::{Change, Description};
 use bus_schemas::settings::{self, Difference, differences};
-use bus_schemas::views::silent::Silent;
+use gateway_api::routes;
+use gateway_api::settings::{Activation, NewVersion, Rollback, SettingsChanged, ShowSettings};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::asked::{self, Asked};
+use crate::client::{Client, id};
 use crate::commands::task::one_line;
 use crate::failure::{Failure, exit};
-use crate::gateway::read;
 use crate::output::{Output, Show};
-use crate::session::Session;
-use crate::who::Who;
 
-use running::Running;
+/// The action on settings; without a verb they are listed.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
 
-/// What to do with settings that change while the system runs.
 #[derive(Debug, Clone, clap::Subcommand)]
-pub enum Verb {
+enum Verb {
+    /// List the documents with their active versions, and which host and entity runs which
+    List,
     /// Print a document with its version; durations are text, such as `30s`
-    // `--version` means the document's here, and not the program's.
+    // `--version` means the document's version here, not the program's.
     #[command(disable_version_flag = true)]
     Get {
         /// `breakers`, `lanes`, `limits` or `retry`
         name: String,
-        /// Another version than the one that holds; 0 for the defaults
+        /// The version to print; 0 for the defaults. Default: the active version
         #[arg(long)]
         version: Option<u64>,
-        /// The document alone, to be changed and given to `set`
+        /// Print only the document, as `set` reads it
         #[arg(long)]
         document: bool,
     },
@@ -44,118 +47,83 @@ pub enum Verb {
     Set {
         /// `breakers`, `lanes`, `limits` or `retry`
         name: String,
-        /// A file with the document as JSON; `-` is stdin
+        /// A file with the document as JSON; `-` for stdin
         file: PathBuf,
-        /// Why
+        /// The reason
         #[arg(long)]
         reason: String,
-        /// Let it hold at once
+        /// Activate the new version at once
         #[arg(long)]
         activate: bool,
-        #[command(flatten)]
-        who: Who,
     },
-    /// Let a version hold instead of the one that does
+    /// Activate a version
     Activate {
         /// `breakers`, `lanes`, `limits` or `retry`
         name: String,
-        /// Which; 0 for the defaults
+        /// The version to activate; 0 for the defaults
         #[arg(id = "which", value_name = "VERSION")]
         version: u64,
-        /// Why
+        /// The reason
         #[arg(long)]
         reason: String,
-        #[command(flatten)]
-        who: Who,
     },
-    /// Let the version hold again that held before
+    /// Activate the version that was active before
     Rollback {
         /// `breakers`, `lanes`, `limits` or `retry`
         name: String,
-        /// Why
+        /// The reason
         #[arg(long)]
         reason: String,
-        #[command(flatten)]
-        who: Who,
     },
     /// Print who changed what, when and why
     History {
         /// `breakers`, `lanes`, `limits` or `retry`
         name: String,
     },
-    /// Print what differs between two versions
+    /// Print the differences between two versions
     Diff {
         /// `breakers`, `lanes`, `limits` or `retry`
         name: String,
-        /// The one; 0 for the defaults
+        /// The first version; 0 for the defaults
         before: u64,
-        /// The other
+        /// The second version; 0 for the defaults
         after: u64,
     },
-    /// For `show --versions`
-    #[command(skip)]
-    Versions,
 }
 
-/// Settings, and the document of one version of them.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Shown(pub Description);
-
-/// What came of a change.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Told {
-    /// The settings.
-    pub name: String,
-    /// The version that was made, or that holds now; 0 for the defaults.
-    pub version: u64,
-    /// Whether it holds.
-    pub active: bool,
-    /// The version that held before; none where nothing was activated.
-    pub former: Option<u64>,
-}
-
-/// What differs between two versions.
+/// The differences between two versions.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Compared {
-    /// The settings.
+    /// The document's name.
     pub name: String,
-    /// The one version.
+    /// The first version.
     pub before: u64,
-    /// The other.
+    /// The second version.
     pub after: u64,
-    /// Place by place.
+    /// The differences, one for each path.
     pub differences: Vec<Difference>,
 }
 
-/// What was done to settings, oldest first.
+/// The history of a document, oldest change first.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Changes {
-    /// The settings.
+    /// The document's name.
     pub name: String,
-    /// The version that holds; 0 for the defaults.
+    /// The active version; 0 for the defaults.
     pub active: u64,
-    /// The changes; the last 256.
+    /// The changes, at most the last 256.
     pub changes: Vec<Explained>,
 }
 
-/// A change with what it did to the document.
+/// A change, with its effect on the document.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Explained {
-    /// What, by whom, why and when.
+    /// What was changed, by whom, why and when.
     #[serde(flatten)]
     pub change: Change,
-    /// What differs from the version that held before; none where a document is no longer kept.
+    /// The differences from the version that was active before; `null` when one of the documents is no longer
+    /// kept.
     pub differences: Option<Vec<Difference>>,
-}
-
-/// Every name with what holds, and who runs it.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Versions {
-    /// By name.
-    pub settings: Vec<Running>,
-    /// Lanes, breakers and settings that did not answer.
-    pub silent: Vec<Silent>,
 }
 
 fn version_of(version: u64) -> String {
@@ -165,12 +133,12 @@ fn version_of(version: u64) -> String {
     }
 }
 
-/// That a version holds.
+/// The text that a version holds.
 fn holding(version: u64) -> String {
     format!("{} {}", version_of(version), if version == 0 { "hold" } else { "holds" })
 }
 
-/// A document as a person reads it.
+/// A document as indented JSON.
 fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
 }
@@ -187,9 +155,9 @@ fn lines(differences: &[Difference], indent: &str) -> Vec<String> {
     differences.iter().flat_map(both).flatten().collect()
 }
 
-impl Show for Shown {
+impl Show for Description {
     fn text(&self) -> String {
-        let Description { name, active, newest, version, value, proposed, hosts, watchers, .. } = &self.0;
+        let Description { name, active, newest, version, value, proposed, hosts, watchers, .. } = self;
         let mut text = vec![match (version == active, version) {
             (true, version) => format!("{name}: {}", holding(*version)),
             (false, 0) => format!("{name}: the defaults do not hold"),
@@ -207,7 +175,7 @@ impl Show for Shown {
                 one_line(&word.reason)
             ));
         }
-        text.push(format!("  told      {watchers} entities at each activation"));
+        text.push(format!("  watchers  {watchers} entities receive each activation"));
         for host in hosts {
             let problem = if host.problem.is_empty() { "" } else { ", but could not apply it: " };
             text.push(format!(
@@ -219,19 +187,6 @@ impl Show for Shown {
         }
         text.push(pretty(value));
         text.join("\n")
-    }
-}
-
-impl Show for Told {
-    fn text(&self) -> String {
-        let Self { name, version, active, former } = self;
-        match (active, former) {
-            (true, Some(former)) if former != version => {
-                format!("{name}: {} instead of {}", holding(*version), version_of(*former))
-            }
-            (true, _) => format!("{name}: {} already", holding(*version)),
-            (false, _) => format!("{name}: version {version} is made and does not hold yet"),
-        }
     }
 }
 
@@ -248,10 +203,10 @@ impl Show for Changes {
     fn text(&self) -> String {
         let mut text = vec![format!("{}: {}", self.name, holding(self.active))];
         for each in &self.changes {
-            let Change { deed, version, former, word, .. } = &each.change;
+            let Change { action, version, former, word, .. } = &each.change;
             let (when, by, reason) = (word.at.to_rfc3339(), &word.by, one_line(&word.reason));
             text.push(format!(
-                "{when}  {deed} {}, after {}, by {by}: {reason}",
+                "{when}  {action} {}, after {}, by {by}: {reason}",
                 version_of(*version),
                 version_of(*former)
             ));
@@ -264,82 +219,59 @@ impl Show for Changes {
     }
 }
 
-/// Does it.
-pub async fn run(session: &Session, verb: Verb, output: Output) -> Result<(), Failure> {
-    match verb {
+/// Runs the verb.
+pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    match arguments.verb.unwrap_or(Verb::List) {
+        Verb::List => output.show(&client.get(routes::ListSettings, &[]).await?),
         Verb::Get { name, version, document } => {
-            let shown = describe(session, &name, version).await?;
+            let shown = describe(client, &name, version).await?;
             match document {
                 true => output.bytes((pretty(&shown.value) + "\n").as_bytes()),
-                false => output.show(&Shown(shown)),
+                false => output.show(&shown),
             }
         }
-        Verb::Set { name, file, reason, activate, who } => {
-            output.show(&set(session, name, &file, (reason, who.name()), activate).await?);
+        Verb::Set { name, file, reason, activate } => {
+            let body = NewVersion { value: document(&file).await?, reason, activate };
+            changed(&client.send(routes::ProposeSettings, &[id(&name)?.as_str()], &body).await?, output);
         }
-        Verb::Activate { name, version, reason, who } => {
-            let told = tell(session, name, &Command::Activate { version, reason, by: who.name() }).await?;
-            output.show(&told);
+        Verb::Activate { name, version, reason } => {
+            let body = Activation { version, reason };
+            changed(&client.send(routes::ActivateSettings, &[id(&name)?.as_str()], &body).await?, output);
         }
-        Verb::Rollback { name, reason, who } => {
-            output.show(&tell(session, name, &Command::Rollback { reason, by: who.name() }).await?);
+        Verb::Rollback { name, reason } => {
+            let body = Rollback { reason };
+            changed(&client.send(routes::RollBackSettings, &[id(&name)?.as_str()], &body).await?, output);
         }
-        Verb::History { name } => output.show(&history(session, name).await?),
+        Verb::History { name } => output.show(&history(client, name).await?),
         Verb::Diff { name, before, after } => {
-            let value =
-                async |version| Ok::<_, Failure>(describe(session, &name, Some(version)).await?.value);
+            let value = async |version| Ok::<_, Failure>(describe(client, &name, Some(version)).await?.value);
             let differences = compared(&name, &value(before).await?, &value(after).await?);
             output.show(&Compared { name, before, after, differences });
-        }
-        Verb::Versions => {
-            output.show(&versions(session).await?);
         }
     }
     Ok(())
 }
 
-/// The settings, with the document of a version.
-async fn describe(session: &Session, name: &str, version: Option<u64>) -> Result<Description, Failure> {
-    session.query(&Key::parse(name)?, &Query::Describe { version }).await
+fn changed(told: &SettingsChanged, output: Output) {
+    let SettingsChanged { name, version, active, former } = told;
+    let line = match (active, former) {
+        (true, Some(former)) if former != version => {
+            format!("{name}: {} instead of {}", holding(*version), version_of(*former))
+        }
+        (true, _) => format!("{name}: {} already", holding(*version)),
+        (false, _) => format!("{name}: version {version} is made and does not hold yet"),
+    };
+    output.changed(told, &line);
 }
 
-/// Every name with what holds, and who runs it.
-async fn versions(session: &Session) -> Result<Versions, Failure> {
-    session.expect_host().await?;
-    let names: Vec<Key> = settings::names().map(Key::parse).collect::<Result<_, _>>()?;
-    let Asked { answers, mut silent } =
-        asked::all(session, names, &Query::Describe { version: None }).await?;
-    let described = answers.into_iter().map(|(_, described)| described).collect();
-    let (settings, quiet) = running::of(session, described).await?;
-    silent.extend(quiet);
-    Ok(Versions { settings, silent })
+/// The description of a document, with its content in a version.
+async fn describe(client: &Client, name: &str, version: Option<u64>) -> Result<Description, Failure> {
+    client.call(routes::ShowSettings, &[id(name)?.as_str()], &ShowSettings { version }, &()).await
 }
 
-/// What differs in what two documents mean: whatever one of them leaves out has its default.
+/// The differences in meaning of two documents: what one of them leaves out has its default.
 fn compared(name: &str, before: &Value, after: &Value) -> Vec<Difference> {
     differences(&settings::filled(name, before), &settings::filled(name, after))
-}
-
-/// Lets a version hold.
-async fn tell(session: &Session, name: String, command: &Command) -> Result<Told, Failure> {
-    let active: Active = read(session.ask(&Key::parse(&name)?, command).await?.1)?;
-    Ok(Told { name, version: active.version, active: true, former: Some(active.former) })
-}
-
-async fn set(
-    session: &Session,
-    name: String,
-    file: &Path,
-    (reason, by): (String, String),
-    activate: bool,
-) -> Result<Told, Failure> {
-    let value = document(file).await?;
-    let propose = Command::Propose { value, reason: reason.clone(), by: by.clone() };
-    let made: Proposed = read(session.ask(&Key::parse(&name)?, &propose).await?.1)?;
-    if !activate {
-        return Ok(Told { name, version: made.version, active: false, former: None });
-    }
-    tell(session, name, &Command::Activate { version: made.version, reason, by }).await
 }
 
 async fn document(file: &Path) -> Result<Value, Failure> {
@@ -350,23 +282,23 @@ async fn document(file: &Path) -> Result<Value, Failure> {
             .exit(exit::NOT_FOUND)
     })?;
     serde_json::from_slice(&bytes).map_err(|error| {
-        Failure::new("invalid-config", format!("`{}` is no JSON: {error}", file.display()))
-            .next("mend it; `orrery config get NAME --document` prints what holds")
+        Failure::new("invalid-settings", format!("`{}` is no JSON: {error}", file.display()))
+            .next("mend it; `orrery settings get NAME --document` prints what holds")
             .exit(exit::DATA)
     })
 }
 
-/// What was done, with what each change did to the document. Documents are asked for one by one: all
-/// of them do not fit into one answer.
-async fn history(session: &Session, name: String) -> Result<Changes, Failure> {
-    let history: History = session.query(&Key::parse(&name)?, &Query::History).await?;
+/// The changes of a document, each with its effect. Documents are read one by one: all of them do not fit
+/// into one reply.
+async fn history(client: &Client, name: String) -> Result<Changes, Failure> {
+    let history = client.get(routes::ShowSettingsHistory, &[id(&name)?.as_str()]).await?;
     let mut known: BTreeMap<u64, Value> = BTreeMap::new();
     let mut changes = Vec::new();
     for change in history.changes {
         let versions = [change.former, change.version];
         for version in versions.into_iter().filter(|_| change.kept) {
             if let Entry::Vacant(missing) = known.entry(version) {
-                missing.insert(describe(session, &name, Some(version)).await?.value);
+                missing.insert(describe(client, &name, Some(version)).await?.value);
             }
         }
         let documents = known.get(&change.former).zip(known.get(&change.version));

@@ -1,32 +1,34 @@
-//! `orrery task`: the tasks that exist, one of them, and what can be done to it.
+//! `orrery task`: listing, showing, submitting and controlling tasks.
 
 pub(super) mod budget;
 mod show;
 pub(super) mod submit;
 mod waiting;
 pub mod watch;
+pub(crate) mod which;
 mod why;
 
 use std::path::PathBuf;
 
-use bus_schemas::commands::task::{Command, Query};
+use bus_schemas::Key;
 use bus_schemas::views::task::{Task, TaskState};
-use bus_schemas::{Key, Revision};
+use gateway_api::tasks::{
+    CancelTask, ExtendBudget, ListTasks, OneArtifact, ProvideInput, RetryTask, TaskPage,
+};
+use gateway_api::{code, routes};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 pub use show::Tree;
-pub use why::Answer;
 
+use crate::client::{self, Client};
 use crate::failure::{Failure, exit};
-use crate::gateway::{query, read, view};
 use crate::output::{Output, Show, table};
+use crate::paging::{self, Page};
 use crate::progress::word;
-use crate::session::{PATIENCE, Session};
-use crate::who::Who;
 
-/// What to do with tasks.
+/// The action on tasks.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -37,122 +39,106 @@ pub struct Arguments {
 enum Verb {
     /// List tasks, newest first
     List(List),
-    /// Show a task and everything below it
+    /// Show a task and its descendants
     Show {
-        /// The task
+        /// The task's id
         id: String,
     },
-    /// Say what a task and everything below it waits for, since when, and what would move it
+    /// Show what a task and its descendants wait for, since when, and what would unblock them
     Why {
-        /// The task
+        /// The task's id
         id: String,
     },
-    /// Follow a task and everything below it to its end
+    /// Follow a task and its descendants to the end
     Watch {
-        /// The task
+        /// The task's id
         id: String,
     },
-    /// Give a task
+    /// Submit a task
     Submit(Box<submit::Arguments>),
-    /// Stop a task, everything below it, and the work under way
+    /// Cancel a task, its descendants, and the work under way
     Cancel {
-        /// The task
+        /// The task's id
         id: String,
-        /// Why
+        /// The reason
         #[arg(long, default_value = "")]
         reason: String,
-        #[command(flatten)]
-        who: Who,
     },
-    /// Try a failed task again, with a fresh count of attempts
+    /// Retry a failed task, with a fresh count of attempts
     Retry {
-        /// The task
+        /// The task's id
         id: String,
-        #[command(flatten)]
-        who: Who,
+        /// The number of the end that the retry undoes, as `task show` prints it. Without it the end is shown,
+        /// and nothing is retried
+        #[arg(long, value_name = "NUMBER")]
+        end: Option<u64>,
     },
-    /// Answer the question that a task waits with
-    #[command(visible_alias = "answer")]
-    Input {
-        /// The task
+    /// Answer the question that a task waits for
+    #[command(visible_alias = "input")]
+    Answer {
+        /// The task's id
         id: String,
-        /// The answer: JSON, or text where it is not JSON. To a question about a budget: how much more, as a
+        /// The answer: JSON, or text when it is not JSON. For a question about a budget: how much more, as a
         /// number, a duration or an object such as `{"tokens":10000}`, or `no`. About an effect: `done`, `not
         /// done` or `give up`
         answer: String,
-        /// The question, as `task show` numbers it; the one that it asks now when not given
+        /// The question's number, as `task show` prints it. Without it the question is shown, and nothing is
+        /// answered
         #[arg(long, value_name = "NUMBER")]
         question: Option<u64>,
-        #[command(flatten)]
-        who: Who,
     },
-    /// Let a task and everything below it use more; one that was paused for its budget goes on
+    /// Extend the budget of a task and its descendants; a task that was paused for its budget goes on
     Extend {
-        /// The task at the top of the tree
+        /// The id of the task at the top of the tree
         id: String,
-        /// Why
+        /// The reason
         #[arg(long, default_value = "")]
         reason: String,
         #[command(flatten)]
         more: budget::Flags,
-        #[command(flatten)]
-        who: Who,
     },
     /// Write an artifact to a file or to stdout
     Artifact {
-        /// The task
+        /// The task's id
         id: String,
         /// The artifact's name
         name: String,
-        /// The file; stdout when not given
+        /// The step of the plan that made it, where several steps made an artifact of this name
+        #[arg(long)]
+        step: Option<String>,
+        /// The file to write [default: stdout]
         #[arg(long = "output", short, value_name = "FILE")]
         file: Option<PathBuf>,
     },
 }
 
-/// Which tasks.
+/// The filter and the page of a list.
 #[derive(Debug, clap::Args)]
 struct List {
-    /// In this state
+    /// Only tasks in this state
     #[arg(long, value_parser = state_parser())]
     state: Option<TaskState>,
-    /// Of this owner
+    /// Only tasks of this owner
     #[arg(long)]
     owner: Option<String>,
-    /// In this lane
+    /// Only tasks in this lane
     #[arg(long)]
     lane: Option<String>,
-    /// Directly below this task
+    /// Only direct children of this task
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
-    /// Children too, not only those that were given from outside
+    /// Include children, not only tasks that were submitted from outside
     #[arg(long, conflicts_with = "parent")]
     all: bool,
-    /// Rows at most, 1 to 200
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-    limit: u32,
-    /// `next_cursor` of the page before
-    #[arg(long)]
-    cursor: Option<String>,
+    #[command(flatten)]
+    page: Page,
 }
 
-/// A page of tasks.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Page {
-    /// Newest first.
-    pub tasks: Vec<Task>,
-    /// What `--cursor` takes for the next page; none at the end.
-    pub next_cursor: Option<String>,
-}
-
-impl Show for Page {
+impl Show for TaskPage {
     fn text(&self) -> String {
         let rows: Vec<Vec<String>> = self.tasks.iter().map(row).collect();
-        let mut text = table(&["TASK", "STATE", "OWNER", "AGENT", "UPDATED", "GOAL"], &rows);
-        if let Some(cursor) = &self.next_cursor {
-            text.push_str(&format!("\nmore: --cursor {cursor}"));
-        }
-        text
+        let table = table(&["TASK", "STATE", "OWNER", "AGENT", "UPDATED", "GOAL"], &rows);
+        paging::shown(table, self.next_cursor.as_ref())
     }
 }
 
@@ -165,31 +151,21 @@ fn row(task: &Task) -> Vec<String> {
 
 pub(crate) use bus_schemas::text::one_line;
 
-/// What came of a command.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Told {
-    /// The task.
-    pub task: String,
-    /// Its revision after the command.
-    pub revision: u64,
+/// Prints a task that a command changed.
+pub(super) fn changed(task: &Task, output: Output) {
+    output.changed(task, &format!("task {} is {}, at revision {}", task.id, word(task.state), task.revision));
 }
 
-impl Show for Told {
-    fn text(&self) -> String {
-        format!("task {} is at revision {}", self.task, self.revision)
-    }
-}
-
-/// An artifact that was written to a file.
+/// An artifact written to a file.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Written {
-    /// The task.
+    /// The task's id.
     pub task: String,
     /// The artifact's name.
     pub artifact: String,
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub bytes: u64,
 }
 
@@ -199,94 +175,73 @@ impl Show for Written {
     }
 }
 
-/// Does it.
-pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    match arguments.verb {
+/// Runs the verb.
+pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let task = match arguments.verb {
         Verb::List(list) => {
-            let page: Page = read(view(session, &format!("/v1/tasks?{}", list.query())).await?)?;
-            output.show(&page);
+            output.show(&client.list(routes::ListTasks, &list.query()).await?);
+            return Ok(());
         }
-        Verb::Show { id } => output.show(&show::tree(session, &Key::parse(&id)?).await?),
+        Verb::Show { id } => {
+            output.show(&show::tree(client, &client::id(&id)?).await?);
+            return Ok(());
+        }
         Verb::Why { id } => {
-            let key = Key::parse(&id)?;
-            session.expect_host().await?;
-            output.show(&Answer(why::of(&session.bus, &key, PATIENCE).await?));
+            output.show(&client.get(routes::ExplainTask, &[client::id(&id)?.as_str()]).await?);
+            return Ok(());
         }
-        Verb::Extend { id, reason, more, who } => {
-            let command = Command::ExtendBudget { extend: more.budget(), reason, by: who.name() };
-            tell(session, &id, &command, output).await?;
+        Verb::Watch { id } => return watch::to_its_end(client, &client::id(&id)?, output).await,
+        Verb::Submit(arguments) => return submit::run(client, *arguments, output).await,
+        Verb::Artifact { id, name, step, file } => {
+            return artifact(client, &client::id(&id)?, &name, step, file, output).await;
         }
-        Verb::Watch { id } => return watch::run(session, &id, output).await,
-        Verb::Submit(arguments) => return submit::run(session, *arguments, output).await,
-        Verb::Cancel { id, reason, who } => {
-            tell(session, &id, &Command::Cancel { reason, by: who.name() }, output).await?;
+        Verb::Extend { id, reason, more } => {
+            let body = ExtendBudget { extend: more.budget(), reason };
+            client.send(routes::ExtendBudget, &[client::id(&id)?.as_str()], &body).await?
         }
-        Verb::Retry { id, who } => {
-            // Named, so that the end of an attempt that began in between is not undone as well.
-            let end = described(session, &id).await?.end_id;
-            tell(session, &id, &Command::Retry { end, by: who.name() }, output).await?;
+        Verb::Cancel { id, reason } => {
+            let body = Some(CancelTask { reason });
+            client.send(routes::CancelTask, &[client::id(&id)?.as_str()], &body).await?
         }
-        Verb::Input { id, answer, question, who } => {
-            let answer = serde_json::from_str(&answer).unwrap_or(Value::String(answer));
-            let question = match question {
-                Some(number) => Revision(number),
-                // The entity says what is wrong where it asks nothing.
-                None => described(session, &id).await?.question_id.unwrap_or_default(),
+        Verb::Retry { id, end } => {
+            let end = match end {
+                Some(number) => number,
+                None => which::end(client, &client::id(&id)?).await?,
             };
-            tell(session, &id, &Command::ProvideInput { question, answer, by: who.name() }, output).await?;
+            client.send(routes::RetryTask, &[client::id(&id)?.as_str()], &RetryTask { end }).await?
         }
-        Verb::Artifact { id, name, file } => artifact(session, &id, &name, file, output).await?,
-    }
+        Verb::Answer { id, answer, question } => {
+            let question = match question {
+                Some(number) => number,
+                None => which::question(client, &client::id(&id)?, &answer).await?,
+            };
+            let answer = serde_json::from_str(&answer).unwrap_or(Value::String(answer));
+            client
+                .send(routes::ProvideInput, &[client::id(&id)?.as_str()], &ProvideInput { question, answer })
+                .await?
+        }
+    };
+    changed(&task, output);
     Ok(())
 }
 
 impl List {
-    fn query(&self) -> String {
-        let roots = (!self.all && self.parent.is_none()).then(|| "true".to_owned());
-        query(&[
-            ("state", self.state.map(|state| word(state).to_owned())),
-            ("owner", self.owner.clone()),
-            ("lane", self.lane.clone()),
-            ("parent", self.parent.clone()),
-            ("root", roots),
-            ("limit", Some(self.limit.to_string())),
-            ("cursor", self.cursor.clone()),
-        ])
+    fn query(self) -> ListTasks {
+        let Self { state, owner, lane, parent, all, page: Page { limit, cursor } } = self;
+        let root = (!all && parent.is_none()).then_some(true);
+        ListTasks { state, owner, lane, parent, root, limit, cursor }
     }
 }
 
-/// The task as the entity itself sees it now.
-async fn described(session: &Session, id: &str) -> Result<Task, Failure> {
-    session.query::<_, Task>(&Key::parse(id)?, &Query::Describe).await.map(Task::shown)
-}
-
-async fn tell(session: &Session, id: &str, command: &Command, output: Output) -> Result<(), Failure> {
-    let key = Key::parse(id)?;
-    let (revision, _) = session.ask(&key, command).await?;
-    show::until_shown_at(session, &key, revision).await;
-    output.show(&Told { task: id.to_owned(), revision: revision.0 });
-    Ok(())
-}
-
 async fn artifact(
-    session: &Session,
-    id: &str,
+    client: &Client,
+    id: &Key,
     name: &str,
+    step: Option<String>,
     file: Option<PathBuf>,
     output: Output,
 ) -> Result<(), Failure> {
-    let task = show::one(session, &Key::parse(id)?).await?;
-    let found = task.artifacts.iter().find(|artifact| artifact.name == name).ok_or_else(|| {
-        let names: Vec<&str> = task.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
-        let next = match names.is_empty() {
-            true => "it has none yet; `orrery task show` tells how far it is".to_owned(),
-            false => format!("it has {}", names.join(", ")),
-        };
-        Failure::new("artifact-not-found", format!("task {id} has no artifact `{name}`"))
-            .next(next)
-            .exit(exit::NOT_FOUND)
-    })?;
-    let bytes = session.bus.get_blob(found.hash).await?;
+    let bytes = download(client, id, name, step).await?;
     let Some(path) = file else {
         output.bytes(&bytes);
         return Ok(());
@@ -296,11 +251,34 @@ async fn artifact(
             .next("choose another `--output`")
             .exit(exit::FILE)
     })?;
-    output.show(&Written { task: id.to_owned(), artifact: name.to_owned(), path, bytes: found.bytes });
+    let bytes = bytes.len() as u64;
+    output.show(&Written { task: id.to_string(), artifact: name.to_owned(), path, bytes });
     Ok(())
 }
 
-/// The states by their wire words, so that help and completions name them.
+/// The bytes of an artifact. Where it does not exist, the failure names the existing ones.
+pub(super) async fn download(
+    client: &Client,
+    id: &Key,
+    name: &str,
+    step: Option<String>,
+) -> Result<Vec<u8>, Failure> {
+    let query = OneArtifact { step };
+    match client.open(routes::DownloadArtifact, &[id.as_str(), name], &query).await {
+        Ok(answer) => Ok(answer.bytes().await.map_err(client::unreachable)?.into()),
+        Err(failure) if failure.code == code::ARTIFACT_NOT_FOUND => {
+            let task = show::one(client, id).await?;
+            let names: Vec<&str> = task.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
+            Err(failure.next(match names.is_empty() {
+                true => "the task has none; `orrery task show` shows its state".to_owned(),
+                false => format!("the task has {}", names.join(", ")),
+            }))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The states by their serialized names, so that help and completions list them.
 fn state_parser() -> impl clap::builder::TypedValueParser<Value = TaskState> {
     use clap::builder::{PossibleValuesParser, TypedValueParser};
     let states = [

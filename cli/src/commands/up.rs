@@ -13,19 +13,20 @@ use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 
-/// Where it listens, and what runs in this process.
+/// The addresses, and the parts that run in this process.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Where HTTP is served; port 0 picks a free one [default: 127.0.0.1:8080]
+    /// The address to serve HTTP on; port 0 picks a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
-    /// The embedded NATS server's port; 0 picks a free one [default: 0]
+    /// The port of the embedded NATS server; 0 picks a free one [default: 0]
     #[arg(long, value_name = "PORT")]
     nats_port: Option<u16>,
-    /// What an acknowledgement means: `durable`, `replicated` or `fast` [default: durable]
+    /// The durability profile, which says what an acknowledgement means: `durable`, `replicated` or `fast`
+    /// [default: durable]
     #[arg(long, value_name = "PROFILE")]
     profile: Option<bus_client::Profile>,
-    /// What runs in this process; several processes may share one NATS
+    /// The parts that run in this process; several processes may share one NATS
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Host, Role::Agents, Role::Gateway])]
     roles: Vec<Role>,
 }
@@ -33,11 +34,11 @@ pub struct Arguments {
 /// A part of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
-    /// Partitions: they own entities and decide.
+    /// The partitions: they own entities and decide commands.
     Host,
-    /// The shipped agents.
+    /// The agents that come with Orrery.
     Agents,
-    /// REST, event streams and read models.
+    /// The HTTP interface, event streams and read models.
     Gateway,
 }
 
@@ -51,7 +52,7 @@ impl Show for Discovery {
     }
 }
 
-/// The settings with what was typed.
+/// The settings, overridden by the arguments.
 pub fn configured(mut config: Config, arguments: &Arguments) -> Config {
     config.http = arguments.http.unwrap_or(config.http);
     config.nats_port = arguments.nats_port.unwrap_or(config.nats_port);
@@ -61,22 +62,22 @@ pub fn configured(mut config: Config, arguments: &Arguments) -> Config {
     config
 }
 
-/// A started system with its edge.
+/// A started system with its gateway.
 #[derive(Debug)]
 pub struct System {
     running: Running,
     gateway: Option<gateway::Gateway>,
     metrics: Option<gateway::Gateway>,
-    /// What does not answer although the rest does.
+    /// The partitions that do not answer although the others do, as text.
     lacking: Option<String>,
     stop: CancellationToken,
-    /// Where it is found; none until it answers.
+    /// Where the system is found; `None` until it answers.
     discovery: Option<Discovery>,
 }
 
 impl System {
-    /// Starts everything, waits until it answers, and tells other processes where it is. Ends with
-    /// the failure `interrupted` when Ctrl-C comes first; a start that fails leaves nothing running.
+    /// Starts everything, waits until it answers, and writes the discovery file. Ends with the failure
+    /// `interrupted` when Ctrl-C comes first; a failed start leaves nothing running.
     pub async fn start(config: &Config, http: bool) -> Result<Self, Failure> {
         let mut interrupted = std::pin::pin!(interrupted());
         Self::start_unless(config, http, interrupted.as_mut()).await
@@ -92,10 +93,11 @@ impl System {
             return Err(already(&found));
         }
         if http || config.metrics.is_some() {
-            // Before anything that counts: a counter that is made without a recorder never shows.
+            // The recorder comes before anything that counts: a counter made without one is never exported.
             gateway::record();
         }
-        let running = actors_host::start_unless(config, interrupted.as_mut()).await?;
+        let running =
+            actors_host::start_unless(config, actors_agents::shipped(), interrupted.as_mut()).await?;
         let stop = CancellationToken::new();
         let mut system = Self { running, gateway: None, metrics: None, lacking: None, stop, discovery: None };
         let served = tokio::select! {
@@ -103,7 +105,7 @@ impl System {
             () = interrupted => Err(StartError::Interrupted.into()),
         };
         if let Err(failure) = served {
-            // What it failed for is the news, not how the rest was stopped.
+            // The failed start is what counts, not how the stop went.
             let _ = system.stop().await;
             return Err(failure);
         }
@@ -115,7 +117,7 @@ impl System {
             self.metrics = Some(gateway::serve_metrics(listen, self.stop.clone()).await?);
         }
         match self.running.ready().await {
-            // The others go on, and whoever is to mend the rest needs them and the gateway.
+            // The other partitions go on: whoever repairs the rest needs them and the gateway.
             Err(error @ StartError::NotReady { .. }) if *self.running.serving().borrow() > 0 => {
                 tracing::error!(code = error.code(), %error, "going on without them");
                 self.lacking = Some(format!("{error}; the others do, and it goes on with them"));
@@ -129,24 +131,24 @@ impl System {
         }
         let address =
             |of: &Option<gateway::Gateway>| of.as_ref().map(|one| format!("http://{}", one.address));
-        let addresses = (address(&self.gateway), address(&self.metrics));
-        let discovery = Discovery::new(&self.running.addresses(), addresses, &config.data_dir);
+        let (http, metrics) = (address(&self.gateway), address(&self.metrics));
+        let discovery = Discovery::new(&self.running.addresses(), http, metrics, &config.data_dir);
         discovery.write()?;
         self.discovery = Some(discovery);
         Ok(())
     }
 
-    /// The connection.
-    pub fn bus(&self) -> &bus_client::Bus {
-        self.running.bus()
+    /// The gateway's address, if there is one.
+    pub fn http(&self) -> Option<&str> {
+        self.discovery.as_ref()?.http.as_deref()
     }
 
-    /// Resolves when the system has given up on itself, with the reason.
+    /// Resolves with the reason when the supervision tree has given up.
     pub async fn failed(&self) -> String {
         self.running.failed().await
     }
 
-    /// Stops everything in good order: first the edge, then agents, partitions and the server.
+    /// Stops everything gracefully: first the gateway, then agents, partitions and the server.
     pub async fn stop(self) -> Result<(), Failure> {
         self.stop.cancel();
         let mut edge = Ok(());
@@ -169,7 +171,7 @@ pub async fn run(config: Config, arguments: &Arguments, output: Output) -> Resul
     let http = arguments.roles.contains(&Role::Gateway);
     let system = match System::start_unless(&config, http, interrupted.as_mut()).await {
         Ok(system) => system,
-        // Whoever stops it while it starts gets what was asked for.
+        // Whoever stops the system while it starts gets what was asked for.
         Err(failure) if failure.code == StartError::Interrupted.code() => return Ok(()),
         Err(failure) => return Err(failure),
     };
@@ -193,8 +195,8 @@ pub async fn run(config: Config, arguments: &Arguments, output: Output) -> Resul
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT after this was called, whether it is waited for by then or
-/// not; a second one ends the process at once.
+/// Resolves at the first SIGTERM or SIGINT after this call, even when it comes before the first poll. A
+/// second signal ends the process at once.
 pub fn interrupted() -> impl Future<Output = ()> + Send + 'static {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| signal(kind).expect("signals can be listened to in a fresh process");

@@ -1,4 +1,4 @@
-//! What people are told when something can not be done, or does not begin: the code, the reason, and a next step that can be
+//! What people are told when something cannot be done, or does not begin: the code, the reason, and a next step that can be
 //! typed as it stands.
 
 use std::io::{BufRead, BufReader};
@@ -27,7 +27,7 @@ fn a_goal_that_nobody_here_can_do_is_refused() {
     assert!(asked.stdout.contains("report.md"), "the README speaks about it: {asked:?}");
 }
 
-/// What can not exist is an error and no empty list, and moments are shown as people read them.
+/// What cannot exist is an error and no empty list, and moments are shown as people read them.
 #[test]
 fn events_that_can_not_exist_are_refused() {
     let world = World::start();

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::damage::tamper;
 use crate::schema::check;
 use crate::world::{Ended, World, eventually, orrery, program};
 
@@ -105,7 +106,7 @@ fn archived_tasks_are_read_verified_and_gone_on_with() {
     let other = ["task", "submit", "something else", "--id", "two", "--skill", "noop"];
     assert_ne!(world.orrery(&other).status, 0, "the key is taken");
     assert_eq!(told(&world.orrery(&["task", "cancel", "two"])), told(&told_before));
-    world.orrery(&["task", "retry", "lost"]).good();
+    world.orrery(&["task", "retry", "lost", "--end", &world.number("lost", "end_id")]).good();
     ends(&world, "failed", 2);
     world.orrery(&["verify", "--all"]).good();
 
@@ -170,4 +171,62 @@ fn a_damaged_archive_is_found_and_comes_back_with_a_backup() {
     archive(past.path());
     assert_eq!(history(past.path()), before);
     verified(past.path());
+}
+
+/// Says how many bytes a snapshot of an entity may have at most, with what the server keeps beside it.
+fn bound_snapshots(data_dir: &Path, bytes: i64) {
+    let script = r#"
+import json
+async def api(call, body=b""):
+    answer = json.loads((await nc.request(f"$JS.API.STREAM.{call}.KV_orrery_snapshots", body, timeout=10)).data)
+    assert "error" not in answer, answer
+    return answer
+config = (await api("INFO"))["config"]
+config["max_msg_size"] = BYTES
+await api("UPDATE", json.dumps(config).encode())
+"#;
+    tamper(data_dir, &script.replace("BYTES", &bytes.to_string()));
+}
+
+/// Goal: a task whose snapshot the server does not take stays and is named, and all others are archived. Method:
+/// a task with a large input, whose snapshot goes in parts, and one in between, in a store that takes small
+/// messages alone.
+#[test]
+fn a_task_that_is_too_large_stays_and_is_named() {
+    let world = World::start();
+    for (id, bytes) in [("small", 10), ("between", 30_000), ("large", 100_000)] {
+        let input = format!("{{\"text\": \"{}\"}}", "x".repeat(bytes));
+        let submit =
+            ["task", "submit", "nothing", "--id", id, "--skill", "noop", "--wait", "--input", &input];
+        world.orrery(&submit).good();
+    }
+    ends(&world, "completed", 3);
+    let past = world.stop();
+    let before = history(past.path());
+    bound_snapshots(past.path(), 16_384);
+    let archived = orrery(past.path(), &["archive", "--older-than", "0s"]).good();
+    assert!(archived.stderr.contains("`task/between` stays: "), "{archived:?}");
+    assert!(
+        archived.stdout.contains("3 task trees") && archived.stdout.contains("1 tasks stay"),
+        "{archived:?}"
+    );
+    let again = archive(past.path());
+    assert_eq!(
+        (&again["tasks"], &again["removed"], &again["left"]),
+        (&1.into(), &0.into(), &1.into()),
+        "{again}"
+    );
+    assert_eq!(history(past.path()), before);
+    verified(past.path());
+
+    bound_snapshots(past.path(), -1);
+    let whole = archive(past.path());
+    assert!(whole["left"] == 0 && whole["removed"].as_u64() > Some(0), "{whole}");
+    assert_eq!(history(past.path()), before);
+    let world = World::start_in(past);
+    for id in ["between", "large"] {
+        let submit = ["task", "submit", "something else", "--id", id, "--skill", "noop"];
+        assert_ne!(world.orrery(&submit).status, 0, "the key is taken");
+    }
+    world.orrery(&["verify", "--all"]).good();
 }

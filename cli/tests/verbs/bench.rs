@@ -45,7 +45,7 @@ fn a_budget_is_measured_under_fan_out() {
     assert!(over[1].is_some_and(|tokens| tokens <= 8 * 50), "{report}");
 }
 
-/// What can not be measured is refused before anything is started.
+/// What cannot be measured is refused before anything is started.
 #[test]
 fn what_can_not_be_measured_is_refused() {
     let nowhere = tempfile::tempdir().expect("a temporary directory");

@@ -16,7 +16,8 @@ fn a_budget_that_is_used_up_is_said_and_extended() {
     world.orrery(&[&submit[..], &given[..]].concat()).good();
     client.begin("k");
     client.question("k", "of whom?");
-    world.orrery(&["task", "answer", "k", "me"]).good();
+    let question = world.number("k", "question_id");
+    world.orrery(&["task", "answer", "k", "me", "--question", &question]).good();
     client.offer();
     let paused = eventually("the budget to be used up", || {
         let tree = world.orrery(&["task", "show", "k", "--json"]).good().line();
@@ -28,17 +29,19 @@ fn a_budget_that_is_used_up_is_said_and_extended() {
     assert_eq!((&budget["used"]["jobs"], &budget["limits"]["jobs"]), (&1.into(), &1.into()), "{paused}");
     assert_eq!(budget["limits"]["money_micros"], 2_500_000);
     let text = world.orrery(&["task", "show", "k"]).good().stdout;
-    for part in ["jobs 1 of 1 used", "money 0.00 of 2.50 used", "paused for its jobs", "orrery task answer k"]
+    for part in
+        ["jobs 1 of 1 used", "money 0.00 of 2.50 used", "paused for its jobs", "orrery task answer k ANSWER"]
     {
         assert!(text.contains(part), "{part} in {text}");
     }
     let why = world.orrery(&["task", "why", "k", "--json"]).good().line();
     assert_eq!(why["waits_for"], "budget", "{why}");
-    world.orrery(&["task", "answer", "k", "rubbish"]).failed("invalid-answer", 65);
+    let question = world.number("k", "question_id");
+    world.orrery(&["task", "answer", "k", "rubbish", "--question", &question]).failed("invalid-answer", 65);
     world.orrery(&["task", "extend", "k", "--tokens", "5"]).failed("invalid-extension", 65);
     world.orrery(&["task", "extend", "k"]).failed("invalid-extension", 65);
     let extend = ["task", "extend", "k", "--jobs", "2", "--reason", "worth it", "--json"];
-    check("task-told", &world.orrery(&extend).good().line());
+    check("task", &world.orrery(&extend).good().line());
     eventually("the next attempt", || {
         let why = world.orrery(&["task", "why", "k", "--json"]).good().line();
         (why["waits_for"] == "lane").then_some(())

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use bus_client::claims::{ClaimLine, Heard};
+use bus_client::claims::{ClaimConnection, Heard};
 use bus_client::{Ask, Bus};
 use bus_schemas::claims::Claim;
 use bus_schemas::commands::{agent, probe, task};
@@ -89,23 +89,23 @@ impl Client {
         let reply = self.runtime.block_on(self.bus.query(&ask, PATIENCE)).expect("an answer");
         assert!(matches!(reply, Reply::Accepted { .. }), "the attempt is its own: {reply:?}");
     }
-    async fn line(&self) -> ClaimLine {
+    async fn connection(&self) -> ClaimConnection {
         let agent = Key::parse("oracle").expect("a key");
-        ClaimLine::open(&self.bus, &agent).await.expect("a line to the hosts")
+        ClaimConnection::open(&self.bus, &agent).await.expect("a subscription")
     }
     /// Offers a place of the oracle, and does not listen for a job.
     pub fn offer(&self) {
         self.runtime.block_on(async {
-            self.line().await.send(CommandId(Uuid::now_v7()), &one_place()).await;
+            self.connection().await.send(CommandId(Uuid::now_v7()), &one_place()).await;
             self.bus.flush().await;
         });
     }
     /// Claims until the job of a task comes; gives its token.
     async fn claim(&self, task: &str) -> String {
-        let mut line = self.line().await;
+        let mut connection = self.connection().await;
         loop {
-            line.send(CommandId(Uuid::now_v7()), &one_place()).await;
-            let (_, heard) = line.next().await.expect("a connection");
+            connection.send(CommandId(Uuid::now_v7()), &one_place()).await;
+            let (_, heard) = connection.next().await.expect("a connection");
             let jobs = match heard {
                 Heard::Jobs { jobs, .. } => jobs,
                 Heard::ComeAgain => continue,

@@ -1,9 +1,11 @@
-//! Damage that no program of ours does: it is named, what it can not touch stays, and what derives
+//! Damage that no program of ours does: it is named, what it cannot touch stays, and what derives
 //! from the log comes back.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use bus_schemas::PartitionId;
+use bus_schemas::topology::PARTITIONS_DEFAULT;
 use serde_json::Value;
 
 use crate::world::{Ended, World, eventually, orrery, program};
@@ -89,7 +91,7 @@ fn names(found: &[(String, String)]) -> Vec<&str> {
     found.iter().map(|(finding, _)| finding.as_str()).collect()
 }
 
-/// Goal: a log that can not be read is named with its place, and costs nothing else: the verification
+/// Goal: a log that cannot be read is named with its place, and costs nothing else: the verification
 /// goes on, and rebuilding refuses before it deletes anything. Method: a record that is none.
 #[test]
 fn a_damaged_log_is_named_and_the_event_stream_stays() {
@@ -149,6 +151,38 @@ fn a_host_completes_what_a_rebuild_began() {
     world.orrery(&["task", "submit", "x", "--id", "two", "--skill", "noop", "--wait"]).good();
 }
 
+/// Goal: where the event stream is lost, or is of another history, the doctor says what to do, and that does
+/// it. Method: the stream of a running system is emptied, deleted, or has a mark beyond the log; then what
+/// the doctor says, word for word.
+#[test]
+fn the_doctor_sends_who_lost_the_event_stream_to_the_logs() {
+    let other = format!(
+        "await js.publish(\"orrery.mark.{}\", b\"999999.0\")",
+        PartitionId::of("one", PARTITIONS_DEFAULT)
+    );
+    for (check, loss) in [
+        ("fanout", r#"await js.purge_stream("ORRERY_EVENTS")"#),
+        ("topology", r#"await js.delete_stream("ORRERY_EVENTS")"#),
+        ("fanout", &other),
+    ] {
+        let world = World::start();
+        world.orrery(&["task", "submit", "x", "--id", "one", "--skill", "noop", "--wait"]).good();
+        python(world.data_dir(), world.address("nats_url"), loss);
+        let lines = world.orrery(&["doctor", "--json"]).failed("checks-failed", 1).lines();
+        let failed = lines.iter().find(|line| line["check"] == check && line["verdict"] == "fail");
+        let failed = failed.unwrap_or_else(|| panic!("{loss}: {lines:?}"));
+        let fix = failed["fix"].as_str().unwrap_or_default();
+        assert!(fix.starts_with("stop the hosts and run `orrery rebuild events`"), "{loss}: {failed}");
+        let past = world.stop();
+        orrery(past.path(), &["rebuild", "events"]).good();
+        orrery(past.path(), &["verify", "--all"]).good();
+        let world = World::start_in(past);
+        let one = world.orrery(&["events", "--tree", "one", "--json"]).good().lines();
+        assert_eq!(one.len(), 4, "{loss}: {one:?}");
+        world.orrery(&["doctor"]).good();
+    }
+}
+
 /// Goal: deciding again is silent about what no entity decided, and about what failed then and fails
 /// now. Method: durable commands that are poison, malformed, for nobody, or under a used id; traced.
 #[test]
@@ -170,7 +204,7 @@ await give("unicorn.p", b"{}", "nobody")
 await give("probe.p", b'{"type":"touch"}', "last")
 "#,
     );
-    let dead = || world.orrery(&["dead", "list", "--json"]).good().line();
+    let dead = || world.orrery(&["dead-letters", "list", "--json"]).good().line();
     eventually("the dead letters", || {
         let entries = dead()["dead_letters"].as_array().map_or(0, Vec::len);
         (entries == 4).then_some(())
@@ -230,4 +264,34 @@ fn a_system_with_a_damaged_log_starts_and_serves_the_rest() {
         |id: &String| world.orrery(&["task", "submit", "nothing", "--id", id, "--skill", "noop"]).status == 0;
     let ids: Vec<String> = (0..8).map(|number| format!("t{number}")).collect();
     assert!(ids.iter().any(done), "another partition takes work");
+}
+
+/// Goal: who writes looks first whose streams those are. Method: settings with other partitions, and a stream of
+/// the right name that has another installation's subjects; each verb that writes, and nothing has changed.
+#[test]
+fn verbs_that_write_refuse_what_is_of_another_installation() {
+    let past = past();
+    let before = orrery(past.path(), &["events", "--json"]).good().lines();
+    let path = |name: &str| past.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (settings, backup, other) = (path("other.toml"), path("backup"), path("other"));
+    orrery(past.path(), &["backup", &backup]).good();
+    std::fs::write(&settings, "[nats]\npartitions = 4\n").expect("a file");
+    let verbs = [&["archive", "--older-than", "0s"][..], &["backup", &other], &["rebuild", "events"]];
+    for verb in verbs {
+        let verb = [&["--config", settings.as_str()][..], verb].concat();
+        orrery(past.path(), &verb).failed("installation-mismatch", 69);
+    }
+    tamper(
+        past.path(),
+        r#"
+await js.delete_stream("ORRERY_OUTPUT")
+await js.add_stream(name="ORRERY_OUTPUT", subjects=["other.out.>"])
+"#,
+    );
+    let restore = ["restore", backup.as_str()];
+    for verb in verbs.into_iter().chain([&restore[..]]) {
+        orrery(past.path(), verb).failed("installation-mismatch", 69);
+    }
+    assert!(!Path::new(&other).exists() && !past.path().join("archive").exists(), "nothing was made");
+    assert_eq!(orrery(past.path(), &["events", "--json"]).good().lines(), before);
 }

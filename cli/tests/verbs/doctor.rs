@@ -19,8 +19,17 @@ fn a_running_system_is_well() {
     let lines = world.orrery(&["doctor", "--json"]).good().lines();
     lines.iter().for_each(|line| check("check", line));
     let verdicts = verdicts(&lines);
-    for name in ["settings", "data-dir", "nats-server", "server", "streams", "lease", "partitions", "fanout"]
-    {
+    for name in [
+        "settings",
+        "data-dir",
+        "nats-server",
+        "server",
+        "streams",
+        "lease",
+        "host-clocks",
+        "partitions",
+        "fanout",
+    ] {
         assert!(verdicts.contains(&(name, "ok")), "{name} in {verdicts:?}");
     }
 }
@@ -33,11 +42,11 @@ fn dead_letters_without_a_payload_count() {
     world.orrery(&["task", "submit", "Report", "--id", "lost", "--input", lost]).good();
     eventually("the dead letter", || {
         let lines = world.orrery(&["doctor", "--json"]).lines();
-        let dead = lines.into_iter().find(|line| line["check"] == "dead").expect("a check");
-        (dead["verdict"] == "warn").then(|| assert_eq!(dead["detail"], "1 dead letter"))
+        let dead = lines.into_iter().find(|line| line["check"] == "dead-letters").expect("a check");
+        (dead["verdict"] == "warn").then(|| assert_eq!(dead["detail"], "1 waits"))
     });
-    assert!(world.orrery(&["dead", "list"]).good().stdout.contains("job-failed"));
-    let misspelled = world.orrery(&["dead", "list", "--class", "job-fialed"]).good();
+    assert!(world.orrery(&["dead-letters", "list"]).good().stdout.contains("job-failed"));
+    let misspelled = world.orrery(&["dead-letters", "list", "--class", "job-fialed"]).good();
     assert!(misspelled.stderr.contains("there are: waiting job-failed"), "{misspelled:?}");
 }
 

@@ -15,7 +15,7 @@ fn everything_stands_still_until_it_is_resumed() {
     assert_eq!(world.orrery(&["halts"]).good().stdout.trim_end(), "nothing is halted");
     world.orrery(&["task", "submit", "g", "--id", "before", "--skill", "noop", "--wait"]).good();
     let told = world.orrery(&["halt", "all", "--reason", "a leak", "--json"]).good().line();
-    check("halt-told", &told);
+    check("halt-changed", &told);
     assert_eq!((&told["halted"], &told["known"]), (&true.into(), &true.into()), "{told}");
     let list = world.orrery(&["halts", "--json"]).good().line();
     check("halts", &list);
@@ -35,8 +35,14 @@ fn everything_stands_still_until_it_is_resumed() {
     let lane = world.orrery(&["lanes", "show", "default"]).good().stdout;
     assert!(lane.contains("held by halt/all: a leak"), "{lane}");
 
+    world.orrery(&["resume", "all", "--revision", "0"]).failed("changed-since", 65);
     let told = world.orrery(&["resume", "all", "--rate", "100/min", "--json"]).good().line();
-    check("halt-told", &told);
+    check("halt-changed", &told);
+    assert_eq!(
+        (&told["lifted"]["reason"], &told["lifted"]["since"]),
+        (&"a leak".into(), &halt["since"]),
+        "{told}"
+    );
     assert_eq!((&told["halted"], &told["per_minute"]), (&false.into(), &100.into()), "{told}");
     assert_eq!(world.orrery(&["halts"]).good().stdout.trim_end(), "nothing is halted");
     // New work is refused by the host until its own watch has heard of the lift.
@@ -59,7 +65,11 @@ fn a_halt_says_why_and_what() {
     world.orrery(&["resume", "all"]).failed("not-halted", 65);
     let misspelled = world.orrery(&["halt", "lane.defualt", "--reason", "x"]).good().stdout;
     assert!(misspelled.contains("is the name right?"), "{misspelled}");
-    world.orrery(&["resume", "lane.defualt"]).good();
+    let lifted = world.orrery(&["resume", "lane.defualt"]).good().stdout;
+    assert!(
+        lifted.contains("stopped by ") && lifted.contains(": x"),
+        "who lifts it sees what it was: {lifted}"
+    );
     // What was lifted may still come back gradually; a name that nobody knows does not limit anything.
     let again = world.orrery(&["resume", "lane.defualt"]).good().stdout;
     assert!(again.contains("all at once"), "{again}");

@@ -55,9 +55,9 @@ fn breakers_are_shown_tripped_and_reset_and_the_log_says_why() {
     assert!(text.contains("tool.deploy: closed") && text.contains("2 failed"), "{text}");
     let trip = ["breakers", "trip", "tool.deploy", "--reason", "maintenance", "--json"];
     let told = world.orrery(&trip).good().line();
-    check("breaker-told", &told);
+    check("breaker-changed", &told);
     assert_eq!((&told["phase"], &told["known"]), (&Value::from("open"), &Value::from(true)));
-    world.orrery(&["breakers", "trip", "tool.deploy", "--reason", "it is moved", "--by", "ada"]).good();
+    world.orrery(&["breakers", "trip", "tool.deploy", "--reason", "it is moved", "--as", "ada"]).good();
     let shown = world.orrery(&["breakers", "show", "tool.deploy", "--json"]).good().line();
     assert_eq!(shown["reason"], "tripped: it is moved", "another reason replaces the first one");
     world.orrery(&["breakers", "trip", "tool.deploy", "--reason", " "]).failed("reason-missing", 65);
@@ -95,7 +95,6 @@ fn a_quarantined_entity_is_released_by_hand() {
     let quarantine = Healer::Quarantine {
         entity: "probe/p".parse().expect("an address"),
         reason: "a test".into(),
-        by: String::new(),
         evidence: BTreeMap::new(),
     };
     client.ask(QUARANTINE, &quarantine).expect("it is not quarantined yet");

@@ -43,8 +43,9 @@ fn rules_are_changed_and_are_a_version_of_the_settings() {
         "--json",
     ];
     let told = world.orrery(&set).good().line();
-    check("lane-set", &told);
-    assert_eq!(told, json!({"lane": "default", "version": 1, "former": 0, "applied": true}));
+    check("lane-changed", &told);
+    let said = ["id", "active", "former", "applied"].map(|name| told[name].clone());
+    assert_eq!(said, [json!("default"), json!(1), json!(0), json!(true)]);
     let shown = world.orrery(&["lanes", "show", "default", "--json"]).good().line();
     check("lane", &shown);
     let limits = json!({
@@ -57,7 +58,7 @@ fn rules_are_changed_and_are_a_version_of_the_settings() {
         text.contains("4 at once, 500/day") && text.contains("ada 3") && text.contains("for 2h"),
         "{text}"
     );
-    let history = world.orrery(&["config", "history", "lanes"]).good().stdout;
+    let history = world.orrery(&["settings", "history", "lanes"]).good().stdout;
     assert!(history.contains("a small machine"), "{history}");
 
     world
@@ -70,8 +71,8 @@ fn rules_are_changed_and_are_a_version_of_the_settings() {
     });
     assert_eq!(shown["limits"], limits);
     let text = world.orrery(&["lanes", "set", "default", "--concurrent", "4"]).good().stdout;
-    assert!(text.contains("are so already"), "{text}");
-    world.orrery(&["config", "rollback", "lanes", "--reason", "as before"]).good();
+    assert!(text.contains("has them already"), "{text}");
+    world.orrery(&["settings", "rollback", "lanes", "--reason", "as before"]).good();
     eventually("the rules of before", || {
         let shown = world.orrery(&["lanes", "show", "default", "--json"]).good().line();
         (shown["limits"]["per_day"] == 500).then_some(())
@@ -85,7 +86,7 @@ fn a_lane_is_paused_resumed_and_never_misspelled() {
     let world = World::start();
     world.orrery(&["task", "submit", "g", "--id", "before", "--skill", "noop", "--wait"]).good();
     let told = world.orrery(&["lanes", "pause", "default", "--reason", "a new disk", "--json"]).good().line();
-    check("lane-told", &told);
+    check("lane-paused", &told);
     assert_eq!(told["paused"], true);
     world.orrery(&["task", "submit", "g", "--id", "held", "--skill", "noop"]).good();
     eventually("work that waits", || {
@@ -131,7 +132,7 @@ fn a_lane_is_paused_resumed_and_never_misspelled() {
         (["--window", "never=2h"], "/lanes/default/maintenance/0/cron"),
     ] {
         let ended = world.orrery(&[&["lanes", "set", "default"][..], &wrong].concat());
-        assert!(ended.failed("invalid-config", 65).stderr.contains(place), "{place}");
+        assert!(ended.failed("invalid-settings", 65).stderr.contains(place), "{place}");
     }
     assert_eq!(world.orrery(&["lanes", "pause", "default"]).status, 64, "a pause needs a reason");
 }
@@ -168,8 +169,8 @@ fn what_does_not_answer_is_named_and_the_rest_is_shown() {
         silent.iter().filter(|silent| silent["entity"].as_str().unwrap().starts_with(kind)).count()
     };
     let lanes = list["lanes"].as_array().expect("a list");
-    let brokers = quiet(&list, "broker/");
-    assert!(brokers > 0 && lanes.len() + brokers == all, "{list}");
+    let unheard = quiet(&list, "lane/");
+    assert!(unheard > 0 && lanes.len() + unheard == all, "{list}");
     let queues: usize = lanes.iter().map(|lane| quiet(lane, "queue/")).sum();
     assert!(queues > 0, "{list}");
     // A lane that answers is shown, paused and resumed whether or not the settings answer.
@@ -189,7 +190,7 @@ fn what_does_not_answer_is_named_and_the_rest_is_shown() {
     let shown = list["breakers"].as_array().map_or(0, |all| all.iter().filter(ours).count());
     let missing = quiet(&list, "breaker/d");
     assert!(missing > 0 && shown + missing == 16, "{list}");
-    let versions = world.orrery(&["config", "show", "--versions", "--json"]).good().line();
-    check("config-versions", &versions);
-    assert_eq!((quiet(&versions, "breaker/d"), quiet(&versions, "broker/")), (missing, brokers));
+    let versions = world.orrery(&["settings", "list", "--json"]).good().line();
+    check("settings-list", &versions);
+    assert_eq!((quiet(&versions, "breaker/d"), quiet(&versions, "lane/")), (missing, unheard));
 }

@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::schema::check;
-use crate::world::{World, orrery, repository};
+use crate::world::{World, eventually, orrery, program, repository};
 
 /// The first thing anybody does: one command makes a report, and the commands that it prints work
 /// although nothing runs any more.
@@ -52,6 +53,29 @@ fn one_system_on_one_data_directory() {
     orrery(data_dir.path(), &["agents"]).failed("not-running", 69);
 }
 
+/// Goal: a reader that leaves ends a verb, and with it the server that the verb has started. Method: the events of a
+/// stopped system, of which nobody reads a line.
+#[test]
+fn a_verb_whose_output_nobody_reads_leaves_no_server_behind() {
+    let world = World::start();
+    world.orrery(&["task", "submit", "nothing", "--id", "one", "--skill", "noop", "--wait"]).good();
+    let data_dir = world.stop();
+    for verb in [&["events"][..], &["verify", "--all"], &["completions", "bash"]] {
+        let mut child = Command::new(program())
+            .arg("--data-dir")
+            .arg(data_dir.path())
+            .args(verb)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        drop(child.stdout.take());
+        assert_eq!(child.wait().expect("it ends").code(), Some(0), "{verb:?}");
+        let pid = std::fs::read_to_string(data_dir.path().join("nats/nats.pid")).unwrap_or_default();
+        let ended = || !Path::new("/proc").join(pid.trim()).join("exe").exists() || pid.is_empty();
+        eventually("the end of the server", || ended().then_some(()));
+    }
+}
+
 /// Goal: nobody else on the machine reads what tasks are about, nor the password of the server. Method: the modes of
 /// everything in the data directory of a system that has done some work.
 #[test]
@@ -83,7 +107,7 @@ fn systems_live_beside_each_other() {
     assert_ne!(one.address("nats_url"), other.address("nats_url"));
 }
 
-/// What can not be done says why, and what to do.
+/// What cannot be done says why, and what to do.
 #[test]
 fn bad_goals_and_repositories_are_named() {
     let world = World::start();

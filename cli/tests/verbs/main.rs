@@ -13,6 +13,7 @@ mod damage;
 mod dead;
 mod doctor;
 mod elsewhere;
+mod explain;
 mod halt;
 mod heal;
 mod history;

@@ -54,7 +54,7 @@ fn until_positive(world: &World, names: &[&str]) {
 
 /// What goes wrong in the test, as metrics.
 const WRONG: [(&str, f64); 5] = [
-    (r#"orrery_halts_standing{scope="agent"}"#, 1.0),
+    (r#"orrery_halts_active{scope="agent"}"#, 1.0),
     (r#"orrery_breaker_state{dependency="tool.deploy"}"#, 2.0),
     (r#"orrery_lane_waiting_attempts{lane="night"}"#, 1.0),
     (r#"orrery_tasks_open{state="submitted"}"#, 1.0),
@@ -64,7 +64,7 @@ const WRONG: [(&str, f64); 5] = [
 /// Does everything that is wrong; where the backup of it lies.
 fn go_wrong(world: &World, client: &Client) -> tempfile::TempDir {
     client.poison();
-    let halt = Halt::Halt { reason: "a test".into(), by: String::new(), grace_ms: 0 };
+    let halt = Halt::Halt { reason: "a test".into(), grace_ms: 0 };
     client.ask("agent.nobody", &halt).expect("a halt");
     world.orrery(&["breakers", "trip", "tool.deploy", "--reason", "a test"]).good();
     let submit = ["task", "submit", "wait", "--id", "waits", "--skill", "nobody-has-it", "--lane", "night"];
@@ -73,7 +73,7 @@ fn go_wrong(world: &World, client: &Client) -> tempfile::TempDir {
     let limits = world.data_dir().join("limits.json");
     std::fs::write(&limits, r#"{"cache_entities": 1000}"#).expect("a file");
     let limits = limits.to_str().expect("UTF-8");
-    world.orrery(&["config", "set", "limits", limits, "--reason", "a test", "--activate"]).good();
+    world.orrery(&["settings", "set", "limits", limits, "--reason", "a test", "--activate"]).good();
     let backups = tempfile::tempdir().expect("a temporary directory");
     let backup = backups.path().join("one");
     world.orrery(&["backup", backup.to_str().expect("UTF-8")]).good();
@@ -131,13 +131,13 @@ fn what_is_wrong_is_measured_until_it_is_mended() {
     until(&world, &WRONG);
     until(&world, &[(r#"orrery_dead_letters_changes_total{change="arrived"}"#, 0.0)]);
     let client = Client::connect(&world);
-    let lift = Halt::Lift { reason: "over".into(), by: String::new(), per_minute: None };
+    let lift = Halt::Lift { reason: "over".into(), per_minute: None, revision: None };
     client.ask("agent.nobody", &lift).expect("a lift");
     world.orrery(&["breakers", "reset", "tool.deploy", "--reason", "over"]).good();
     world.orrery(&["task", "cancel", "waits", "--reason", "over"]).good();
-    let letters = world.orrery(&["dead", "list", "--json"]).good().line();
+    let letters = world.orrery(&["dead-letters", "list", "--json"]).good().line();
     let entry = letters["dead_letters"][0]["entry"].as_str().expect("a dead letter").to_owned();
-    world.orrery(&["dead", "drop", &entry, "--reason", "over"]).good();
+    world.orrery(&["dead-letters", "drop", &entry, "--reason", "over"]).good();
     until(&world, &WRONG.map(|(name, _)| (name, 0.0)));
     until(
         &world,

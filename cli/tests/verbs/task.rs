@@ -35,22 +35,11 @@ fn a_task_is_submitted_watched_listed_and_shown() {
         r#"{"steps": [{"step": "z", "goal": "nothing", "skill": "noop"},
                       {"step": "b", "goal": "nothing", "skill": "noop", "after": ["z"]}]}"#,
     );
-    let submit = [
-        "task",
-        "submit",
-        "two\nsteps",
-        "--id",
-        "two",
-        "--plan",
-        &plan,
-        "--owner",
-        "ada",
-        "--wait",
-        "--json",
-    ];
+    let submit =
+        ["task", "submit", "two\nsteps", "--id", "two", "--plan", &plan, "--as", "ada", "--wait", "--json"];
     let lines = world.orrery(&submit).good().lines();
     let (last, changes) = lines.split_last().expect("lines");
-    check("task-told", last);
+    check("task", last);
     changes.iter().for_each(|change| check("change", change));
     assert!(changes.iter().any(|change| change["task"] == "two.b" && change["event"] == "completed"));
     let tree = shown(&world, "two", "the end", |tree| tree["task"]["state"] == "completed");
@@ -106,16 +95,29 @@ fn what_a_task_waits_for_is_said() {
     client.oracle();
     client.begin("k.ask");
     shown(&world, "k.ask", "the work", |tree| waits(tree).contains("worker `delphi`"));
-    let oracle = world.orrery(&["agents", "show", "oracle", "--json"]).good().line();
+    let oracle = eventually("the agent", || {
+        let shown = world.orrery(&["agents", "show", "oracle", "--json"]);
+        (shown.status == 0).then(|| shown.line())
+    });
     assert_eq!((&oracle["running"], &oracle["capacity"]), (&1.into(), &3.into()), "{oracle}");
     client.question("k.ask", "of whom?");
     shown(&world, "k.ask", "the question", |tree| waits(tree) == "of whom?");
     let text = world.orrery(&["task", "show", "k.ask"]).good().stdout;
-    assert!(text.contains("of whom?") && text.contains("orrery task answer k.ask"), "{text}");
+    let question = world.number("k.ask", "question_id");
+    let command = format!("task answer k.ask ANSWER --question {question}");
+    assert!(text.contains("of whom?") && text.contains(&command), "{text}");
+    let why = world.orrery(&["task", "why", "k"]).good().stdout;
+    assert!(why.contains(&command), "{command} is not in {why}");
     let asking = world.orrery(&["task", "list", "--state", "input-required", "--all", "--json"]).good();
     assert_eq!(asking.line()["tasks"][0]["id"], "k.ask");
-    check("task-told", &world.orrery(&["task", "input", "k.ask", "me", "--json"]).good().line());
+    // Nothing is answered that was not read: the question is shown, with the command that answers it.
+    let asked = world.orrery(&["task", "answer", "k.ask", "of me"]).failed("bad-argument", 64);
+    let command = format!("task answer k.ask 'of me' --question {question}");
+    assert!(asked.stderr.contains("of whom?") && asked.stderr.contains(&command), "{asked:?}");
+    let answer = ["task", "input", "k.ask", "me", "--question", &question, "--json"];
+    check("task", &world.orrery(&answer).good().line());
     shown(&world, "k.ask", "the answer", |tree| tree["task"]["question"].is_null());
+    world.orrery(&answer).failed("no-question", 65);
     world.orrery(&["task", "input", "k.ask", "me"]).failed("no-question", 65);
 }
 
@@ -131,7 +133,6 @@ fn what_the_others_wait_for_is_said_where_one_says_nothing() {
     let quarantine = Healer::Quarantine {
         entity: "task/q.a".parse().expect("an address"),
         reason: "a test".into(),
-        by: String::new(),
         evidence: BTreeMap::new(),
     };
     client.ask(QUARANTINE, &quarantine).expect("it is not quarantined yet");
@@ -214,7 +215,7 @@ fn an_artifact_is_written() {
 fn tasks_are_canceled_and_retried_and_mistakes_are_named() {
     let world = World::start();
     world.orrery(&["task", "submit", "waits for ever", "--id", "w", "--skill", "nobody-has-this"]).good();
-    check("task-told", &world.orrery(&["task", "cancel", "w", "--reason", "bored", "--json"]).good().line());
+    check("task", &world.orrery(&["task", "cancel", "w", "--reason", "bored", "--json"]).good().line());
     let shown = world.orrery(&["task", "show", "w", "--json"]).good().line();
     assert_eq!(shown["task"]["state"], "canceled", "what was acknowledged is shown");
     let canceled = world.orrery(&["task", "watch", "w"]).failed("task-canceled", 1);
@@ -222,7 +223,20 @@ fn tasks_are_canceled_and_retried_and_mistakes_are_named() {
     let lost = ["task", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#];
     let failed = world.orrery(&[&lost[..], &["--wait"]].concat());
     assert_eq!(failed.status, 1, "{failed:?}");
-    check("task-told", &world.orrery(&["task", "retry", "lost", "--json"]).good().line());
+    let end = world.number("lost", "end_id");
+    let command = format!("task retry lost --end {end}");
+    assert!(failed.stderr.contains(&command), "{command} is not in {failed:?}");
+    let text = world.orrery(&["task", "show", "lost"]).good().stdout;
+    assert!(text.contains(&command), "{command} is not in {text}");
+    // No end is undone that was not read, and a repeat undoes no later one.
+    let asked = world.orrery(&["task", "retry", "lost"]).failed("bad-argument", 64);
+    assert!(asked.stderr.contains(&command) && asked.stderr.contains("/no/such/place"), "{asked:?}");
+    let retry = ["task", "retry", "lost", "--end", &end, "--json"];
+    check("task", &world.orrery(&retry).good().line());
+    self::shown(&world, "lost", "the next end", |tree| {
+        tree["task"]["end_id"].as_u64().is_some_and(|next| next.to_string() != end)
+    });
+    world.orrery(&retry).failed("retried-already", 65);
     world.orrery(&["task", "input", "w", "42"]).failed("no-question", 65);
     for verb in ["cancel", "retry", "watch", "show", "why", "extend"] {
         world.orrery(&["task", verb, "nobody"]).failed("task-not-found", 66);
@@ -250,7 +264,9 @@ fn tasks_are_canceled_and_retried_and_mistakes_are_named() {
 #[test]
 fn without_a_system_or_a_gateway_it_is_said() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    for verb in [&["task", "list"][..], &["task", "cancel", "x"], &["schedules"], &["agents"], &["dead"]] {
+    for verb in
+        [&["task", "list"][..], &["task", "cancel", "x"], &["schedules"], &["agents"], &["dead-letters"]]
+    {
         let ended = orrery(directory.path(), &[verb, &["--json"]].concat()).failed("not-running", 69);
         check("error", &serde_json::from_str(&ended.stderr).expect("one line of JSON"));
     }
@@ -268,12 +284,13 @@ fn without_a_system_or_a_gateway_it_is_said() {
             .expect("the binary runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (status, stderr) = elsewhere(&["task", "submit", "x", "--id", "x", "--skill", "noop", "--wait"], &[]);
-    assert_eq!(status, Some(0), "{stderr}");
     let (status, stderr) = elsewhere(&["task", "list"], &[]);
     assert!(status == Some(69) && stderr.contains("error[no-gateway]"), "{stderr}");
     let gateway = format!("{}/", world.address("http"));
     let (status, stderr) = elsewhere(&["task", "list"], &[("ORRERY_GATEWAY", &gateway)]);
+    assert_eq!(status, Some(0), "{stderr}");
+    let submit = ["task", "submit", "x", "--id", "x", "--skill", "noop", "--wait"];
+    let (status, stderr) = elsewhere(&submit, &[("ORRERY_GATEWAY", &gateway)]);
     assert_eq!(status, Some(0), "{stderr}");
     let (status, stderr) = elsewhere(&["task", "list"], &[("ORRERY_GATEWAY", "http://127.0.0.1:1")]);
     assert!(status == Some(69) && stderr.contains("error[gateway-unreachable]"), "{stderr}");

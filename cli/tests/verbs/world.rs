@@ -135,6 +135,13 @@ impl World {
     pub fn orrery(&self, arguments: &[&str]) -> Ended {
         orrery(self.data_dir(), arguments)
     }
+    /// A number of a task, such as its `question_id`, as soon as the read model shows it.
+    pub fn number(&self, task: &str, field: &str) -> String {
+        eventually(field, || {
+            let tree = self.orrery(&["task", "show", task, "--json"]).good().line();
+            tree["task"][field].as_u64().map(|number| number.to_string())
+        })
+    }
     /// One of its addresses.
     pub fn address(&self, field: &str) -> &str {
         self.banner[field].as_str().expect("an address")

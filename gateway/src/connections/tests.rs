@@ -1,4 +1,4 @@
-//! The door alone: how many come in, and who is sent away.
+//! The bounds of connections alone: how many are accepted, and which are closed.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -83,7 +83,7 @@ async fn who_does_not_go_on_is_sent_away() {
     assert_eq!(full.await, ErrorKind::TimedOut, "the client reads nothing");
     assert!(began.elapsed() >= PATIENCE);
 
-    // One whose request is worked on waits as long as that takes.
+    // A connection whose request is being worked on waits as long as that takes.
     tokio::time::resume();
     let (mut served, _client) = connection().await;
     let working = Client { peer: peer("10.0.0.1"), requests: Arc::clone(&served.requests) }.working();

@@ -1,78 +1,16 @@
 //! The view of an agent and its workers.
 
-use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::events::agent::Event;
 use bus_schemas::{Key, Revision, Timestamp};
+use gateway_api::agents::{Agent, Hold, Worker};
 use rusqlite::types::Value;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::view::{View, time};
-
-/// An agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Agent {
-    /// Its name.
-    #[schema(value_type = String)]
-    pub name: Key,
-    /// What it is, as its last worker said; null where nothing was heard of it but that it is held.
-    #[schema(value_type = Option<Object>)]
-    pub card: Option<AgentCard>,
-    /// Jobs at once, over all workers that are there.
-    pub capacity: u32,
-    /// Whoever registered and did not leave.
-    pub workers: Vec<Worker>,
-    /// What holds it: it gets no jobs.
-    #[serde(default)]
-    pub holds: Vec<Hold>,
-    /// Milliseconds since 1970: when it last changed.
-    #[schema(value_type = u64)]
-    pub updated_at: Timestamp,
-    /// How many events it has.
-    #[schema(value_type = u64)]
-    pub revision: Revision,
-}
-
-/// A worker of an agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Worker {
-    /// Its name.
-    pub worker: String,
-    /// How many jobs it does at once.
-    pub capacity: u32,
-    /// The lanes it serves.
-    #[schema(value_type = Vec<String>)]
-    pub lanes: Vec<Key>,
-    /// Milliseconds since 1970: when it registered.
-    #[schema(value_type = u64)]
-    pub registered_at: Timestamp,
-    /// Milliseconds since 1970: since when no host hears of it, neither by a claim nor by a renewal; none while it is
-    /// heard of.
-    #[schema(value_type = Option<u64>)]
-    pub lost_at: Option<Timestamp>,
-    /// Milliseconds since 1970: when a host heard of it last, by a claim or by a renewal, to a few seconds; none where
-    /// no host has said so since this gateway began.
-    #[schema(value_type = Option<u64>)]
-    #[serde(default)]
-    pub heard_at: Option<Timestamp>,
-}
-
-/// Why an agent gets no jobs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Hold {
-    /// Who holds: `halt/agent.<name>`.
-    pub cause: String,
-    /// Why.
-    pub reason: String,
-    /// Milliseconds since 1970: since when.
-    #[schema(value_type = u64)]
-    pub since: Timestamp,
-}
 
 impl View for Agent {
     type Event = Event;
     const TABLE: &'static str = "agents";
-    const COLUMNS: &'static [&'static str] = &["updated_at"];
+    const COLUMNS: &'static [(&'static str, &'static str)] = &[("updated_at", "INTEGER NOT NULL")];
 
     fn fold(view: &mut Option<Self>, id: &Key, event: &Event, at: Timestamp, revision: Revision) {
         let agent = view.get_or_insert_with(|| Self {
@@ -86,7 +24,7 @@ impl View for Agent {
         });
         agent.updated_at = at;
         agent.revision = revision;
-        agent.change(event);
+        change(agent, event);
     }
     fn revision(&self) -> Revision {
         self.revision
@@ -96,42 +34,42 @@ impl View for Agent {
     }
 }
 
-impl Agent {
-    fn change(&mut self, event: &Event) {
-        match event {
-            Event::WorkerRegistered { worker, card, capacity, lanes, at } => {
-                self.card = Some(card.clone());
-                self.workers.retain(|known| known.worker != worker.as_str());
-                self.workers.push(Worker {
-                    worker: worker.to_string(),
-                    capacity: *capacity,
-                    lanes: lanes.clone(),
-                    registered_at: *at,
-                    lost_at: None,
-                    heard_at: None,
-                });
-            }
-            Event::WorkerDeregistered { worker, .. } => {
-                self.workers.retain(|known| known.worker != worker.as_str());
-            }
-            Event::WorkerLost { worker, at } => {
-                for known in self.workers.iter_mut().filter(|known| known.worker == worker.as_str()) {
-                    known.lost_at = Some(*at);
-                }
-            }
-            Event::Held { cause, reason, at } => {
-                self.holds.retain(|hold| hold.cause != cause.as_str());
-                self.holds.push(Hold { cause: cause.to_string(), reason: reason.clone(), since: *at });
-            }
-            Event::Eased { cause, .. } => self.holds.retain(|hold| hold.cause != cause.as_str()),
+fn change(agent: &mut Agent, event: &Event) {
+    match event {
+        Event::WorkerRegistered { worker, card, capacity, lanes, at } => {
+            agent.card = Some(card.clone());
+            agent.workers.retain(|known| known.worker != worker.as_str());
+            agent.workers.push(Worker {
+                worker: worker.to_string(),
+                capacity: *capacity,
+                lanes: lanes.clone(),
+                registered_at: *at,
+                lost_at: None,
+                heard_at: None,
+            });
         }
-        let there = self.workers.iter().filter(|worker| worker.lost_at.is_none());
-        self.capacity = there.fold(0, |sum, worker| sum.saturating_add(worker.capacity));
+        Event::WorkerDeregistered { worker, .. } => {
+            agent.workers.retain(|known| known.worker != worker.as_str());
+        }
+        Event::WorkerLost { worker, at } => {
+            for known in agent.workers.iter_mut().filter(|known| known.worker == worker.as_str()) {
+                known.lost_at = Some(*at);
+            }
+        }
+        Event::Held { cause, reason, at } => {
+            agent.holds.retain(|hold| hold.cause != cause.as_str());
+            agent.holds.push(Hold { cause: cause.to_string(), reason: reason.clone(), since: *at });
+        }
+        Event::Eased { cause, .. } => agent.holds.retain(|hold| hold.cause != cause.as_str()),
     }
+    let there = agent.workers.iter().filter(|worker| worker.lost_at.is_none());
+    agent.capacity = there.fold(0, |sum, worker| sum.saturating_add(worker.capacity));
 }
 
 #[cfg(test)]
 mod tests {
+    use bus_schemas::commands::agent::AgentCard;
+
     use super::*;
 
     fn joined(worker: &str, capacity: u32) -> Event {

@@ -1,4 +1,4 @@
-//! The view of a breaker: that there is one. How it stands changes with time alone, and is asked of the
+//! The view of a breaker: only that it exists. Its state changes with time alone, so it is queried from the
 //! breaker itself.
 
 use bus_schemas::events::breaker::Event;
@@ -11,18 +11,18 @@ use super::view::{View, time};
 /// A breaker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breaker {
-    /// What it is about.
+    /// The dependency, which is the breaker's key.
     pub dependency: Key,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: Timestamp,
-    /// How many events it has.
+    /// The breaker's revision.
     pub revision: Revision,
 }
 
 impl View for Breaker {
     type Event = Event;
     const TABLE: &'static str = "breakers";
-    const COLUMNS: &'static [&'static str] = &["updated_at"];
+    const COLUMNS: &'static [(&'static str, &'static str)] = &[("updated_at", "INTEGER NOT NULL")];
 
     fn fold(view: &mut Option<Self>, id: &Key, _event: &Event, at: Timestamp, revision: Revision) {
         *view = Some(Self { dependency: id.clone(), updated_at: at, revision });

@@ -1,45 +1,45 @@
-//! Figures for metrics: how many tasks, dead letters and workers the views hold, and what happens while
-//! this process applies it.
+//! Figures for metrics: the numbers of tasks, dead letters and workers in the views, and changes counted
+//! while this process applies events.
 //!
-//! Views say what there is, also after a restart. What happened before this process began is not
-//! counted: a read model that is made anew applies all of it again.
+//! The views' figures are right also after a restart. Changes from before this process started are not
+//! counted: a rebuilt read model applies all of them again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use bus_client::StoredEvent;
 use bus_client::events::Cursor;
+use bus_client::{StoredEvent, now};
 use bus_schemas::jobs::FailureClass;
 use bus_schemas::wire::WireEvent;
-use bus_schemas::{PartitionId, Timestamp, events, upcast};
+use bus_schemas::{PartitionId, Timestamp, chain, events, upcast};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::Projections;
 use super::read::Figures;
-use super::{Projections, chain};
 use crate::metric;
 
-/// Between two looks at the views. Metrics are fetched every fifteen seconds as a rule.
+/// The interval of reading the views. Metrics are usually scraped every fifteen seconds.
 const LOOK: Duration = Duration::from_secs(5);
 /// The states of tasks that are not final.
 const OPEN: [&str; 4] = ["submitted", "working", "input-required", "auth-required"];
 
-/// Counts what happens.
+/// Counts changes.
 #[derive(Debug)]
 pub struct Counter {
-    /// What happened before is not counted.
+    /// Events before this time are not counted.
     since: Timestamp,
-    /// The last event of each partition that was looked at: one that is applied again counts once.
+    /// The last counted event of each partition: one that is applied again counts once.
     places: HashMap<PartitionId, Cursor>,
 }
 
 impl Counter {
-    /// Counts what happens from now on.
+    /// Counts from now on.
     pub fn new() -> Self {
         Self { since: now(), places: HashMap::new() }
     }
 
-    /// Looks at an event that is applied.
+    /// Counts an event that is applied.
     pub fn event(&mut self, stored: &StoredEvent) {
         let former = self.places.get(&stored.cursor.partition);
         if former.is_some_and(|former| stored.cursor <= *former) {
@@ -48,7 +48,7 @@ impl Counter {
         self.places.insert(stored.cursor.partition, stored.cursor);
         let counts = match stored.entity.kind.as_str() {
             "task" => task,
-            "deadletter" => dead_letter,
+            "dead-letter" => dead_letter,
             "agent" => agent,
             _ => return,
         };
@@ -94,22 +94,22 @@ fn agent(stored: &StoredEvent) {
     }
 }
 
-/// An event that this program knows; the store notes the others.
+/// An event that this program knows; the store records the others.
 fn read<E: WireEvent>(stored: &StoredEvent) -> Option<E> {
     let event = &stored.event;
     upcast::read(&event.event_type, event.schema, &event.body).ok()
 }
 
-/// Looks at the views again and again, without end.
+/// Reads the views at intervals, without end.
 pub async fn run(projections: Projections) -> Infallible {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Those that were seen once and are gone must be shown as gone.
+    // Classes that were seen once and are gone must be set to 0.
     let mut classes: BTreeMap<String, (u64, Option<Timestamp>)> = BTreeMap::new();
     announce();
     loop {
         ticks.tick().await;
-        // While the past is applied again the views show the past.
+        // While the past is applied again, the views show the past.
         if !projections.progress().caught_up {
             continue;
         }
@@ -117,14 +117,14 @@ pub async fn run(projections: Projections) -> Infallible {
             Ok(figures) => measure(figures, &mut classes),
             Err(error) => tracing::warn!(error = chain(&error), "counting what the read model holds"),
         }
-        match projections.reader.agents().await {
+        match projections.reader.all_agents().await {
             Ok(agents) => agents.iter().for_each(workers),
             Err(error) => tracing::warn!(error = chain(&error), "counting the workers"),
         }
     }
 }
 
-/// Shows counters before anything happens: a rate needs a value to rise from.
+/// Exports counters before anything happens: a rate needs a value to rise from.
 fn announce() {
     for change in ["arrived", "redriven", "returned", "dropped"] {
         metrics::counter!(metric::DEAD_LETTER_CHANGES, "change" => change).increment(0);
@@ -161,7 +161,7 @@ fn measure(figures: Figures, classes: &mut BTreeMap<String, (u64, Option<Timesta
     metrics::gauge!(metric::DEAD_LETTERS_REDRIVING).set(figures.redriving_letters as f64);
 }
 
-fn workers(agent: &super::agent::Agent) {
+fn workers(agent: &gateway_api::agents::Agent) {
     let lost = agent.workers.iter().filter(|worker| worker.lost_at.is_some()).count();
     let name = || agent.name.to_string();
     metrics::gauge!(metric::WORKERS, "agent" => name()).set((agent.workers.len() - lost) as f64);
@@ -169,12 +169,7 @@ fn workers(agent: &super::agent::Agent) {
     metrics::counter!(metric::WORKERS_LOST_TOTAL, "agent" => name()).increment(0);
 }
 
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Seconds from a time until now; 0 where there is none, or where it is still to come.
+/// Seconds from a time until now; 0 when there is none, or when it is in the future.
 fn seconds_since(at: Option<Timestamp>, now: Timestamp) -> f64 {
     at.map_or(0.0, |at| now.0.saturating_sub(at.0) as f64 / 1_000.0)
 }

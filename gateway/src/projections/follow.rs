@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus_client::Bus;
+use bus_schemas::chain;
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -14,15 +15,15 @@ use super::store::Store;
 use super::{Error, Progress};
 use crate::metric;
 
-/// Messages in one transaction: large enough that SQLite's commit costs little beside them, small
-/// enough that a reader never waits long for what it just wrote.
+/// Messages in one transaction: enough to share the cost of SQLite's commit, and few enough that a client soon
+/// reads its own writes.
 const BURST_MESSAGES_MAX: usize = 1_000;
-/// How often the stream's end is looked up, for the lag and to notice that the stream is another.
+/// The interval of reading the stream's end, for the lag and to notice a replaced stream.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause before the stream is opened again after an error.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
-/// Why following ended; it begins again after a pause.
+/// Why following ended; it is retried after a pause.
 #[derive(Debug, thiserror::Error)]
 enum Interrupted {
     #[error("the event stream ended")]
@@ -35,7 +36,7 @@ enum Interrupted {
     Store(#[source] Error),
 }
 
-/// Owns the writer's side of the read model.
+/// The writer of the read model.
 pub struct Follower {
     bus: Bus,
     store: Arc<Mutex<Store>>,
@@ -48,7 +49,7 @@ impl Follower {
         Self { bus, store: Arc::new(Mutex::new(store)), counter: Mutex::new(Counter::new()), progress }
     }
 
-    /// Follows until `stop`.
+    /// Follows the stream until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             match self.follow(&stop).await {
@@ -85,7 +86,7 @@ impl Follower {
             .await
             .map_err(Interrupted::Bus)?
             .ready_chunks(BURST_MESSAGES_MAX);
-        // Reading begins with the last event that was applied: it must still be the same one.
+        // Reading begins with the last applied event: it must still be the same.
         let mut expected = (place.event_sequence > 0).then_some((place.event_sequence, place.event_hash));
         let mut applied = place.sequence;
         let mut ticks = tokio::time::interval(MEASURE_INTERVAL);
@@ -114,7 +115,7 @@ impl Follower {
         }
     }
 
-    /// Applies a burst and tells who waits for it.
+    /// Applies a burst and wakes those that wait for it.
     async fn apply(&self, burst: Vec<Item>) -> Result<u64, Interrupted> {
         let events = self.count(&burst);
         let applied = self
@@ -130,7 +131,7 @@ impl Follower {
         Ok(applied)
     }
 
-    /// Counts what happens in a burst; how many events it has.
+    /// Counts the changes of a burst. Returns the number of its events.
     fn count(&self, burst: &[Item]) -> u64 {
         let mut counter = self.counter.lock().unwrap_or_else(PoisonError::into_inner);
         let mut events = 0;
@@ -143,7 +144,7 @@ impl Follower {
         events
     }
 
-    /// Looks up the stream's end. A stream that ends before what was applied is another stream.
+    /// Reads the stream's end. A stream that ends before what was applied is another stream.
     async fn measure(&self, applied: u64) -> Result<(), Interrupted> {
         let state = self.bus.events_state().await.map_err(Interrupted::Bus)?;
         if state.last_sequence < applied {
@@ -158,20 +159,20 @@ impl Follower {
         Ok(())
     }
 
-    /// Works on the file on a thread that may block.
+    /// Runs work on the file on a thread that may block.
     async fn with_store<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let store = self.store.clone();
-        // A panic in the middle of a transaction rolls it back: the store is as it was before.
+        // A panic in a transaction rolls it back: the store is as before.
         tokio::task::spawn_blocking(move || work(&mut store.lock().unwrap_or_else(PoisonError::into_inner)))
             .await
             .map_err(|error| Error::Thread(error.to_string()))?
     }
 }
 
-/// What came before the first error of the connection, and the error.
+/// The items before the first connection error, and the error.
 fn split(burst: Vec<Result<Item, bus_client::Error>>) -> (Vec<Item>, Option<bus_client::Error>) {
     let mut items = Vec::with_capacity(burst.len());
     for item in burst {
@@ -181,13 +182,4 @@ fn split(burst: Vec<Result<Item, bus_client::Error>>) -> (Vec<Item>, Option<bus_
         }
     }
     (items, None)
-}
-
-/// An error with its causes, for a log line. Some errors say their cause themselves: it is not said twice.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string);
-    causes.fold(error.to_string(), |text, cause| match text.ends_with(&cause) {
-        true => text,
-        false => format!("{text}: {cause}"),
-    })
 }

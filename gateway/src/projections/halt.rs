@@ -1,42 +1,16 @@
-//! The view of a halt: whether it stands, why, and since when.
+//! The view of a halt: whether it is in force, why, and since when.
 
 use bus_schemas::events::halt::Event;
 use bus_schemas::{Key, Revision, Timestamp};
+use gateway_api::halts::Halt;
 use rusqlite::types::Value;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::view::View;
-
-/// A halt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Halt {
-    /// What: `all`, `lane.…`, `agent.…` or `task.…`.
-    #[schema(value_type = String)]
-    pub scope: Key,
-    /// Whether it stands still.
-    pub halted: bool,
-    /// Why it was halted, or why it goes on.
-    pub reason: String,
-    /// Who said so.
-    pub by: String,
-    /// Milliseconds since 1970: since when it stands still, or goes on.
-    #[schema(value_type = u64)]
-    pub since: Timestamp,
-    /// How long running work has to end by itself, in milliseconds; none when it goes on.
-    pub grace_ms: Option<u64>,
-    /// Jobs that may begin in the first minute, in each lane; none when it stands still, or where no
-    /// rate was given.
-    pub per_minute: Option<u32>,
-    /// How many events it has.
-    #[schema(value_type = u64)]
-    pub revision: Revision,
-}
 
 impl View for Halt {
     type Event = Event;
     const TABLE: &'static str = "halts";
-    const COLUMNS: &'static [&'static str] = &["halted"];
+    const COLUMNS: &'static [(&'static str, &'static str)] = &[("halted", "INTEGER NOT NULL")];
 
     fn fold(view: &mut Option<Self>, id: &Key, event: &Event, at: Timestamp, revision: Revision) {
         let halt = view.get_or_insert_with(|| Self {
@@ -52,7 +26,7 @@ impl View for Halt {
         halt.revision = revision;
         match event {
             Event::Halted { reason, by, grace_ms, at } => {
-                // Said anew, with another reason, it is still the same halt.
+                // Repeated with another reason, it is still the same halt.
                 let since = if halt.halted { halt.since } else { *at };
                 let (reason, by, grace_ms) = (reason.clone(), by.clone(), Some(*grace_ms));
                 let (scope, revision) = (halt.scope.clone(), halt.revision);

@@ -1,7 +1,7 @@
-//! The view of a lane: that there is one, which rules it runs, and whether a person paused it. What
-//! waits and runs in it changes with each job; that is asked of the lane itself.
+//! The view of a lane: that it exists, which rules it runs, and whether it was paused by hand. What waits and
+//! runs in it changes with each job, so it is queried from the lane itself.
 
-use bus_schemas::events::broker::Event;
+use bus_schemas::events::lane::Event;
 use bus_schemas::{Key, Revision, Timestamp};
 use rusqlite::types::Value;
 use serde::{Deserialize, Serialize};
@@ -11,22 +11,22 @@ use super::view::{View, time};
 /// A lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lane {
-    /// Its name.
+    /// The lane's name.
     pub name: Key,
-    /// The version of the settings `lanes` that it runs; none before it was told.
+    /// The version of the settings `lanes` that the lane runs; `None` before it was told one.
     pub version: Option<u64>,
-    /// Whether a person paused it.
+    /// Whether it was paused by hand.
     pub paused: bool,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: Timestamp,
-    /// How many events it has.
+    /// The lane's revision.
     pub revision: Revision,
 }
 
 impl View for Lane {
     type Event = Event;
     const TABLE: &'static str = "lanes";
-    const COLUMNS: &'static [&'static str] = &["updated_at"];
+    const COLUMNS: &'static [(&'static str, &'static str)] = &[("updated_at", "INTEGER NOT NULL")];
 
     fn fold(view: &mut Option<Self>, id: &Key, event: &Event, at: Timestamp, revision: Revision) {
         let lane = view.get_or_insert_with(|| Self {

@@ -1,4 +1,4 @@
-//! Reading the views: by name, and page by page.
+//! Queries of the views: by name, and page by page.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,29 +6,30 @@ use std::time::Duration;
 
 use bus_schemas::views::task::{Task, TaskState};
 use bus_schemas::{Key, Timestamp};
+use gateway_api::agents::Agent;
+use gateway_api::dead_letters::{DeadLetter, DeadLetterState};
+use gateway_api::halts::Halt;
+use gateway_api::redrives::Redrive;
+use gateway_api::schedules::Schedule;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter};
 use tokio::sync::Semaphore;
 
 use super::Error;
-use super::agent::Agent;
 use super::breaker::Breaker;
-use super::campaign::Campaign;
-use super::dead_letter::{DeadLetter, DeadLetterState};
-use super::halt::Halt;
+
 use super::lane::Lane;
-use super::schedule::Schedule;
 use super::source::Unreadable;
 use super::view::{View, time};
 
-/// Readers at once: each holds a thread, and SQLite's readers do not wait for each other.
+/// Readers at once: each holds a thread, and SQLite's readers do not block each other.
 const READERS_MAX: usize = 8;
-/// How long SQLite waits for a lock. Only opening and checkpoints take one that readers feel.
+/// How long SQLite waits for a lock. Only opening and checkpoints take one that blocks readers.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Agents and schedules that are listed: more are a fault of whoever makes them.
+/// Halts, lanes, breakers or agents in a whole list: a larger number is a mistake of whoever creates them.
 const LIST_MAX: u32 = 10_000;
 
-/// Asks the read model; cheap to clone.
+/// Queries the read model; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
     inner: Arc<Inner>,
@@ -41,80 +42,87 @@ struct Inner {
     permits: Semaphore,
 }
 
-/// The place of a row in a list that is ordered by time: where the next page begins.
+/// A position in a list, at which the next page begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Milliseconds since 1970.
+    /// The time, in milliseconds since 1970; 0 in a list by name.
     pub time: u64,
     /// The row's key.
     pub id: String,
 }
 
-/// One page of a list, and where the next one begins.
+impl Place {
+    /// The position of a name in a list by name.
+    pub fn named(name: &str) -> Self {
+        Self { time: 0, id: name.to_owned() }
+    }
+}
+
+/// A page of a list, and where the next one begins.
 #[derive(Debug)]
 pub struct Page<V> {
-    /// The rows, in the order that was asked for.
+    /// The rows, in the requested order.
     pub items: Vec<V>,
-    /// None at the end.
+    /// The position of the next page; `None` on the last page.
     pub next: Option<Place>,
 }
 
-/// Which tasks.
+/// The filter of a list of tasks.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
-    /// In this state.
+    /// Only tasks in this state.
     pub state: Option<TaskState>,
-    /// Of this owner.
+    /// Only tasks of this owner.
     pub owner: Option<String>,
-    /// In this lane.
+    /// Only tasks in this lane.
     pub lane: Option<String>,
-    /// Directly below this task.
+    /// Only direct children of this task.
     pub parent: Option<String>,
-    /// Without a parent (true), or with one (false).
+    /// True: only tasks without a parent. False: only tasks with one.
     pub root: Option<bool>,
 }
 
-/// Which end of a list comes first.
+/// The order of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// As people read it.
+    /// The order for people.
     NewestFirst,
-    /// As it is worked off.
+    /// The order for processing.
     OldestFirst,
 }
 
-/// Which dead letters: those for which all of these hold.
+/// The filter of a list of dead letters; all conditions must hold.
 #[derive(Debug, Clone, Default)]
 pub struct DeadLetterFilter {
-    /// In this state.
+    /// Only dead letters in this state.
     pub state: Option<DeadLetterState>,
-    /// Of this class.
+    /// Only dead letters of this class.
     pub class: Option<String>,
-    /// Meant for this kind.
+    /// Only dead letters meant for an entity of this kind.
     pub kind: Option<String>,
-    /// Meant for a key that begins so.
+    /// Only dead letters meant for an entity whose key begins with this.
     pub key: Option<String>,
-    /// Failed by this dependency.
+    /// Only dead letters that failed because of this dependency.
     pub dependency: Option<String>,
-    /// Given up at this time or later.
+    /// Only dead letters recorded at this time or later.
     pub since: Option<Timestamp>,
-    /// Given up before this time.
+    /// Only dead letters recorded before this time.
     pub before: Option<Timestamp>,
 }
 
-/// What is open, counted.
+/// The numbers of open tasks and dead letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// States of tasks that are not final, with how many tasks are in them and when the one that has
-    /// stood still for longest last changed.
+    /// For each state that is not final: the number of tasks in it, and the last change of the one that has
+    /// stood still longest.
     pub open_tasks: Vec<(String, u64, Timestamp)>,
-    /// Classes of dead letters that wait, with how many there are and when the oldest was given up.
+    /// For each class of waiting dead letters: their number, and the time of the oldest.
     pub waiting_letters: Vec<(String, u64, Timestamp)>,
-    /// Dead letters that are on their way again.
+    /// Dead letters with a redrive under way.
     pub redriving_letters: u64,
 }
 
-/// Conditions of a list, with their values.
+/// The conditions of a list, with their values.
 #[derive(Default)]
 struct Conditions {
     sql: Vec<String>,
@@ -154,33 +162,57 @@ impl Reader {
     pub async fn dead_letter(&self, entry: &Key) -> Result<Option<DeadLetter>, Error> {
         self.get(entry).await
     }
-    /// A halt, also one that was lifted.
+    /// A halt, also a lifted one.
     pub async fn halt(&self, scope: &Key) -> Result<Option<Halt>, Error> {
         self.get(scope).await
     }
-    /// All halts that stand, by scope.
-    pub async fn halts(&self) -> Result<Vec<Halt>, Error> {
+    /// Halts in force, by scope.
+    pub async fn halts(&self, after: Option<Place>, limit: u32) -> Result<Page<Halt>, Error> {
+        self.named("halted = 1", after, limit).await
+    }
+    /// All halts in force, by scope.
+    pub async fn all_halts(&self) -> Result<Vec<Halt>, Error> {
         self.list("halted = 1").await
     }
     /// A lane.
     pub async fn lane(&self, name: &Key) -> Result<Option<Lane>, Error> {
         self.get(name).await
     }
+    /// Lanes, by name.
+    pub async fn lanes(&self, after: Option<Place>, limit: u32) -> Result<Page<Lane>, Error> {
+        self.named("TRUE", after, limit).await
+    }
     /// All lanes, by name.
-    pub async fn lanes(&self) -> Result<Vec<Lane>, Error> {
+    pub async fn all_lanes(&self) -> Result<Vec<Lane>, Error> {
         self.list("TRUE").await
     }
-    /// All breakers of which something was heard, by name.
-    pub async fn breakers(&self) -> Result<Vec<Breaker>, Error> {
+    /// A breaker.
+    pub async fn breaker(&self, dependency: &Key) -> Result<Option<Breaker>, Error> {
+        self.get(dependency).await
+    }
+    /// Known breakers, by name.
+    pub async fn breakers(&self, after: Option<Place>, limit: u32) -> Result<Page<Breaker>, Error> {
+        self.named("TRUE", after, limit).await
+    }
+    /// All known breakers, by name.
+    pub async fn all_breakers(&self) -> Result<Vec<Breaker>, Error> {
         self.list("TRUE").await
+    }
+    /// An agent.
+    pub async fn agent(&self, name: &Key) -> Result<Option<Agent>, Error> {
+        self.get(name).await
     }
     /// All agents, by name.
-    pub async fn agents(&self) -> Result<Vec<Agent>, Error> {
+    pub async fn all_agents(&self) -> Result<Vec<Agent>, Error> {
         self.list("TRUE").await
     }
-    /// All schedules that are not deleted, by name.
-    pub async fn schedules(&self) -> Result<Vec<Schedule>, Error> {
-        self.list("deleted = 0").await
+    /// Agents, by name.
+    pub async fn agents(&self, after: Option<Place>, limit: u32) -> Result<Page<Agent>, Error> {
+        self.named("TRUE", after, limit).await
+    }
+    /// Schedules that are not deleted, by name.
+    pub async fn schedules(&self, after: Option<Place>, limit: u32) -> Result<Page<Schedule>, Error> {
+        self.named("deleted = 0", after, limit).await
     }
 
     /// Tasks, newest first.
@@ -198,7 +230,7 @@ impl Reader {
         if let Some(root) = filter.root {
             conditions.sql.push(if root { "parent IS NULL" } else { "parent IS NOT NULL" }.into());
         }
-        let page = self.page("submitted_at", conditions, (Order::NewestFirst, after), limit).await?;
+        let page = self.page("submitted_at", conditions, Order::NewestFirst, after, limit).await?;
         let Page { items, next } = page;
         Ok(Page { items: items.into_iter().map(Task::shown).collect(), next })
     }
@@ -212,40 +244,40 @@ impl Reader {
         limit: u32,
     ) -> Result<Page<DeadLetter>, Error> {
         let mut conditions = Conditions::default();
-        conditions.equal("state", filter.state.map(DeadLetterState::as_str));
+        conditions.equal("state", filter.state.map(<&str>::from));
         conditions.equal("class", filter.class);
         conditions.equal("kind", filter.kind);
         conditions.equal("dependency", filter.dependency);
         conditions.with("instr(key, ?) = 1", filter.key.map(Value::Text));
         conditions.with("at >= ?", filter.since.map(time));
         conditions.with("at < ?", filter.before.map(time));
-        self.page("at", conditions, (order, after), limit).await
+        self.page("at", conditions, order, after, limit).await
     }
 
-    /// A campaign.
-    pub async fn campaign(&self, id: &Key) -> Result<Option<Campaign>, Error> {
+    /// A redrive of many dead letters.
+    pub async fn redrive(&self, id: &Key) -> Result<Option<Redrive>, Error> {
         self.get(id).await
     }
 
-    /// Campaigns, newest first.
-    pub async fn campaigns(&self, after: Option<Place>, limit: u32) -> Result<Page<Campaign>, Error> {
-        self.page("started_at", Conditions::default(), (Order::NewestFirst, after), limit).await
+    /// Redrives, newest first.
+    pub async fn redrives(&self, after: Option<Place>, limit: u32) -> Result<Page<Redrive>, Error> {
+        self.page("started_at", Conditions::default(), Order::NewestFirst, after, limit).await
     }
 
-    /// The campaigns whose entries are still being looked for, by name.
-    pub async fn gathering(&self) -> Result<Vec<Campaign>, Error> {
+    /// The redrives whose entries are still being collected, by name.
+    pub async fn gathering(&self) -> Result<Vec<Redrive>, Error> {
         self.list("gathering = 1").await
     }
 
-    /// The stream sequence of the last event of a task and of everything below it.
+    /// The stream sequence of the last event of a task and its descendants.
     pub async fn tree_end(&self, id: &Key) -> Result<Option<u64>, Error> {
-        // `.` is the only separator, and `/` is the character behind it.
+        // `.` is the only separator, and `/` is the next character after it.
         let bounds = [id.to_string(), format!("{id}."), format!("{id}/")];
         let sql = "SELECT max(sequence) FROM tasks WHERE id = ?1 OR (id > ?2 AND id < ?3)";
         self.with(move |connection| connection.query_row(sql, bounds, |row| row.get(0))).await
     }
 
-    /// Events that could not be applied: how many are noted, and the first of them.
+    /// Events that could not be applied: their number, and the first of them.
     pub async fn unreadable(&self, limit: u32) -> Result<(u64, Vec<Unreadable>), Error> {
         self.with(move |connection| {
             let count = connection.query_row("SELECT count(*) FROM unreadable", [], |row| row.get(0))?;
@@ -259,7 +291,7 @@ impl Reader {
         .await
     }
 
-    /// How many tasks are open and how many dead letters wait. Reads what is open, not what was.
+    /// The numbers of open tasks and waiting dead letters. Reads only open ones, not the past.
     pub async fn figures(&self) -> Result<Figures, Error> {
         self.with(|connection| {
             let grouped = |sql: &str| {
@@ -302,11 +334,25 @@ impl Reader {
         rows.iter().map(|json| view(json)).collect()
     }
 
+    /// A page of a list by name.
+    async fn named<V: View>(
+        &self,
+        condition: &'static str,
+        after: Option<Place>,
+        limit: u32,
+    ) -> Result<Page<V>, Error> {
+        let mut conditions = Conditions { sql: vec![condition.to_owned()], values: Vec::new() };
+        conditions.with("id > ?", after.map(|after| Value::Text(after.id)));
+        self.rows("0", conditions, "id", limit).await
+    }
+
+    /// A page of a list by time.
     async fn page<V: View>(
         &self,
         time: &'static str,
         mut conditions: Conditions,
-        (order, after): (Order, Option<Place>),
+        order: Order,
+        after: Option<Place>,
         limit: u32,
     ) -> Result<Page<V>, Error> {
         let (behind, direction) = match order {
@@ -318,11 +364,22 @@ impl Reader {
             conditions.values.push(Value::Integer(i64::try_from(at).unwrap_or(i64::MAX)));
             conditions.values.push(Value::Text(id));
         }
+        let order = format!("{time} {direction}, id {direction}");
+        self.rows(time, conditions, &order, limit).await
+    }
+
+    async fn rows<V: View>(
+        &self,
+        time: &'static str,
+        conditions: Conditions,
+        order: &str,
+        limit: u32,
+    ) -> Result<Page<V>, Error> {
         let condition =
             if conditions.sql.is_empty() { "TRUE".to_owned() } else { conditions.sql.join(" AND ") };
-        // One row more than asked for tells whether there is a next page.
+        // One extra row tells whether there is a next page.
         let sql = format!(
-            "SELECT view, {time}, id FROM {} WHERE {condition} ORDER BY {time} {direction}, id {direction} LIMIT {}",
+            "SELECT view, {time}, id FROM {} WHERE {condition} ORDER BY {order} LIMIT {}",
             V::TABLE,
             limit + 1
         );
@@ -343,7 +400,7 @@ impl Reader {
         Ok(Page { items, next })
     }
 
-    /// Works on a connection of its own, on a thread that may block.
+    /// Runs a query on its own connection, on a thread that may block.
     async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,

@@ -1,51 +1,17 @@
 //! The view of a schedule.
 
-use bus_schemas::commands::schedule::Recurrence;
-use bus_schemas::commands::task::Submit;
 use bus_schemas::events::schedule::Event;
 use bus_schemas::{Key, Revision, Timestamp};
+use gateway_api::schedules::Schedule;
 use rusqlite::types::Value;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::view::{View, time};
-
-/// A schedule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Schedule {
-    /// Its name.
-    #[schema(value_type = String)]
-    pub name: Key,
-    /// When it fires.
-    #[schema(value_type = Object)]
-    pub recurrence: Recurrence,
-    /// What it submits.
-    #[schema(value_type = Object)]
-    pub task: Submit,
-    /// Whether it waits to be resumed.
-    pub paused: bool,
-    /// Whether it will never fire again. Deleted schedules are not listed.
-    pub deleted: bool,
-    /// Milliseconds since 1970: when it fires next.
-    #[schema(value_type = Option<u64>)]
-    pub next: Option<Timestamp>,
-    /// How often it fired since it was made.
-    pub fired: u64,
-    /// The task that it submitted last.
-    #[schema(value_type = Option<String>)]
-    pub last_task: Option<Key>,
-    /// Milliseconds since 1970: when it last changed.
-    #[schema(value_type = u64)]
-    pub updated_at: Timestamp,
-    /// How many events it has.
-    #[schema(value_type = u64)]
-    pub revision: Revision,
-}
 
 impl View for Schedule {
     type Event = Event;
     const TABLE: &'static str = "schedules";
-    const COLUMNS: &'static [&'static str] = &["deleted", "updated_at"];
+    const COLUMNS: &'static [(&'static str, &'static str)] =
+        &[("deleted", "INTEGER NOT NULL"), ("updated_at", "INTEGER NOT NULL")];
 
     fn fold(view: &mut Option<Self>, id: &Key, event: &Event, at: Timestamp, revision: Revision) {
         if let Event::Created { recurrence, task, .. } = event {
@@ -61,16 +27,19 @@ impl View for Schedule {
                 updated_at: at,
                 revision,
             };
-            // A schedule that is replaced keeps what it did; one that is made again starts anew.
+            // A replaced schedule keeps its history, and stays paused; a deleted one that is created again
+            // starts anew.
             *view = Some(match view.take() {
-                Some(old) if !old.deleted => Self { fired: old.fired, last_task: old.last_task, ..fresh },
+                Some(Self { fired, last_task, paused, deleted: false, .. }) => {
+                    Self { fired, last_task, paused, ..fresh }
+                }
                 _ => fresh,
             });
         }
         let Some(schedule) = view else { return };
         schedule.updated_at = at;
         schedule.revision = revision;
-        schedule.change(event);
+        change(schedule, event);
     }
     fn revision(&self) -> Revision {
         self.revision
@@ -80,49 +49,60 @@ impl View for Schedule {
     }
 }
 
-impl Schedule {
-    fn change(&mut self, event: &Event) {
-        match event {
-            Event::Created { next, .. } => self.next = *next,
-            Event::Fired { task, next, .. } => {
-                self.fired += 1;
-                self.last_task = Some(task.clone());
-                self.next = *next;
-            }
-            Event::Paused => {
-                self.paused = true;
-                self.next = None;
-            }
-            Event::Resumed { next } => {
-                self.paused = false;
-                self.next = *next;
-            }
-            Event::Deleted => {
-                self.deleted = true;
-                self.next = None;
-            }
+fn change(schedule: &mut Schedule, event: &Event) {
+    match event {
+        Event::Created { next, .. } | Event::Moved { next } => schedule.next = *next,
+        Event::Fired { task, next, .. } => {
+            schedule.fired += 1;
+            schedule.last_task = Some(task.clone());
+            schedule.next = *next;
+        }
+        Event::Paused => {
+            schedule.paused = true;
+            schedule.next = None;
+        }
+        Event::Resumed { next } => {
+            schedule.paused = false;
+            schedule.next = *next;
+        }
+        Event::Deleted => {
+            schedule.deleted = true;
+            schedule.next = None;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bus_schemas::commands::schedule::Recurrence;
+    use bus_schemas::commands::task::Submit;
+
     use super::*;
 
     #[test]
     fn a_schedule_fires_waits_goes_and_comes_back() {
         let key = |text| Key::parse(text).unwrap();
-        let created = Event::Created {
+        let created = |next: Option<u64>| Event::Created {
             recurrence: Recurrence::Every { every_ms: 1_000 },
             task: Submit::new("count"),
-            next: Some(Timestamp(5)),
+            next: next.map(Timestamp),
         };
         let fired = Event::Fired { due: Timestamp(5), task: key("t"), next: Some(Timestamp(6)) };
         let mut view = None;
         let mut seen = Vec::new();
-        for (number, event) in
-            (1..).zip([created.clone(), fired, Event::Paused, created.clone(), Event::Deleted, created])
-        {
+        let resumed = Event::Resumed { next: Some(Timestamp(7)) };
+        let events = [
+            created(Some(5)),
+            fired,
+            Event::Paused,
+            created(None),
+            resumed,
+            created(Some(7)),
+            Event::Paused,
+            Event::Deleted,
+            created(Some(5)),
+        ];
+        for (number, event) in (1..).zip(events) {
             Schedule::fold(&mut view, &key("s"), &event, Timestamp(number), Revision(number));
             let now = view.as_ref().unwrap();
             seen.push((now.fired, now.paused, now.deleted, now.next.map(|next| next.0)));
@@ -133,8 +113,11 @@ mod tests {
                 (0, false, false, Some(5)),
                 (1, false, false, Some(6)),
                 (1, true, false, None),
-                (1, false, false, Some(5)),
-                (1, false, true, None),
+                (1, true, false, None),
+                (1, false, false, Some(7)),
+                (1, false, false, Some(7)),
+                (1, true, false, None),
+                (1, true, true, None),
                 (0, false, false, Some(5)),
             ]
         );

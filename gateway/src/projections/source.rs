@@ -1,7 +1,7 @@
-//! The event stream as the follower reads it: events, marks, and messages that are neither.
+//! The event stream as the follower reads it: events, marks, and unreadable messages.
 //!
-//! Marks are read with the events, because only then is the last applied sequence comparable with
-//! the stream's last one: lag is exact, and nothing has to guess whether more is to come.
+//! Marks are read with the events, because only then is the last applied sequence comparable with the
+//! stream's last one: the lag is exact, and a reader knows whether more will come.
 
 use bus_client::events::EventQuery;
 use bus_client::{Bus, Error, StoredEvent};
@@ -12,20 +12,20 @@ use futures::{Stream, StreamExt};
 pub enum Item {
     /// An event.
     Event(Box<StoredEvent>),
-    /// A fan-out's note of how far it came.
+    /// A mark: how far a partition's fan-out has come.
     Mark(u64),
-    /// A message without the headers of an event, or on a subject that names no entity.
+    /// A message without an event's headers, or on a subject that names no entity.
     Unreadable(Unreadable),
 }
 
-/// What could not be applied, and why.
+/// A message that could not be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// The message's sequence.
     pub sequence: u64,
-    /// Where it lies.
+    /// The message's subject.
     pub subject: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -40,7 +40,7 @@ impl Item {
     }
 }
 
-/// The stream from `from` on, without end. Errors are those of the connection.
+/// Reads the stream from `from` on, without end. Errors are those of the connection.
 pub async fn open(
     bus: &Bus,
     from: u64,

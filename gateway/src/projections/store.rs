@@ -1,76 +1,51 @@
-//! The SQLite file: its schema, its place in the event stream, and applying a burst of messages.
+//! The SQLite file: its schema, its position in the event stream, and applying a burst of messages.
 
 use std::collections::HashMap;
 use std::path::Path;
 
 use bus_client::StoredEvent;
+use bus_schemas::kinds::kinds;
 use bus_schemas::views::task::Task;
 use bus_schemas::wire::WireEvent;
 use bus_schemas::{Key, Timestamp, upcast};
+use gateway_api::agents::Agent;
+use gateway_api::dead_letters::DeadLetter;
+use gateway_api::halts::Halt;
+use gateway_api::redrives::Redrive;
+use gateway_api::schedules::Schedule;
 use rusqlite::{Connection, OptionalExtension, Transaction, params, params_from_iter};
 
 use super::Error;
-use super::agent::Agent;
 use super::breaker::Breaker;
-use super::campaign::Campaign;
-use super::dead_letter::DeadLetter;
-use super::halt::Halt;
+
 use super::lane::Lane;
-use super::schedule::Schedule;
 use super::source::{Item, Unreadable};
 use super::view::View;
 
-/// Raised whenever a table or a view changes; a file of another version is made anew.
-const SCHEMA_VERSION: i64 = 5;
-/// Kinds that have events and no view: what they tell is seen in the views of others.
-const KINDS_WITHOUT_VIEW: [&str; 5] = ["chaos", "config", "healer", "probe", "queue"];
-/// Notes about unreadable events are for people: more than these would say nothing new.
+/// Raised whenever a table or a view changes; a file of another version is recreated.
+const SCHEMA_VERSION: i64 = 6;
+/// Records of unreadable events are for people: more than these would say nothing new.
 const UNREADABLE_MAX: i64 = 1_000;
 
 const SCHEMA: &str = "
 CREATE TABLE place (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL,
   event_sequence INTEGER NOT NULL, event_hash TEXT NOT NULL);
 INSERT INTO place VALUES (1, 0, 0, '');
-CREATE TABLE tasks (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  view TEXT NOT NULL, root TEXT NOT NULL, parent TEXT, state TEXT NOT NULL, owner TEXT NOT NULL,
-  lane TEXT NOT NULL, submitted_at INTEGER NOT NULL, updated_at INTEGER NOT NULL);
-CREATE INDEX tasks_time ON tasks (submitted_at, id);
-CREATE INDEX tasks_state ON tasks (state, submitted_at, id);
-CREATE INDEX tasks_owner ON tasks (owner, submitted_at, id);
-CREATE INDEX tasks_parent ON tasks (parent, submitted_at, id);
-CREATE TABLE agents (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  view TEXT NOT NULL, updated_at INTEGER NOT NULL);
-CREATE TABLE schedules (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  view TEXT NOT NULL, deleted INTEGER NOT NULL, updated_at INTEGER NOT NULL);
-CREATE TABLE dead_letters (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  view TEXT NOT NULL, class TEXT NOT NULL, state TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
-  dependency TEXT, at INTEGER NOT NULL);
-CREATE INDEX dead_letters_time ON dead_letters (at, id);
-CREATE INDEX dead_letters_state ON dead_letters (state, at, id);
-CREATE TABLE campaigns (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  view TEXT NOT NULL, gathering INTEGER NOT NULL, started_at INTEGER NOT NULL);
-CREATE INDEX campaigns_time ON campaigns (started_at, id);
-CREATE TABLE halts (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  view TEXT NOT NULL, halted INTEGER NOT NULL);
-CREATE TABLE lanes (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  view TEXT NOT NULL, updated_at INTEGER NOT NULL);
-CREATE TABLE breakers (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, sequence INTEGER NOT NULL,
-  view TEXT NOT NULL, updated_at INTEGER NOT NULL);
 CREATE TABLE unreadable (sequence INTEGER PRIMARY KEY, subject TEXT NOT NULL, reason TEXT NOT NULL);
 ";
 
-/// How far the file is in the event stream.
+/// The file's position in the event stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
-    /// The last message.
+    /// The sequence of the last message.
     pub sequence: u64,
-    /// The last event among the messages; 0 when there is none.
+    /// The sequence of the last event among the messages; 0 when there is none.
     pub event_sequence: u64,
-    /// That event's chain hash: another one there means that the stream is another.
+    /// That event's chain hash: a different hash there means another stream.
     pub event_hash: String,
 }
 
-/// The writer's side of the file.
+/// The writer of the file.
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
@@ -78,7 +53,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the file; makes it anew when it is missing, of another version, or no database.
+    /// Opens the file; recreates it when it is missing, of another version, or no database.
     pub fn open(path: &Path) -> Result<Self, Error> {
         if let Some(directory) = path.parent() {
             std::fs::create_dir_all(directory)
@@ -92,12 +67,15 @@ impl Store {
         for suffix in ["", "-wal", "-shm"] {
             let mut file = path.as_os_str().to_owned();
             file.push(suffix);
-            // What is not there needs no removal; what can not be removed fails right below.
+            // A missing file needs no removal; a file that cannot be removed fails right below.
             let _ = std::fs::remove_file(file);
         }
         let connection = connect(path).map_err(Error::sqlite("creating"))?;
         connection
-            .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))
+            .execute_batch(&format!(
+                "BEGIN; {SCHEMA} {} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;",
+                schemas()
+            ))
             .map_err(Error::sqlite("creating"))?;
         Ok(Self { connection, place: Place::default() })
     }
@@ -122,23 +100,24 @@ impl Store {
         Ok(Some(Self { connection, place }))
     }
 
-    /// How far the file is.
+    /// The file's position in the event stream.
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Forgets everything: the event stream tells it again.
+    /// Deletes everything, to be rebuilt from the event stream.
     pub fn reset(&mut self) -> Result<(), Error> {
-        let forget = "BEGIN; DELETE FROM tasks; DELETE FROM agents; DELETE FROM schedules;
-            DELETE FROM dead_letters; DELETE FROM campaigns; DELETE FROM halts; DELETE FROM lanes;
-            DELETE FROM breakers; DELETE FROM unreadable;
-            UPDATE place SET sequence = 0, event_sequence = 0, event_hash = ''; COMMIT;";
-        self.connection.execute_batch(forget).map_err(Error::sqlite("emptying"))?;
+        let views: String = TABLES.iter().map(|table| format!("DELETE FROM {table}; ")).collect();
+        let forget = format!(
+            "BEGIN; {views} DELETE FROM unreadable;
+             UPDATE place SET sequence = 0, event_sequence = 0, event_hash = ''; COMMIT;"
+        );
+        self.connection.execute_batch(&forget).map_err(Error::sqlite("emptying"))?;
         self.place = Place::default();
         Ok(())
     }
 
-    /// Applies messages, all or none of them, and moves the place behind them.
+    /// Applies messages, all or none, and moves the position behind them.
     pub fn apply(&mut self, items: &[Item]) -> Result<(), Error> {
         let mut place = self.place.clone();
         let transaction = self.connection.transaction().map_err(Error::sqlite("writing"))?;
@@ -167,7 +146,7 @@ impl Store {
         Ok(())
     }
 
-    /// Folds the write-ahead log into the file, so that a copy of the file alone is whole.
+    /// Folds the write-ahead log into the file, so that a copy of the file alone is complete.
     pub fn close(&self) {
         if let Err(error) = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);") {
             tracing::debug!(%error, "closing the read model");
@@ -178,7 +157,7 @@ impl Store {
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // Derived data: after a power cut the place and the views are behind together.
+    // Derived data: after a power failure the position and the views are behind together.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.busy_timeout(super::read::BUSY_TIMEOUT)?;
     Ok(connection)
@@ -186,7 +165,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 
 fn note(transaction: &Transaction<'_>, unreadable: &Unreadable) -> Result<(), Error> {
     let Unreadable { sequence, subject, reason } = unreadable;
-    tracing::error!(sequence, subject, reason, "an event can not be applied to the read model");
+    tracing::error!(sequence, subject, reason, "an event cannot be applied to the read model");
     metrics::counter!(crate::metric::UNREADABLE).increment(1);
     transaction
         .execute(
@@ -198,48 +177,54 @@ fn note(transaction: &Transaction<'_>, unreadable: &Unreadable) -> Result<(), Er
         .map_err(Error::sqlite("writing"))
 }
 
-/// The views that a burst changes: each is read once and written once.
-#[derive(Default)]
-struct Burst {
-    tasks: Rows<Task>,
-    agents: Rows<Agent>,
-    schedules: Rows<Schedule>,
-    dead_letters: Rows<DeadLetter>,
-    campaigns: Rows<Campaign>,
-    halts: Rows<Halt>,
-    lanes: Rows<Lane>,
-    breakers: Rows<Breaker>,
+/// Declares the views: their tables, and how a burst of events changes them.
+macro_rules! views {
+    ($($field:ident: $view:ty),* $(,)?) => {
+        /// The tables of all views.
+        const TABLES: &[&str] = &[$(<$view>::TABLE),*];
+
+        /// The statements that create them.
+        fn schemas() -> String {
+            [$(<$view>::schema()),*].concat()
+        }
+
+        /// The views that a burst changes: each is read once and written once.
+        #[derive(Default)]
+        struct Burst {
+            $($field: Rows<$view>,)*
+        }
+
+        impl Burst {
+            fn event(&mut self, transaction: &Transaction<'_>, event: &StoredEvent) -> Result<(), Error> {
+                let kind = &event.entity.kind;
+                let folded = match () {
+                    $(() if *kind == <$view as View>::Event::KIND => self.$field.fold(transaction, event)?,)*
+                    // Its events show in the views of other kinds.
+                    () if kinds().any(|known| known == *kind) => Ok(()),
+                    () => Err(format!("this program knows no kind `{kind}`")),
+                };
+                let Err(reason) = folded else { return Ok(()) };
+                let subject = format!("{}/{}", event.entity, event.event.revision);
+                note(transaction, &Unreadable { sequence: event.stream_sequence, subject, reason })
+            }
+
+            fn write(self, transaction: &Transaction<'_>) -> Result<(), Error> {
+                $(self.$field.write(transaction)?;)*
+                Ok(())
+            }
+        }
+    };
 }
 
-impl Burst {
-    fn event(&mut self, transaction: &Transaction<'_>, event: &StoredEvent) -> Result<(), Error> {
-        let folded = match event.entity.kind.as_str() {
-            "task" => self.tasks.fold(transaction, event)?,
-            "agent" => self.agents.fold(transaction, event)?,
-            "schedule" => self.schedules.fold(transaction, event)?,
-            "deadletter" => self.dead_letters.fold(transaction, event)?,
-            "campaign" => self.campaigns.fold(transaction, event)?,
-            "halt" => self.halts.fold(transaction, event)?,
-            "broker" => self.lanes.fold(transaction, event)?,
-            "breaker" => self.breakers.fold(transaction, event)?,
-            kind if KINDS_WITHOUT_VIEW.contains(&kind) => Ok(()),
-            kind => Err(format!("this program knows no kind `{kind}`")),
-        };
-        let Err(reason) = folded else { return Ok(()) };
-        let subject = format!("{}/{}", event.entity, event.event.revision);
-        note(transaction, &Unreadable { sequence: event.stream_sequence, subject, reason })
-    }
-
-    fn write(self, transaction: &Transaction<'_>) -> Result<(), Error> {
-        self.tasks.write(transaction)?;
-        self.agents.write(transaction)?;
-        self.schedules.write(transaction)?;
-        self.campaigns.write(transaction)?;
-        self.halts.write(transaction)?;
-        self.lanes.write(transaction)?;
-        self.breakers.write(transaction)?;
-        self.dead_letters.write(transaction)
-    }
+views! {
+    tasks: Task,
+    agents: Agent,
+    schedules: Schedule,
+    dead_letters: DeadLetter,
+    redrives: Redrive,
+    halts: Halt,
+    lanes: Lane,
+    breakers: Breaker,
 }
 
 /// The rows of one table that a burst changes, with the sequence of each one's last event.
@@ -254,7 +239,8 @@ impl<V> Default for Rows<V> {
 }
 
 impl<V: View> Rows<V> {
-    /// Folds an event in, once. The inner error is the event's: it is noted, and the next one follows.
+    /// Folds an event into its row, once. The inner error is the event's: it is recorded, and the next one
+    /// follows.
     fn fold(
         &mut self,
         transaction: &Transaction<'_>,
@@ -286,7 +272,7 @@ impl<V: View> Rows<V> {
     }
 
     fn write(self, transaction: &Transaction<'_>) -> Result<(), Error> {
-        let columns: String = V::COLUMNS.iter().map(|column| format!(", {column}")).collect();
+        let columns: String = V::COLUMNS.iter().map(|(column, _)| format!(", {column}")).collect();
         let values: String = (0..V::COLUMNS.len()).map(|index| format!(", ?{}", index + 5)).collect();
         let table = V::TABLE;
         let sql = format!(
@@ -322,7 +308,7 @@ fn load<V: View>(transaction: &Transaction<'_>, key: &Key) -> Result<Option<V>, 
         .map_err(|source| Error::Row { table: V::TABLE, source })
 }
 
-/// When an event happened; a malformed time is the beginning of time, and the event still counts.
+/// The time of an event; a malformed one is the beginning of time, and the event still counts.
 fn time(event: &StoredEvent) -> Timestamp {
     chrono::DateTime::parse_from_rfc3339(&event.time)
         .ok()

@@ -12,8 +12,21 @@ use super::view::{View, time};
 impl View for Task {
     type Event = Event;
     const TABLE: &'static str = "tasks";
-    const COLUMNS: &'static [&'static str] =
-        &["root", "parent", "state", "owner", "lane", "submitted_at", "updated_at"];
+    const COLUMNS: &'static [(&'static str, &'static str)] = &[
+        ("root", "TEXT NOT NULL"),
+        ("parent", "TEXT"),
+        ("state", "TEXT NOT NULL"),
+        ("owner", "TEXT NOT NULL"),
+        ("lane", "TEXT NOT NULL"),
+        ("submitted_at", "INTEGER NOT NULL"),
+        ("updated_at", "INTEGER NOT NULL"),
+    ];
+    const INDEXES: &'static [&'static str] = &[
+        "submitted_at, id",
+        "state, submitted_at, id",
+        "owner, submitted_at, id",
+        "parent, submitted_at, id",
+    ];
 
     fn fold(view: &mut Option<Self>, id: &Key, event: &Event, at: Timestamp, revision: Revision) {
         fold(view, id, event, at, revision);
@@ -79,7 +92,7 @@ fn account(limits: Budget) -> Account {
     Account { limits, ..Account::default() }
 }
 
-/// The same transitions as the entity's own: what it answers and what we show must not differ.
+/// The same transitions as the entity's own: its answers and the view must not differ.
 fn change(task: &mut Task, event: &Event) {
     match event {
         Event::Submitted { .. }
@@ -162,7 +175,7 @@ fn charge(account: &mut Account, event: &Event, revision: Revision) {
     }
 }
 
-/// Nobody works on it itself.
+/// Nothing works on the task itself.
 fn wait(task: &mut Task, state: TaskState) {
     task.state = state;
     task.agent = None;

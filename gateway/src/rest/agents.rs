@@ -1,26 +1,28 @@
 //! Agents and their workers.
 
-use std::sync::Arc;
+use gateway_api::agents::{Agent, AgentPage};
+use gateway_api::code;
+use gateway_api::paging::Paging;
 
-use axum::extract::State;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
-
-use super::Edge;
+use super::ask::{Answer, Call};
+use super::cursor;
+use super::extract::{Id, Query};
 use super::problem::Problem;
-use crate::projections::agent::Agent;
 
-/// All agents.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct AgentList {
-    /// By name.
-    pub agents: Vec<Agent>,
+/// Lists agents, by name.
+pub async fn list(call: Call, Query(paging): Query<Paging>) -> Answer<AgentPage> {
+    let (after, limit) = cursor::page(&paging)?;
+    let mut page = call.projections.reader.agents(after, limit).await?;
+    page.items.iter_mut().for_each(|agent| call.heard.note(agent));
+    Ok(axum::Json(AgentPage { agents: page.items, next_cursor: page.next.as_ref().map(cursor::write) }))
 }
 
-/// Lists agents.
-#[utoipa::path(get, path = "/v1/agents", operation_id = "listAgents", tag = "agents", responses((status = 200, description = "as it is now", body = AgentList)))]
-pub async fn list(State(edge): State<Arc<Edge>>) -> Result<axum::Json<AgentList>, Problem> {
-    let mut agents = edge.projections.reader.agents().await?;
-    agents.iter_mut().for_each(|agent| edge.heard.note(agent));
-    Ok(axum::Json(AgentList { agents }))
+/// Shows an agent with its workers.
+pub async fn show(call: Call, Id(name): Id) -> Answer<Agent> {
+    let mut agent = call.projections.reader.agent(&name).await?.ok_or_else(|| {
+        Problem::new(code::AGENT_NOT_FOUND, format!("no agent is called `{name}`"))
+            .hint("`GET /v1/agents` lists what there is")
+    })?;
+    call.heard.note(&mut agent);
+    Ok(axum::Json(agent))
 }

@@ -1,45 +1,29 @@
-//! Downloading what agents made.
+//! Downloads of artifacts.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bus_schemas::jobs::Artifact;
-use serde::Deserialize;
-use utoipa::IntoParams;
+use gateway_api::code;
+use gateway_api::tasks::OneArtifact;
 
-use super::Edge;
+use super::ask::Call;
 use super::extract::{Path, Query, key};
-use super::problem::{Problem, code};
+use super::problem::Problem;
 use super::tasks::find;
 
-/// A page that an agent made may show itself and run nothing: its origin is ours.
+/// A page that an agent made may be displayed, but run nothing: it has our origin.
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
-/// What an artifact is when its media type is none.
+/// The media type of an artifact that has none.
 const UNKNOWN_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// Which artifact.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct OneArtifact {
-    /// The step of the plan that made it, where several made one of this name.
-    step: Option<String>,
-}
-
 /// Downloads an artifact.
-#[utoipa::path(get, path = "/v1/tasks/{id}/artifacts/{name}", operation_id = "downloadArtifact", tag = "tasks",
-    params(("id" = String, Path), ("name" = String, Path, description = "the artifact: any file name"), OneArtifact),
-    responses((status = 200, description = "the bytes, with the artifact's media type and its BLAKE3 as `ETag`", content_type = "application/octet-stream"),
-        (status = 304, description = "the bytes are those of `If-None-Match`")))]
 pub async fn download(
-    State(edge): State<Arc<Edge>>,
+    call: Call,
     Path((id, name)): Path<(String, String)>,
     Query(query): Query<OneArtifact>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let task = find(&edge, &key(&id)?).await?;
+    let task = find(&call, &key(&id)?).await?;
     let artifact = choose(&task.artifacts, &name, query.step.as_deref())?;
     let tag = format!("\"{}\"", artifact.hash);
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
@@ -49,7 +33,7 @@ pub async fn download(
     }) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    let bytes = edge.bus.get_blob(artifact.hash).await?;
+    let bytes = call.bus.get_blob(artifact.hash).await?;
     let media_type = HeaderValue::from_str(&artifact.media_type).unwrap_or(UNKNOWN_TYPE);
     let mut response = bytes.into_response();
     let answer = response.headers_mut();
@@ -70,7 +54,8 @@ fn choose<'a>(artifacts: &'a [Artifact], name: &str, step: Option<&str>) -> Resu
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => {
-            Err(Problem::new(code::ARTIFACT_NOT_FOUND, format!("the task has no artifact `{name}`"))
+            let of = step.map(|step| format!(" of step `{step}`")).unwrap_or_default();
+            Err(Problem::new(code::ARTIFACT_NOT_FOUND, format!("the task has no artifact `{name}`{of}"))
                 .hint("the task's `artifacts` lists what there is"))
         }
         (Some(_), Some(_)) => {

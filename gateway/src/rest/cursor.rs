@@ -1,40 +1,36 @@
-//! Cursors of lists: opaque to clients, and good for ever, because they name a place and no offset.
+//! Cursors of lists: opaque to clients, and valid for ever, since they hold a position and no offset.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gateway_api::code;
+use gateway_api::paging::Paging;
 
 use crate::projections::Place;
 
-use super::problem::{Problem, code};
-
-/// The first character: another layout would have another.
-const LAYOUT: &str = "1";
+use super::problem::Problem;
+use super::tasks::limit;
 
 /// Writes a cursor.
 pub fn write(place: &Place) -> String {
-    let text = format!("{}/{}", place.time, place.id);
-    text.bytes().fold(LAYOUT.to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
+    URL_SAFE_NO_PAD.encode(format!("{}/{}", place.time, place.id))
 }
 
 /// Reads a cursor that a client sent back.
 pub fn read(text: Option<&str>) -> Result<Option<Place>, Problem> {
     let Some(text) = text else { return Ok(None) };
     parse(text).map(Some).ok_or_else(|| {
-        Problem::new(code::INVALID_CURSOR, "the cursor is none that this gateway gave")
+        Problem::new(code::INVALID_CURSOR, "the cursor is not one of this interface")
             .hint("send `next_cursor` of the page before as it is, or none for the first page")
     })
 }
 
+/// Where a page begins, and the number of its rows.
+pub fn page(paging: &Paging) -> Result<(Option<Place>, u32), Problem> {
+    Ok((read(paging.cursor.as_deref())?, limit(paging.limit)?))
+}
+
 fn parse(text: &str) -> Option<Place> {
-    let digits = text.strip_prefix(LAYOUT)?.as_bytes();
-    let bytes: Option<Vec<u8>> = digits
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
-            }
-            _ => None,
-        })
-        .collect();
-    let text = String::from_utf8(bytes?).ok()?;
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
     let (time, id) = text.split_once('/')?;
     Some(Place { time: time.parse().ok()?, id: id.to_owned() })
 }
@@ -52,7 +48,7 @@ mod tests {
 
     #[test]
     fn anything_else_is_a_problem_and_no_panic() {
-        for text in ["", "1", "2aa", "1zz", "1a", "1é", "131", "1ff", "nonsense", "12f2f"] {
+        for text in ["", "1", "MS9", "é", "MTIz", "Ly9h", "_w", "nonsense", "MS9h=="] {
             let problem = read(Some(text)).expect_err(text);
             assert_eq!(problem.code, "invalid-cursor", "{text}");
         }

@@ -1,108 +1,80 @@
-//! Halts: what stands still, why, and since when; stopping, and going on in stages.
+//! Halts: what is halted, why, and since when; halting, and resuming gradually.
 
-use std::sync::Arc;
-
-use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bus_schemas::commands::halt::Command;
-use bus_schemas::{Key, Revision};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use bus_schemas::commands::halt::{Command, Standstill};
+use bus_schemas::halts::Scope;
+use bus_schemas::wire::WireCommand;
+use bus_schemas::{EntityAddress, Key, Revision};
+use gateway_api::halts::{Halt, HaltChanged, HaltPage, NewHalt, ResumeHalt};
+use gateway_api::paging::Paging;
 
-use super::Edge;
-use super::ask::{CALLER, ask};
-use super::extract::{Id, Json, OptionalJson};
-use super::layer::Caller;
+use super::ask::{Answer, Call, read};
+use super::cursor;
+use super::extract::{Id, Json, OptionalJson, Query};
 use super::problem::Problem;
 use super::tasks::{VISIBLE_PATIENCE, behind};
-use crate::projections::halt::Halt;
 
-/// How long running work has to end by itself where nothing is said, in milliseconds.
+/// Default grace period for running work, in milliseconds.
 const GRACE_MS: u64 = 5_000;
 
-/// What to stop, and why.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewHalt {
-    /// `all`, `lane.…`, `agent.…`, or `task.…` for a task and everything below it.
-    #[schema(value_type = String)]
-    scope: Key,
-    /// Why: somebody will ask.
-    reason: String,
-    /// Who. Default: `rest`.
-    by: Option<String>,
-    /// How long running work has to end by itself, in milliseconds, before it is killed. Default: 5,000.
-    #[schema(maximum = 60000)]
-    #[serde(deserialize_with = "crate::rest::extract::int64", default)]
-    grace_ms: Option<u64>,
+/// Lists halts, by scope.
+pub async fn list(call: Call, Query(paging): Query<Paging>) -> Answer<HaltPage> {
+    let (after, limit) = cursor::page(&paging)?;
+    let page = call.projections.reader.halts(after, limit).await?;
+    Ok(axum::Json(HaltPage { halts: page.items, next_cursor: page.next.as_ref().map(cursor::write) }))
 }
 
-/// How it goes on.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ResumeHalt {
-    /// Why. Default: `resumed`.
-    reason: Option<String>,
-    /// Who. Default: `rest`.
-    by: Option<String>,
-    /// Jobs that may begin in the first minute, in each lane: twice as many in each minute after it, and
-    /// so many again after a failure. For `all` and lanes.
-    #[schema(minimum = 1)]
-    per_minute: Option<u32>,
-}
-
-/// Everything that stands still.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct HaltList {
-    /// By scope.
-    pub halts: Vec<Halt>,
-}
-
-/// Lists what stands still.
-#[utoipa::path(get, path = "/v1/halts", operation_id = "listHalts", tag = "halts", responses((status = 200, description = "as it is now", body = HaltList)))]
-pub async fn list(State(edge): State<Arc<Edge>>) -> Result<axum::Json<HaltList>, Problem> {
-    Ok(axum::Json(HaltList { halts: edge.projections.reader.halts().await? }))
-}
-
-/// Stops something, before its next effect.
-#[utoipa::path(post, path = "/v1/halts", operation_id = "halt", tag = "halts", request_body = NewHalt,
-    responses((status = 201, description = "it stands still", body = Halt), (status = 200, description = "it stood still for this reason already", body = Halt)))]
-pub async fn create(
-    State(edge): State<Arc<Edge>>,
-    Extension(caller): Extension<Caller>,
-    Json(body): Json<NewHalt>,
-) -> Result<Response, Problem> {
-    let NewHalt { scope, reason, by, grace_ms } = body;
-    let by = by.unwrap_or_else(|| CALLER.to_owned());
-    let command = Command::Halt { reason, by, grace_ms: grace_ms.unwrap_or(GRACE_MS) };
-    let accepted = ask(&edge, caller, scope.clone(), &command).await?;
-    let halt = at(&edge, &scope, accepted.revision).await?;
+/// Halts a scope: no effect begins in it.
+pub async fn create(call: Call, Json(body): Json<NewHalt>) -> Result<Response, Problem> {
+    let NewHalt { scope, reason, grace_ms } = body;
+    // Looked up beforehand: the halt itself makes a lane known.
+    let known = is_known(&call, &scope).await?;
+    let command = Command::Halt { reason, grace_ms: grace_ms.unwrap_or(GRACE_MS) };
+    let accepted = call.ask(&scope, &command).await?;
+    let halt = at(&call, &scope, accepted.revision).await?;
     let status = if accepted.events > 0 { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, [(header::LOCATION, "/v1/halts")], axum::Json(halt)).into_response())
+    let told = HaltChanged { halt, known, already_lifted: false, lifted: None };
+    Ok((status, [(header::LOCATION, "/v1/halts")], axum::Json(told)).into_response())
 }
 
-/// Lets what was halted go on, in stages.
-#[utoipa::path(post, path = "/v1/halts/{scope}/resume", operation_id = "resumeHalt", tag = "halts", params(("scope" = String, Path)), request_body = Option<ResumeHalt>,
-    responses((status = 200, description = "it goes on", body = Halt)))]
+/// Lifts a halt: work resumes gradually.
 pub async fn resume(
-    State(edge): State<Arc<Edge>>,
-    Extension(caller): Extension<Caller>,
+    call: Call,
     Id(scope): Id,
     OptionalJson(body): OptionalJson<ResumeHalt>,
-) -> Result<axum::Json<Halt>, Problem> {
-    let ResumeHalt { reason, by, per_minute } = body;
+) -> Answer<HaltChanged> {
+    let ResumeHalt { reason, per_minute, revision } = body;
     let reason = reason.unwrap_or_else(|| "resumed".to_owned());
-    let by = by.unwrap_or_else(|| CALLER.to_owned());
-    let accepted = ask(&edge, caller, scope.clone(), &Command::Lift { reason, by, per_minute }).await?;
-    at(&edge, &scope, accepted.revision).await.map(axum::Json)
+    let known = is_known(&call, &scope).await?;
+    // What was not seen is not lifted: a halt made in this moment stays.
+    let seen = call.projections.reader.halt(&scope).await?.map_or(Revision(0), |halt| halt.revision);
+    let revision = Some(revision.map_or(seen, Revision));
+    let accepted = call.ask(&scope, &Command::Lift { reason, per_minute, revision }).await?;
+    let lifted: Option<Standstill> =
+        read(&EntityAddress::new(Command::KIND, scope.clone()), accepted.result)?;
+    let halt = at(&call, &scope, accepted.revision).await?;
+    Ok(axum::Json(HaltChanged { halt, known, already_lifted: lifted.is_none(), lifted }))
+}
+
+/// Whether the scope names something known.
+async fn is_known(call: &Call, scope: &Key) -> Result<bool, Problem> {
+    let reader = &call.projections.reader;
+    Ok(match Scope::parse(scope) {
+        Some(Scope::All) => true,
+        Some(Scope::Lane(lane)) => reader.lane(&lane).await?.is_some(),
+        Some(Scope::Agent(agent)) => reader.agent(&agent).await?.is_some_and(|known| known.card.is_some()),
+        Some(Scope::Task(task)) => reader.task(&task).await?.is_some(),
+        // The entity refuses it.
+        None => false,
+    })
 }
 
 /// The halt as of a revision: what was acknowledged is shown.
-async fn at(edge: &Edge, scope: &Key, revision: Revision) -> Result<Halt, Problem> {
-    let found = edge.projections.until(VISIBLE_PATIENCE, |reader| {
+async fn at(call: &Call, scope: &Key, revision: Revision) -> Result<Halt, Problem> {
+    let found = call.projections.until(VISIBLE_PATIENCE, |reader| {
         let scope = scope.clone();
         async move { Ok(reader.halt(&scope).await?.filter(|halt| halt.revision >= revision)) }
     });
-    found.await?.ok_or_else(|| behind(edge))
+    found.await?.ok_or_else(|| behind(call))
 }

@@ -1,217 +1,195 @@
-//! Lanes: what waits, what runs, and what limits it right now; their rules, and pauses.
+//! Lanes: what waits and runs in each, and what limits it now; their rules, and pauses.
 //!
-//! Which lanes there are is read; how each one stands is asked of the lane itself. The rules stand in
-//! the settings `lanes`: a change is a new version of them, which holds at once.
+//! The read model knows which lanes exist; the state of each is queried from the lane itself. The rules stand
+//! in the settings `lanes`: a change is a new version, which is activated at once.
 
-mod dto;
-
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use axum::extract::{Extension, State};
-use bus_schemas::commands::broker::{Command, Query};
-use bus_schemas::commands::config::{self, Active, Description, Proposed};
+use bus_schemas::commands::halt::Standstill;
+use bus_schemas::commands::lane::{Command, Query as LaneQuery};
 use bus_schemas::commands::queue;
-use bus_schemas::settings::{Lanes, Setting};
+use bus_schemas::commands::settings::{self as documents, Active, Description, Proposed};
+use bus_schemas::settings::{self, Setting};
 use bus_schemas::views::lane::{Lane, Part};
+use bus_schemas::views::silent::Silent;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key};
-use futures::StreamExt;
+use bus_schemas::{EntityAddress, Key, Revision};
+use gateway_api::code;
+use gateway_api::lanes::{ChangeLane, LaneChanged, LanePage, LanePaused, PauseLane, ResumeLane};
+use gateway_api::paging::Paging;
 use serde_json::Value;
 
-use super::Edge;
-use super::ask::{CALLER, PATIENCE, PATIENCE_OF_MANY, ask, read, view};
-use super::extract::{Id, Json, OptionalJson};
-use super::layer::Caller;
-use super::problem::{Problem, code};
-use super::silent::silent;
+use super::ask::{Answer, Call, PATIENCE, PATIENCE_OF_MANY};
+use super::cursor;
+use super::extract::{Id, Json, OptionalJson, Query};
+use super::problem::Problem;
+use super::silent::{Asked, ask_all, silent};
 use super::tasks::VISIBLE_PATIENCE;
-pub use dto::BlockView;
-use dto::{ChangeLane, LaneList, LaneView, PauseLane, ResumeLane};
+use crate::projections::Place;
 
-/// Lanes, and queues of one, that are asked at once.
-const ASKED_AT_ONCE: usize = 16;
-/// How often a change is made anew because somebody else changed the settings at the same moment.
+/// Tries of a change that conflicts with other changes of the settings.
 const TRIES: usize = 8;
 
-/// Lists lanes.
-#[utoipa::path(get, path = "/v1/lanes", operation_id = "listLanes", tag = "lanes", responses((status = 200, description = "as it is now", body = LaneList)))]
-pub async fn list(
-    State(edge): State<Arc<Edge>>,
-    Extension(caller): Extension<Caller>,
-) -> Result<axum::Json<LaneList>, Problem> {
-    let (mut lanes, mut quiet) = (Vec::new(), Vec::new());
-    let mut names: BTreeSet<Key> = seen(&edge).await?.collect();
-    match named(&edge, caller, PATIENCE_OF_MANY).await {
-        Ok(named) => names.extend(named),
-        Err(problem) => quiet.push(silent(&settings_address(), problem)?.into()),
-    }
-    let asked = futures::stream::iter(names).map(async |lane| {
-        let found = describe(&edge, caller, &lane, PATIENCE_OF_MANY).await;
-        (lane, found)
-    });
-    for (lane, found) in asked.buffered(ASKED_AT_ONCE).collect::<Vec<_>>().await {
-        match found {
-            Ok(lane) => lanes.push(lane),
-            Err(problem) => quiet.push(silent(&address(&lane), problem)?.into()),
+/// Lists lanes, by name: those that have events, and those that the settings name.
+pub async fn list(call: Call, Query(paging): Query<Paging>) -> Answer<LanePage> {
+    let (after, limit) = cursor::page(&paging)?;
+    let mut quiet = Vec::new();
+    let seen = call.projections.reader.lanes(after.clone(), limit).await?;
+    let mut more = seen.next.is_some();
+    let mut names: BTreeSet<Key> = seen.items.into_iter().map(|lane| lane.name).collect();
+    match named(&call, PATIENCE_OF_MANY).await {
+        Ok(named) => {
+            let is_behind = |name: &Key| after.as_ref().is_none_or(|after| name.as_str() > after.id.as_str());
+            names.extend(named.into_iter().filter(is_behind));
+        }
+        Err(problem) => {
+            let settings = EntityAddress::new(documents::Command::KIND, document_name());
+            quiet.push(silent(&settings, problem)?);
         }
     }
-    Ok(axum::Json(LaneList { lanes, silent: quiet }))
+    let limit = limit as usize;
+    more |= names.len() > limit;
+    let names: Vec<Key> = names.into_iter().take(limit).collect();
+    let last = names.last().filter(|_| more).map(|name| Place::named(name.as_str()));
+    let Asked { answers, silent } = ask_all::<_, Lane>(&call, names, &LaneQuery::Describe).await?;
+    quiet.extend(silent);
+    let lanes = answers.into_iter().map(|(_, lane)| lane).collect();
+    let lanes = with_queues(&call, lanes).await?;
+    Ok(axum::Json(LanePage { lanes, silent: quiet, next_cursor: last.as_ref().map(cursor::write) }))
 }
 
 /// Shows a lane.
-#[utoipa::path(get, path = "/v1/lanes/{lane}", operation_id = "showLane", tag = "lanes", params(("lane" = String, Path)),
-    responses((status = 200, description = "as it is now", body = LaneView)))]
-pub async fn show(
-    State(edge): State<Arc<Edge>>,
-    Extension(caller): Extension<Caller>,
-    Id(lane): Id,
-) -> Result<axum::Json<LaneView>, Problem> {
-    known(&edge, caller, &lane).await?;
-    describe(&edge, caller, &lane, PATIENCE).await.map(axum::Json)
+pub async fn show(call: Call, Id(lane): Id) -> Answer<Lane> {
+    known(&call, &lane).await?;
+    describe(&call, &lane).await.map(axum::Json)
 }
 
 /// Changes the rules of a lane.
-#[utoipa::path(patch, path = "/v1/lanes/{lane}", operation_id = "changeLane", tag = "lanes", params(("lane" = String, Path)), request_body = ChangeLane,
-    responses((status = 200, description = "the rules hold", body = LaneView)))]
-pub async fn change(
-    State(edge): State<Arc<Edge>>,
-    Extension(caller): Extension<Caller>,
-    Id(lane): Id,
-    Json(body): Json<ChangeLane>,
-) -> Result<axum::Json<LaneView>, Problem> {
-    known(&edge, caller, &lane).await?;
-    let ChangeLane { rules, reason, by } = body;
-    let words = (reason, by.unwrap_or_else(|| CALLER.to_owned()));
-    let version = hold(&edge, caller, &lane, &Value::Object(rules), words).await?;
-    // It is told by mail. One that only the settings know has nothing to say yet.
-    let told = edge.projections.until(VISIBLE_PATIENCE, |reader| {
+pub async fn change(call: Call, Id(lane): Id, Json(body): Json<ChangeLane>) -> Answer<LaneChanged> {
+    let ChangeLane { rules, reason, new } = body;
+    let is_known = is_known(&call, &lane).await?;
+    if !is_known && !new {
+        return Err(not_found(&lane));
+    }
+    let Active { version: active, former } = hold(&call, &lane, &Value::Object(rules), reason).await?;
+    if !is_known {
+        // The lane asks the settings for its rules.
+        call.ask(&lane, &Command::Wake).await?;
+    }
+    // The rules arrive by mail. A lane that only the settings name cannot confirm them yet.
+    let told = call.projections.until(VISIBLE_PATIENCE, |reader| {
         let lane = lane.clone();
         async move {
             let view = reader.lane(&lane).await?;
-            Ok(view.is_none_or(|view| view.version == Some(version)).then_some(()))
+            Ok(view.is_none_or(|view| view.version == Some(active)).then_some(()))
         }
     });
     told.await?;
-    describe(&edge, caller, &lane, PATIENCE).await.map(axum::Json)
+    let lane = describe(&call, &lane).await?;
+    Ok(axum::Json(LaneChanged { applied: lane.version == Some(active), lane, active, former }))
 }
 
-/// No job begins in a lane until it is resumed.
-#[utoipa::path(post, path = "/v1/lanes/{lane}/pause", operation_id = "pauseLane", tag = "lanes", params(("lane" = String, Path)), request_body = PauseLane,
-    responses((status = 200, description = "as it is now", body = LaneView)))]
-pub async fn pause(
-    State(edge): State<Arc<Edge>>,
-    Extension(caller): Extension<Caller>,
-    Id(lane): Id,
-    Json(body): Json<PauseLane>,
-) -> Result<axum::Json<LaneView>, Problem> {
-    known(&edge, caller, &lane).await?;
-    let PauseLane { reason, by } = body;
-    let by = by.unwrap_or_else(|| CALLER.to_owned());
-    ask(&edge, caller, lane.clone(), &Command::Pause { reason, by }).await?;
-    describe(&edge, caller, &lane, PATIENCE).await.map(axum::Json)
+/// Pauses a lane: no job begins until it is resumed.
+pub async fn pause(call: Call, Id(lane): Id, Json(body): Json<PauseLane>) -> Answer<LanePaused> {
+    known(&call, &lane).await?;
+    call.ask(&lane, &Command::Pause { reason: body.reason }).await?;
+    let lane = describe(&call, &lane).await?;
+    Ok(axum::Json(LanePaused { lane, paused: true, per_minute: None, already_resumed: false, lifted: None }))
 }
 
-/// What was paused goes on, gradually.
-#[utoipa::path(post, path = "/v1/lanes/{lane}/resume", operation_id = "resumeLane", tag = "lanes", params(("lane" = String, Path)), request_body = Option<ResumeLane>,
-    responses((status = 200, description = "as it is now", body = LaneView)))]
+/// Resumes a paused lane: work comes back gradually.
 pub async fn resume(
-    State(edge): State<Arc<Edge>>,
-    Extension(caller): Extension<Caller>,
+    call: Call,
     Id(lane): Id,
     OptionalJson(body): OptionalJson<ResumeLane>,
-) -> Result<axum::Json<LaneView>, Problem> {
-    known(&edge, caller, &lane).await?;
-    let ResumeLane { reason, by, per_minute } = body;
+) -> Answer<LanePaused> {
+    known(&call, &lane).await?;
+    let ResumeLane { reason, per_minute, revision } = body;
     let reason = reason.unwrap_or_else(|| "resumed".to_owned());
-    let by = by.unwrap_or_else(|| CALLER.to_owned());
-    ask(&edge, caller, lane.clone(), &Command::Resume { reason, by, per_minute }).await?;
-    describe(&edge, caller, &lane, PATIENCE).await.map(axum::Json)
-}
-
-/// The lanes of which something was heard.
-async fn seen(edge: &Edge) -> Result<impl Iterator<Item = Key>, Problem> {
-    Ok(edge.projections.reader.lanes().await?.into_iter().map(|lane| lane.name))
+    // What was not seen does not end: a pause made in this moment stays.
+    let revision = match revision {
+        Some(revision) => Revision(revision),
+        None => call.query::<_, Lane>(&lane, &LaneQuery::Describe, PATIENCE).await?.revision,
+    };
+    let resume = Command::Resume { reason, per_minute, revision: Some(revision) };
+    let lifted: Option<Standstill> = call.tell(&lane, &resume).await?;
+    let (lane, already_resumed) = (describe(&call, &lane).await?, lifted.is_none());
+    Ok(axum::Json(LanePaused { lane, paused: false, per_minute, already_resumed, lifted }))
 }
 
 /// The lanes that the settings name.
-async fn named(edge: &Edge, caller: Caller, patience: Duration) -> Result<Vec<Key>, Problem> {
-    let settings: Lanes = read(&settings_address(), document(edge, caller, patience).await?.value)?;
-    Ok(settings.lanes.keys().filter_map(|name| Key::parse(name).ok()).collect())
+async fn named(call: &Call, patience: Duration) -> Result<Vec<Key>, Problem> {
+    let described = document(call, patience).await?;
+    let lanes = described.value.get("lanes").and_then(Value::as_object).into_iter().flatten();
+    Ok(lanes.filter_map(|(name, _)| Key::parse(name).ok()).collect())
 }
 
-async fn known(edge: &Edge, caller: Caller, lane: &Key) -> Result<(), Problem> {
-    if edge.projections.reader.lane(lane).await?.is_some()
-        || named(edge, caller, PATIENCE).await?.contains(lane)
-    {
-        return Ok(());
-    }
-    Err(Problem::new(code::LANE_NOT_FOUND, format!("nothing was heard of a lane `{lane}`"))
-        .hint("`GET /v1/lanes` lists what there is; `PUT /v1/config/lanes` makes rules for one to come"))
+async fn is_known(call: &Call, lane: &Key) -> Result<bool, Problem> {
+    // The settings lie in another partition, and are queried only for a lane without events.
+    let heard_of = call.projections.reader.lane(lane).await?.is_some();
+    Ok(heard_of || named(call, PATIENCE).await?.contains(lane))
 }
 
-fn settings() -> Key {
-    Key::parse(Lanes::NAME).expect("a constant that is a key")
+/// Refuses an unknown lane: a misspelled name must not be answered as if something had been done.
+async fn known(call: &Call, lane: &Key) -> Result<(), Problem> {
+    if is_known(call, lane).await? { Ok(()) } else { Err(not_found(lane)) }
 }
 
-fn settings_address() -> EntityAddress {
-    EntityAddress::new(config::Command::KIND, settings())
+fn not_found(lane: &Key) -> Problem {
+    Problem::new(code::LANE_NOT_FOUND, format!("no lane `{lane}` is known")).hint(
+        "`GET /v1/lanes` lists what there is; `PATCH /v1/lanes/NAME` with `new` makes rules for one to come",
+    )
 }
 
-async fn document(edge: &Edge, caller: Caller, patience: Duration) -> Result<Description, Problem> {
-    let body = Body::json(&config::Query::Describe { version: None });
-    view(edge, caller, settings_address(), body, patience).await
+fn document_name() -> Key {
+    Key::parse(settings::Lanes::NAME).expect("a constant that is a key")
 }
 
-/// Makes a version of the settings in which the rules of a lane are changed, and lets it hold.
-async fn hold(
-    edge: &Edge,
-    caller: Caller,
-    lane: &Key,
-    patch: &Value,
-    (reason, by): (String, String),
-) -> Result<u64, Problem> {
+async fn document(call: &Call, patience: Duration) -> Result<Description, Problem> {
+    call.query(&document_name(), &documents::Query::Describe { version: None }, patience).await
+}
+
+/// Makes a version of the settings with changed rules for a lane, and activates it.
+async fn hold(call: &Call, lane: &Key, patch: &Value, reason: String) -> Result<Active, Problem> {
+    let name = document_name();
     for _ in 0..TRIES {
-        let described = document(edge, caller, PATIENCE).await?;
-        let value = Lanes::patched(&described.value, lane.as_str(), patch);
+        let described = document(call, PATIENCE).await?;
+        let value = settings::Lanes::patched(&described.value, lane.as_str(), patch);
         if value == described.value {
-            return Ok(described.active);
+            return Ok(Active { version: described.active, former: described.active });
         }
-        let propose = config::Command::Propose { value, reason: reason.clone(), by: by.clone() };
-        let accepted = ask(edge, caller, settings(), &propose).await?;
-        let Proposed { version } = read(&settings_address(), accepted.result)?;
-        // Somebody else proposed in between: what they say may be missing here.
+        let propose = documents::Command::Propose { value, reason: reason.clone() };
+        let Proposed { version } = call.tell(&name, &propose).await?;
+        // Another version was proposed in between: its changes may be missing here.
         if version != described.newest + 1 {
             continue;
         }
-        let activate = config::Command::Activate { version, reason, by };
-        let accepted = ask(edge, caller, settings(), &activate).await?;
-        let active: Active = read(&settings_address(), accepted.result)?;
-        return Ok(active.version);
+        return call.tell(&name, &documents::Command::Activate { version, reason }).await;
     }
-    Err(Problem::new(code::SETTINGS_CONTENDED, "`config/lanes` was changed by others all the time")
-        .hint("try again; `GET /v1/config/lanes/history` shows who changes it"))
+    Err(Problem::new(code::SETTINGS_CONTENDED, "the settings `lanes` were changed by others all the time")
+        .hint("try again; `GET /v1/settings/lanes/history` shows who changes them"))
 }
 
-fn address(lane: &Key) -> EntityAddress {
-    EntityAddress::new(Command::KIND, lane.clone())
+async fn describe(call: &Call, lane: &Key) -> Result<Lane, Problem> {
+    let found: Lane = call.query(lane, &LaneQuery::Describe, PATIENCE).await?;
+    Ok(with_queues(call, vec![found]).await?.remove(0))
 }
 
-/// A lane with what its queues say: who of them does not answer is named.
-async fn describe(edge: &Edge, caller: Caller, lane: &Key, patience: Duration) -> Result<LaneView, Problem> {
-    let mut found: Lane = view(edge, caller, address(lane), Body::json(&Query::Describe), patience).await?;
-    let queues = found.queues(edge.bus.topology().partitions);
-    let asked = futures::stream::iter(queues).map(async |queue| {
-        let body = Body::json(&queue::Query::Describe);
-        let part: Result<Part, Problem> = view(edge, caller, queue.clone(), body, PATIENCE_OF_MANY).await;
-        (queue, part)
-    });
-    for (queue, part) in asked.buffered(ASKED_AT_ONCE).collect::<Vec<_>>().await {
-        match part {
-            Ok(part) => found.add(&part),
-            Err(problem) => found.silent.push(silent(&queue, problem)?),
+/// Adds the state of the lanes' queues, which are queried concurrently; those that do not answer are named.
+async fn with_queues(call: &Call, mut lanes: Vec<Lane>) -> Result<Vec<Lane>, Problem> {
+    let partitions = call.bus.topology().partitions;
+    let queues: Vec<Key> =
+        lanes.iter().flat_map(|lane| lane.queues(partitions)).map(|queue| queue.key).collect();
+    let Asked { answers, silent } = ask_all::<_, Part>(call, queues, &queue::Query::Describe).await?;
+    let mut parts: BTreeMap<EntityAddress, Part> = answers.into_iter().collect();
+    let mut quiet: BTreeMap<String, Silent> =
+        silent.into_iter().map(|silent| (silent.entity.clone(), silent)).collect();
+    for lane in &mut lanes {
+        for queue in lane.queues(partitions) {
+            parts.remove(&queue).iter().for_each(|part| lane.add(part));
+            lane.silent.extend(quiet.remove(&queue.to_string()));
         }
     }
-    Ok(found.into())
+    Ok(lanes)
 }

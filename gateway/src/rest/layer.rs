@@ -1,4 +1,5 @@
-//! What surrounds every request: its id, its span, its metrics, and who may ask from a browser.
+//! The layer around every request: its id, its span, its metrics, the caller, and protection from other
+//! sites' pages.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,32 +11,37 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bus_schemas::TraceContext;
 use futures::FutureExt;
+use gateway_api::code;
 use tracing::{Instrument, field};
 use uuid::Uuid;
 
 use super::Edge;
-use super::problem::{Problem, code};
+use super::problem::Problem;
 use crate::connections::{Client, Peer};
 use crate::{metric, trace};
 
-/// The request's id: the caller's own, or one of ours; in every answer and in the span.
+/// The request's id: the caller's own, or a new one; in every response and in the span.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest id that we take from a caller.
+/// Bytes of a caller's request id.
 const REQUEST_ID_BYTES_MAX: usize = 128;
-/// What a path that we do not know is called in spans and metrics, so that a stranger can not make
-/// names without end.
+/// The name of unknown paths in spans and metrics, so that a stranger cannot create names without end.
 const NO_ROUTE: &str = "unmatched";
 
-/// The caller of a request, as handlers pass it on.
-#[derive(Debug, Clone, Copy)]
+/// The header with the caller's name, until there is a login: events record it.
+const CALLER: HeaderName = HeaderName::from_static("orrery-caller");
+
+/// The caller of a request, as handlers pass it on. It is determined only here.
+#[derive(Debug, Clone)]
 pub struct Caller {
-    /// Where it comes from.
+    /// The caller's name.
+    pub name: bus_schemas::Caller,
+    /// The client's address, as bounds count it.
     pub peer: Peer,
-    /// Its trace, if it sent one.
+    /// The caller's trace, if it sent one.
     pub trace: Option<TraceContext>,
 }
 
-/// Surrounds a request.
+/// Wraps the handling of a request.
 pub async fn around(
     State(edge): State<Arc<Edge>>,
     ConnectInfo(client): ConnectInfo<Client>,
@@ -59,18 +65,20 @@ pub async fn around(
         correlation_id = field::Empty,
         trace_id = field::Empty,
     );
-    // Until there is an answer the connection may be silent.
+    // Until the response starts, the connection may be silent.
     let _working = client.working();
-    let caller = Caller { peer: client.peer, trace: trace::incoming(request.headers()) };
-    if let Some(parent) = caller.trace {
+    let trace = trace::incoming(request.headers());
+    if let Some(parent) = trace {
         trace::continue_from(&span, parent);
     }
     let foreign = foreign(&edge, request.headers(), request.uri());
-    request.extensions_mut().insert(caller);
-    let mut response = match foreign {
-        Some(problem) => problem.into_response(),
-        // A bug in one handler is an answer to one caller, and the others go on.
-        None => AssertUnwindSafe(next.run(request))
+    let admitted = foreign.map_or_else(|| named(request.headers()), Err).map(|name| {
+        request.extensions_mut().insert(Caller { name, peer: client.peer, trace });
+    });
+    let mut response = match admitted {
+        Err(problem) => problem.into_response(),
+        // A panic in one handler fails one request, and the others go on.
+        Ok(()) => AssertUnwindSafe(next.run(request))
             .catch_unwind()
             .instrument(span.clone())
             .await
@@ -95,6 +103,26 @@ pub async fn around(
     response
 }
 
+/// The caller's name from the headers.
+fn named(headers: &HeaderMap) -> Result<bus_schemas::Caller, Problem> {
+    let mut names = headers.get_all(&CALLER).iter();
+    let name = match (names.next(), names.next()) {
+        (None, _) => return Ok(bus_schemas::Caller::UNNAMED),
+        (Some(name), None) => name.to_str().unwrap_or_default(),
+        (Some(_), Some(_)) => "",
+    };
+    let refused = |why: String| {
+        Problem::new(code::INVALID_CALLER, format!("`Orrery-Caller` is not a valid name: {why}"))
+            .hint("give one name of 1 to 64 letters, digits, `-` and `_`, or none")
+    };
+    let caller = bus_schemas::Caller::parse(name).map_err(|error| refused(error.to_string()))?;
+    // The hosts' own name would let a client send what only the system sends.
+    if caller == bus_schemas::Caller::SYSTEM {
+        return Err(refused("only the system has it".to_owned()));
+    }
+    Ok(caller)
+}
+
 fn request_id(headers: &HeaderMap) -> HeaderValue {
     let good = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
@@ -105,8 +133,8 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-/// Refuses what a page of another site makes a browser send: there is no login yet, so a browser on
-/// this machine must not be a way in.
+/// Refuses what a page of another site makes a browser send: there is no login yet, so a browser on this
+/// machine must not be a way in.
 fn foreign(edge: &Edge, headers: &HeaderMap, uri: &Uri) -> Option<Problem> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let host = text(header::HOST).or_else(|| uri.authority().map(|authority| authority.as_str()))?;
@@ -127,7 +155,7 @@ fn foreign(edge: &Edge, headers: &HeaderMap, uri: &Uri) -> Option<Problem> {
     }
 }
 
-/// Whether a `Host` names this machine: another name means that somebody else's name was pointed here.
+/// Whether a `Host` names this machine: any other name means that a foreign name was pointed here.
 fn is_local(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

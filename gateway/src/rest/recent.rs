@@ -1,5 +1,5 @@
-//! Tasks that were changed through this gateway a moment ago: one that the read model does not show yet is waited for,
-//! and any other unknown one is not.
+//! Tasks that were changed through this gateway a moment ago: a request waits until the read model shows
+//! them, and does not wait for any other unknown task.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use bus_schemas::Key;
 
 use super::tasks::VISIBLE_PATIENCE;
 
-/// So many are kept before the old ones are taken out.
+/// Tasks that are kept before old ones are removed.
 const KEYS_MAX: usize = 1_024;
 
 /// Keys with the time of their last change.

@@ -1,25 +1,44 @@
 //! Whether the hosts still renew their leases, as this gateway sees it.
 //!
-//! A server whose disk is full answers who has which lease and takes no renewal, and lets no lease run out:
-//! only that nothing is renewed any more tells of it.
+//! A server whose disk is full still answers who holds which lease, takes no renewals, and lets no lease
+//! expire: only missing renewals show it. The gateway therefore reads them all the time, and not only when
+//! somebody asks: the first question is answered right, too.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bus_client::Bus;
 use bus_client::leases::Leases;
 use bus_client::streams::LEASE_TTL;
 use tokio::time::Instant;
 
-/// A host renews once a second, and its lease would have run out twice by then.
+/// A host renews once a second, and its lease would have expired twice by then.
 const PATIENCE: Duration = LEASE_TTL.saturating_mul(2);
 
-/// The last renewals that were seen, and when each was seen first.
-#[derive(Debug, Default)]
-pub struct Renewals(Mutex<BTreeMap<String, (u64, Instant)>>);
+/// The interval of reading the renewals: twice within the patience, and rare enough to cost nothing.
+const LOOK: Duration = LEASE_TTL;
+
+/// The last renewals seen, with the time of each. Cheap to clone; all clones share one state.
+#[derive(Debug, Clone, Default)]
+pub struct Renewals(Arc<Mutex<BTreeMap<String, (u64, Instant)>>>);
 
 impl Renewals {
-    /// Takes note of what the leases say now; the partitions of hosts that do not renew, and why.
+    /// Reads the renewals without end.
+    pub async fn follow(self, bus: Bus) {
+        let mut looks = tokio::time::interval(LOOK);
+        loop {
+            looks.tick().await;
+            match bus.leases().await {
+                Ok(leases) => drop(self.silent(&leases)),
+                // `/ready` reads the leases as well, and reports the error to whoever asks.
+                Err(error) => tracing::debug!(%error, "reading the renewals of hosts"),
+            }
+        }
+    }
+
+    /// Updates the renewals from the leases. Returns the partitions of hosts that do not renew, with the
+    /// reason.
     pub fn silent(&self, leases: &Leases) -> BTreeMap<u16, String> {
         let now = Instant::now();
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,66 +1,35 @@
 //! Tasks: submitting, listing, showing, canceling, retrying, answering.
 
-mod budget;
-mod dto;
 mod submit;
 mod why;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Extension, State};
-use bus_schemas::commands::task::Command;
-use bus_schemas::views::task::{Task, TaskState};
+use bus_schemas::commands::task::{self, Command};
+use bus_schemas::views::task::Task;
 use bus_schemas::{EntityAddress, Key, Kind, Revision};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use gateway_api::code;
+use gateway_api::tasks::{CancelTask, ExtendBudget, ListTasks, ProvideInput, RetryTask, ShowTask, TaskPage};
 
-use super::ask::{Accepted, CALLER, ask};
+use super::ask::{Accepted, Answer, Call, PATIENCE};
+use super::cursor;
 use super::extract::{Id, Json, OptionalJson, Query};
-use super::layer::Caller;
-use super::problem::{Problem, code};
-use super::{Edge, cursor};
+use super::problem::Problem;
 use crate::projections::TaskFilter;
 
-pub use budget::{__path_extend, BudgetView, extend};
-pub use dto::NewPlan;
-use dto::{CancelTask, ProvideInput, RetryTask, State as TaskStateName, TaskPage, TaskView};
-pub use submit::{__path_create, create};
-pub use why::{__path_why, why};
+pub use submit::create;
+pub use why::why;
 
-/// How long a request waits for the read model to show what was just acknowledged.
+/// Timeout for the read model to show what was just acknowledged.
 pub const VISIBLE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long events take from the log to the stream, on a slow disk.
+/// How long events take from the log to the stream on a slow disk.
 const FANOUT_PATIENCE: Duration = Duration::from_millis(200);
-/// Rows of a page when nothing else is asked for.
+/// Default number of rows in a page.
 const LIMIT_DEFAULT: u32 = 50;
-/// Rows of a page at most: a page is held in memory as a whole.
+/// The most rows in a page, which is held in memory as a whole.
 const LIMIT_MAX: u32 = 200;
 
-/// Which tasks to list.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ListTasks {
-    /// In this state.
-    #[param(value_type = Option<TaskStateName>)]
-    state: Option<TaskState>,
-    /// Of this owner.
-    owner: Option<String>,
-    /// In this lane.
-    lane: Option<String>,
-    /// Directly below this task.
-    parent: Option<String>,
-    /// True: only tasks without a parent. False: only tasks with one.
-    root: Option<bool>,
-    /// Rows of the page, 50 when not given.
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-}
-
-/// Checks how many rows a page may have.
+/// Checks the requested number of rows.
 pub fn limit(asked: Option<u32>) -> Result<u32, Problem> {
     let limit = asked.unwrap_or(LIMIT_DEFAULT);
     if (1..=LIMIT_MAX).contains(&limit) {
@@ -71,12 +40,7 @@ pub fn limit(asked: Option<u32>) -> Result<u32, Problem> {
 }
 
 /// Lists tasks, newest first.
-#[utoipa::path(get, path = "/v1/tasks", operation_id = "listTasks", tag = "tasks", params(ListTasks),
-    responses((status = 200, description = "as it is now", body = TaskPage)))]
-pub async fn list(
-    State(edge): State<Arc<Edge>>,
-    Query(query): Query<ListTasks>,
-) -> Result<axum::Json<TaskPage>, Problem> {
+pub async fn list(call: Call, Query(query): Query<ListTasks>) -> Answer<TaskPage> {
     if query.parent.is_some() && query.root.is_some() {
         return Err(Problem::new(code::INVALID_QUERY, "`parent` and `root` exclude each other"));
     }
@@ -89,140 +53,120 @@ pub async fn list(
         parent: query.parent,
         root: query.root,
     };
-    let page = edge.projections.reader.tasks(filter, after, limit).await?;
-    Ok(axum::Json(TaskPage {
-        tasks: page.items.into_iter().map(TaskView::from).collect(),
-        next_cursor: page.next.as_ref().map(cursor::write),
-    }))
+    let page = call.projections.reader.tasks(filter, after, limit).await?;
+    Ok(axum::Json(TaskPage { tasks: page.items, next_cursor: page.next.as_ref().map(cursor::write) }))
 }
 
-/// Shows a task. One that was just submitted is waited for.
-#[utoipa::path(get, path = "/v1/tasks/{id}", operation_id = "showTask", tag = "tasks", params(("id" = String, Path, description = "the task; steps of a plan are `<task>.<step>`")),
-    responses((status = 200, description = "as it is now", body = TaskView)))]
-pub async fn show(State(edge): State<Arc<Edge>>, Id(id): Id) -> Result<axum::Json<TaskView>, Problem> {
-    Ok(axum::Json(find(&edge, &id).await?.into()))
+/// Shows a task. Waits for one that was just submitted.
+pub async fn show(call: Call, Id(id): Id, Query(ShowTask { consistent }): Query<ShowTask>) -> Answer<Task> {
+    let task = match consistent {
+        true => call.query(&id, &task::Query::Describe, PATIENCE).await?,
+        false => find(&call, &id).await?,
+    };
+    Ok(axum::Json(task))
 }
 
-/// A task. One that the read model does not show is unknown once everything that had happened when it was asked for is
-/// applied; only for one that was just changed, or may be on its way out of the log, is there a wait.
-pub async fn find(edge: &Edge, id: &Key) -> Result<Task, Problem> {
-    if let Some(task) = edge.projections.reader.task(id).await? {
+/// A task. One that the read model does not show is unknown once the read model has applied everything that
+/// existed at the request. Only a task that was just changed, or whose events may be on their way out of the
+/// log, is waited for.
+pub async fn find(call: &Call, id: &Key) -> Result<Task, Problem> {
+    if let Some(task) = call.projections.reader.task(id).await? {
         return Ok(task);
     }
-    if edge.recent.holds(id) {
-        return find_at(edge, id, Revision(1)).await?.ok_or_else(|| missing(edge, id));
+    if call.recent.holds(id) {
+        return find_at(call, id, Revision(1)).await?.ok_or_else(|| missing(call, id));
     }
-    let head = edge.bus.events_state().await.map_err(|_| behind(edge))?.last_sequence;
-    if !edge.projections.reached(head, VISIBLE_PATIENCE).await {
-        return Err(behind(edge));
+    let head = call.bus.events_state().await.map_err(|_| behind(call))?.last_sequence;
+    if !call.projections.reached(head, VISIBLE_PATIENCE).await {
+        return Err(behind(call));
     }
-    let task = match is_fanning_out(edge, id).await {
-        true => find_within(edge, id, Revision(1), FANOUT_PATIENCE).await?,
-        false => edge.projections.reader.task(id).await?,
+    let task = match is_fanning_out(call, id).await {
+        true => find_within(call, id, Revision(1), FANOUT_PATIENCE).await?,
+        false => call.projections.reader.task(id).await?,
     };
-    task.ok_or_else(|| missing(edge, id))
+    task.ok_or_else(|| missing(call, id))
 }
 
 /// Whether the task's partition has committed something whose events may not be in the stream yet.
-async fn is_fanning_out(edge: &Edge, id: &Key) -> bool {
-    let topology = edge.bus.topology();
+async fn is_fanning_out(call: &Call, id: &Key) -> bool {
+    let topology = call.bus.topology();
     let partition = EntityAddress::new(Kind::from_static("task"), id.clone()).partition(topology.partitions);
     let log = topology.log(partition);
-    match tokio::join!(edge.bus.state_of(&log), edge.bus.mark(partition)) {
+    match tokio::join!(call.bus.state_of(&log), call.bus.mark(partition)) {
         (Ok(log), Ok(mark)) => log.last_sequence > mark.upto.0,
-        // What can not be known may be so.
+        // Without an answer it may be so.
         _ => true,
     }
 }
 
-async fn find_at(edge: &Edge, id: &Key, revision: Revision) -> Result<Option<Task>, Problem> {
-    find_within(edge, id, revision, VISIBLE_PATIENCE).await
+async fn find_at(call: &Call, id: &Key, revision: Revision) -> Result<Option<Task>, Problem> {
+    find_within(call, id, revision, VISIBLE_PATIENCE).await
 }
 
 async fn find_within(
-    edge: &Edge,
+    call: &Call,
     id: &Key,
     revision: Revision,
     patience: Duration,
 ) -> Result<Option<Task>, Problem> {
-    let found = edge.projections.until(patience, |reader| {
+    let found = call.projections.until(patience, |reader| {
         let id = id.clone();
         async move { Ok(reader.task(&id).await?.filter(|task| task.revision >= revision)) }
     });
     Ok(found.await?)
 }
 
-/// Not there, or not there yet: a read model that is behind does not know.
-fn missing(edge: &Edge, id: &Key) -> Problem {
-    let progress = edge.projections.progress();
+/// The task does not exist, or not yet: a read model that is behind cannot tell.
+fn missing(call: &Call, id: &Key) -> Problem {
+    let progress = call.projections.progress();
     if progress.caught_up && progress.connected {
         return Problem::new(code::TASK_NOT_FOUND, format!("there is no task `{id}`"))
             .hint("`GET /v1/tasks` lists what there is");
     }
-    behind(edge)
+    behind(call)
 }
 
-/// The read model can not answer yet.
-pub fn behind(edge: &Edge) -> Problem {
-    let lag = edge.projections.progress().lag();
+/// The read model cannot answer yet.
+pub fn behind(call: &Call) -> Problem {
+    let lag = call.projections.progress().lag();
     Problem::new(code::READ_MODEL_BEHIND, format!("the read model is {lag} messages behind"))
         .hint("try again; `/ready` shows how far it is")
-        .again()
+        .retryable()
 }
 
-/// What an entity answered, as the task that it is now.
-async fn answered(edge: &Edge, id: &Key, accepted: Accepted) -> Result<Task, Problem> {
+/// The task after an accepted command.
+async fn answered(call: &Call, id: &Key, accepted: Accepted) -> Result<Task, Problem> {
     if let Ok(task) = serde_json::from_value::<Task>(accepted.result) {
         return Ok(task);
     }
-    find_at(edge, id, accepted.revision).await?.ok_or_else(|| behind(edge))
+    find_at(call, id, accepted.revision).await?.ok_or_else(|| behind(call))
 }
 
-async fn change(
-    edge: &Edge,
-    caller: Caller,
-    id: Key,
-    command: Command,
-) -> Result<axum::Json<TaskView>, Problem> {
-    let accepted = ask(edge, caller, id.clone(), &command).await?;
-    Ok(axum::Json(answered(edge, &id, accepted).await?.into()))
+async fn change(call: &Call, id: Key, command: Command) -> Answer<Task> {
+    let accepted = call.ask(&id, &command).await?;
+    answered(call, &id, accepted).await.map(axum::Json)
 }
 
-/// Stops a task and everything below it.
-#[utoipa::path(post, path = "/v1/tasks/{id}/cancel", operation_id = "cancelTask", tag = "tasks", params(("id" = String, Path)), request_body = Option<CancelTask>,
-    responses((status = 200, description = "as it is now", body = TaskView)))]
-pub async fn cancel(
-    State(edge): State<Arc<Edge>>,
-    Extension(caller): Extension<Caller>,
-    Id(id): Id,
-    OptionalJson(body): OptionalJson<CancelTask>,
-) -> Result<axum::Json<TaskView>, Problem> {
-    let command = Command::Cancel { reason: body.reason, by: CALLER.into() };
-    change(&edge, caller, id, command).await
+/// Cancels a task and its descendants.
+pub async fn cancel(call: Call, Id(id): Id, OptionalJson(body): OptionalJson<CancelTask>) -> Answer<Task> {
+    let command = Command::Cancel { reason: body.reason };
+    change(&call, id, command).await
 }
 
-/// Tries a failed task once more, with a fresh count of attempts.
-#[utoipa::path(post, path = "/v1/tasks/{id}/retry", operation_id = "retryTask", tag = "tasks", params(("id" = String, Path)), request_body = Option<RetryTask>,
-    responses((status = 200, description = "as it is now", body = TaskView)))]
-pub async fn retry(
-    State(edge): State<Arc<Edge>>,
-    Extension(caller): Extension<Caller>,
-    Id(id): Id,
-    OptionalJson(RetryTask { end }): OptionalJson<RetryTask>,
-) -> Result<axum::Json<TaskView>, Problem> {
-    change(&edge, caller, id, Command::Retry { end: end.map(Revision), by: CALLER.into() }).await
+/// Retries a failed task, with a fresh count of attempts.
+pub async fn retry(call: Call, Id(id): Id, Json(RetryTask { end }): Json<RetryTask>) -> Answer<Task> {
+    change(&call, id, Command::Retry { end: Some(Revision(end)) }).await
 }
 
-/// Answers the question that a task waits with.
-#[utoipa::path(post, path = "/v1/tasks/{id}/input", operation_id = "provideInput", tag = "tasks", params(("id" = String, Path)), request_body = ProvideInput,
-    responses((status = 200, description = "as it is now", body = TaskView)))]
-pub async fn input(
-    State(edge): State<Arc<Edge>>,
-    Extension(caller): Extension<Caller>,
-    Id(id): Id,
-    Json(body): Json<ProvideInput>,
-) -> Result<axum::Json<TaskView>, Problem> {
-    let command =
-        Command::ProvideInput { question: Revision(body.question), answer: body.answer, by: CALLER.into() };
-    change(&edge, caller, id, command).await
+/// Answers the question that a task waits for.
+pub async fn input(call: Call, Id(id): Id, Json(body): Json<ProvideInput>) -> Answer<Task> {
+    let command = Command::ProvideInput { question: Revision(body.question), answer: body.answer };
+    change(&call, id, command).await
+}
+
+/// Extends the budget of a task and its descendants. A tree that was paused for its budget goes on.
+pub async fn extend(call: Call, Id(id): Id, Json(body): Json<ExtendBudget>) -> Answer<Task> {
+    let ExtendBudget { extend, reason } = body;
+    let command = Command::ExtendBudget { extend, reason };
+    change(&call, id, command).await
 }

@@ -1,6 +1,6 @@
 //! Lanes and breakers over HTTP: how each one stands is asked, and whoever does not answer is named.
 
-use bus_schemas::events::{breaker, broker};
+use bus_schemas::events::{breaker, lane};
 use bus_schemas::{PartitionId, Timestamp};
 use serde_json::json;
 
@@ -10,8 +10,8 @@ use crate::world::World;
 
 /// Two lanes and a breaker of which something was heard.
 async fn story(world: &World) {
-    for lane in ["broker/default", "broker/night"] {
-        let joined = broker::Event::Joined { partition: PartitionId(0) };
+    for lane in ["lane/default", "lane/night"] {
+        let joined = lane::Event::Joined { partition: PartitionId(0) };
         world.record(vec![(lane, joined.into())]).await;
     }
     let reported = breaker::Event::Reported {
@@ -54,14 +54,14 @@ async fn what_answers_is_shown_and_what_does_not_is_named() {
     .await;
 
     let queue = format!("queue/{}.default", PartitionId(1).token(PARTITIONS));
-    let dumb = [queue.as_str(), "broker/night", "breaker/tool.git", "config/lanes"];
+    let dumb = [queue.as_str(), "lane/night", "breaker/tool.git", "settings/lanes"];
     world.log.lock().await.dumb = dumb.map(|entity| entity.parse().expect("an address")).to_vec();
     let (status, all) = get(&gateway.url, "/v1/lanes").await;
     assert_eq!((status, all["lanes"].as_array().map(Vec::len)), (200, Some(1)), "{all}");
     let (lane, silent) = (&all["lanes"][0], &all["silent"]);
     assert_eq!((&lane["waiting"], &lane["silent"][0]["entity"]), (&json!(3), &json!(queue)), "{lane}");
-    assert_eq!((&silent[0]["entity"], &silent[0]["code"]), (&json!("config/lanes"), &json!("no-answer")));
-    assert_eq!((&silent[1]["entity"], &silent[2]), (&json!("broker/night"), &json!(null)), "{silent}");
+    assert_eq!((&silent[0]["entity"], &silent[0]["code"]), (&json!("settings/lanes"), &json!("no-answer")));
+    assert_eq!((&silent[1]["entity"], &silent[2]), (&json!("lane/night"), &json!(null)), "{silent}");
     let (status, breakers) = get(&gateway.url, "/v1/breakers").await;
     assert_eq!((status, &breakers["silent"][0]["entity"]), (200, &json!("breaker/tool.git")), "{breakers}");
     gateway.stopped().await;
@@ -90,7 +90,7 @@ async fn reading_sends_no_command() {
         "/v1/breakers",
         "/v1/breakers/tool.git",
         "/v1/breakers/unheard-of",
-        "/v1/config/lanes",
+        "/v1/settings/lanes",
         "/ready",
     ];
     for path in paths {

@@ -32,7 +32,7 @@ async fn a_gateway_is_ready_when_every_partition_is_served() {
     assert_eq!(get(&gateway.url, "/health").await.1["status"], "ok");
 
     let (status, document) = get(&gateway.url, "/v1/openapi.json").await;
-    assert_eq!((status, document.to_string()), (200, parsed(&gateway::openapi()).to_string()));
+    assert_eq!((status, document.to_string()), (200, parsed(&gateway_api::openapi::openapi()).to_string()));
     let metrics = reqwest::get(format!("{}/metrics", gateway.url)).await.unwrap().text().await.unwrap();
     for name in [
         r#"orrery_gateway_http_requests_total{method="GET",route="/health",status="200"}"#,
@@ -73,7 +73,7 @@ fn parsed(text: &str) -> serde_json::Value {
     serde_json::from_str(text).expect("JSON")
 }
 
-/// Goal: an artifact comes whole, with its hash, and can not run anything in the gateway's origin.
+/// Goal: an artifact comes whole, with its hash, and cannot run anything in the gateway's origin.
 /// Method: a page from the blob store, again with its tag, and one whose bytes are gone.
 #[tokio::test]
 async fn an_artifact_is_downloaded_with_its_hash() {

@@ -3,6 +3,7 @@
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
+use crate::json;
 use crate::world::World;
 
 async fn problem(request: RequestBuilder) -> (u16, String) {
@@ -31,11 +32,15 @@ async fn every_bad_request_is_a_problem() {
     let tasks = |body: &str| {
         to(Method::POST, "/v1/tasks").header("content-type", "application/json").body(body.to_owned())
     };
+    let typed = |of: &str| to(Method::POST, "/v1/tasks").header("content-type", of.to_owned()).body("{}");
     let large = format!(r#"{{"goal":"{}"}}"#, "x".repeat(1024 * 1024));
     let cases = [
         (to(Method::GET, "/nothing"), 404, "route-not-found"),
         (to(Method::DELETE, "/v1/tasks"), 405, "method-not-allowed"),
         (to(Method::POST, "/v1/tasks").body("{}"), 415, "unsupported-media-type"),
+        (typed("application/problem+json"), 415, "unsupported-media-type"),
+        (typed("application/jsonp"), 415, "unsupported-media-type"),
+        (typed("Application/JSON; charset=utf-8"), 422, "invalid-body"),
         (tasks(r#"{"goal":"#), 400, "malformed-json"),
         (tasks(""), 400, "malformed-json"),
         (tasks(r#"{"goal":"x"} {}"#), 400, "malformed-json"),
@@ -45,6 +50,7 @@ async fn every_bad_request_is_a_problem() {
         (tasks(r#"{"goal":"x","lane":"a b"}"#), 422, "invalid-body"),
         (tasks(r#"{"goal":"x","deadline_ms":0}"#), 422, "invalid-body"),
         (tasks(r#"{"goal":"x"}"#).header("idempotency-key", "a b"), 400, "invalid-idempotency-key"),
+        (tasks(r#"{"goal":"x"}"#).header("orrery-caller", "orrery-system"), 400, "invalid-caller"),
         (tasks(&large), 413, "body-too-large"),
         (to(Method::POST, "/v1/tasks/t/cancel").body(large.clone()), 413, "body-too-large"),
         (to(Method::POST, "/v1/tasks/t/cancel").body("reason=x"), 415, "unsupported-media-type"),
@@ -119,11 +125,36 @@ async fn what_only_looks_like_a_request_is_refused() {
         (to(Method::GET, "/v1/dead-letters?since=9223372036854775808"), 400, "invalid-query"),
         (to(Method::GET, "/v1/dead-letters?before=253402300800000"), 400, "invalid-query"),
         (to(Method::GET, "/v1/dead-letters/export?since=253402300800000"), 400, "invalid-query"),
-        (to(Method::GET, "/v1/config/lanes?version=9223372036854775808"), 400, "invalid-query"),
+        (to(Method::GET, "/v1/settings/lanes?version=9223372036854775808"), 400, "invalid-query"),
     ];
     for (request, status, code) in cases {
         let what = format!("{request:?}");
         assert_eq!(problem(request).await, (status, code.to_owned()), "{what}");
+    }
+    gateway.stopped().await;
+}
+
+/// Goal: a mistake is named in the words of JSON, with its place. Method: arrays for objects, at the top and below,
+/// and a number where a word is expected.
+#[tokio::test]
+async fn a_wrong_body_is_explained_without_the_names_of_rust() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    for (body, expected) in [
+        (r#"["x","me",5,"default","plan",{}]"#, "the body must be an object, and is an array"),
+        ("7", "the body must be an object, and is a number"),
+        (r#"{"goal":"x","plan":[[]]}"#, "`plan` must be an object, and is an array"),
+        (r#"{"goal":"x","priority":"high"}"#, "expected a whole number"),
+        (r#"{"goal":"x","plan":{"steps":[{"step":"a"}]}}"#, "`plan.steps[0]`: missing field `goal`"),
+        (r#"{"goal":"x","budget":[1,1]}"#, "`budget`"),
+    ] {
+        let request = Client::new().post(format!("{}/v1/tasks", gateway.url));
+        let request = request.header("content-type", "application/json").body(body);
+        let (status, problem) = json(request.send().await.unwrap()).await;
+        let detail = problem["detail"].as_str().unwrap();
+        assert_eq!((status, problem["code"].as_str()), (422, Some("invalid-body")), "{problem}");
+        assert!(detail.contains(expected), "{body}: {detail}");
+        assert!(!["struct", "enum", "element", "Rust"].iter().any(|word| detail.contains(word)), "{detail}");
     }
     gateway.stopped().await;
 }

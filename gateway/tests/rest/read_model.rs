@@ -1,9 +1,9 @@
-//! Lists and views, over restarts, rebuilds and events that can not be read.
+//! Lists and views, over restarts, rebuilds and events that cannot be read.
 
 use bus_schemas::Timestamp;
 use bus_schemas::commands::agent::AgentCard;
-use bus_schemas::commands::deadletter::Entry;
-use bus_schemas::events::{agent, broker, deadletter, task::Event};
+use bus_schemas::commands::dead_letter::Entry;
+use bus_schemas::events::{agent, dead_letter, lane, task::Event};
 use bus_schemas::{CommandId, Key, PartitionId};
 use serde_json::Value;
 
@@ -118,8 +118,8 @@ async fn what_can_not_be_read_is_named_and_the_rest_is_shown() {
     world.record(vec![("task/future", future)]).await;
     let kind = Raw { event_type: "grown".into(), schema: 1, body: b"\xff".to_vec() };
     world.record(vec![("plant/p", kind)]).await;
-    let capped: Raw = broker::Event::CapSet { concurrent: None }.into();
-    world.record(vec![("broker/default", capped)]).await;
+    let capped: Raw = lane::Event::CapSet { concurrent: None }.into();
+    world.record(vec![("lane/default", capped)]).await;
     world.happen("good", Event::Canceled { reason: "enough".into(), at: Timestamp(9) }).await;
 
     // Marks come before the events that they cover, and may be the last message of all.
@@ -170,7 +170,7 @@ async fn agents_and_dead_letters_are_shown() {
     let ids = (CommandId::from_text("c"), CommandId::from_text("c"));
     let entry = Entry::new("poison", "the decision panicked", ("probe", "p"), ids, Timestamp(5));
     world.bus.publish_dead("probe", "d-1", "the decision panicked", vec![0xff, 0].into()).await.unwrap();
-    world.record(vec![("deadletter/d-1", deadletter::Event::Recorded { entry }.into())]).await;
+    world.record(vec![("dead-letter/d-1", dead_letter::Event::Recorded { entry }.into())]).await;
 
     let gateway = world.gateway().await;
     let dead = eventually("the dead letter", async || {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 /// Longer than anything takes on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// Between two looks at something that can not be waited for otherwise.
+/// Between two looks at something that cannot be waited for otherwise.
 const LOOK: Duration = Duration::from_millis(10);
 /// Partitions of the test installations: more than one, so that a wrong one can be named.
 pub const PARTITIONS: u16 = 2;
@@ -75,7 +75,7 @@ fn spawn(home: &Path, port: &str) -> Child {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The test is over: what can not be killed now is gone already.
+        // The test is over: what cannot be killed now is gone already.
         self.process.kill().ok();
         self.process.wait().ok();
     }

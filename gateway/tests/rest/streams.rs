@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use bus_schemas::commands::schedule::Recurrence;
+use bus_schemas::commands::task::Submit;
+use bus_schemas::events::schedule;
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::OutputChunk;
 use bus_schemas::{Hash, Key, Timestamp};
 use futures::StreamExt;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::get;
@@ -245,5 +249,38 @@ async fn bad_event_ids_and_unknown_tasks_are_refused() {
     }
     let (status, problem) = get(&gateway.url, "/v1/tasks/nothing/events").await;
     assert_eq!((status, &problem["code"]), (404, &"task-not-found".into()));
+    gateway.stopped().await;
+}
+
+/// Goal: whoever polls for something that is rare does not read the whole stream each time. Method: a filter that
+/// matches nothing, whose cursor is that of the last event, and an event after it.
+#[tokio::test]
+async fn a_page_of_nothing_leads_to_the_end_of_the_stream() {
+    let world = World::new().await;
+    world.serve_asks().await;
+    world.submit("a", "me").await;
+    world.submit("b", "me").await;
+    let gateway = world.gateway().await;
+    let (_, whole) = get(&gateway.url, "/v1/events").await;
+    let end = |page: &Value| page["cursor"].as_str().expect("a cursor").to_owned();
+    let sequence = |page: &Value| end(page).split(';').next().expect("a sequence").to_owned();
+    assert_eq!(whole["events"].as_array().map(Vec::len), Some(2), "{whole}");
+    for filter in ["kind=schedule", "tree=nobody", "type=vanished", "since=4000000000000"] {
+        let (_, page) = get(&gateway.url, &format!("/v1/events?{filter}")).await;
+        assert_eq!((&page["events"], sequence(&page)), (&json!([]), sequence(&whole)), "{filter}: {page}");
+        let (_, again) = get(&gateway.url, &format!("/v1/events?{filter}&after={}", end(&page))).await;
+        assert_eq!(end(&again), end(&page), "{filter}");
+    }
+    let (_, before) = get(&gateway.url, "/v1/events?kind=schedule").await;
+    let created = schedule::Event::Created {
+        recurrence: Recurrence::Every { every_ms: 1_000 },
+        task: Submit::new("count"),
+        next: None,
+    };
+    world.record(vec![("schedule/nightly", created.into())]).await;
+    world.submit("c", "me").await;
+    let (_, page) = get(&gateway.url, &format!("/v1/events?kind=schedule&after={}", end(&before))).await;
+    assert_eq!(page["events"][0]["entity"], "schedule/nightly", "{page}");
+    assert_eq!(page["events"].as_array().map(Vec::len), Some(1), "{page}");
     gateway.stopped().await;
 }

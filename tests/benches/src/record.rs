@@ -44,7 +44,7 @@ pub(crate) enum Command {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub(crate) enum Event<'a> {
-    /// It counted one.
+    /// The probe counted one.
     Touched {
         /// How often it was touched, which is its revision too.
         count: u64,
@@ -59,7 +59,7 @@ pub(crate) enum Event<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "status", rename_all = "kebab-case")]
 pub(crate) enum Reply<'a> {
-    /// It was applied.
+    /// The command was applied.
     Accepted {
         /// The command.
         command_id: &'a Uuid,

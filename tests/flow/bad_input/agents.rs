@@ -3,7 +3,7 @@
 use bus_client::Profile;
 use bus_schemas::commands::task::{Command, Submit};
 use bus_schemas::events::task::Event;
-use system_tests::agents::{GATE, Gate, Told, settled, task};
+use system_tests::agents::{GATE, Gate, Seen, settled, task};
 use system_tests::edge::Edge;
 use system_tests::raw::Raw;
 use system_tests::{Server, accepted, command, eventually, plain};
@@ -23,7 +23,7 @@ async fn reports_that_do_not_fit_are_refused() {
     let (raw, bus) = (Raw::connect(&server).await, host.bus());
     plain::register(bus, plain::WORKER).await;
     accepted(bus, &command("t", &submit(plain::AGENT))).await;
-    let job = plain::next_job(&mut plain::line(bus).await, plain::WORKER).await;
+    let job = plain::next_job(&mut plain::connection(bus).await, plain::WORKER).await;
     let before = eventually("the events of the start", || async {
         let events = events(bus, &task("t")).await;
         (events.last()? == "job-issued").then_some(events)
@@ -68,7 +68,7 @@ async fn reports_that_do_not_fit_are_refused() {
     host.stop().await;
 }
 
-/// Goal: output is for people and can not hurt: what is too long, unreadable or of nobody leaves the
+/// Goal: output is for people and cannot hurt: what is too long, unreadable or of nobody leaves the
 /// task and its readers as they are. Method: bad chunks beside a good one; a client reads the stream
 /// with output to its end.
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +79,7 @@ async fn bad_output_hurts_nobody() {
     let mut gate = Gate::start(bus);
     let edge = Edge::start(bus, &server.directory().join("gateway")).await;
     accepted(bus, &command("t", &submit(GATE))).await;
-    gate.until("t", Told::Started).await;
+    gate.until("t", Seen::Started).await;
     let chunk = |number: u64, text: &str| serde_json::json!({"attempt": 1, "number": number, "text": text});
     raw.publish("orrery.out.t", chunk(1, &"x".repeat(500_000)).to_string()).await;
     raw.publish("orrery.out.t", "garbage").await;

@@ -1,10 +1,14 @@
 //! Asks, by `request` and directly to the partition: every mistake has its code.
 
+use std::collections::BTreeMap;
+
 use bus_client::{Bus, Profile};
-use bus_schemas::{Reply, Revision};
+use bus_schemas::{Body, CommandId, ContentType, EntityAddress, Reply, Revision, TraceContext};
 use bytes::Bytes;
+use futures::StreamExt;
 use system_tests::raw::{Answer, Headers, Raw};
-use system_tests::{Server, eventually, probe, until_revision};
+use system_tests::{PATIENCE, Server, eventually, probe, until_revision};
+use uuid::Uuid;
 
 use super::{COMMAND_BYTES_MAX, TOUCH, bad_entities, events, goes_on, nested, touch_of};
 
@@ -115,7 +119,7 @@ async fn subjects_that_name_no_entity_are_refused() {
             assert!(["bad-subject", "unsendable"].contains(&answer.as_str()), "{answer} on `{subject}`");
         }
     }
-    for caller in ["", "*", "ä", "a$b", "deadletter/x", &"c".repeat(65)] {
+    for caller in ["", "*", "ä", "a$b", "dead-letter/x", &"c".repeat(65)] {
         for way in ["request", "ask.0"] {
             let answer = raw.request(&format!("orrery.{way}.{caller}.probe.p"), &[], TOUCH).await.code();
             // The server itself passes no empty token on.
@@ -205,5 +209,59 @@ async fn a_malformed_traceparent_is_ignored() {
         .collect();
     assert_eq!(kept[..14], vec![None; 14]);
     assert_eq!(kept[14..], vec![Some(good.to_owned()); 2]);
+    host.stop().await;
+}
+
+/// One ask in a message of several, as docs/protocol.md describes it.
+type Entry = (CommandId, EntityAddress, bool, Body, Option<CommandId>, Option<TraceContext>);
+
+fn entry(key: &str, body: &str) -> Entry {
+    let body = Body { content_type: ContentType::Json, bytes: Bytes::copy_from_slice(body.as_bytes()) };
+    (CommandId(Uuid::now_v7()), probe(key), false, body, None, None)
+}
+
+/// The codes of all replies to a message, by command.
+async fn codes(raw: &Raw, subject: &str, payload: Vec<u8>, count: usize) -> BTreeMap<CommandId, String> {
+    let inbox = raw.client.new_inbox();
+    let mut messages = raw.client.subscribe(inbox.clone()).await.expect("an inbox");
+    raw.request_to(subject, &inbox, payload).await;
+    let mut codes = BTreeMap::new();
+    while codes.len() < count {
+        let message =
+            tokio::time::timeout(PATIENCE, messages.next()).await.expect("in time").expect("a reply");
+        let replies: Vec<Reply> = serde_json::from_slice(&message.payload).expect("an array of replies");
+        codes.extend(replies.into_iter().map(|reply| (reply.command_id(), Answer::Reply(reply).code())));
+    }
+    codes
+}
+
+/// Goal: asks that share a message are taken as if each had come alone, and what is wrong with a message is said.
+/// Method: good and bad ones in one message, one of another partition, then messages that are no asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn asks_that_share_a_message_are_asks_of_their_own() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let raw = Raw::connect(&server).await;
+    let elsewhere = (0..).map(|number| format!("elsewhere-{number}"));
+    let elsewhere = elsewhere.into_iter().find(|key| probe(key).partition(8) != probe("p").partition(8));
+    let subject = format!("orrery.batch.{}.me", probe("p").partition(8));
+    let asks = [
+        entry("p", TOUCH),
+        entry("p", "rubbish"),
+        entry(&elsewhere.expect("eight partitions fill up"), TOUCH),
+        entry("p", TOUCH),
+        entry("p", &touch_of(COMMAND_BYTES_MAX + 1)),
+    ];
+    let payload = rmp_serde::to_vec(&asks).expect("plain data");
+    let codes_of = codes(&raw, &subject, payload, asks.len()).await;
+    let said: Vec<&str> = asks.iter().map(|(id, ..)| codes_of[id].as_str()).collect();
+    assert_eq!(said, ["accepted", "malformed-command", "wrong-partition", "accepted", "too-large"]);
+    let many: Vec<Entry> = (0..257).map(|_| entry("p", TOUCH)).collect();
+    let many = rmp_serde::to_vec(&many).expect("plain data");
+    for payload in [many, b"rubbish".to_vec(), Vec::new()] {
+        let said = codes(&raw, &subject, payload, 1).await;
+        assert_eq!(said.into_values().collect::<Vec<_>>(), ["malformed-command"]);
+    }
+    goes_on(host.bus(), "p", 3).await;
     host.stop().await;
 }

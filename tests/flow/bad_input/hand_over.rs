@@ -1,4 +1,4 @@
-//! What is handed over and can not be done: nobody waits for an answer, so it becomes a dead letter.
+//! What is handed over and cannot be done: nobody waits for an answer, so it becomes a dead letter.
 
 use bus_client::{Bus, Profile};
 use bus_schemas::{CommandId, Revision};
@@ -29,7 +29,7 @@ async fn what_can_not_be_done_becomes_a_dead_letter() {
     let host = server.host("a", false).await;
     let (raw, bus) = (Raw::connect(&server).await, host.bus());
     let msgpack = ("Content-Type", "application/msgpack");
-    let cases: [Case<'_>; 11] = [
+    let cases: [Case<'_>; 13] = [
         ("half", "probe.p", &[], r#"{"type":"#.into(), "malformed-command", "probe"),
         ("list", "probe.p", &[], r#"["touch","n"]"#.into(), "malformed-command", "probe"),
         (
@@ -55,6 +55,8 @@ async fn what_can_not_be_done_becomes_a_dead_letter() {
         ),
         ("large", "probe.p", &[], touch_of(COMMAND_BYTES_MAX + 1).into(), "too-large", "unknown"),
         ("poison", "probe.p", &[], r#"{"type":"panic"}"#.into(), "poison", "probe"),
+        ("letter", "dead-letter.d", &[], r#"{"type":"fly"}"#.into(), "malformed-command", "dead-letter"),
+        ("nobody", "dead-letter.e", &[], r#"{"type":"drop"}"#.into(), "refused", "dead-letter"),
     ];
     for (revision, (name, entity, headers, body, _, _)) in (1..).zip(&cases) {
         let headers = [&[("Orrery-Command-Id", *name)], *headers].concat();

@@ -1,8 +1,8 @@
 //! What waits for a breaker, what that costs it, and what is tried where nothing waits.
 
-use bus_schemas::commands::broker;
-use bus_schemas::commands::deadletter;
-use bus_schemas::events::deadletter::Event as LetterEvent;
+use bus_schemas::commands::dead_letter;
+use bus_schemas::commands::lane;
+use bus_schemas::events::dead_letter::Event as LetterEvent;
 use bus_schemas::views::lane::{Limit, Waiting};
 
 use super::*;
@@ -48,11 +48,11 @@ async fn tell(bus: &Bus, dependency: &str, told: &Command) {
 }
 
 fn trip() -> Command {
-    Command::Trip { reason: "an outage".into(), by: "ada".into() }
+    Command::Trip { reason: "an outage".into() }
 }
 
 fn reset() -> Command {
-    Command::Reset { reason: "it is back".into(), by: "ada".into() }
+    Command::Reset { reason: "it is back".into() }
 }
 
 /// Opens after so many failures, is tried soon, and closes with one success.
@@ -67,7 +67,7 @@ fn quick(consecutive_failures: u32) -> Command {
         probe_timeout_ms: 1_000,
         ..Policy::default()
     };
-    Command::Configure { policy, by: "a test".into() }
+    Command::Configure { policy }
 }
 
 async fn submit_once(bus: &Bus, key: &str) {
@@ -104,13 +104,13 @@ async fn work_waits_for_an_agent_whose_breaker_is_open() {
     watched(&bus, "agent.flaky").await;
     tell(&bus, "agent.flaky", &trip()).await;
     eventually("the lane to hold", || async {
-        let lane: Value = view(&bus, &query("default", &broker::Query::Describe)).await?;
+        let lane: Value = view(&bus, &query("default", &lane::Query::Describe)).await?;
         lane.to_string().contains("breaker/agent.flaky").then_some(())
     })
     .await;
     submit_once(&bus, "patient").await;
     let waits: Waiting = eventually("the task to wait", || async {
-        let explain = broker::Query::Explain { task: task("patient").key, skill: "flaky".into() };
+        let explain = lane::Query::Explain { task: task("patient").key, skill: "flaky".into() };
         view(&bus, &query("default", &explain)).await.filter(|waiting: &Waiting| waiting.waits)
     })
     .await;
@@ -203,7 +203,7 @@ async fn where_nothing_waits_a_dead_letter_is_the_probe() {
     })
     .await;
     let query =
-        EventQuery { subjects: vec![bus.subjects().events(Some(&deadletter::Command::KIND))], from: 0 };
+        EventQuery { subjects: vec![bus.subjects().events(Some(&dead_letter::Command::KIND))], from: 0 };
     eventually("the entry to be redriven", || async {
         let events = bus.events_until_now(query.clone()).await.ok()?;
         let events: Vec<StoredEvent> = events.try_collect().await.ok()?;

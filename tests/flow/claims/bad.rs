@@ -41,7 +41,7 @@ async fn a_claim_id_with_another_body_is_refused() {
     let running = server.host("host-1", false).await;
     let bus = server.bus().await;
     register(&bus, WORKER).await;
-    let (mut first, mut second) = (line(&bus).await, line(&bus).await);
+    let (mut first, mut second) = (connection(&bus).await, connection(&bus).await);
     let id = CommandId(Uuid::now_v7());
     first.send(id, &claim(WORKER, 1)).await;
     second.send(id, &claim(WORKER, 2)).await;
@@ -49,7 +49,7 @@ async fn a_claim_id_with_another_body_is_refused() {
         .await
         .expect("both are answered");
     // Whichever arrives second is refused, and the other one waits in peace.
-    let heard = [first.expect("a line").1, second.expect("a line").1];
+    let heard = [first.expect("a connection").1, second.expect("a connection").1];
     let refused: Vec<_> = heard.iter().filter(|heard| matches!(heard, Heard::Refused(_))).collect();
     assert!(
         matches!(refused[..], [Heard::Refused(refusal)] if refusal.code == "command-id-reused"),

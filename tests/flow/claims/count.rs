@@ -37,15 +37,16 @@ async fn a_task_of_three_recorded_steps_writes_four_records() {
     let bus = server.bus().await;
     register(&bus, WORKER).await;
     let (warm, name) = neighbours(bus.topology().partitions);
-    let mut line = line(&bus).await;
+    let mut connection = connection(&bus).await;
     submit(&bus, &warm).await;
-    let job = next_job(&mut line, WORKER).await;
+    let job = next_job(&mut connection, WORKER).await;
     accepted(&bus, task(&warm), &complete(&job)).await;
     // An idle worker waits before the task comes.
-    line.send(CommandId(Uuid::now_v7()), &claim(WORKER, 1)).await;
+    connection.send(CommandId(Uuid::now_v7()), &claim(WORKER, 1)).await;
     let before = (records(&bus, &name).await, all(&bus).await);
     submit(&bus, &name).await;
-    let heard = tokio::time::timeout(PATIENCE, line.next()).await.expect("an answer").expect("a line").1;
+    let heard =
+        tokio::time::timeout(PATIENCE, connection.next()).await.expect("an answer").expect("a connection").1;
     let Heard::Jobs { mut jobs, .. } = heard else { panic!("{heard:?}") };
     let job = jobs.remove(0).0;
     assert!(matches!(query(&bus, task(&name), &renew(&job)).await, Reply::Accepted { .. }));
@@ -77,11 +78,11 @@ async fn a_plan_of_three_children_writes_four_records() {
     let bus = server.bus().await;
     register(&bus, WORKER).await;
     let (warm, name) = neighbours(bus.topology().partitions);
-    let mut line = line(&bus).await;
+    let mut connection = connection(&bus).await;
     submit(&bus, &warm).await;
-    let job = next_job(&mut line, WORKER).await;
+    let job = next_job(&mut connection, WORKER).await;
     accepted(&bus, task(&warm), &complete(&job)).await;
-    line.send(CommandId(Uuid::now_v7()), &claim(WORKER, 1)).await;
+    connection.send(CommandId(Uuid::now_v7()), &claim(WORKER, 1)).await;
     let before = records(&bus, &name).await;
     let steps = vec![
         planned_step("one", AGENT, &[]),
@@ -90,11 +91,15 @@ async fn a_plan_of_three_children_writes_four_records() {
     ];
     accepted(&bus, task(&name), &Task::Submit(planned(steps))).await;
     for _ in 0..3 {
-        let heard = tokio::time::timeout(PATIENCE, line.next()).await.expect("an answer").expect("a line").1;
+        let heard = tokio::time::timeout(PATIENCE, connection.next())
+            .await
+            .expect("an answer")
+            .expect("a connection")
+            .1;
         let Heard::Jobs { mut jobs, .. } = heard else { panic!("{heard:?}") };
         let job = jobs.remove(0).0;
         // Idle again before the step ends.
-        line.send(CommandId(Uuid::now_v7()), &claim(WORKER, 1)).await;
+        connection.send(CommandId(Uuid::now_v7()), &claim(WORKER, 1)).await;
         assert!(matches!(query(&bus, job.task.clone(), &renew(&job)).await, Reply::Accepted { .. }));
         accepted(&bus, job.task.clone(), &complete(&job)).await;
     }

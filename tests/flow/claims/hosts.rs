@@ -39,9 +39,9 @@ async fn the_work_of_a_lane_lies_in_all_partitions_alike() {
     for name in &names {
         accepted(&bus, task(name), &Task::Submit(planned(steps()))).await;
     }
-    let mut line = line(&bus).await;
+    let mut connection = connection(&bus).await;
     for _ in 0..TASKS * 3 {
-        let job = next_job(&mut line, WORKER).await;
+        let job = next_job(&mut connection, WORKER).await;
         assert!(matches!(query(&bus, job.task.clone(), &renew(&job)).await, Reply::Accepted { .. }));
         accepted(&bus, job.task.clone(), &complete(&job)).await;
     }
@@ -56,7 +56,7 @@ async fn the_work_of_a_lane_lies_in_all_partitions_alike() {
         assert!(here * partitions * 2 <= all * 3, "partition {partition} did {here} of {all} commands");
     }
     // Each queue hears of its own attempts, and the lane of its queues alone: not of an attempt.
-    let of_lane: usize = commands.values().filter_map(|entities| entities.get("broker/default")).sum();
+    let of_lane: usize = commands.values().filter_map(|entities| entities.get("lane/default")).sum();
     assert!(of_lane <= partitions * 2, "the lane's own entity did {of_lane} commands for {all}");
     one.stop().await;
     two.stop().await;
@@ -76,9 +76,9 @@ async fn one_worker_serves_the_partitions_of_two_hosts() {
     for name in &names {
         submit(&bus, name).await;
     }
-    let mut line = line(&bus).await;
+    let mut connection = connection(&bus).await;
     for _ in &names {
-        let job = next_job(&mut line, WORKER).await;
+        let job = next_job(&mut connection, WORKER).await;
         assert!(matches!(query(&bus, job.task.clone(), &renew(&job)).await, Reply::Accepted { .. }));
         accepted(&bus, job.task.clone(), &complete(&job)).await;
     }

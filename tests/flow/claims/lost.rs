@@ -13,13 +13,13 @@ async fn jobs_for_a_worker_that_is_gone_begin_elsewhere() {
     register(&bus, "plain-2").await;
     // A worker with eight waiting places whose connection is gone.
     let gone = server.bus().await;
-    let dead = line(&gone).await;
+    let dead = connection(&gone).await;
     for _ in 0..8 {
         dead.send(CommandId(Uuid::now_v7()), &claim(WORKER, 1)).await;
     }
     gone.flush().await;
     // Answered behind the others, so they have arrived.
-    let mut alive = line(&bus).await;
+    let mut alive = connection(&bus).await;
     alive
         .send(CommandId(Uuid::now_v7()), &Claim { skills: vec!["juggling".into()], ..claim(WORKER, 1) })
         .await;
@@ -49,10 +49,10 @@ async fn a_job_that_nobody_ever_begins_ends_as_poison() {
     let working = tokio::spawn({
         let bus = bus.clone();
         async move {
-            let mut line = line(&bus).await;
+            let mut connection = connection(&bus).await;
             // It takes the job, and dies of it each time.
             loop {
-                next_job(&mut line, WORKER).await;
+                next_job(&mut connection, WORKER).await;
             }
         }
     });

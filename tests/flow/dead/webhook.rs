@@ -11,19 +11,19 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use bus_client::{Bus, Profile};
 use bus_schemas::commands::breaker;
-use bus_schemas::events::deadletter::Event;
+use bus_schemas::events::dead_letter::Event;
 use serde_json::Value;
 use system_tests::{Server, command, eventually, query, view};
 
 use super::{history, poison, redrive, until};
 
 /// What a receiver was told: the id, the notification, and what it answered.
-type Told = (String, Value, u16);
+type Notice = (String, Value, u16);
 
 /// A receiver of a test's own, which answers as its script for a key says: by default 204.
 #[derive(Clone, Default)]
 struct Receiver {
-    told: Arc<Mutex<Vec<Told>>>,
+    told: Arc<Mutex<Vec<Notice>>>,
     script: Arc<Mutex<HashMap<String, Vec<u16>>>>,
     /// Whether it takes nothing at all.
     away: Arc<AtomicBool>,
@@ -47,7 +47,7 @@ impl Receiver {
         (!self.told_of(entry).is_empty()).then_some(())
     }
     /// What it was told of an entry.
-    fn told_of(&self, entry: &str) -> Vec<Told> {
+    fn told_of(&self, entry: &str) -> Vec<Notice> {
         let told = self.told.lock().expect("no panic");
         told.iter().filter(|(_, told, _)| told["entry"] == entry).cloned().collect()
     }
@@ -78,7 +78,7 @@ async fn host(server: &Server, name: &str, url: &str) -> Running {
         ..Config::default()
     };
     config.dead_letters.webhook = Some(url.to_owned());
-    let running = actors_host::start(&config).await.expect("the host starts");
+    let running = actors_host::start(&config, Vec::new()).await.expect("the host starts");
     running.ready().await.expect("every partition answers");
     running
 }
@@ -109,7 +109,7 @@ async fn a_receiver_is_told_of_every_arrival() {
     })
     .await;
     assert_eq!(told.iter().map(|(_, _, status)| *status).collect::<Vec<_>>(), [503, 429, 204]);
-    assert!(told.iter().all(|(id, _, _)| *id == format!("deadletter/{entry}/1")), "{told:?}");
+    assert!(told.iter().all(|(id, _, _)| *id == format!("dead-letter/{entry}/1")), "{told:?}");
     let body = &told[0].1;
     assert_eq!((&body["class"], &body["key"]), (&"poison".into(), &"p".into()), "{body}");
     assert!(body.get("payload").is_none(), "what may be secret is not told: {body}");
@@ -136,7 +136,7 @@ async fn what_a_receiver_refuses_is_kept_once() {
     receiver.answers("p", &[400]);
     let entry = poison(bus, "p").await;
     eventually("the refusal", || async { receiver.knows(&entry) }).await;
-    let id = bus_schemas::CommandId::from_text(&format!("webhook deadletter/{entry}/1"));
+    let id = bus_schemas::CommandId::from_text(&format!("webhook dead-letter/{entry}/1"));
     let failed = super::entry_of(id);
     let recorded = until(bus, &failed, "recorded", |event| matches!(event, Event::Recorded { .. })).await;
     let Event::Recorded { entry: kept } = &recorded[0] else { panic!("{recorded:?}") };

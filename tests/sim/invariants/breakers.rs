@@ -20,6 +20,8 @@ pub struct BreakerAudit {
     phase: Phase,
     policy: Policy,
     until: Option<Timestamp>,
+    /// Since when, as its event says.
+    opened_at: Timestamp,
     /// Why it is so.
     reason: String,
     /// Dead letters that it knows of and that were not tried.
@@ -56,10 +58,10 @@ impl BreakerAudit {
                 Ok(())
             }
             Event::Reported { reporter, succeeded, failed, slow, consecutive_failed, .. } => {
-                self.reported(reporter, (*succeeded, *failed, *slow), *consecutive_failed)
+                self.reported(reporter, *succeeded, *failed, *slow, *consecutive_failed)
             }
             Event::Opened { cause, reason, until, at, .. } => {
-                self.opened((*cause, reason), *until, *at, coverage)
+                self.opened(*cause, reason, *until, *at, coverage)
             }
             Event::HalfOpened { at, .. } => self.half_opened(*at, coverage),
             Event::ProbeGranted { reporter, permit, .. } => self.granted(reporter, *permit, coverage),
@@ -87,7 +89,9 @@ impl BreakerAudit {
     fn reported(
         &mut self,
         reporter: &SmolStr,
-        (succeeded, failed, slow): (u32, u32, u32),
+        succeeded: u32,
+        failed: u32,
+        slow: u32,
         consecutive_failed: u32,
     ) -> Result<(), String> {
         match self.phase {
@@ -112,12 +116,14 @@ impl BreakerAudit {
 
     fn opened(
         &mut self,
-        (cause, reason): (OpenCause, &str),
+        cause: OpenCause,
+        reason: &str,
         until: Option<Timestamp>,
         at: Timestamp,
         coverage: &mut Coverage,
     ) -> Result<(), String> {
         coverage.note(Reached::BreakerOpened);
+        self.opened_at = at;
         let evidence = match cause {
             OpenCause::Tripped => self.phase != Phase::Open || self.until.is_some() || self.reason != reason,
             OpenCause::ProbeFailed => self.phase == Phase::HalfOpen && self.probed.1,
@@ -148,6 +154,8 @@ impl BreakerAudit {
         coverage.note(Reached::BreakerHalfOpened);
         match self.until.filter(|_| self.phase == Phase::Open) {
             Some(until) if until <= at => {}
+            // The clock was set back while it was open: then its pause is over.
+            Some(_) if at < self.opened_at => {}
             until => return Err(format!("it is half-open at {at}, and was open until {until:?}")),
         }
         self.enter(Phase::HalfOpen, None);

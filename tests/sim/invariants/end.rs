@@ -14,7 +14,7 @@ impl World {
         self.audit.mail_arrives()?;
         self.dead_letters_are_kept()?;
         self.audit.dead_letters_are_conserved()?;
-        self.audit.campaigns_agree()?;
+        self.audit.redrives_agree()?;
         self.every_open_task_moves()?;
         self.audit.fold_from_scratch()?;
         self.check_all_live()
@@ -79,24 +79,24 @@ impl Audit {
     }
 
     /// What came in waits, was redriven or was dropped: every dead letter has its entry, and at rest
-    /// none is on its way but with a task that is open, and no campaign waits for one.
+    /// none is on its way but with a task that is open, and no redrive waits for one.
     fn dead_letters_are_conserved(&self) -> Check {
         let name = "dead_letters_are_conserved";
         for entry in self.dead.keys() {
             let key = Key::parse(entry).ok();
             let letter =
-                key.and_then(|key| self.state_of(&EntityAddress::new(Kind::from_static("deadletter"), key)));
+                key.and_then(|key| self.state_of(&EntityAddress::new(Kind::from_static("dead-letter"), key)));
             let is_recorded = letter.is_some_and(|state| !state["entry"].is_null());
             hold(is_recorded, name, || format!("dead letter {entry} has no entry"))?;
         }
         for (entity, instance) in &self.entities {
             let state = instance.state();
             match entity.kind.as_str() {
-                "deadletter" => letter_is_settled(&state, self.waits_for_a_task(&state))?,
-                "campaign" => {
+                "dead-letter" => letter_is_settled(&state, self.waits_for_a_task(&state))?,
+                "redrive" => {
                     for entry in state["under_way"].as_array().into_iter().flatten() {
                         let key = entry.as_str().and_then(|text| Key::parse(text).ok());
-                        let letter = key.map(|key| EntityAddress::new(Kind::from_static("deadletter"), key));
+                        let letter = key.map(|key| EntityAddress::new(Kind::from_static("dead-letter"), key));
                         let letter = letter.and_then(|letter| self.state_of(&letter)).unwrap_or_default();
                         hold(self.waits_for_a_task(&letter), name, || {
                             format!("`{entity}` waits for {entry}")

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schemas::commands::breaker::Phase;
-use bus_schemas::commands::broker::HoldScope;
-use bus_schemas::events::{agent, broker, halt};
+use bus_schemas::commands::lane::HoldScope;
+use bus_schemas::events::{agent, halt, lane};
 use bus_schemas::halts::Scope;
 use bus_schemas::record::{CommitRecord, Source};
 use bus_schemas::{EntityAddress, Key, Kind, Revision, Timestamp};
@@ -52,7 +52,7 @@ impl Hold {
 }
 
 /// Something begins that is held back.
-fn barred(lane: &Key, (task, agent): (&Key, &Key), cause: &str) -> Check {
+fn barred(lane: &Key, task: &Key, agent: &Key, cause: &str) -> Check {
     let name = match cause.starts_with("breaker/") {
         true => "breaker_legality",
         false => "halted_means_no_effect_starts",
@@ -62,29 +62,29 @@ fn barred(lane: &Key, (task, agent): (&Key, &Key), cause: &str) -> Check {
 
 impl Holds {
     /// Takes an event of the lane in; what is assigned must not be held back.
-    pub(super) fn event(&mut self, lane: &Key, event: &broker::Event, coverage: &mut Coverage) -> Check {
+    pub(super) fn event(&mut self, lane: &Key, event: &lane::Event, coverage: &mut Coverage) -> Check {
         match event {
-            broker::Event::AgentOffered { agent, dependencies, .. } => {
+            lane::Event::AgentOffered { agent, dependencies, .. } => {
                 self.dependencies.insert(agent.clone(), dependencies.iter().cloned().collect());
             }
-            broker::Event::Held { cause, scope, .. } => {
+            lane::Event::Held { cause, scope, .. } => {
                 self.by_cause.insert(cause.clone(), Hold { scope: scope.clone(), permits: 0 });
             }
-            broker::Event::Eased { cause, .. } => drop(self.by_cause.remove(cause)),
-            broker::Event::ProbesAllowed { cause, permits } => {
+            lane::Event::Eased { cause, .. } => drop(self.by_cause.remove(cause)),
+            lane::Event::ProbesAllowed { cause, permits } => {
                 if let Some(hold) = self.by_cause.get_mut(cause) {
                     hold.permits = *permits;
                 }
             }
-            broker::Event::Assigned { task, agent, .. } => {
-                return self.assigned(lane, (task, agent), coverage);
+            lane::Event::Assigned { task, agent, .. } => {
+                return self.assigned(lane, task, agent, coverage);
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn assigned(&mut self, lane: &Key, (task, agent): (&Key, &Key), coverage: &mut Coverage) -> Check {
+    fn assigned(&mut self, lane: &Key, task: &Key, agent: &Key, coverage: &mut Coverage) -> Check {
         let none = BTreeSet::new();
         let needs = self.dependencies.get(agent).unwrap_or(&none);
         for (cause, held) in &mut self.by_cause {
@@ -92,7 +92,7 @@ impl Holds {
                 continue;
             }
             if held.permits == 0 {
-                return barred(lane, (task, agent), cause);
+                return barred(lane, task, agent, cause);
             }
             held.permits -= 1;
             coverage.note(Reached::LaneProbed);
@@ -100,11 +100,11 @@ impl Holds {
         Ok(())
     }
     /// Nothing that an open queue begins is held back by its lane.
-    pub(super) fn passes(&self, lane: &Key, (task, agent): (&Key, &Key)) -> Check {
+    pub(super) fn passes(&self, lane: &Key, task: &Key, agent: &Key) -> Check {
         let none = BTreeSet::new();
         let needs = self.dependencies.get(agent).unwrap_or(&none);
         match self.by_cause.iter().find(|(_, held)| held.concerns(agent, needs)) {
-            Some((cause, _)) => barred(lane, (task, agent), cause),
+            Some((cause, _)) => barred(lane, task, agent, cause),
             None => Ok(()),
         }
     }
@@ -139,7 +139,7 @@ impl Causes {
 
 impl Audit {
     /// The halts that stand.
-    pub fn standing_halts(&self) -> Vec<Key> {
+    pub fn active_halts(&self) -> Vec<Key> {
         self.causes.halts.iter().cloned().collect()
     }
     /// Whether a breaker is open until somebody resets it.
@@ -182,10 +182,10 @@ impl Audit {
             self.tree_is_held(&tree, &format_smolstr!("budget/{tree}"))?;
         }
         for (lane, known) in &self.lanes {
-            known.holds.by_cause.keys().try_for_each(|cause| self.cause_stands(("broker", lane), cause))?;
+            known.holds.by_cause.keys().try_for_each(|cause| self.cause_stands("lane", lane, cause))?;
         }
         for (queue, known) in &self.queues {
-            known.holds.keys().try_for_each(|cause| self.cause_stands(("queue", queue), cause))?;
+            known.holds.keys().try_for_each(|cause| self.cause_stands("queue", queue, cause))?;
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl Audit {
 
     fn lane_holds(&self, lane: &Key, cause: &str) -> Check {
         let held = self.lanes.get(lane).is_some_and(|known| known.holds.holds(cause));
-        hold(held || self.goes_to("broker", lane), "holds_follow_their_cause", || {
+        hold(held || self.goes_to("lane", lane), "holds_follow_their_cause", || {
             format!("lane `{lane}` holds nothing back for {cause}")
         })
     }
@@ -238,8 +238,7 @@ impl Audit {
     }
 
     /// What a lane or a queue holds back has a cause that stands.
-    fn cause_stands(&self, (kind, key): (&'static str, &Key), cause: &SmolStr) -> Check {
-        let holder = (kind, key);
+    fn cause_stands(&self, kind: &'static str, key: &Key, cause: &SmolStr) -> Check {
         let parts = cause.split_once('/').and_then(|(kind, key)| Some((kind, Key::parse(key).ok()?)));
         let stands = match parts {
             Some(("halt", key)) => {
@@ -256,8 +255,8 @@ impl Audit {
             Some(("budget", key)) => self.is_exceeded(&key),
             _ => true,
         };
-        hold(stands || self.goes_to(holder.0, holder.1), "holds_follow_their_cause", || {
-            format!("`{}/{}` holds back for {cause}, which does not stand", holder.0, holder.1)
+        hold(stands || self.goes_to(kind, key), "holds_follow_their_cause", || {
+            format!("`{kind}/{key}` holds back for {cause}, which does not stand")
         })
     }
 
@@ -277,7 +276,7 @@ impl Audit {
             let Source::Timer(name) = &turn.source else { continue };
             let timers = &self.log(record.partition).timers;
             let due = timers.get(&(turn.entity.clone(), name.clone())).map(|(at, _)| *at);
-            let rests = self.registry.rests_under_halt(&turn.entity.kind);
+            let rests = actors_logic::halt::RESTING.contains(&turn.entity.kind);
             let fires = rests && due.is_some_and(|due| due > since);
             hold(!fires, NAME, || format!("timer `{name}` of `{}` fired under a halt", turn.entity))?;
         }

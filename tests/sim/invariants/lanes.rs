@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bus_schemas::commands::queue::{Entry, lane};
-use bus_schemas::events::{broker, queue};
+use bus_schemas::events::{lane, queue};
 use bus_schemas::record::Event;
 use bus_schemas::{Key, PartitionId};
 use smol_str::SmolStr;
@@ -51,9 +51,9 @@ pub struct Ready {
 }
 
 impl Audit {
-    /// A broker assigns no more than an agent offers and the lane's cap allows.
+    /// A lane assigns no more than an agent offers and the lane's cap allows.
     pub(super) fn lane_event(&mut self, lane: &Key, event: &Event, coverage: &mut Coverage) -> Check {
-        let event = read::<broker::Event>(event)?;
+        let event = read::<lane::Event>(event)?;
         self.lanes.entry(lane.clone()).or_default().event(lane, &event, coverage)?;
         self.cap_counts_everything(lane)
     }
@@ -67,7 +67,7 @@ impl Audit {
             // What a queue has not heard yet it does not follow.
             if is_open && !self.goes_to("queue", key) {
                 let holds =
-                    self.lanes.get(&lane).map_or(Ok(()), |known| known.holds.passes(&lane, (task, agent)));
+                    self.lanes.get(&lane).map_or(Ok(()), |known| known.holds.passes(&lane, task, agent));
                 holds?;
             }
         }
@@ -116,54 +116,54 @@ impl LaneAudit {
         self.capacities.get(agent).copied().unwrap_or(0)
     }
     /// Counts an event of the lane.
-    pub fn event(&mut self, lane: &Key, event: &broker::Event, coverage: &mut Coverage) -> Check {
+    pub fn event(&mut self, lane: &Key, event: &lane::Event, coverage: &mut Coverage) -> Check {
         self.holds.event(lane, event, coverage)?;
         match event {
-            broker::Event::Joined { partition } => drop(self.joined.insert(*partition)),
-            broker::Event::GoverningBegun { .. } => {
+            lane::Event::Joined { partition } => drop(self.joined.insert(*partition)),
+            lane::Event::GoverningBegun { .. } => {
                 coverage.note(Reached::LaneGoverned);
                 (self.is_open, self.unreported) = (false, self.joined.clone());
             }
-            broker::Event::GoverningEnded { .. } => {
+            lane::Event::GoverningEnded { .. } => {
                 coverage.note(Reached::LaneOpened);
                 self.is_open = true;
                 self.waiting.clear();
                 self.running.clear();
                 self.unreported.clear();
             }
-            broker::Event::Reported { partition } => drop(self.unreported.remove(partition)),
-            broker::Event::Adopted(running) => {
+            lane::Event::Reported { partition } => drop(self.unreported.remove(partition)),
+            lane::Event::Adopted(running) => {
                 coverage.note(Reached::JobAdopted);
                 self.waiting.remove(&running.task);
                 self.running.insert(running.task.clone(), (running.attempt, running.agent.clone()));
             }
-            broker::Event::Enqueued(Entry { task, attempt, .. }) => {
+            lane::Event::Enqueued(Entry { task, attempt, .. }) => {
                 self.waiting.insert(task.clone(), *attempt);
             }
-            broker::Event::Assigned { task, attempt, agent, .. } => {
-                return self.assigned(lane, (task, *attempt), agent, coverage);
+            lane::Event::Assigned { task, attempt, agent, .. } => {
+                return self.assigned(lane, task, *attempt, agent, coverage);
             }
-            broker::Event::Released { task, attempt, .. } => {
+            lane::Event::Released { task, attempt, .. } => {
                 if self.waiting.get(task) == Some(attempt) {
                     self.waiting.remove(task);
                 } else if self.running.get(task).is_some_and(|(running, _)| running == attempt) {
                     self.running.remove(task);
                 }
             }
-            broker::Event::AgentOffered { agent, capacity, .. } => {
+            lane::Event::AgentOffered { agent, capacity, .. } => {
                 self.capacities.insert(agent.clone(), *capacity);
             }
-            broker::Event::CapSet { concurrent } => self.cap = *concurrent,
-            broker::Event::LimitsSet { limits, .. } | broker::Event::Configured { limits, .. } => {
+            lane::Event::CapSet { concurrent } => self.cap = *concurrent,
+            lane::Event::LimitsSet { limits, .. } | lane::Event::Configured { limits, .. } => {
                 self.cap = limits.concurrent;
             }
-            broker::Event::Paused { .. }
-            | broker::Event::Resumed { .. }
-            | broker::Event::Held { .. }
-            | broker::Event::Eased { .. }
-            | broker::Event::EasingEnded { .. }
-            | broker::Event::PoliciesSet { .. }
-            | broker::Event::ProbesAllowed { .. } => {}
+            lane::Event::Paused { .. }
+            | lane::Event::Resumed { .. }
+            | lane::Event::Held { .. }
+            | lane::Event::Eased { .. }
+            | lane::Event::EasingEnded { .. }
+            | lane::Event::PoliciesSet { .. }
+            | lane::Event::ProbesAllowed { .. } => {}
         }
         Ok(())
     }
@@ -171,7 +171,8 @@ impl LaneAudit {
     fn assigned(
         &mut self,
         lane: &Key,
-        (task, attempt): (&Key, u32),
+        task: &Key,
+        attempt: u32,
         agent: &Key,
         coverage: &mut Coverage,
     ) -> Check {
@@ -221,7 +222,7 @@ impl QueueAudit {
                 self.granted.remove(task);
             }
             queue::Event::Assigned { task, attempt, agent, .. } => {
-                return self.assigned(key, (task, *attempt), agent);
+                return self.assigned(key, task, *attempt, agent);
             }
             queue::Event::Released { task, attempt, .. } => {
                 if self.holds_place(task, *attempt) {
@@ -247,7 +248,7 @@ impl QueueAudit {
         Ok(())
     }
 
-    fn assigned(&mut self, key: &Key, (task, attempt): (&Key, u32), agent: &Key) -> Check {
+    fn assigned(&mut self, key: &Key, task: &Key, attempt: u32, agent: &Key) -> Check {
         if let Some((cause, _)) = self.holds.iter().find(|(_, root)| task.is_within(root)) {
             let name = match cause.starts_with("budget/") {
                 true => "budget_bound",

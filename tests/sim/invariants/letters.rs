@@ -1,11 +1,11 @@
-//! Dead letters and campaigns: what came in is what waits, is on its way, was redriven or was dropped.
+//! Dead letters and redrives: what came in is what waits, is on its way, was redriven or was dropped.
 
 use std::collections::BTreeSet;
 
-use bus_schemas::commands::campaign::{EntryOutcome, Filter};
-use bus_schemas::commands::deadletter::Entry;
+use bus_schemas::commands::dead_letter::Entry;
+use bus_schemas::commands::redrive::{EntryOutcome, Filter};
 use bus_schemas::commands::task::{self, Submit};
-use bus_schemas::events::campaign::Event;
+use bus_schemas::events::redrive::Event;
 use bus_schemas::{EntityAddress, Key, Kind};
 use serde_json::Value;
 
@@ -15,9 +15,9 @@ use crate::coverage::{Coverage, Reached};
 /// The invariant.
 const NAME: &str = "dead_letters_are_conserved";
 
-/// The entries of one campaign.
+/// The entries of one redrive.
 #[derive(Debug, Default)]
-pub struct CampaignAudit {
+pub struct RedriveAudit {
     filter: Option<Filter>,
     /// Whether no more are added, and whether it has ended.
     complete: bool,
@@ -31,7 +31,7 @@ pub struct CampaignAudit {
     counts: [u64; 3],
 }
 
-impl CampaignAudit {
+impl RedriveAudit {
     /// Takes an event in: an entry is added once, sent once behind that, and settled once behind that.
     pub fn event(&mut self, key: &Key, event: &Event, coverage: &mut Coverage) -> Check {
         match event {
@@ -44,7 +44,7 @@ impl CampaignAudit {
             Event::EntriesAdded { entries, last } => {
                 for entry in entries {
                     let fresh = self.added.insert(entry.clone()) && self.queued.insert(entry.clone());
-                    hold(fresh, NAME, || format!("`campaign/{key}` adds {entry} again"))?;
+                    hold(fresh, NAME, || format!("`redrive/{key}` adds {entry} again"))?;
                 }
                 self.complete |= last;
             }
@@ -52,13 +52,13 @@ impl CampaignAudit {
                 for entry in entries {
                     let fresh = self.queued.remove(entry) && self.sent.insert(entry.clone());
                     hold(fresh && !self.paused && !self.ended, NAME, || {
-                        format!("`campaign/{key}` sends {entry}, which does not wait")
+                        format!("`redrive/{key}` sends {entry}, which does not wait")
                     })?;
                 }
             }
             Event::EntrySettled { entry, outcome, .. } => {
                 let fresh = self.sent.contains(entry) && self.settled.insert(entry.clone());
-                hold(fresh, NAME, || format!("`campaign/{key}` settles {entry}, which is not under way"))?;
+                hold(fresh, NAME, || format!("`redrive/{key}` settles {entry}, which is not under way"))?;
                 let index = match outcome {
                     EntryOutcome::Redriven => 0,
                     EntryOutcome::Returned => 1,
@@ -67,7 +67,7 @@ impl CampaignAudit {
                 self.counts[index] += 1;
             }
             Event::Paused { .. } => {
-                coverage.note(Reached::CampaignPaused);
+                coverage.note(Reached::RedrivePaused);
                 self.paused = true;
             }
             Event::Resumed { .. } => self.paused = false,
@@ -76,9 +76,9 @@ impl CampaignAudit {
                 self.queued.clear();
             }
             Event::Completed { .. } => {
-                coverage.note(Reached::CampaignCompleted);
+                coverage.note(Reached::RedriveCompleted);
                 let over = self.complete && self.queued.is_empty() && self.sent == self.settled;
-                hold(over, NAME, || format!("`campaign/{key}` is completed before its entries are"))?;
+                hold(over, NAME, || format!("`redrive/{key}` is completed before its entries are"))?;
                 self.ended = true;
             }
         }
@@ -94,34 +94,34 @@ impl CampaignAudit {
             && length(&state["queue"]) == Some(self.queued.len())
             && length(&state["under_way"]) == Some(under_way)
             && told == self.counts.map(Some);
-        hold(agrees, NAME, || format!("`campaign/{key}` says {state}, and its events {self:?}"))
+        hold(agrees, NAME, || format!("`redrive/{key}` says {state}, and its events {self:?}"))
     }
 }
 
 impl Audit {
-    /// The campaigns for which entries are looked for, what they mean, and what they have.
-    pub fn gathering_campaigns(&self) -> Vec<(Key, Filter, BTreeSet<Key>)> {
-        let gathering = self.campaigns.iter().filter(|(_, known)| !known.complete && !known.ended);
+    /// The redrives for which entries are looked for, what they mean, and what they have.
+    pub fn gathering_redrives(&self) -> Vec<(Key, Filter, BTreeSet<Key>)> {
+        let gathering = self.redrives.iter().filter(|(_, known)| !known.complete && !known.ended);
         gathering
             .filter_map(|(key, known)| Some((key.clone(), known.filter.clone()?, known.added.clone())))
             .collect()
     }
-    /// The campaigns that send nothing until they are resumed.
-    pub fn paused_campaigns(&self) -> Vec<Key> {
-        let paused = self.campaigns.iter().filter(|(_, known)| known.paused && !known.ended);
+    /// The redrives that send nothing until they are resumed.
+    pub fn paused_redrives(&self) -> Vec<Key> {
+        let paused = self.redrives.iter().filter(|(_, known)| known.paused && !known.ended);
         paused.map(|(key, _)| key.clone()).collect()
     }
-    /// The campaigns that have not ended.
-    pub fn open_campaigns(&self) -> Vec<Key> {
-        self.campaigns.iter().filter(|(_, known)| !known.ended).map(|(key, _)| key.clone()).collect()
+    /// The redrives that have not ended.
+    pub fn open_redrives(&self) -> Vec<Key> {
+        self.redrives.iter().filter(|(_, known)| !known.ended).map(|(key, _)| key.clone()).collect()
     }
-    /// A campaign that is not at its end, nor has entries on their way, in words.
-    pub fn open_campaign(&self) -> Option<String> {
-        let open = |known: &super::letters::CampaignAudit| {
+    /// A redrive that is not at its end, nor has entries on their way, in words.
+    pub fn open_redrive(&self) -> Option<String> {
+        let open = |known: &super::letters::RedriveAudit| {
             !known.ended && (!known.complete || !known.queued.is_empty())
         };
-        let (key, _) = self.campaigns.iter().find(|(_, known)| open(known))?;
-        Some(format!("the campaign `{key}`"))
+        let (key, _) = self.redrives.iter().find(|(_, known)| open(known))?;
+        Some(format!("the redrive `{key}`"))
     }
     /// The dead letters that wait, of one dependency or of all.
     pub fn waiting_letters(&self, dependency: Option<&Key>) -> Vec<Key> {
@@ -146,13 +146,13 @@ impl Audit {
     }
 
     fn letter(&self, key: &Key) -> Option<Value> {
-        self.state_of(&EntityAddress::new(Kind::from_static("deadletter"), key.clone()))
+        self.state_of(&EntityAddress::new(Kind::from_static("dead-letter"), key.clone()))
     }
 
-    /// Every campaign says what its events add up to.
-    pub(super) fn campaigns_agree(&self) -> Check {
-        for (key, known) in &self.campaigns {
-            let address = EntityAddress::new(Kind::from_static("campaign"), key.clone());
+    /// Every redrive says what its events add up to.
+    pub(super) fn redrives_agree(&self) -> Check {
+        for (key, known) in &self.redrives {
+            let address = EntityAddress::new(Kind::from_static("redrive"), key.clone());
             known.agrees(key, &self.state_of(&address).unwrap_or_default())?;
         }
         Ok(())

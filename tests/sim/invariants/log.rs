@@ -237,6 +237,7 @@ impl Audit {
             partitions: self.count,
             revision: instance.revision(),
             now: turn.at,
+            by_timer: matches!(turn.source, Source::Timer(_)),
             command: turn.command.id,
             correlation: turn.command.correlation,
             caller: turn.command.caller.as_ref(),
@@ -263,9 +264,12 @@ impl Audit {
                     && jobs.eq(turn.jobs.iter().map(|job| (&job.claim, &job.id)))
             }
             Err(TurnError::Refused(refusal)) => turn.refusal == Some(refusal),
-            Err(TurnError::Malformed(_) | TurnError::Poison(_) | TurnError::Broken(_)) => {
-                turn.dead.is_some() != is_redriven(turn)
-            }
+            Err(
+                TurnError::Malformed(_)
+                | TurnError::TooLarge(_)
+                | TurnError::Poison(_)
+                | TurnError::Broken(_),
+            ) => turn.dead.is_some() != is_redriven(turn),
         };
         let revision = turn.events.last().map_or(instance.revision(), |event| event.revision);
         hold(alike && revision == instance.revision(), "commands_decide_alike", || {
@@ -276,6 +280,6 @@ impl Audit {
 
 /// Whether a dead letter sent this command, and is told what came of it.
 fn is_redriven(turn: &Turn) -> bool {
-    let by_letter = turn.command.caller.as_ref().is_some_and(|caller| caller.starts_with("deadletter/"));
-    matches!(turn.source, Source::Mail(..)) && turn.command.cause.is_some() && by_letter
+    let by_letter = turn.command.caller.as_ref().is_some_and(|caller| caller.starts_with("dead-letter/"));
+    turn.command.settles && by_letter
 }

@@ -49,7 +49,7 @@ pub enum Waits {
 
 /// One task, as far as it can be stuck.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct Progress {
     waits: Waits,
     lane: Option<Key>,
     /// Whether it is on its way to its end: then its time is not bounded any more.
@@ -98,7 +98,7 @@ fn take<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
     }
 }
 
-impl Standing {
+impl Progress {
     /// Takes an event of the task in.
     pub fn event(&mut self, event: &task::Event) {
         let has_plan = !self.children.is_empty();
@@ -150,7 +150,7 @@ impl Audit {
 
     /// Notes whether a task is open after its events.
     pub(super) fn note_open(&mut self, task: &Key) {
-        let open = self.tasks.get(task).is_some_and(|known| known.standing.is_open());
+        let open = self.tasks.get(task).is_some_and(|known| known.progress.is_open());
         if open {
             self.open.insert(task.clone());
         } else {
@@ -159,11 +159,11 @@ impl Audit {
     }
 
     fn task_waits(&self, task: &Key) -> Check {
-        let Some(standing) = self.tasks.get(task).map(|known| &known.standing) else { return Ok(()) };
+        let Some(progress) = self.tasks.get(task).map(|known| &known.progress) else { return Ok(()) };
         let address = EntityAddress::new(Kind::from_static("task"), task.clone());
         let has_timer =
             |name| self.log(address.partition(self.count)).timers.contains_key(&(address.clone(), name));
-        let comes = match &standing.waits {
+        let comes = match &progress.waits {
             Waits::Nothing | Waits::Person => true,
             Waits::Lane { attempt } => {
                 self.mails.enqueued.contains_key(&(task.clone(), *attempt))
@@ -175,15 +175,15 @@ impl Audit {
             }
             Waits::Pause => has_timer(SmolStr::new_static("backoff")),
             Waits::Children => {
-                standing.children.values().any(|(child, open)| *open && self.child_moves(child))
+                progress.children.values().any(|(child, open)| *open && self.child_moves(child))
             }
         };
         hold(comes || self.mails.goes_to(&address), "every_open_task_moves", || {
-            format!("the task `{task}` waits for {:?}, and nothing brings it", standing.waits)
+            format!("the task `{task}` waits for {:?}, and nothing brings it", progress.waits)
         })?;
         // What a person does not answer for ever ends with its time, where that is bounded.
         let is_timed =
-            !standing.stopping && self.tasks.get(task).is_some_and(|known| known.budget.is_timed());
+            !progress.stopping && self.tasks.get(task).is_some_and(|known| known.budget.is_timed());
         hold(!is_timed || has_timer(SmolStr::new_static("wall-clock")), "every_open_task_moves", || {
             format!("the time of `{task}` is bounded, and nothing ends it")
         })
@@ -191,7 +191,7 @@ impl Audit {
 
     /// The queue in which a task waits, and what it has.
     pub(super) fn queue_key(&self, task: &Key) -> Option<Key> {
-        let lane = self.tasks.get(task)?.standing.lane()?;
+        let lane = self.tasks.get(task)?.progress.lane()?;
         let partition = PartitionId::of(task.root(), self.count);
         Some(queue::key(lane, partition, self.count))
     }

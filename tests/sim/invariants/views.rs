@@ -11,18 +11,14 @@ use crate::world::OwnerId;
 pub fn read(payload: &[u8]) -> Result<Reply, Violation> {
     serde_json::from_slice(payload).map_err(|error| Violation {
         invariant: "views_are_committed",
-        reason: format!("the answer to a query can not be read: {error}"),
+        reason: format!("the answer to a query cannot be read: {error}"),
     })
 }
 
 impl Audit {
     /// Nobody is shown a state by a host whose lease is over: another one may have gone on by then. So
     /// nobody is shown an older revision of an entity than somebody was before.
-    pub fn views_need_the_lease(
-        &mut self,
-        (owner, partition): (OwnerId, PartitionId),
-        reply: &Reply,
-    ) -> Check {
+    pub fn views_need_the_lease(&mut self, owner: OwnerId, partition: PartitionId, reply: &Reply) -> Check {
         const NAME: &str = "views_need_the_lease";
         let Reply::Accepted { entity, revision, .. } = reply else { return Ok(()) };
         let writer = self.writer(partition);
@@ -55,6 +51,7 @@ impl Audit {
                 partitions,
                 revision: last,
                 now: Default::default(),
+                by_timer: false,
                 command: *command_id,
                 correlation: *command_id,
                 caller: None,
@@ -66,7 +63,7 @@ impl Audit {
         }
         match query.read::<task::Query>() {
             Ok(task::Query::Renew { attempt, token, .. }) => {
-                self.is_told_its_own(entity, (attempt, Hash::of(token.as_bytes())), *revision)
+                self.is_told_its_own(entity, attempt, Hash::of(token.as_bytes()), *revision)
             }
             _ => Ok(()),
         }
@@ -76,7 +73,8 @@ impl Audit {
     fn is_told_its_own(
         &mut self,
         entity: &EntityAddress,
-        (attempt, token): (u32, Hash),
+        attempt: u32,
+        token: Hash,
         revision: bus_schemas::Revision,
     ) -> Check {
         let known = self.tasks.get(&entity.key).is_some_and(|task| task.had(attempt, token, revision));

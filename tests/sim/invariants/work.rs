@@ -11,7 +11,7 @@ use bus_schemas::{Hash, Key, Revision};
 use smol_str::SmolStr;
 
 use super::budgets::BudgetAudit;
-use super::moves::Standing;
+use super::moves::Progress;
 use super::{Audit, Check, hold};
 use crate::coverage::{Coverage, Reached};
 
@@ -19,7 +19,7 @@ use crate::coverage::{Coverage, Reached};
 #[derive(Debug, Default)]
 pub struct TaskAudit {
     /// What it waits for.
-    pub(super) standing: Standing,
+    pub(super) progress: Progress,
     /// What its tree may use, where it is a root.
     pub(super) budget: BudgetAudit,
     attempt: u32,
@@ -48,7 +48,7 @@ const UNBEGUN_MAX: u32 = 5;
 pub(super) fn read<T: WireEvent>(event: &Event) -> Result<T, super::Violation> {
     serde_json::from_slice(&event.body).map_err(|error| super::Violation {
         invariant: "commands_decide_alike",
-        reason: format!("an event can not be read: {error}"),
+        reason: format!("an event cannot be read: {error}"),
     })
 }
 
@@ -63,7 +63,7 @@ impl Audit {
     ) -> Check {
         let (event, revision) = (read::<task::Event>(event)?, event.revision);
         let known = self.tasks.entry(task.clone()).or_default();
-        known.standing.event(&event);
+        known.progress.event(&event);
         known.budget.event(task, &event, coverage)?;
         known.unbegun_costs_nothing(task, &event, coverage)?;
         known.steps_recorded_once(task, &event)?;

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use actors_core::decision::Timer;
 use actors_core::{Context, Decision, Entity, Opening, Refusal, Registry, Taking, View};
 use actors_logic::breaker::Breaker;
-use actors_logic::broker::Broker;
-use actors_logic::campaign::Campaign;
-use actors_logic::deadletter::DeadLetter;
+use actors_logic::dead_letter::DeadLetter;
 use actors_logic::halt::Halt;
+use actors_logic::lane::Lane;
 use actors_logic::queue::Queue;
+use actors_logic::redrive::Redrive;
 use actors_logic::task::Task;
-use bus_schemas::commands::{broker, queue, task};
+use bus_schemas::commands::{lane, queue, task};
 use bus_schemas::events;
-use bus_schemas::halts::Halts;
-use bus_schemas::{Body, EntityAddress, Hash, PartitionId, Timestamp};
+use bus_schemas::{Body, EntityAddress, Hash, PartitionId};
 use smol_str::SmolStr;
 
 /// What is wrong with an entity.
@@ -49,24 +48,7 @@ impl<F: Fault> Entity for Faulty<F> {
     type Event = <F::Of as Entity>::Event;
     type Query = <F::Of as Entity>::Query;
     const KEEPS_ORIGIN: bool = <F::Of as Entity>::KEEPS_ORIGIN;
-    const RESTS_UNDER_HALT: bool = <F::Of as Entity>::RESTS_UNDER_HALT;
 
-    fn admit(
-        state: &Self::State,
-        command: &Self::Command,
-        halts: &Halts,
-        context: (&EntityAddress, Timestamp),
-    ) -> Result<(), Refusal> {
-        F::Of::admit(state, command, halts, context)
-    }
-    fn admit_query(
-        state: &Self::State,
-        query: &Self::Query,
-        halts: &Halts,
-        context: (&EntityAddress, Timestamp),
-    ) -> Result<(), Refusal> {
-        F::Of::admit_query(state, query, halts, context)
-    }
     fn view(state: &Self::State, query: Self::Query, context: &Context<'_>) -> Result<View, Refusal> {
         F::Of::view(state, query, context)
     }
@@ -223,10 +205,9 @@ impl Fault for SilentQueue {
     type Of = Queue;
     fn decided(decision: &mut Decision<events::queue::Event>) {
         for send in &mut decision.sends {
-            if let Ok(broker::Command::Report { partition, number, waiting, more, .. }) = send.body.read() {
+            if let Ok(lane::Command::Report { partition, number, waiting, more, .. }) = send.body.read() {
                 let running = Vec::new();
-                send.body =
-                    Body::json(&broker::Command::Report { partition, number, waiting, running, more });
+                send.body = Body::json(&lane::Command::Report { partition, number, waiting, running, more });
             }
         }
     }
@@ -235,11 +216,10 @@ impl Fault for SilentQueue {
 /// A lane that gives leave before it knows what runs.
 pub struct HastyLane;
 impl Fault for HastyLane {
-    type Of = Broker;
-    fn folded(event: &events::broker::Event) -> Option<Vec<events::broker::Event>> {
-        let events::broker::Event::Enqueued(_) = event else { return None };
-        let all =
-            (0..8).map(|partition| events::broker::Event::Reported { partition: PartitionId(partition) });
+    type Of = Lane;
+    fn folded(event: &events::lane::Event) -> Option<Vec<events::lane::Event>> {
+        let events::lane::Event::Enqueued(_) = event else { return None };
+        let all = (0..8).map(|partition| events::lane::Event::Reported { partition: PartitionId(partition) });
         Some(all.chain([event.clone()]).collect())
     }
 }
@@ -247,18 +227,18 @@ impl Fault for HastyLane {
 /// A lane that forgets whom it gave jobs.
 pub struct ForgetfulLane;
 impl Fault for ForgetfulLane {
-    type Of = Broker;
-    fn is_folded(event: &events::broker::Event) -> bool {
-        !matches!(event, events::broker::Event::Assigned { .. })
+    type Of = Lane;
+    fn is_folded(event: &events::lane::Event) -> bool {
+        !matches!(event, events::lane::Event::Assigned { .. })
     }
 }
 
 /// A lane that holds nothing back.
 pub struct OpenLane;
 impl Fault for OpenLane {
-    type Of = Broker;
-    fn is_folded(event: &events::broker::Event) -> bool {
-        !matches!(event, events::broker::Event::Held { .. })
+    type Of = Lane;
+    fn is_folded(event: &events::lane::Event) -> bool {
+        !matches!(event, events::lane::Event::Held { .. })
     }
 }
 
@@ -280,20 +260,20 @@ impl Fault for GenerousBreaker {
     }
 }
 
-/// A dead letter that does not tell its campaign what came of it.
+/// A dead letter that does not tell its redrive what came of it.
 pub struct SilentLetter;
 impl Fault for SilentLetter {
     type Of = DeadLetter;
-    fn decided(decision: &mut Decision<events::deadletter::Event>) {
+    fn decided(decision: &mut Decision<events::dead_letter::Event>) {
         forgets_sends(decision, "settle-entry");
     }
 }
 
-/// A campaign that forgets what it sent.
-pub struct ForgetfulCampaign;
-impl Fault for ForgetfulCampaign {
-    type Of = Campaign;
-    fn is_folded(event: &events::campaign::Event) -> bool {
-        !matches!(event, events::campaign::Event::EntriesSent { .. })
+/// A redrive that forgets what it sent.
+pub struct ForgetfulRedrive;
+impl Fault for ForgetfulRedrive {
+    type Of = Redrive;
+    fn is_folded(event: &events::redrive::Event) -> bool {
+        !matches!(event, events::redrive::Event::EntriesSent { .. })
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actors_core::Opening;
-use actors_runtime::claims::{Arrived, Desk, IssuedJob, Offer};
+use actors_runtime::claims::{Arrived, ClaimPool, IssuedJob, Offer};
 use actors_runtime::core::{Core, Settings};
 use actors_runtime::fold::{self, Loaded};
 use actors_runtime::inbox::Item;
@@ -41,29 +41,34 @@ fn opening(rank: u64) -> Opening {
     Opening { lane: key("default"), skill: "code".into(), agent: None, rank: (rank, Timestamp(1)) }
 }
 
+/// Whose the work is.
+fn queue() -> EntityAddress {
+    "queue/default".parse().expect("a constant")
+}
+
 /// A whole installation of one partition and its log.
-struct Whole {
+struct Installation {
     core: Core,
-    desk: Desk,
+    pool: ClaimPool,
     record_bytes_max: usize,
     log: Vec<Bytes>,
     in_flight: Bytes,
     now: u64,
 }
 
-impl Whole {
+impl Installation {
     fn new(record_bytes_max: usize) -> Self {
-        let (desk, log, now) = (Desk::default(), Vec::new(), 5_000);
-        let core = core(&desk, record_bytes_max);
-        let mut whole = Self { core, desk, record_bytes_max, log, in_flight: Bytes::new(), now };
+        let (pool, log, now) = (ClaimPool::default(), Vec::new(), 5_000);
+        let core = core(&pool, record_bytes_max);
+        let mut whole = Self { core, pool, record_bytes_max, log, in_flight: Bytes::new(), now };
         whole.take_over();
         whole
     }
 
     /// Another owner reads the log and goes on.
     fn is_taken_over(&mut self) {
-        self.desk = Desk::default();
-        self.core = core(&self.desk, self.record_bytes_max);
+        self.pool = ClaimPool::default();
+        self.core = core(&self.pool, self.record_bytes_max);
         for (bytes, sequence) in self.log.iter().zip(1..) {
             let record = CommitRecord::decode(bytes).expect("a core wrote it");
             self.core.recover(LogSequence(sequence), Hash::of(bytes), &record).expect("it follows");
@@ -135,14 +140,14 @@ impl Whole {
     }
 
     fn claim(&mut self, offer: Offer) {
-        assert_eq!(self.desk.arrive(offer), Arrived::Waits);
+        assert_eq!(self.pool.arrive(offer), Arrived::Waits);
         self.core.look_for_places();
     }
 }
 
-fn core(desk: &Desk, record_bytes_max: usize) -> Core {
+fn core(pool: &ClaimPool, record_bytes_max: usize) -> Core {
     let mut settings = Settings::new(PartitionId(0), 1, "host", record_bytes_max);
-    settings.places = desk.clone();
+    settings.places = pool.clone();
     Core::new(settings, registry(), None)
 }
 
@@ -154,33 +159,33 @@ fn names(jobs: &[IssuedJob]) -> Vec<String> {
 /// Method: of two partitions one has better work, takes one of two places, and has none left.
 #[test]
 fn a_partition_that_let_another_one_go_first_has_the_next_place() {
-    let desk = Desk::default();
+    let pool = ClaimPool::default();
     let (first, second) = (PartitionId(0), PartitionId(1));
-    let wake = desk.wake(second);
-    desk.set_openings(first, vec![opening(1)], 1);
-    desk.set_openings(second, vec![opening(2)], 1);
-    desk.arrive(offer("a", 1));
-    desk.arrive(offer("b", 1));
-    assert!(desk.take(second, &opening(2)).is_none(), "the better work of the other comes first");
-    assert!(desk.take(first, &opening(1)).is_some());
-    desk.set_openings(first, Vec::new(), 2);
+    let wake = pool.wake(second);
+    pool.set_openings(first, vec![opening(1)], 1);
+    pool.set_openings(second, vec![opening(2)], 1);
+    pool.arrive(offer("a", 1));
+    pool.arrive(offer("b", 1));
+    assert!(pool.take(second, &queue(), &opening(2)).is_none(), "the better work of the other comes first");
+    assert!(pool.take(first, &queue(), &opening(1)).is_some());
+    pool.set_openings(first, Vec::new(), 2);
     assert!(is_woken(&wake), "there is a place for it now");
-    assert!(desk.take(second, &opening(2)).is_some());
+    assert!(pool.take(second, &queue(), &opening(2)).is_some());
 }
 
 /// Goal: the same where it was not even told of the claims, because the other one comes first.
 #[test]
 fn a_place_that_the_first_one_does_not_need_is_told_to_the_next() {
-    let desk = Desk::default();
+    let pool = ClaimPool::default();
     let (first, second) = (PartitionId(0), PartitionId(1));
-    let wake = desk.wake(second);
-    desk.set_openings(first, vec![opening(1)], 1);
-    desk.set_openings(second, vec![opening(2)], 1);
-    desk.arrive(offer("a", 1));
-    desk.arrive(offer("b", 1));
+    let wake = pool.wake(second);
+    pool.set_openings(first, vec![opening(1)], 1);
+    pool.set_openings(second, vec![opening(2)], 1);
+    pool.arrive(offer("a", 1));
+    pool.arrive(offer("b", 1));
     assert!(!is_woken(&wake));
-    assert!(desk.take(first, &opening(1)).is_some());
-    desk.set_openings(first, Vec::new(), 2);
+    assert!(pool.take(first, &queue(), &opening(1)).is_some());
+    pool.set_openings(first, Vec::new(), 2);
     assert!(is_woken(&wake), "there is a place for it");
 }
 
@@ -194,14 +199,17 @@ fn is_woken(wake: &Arc<tokio::sync::Notify>) -> bool {
 /// Method: a core with work that comes first ends as one that is fenced does, without draining.
 #[test]
 fn a_partition_that_is_lost_keeps_no_claim_from_others() {
-    let mut lost = Whole::new(100_000);
+    let mut lost = Installation::new(100_000);
     lost.submit("one");
-    let (desk, other) = (lost.desk.clone(), PartitionId(7));
-    desk.set_openings(other, vec![opening(u64::MAX)], 1);
-    desk.arrive(offer("a", 1));
-    assert!(desk.take(other, &opening(u64::MAX)).is_none(), "the work of the partition comes first");
+    let (pool, other) = (lost.pool.clone(), PartitionId(7));
+    pool.set_openings(other, vec![opening(u64::MAX)], 1);
+    pool.arrive(offer("a", 1));
+    assert!(
+        pool.take(other, &queue(), &opening(u64::MAX)).is_none(),
+        "the work of the partition comes first"
+    );
     drop(lost);
-    assert!(desk.take(other, &opening(u64::MAX)).is_some());
+    assert!(pool.take(other, &queue(), &opening(u64::MAX)).is_some());
 }
 
 /// Goal: a claim that its worker repeats is never used for other jobs: neither while what it was used for is
@@ -209,7 +217,7 @@ fn a_partition_that_is_lost_keeps_no_claim_from_others() {
 /// Method: two tasks wait, and a claim with one place is repeated at each moment.
 #[test]
 fn a_repeated_claim_is_used_once() {
-    let mut whole = Whole::new(100_000);
+    let mut whole = Installation::new(100_000);
     whole.submit("one");
     whole.submit("two");
     let claim = offer("a", 1);
@@ -233,7 +241,7 @@ fn a_repeated_claim_is_used_once() {
 /// has issued the job.
 #[test]
 fn the_job_of_a_claim_is_known_to_the_next_owner() {
-    let mut whole = Whole::new(1);
+    let mut whole = Installation::new(1);
     whole.submit("one");
     let claim = offer("a", 1);
     whole.claim(claim.clone());

@@ -83,12 +83,11 @@ impl World {
     pub(super) fn extend_a_budget(&mut self) {
         let exceeded = self.audit.exceeded_trees();
         let Some(tree) = self.random.pick(&exceeded).cloned() else { return };
-        let by = "client".to_owned();
         match self.random.below(6) {
             choice @ 0..=1 => {
                 let answer = if choice == 0 { json!("no") } else { json!(20) };
                 let question = self.audit.question_of(&tree);
-                self.tell(tree, &task::Command::ProvideInput { question, answer, by });
+                self.tell(tree, &task::Command::ProvideInput { question, answer });
             }
             _ => self.extend_tree(tree, 3),
         }
@@ -109,8 +108,8 @@ impl World {
             jobs: Some(calls),
             wall_clock: Some(Duration::from_secs(100 * calls)),
         };
-        let (reason, by) = (String::new(), "operator".to_owned());
-        self.tell(tree, &task::Command::ExtendBudget { extend, reason, by });
+        let reason = String::new();
+        self.tell(tree, &task::Command::ExtendBudget { extend, reason });
     }
 }
 

@@ -6,6 +6,7 @@ use actors_runtime::inbox::refusal_reply;
 use bus_client::ReplyTo;
 use bus_client::asks::Incoming;
 use bus_schemas::envelope::code;
+use bus_schemas::kinds::is_from_system;
 use bus_schemas::subjects::Subjects;
 use bus_schemas::{Body, Caller, CommandId, ContentType, EntityAddress, PartitionId, Refusal, Reply};
 use bytes::Bytes;
@@ -82,6 +83,16 @@ pub struct Callers {
     settled: usize,
 }
 
+/// The caller of a command: the owner of the task that it submits or schedules, or a host.
+fn speaker(to: &EntityAddress, body: &Body) -> Caller {
+    if is_from_system(&to.kind, body) {
+        return Caller::SYSTEM;
+    }
+    let value = serde_json::from_slice::<serde_json::Value>(&body.bytes).unwrap_or_default();
+    let owner = value["owner"].as_str().or(value["task"]["owner"].as_str());
+    owner.map_or(Caller::UNNAMED, Caller::of)
+}
+
 impl Callers {
     /// A call as it reaches a host.
     pub fn incoming(&self, id: CallId, subjects: &Subjects) -> Incoming {
@@ -145,14 +156,14 @@ impl World {
     /// Somebody asks an entity under an id of their own.
     pub(super) fn ask_as(&mut self, id: CommandId, to: EntityAddress, body: Body, next: Next) {
         let partition = self.home(&to);
-        self.call(id, to, partition, body, (Expected::Same, next));
+        self.call(id, to, partition, body, Expected::Same, next);
     }
 
     /// Somebody asks what an entity is.
     pub(super) fn query(&mut self, to: EntityAddress, body: Body, next: Next) {
         let id = self.random.command_id(self.time);
         let partition = self.home(&to);
-        self.call(id, to, partition, body, (Expected::View, next));
+        self.call(id, to, partition, body, Expected::View, next);
     }
 
     fn call(
@@ -161,7 +172,8 @@ impl World {
         to: EntityAddress,
         partition: PartitionId,
         body: Body,
-        (expected, next): (Expected, Next),
+        expected: Expected,
+        next: Next,
     ) {
         let call = self.callers.calls.len();
         let text = String::from_utf8_lossy(&body.bytes[..body.bytes.len().min(60)]).into_owned();
@@ -172,7 +184,7 @@ impl World {
             self.callers.by_id.entry(id).or_insert(call);
         }
         let worker = next.worker().map(|(worker, _)| &self.workers[worker].name);
-        let caller = worker.map_or(Caller::UNNAMED, |name| Caller::of(name));
+        let caller = worker.map_or_else(|| speaker(&to, &body), |name| Caller::of(name));
         let made =
             Call { id, to, partition, body, tries, answer, given_up, expected, next, is_query, caller };
         self.callers.calls.push(made);
@@ -185,7 +197,7 @@ impl World {
     pub(super) fn ask_elsewhere(&mut self, to: EntityAddress, body: Body) {
         let id = self.random.command_id(self.time);
         let partition = PartitionId((self.home(&to).0 + 1) % self.shape.partitions);
-        self.call(id, to, partition, body, (Expected::WrongPartition, Next::Nothing));
+        self.call(id, to, partition, body, Expected::WrongPartition, Next::Nothing);
     }
 
     /// Asks under an id that another command has.
@@ -197,7 +209,7 @@ impl World {
             return;
         }
         let (id, to, partition) = (call.id, call.to.clone(), call.partition);
-        self.call(id, to, partition, body, (Expected::Reused, Next::Nothing));
+        self.call(id, to, partition, body, Expected::Reused, Next::Nothing);
     }
 
     /// Asks once more what was answered already, as a caller does who lost the answer.
@@ -249,7 +261,7 @@ impl World {
             }
             Next::Lost { host, agent, worker } => {
                 if reply.is_some() {
-                    self.hosts[host].desk.forget(&agent, &worker);
+                    self.hosts[host].pool.forget(&agent, &worker);
                 }
                 Ok(())
             }
@@ -294,7 +306,7 @@ impl World {
     /// A caller hears an answer.
     pub(super) fn answered(&mut self, id: CallId, payload: Bytes) -> Check {
         let Ok(reply) = serde_json::from_slice::<Reply>(&payload) else {
-            return violated("reply_after_commit", "an answer can not be read");
+            return violated("reply_after_commit", "an answer cannot be read");
         };
         if self.callers.is_query(id) {
             return self.viewed(id, payload, &reply);
@@ -389,7 +401,7 @@ impl World {
         // A path is not matched by the stream's transform: partition 0 reads it and sends it on.
         let direct = !to.key.as_str().contains('.');
         let partition = if direct { home } else { PartitionId(0) };
-        let (caller, subjects) = (Caller::UNNAMED, &self.subjects);
+        let (caller, subjects) = (speaker(to, &body), &self.subjects);
         let subject =
             if direct { subjects.command(home, &caller, to) } else { subjects.hand_over(&caller, to) };
         self.note(format_args!("{id} is handed over to `{to}`"));
@@ -401,17 +413,15 @@ impl World {
     /// A hand-over reaches JetStream.
     pub(super) fn hand_over_arrives(&mut self, index: HandOverId) {
         let handed = &self.callers.handed[index];
-        let command = (handed.id, handed.body.clone());
         if self.defect == Some(Defect::HandOversNotStored) {
             self.callers.handed[index].acknowledged = true;
             return;
         }
-        let stored = self.store.hand_over(self.time, handed.partition, handed.subject.clone(), command);
+        let (subject, body) = (handed.subject.clone(), handed.body.clone());
+        let stored = self.store.hand_over(self.time, handed.partition, subject, handed.id, body);
         if stored {
             let partition = self.callers.handed[index].partition;
             self.inbox_grew(partition);
-        } else {
-            self.coverage.note(Reached::DuplicateHandOverDropped);
         }
         if self.fault(self.faults.hand_over_unheard, Reached::HandOverUnheard) {
             let again = HAND_OVER_AGAIN_MS + self.random.below(200_000);

@@ -121,11 +121,11 @@ impl World {
     /// An operator does something about a breaker.
     pub(super) fn work_on_a_breaker(&mut self) {
         let dependency = key(DEPENDENCIES[self.random.below(2) as usize]);
-        let (reason, by) = ("a drill".to_owned(), "operator".to_owned());
+        let reason = "a drill".to_owned();
         let command = match self.random.below(5) {
-            0 => breaker::Command::Trip { reason, by },
-            1 | 2 => breaker::Command::Reset { reason, by },
-            _ => breaker::Command::Configure { policy: self.policy(), by },
+            0 => breaker::Command::Trip { reason },
+            1 | 2 => breaker::Command::Reset { reason },
+            _ => breaker::Command::Configure { policy: self.policy() },
         };
         self.tell(dependency, &command);
     }

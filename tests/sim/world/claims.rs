@@ -1,5 +1,5 @@
 //! The door of a host, modelled after `actors/host/src/claims.rs`: claims are checked, kept in the pool of the
-//! real [`actors_runtime::claims::Desk`], passed on to hosts that have work for them, told to come again,
+//! real [`actors_runtime::claims::ClaimPool`], passed on to hosts that have work for them, told to come again,
 //! and given back where their worker is gone.
 
 use std::future::Future;
@@ -13,7 +13,7 @@ use bus_schemas::claims::{Answer, Claim};
 use bus_schemas::commands::agent::{Command, Query, Registration};
 use bus_schemas::{Body, CommandId, Key, Refusal, Reply};
 use bytes::Bytes;
-use smol_str::{SmolStr, format_smolstr};
+use smol_str::format_smolstr;
 use tokio::sync::Notify;
 
 use super::clients::address;
@@ -140,7 +140,7 @@ impl World {
     fn refuse_claim(&mut self, sent: &Sent, refusal: Refusal) {
         self.coverage.note(Reached::ClaimRefused);
         let payload = refusal_reply(sent.id, refusal);
-        self.answer_claim((sent.worker, sent.life), sent.id, payload, None);
+        self.answer_claim(sent.worker, sent.life, sent.id, payload, None);
     }
 
     /// A claim of a worker that is known: one that was sent before may have been used.
@@ -171,7 +171,7 @@ impl World {
         let way = self.latency();
         self.soon(way, Happening::WasUsed(doubt));
         if !jobs.is_empty() || is_forgotten {
-            self.send_jobs(id, (worker, life), claim, &jobs);
+            self.send_jobs(id, worker, life, claim, &jobs);
         }
     }
 
@@ -195,7 +195,7 @@ impl World {
         let reply_to = format!("{}.{}", sent.worker, sent.life).into();
         let (id, agent, claim) = (sent.id, sent.agent.clone(), sent.claim.clone());
         let offer = Offer { id, agent, claim, secret, reply_to, since };
-        match self.hosts[sent.host].desk.arrive(offer) {
+        match self.hosts[sent.host].pool.arrive(offer) {
             Arrived::Waits => {
                 self.free.arrives(sent.id, sent.host, sent.worker, self.time);
                 self.look_at_places(sent.host);
@@ -237,11 +237,11 @@ impl World {
                 return true;
             }
             if let Some((worker, life)) = worker_of(issue.offer.reply_to.as_str()) {
-                self.send_jobs(id, (worker, life), issue.offer.id, &issue.jobs);
+                self.send_jobs(id, worker, life, issue.offer.id, &issue.jobs);
             }
             if self.defect == Some(Defect::ClaimsStayInPool) {
                 self.note(format_args!("a used claim of partition {partition} stays"));
-                self.hosts[host].desk.put_back(issue.offer.clone());
+                self.hosts[host].pool.put_back(issue.offer.clone());
             }
             if self.dies_at(id, "after-issue") {
                 return true;
@@ -251,17 +251,19 @@ impl World {
         false
     }
 
-    fn send_jobs(&mut self, id: OwnerId, to: (WorkerId, u32), claim: CommandId, jobs: &[IssuedJob]) {
+    fn send_jobs(&mut self, id: OwnerId, worker: WorkerId, life: u32, claim: CommandId, jobs: &[IssuedJob]) {
+        self.free.is_served(worker, self.time);
         let Some(host) = self.owners.get(&id).map(|owner| owner.host) else { return };
         let from = Some((host, self.hosts[host].process));
         for payload in answers(claim, jobs, self.shape.answer_bytes_max) {
-            self.answer_claim(to, claim, payload, from);
+            self.answer_claim(worker, life, claim, payload, from);
         }
     }
 
     fn answer_claim(
         &mut self,
-        (worker, life): (WorkerId, u32),
+        worker: WorkerId,
+        life: u32,
         id: CommandId,
         payload: Bytes,
         from: Option<(HostId, u32)>,
@@ -286,28 +288,30 @@ impl World {
         if self.is_there(host, process) {
             self.coverage.note(Reached::ClaimUndelivered);
             self.note(format_args!("nobody heard the answer to claim {claim}"));
-            self.hosts[host].desk.undelivered(claim);
+            self.hosts[host].pool.undelivered(claim);
             self.look_at_places(host);
         }
     }
 
     /// A host looks at its claims: those that waited long enough come again, and work that has no place is
     /// told to the others.
-    pub(super) fn desk_looks(&mut self, host: HostId) {
-        self.soon(if self.calm { LOOK_CALM_MS } else { LOOK_MS }, Happening::DeskLooks(host));
+    pub(super) fn pool_looks(&mut self, host: HostId) {
+        self.soon(if self.calm { LOOK_CALM_MS } else { LOOK_MS }, Happening::PoolLooks(host));
         if !self.hosts[host].alive {
             return;
         }
         let steady = self.steady(host);
-        for offer in self.hosts[host].desk.expired(steady) {
+        for offer in self.hosts[host].pool.expired(steady) {
             self.coverage.note(Reached::ClaimComeAgain);
             let answer = Answer::ComeAgain { claim: offer.id };
             let payload = serde_json::to_vec(&answer).expect("an answer is plain data").into();
-            if let Some(to) = worker_of(offer.reply_to.as_str()) {
-                self.answer_claim(to, offer.id, payload, None);
+            if let Some((worker, life)) = worker_of(offer.reply_to.as_str()) {
+                self.answer_claim(worker, life, offer.id, payload, None);
             }
         }
-        let unmet = self.hosts[host].desk.unmet(steady.saturating_sub(UNMET_MS));
+        self.hosts[host].pool.look_again();
+        self.look_at_places(host);
+        let unmet = self.hosts[host].pool.unmet(steady.saturating_sub(UNMET_MS));
         if unmet.is_empty() {
             return;
         }
@@ -325,7 +329,7 @@ impl World {
             return;
         }
         for opening in unmet {
-            let Some(offer) = self.hosts[host].desk.pass_on(opening) else { continue };
+            let Some(offer) = self.hosts[host].pool.pass_on(opening) else { continue };
             self.coverage.note(Reached::ClaimPassed);
             self.free.leaves(offer.id);
             self.note(format_args!("host {host} passes claim {} to host {from}", offer.id));
@@ -366,10 +370,12 @@ fn was_notified(places: &Notify) -> bool {
 
 /// Why an agent does not stand behind a claim.
 fn unknown(registration: &Registration, claim: &Claim) -> Option<Refusal> {
-    let Some(card) = &registration.card else { return Some(Refusal::new("agent-not-found", "no card")) };
-    if !registration.workers.contains(&claim.worker) {
-        return Some(Refusal::new("unknown-worker", "it is not registered"));
+    if registration.card.is_none() {
+        return Some(Refusal::new("agent-not-found", "no card"));
     }
-    let is_strange = |skill: &&SmolStr| card.skills.iter().all(|known| known.id != **skill);
-    claim.skills.iter().find(is_strange).map(|_| Refusal::new("unknown-skill", "the card has it not"))
+    let Some(skills) = registration.workers.get(&claim.worker) else {
+        return Some(Refusal::new("unknown-worker", "it is not registered"));
+    };
+    let strange = claim.skills.iter().find(|skill| !skills.contains(skill));
+    strange.map(|_| Refusal::new("unknown-skill", "the card has it not"))
 }

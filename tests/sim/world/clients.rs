@@ -3,7 +3,7 @@
 
 use bus_schemas::commands::schedule::Recurrence;
 use bus_schemas::commands::task::{Plan, PlanStep, Submit};
-use bus_schemas::commands::{breaker, broker, probe, schedule, task};
+use bus_schemas::commands::{breaker, lane, probe, schedule, task};
 use bus_schemas::record::BODY_INLINE_BYTES_MAX;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, ContentType, EntityAddress, Key, Kind, Timestamp};
@@ -77,7 +77,7 @@ impl World {
             88..92 => self.bound_a_lane(),
             92..94 => self.schedule(),
             94..97 => self.work_on_a_letter(),
-            97..99 => self.work_on_a_campaign(),
+            97..99 => self.work_on_a_redrive(),
             _ => self.work_on_a_breaker(),
         }
         if self.random.chance(30) {
@@ -98,7 +98,7 @@ impl World {
     /// Breakers under which little is needed to open and close them.
     pub(super) fn start_breakers(&mut self) {
         for dependency in DEPENDENCIES.map(key) {
-            let command = breaker::Command::Configure { policy: self.policy(), by: "operator".to_owned() };
+            let command = breaker::Command::Configure { policy: self.policy() };
             self.tell(dependency, &command);
         }
     }
@@ -183,22 +183,21 @@ impl World {
 
     fn cancel_or_retry(&mut self) {
         let Some(key) = self.some_task() else { return };
-        let by = "client".to_owned();
         if self.random.chance(250) {
             // As the sweeper does, also where nothing is lost.
             self.coverage.note(Reached::Swept);
             self.tell(key, &task::Command::Sweep);
         } else if self.random.chance(400) {
-            self.tell(key, &task::Command::Cancel { reason: "not wanted".to_owned(), by });
+            self.tell(key, &task::Command::Cancel { reason: "not wanted".to_owned() });
         } else {
-            self.tell(key, &task::Command::Retry { end: None, by });
+            self.tell(key, &task::Command::Retry { end: None });
         }
     }
 
     fn answer_a_question(&mut self) {
         if let Some(key) = self.some_task() {
-            let (question, by) = (self.audit.question_of(&key), "client".to_owned());
-            let command = task::Command::ProvideInput { question, answer: json!("yes"), by };
+            let question = self.audit.question_of(&key);
+            let command = task::Command::ProvideInput { question, answer: json!("yes") };
             self.tell(key, &command);
         }
     }
@@ -248,23 +247,23 @@ impl World {
     /// Somebody bounds a lane as a whole, or lets it be open again.
     fn bound_a_lane(&mut self) {
         let lane = key(LANES[self.random.below(2) as usize]);
-        let (reason, by) = ("a drill".to_owned(), "operator".to_owned());
+        let reason = "a drill".to_owned();
         let command = match self.random.below(10) {
             0..5 => {
                 let concurrent = self.random.chance(600).then(|| self.random.between(1, 3) as u32);
-                broker::Command::SetCap { concurrent }
+                lane::Command::SetCap { concurrent }
             }
-            5 => broker::Command::Pause { reason, by },
+            5 => lane::Command::Pause { reason },
             6 | 7 => {
                 let per_minute = self.random.chance(400).then(|| self.random.between(5, 60) as u32);
-                broker::Command::Resume { reason, by, per_minute }
+                lane::Command::Resume { reason, per_minute, revision: None }
             }
-            8 => broker::Command::SetLimits { limits: broker::Limits::default(), reason, by },
+            8 => lane::Command::SetLimits { limits: lane::Limits::default(), reason },
             _ => {
-                let order = broker::Order::Strict;
+                let order = lane::Order::Strict;
                 let concurrent = self.random.chance(500).then(|| self.random.between(1, 4) as u32);
-                let limits = broker::Limits { order, concurrent, ..broker::Limits::default() };
-                broker::Command::SetLimits { limits, reason, by }
+                let limits = lane::Limits { order, concurrent, ..lane::Limits::default() };
+                lane::Command::SetLimits { limits, reason }
             }
         };
         self.tell(lane, &command);
@@ -330,15 +329,15 @@ impl World {
 
     /// Nothing bounds a lane as a whole.
     fn calm_lane(&mut self, lane: Key) {
-        let limits = broker::Limits::default();
-        let (reason, by) = ("the drill is over".to_owned(), "operator".to_owned());
-        let unbound = broker::Command::SetLimits { limits, reason: reason.clone(), by: by.clone() };
+        let limits = lane::Limits::default();
+        let reason = "the drill is over".to_owned();
+        let unbound = lane::Command::SetLimits { limits, reason: reason.clone() };
         let Some(state) = self.audit.state_of(&address(&unbound, lane.clone())) else { return };
-        if state["limits"] != json!(broker::Limits::default()) {
+        if state["limits"] != json!(lane::Limits::default()) {
             self.tell(lane.clone(), &unbound);
         }
-        if !state["valves"]["pause"].is_null() {
-            self.tell(lane, &broker::Command::Resume { reason, by, per_minute: None });
+        if !state["throttles"]["pause"].is_null() {
+            self.tell(lane, &lane::Command::Resume { reason, per_minute: None, revision: None });
         }
     }
 }

@@ -79,7 +79,7 @@ impl World {
         }
         let checked = (self.defect != Some(Defect::StreamIgnoresMark)).then_some(mark.sequence);
         let followed = self.store.followed.len();
-        let published = self.store.publish_events(partition, checked, (upto, partial), events.clone());
+        let published = self.store.publish_events(partition, checked, upto, partial, events.clone());
         if published.is_ok() {
             self.note(format_args!(
                 "{} events of partition {partition} up to {upto}.{partial}",

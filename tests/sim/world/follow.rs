@@ -1,16 +1,19 @@
 //! Hosts and workers that follow the events of halts and breakers, each at a distance of its own:
-//! modelled after `bus_client::halts` and the worker's breakers. What they know they know from the
+//! modelled after `bus_client::folded` and the worker's breakers. What they know they know from the
 //! event stream, in its order, and a new process reads it from the beginning.
 
 use std::collections::BTreeMap;
 
-use bus_client::HaltWatch;
+use actors_host::gates;
+use actors_host::quarantine::Quarantine;
+use actors_runtime::Gates;
+use bus_client::Folded;
 use bus_schemas::commands::breaker::Phase;
 use bus_schemas::events::{breaker, halt};
 use bus_schemas::halts::{Halts, Subject};
 use bus_schemas::jobs::Job;
 use bus_schemas::record::Event;
-use bus_schemas::wire::WireEvent;
+use bus_schemas::wire::{EventFold, WireEvent};
 use bus_schemas::{EntityAddress, Key, Timestamp};
 use tokio::sync::watch;
 
@@ -54,9 +57,9 @@ impl Default for HostView {
 }
 
 impl HostView {
-    /// What the host's loops look at.
-    pub fn watch(&self) -> HaltWatch {
-        HaltWatch::from(self.halts.subscribe())
+    /// The gates of the host's loops.
+    pub fn gates(&self) -> Gates {
+        gates::all(&Folded::from(self.halts.subscribe()), &Quarantine::default(), None)
     }
 }
 

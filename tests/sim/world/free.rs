@@ -9,9 +9,9 @@ use super::{HostId, WorkerId, World};
 use crate::invariants::lanes::Ready;
 use crate::invariants::{Check, hold};
 
-/// How long work may wait beside a free place that fits, in a calm world: a claim waits five seconds at
-/// the wrong host at most, is made again within two, and is passed on within one; a job that nobody begins
-/// is taken back after two, and a claim of which nothing was heard is repeated after six.
+/// How long work may wait beside a free place that fits, in a calm world, while the worker is sent nothing else: a
+/// claim waits five seconds at the wrong host at most, is made again within two, and is passed on within one; a job
+/// that nobody begins is taken back after two, and a claim of which nothing was heard is repeated after six.
 const FREE_MS_MAX: u64 = 16_000;
 /// How long it may wait beside a claim in the pool of the very host that has the work: a commit and the load of
 /// an entity.
@@ -43,6 +43,10 @@ impl Free {
     pub fn begin(&mut self, now: u64) {
         self.since = now;
     }
+    /// A worker is sent jobs: its places are in use, also where it never begins what it was sent.
+    pub fn is_served(&mut self, worker: WorkerId, now: u64) {
+        self.places.insert(worker, now);
+    }
     /// A claim comes into a pool.
     pub fn arrives(&mut self, claim: CommandId, host: HostId, worker: WorkerId, since: u64) {
         self.pooled.insert(claim, Pooled { host, worker, since });
@@ -58,7 +62,7 @@ impl World {
     /// two.
     pub(super) fn places_find_work(&mut self) -> Check {
         let now = self.time;
-        let is_halted = !self.audit.standing_halts().is_empty();
+        let is_halted = !self.audit.active_halts().is_empty();
         if !self.calm || now < self.free.since + SETTLE_MS || is_halted {
             self.free.work.clear();
             self.free.places.clear();

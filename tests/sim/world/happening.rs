@@ -70,7 +70,7 @@ pub enum Happening {
     ClaimAnswered(claims::ClaimAnswer),
     /// A process of a host hears that nobody took the answer to a claim.
     Undelivered(HostId, u32, CommandId),
-    DeskLooks(HostId),
+    PoolLooks(HostId),
     /// A host hears for what work another one has no place.
     Needs {
         host: HostId,
@@ -133,8 +133,8 @@ impl World {
             Happening::DoubtEnds(doubt) => self.doubt_ends(doubt),
             Happening::ClaimAnswered(answer) => self.claim_answered(&answer)?,
             Happening::Undelivered(host, process, claim) => self.undelivered(host, process, claim),
-            Happening::DeskLooks(host) => {
-                self.desk_looks(host);
+            Happening::PoolLooks(host) => {
+                self.pool_looks(host);
                 self.places_find_work()?;
             }
             Happening::Needs { host, from, unmet } => self.needs(host, from, &unmet),
@@ -159,7 +159,7 @@ impl World {
         let host = match happening {
             Happening::ClaimArrives(sent) | Happening::ClaimPassed(sent) => sent.host,
             Happening::Undelivered(host, ..)
-            | Happening::DeskLooks(host)
+            | Happening::PoolLooks(host)
             | Happening::Needs { host, .. }
             | Happening::TellsHeard(host)
             | Happening::HearsOf { host, .. } => *host,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use actors_runtime::claims::Desk;
+use actors_runtime::claims::ClaimPool;
 use actors_runtime::core::Moment;
 use actors_runtime::tenure::Tenure;
 use bus_client::Connects;
@@ -30,7 +30,7 @@ const STEADY_MS_MAX: u64 = 100_000;
 #[derive(Debug)]
 pub struct Host {
     pub alive: bool,
-    /// It stands still until then.
+    /// The host stands still until then.
     pub frozen_until: u64,
     /// How much its clock is ahead, shifted by [`SKEW_MS_MAX`].
     skew: u64,
@@ -43,7 +43,7 @@ pub struct Host {
     /// What it knows of halts.
     pub view: HostView,
     /// The claims that wait for work of its partitions.
-    pub desk: Desk,
+    pub pool: ClaimPool,
     /// What agents said of themselves, and when.
     pub known: BTreeMap<Key, (Registration, u64)>,
     /// How long each lease is valid for sure.
@@ -53,10 +53,10 @@ pub struct Host {
 impl Host {
     fn new(skew: u64, steady: u64, process: u32) -> Self {
         let view = HostView::default();
-        let desk = Desk::under(view.watch(), "undelivered");
+        let pool = ClaimPool::under(view.gates(), "undelivered");
         let (known, tenures) = (BTreeMap::new(), BTreeMap::new());
         let (alive, frozen_until, shown) = (true, 0, Timestamp(0));
-        Self { alive, frozen_until, skew, shown, steady, process, view, desk, known, tenures }
+        Self { alive, frozen_until, skew, shown, steady, process, view, pool, known, tenures }
     }
 }
 
@@ -75,7 +75,7 @@ impl World {
             self.hosts.push(Host::new(skew, steady, 0));
             let first = self.random.between(1, 300);
             self.soon(first, Happening::Leases(id));
-            self.soon(first, Happening::DeskLooks(id));
+            self.soon(first, Happening::PoolLooks(id));
             self.soon(first, Happening::TellsHeard(id));
         }
     }

@@ -63,8 +63,8 @@ impl World {
         let answer = match self.store.append(partition, checked, commit.bytes.clone()) {
             Ok(sequence) => {
                 self.note_record(id, sequence, commit);
-                let written = (&commit.bytes, &self.store);
-                self.audit.appended(id, partition, sequence, written, &mut self.coverage)?;
+                let (bytes, store) = (&commit.bytes, &self.store);
+                self.audit.appended(id, partition, sequence, bytes, store, &mut self.coverage)?;
                 AppendAnswer::Written(sequence)
             }
             Err(last) => {

@@ -16,11 +16,11 @@ use super::{CallId, HostId, OwnerId};
 pub enum Phase {
     /// Its takeover record is on its way.
     Taking,
-    /// It completes the fan-out of its predecessors.
+    /// The owner completes the fan-out of its predecessors.
     Completing,
-    /// It serves.
+    /// The owner serves.
     Serving,
-    /// It serves what it has and takes nothing new.
+    /// The owner serves what it has and takes nothing new.
     Draining,
     /// Its loop has ended; what it committed still leaves.
     Ended,

@@ -117,11 +117,11 @@ impl World {
 
     /// Answers repeats from the log, as `Partition::read_repeats` does; the way there takes no time.
     fn answer_repeats(&mut self, owner: &mut Owner) {
-        for repeat in owner.core.take_repeats(usize::MAX) {
+        for sequence in owner.core.take_records_to_read(usize::MAX) {
             self.coverage.note(Reached::AnsweredFromLog);
-            let bytes = self.store.record(owner.partition, repeat.record);
+            let bytes = self.store.record(owner.partition, sequence);
             let record = bytes.map(|bytes| self.store.read_record(bytes).expect("the audit has read it"));
-            owner.core.answer_repeat(repeat, record.as_ref());
+            owner.core.answer_repeats(sequence, record.as_ref());
         }
     }
 
@@ -375,7 +375,14 @@ fn set_again(state: &mut PartitionState, record: &CommitRecord) {
         let is_set = timers.iter().any(|timer| timer.entity == turn.entity && timer.name == *name);
         if !is_set {
             let (entity, body) = (turn.entity.clone(), turn.command.body.clone());
-            timers.push(Timer { entity, name: name.clone(), at: turn.at, body, trace: None });
+            timers.push(Timer {
+                entity,
+                name: name.clone(),
+                at: turn.at,
+                set_at: turn.at,
+                body,
+                trace: None,
+            });
         }
     }
     state.timers = timers.into();

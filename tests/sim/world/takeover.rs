@@ -18,6 +18,8 @@ use crate::invariants::{Check, violated};
 
 /// Former owners that may win against us before we give up.
 const TRIES_MAX: usize = 8;
+/// Bytes of answers that an owner keeps: so few that some repeats are answered from the log.
+const REPLIES_BYTES_MAX: usize = 2_048;
 
 impl World {
     /// A host begins to run a partition.
@@ -81,7 +83,7 @@ impl World {
             loading: Vec::new(),
             events: EventsFanout { mark, stream_sequence: mark.sequence, ..EventsFanout::default() },
             dead: DeadFanout::default(),
-            places: self.hosts[host].desk.wake(partition),
+            places: self.hosts[host].pool.wake(partition),
             asked: Vec::new(),
             inbox_read: 0,
             applied: core.state.inbox,
@@ -117,8 +119,9 @@ impl World {
             self.shape.record_bytes_max,
         );
         settings.cache_entities_max = self.shape.cache_entities_max;
-        settings.halts = self.hosts[host].view.watch();
-        settings.places = self.hosts[host].desk.clone();
+        settings.replies_bytes_max = REPLIES_BYTES_MAX;
+        settings.gates = self.hosts[host].view.gates();
+        settings.places = self.hosts[host].pool.clone();
         settings.tenure = self.tenure(host, partition);
         if snapshot.as_ref().is_some_and(|snapshot| snapshot.last.0 > 0) {
             self.coverage.note(Reached::TakeoverFromSnapshot);

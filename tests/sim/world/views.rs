@@ -3,7 +3,7 @@
 
 use actors_core::Context;
 use actors_runtime::inbox::Item;
-use actors_runtime::journal::Told;
+use actors_runtime::journal::AddressedReply;
 use bus_schemas::claims::WAIT_MS;
 use bus_schemas::commands::task;
 use bus_schemas::{Body, EntityAddress, Key, Kind, Reply};
@@ -46,6 +46,7 @@ impl World {
             partitions: self.shape.partitions,
             revision: instance.revision(),
             now: self.clock(owner.host),
+            by_timer: false,
             command: item.command.id,
             correlation: item.command.correlation,
             caller: None,
@@ -62,15 +63,14 @@ impl World {
         Some(serde_json::to_vec(&reply).expect("a reply has string keys").into())
     }
 
-    /// An owner answers a command or a query: from here it must be true.
-    pub(super) fn tell_answer(&mut self, id: OwnerId, told: Told) -> Check {
+    /// An owner answers a command or a query: from here it must be true. One whose host died says nothing.
+    pub(super) fn tell_answer(&mut self, id: OwnerId, told: AddressedReply) -> Check {
+        let Some(owner) = self.owners.get_mut(&id) else { return Ok(()) };
         let call: Option<CallId> = told.to.as_str().parse().ok();
         match call.filter(|call| self.callers.is_query(*call)) {
             None => self.answer(told.to.as_str(), told.payload),
             Some(call) => {
-                if let Some(owner) = self.owners.get_mut(&id)
-                    && let Some(place) = owner.asked.iter().position(|(asked, _)| *asked == call)
-                {
+                if let Some(place) = owner.asked.iter().position(|(asked, _)| *asked == call) {
                     owner.asked.remove(place);
                 }
                 self.view_is_told(id, call, told.payload)
@@ -81,7 +81,7 @@ impl World {
     fn view_is_told(&mut self, id: OwnerId, call: CallId, payload: Bytes) -> Check {
         let reply = views::read(&payload)?;
         if let Some(partition) = self.owners.get(&id).map(|owner| owner.partition) {
-            self.audit.views_need_the_lease((id, partition), &reply)?;
+            self.audit.views_need_the_lease(id, partition, &reply)?;
             self.audit.views_are_committed(&reply, self.callers.body(call), self.shape.partitions)?;
         }
         if !self.fault(self.faults.answer_lost, Reached::AnswerLost) {
@@ -123,7 +123,7 @@ impl World {
         let entity = |kind: &'static str, key: Key| EntityAddress::new(Kind::from_static(kind), key);
         let lane = key(LANES[self.random.below(2) as usize]);
         match self.random.below(10) {
-            0 => self.query(entity("broker", lane), describe, Next::Nothing),
+            0 => self.query(entity("lane", lane), describe, Next::Nothing),
             1 => {
                 let partition =
                     bus_schemas::PartitionId(self.random.below(self.shape.partitions.into()) as u16);

@@ -25,7 +25,7 @@ impl World {
             let state = self.audit.state_of(&EntityAddress::new(Kind::from_static("agent"), agent.clone()));
             let workers = state.as_ref().and_then(|state| state["workers"].as_object());
             for worker in workers.into_iter().flat_map(|workers| workers.keys()) {
-                self.hosts[host].desk.hear(&agent, worker, steady);
+                self.hosts[host].pool.hear(&agent, worker, steady);
             }
         }
     }
@@ -37,7 +37,7 @@ impl World {
             return;
         }
         let now = self.steady(host);
-        let mut heard = self.hosts[host].desk.heard();
+        let mut heard = self.hosts[host].pool.heard();
         heard.sort();
         let (mut told, mut lost) = (Vec::new(), Vec::new());
         for (agent, worker, at) in heard {
@@ -63,9 +63,9 @@ impl World {
     pub(super) fn hears_of(&mut self, host: HostId, heard: &[(Key, SmolStr, u64)]) {
         let now = self.steady(host);
         for (agent, worker, ago) in heard {
-            let (known, at) = (self.hosts[host].desk.heard(), now.saturating_sub(*ago));
+            let (known, at) = (self.hosts[host].pool.heard(), now.saturating_sub(*ago));
             if known.iter().any(|(a, w, since)| a == agent && w == worker && *since < at) {
-                self.hosts[host].desk.hear(agent, worker, at);
+                self.hosts[host].pool.hear(agent, worker, at);
             }
         }
     }

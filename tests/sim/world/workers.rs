@@ -74,11 +74,11 @@ pub struct Work {
 /// What came of the call that a job makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Called {
-    /// It was not made yet.
+    /// The call was not made yet.
     NotYet,
-    /// It succeeded.
+    /// The call succeeded.
     Well,
-    /// It failed.
+    /// The call failed.
     Badly,
     /// The breaker does not let it through.
     Barred,

@@ -1,7 +1,6 @@
-//! Reading settings one by one, so that each that is no good is told under its key and the others
-//! still count.
+//! Reads settings one by one, so that each invalid one is reported under its key and the others still count.
 //!
-//! Every setting has a default, and so each can be tried alone: a table with nothing else in it.
+//! Every setting has a default, so each can be tried alone, in a table with nothing else.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,15 +10,15 @@ use super::{Config, ConfigError};
 /// The environment's prefix; `__` separates sections.
 const ENV_PREFIX: &str = "ORRERY__";
 
-/// One setting as somebody gave it.
+/// A setting as it was given.
 struct Given {
-    /// What it may mean: text in the environment can be a number too.
+    /// Its possible values: text in the environment may also be a number.
     meanings: Vec<toml::Value>,
-    /// Who gave it: the file or the variable.
+    /// Where it was given: the file or the variable.
     origin: String,
 }
 
-/// The settings, who gave which of them by key, and what was no good.
+/// The settings, the origin of each by key, and the mistakes.
 pub(super) fn settings(
     file: Option<&Path>,
     env: impl Iterator<Item = (String, String)>,
@@ -54,7 +53,7 @@ pub(super) fn settings(
             }
         }
     }
-    // Settings do not depend on each other here: what each was alone, they are together.
+    // Settings do not depend on each other here: what is valid alone is valid together.
     let config = toml::Value::Table(good).try_into().unwrap_or_else(|error: toml::de::Error| {
         mistakes.push(ConfigError::new("configuration", error.message()));
         Config::default()
@@ -62,7 +61,7 @@ pub(super) fn settings(
     (config, origins, mistakes)
 }
 
-/// A file as a table, or what is wrong with it and where.
+/// Reads a file as a table, or says what is wrong and on which line.
 fn table(file: &Path) -> Result<toml::Table, String> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     text.parse().map_err(|error: toml::de::Error| {
@@ -71,8 +70,8 @@ fn table(file: &Path) -> Result<toml::Table, String> {
     })
 }
 
-/// The settings in a table, each under its path; an empty section is one of its own, since it may be
-/// one that nobody knows.
+/// The settings in a table, each under its path. An empty section counts as one, since its name may be
+/// unknown.
 fn leaves(
     path: &mut Vec<String>,
     table: toml::Table,
@@ -91,14 +90,14 @@ fn leaves(
     }
 }
 
-/// A variable's text as TOML, where it is that, and as itself.
+/// A variable's text: as TOML, where it parses, and as a string.
 fn meanings(text: &str) -> Vec<toml::Value> {
     let table = format!("value = {text}").parse::<toml::Table>();
     let literal = table.ok().filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
     literal.into_iter().chain([toml::Value::String(text.to_owned())]).collect()
 }
 
-/// A table with one setting in it, if it is one that can be used.
+/// A table with only this setting, if it is valid.
 fn alone(path: &[String], value: toml::Value) -> Result<toml::Table, String> {
     let (last, sections) = path.split_last().ok_or("the key is empty")?;
     let mut table = toml::Table::from_iter([(last.clone(), value)]);
@@ -106,12 +105,12 @@ fn alone(path: &[String], value: toml::Value) -> Result<toml::Table, String> {
         table = toml::Table::from_iter([(section.clone(), toml::Value::Table(table))]);
     }
     let read: Result<Config, _> = toml::Value::Table(table.clone()).try_into();
-    // For people numbers have bounds and no types.
+    // For people, numbers have bounds, not types.
     let told = |text: &str| text.replace("a nonzero u16", "a number from 1").replace("u16", "0 to 65535");
     read.map(|_| table).map_err(|error| told(&error.message().trim().replace('\n', " ")))
 }
 
-/// Puts one table into another, section by section.
+/// Merges one table into another, section by section.
 fn merge(into: &mut toml::Table, from: toml::Table) {
     for (name, value) in from {
         match (into.get_mut(&name), value) {

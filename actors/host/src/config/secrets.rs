@@ -1,16 +1,15 @@
-//! Secrets in settings: found, hidden, and refused where they are placeholders that somebody forgot.
+//! Secrets in settings: finds them, hides them, and refuses forgotten placeholders.
 //!
-//! Works on the settings as JSON, so that a setting that is added later is covered by its name, or
-//! by being a URL: with credentials before its host, with some in its query, or, for a webhook, with a
-//! path that only those who may post know.
+//! Works on the settings as JSON, so that a setting added later is covered by its name, or by being a URL:
+//! URLs have credentials before the host, secrets in the query, or, for a webhook, a secret path.
 
 use serde_json::Value;
 
 use super::ConfigError;
 
-/// Last words of the names of settings that are secrets.
+/// Last words of the names of secret settings.
 const SECRET_NAMES: [&str; 4] = ["password", "secret", "token", "credentials"];
-/// How the names of parameters in the query of a URL end that are secrets.
+/// Endings of the names of secret query parameters in URLs.
 const SECRET_PARAMETERS: [&str; 12] = [
     "auth",
     "code",
@@ -25,17 +24,17 @@ const SECRET_PARAMETERS: [&str; 12] = [
     "signature",
     "token",
 ];
-/// The last word of the names of settings whose URL is a secret but for its host.
+/// The last word of the names of settings whose URL is secret except for its host.
 const HOOK_NAME: &str = "webhook";
-/// A value of a query without such a name is kept out of reports from so many bytes on: something
-/// shorter is no secret, and would be taken out of everything that holds it by chance.
+/// The least number of bytes of a query value without a secret name that is kept out of reports: anything
+/// shorter is no secret, and would be removed wherever it occurs by chance.
 const UNNAMED_BYTES_MIN: usize = 8;
-/// What examples write where a secret belongs, whatever stands between and around the words.
+/// Words that examples have in place of a secret, whatever stands between and around them.
 const PLACEHOLDERS: [&str; 6] =
     ["changeit", "changeme", "changethis", "inserthere", "placeholder", "replaceme"];
-/// How examples begin where a secret belongs.
+/// Beginnings of text that examples have in place of a secret.
 const PLACEHOLDER_BEGINNINGS: [&str; 6] = ["enter-", "insert-", "my-secret", "todo", "your-", "your "];
-/// What is a placeholder when it is all that there is: a part of a secret may be one by chance.
+/// Words that are placeholders only when they are the whole value: part of a secret may be one by chance.
 const PLACEHOLDER_WORDS: [&str; 16] = [
     "apikey",
     "credentials",
@@ -55,14 +54,14 @@ const PLACEHOLDER_WORDS: [&str; 16] = [
     "token",
 ];
 
-/// Something in a setting that may be a secret.
+/// A value in a setting that may be secret.
 struct Secret<'a> {
     text: &'a str,
-    /// Whether its name or its place says that it is one.
+    /// Whether its name or its place makes it a secret.
     is_named: bool,
 }
 
-/// The mistakes of settings whose secret is a placeholder.
+/// The mistakes for secrets that are placeholders.
 pub(super) fn placeholders(settings: &Value) -> Vec<ConfigError> {
     let mut mistakes: Vec<ConfigError> = Vec::new();
     each(settings, &mut Vec::new(), &mut |key, secret| {
@@ -135,7 +134,7 @@ fn is_hook(name: &str) -> bool {
     last_word(name) == HOOK_NAME
 }
 
-/// A URL of NATS may come without a scheme.
+/// A NATS URL may have no scheme.
 fn is_url(name: &str, text: &str) -> bool {
     text.contains("://") || name.ends_with("url")
 }
@@ -144,11 +143,11 @@ fn after_scheme(url: &str) -> &str {
     url.trim().split_once("://").map_or(url.trim(), |(_, rest)| rest)
 }
 
-/// The password, or the token, before the `@` of a URL, and what its query holds.
+/// The secrets of a URL: the password or the token before the `@`, and those in its query.
 fn in_url(url: &str) -> Vec<Secret<'_>> {
     let rest = after_scheme(url);
     let (before, query) = match rest.split_once('?') {
-        // Neither a host nor credentials came before it: it belongs to a password.
+        // No host and no credentials before the `?`: it belongs to a password.
         Some((before, query)) if query.contains('@') && !before.contains(['@', '/']) => (rest, &query[..0]),
         Some(parts) => parts,
         None => (rest, ""),
@@ -167,14 +166,14 @@ fn parameter(text: &str) -> Secret<'_> {
     Secret { text: value, is_named: SECRET_PARAMETERS.iter().any(|ending| name.ends_with(ending)) }
 }
 
-/// Where the host of a URL ends, with its port and what stands before it.
+/// Splits a URL behind its host and port.
 fn split_path(url: &str) -> (&str, &str) {
     let rest = after_scheme(url);
     rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()))
 }
 
-/// The path of a URL, if it is more than the root, and its query: whoever knows them may post. Neither
-/// is made of words that an example would have, but what is a template is one.
+/// The path of a URL, unless it is the root, and its query: a webhook's secrets. Neither consists of words
+/// that an example would have, but a template is a placeholder.
 fn in_path(url: &str) -> Vec<Secret<'_>> {
     let (_, behind) = split_path(url);
     let (path, query) = behind.split_once('?').unwrap_or((behind, ""));
@@ -184,7 +183,7 @@ fn in_path(url: &str) -> Vec<Secret<'_>> {
     templates.map(secret(true)).chain(whole.map(secret(true))).collect()
 }
 
-/// A URL with its host, and nothing before and behind that.
+/// A URL with its host, and without what stands before and after.
 fn host_of(url: &str) -> String {
     let (authority, behind) = split_path(url);
     let scheme = url.trim().split_once("://").map_or_else(String::new, |(scheme, _)| format!("{scheme}://"));
@@ -208,8 +207,8 @@ fn is_placeholder(secret: &str) -> bool {
         || (lower.len() >= 3 && ['x', '*', '.'].iter().any(|sign| lower.chars().all(|c| c == *sign)))
 }
 
-/// Whether something should have put a value here and did not: `${NAME}`, `{{name}}`, `$NAME`, `<name>`
-/// or `%NAME%`.
+/// Whether a value is a template that was never filled in: `${NAME}`, `{{name}}`, `$NAME`, `<name>` or
+/// `%NAME%`.
 fn is_template(text: &str) -> bool {
     let text = text.trim();
     let holds = |open: &str, close: &str| {
@@ -220,7 +219,7 @@ fn is_template(text: &str) -> bool {
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     let within = |open: char, close: char| text.strip_prefix(open)?.strip_suffix(close);
-    // A password may begin with `$`: only a name as variables have it is one.
+    // A password may begin with `$`: only `$` and a variable's name count.
     let is_variable = |name: &str| is_name(name) && !name.bytes().any(|byte| byte.is_ascii_lowercase());
     holds("${", "}")
         || holds("{{", "}}")
@@ -229,7 +228,7 @@ fn is_template(text: &str) -> bool {
         || text.strip_prefix('$').is_some_and(is_variable)
 }
 
-/// A text without percent-encoding (RFC 3986), where it has one.
+/// A text with its percent-encoding (RFC 3986) decoded.
 fn decoded(text: &str) -> String {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let (bytes, mut plain, mut at) = (text.as_bytes(), Vec::new(), 0);

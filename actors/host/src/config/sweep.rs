@@ -1,4 +1,4 @@
-//! `sweep_after`: a length of time with its unit, or `0` for never.
+//! `sweep_after`: a duration with its unit, or `0` for never.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use bus_schemas::settings;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Ten minutes: longer than a takeover, a backoff of the defaults or a busy lane need as a rule.
+/// Ten minutes: longer than a takeover, a default backoff or the wait in a busy lane usually take.
 const DEFAULT: settings::Duration = settings::Duration::from_secs(600);
-/// Shorter than that, what is on its way would be taken for lost.
+/// With a shorter time, work on its way would be taken for lost.
 const MIN: settings::Duration = settings::Duration::from_secs(1);
 
-/// For how long a task may stand still before it is looked at.
+/// How long a task may stand still before the sweeper looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct SweepAfter(pub settings::Duration);
 
 impl SweepAfter {
-    /// The time; none for never.
+    /// The duration; `None` for never.
     pub fn duration(self) -> Option<Duration> {
         (self.0.as_ms() > 0).then(|| Duration::from_millis(self.0.as_ms()))
     }
@@ -33,7 +33,7 @@ impl Default for SweepAfter {
     }
 }
 
-/// A number without a unit is none, but for 0.
+/// A number without a unit is refused, except 0.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "a duration such as `10m`, or `0` for never")]
 enum Written {

@@ -11,7 +11,7 @@ fn env(pairs: &[(&str, &str)]) -> std::vec::IntoIter<(String, String)> {
     owned.collect::<Vec<_>>().into_iter()
 }
 
-/// What a file and variables give.
+/// Reads a file's text and variables.
 fn read(text: &str, variables: &[(&str, &str)]) -> (Config, Vec<ConfigError>) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("orrery.toml");

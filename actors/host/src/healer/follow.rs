@@ -1,27 +1,26 @@
-//! What the healer hears from events: breakers, lost workers, poison, quarantine.
+//! Events that the healer follows: breakers, lost workers, poison, quarantine.
 
-use actors_runtime::lease::chain;
-use actors_runtime::quarantine::Quarantine;
 use actors_runtime::supervision::Failed;
 use bus_client::{Bus, EventQuery, StoredEvent};
 use bus_schemas::commands::healer::{Action, QUARANTINE};
-use bus_schemas::commands::{agent, breaker, deadletter, healer};
+use bus_schemas::commands::{agent, breaker, dead_letter, healer};
 use bus_schemas::envelope::code;
 use bus_schemas::events;
 use bus_schemas::wire::{WireCommand, WireEvent};
-use bus_schemas::{EntityAddress, Key, Kind, Revision, upcast};
+use bus_schemas::{EntityAddress, Key, Kind, Revision, chain, upcast};
 use futures::StreamExt;
 
 use super::notes::Notes;
 use super::poison::{POISON_MAX, Poisoned, WITHIN};
 use super::{Healer, metric};
+use crate::quarantine::Quarantine;
 
-/// The healer that knows who is quarantined.
+/// The healer entity that records who is quarantined.
 fn register() -> EntityAddress {
     EntityAddress::new(healer::Command::KIND, Key::parse(QUARANTINE).expect("a constant"))
 }
 
-/// Reads who is quarantined. Before any partition is served: what was kept apart stays so.
+/// Reads the quarantined entities, before any partition is served: they stay in quarantine.
 pub(crate) async fn load_quarantine(bus: &Bus, quarantine: &Quarantine) -> Result<(), bus_client::Error> {
     for stored in bus.history(&register(), Revision(0), 0).await? {
         take_quarantine(&stored, quarantine);
@@ -29,7 +28,7 @@ pub(crate) async fn load_quarantine(bus: &Bus, quarantine: &Quarantine) -> Resul
     Ok(())
 }
 
-/// Follows what happens from now on, without end.
+/// Follows new events, without end.
 pub(super) async fn run(healer: &Healer, notes: &Notes) -> Result<(), Failed> {
     let failed = |error: bus_client::Error| {
         let Failed { reason, outside } = Failed::by(&error);
@@ -37,19 +36,19 @@ pub(super) async fn run(healer: &Healer, notes: &Notes) -> Result<(), Failed> {
     };
     let bus = &healer.bus;
     let kinds =
-        [breaker::Command::KIND, agent::Command::KIND, deadletter::Command::KIND, healer::Command::KIND];
+        [breaker::Command::KIND, agent::Command::KIND, dead_letter::Command::KIND, healer::Command::KIND];
     let subjects = kinds.iter().map(|kind| bus.subjects().events(Some(kind))).collect();
     let from = bus.events_state().await.map_err(failed)?.last_sequence + 1;
     let mut events = bus.events(EventQuery { subjects, from }).await.map_err(failed)?;
-    // A healer that failed may have missed some, and a repeated one changes nothing.
+    // A healer that failed may have missed some events; reading them twice changes nothing.
     load_quarantine(bus, &healer.quarantine).await.map_err(failed)?;
     let mut poisoned = Poisoned::default();
     while let Some(stored) = events.next().await {
         match stored {
             Ok(stored) => take(healer, notes, &mut poisoned, &stored).await,
-            // One that can not be read is the doctor's business; the others must be heard.
+            // An unreadable event is reported by the doctor; the others must be followed.
             Err(error @ bus_client::Error::Event { .. }) => {
-                tracing::warn!(error = chain(&error), "an event can not be read");
+                tracing::warn!(error = chain(&error), "an event cannot be read");
             }
             Err(error) => return Err(failed(error)),
         }
@@ -63,21 +62,21 @@ async fn take(healer: &Healer, notes: &Notes, poisoned: &mut Poisoned, stored: &
         note_breaker(stored);
     } else if *kind == agent::Command::KIND {
         note_lost_worker(healer, notes, stored).await;
-    } else if *kind == deadletter::Command::KIND {
+    } else if *kind == dead_letter::Command::KIND {
         count_poison(notes, poisoned, stored);
     } else if stored.entity == register() {
         take_quarantine(stored, &healer.quarantine);
     }
 }
 
-/// An event of a version that this program knows; others tell it nothing.
+/// An event of a version that this program knows; others are ignored.
 fn read<E: WireEvent>(stored: &StoredEvent) -> Option<E> {
     let event = &stored.event;
     let read = upcast::read(&event.event_type, event.schema, &event.body);
-    read.inspect_err(|error| tracing::warn!(entity = %stored.entity, %error, "an event can not be read")).ok()
+    read.inspect_err(|error| tracing::warn!(entity = %stored.entity, %error, "an event cannot be read")).ok()
 }
 
-/// How a breaker stands is measured by the observer, which also knows what happened before.
+/// A breaker's state is measured by the observer, which also knows its past.
 fn note_breaker(stored: &StoredEvent) {
     if let Some(events::breaker::Event::Opened { cause, .. }) = read(stored) {
         let labels = [("dependency", stored.entity.key.to_string()), ("cause", cause.to_string())];
@@ -85,7 +84,7 @@ fn note_breaker(stored: &StoredEvent) {
     }
 }
 
-/// Every host hears of it; the one that runs the agent's partition notes it.
+/// Every host receives the event; the one that runs the agent's partition records it.
 async fn note_lost_worker(healer: &Healer, notes: &Notes, stored: &StoredEvent) {
     let Some(events::agent::Event::WorkerLost { worker, .. }) = read(stored) else { return };
     let partition = stored.entity.partition(healer.bus.topology().partitions);
@@ -102,8 +101,8 @@ async fn note_lost_worker(healer: &Healer, notes: &Notes, stored: &StoredEvent) 
 }
 
 fn count_poison(notes: &Notes, poisoned: &mut Poisoned, stored: &StoredEvent) {
-    let Some(events::deadletter::Event::Recorded { entry }) = read(stored) else { return };
-    // A healer that is poison can not be kept apart: nobody could release anything.
+    let Some(events::dead_letter::Event::Recorded { entry }) = read(stored) else { return };
+    // A poisoned healer entity cannot be quarantined: nobody could release anything.
     if entry.class != code::POISON || entry.kind == healer::Command::KIND.as_str() {
         return;
     }

@@ -11,29 +11,29 @@ use super::notes::Notes;
 use super::threshold::{Bound, Crossing, Thresholds};
 use super::{Healer, metric};
 
-/// Between two looks. A disk that fills does so over minutes, and each look costs a few requests.
+/// The interval of measurements. A disk fills over minutes, and each measurement costs a few requests.
 const LOOK: Duration = Duration::from_secs(15);
-/// Below this much free disk a few large artifacts fill it; the doctor warns there too.
+/// Free disk, in bytes, below which a few large artifacts fill it; the doctor warns there too.
 const DISK_FREE_MIN: u64 = 1024 * 1024 * 1024;
-/// Of what the server may store: so many of a hundred parts.
+/// Percent of the server's storage limit.
 const STORE_PERCENT_MAX: u64 = 80;
-/// Of the machine's memory: so many of a hundred parts. The rest is the server's and the page cache's.
+/// Percent of the machine's memory. The rest is for the server and the page cache.
 const MEMORY_PERCENT_MAX: u64 = 50;
-/// Records whose events are not out: seconds of a busy partition.
+/// Records whose events are not published yet: seconds of a busy partition.
 const FANOUT_LAG_MAX: u64 = 1_000;
-/// Commands that are handed over and not applied: seconds of a busy system.
+/// Commands handed over but not applied: seconds of a busy system.
 const INBOX_MAX: u64 = 50_000;
 
-/// Something that is measured, in words.
+/// A measured figure, in words.
 struct Figure<'a> {
-    /// Names it among the thresholds, and in the log.
+    /// Its name among the thresholds and in the log.
     subject: &'a str,
     value: u64,
     bound: Bound,
     unit: &'a str,
 }
 
-/// Looks again and again, without end.
+/// Measures at intervals, without end.
 pub(super) async fn run(healer: &Healer, notes: &Notes) {
     let mut thresholds = Thresholds::default();
     let mut ticks = interval(LOOK);
@@ -63,7 +63,7 @@ fn look(figure: &Figure<'_>, thresholds: &mut Thresholds, notes: &Notes) {
     notes.act(action, subject, reason, [("value", value.to_string()), ("limit", limit.to_string())]);
 }
 
-/// Asks `df`, whose output POSIX fixes: the standard library can not tell.
+/// Free space as `df` prints it (POSIX): the standard library has no call for it.
 async fn disk(data_dir: &Path, thresholds: &mut Thresholds, notes: &Notes) {
     let output = Command::new("df").arg("-Pk").arg(data_dir).kill_on_drop(true).output().await;
     let Ok(output) = output else { return };
@@ -76,7 +76,7 @@ async fn disk(data_dir: &Path, thresholds: &mut Thresholds, notes: &Notes) {
     look(&figure, thresholds, notes);
 }
 
-/// What the kernel says of this process, where there is a `/proc`.
+/// The kernel's figures of this process, where there is a `/proc`.
 fn memory(thresholds: &mut Thresholds, notes: &Notes) {
     let kib = |file: &str, field: &str| {
         let text = std::fs::read_to_string(file).ok()?;
@@ -93,9 +93,9 @@ fn memory(thresholds: &mut Thresholds, notes: &Notes) {
     look(&Figure { subject: "memory", value, bound, unit: "bytes held" }, thresholds, notes);
 }
 
-/// What JetStream has stored, where its monitoring answers and there is a limit.
+/// Bytes stored by JetStream, where its monitoring answers and there is a limit.
 async fn store(healer: &Healer, thresholds: &mut Thresholds, notes: &Notes) {
-    // Monitoring is a convenience: without it nothing is known, which the doctor says.
+    // Monitoring is optional: the doctor reports when it is missing.
     let Ok(servers) = bus_client::server::storage(&healer.nats).await else { return };
     for server in servers {
         metrics::gauge!(metric::STORE_USED, "server" => server.monitor.clone()).set(server.used_bytes as f64);
@@ -107,10 +107,10 @@ async fn store(healer: &Healer, thresholds: &mut Thresholds, notes: &Notes) {
     }
 }
 
-/// How far the events of our partitions are behind their logs, and what waits in the durable inbox.
+/// How far events are behind the logs of our partitions, and what waits in the durable inbox.
 async fn lag(healer: &Healer, thresholds: &mut Thresholds, notes: &Notes) {
     let bus = &healer.bus;
-    // A bus that does not answer is somebody else's complaint.
+    // An unreachable bus is reported elsewhere.
     let Ok(leases) = bus.leases().await else { return };
     for (partition, holder) in leases.holders {
         if holder != healer.host.as_str() {

@@ -2,24 +2,24 @@
 
 use std::sync::Once;
 
-/// What was done, by action.
+/// Acts of the healer, by action.
 pub const ACTS: &str = "orrery_healer_acts_total";
-/// Acts that wait to be noted.
+/// Acts that wait to be recorded.
 pub const NOTES_WAITING: &str = "orrery_healer_notes_waiting";
-/// Acts that could not be kept, because too many waited.
+/// Acts that were dropped because too many waited.
 pub const NOTES_LOST: &str = "orrery_healer_notes_lost_total";
-/// Entities that take no commands.
+/// Quarantined entities.
 pub const QUARANTINED: &str = "orrery_healer_quarantined_entities";
-/// How often a breaker opened, by what opened it.
+/// Openings of breakers, by cause.
 pub const BREAKER_TRIPS: &str = "orrery_breaker_trips_total";
-/// Bytes that are free on the disk of the data directory.
+/// Bytes free on the disk of the data directory.
 pub const DISK_FREE: &str = "orrery_host_disk_free_bytes";
-/// Bytes of memory that the process holds.
+/// Bytes of the process's resident memory.
 pub const MEMORY: &str = "orrery_host_resident_memory_bytes";
-/// Bytes that JetStream has stored, by server.
+/// Bytes stored by JetStream, by server.
 pub const STORE_USED: &str = "orrery_store_used_bytes";
 
-/// Says what the metrics mean, once.
+/// Registers the metrics' descriptions, once.
 pub fn describe() {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(|| {
@@ -31,7 +31,7 @@ pub fn describe() {
         metrics::describe_gauge!(DISK_FREE, metrics::Unit::Bytes, "Free on the disk of the data directory");
         metrics::describe_gauge!(MEMORY, metrics::Unit::Bytes, "Memory that the process holds");
         metrics::describe_gauge!(STORE_USED, metrics::Unit::Bytes, "Stored by JetStream");
-        let rejected = actors_agents::breaker::REJECTED;
+        let rejected = actors_worker::breaker::REJECTED;
         metrics::describe_counter!(rejected, "Calls refused because a breaker is open");
     });
 }

@@ -1,26 +1,26 @@
-//! Which entities poison command after command. Pure: times come from the dead letters.
+//! Detects entities that poison command after command. Pure: times come from the dead letters.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use bus_schemas::{EntityAddress, Timestamp};
 
-/// So many poison commands of one entity …
+/// Poison commands of one entity …
 pub(super) const POISON_MAX: usize = 5;
-/// … within this time, and it is kept apart: one bad command is a dead letter, this is a bad entity.
+/// … within this time put it into quarantine: one bad command is a dead letter, this many mean a bad entity.
 pub(super) const WITHIN: Duration = Duration::from_secs(10 * 60);
-/// Entities that are counted at once. When there are more, those that poisoned longest ago are
-/// forgotten: they are the least likely to go on.
+/// Entities counted at once. Beyond that, those that poisoned longest ago are forgotten: they are the least
+/// likely to go on.
 const ENTITIES_MAX: usize = 10_000;
 
-/// When each entity poisoned last.
+/// The times of each entity's latest poison commands.
 #[derive(Debug, Default)]
 pub(super) struct Poisoned {
     times: HashMap<EntityAddress, VecDeque<Timestamp>>,
 }
 
 impl Poisoned {
-    /// A command of `entity` was poison at this time; whether these are now too many.
+    /// Counts a poison command of `entity`. Returns whether there are now too many.
     pub(super) fn count(&mut self, entity: &EntityAddress, at: Timestamp) -> bool {
         if !self.times.contains_key(entity) && self.times.len() >= ENTITIES_MAX {
             let oldest = self.times.iter().min_by_key(|(_, times)| times.back().copied());

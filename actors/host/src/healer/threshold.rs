@@ -1,34 +1,34 @@
-//! Whether a figure is out of bounds, told once when it gets there and once when it is back. Pure.
+//! Whether a figure is out of bounds, reported once when it leaves them and once when it returns. Pure.
 
 use std::collections::BTreeSet;
 
 /// A bound of a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Bound {
-    /// It should be at least so much.
+    /// The figure should be at least this much.
     AtLeast(u64),
-    /// It should be at most so much.
+    /// The figure should be at most this much.
     AtMost(u64),
 }
 
-/// What became of a figure.
+/// The crossing of a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Crossing {
-    /// It is out of bounds.
+    /// The figure is out of bounds.
     Out,
-    /// It is back.
+    /// The figure is within bounds again.
     Back,
 }
 
-/// Which figures are out of bounds.
+/// The figures that are out of bounds.
 #[derive(Debug, Default)]
 pub(super) struct Thresholds {
     out: BTreeSet<String>,
 }
 
 impl Thresholds {
-    /// Looks at a figure. One that is out is back only with a fifth to spare, so that a figure at its
-    /// bound does not tell of itself all the time.
+    /// Checks a figure. One that is out of bounds must return with a fifth to spare, so that a figure at its
+    /// bound is not reported all the time.
     pub(super) fn look(&mut self, name: &str, value: u64, bound: Bound) -> Option<Crossing> {
         let is_out = match bound {
             Bound::AtLeast(limit) => value < limit,

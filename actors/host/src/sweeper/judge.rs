@@ -1,4 +1,4 @@
-//! Whether a task that has not changed for long waits for somebody who knows of it. Pure.
+//! Whether what a long-unchanged task waits for is still there. Pure.
 //!
 //! Every unfinished task has at least one of: a live lease, a timer, a running child, a named wait.
 
@@ -6,22 +6,22 @@ use bus_schemas::views::lane::{Limit, Waiting};
 use bus_schemas::views::task::{WaitsFor, Why};
 use bus_schemas::{Key, Timestamp};
 
-/// How late a timer may fire on a host that was away: a takeover takes less.
+/// How late, in milliseconds, a timer may fire after its host was away: a takeover takes less.
 const TIMER_PATIENCE_MS: u64 = 30_000;
 
-/// What was found.
+/// The verdict on a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It has ended.
+    /// The task has ended.
     Ended,
-    /// Somebody moves it.
+    /// The task waits for something that will move it.
     Waits {
         /// When it goes on by itself.
         until: Option<Timestamp>,
     },
-    /// Nobody does.
+    /// Nothing will move the task.
     Missing {
-        /// Who should.
+        /// What is missing.
         reason: String,
     },
 }
@@ -32,31 +32,31 @@ impl Verdict {
     }
 }
 
-/// A child, as it was found.
+/// The state of a child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Child {
-    /// It has not ended.
+    /// The child has not ended.
     Open,
-    /// It has ended.
+    /// The child has ended.
     Ended,
-    /// It was started, and is not there.
+    /// The child was started, and does not exist.
     Missing,
 }
 
-/// What was found of a task.
+/// The findings about a task.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
-    /// What it says itself.
+    /// The task's own explanation.
     pub(super) why: &'a Why,
-    /// What its lane says, where it waits in one.
+    /// The lane's explanation, when the task waits in one.
     pub(super) in_lane: Option<&'a Waiting>,
-    /// A halt for which its lane holds it, and that does not stand.
+    /// A halt for which the lane holds the task, although it was lifted.
     pub(super) lifted: Option<&'a str>,
-    /// Its children that have not ended, as it knows.
+    /// The children that, as the task knows, have not ended.
     pub(super) children: &'a [(Key, Child)],
 }
 
-/// Whether it waits for somebody who knows of it.
+/// Judges whether what the task waits for is still there.
 pub(super) fn judge(found: &Found<'_>, now: Timestamp) -> Verdict {
     let why = found.why;
     let waits = Verdict::Waits { until: why.until };
@@ -64,7 +64,7 @@ pub(super) fn judge(found: &Found<'_>, now: Timestamp) -> Verdict {
         WaitsFor::Nothing => Verdict::Ended,
         WaitsFor::Answer | WaitsFor::Budget => waits,
         WaitsFor::Lane => in_lane(&why.lane, found.in_lane, found.lifted),
-        // The owner of its partition keeps the lease, after a takeover too.
+        // The owner of its partition keeps the lease, also after a takeover.
         WaitsFor::Worker => waits,
         WaitsFor::Backoff => match why.until {
             Some(until) if until.plus_ms(TIMER_PATIENCE_MS) <= now => {
@@ -91,7 +91,7 @@ fn in_lane(lane: &Key, waiting: Option<&Waiting>, lifted: Option<&str>) -> Verdi
     if let Some(halt) = lifted {
         return Verdict::missing(format!("the lane `{lane}` holds it for `{halt}`, which does not stand"));
     }
-    // What limits it has a name; being the next one, with an agent that is free, has none.
+    // A limit is a named wait; a task that is next, with a free agent, has none.
     let is_next = waiting.ahead == 0 && waiting.blocks.iter().all(|block| block.what == Limit::Order);
     if is_next {
         return Verdict::missing(format!("nothing limits it in the lane `{lane}`, and it does not begin"));
@@ -109,7 +109,7 @@ fn children(children: &[(Key, Child)]) -> Verdict {
         return Verdict::missing(format!("its child `{key}` has ended, and it was not told"));
     }
     match children.is_empty() {
-        true => Verdict::missing("it waits for children, and has none that is open"),
+        true => Verdict::missing("the task waits for children, and has none that is open"),
         false => Verdict::Waits { until: None },
     }
 }

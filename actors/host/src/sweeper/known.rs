@@ -1,4 +1,4 @@
-//! Which tasks are open, when each changed, and what becomes of those that do not. Pure: times are given.
+//! The open tasks, when each changed, and what to do about those that do not. Pure: times are arguments.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use bus_schemas::{Key, PartitionId, Timestamp};
 
 use super::judge::Verdict;
 
-/// A swept task has at least so long to go on: a lease that was set anew must be able to end.
+/// Milliseconds that a swept task has at least to go on: a lease that was set anew must be able to end.
 const MEND_MS_MIN: u64 = 60_000;
-/// The pause between two looks at a task that waits well, or that can not be mended, grows to so many
-/// times the bound: who waits for a person may wait for weeks.
+/// The pause between two checks of a task that waits well, or that cannot be mended, grows up to this
+/// multiple of the bound: a wait for a person may take weeks.
 const PAUSE_FACTOR_MAX: u32 = 8;
-/// What an event of this type says is that the task has ended.
+/// The event types that end a task.
 const FINAL: [&str; 4] = ["completed", "failed", "canceled", "rejected"];
 
 /// The open tasks.
@@ -33,53 +33,53 @@ struct Open {
     reported: bool,
 }
 
-/// What is to be done, and said.
+/// What to do, and what to report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Act {
-    /// It waits for nobody: sweep it.
+    /// The task waits for nothing: sweep it.
     Sweep {
-        /// Why.
+        /// What is missing.
         reason: String,
-        /// Since when it has not changed.
+        /// The time of the task's last change.
         since: Timestamp,
     },
-    /// It was reported, and is swept once more without a word.
+    /// The task was reported, and is swept once more without a report.
     SweepAgain,
-    /// It was swept, and goes on.
+    /// The task was swept, and goes on.
     Mended,
-    /// It was swept, and does not go on: told once, and swept once more.
+    /// The task was swept, and does not go on: reported once, and swept once more.
     Report {
-        /// Why.
+        /// What is missing.
         reason: String,
-        /// Since when it has not changed.
+        /// The time of the task's last change.
         since: Timestamp,
     },
 }
 
 impl Act {
-    /// Whether the task is to be swept.
+    /// Whether the act includes a sweep.
     pub(super) fn sweeps(&self) -> bool {
         !matches!(self, Self::Mended)
     }
 }
 
 impl Known {
-    /// Knows no task yet. `after` is how long a task may stand still before it is due; `partitions`, how many
-    /// there are.
+    /// An empty list. `after` is how long a task may stand still before it is due; `partitions` is the number
+    /// of partitions.
     pub(super) fn new(after: Duration, partitions: u16) -> Self {
         let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         Self { after_ms, partitions, tasks: BTreeMap::new() }
     }
-    /// How many are open.
+    /// The number of open tasks.
     pub(super) fn len(&self) -> usize {
         self.tasks.len()
     }
-    /// How many were reported and are as they were.
+    /// The number of reported tasks that have not changed since.
     pub(super) fn stuck(&self) -> usize {
         self.tasks.values().filter(|open| open.reported).count()
     }
 
-    /// Takes in an event of a task.
+    /// Applies an event of a task.
     pub(super) fn event(&mut self, task: &Key, event_type: &str, at: Timestamp) -> Option<Act> {
         let before = match FINAL.contains(&event_type) {
             true => self.tasks.remove(task),
@@ -92,31 +92,31 @@ impl Known {
         before.filter(|open| open.swept).map(|_| Act::Mended)
     }
 
-    /// Those that have not changed for long and are to be looked at, the longest first; `max` at most.
+    /// At most `max` tasks that are due, those unchanged for longest first.
     pub(super) fn due(&self, now: Timestamp, max: usize) -> Vec<Key> {
         let mut due: Vec<_> = self.tasks.iter().filter(|(_, open)| open.next <= now).collect();
         due.sort_by_key(|(_, open)| open.next);
         due.into_iter().take(max).map(|(task, _)| task.clone()).collect()
     }
 
-    /// Takes in the last event of a task that was read later than it happened: what is known already is newer.
+    /// Applies the last event of a task, read from the event stream: newer knowledge wins.
     pub(super) fn read(&mut self, task: &Key, event_type: &str, at: Timestamp) {
         if !FINAL.contains(&event_type) && !self.tasks.contains_key(task) {
             self.event(task, event_type, at);
         }
     }
 
-    /// Another host looks after the tasks of a partition now.
+    /// Forgets the tasks of a partition that another host took over.
     pub(super) fn leave(&mut self, partition: PartitionId) {
         let partitions = self.partitions;
         self.tasks.retain(|task, _| PartitionId::of(task.root(), partitions) != partition);
     }
 
-    /// Takes in what was found.
+    /// Applies the verdict on a task.
     pub(super) fn looked(&mut self, task: &Key, verdict: Verdict, now: Timestamp) -> Option<Act> {
         let after_ms = self.after_ms;
         if verdict == Verdict::Ended {
-            // The event that says so is on its way, or went past before this process followed.
+            // The event of its end is on its way, or was published before this process followed.
             return self.tasks.remove(task).filter(|open| open.swept).map(|_| Act::Mended);
         }
         let open = self.tasks.get_mut(task)?;
@@ -126,7 +126,7 @@ impl Known {
                 let was_swept = std::mem::take(&mut open.swept);
                 open.reported = false;
                 open.pause(after_ms, now);
-                // What ends by itself is looked at when it should have ended.
+                // A task that goes on by itself is checked when it should have done so.
                 open.next = until.map_or(open.next, |until| until.max(now).plus_ms(after_ms));
                 was_swept.then_some(Act::Mended)
             }
@@ -143,7 +143,7 @@ impl Known {
         }
     }
 
-    /// The command could not be handed over: the task is as it was before it was looked at.
+    /// The command could not be handed over: the task is as before the check.
     pub(super) fn not_swept(&mut self, task: &Key) {
         if let Some(open) = self.tasks.get_mut(task) {
             open.next = open.changed.plus_ms(self.after_ms);
@@ -155,7 +155,7 @@ impl Known {
 }
 
 impl Open {
-    /// Until the next look: each time longer.
+    /// Sets the time of the next check: each pause is longer.
     fn pause(&mut self, after_ms: u64, now: Timestamp) {
         self.next = now.plus_ms(after_ms.saturating_mul(u64::from(self.factor)));
         self.factor = (self.factor * 2).min(PAUSE_FACTOR_MAX);

@@ -1,10 +1,9 @@
-//! Looking at a task, its lane and its children: each is asked, and nothing of it is in a log.
+//! Checks a task, its lane and its children by queries, which leave nothing in a log.
 
 use std::time::Duration;
 
-use actors_runtime::quarantine::Quarantine;
-use bus_client::{Ask, Bus, HaltWatch};
-use bus_schemas::commands::{broker, queue, task};
+use bus_client::{Ask, Bus, Folded};
+use bus_schemas::commands::{lane, queue, task};
 use bus_schemas::halts::{Halts, Scope, Subject};
 use bus_schemas::views::lane::{Limit, Waiting};
 use bus_schemas::views::task::{WaitsFor, Why};
@@ -15,41 +14,43 @@ use serde::de::DeserializeOwned;
 use smol_str::SmolStr;
 
 use super::judge::{Child, Found, Verdict, judge};
+use crate::quarantine::Quarantine;
 
-/// How long an entity may take to answer: a partition that moves answers the next round.
+/// Timeout of a query: a partition that moves answers in the next round.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Looks at entities for one round.
+/// The checks of one round.
 pub(super) struct Looker<'a> {
     bus: &'a Bus,
 }
 
-/// Why an entity did not answer.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LookError {
-    /// Nobody did in time.
+    /// There was no answer in time.
     #[error("asking what a task waits for")]
     Silent(#[from] bus_client::AskError),
-    /// The answer is none.
+    /// The answer cannot be read.
     #[error("reading what a task waits for")]
     Answer(#[from] serde_json::Error),
 }
 
 impl<'a> Looker<'a> {
-    /// Asks over this connection.
+    /// Sends queries over this connection.
     pub(super) fn new(bus: &'a Bus) -> Self {
         Self { bus }
     }
 
-    /// What is found of a task. An error means that somebody did not answer.
+    /// The verdict on a task. An error means that an entity did not answer.
     pub(super) async fn verdict(
         &self,
         task: &Key,
-        (halts, quarantine): (&HaltWatch, &Quarantine),
+        halts: &Folded<Halts>,
+        quarantine: &Quarantine,
         now: Timestamp,
     ) -> Result<Verdict, LookError> {
         let Some(why) = self.why(task).await? else {
-            // It can not be read, which is said elsewhere; sweeping it would be refused.
+            // The task cannot be read, which is reported elsewhere; a sweep would be refused.
             return Ok(Verdict::Waits { until: None });
         };
         let subject = Subject { lane: &why.lane, agent: None, task };
@@ -64,8 +65,8 @@ impl<'a> Looker<'a> {
                 let to = EntityAddress::new(queue::Command::KIND, queue);
                 let here: Option<Waiting> =
                     self.ask(to, &queue::Query::Explain { task: task.clone() }).await?;
-                let explain = broker::Query::Explain { task: task.clone(), skill: why.skill.clone() };
-                let lane = EntityAddress::new(broker::Command::KIND, why.lane.clone());
+                let explain = lane::Query::Explain { task: task.clone(), skill: why.skill.clone() };
+                let lane = EntityAddress::new(lane::Command::KIND, why.lane.clone());
                 let whole: Option<Waiting> = self.ask(lane, &explain).await?;
                 here.map(|here| here.with_lane(whole))
             }
@@ -92,7 +93,7 @@ impl<'a> Looker<'a> {
         self.ask(EntityAddress::new(task::Command::KIND, task.clone()), &task::Query::Explain).await
     }
 
-    /// The answer to a query; none where it is refused, as by an entity that stopped.
+    /// The answer to a query; `None` when it is refused, as by a stopped entity.
     async fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
         to: EntityAddress,
@@ -105,16 +106,16 @@ impl<'a> Looker<'a> {
     }
 }
 
-/// Whether a sweep would reach nobody: the task, or whoever it would tell, takes no commands. Each one
-/// would become a dead letter, and that somebody is quarantined is said elsewhere.
+/// Whether a sweep would be in vain: the task, or the entity it would send to, is quarantined. Each sweep
+/// would become a dead letter, and the quarantine is reported elsewhere.
 fn is_kept_apart(task: &Key, why: &Why, quarantine: &Quarantine) -> bool {
     let is_held = |kind: Kind, key: &Key| quarantine.holds(&EntityAddress::new(kind, key.clone()));
     is_held(task::Command::KIND, task)
         || why.children.iter().any(|child| is_held(task::Command::KIND, child))
-        || (why.waits_for == WaitsFor::Lane && is_held(broker::Command::KIND, &why.lane))
+        || (why.waits_for == WaitsFor::Lane && is_held(lane::Command::KIND, &why.lane))
 }
 
-/// A halt for which a lane holds something, and that does not stand.
+/// A halt for which a lane holds the task, although it was lifted.
 fn lifted(waiting: &Waiting, halts: &Halts) -> Option<SmolStr> {
     let causes = waiting.blocks.iter().filter(|block| block.what == Limit::Held);
     let mut causes = causes.filter_map(|block| block.cause.as_ref());

@@ -4,16 +4,16 @@ use std::sync::Once;
 
 /// Tasks that have not ended, in the whole system.
 pub const OPEN: &str = "orrery_sweeper_open_tasks";
-/// Tasks of this host that wait for nobody, and that sweeping did not help.
+/// Tasks of this host that wait for nothing, and that a sweep did not help.
 pub const STUCK: &str = "orrery_sweeper_stuck_tasks";
-/// Tasks that waited for nobody and were swept.
+/// Tasks that waited for nothing and were swept.
 pub const SWEPT: &str = "orrery_sweeper_swept_total";
-/// Those of them that went on.
+/// Swept tasks that went on.
 pub const MENDED: &str = "orrery_sweeper_mended_total";
-/// Those of them that did not.
+/// Swept tasks that did not go on.
 pub const REPORTED: &str = "orrery_sweeper_reported_total";
 
-/// Says what the metrics mean, once.
+/// Registers the metrics' descriptions, once.
 pub fn describe() {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(|| {

@@ -1,5 +1,5 @@
-//! A log line as one flat JSON object: the event's fields, those of the spans around it, and the
-//! ids by which lines, spans and log records of one request are found together.
+//! Log lines as flat JSON objects: the event's fields, those of the spans around it, and the ids that connect
+//! the lines, spans and log records of one request.
 //!
 //! | field | what it is |
 //! | --- | --- |
@@ -22,7 +22,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Writes events as JSON lines. Spans' fields must be formatted as JSON objects.
+/// Writes events as JSON lines. Span fields must be formatted as JSON objects.
 #[derive(Debug)]
 pub(super) struct Lines;
 
@@ -52,7 +52,7 @@ where
                 line.extend(fields);
             }
         }
-        // Inside the span, which the OpenTelemetry layer makes the current one.
+        // The OpenTelemetry layer makes the event's span the current one.
         let current = Context::current();
         let span = current.span();
         if span.span_context().is_valid() {

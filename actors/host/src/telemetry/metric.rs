@@ -1,60 +1,60 @@
-//! The names of what the observer measures, with unit and help. All names begin with `orrery_`.
+//! The observer's metrics, with unit and help. All names begin with `orrery_`.
 
 use std::sync::Once;
 
 use metrics::Unit;
 
-/// Whether the connection to NATS stands: 1 or 0.
+/// Whether the connection to NATS is up: 1 or 0.
 pub const BUS_CONNECTED: &str = "orrery_bus_connected";
-/// Whether the server keeps what the profile promises: 1 or 0.
+/// Whether the server has the durability that the profile promises: 1 or 0.
 pub const BUS_DURABLE: &str = "orrery_bus_durable";
-/// This machine's clock less the server's, by server. Below zero where ours is behind.
+/// This machine's clock minus the server's, by server. Negative when this machine's clock is behind.
 pub const CLOCK_OFFSET: &str = "orrery_bus_clock_offset_seconds";
 /// Bytes that JetStream may store, by server, where there is a limit.
 pub const STORE_MAX: &str = "orrery_store_max_bytes";
 /// When the last complete backup began, in seconds since 1970; absent before the first.
 pub const LAST_BACKUP: &str = "orrery_backup_last_timestamp_seconds";
 
-/// Partitions that nobody holds.
+/// Partitions without an owner.
 pub const UNOWNED: &str = "orrery_lease_unowned_partitions";
-/// Hosts that renew their place.
+/// Hosts that renew their presence.
 pub const HOSTS: &str = "orrery_lease_hosts";
 /// Partitions whose lease this host holds.
 pub const HELD: &str = "orrery_lease_held_partitions";
 /// Partitions that this host serves.
 pub const SERVED: &str = "orrery_lease_served_partitions";
-/// How often a partition was seen with another holder than before.
+/// Changes of a partition's owner.
 pub const LEASE_CHANGES: &str = "orrery_lease_changes_total";
-/// Commands that are handed over and not applied.
+/// Commands handed over but not applied.
 pub const INBOX_STORED: &str = "orrery_inbox_stored_commands";
 
-/// Halts that stand, by what they are about: `all`, `lane`, `agent` or `task`.
-pub const HALTS: &str = "orrery_halts_standing";
-/// For how long the oldest of them stands, in seconds; 0 where none does.
+/// Halts in force, by scope: `all`, `lane`, `agent` or `task`.
+pub const HALTS: &str = "orrery_halts_active";
+/// The age of the oldest halt, in seconds; 0 when there is none.
 pub const HALT_AGE: &str = "orrery_halts_oldest_seconds";
-/// Experiments that go on.
+/// Running experiments.
 pub const EXPERIMENTS: &str = "orrery_chaos_experiments";
-/// How a breaker stands, by dependency: 0 closed, 1 half-open, 2 open.
+/// The state of a breaker, by dependency: 0 closed, 1 half-open, 2 open.
 pub const BREAKER_STATE: &str = "orrery_breaker_state";
-/// For how long a breaker is not closed, in seconds, by dependency; 0 where it is closed.
+/// How long a breaker has not been closed, in seconds, by dependency; 0 when it is closed.
 pub const BREAKER_AGE: &str = "orrery_breaker_not_closed_seconds";
-/// Attempts that wait, by lane.
+/// Waiting attempts, by lane.
 pub const LANE_WAITING: &str = "orrery_lane_waiting_attempts";
-/// For how long the oldest of them waits, in seconds, by lane; 0 where none waits.
+/// The wait of the oldest of them, in seconds, by lane; 0 when none waits.
 pub const LANE_AGE: &str = "orrery_lane_oldest_wait_seconds";
-/// Attempts that run, by lane.
+/// Running attempts, by lane.
 pub const LANE_RUNNING: &str = "orrery_lane_running_attempts";
 /// Whether something holds the lane or a part of it: 1 or 0, by lane.
 pub const LANE_HELD: &str = "orrery_lane_held";
-/// The version of settings that holds, by name; 0 for the defaults.
+/// The active version of settings, by name; 0 for the defaults.
 pub const CONFIG_VERSION: &str = "orrery_config_active_version";
-/// Living hosts that do not run that version, by name.
+/// Live hosts that do not run the active version, by name.
 pub const CONFIG_BEHIND: &str = "orrery_config_hosts_behind";
 
-/// When the newest crash report was written, in seconds since 1970; absent where there is none.
+/// When the newest crash report was written, in seconds since 1970; absent when there is none.
 pub const CRASH_REPORT: &str = "orrery_host_last_crash_report_timestamp_seconds";
 
-/// Says what the metrics mean, once.
+/// Registers the metrics' descriptions, once.
 pub(super) fn describe() {
     static DESCRIBED: Once = Once::new();
     DESCRIBED.call_once(|| {
@@ -79,7 +79,7 @@ pub(super) fn describe() {
         metrics::describe_gauge!(LANE_RUNNING, "Attempts that run");
         metrics::describe_gauge!(
             LANE_HELD,
-            "1 while something holds the lane or a part of it, or bounds how it comes back"
+            "1 while a hold covers the lane or a part of it, or a throttle still bounds its release"
         );
         metrics::describe_gauge!(CONFIG_VERSION, "The version of settings that holds");
         metrics::describe_gauge!(CONFIG_BEHIND, "Living hosts that do not run that version");

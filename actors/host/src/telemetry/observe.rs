@@ -1,4 +1,4 @@
-//! The observer: a supervised worker of each process that measures what no stage measures by itself.
+//! The observer: a supervised worker of each process that measures what no stage measures.
 //!
 //! ```text
 //! bus, leases, server, files ─→ looked at          ─┐
@@ -6,16 +6,15 @@
 //!                    asked what they would answer  ─┘
 //! ```
 //!
-//! It decides nothing and writes nothing to the bus. What belongs to the whole system is measured by
-//! every host, so that it is known as long as one of them lives; who sums such figures counts them
-//! several times, and takes the largest instead.
+//! It decides nothing and writes nothing to the bus. Figures of the whole system are measured by every host,
+//! so that they are known as long as one host lives; do not sum such figures over hosts, take the largest.
 
 mod entities;
 mod system;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use actors_runtime::supervision::{Child, Restart, Work};
 use bus_client::{Bus, NatsConfig};
@@ -25,10 +24,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::metric;
 
-/// Between two looks at what is in memory. Metrics are fetched every fifteen seconds as a rule.
+/// The interval of measurements in memory. Metrics are usually scraped every fifteen seconds.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What the observer of a process needs.
+/// The dependencies of a process's observer.
 #[derive(Debug, Clone)]
 pub(crate) struct Observer {
     /// The connection.
@@ -37,11 +36,11 @@ pub(crate) struct Observer {
     pub(crate) nats: NatsConfig,
     /// This host's name in leases.
     pub(crate) host: String,
-    /// Where crash reports lie.
+    /// The data directory, with the crash reports.
     pub(crate) data_dir: PathBuf,
-    /// Whether this process runs partitions: then it also measures what belongs to the whole system.
+    /// Whether this process runs partitions: then it also measures figures of the whole system.
     pub(crate) is_host: bool,
-    /// How many partitions this process serves.
+    /// The number of partitions that this process serves.
     pub(crate) serving: watch::Receiver<usize>,
 }
 
@@ -60,7 +59,7 @@ impl Observer {
         Child { name: "observer".into(), restart: Restart::Always, work }
     }
 
-    /// Measures until `stop`. Trouble with the bus is waited out, and is a figure itself.
+    /// Measures until `stop`. Trouble with the bus is waited out, and is itself a figure.
     async fn run(self, stop: CancellationToken) {
         let (tell_hosts, hosts) = watch::channel(Vec::new());
         let following = async {
@@ -77,13 +76,7 @@ impl Observer {
     }
 }
 
-/// The time of this machine.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Seconds from a time until now; 0 where there is none, or where it is still to come.
+/// Seconds from a time until now; 0 when there is none, or when it is in the future.
 fn seconds_since(at: Option<Timestamp>, now: Timestamp) -> f64 {
     at.map_or(0.0, |at| now.0.saturating_sub(at.0) as f64 / 1_000.0)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 use tracing::Subscriber;
@@ -12,7 +11,7 @@ use tracing_subscriber::layer::Context;
 
 use super::json::Fields;
 
-/// Spans that are kept: a request at the edge and an agent's job open a few each.
+/// Spans that are kept: a request at the gateway and an agent's job open a few each.
 const SPANS_MAX: usize = 32;
 /// Characters of a field that are kept.
 const FIELD_CHARACTERS_MAX: usize = 200;
@@ -32,10 +31,9 @@ impl<S: Subscriber> Layer<S> for Recent {
                 *text = text.chars().take(FIELD_CHARACTERS_MAX).collect();
             }
         }
-        let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let metadata = attributes.metadata();
         let span = json!({
-            "at_ms": u64::try_from(at_ms).unwrap_or(u64::MAX),
+            "at_ms": bus_client::now(),
             "name": metadata.name(),
             "target": metadata.target(),
             "fields": fields,
@@ -48,8 +46,7 @@ impl<S: Subscriber> Layer<S> for Recent {
     }
 }
 
-/// The last spans, oldest first. None of them while somebody is just adding one: whoever asks has
-/// panicked and must not wait.
+/// The last spans, oldest first. Empty while another thread is adding one: a panicked caller must not wait.
 pub(crate) fn spans() -> Vec<Value> {
     SPANS.try_lock().map(|spans| spans.iter().cloned().collect()).unwrap_or_default()
 }

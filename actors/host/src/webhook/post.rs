@@ -1,10 +1,10 @@
-//! One POST of JSON over HTTP or HTTPS, each on a connection of its own: arrivals are rare, and a
-//! connection that was kept would be the receiver's to close.
+//! One POST of JSON over HTTP or HTTPS, each on its own connection: posts are rare, and the receiver could
+//! close a kept connection at any time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors_agents::breaker::Rejected;
+use actors_worker::breaker::Rejected;
 use bus_schemas::Key;
 use bus_schemas::commands::breaker::DEPENDENCY_BYTES_MAX;
 use bytes::Bytes;
@@ -19,45 +19,45 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-/// How long one POST may take, from the look-up of the name to the end of the answer.
+/// Timeout of one POST, from the name lookup to the end of the response.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What is read of an answer: some words for the reason.
+/// Bytes read of a response: some words for the reason.
 const ANSWER_BYTES_MAX: usize = 4_096;
-/// Names the notification: a receiver may get it twice, and tells by this header.
+/// The header with the notification's id, by which a receiver detects a repeat.
 const ID: &str = "orrery-event-id";
 
-/// Why a URL can not be told anything.
+/// Why a URL cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UrlError {
     /// Not a URL with a host.
-    #[error("it is not `https://host/path` or `http://host/path`")]
+    #[error("the address is not `https://host/path` or `http://host/path`")]
     Shape,
-    /// No list of those who say which servers are real.
+    /// No list of certificate authorities.
     #[error("the system has no certificates to check a server with: {0}")]
     Certificates(String),
 }
 
-/// Why a notification was not taken.
+/// Why a notification was rejected.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct Rejection {
     reason: String,
-    /// Whether another try may help.
+    /// Whether a retry may help.
     pub may_pass: bool,
 }
 
 impl Rejection {
-    /// The receiver was not asked.
+    /// A rejection by the breaker: the receiver was not asked.
     pub fn of_breaker(rejected: Rejected) -> Self {
         Self { reason: rejected.to_string(), may_pass: true }
     }
-    /// Why, for people.
+    /// The reason, for people.
     pub fn reason(&self) -> &str {
         &self.reason
     }
 }
 
-/// Where notifications go.
+/// The target of notifications.
 #[derive(Debug)]
 pub struct Poster {
     uri: Uri,
@@ -66,7 +66,7 @@ pub struct Poster {
     tls: Option<Arc<ClientConfig>>,
 }
 
-/// Whether a URL can be told anything on this machine, without a connection.
+/// Checks whether a URL can be used on this machine, without a connection.
 pub fn check(url: &str) -> Result<(), UrlError> {
     Poster::new(url).map(drop)
 }
@@ -78,7 +78,7 @@ fn target(url: &str) -> Result<(Uri, String, u16, bool), UrlError> {
         Some("http") => false,
         _ => return Err(UrlError::Shape),
     };
-    // The brackets around an address of version 6 belong to the URL.
+    // The brackets around an IPv6 address belong to the URL.
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     if host.is_empty() {
         return Err(UrlError::Shape);
@@ -88,14 +88,14 @@ fn target(url: &str) -> Result<(Uri, String, u16, bool), UrlError> {
 }
 
 impl Poster {
-    /// Prepares it: with the system's certificates for HTTPS.
+    /// Prepares the client, with the system's certificates for HTTPS.
     pub fn new(url: &str) -> Result<Self, UrlError> {
         let (uri, host, port, secure) = target(url)?;
         let tls = if secure { Some(tls()?) } else { None };
         Ok(Self { uri, host, port, tls })
     }
 
-    /// The breaker of the receiver, by the name of its host; none for a name that is too long for one.
+    /// The receiver's breaker, named after its host; `None` when the name is too long for one.
     pub fn breaker(&self) -> Option<Key> {
         let as_token = |letter: char| {
             if letter.is_ascii_alphanumeric() || ".-_".contains(letter) { letter } else { '-' }
@@ -123,7 +123,7 @@ impl Poster {
 
     async fn exchange(&self, id: &str, body: Vec<u8>) -> Result<(StatusCode, String), String> {
         let failed = |doing: &str, error: &dyn std::error::Error| {
-            format!("{doing} `{}`: {}", self.host, actors_runtime::lease::chain(error))
+            format!("{doing} `{}`: {}", self.host, bus_schemas::chain(error))
         };
         let request = self.request(id, body).map_err(|error| failed("preparing a request to", &error))?;
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
@@ -146,7 +146,7 @@ impl Poster {
 
     fn request(&self, id: &str, body: Vec<u8>) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
-        // The host with its port, and without the credentials that a URL may have before it.
+        // The host with its port, without credentials in the URL.
         let authority = self.uri.authority().map_or("", |authority| authority.as_str());
         let host = authority.rsplit('@').next().unwrap_or_default();
         Request::post(path)
@@ -158,18 +158,18 @@ impl Poster {
     }
 }
 
-/// Sends a request over a connection; the connection ends with the answer.
+/// Sends a request over a connection, which ends with the response.
 async fn send(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Incoming>, hyper::Error> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // It is driven beside the request, and ends when the sender and the answer are dropped.
+    // The connection task runs beside the request, and ends when the sender and the response are dropped.
     tokio::spawn(connection);
     sender.send_request(request).await
 }
 
-/// Whether what a receiver says may be otherwise in a moment.
+/// Whether a retry of this status may succeed.
 fn may_pass(status: StatusCode) -> bool {
     status.is_server_error()
         || [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS]
@@ -218,12 +218,12 @@ mod tests {
     #[test]
     fn a_request_names_the_event_and_hides_credentials() {
         let poster = Poster::new("http://user:hunter2@h:81/x?y=1").unwrap();
-        let request = poster.request("deadletter/d/1", b"{}".to_vec()).unwrap();
+        let request = poster.request("dead-letter/d/1", b"{}".to_vec()).unwrap();
         assert_eq!(
             (request.uri().to_string().as_str(), &request.headers()[HOST]),
             ("/x?y=1", &"h:81".parse().unwrap())
         );
-        assert_eq!(request.headers()[ID], "deadletter/d/1");
+        assert_eq!(request.headers()[ID], "dead-letter/d/1");
     }
 
     #[test]

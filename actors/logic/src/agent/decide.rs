@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use actors_core::{Context, Decision, Key, Refusal, Timestamp, View};
 use bus_schemas::Caller;
 use bus_schemas::commands::agent::{AgentCard, Command, Query, Registration};
-use bus_schemas::commands::broker::{self, HoldScope, LANE_BYTES_MAX};
+use bus_schemas::commands::lane::{self, HoldScope, LANE_BYTES_MAX};
 use bus_schemas::events::agent::Event;
 use bus_schemas::text::{is_line, is_prose};
 use smol_str::SmolStr;
@@ -13,22 +13,22 @@ use smol_str::SmolStr;
 use super::state::{State, Worker, fold};
 use crate::text::words;
 
-/// Above this an agent is split by name; all workers stand in one state.
+/// The most workers of one agent: all of them are in one state.
 const WORKERS_MAX: usize = 1_000;
-/// More jobs at once than one process can follow.
+/// The largest capacity: more jobs than one process can follow.
 const CAPACITY_MAX: u32 = 10_000;
-/// A card lists what routing needs, no catalogue.
+/// The most skills of a card: it lists what routing needs, and is no catalogue.
 const SKILLS_MAX: usize = 64;
-/// As long as a task may name a skill.
+/// The longest skill id in bytes, as in a task.
 const SKILL_BYTES_MAX: usize = 64;
-/// Each lane costs one offer for every change.
+/// The most lanes of a worker: each costs one offer per change.
 const LANES_MAX: usize = 16;
-/// Room for a paragraph; the card is repeated in every `worker-registered`.
+/// The longest text of a card in bytes: a paragraph, repeated in every `worker-registered`.
 const CARD_TEXT_BYTES_MAX: usize = 4_096;
-/// A version, and what a skill is called, stand in one cell of a table.
+/// The longest version or skill name in bytes: it fits into one table cell.
 const CARD_NAME_BYTES_MAX: usize = 256;
 
-/// What a command leads to.
+/// The decision on a command.
 pub(super) fn decide(
     state: &State,
     command: Command,
@@ -36,17 +36,16 @@ pub(super) fn decide(
 ) -> Result<Decision<Event>, Refusal> {
     let at = context.now;
     match command {
-        Command::Register { worker, card, capacity, mut lanes } => {
-            lanes.sort();
-            lanes.dedup();
-            register(state, worker, card, Worker { capacity, lanes }, context)
+        Command::Register { worker, card, capacity, lanes } => {
+            let said = Worker::new(capacity, lanes, &card);
+            register(state, worker, card, said, context)
         }
         Command::Deregister { worker, reason } => {
             let reason = words(reason);
             Ok(leave(state, &worker.clone(), Event::WorkerDeregistered { worker, reason, at }))
         }
         Command::Hold { cause, reason, grace_ms } => {
-            Ok(hold(state, (cause, words(reason), grace_ms), context))
+            Ok(hold(state, Hold { cause, reason: words(reason), grace_ms }, context))
         }
         Command::Ease { cause } => Ok(ease(state, cause, at)),
         Command::LoseWorker { worker } => Ok(leave(state, &worker.clone(), Event::WorkerLost { worker, at })),
@@ -56,11 +55,12 @@ pub(super) fn decide(
 /// The answer to a query.
 pub(super) fn view(state: &State, query: &Query) -> View {
     let Query::Describe = query;
-    let workers = state.workers.keys().cloned().collect();
+    let skilled = |(name, worker): (&SmolStr, &Worker)| (name.clone(), worker.skills.clone());
+    let workers = state.workers.iter().map(skilled).collect();
     View::of(&Registration { card: state.card.clone(), workers })
 }
 
-/// A worker joins, or says something new.
+/// A worker joins, or sends something new.
 fn register(
     state: &State,
     worker: SmolStr,
@@ -74,34 +74,37 @@ fn register(
     if known {
         return Ok(offer(Decision::none(), state, state));
     }
-    let Worker { capacity, lanes } = said;
+    let Worker { capacity, lanes, .. } = said;
     let event = Event::WorkerRegistered { worker, card, capacity, lanes, at: context.now };
     Ok(change(Decision::none(), state, event))
 }
 
-/// The lanes that it serves, or served a moment ago, give it nothing.
-fn hold(
-    state: &State,
-    (cause, reason, grace_ms): (SmolStr, String, u64),
-    context: &Context<'_>,
-) -> Decision<Event> {
-    let decision = match state.holds.get(&cause) == Some(&reason) {
+/// A hold, as commanded.
+struct Hold {
+    cause: SmolStr,
+    reason: String,
+    grace_ms: u64,
+}
+
+/// Holds the agent in the lanes that it serves, or served a moment ago.
+fn hold(state: &State, hold: Hold, context: &Context<'_>) -> Decision<Event> {
+    let decision = match state.holds.get(&hold.cause) == Some(&hold.reason) {
         true => Decision::none(),
         false => {
-            let (cause, reason) = (cause.clone(), reason.clone());
+            let (cause, reason) = (hold.cause.clone(), hold.reason.clone());
             Decision::event(Event::Held { cause, reason, at: context.now })
         }
     };
     let agent = context.entity.key.clone();
-    let hold = hold_of(agent, cause, reason, grace_ms);
+    let hold = hold_of(agent, hold);
     state.capacities().into_keys().fold(decision, |decision, lane| decision.send(lane.clone(), &hold))
 }
 
-/// The cause holds no longer: also the lanes hear of it that lost their workers meanwhile.
+/// Ends a hold, also in lanes that have lost their workers meanwhile.
 fn ease(state: &State, cause: SmolStr, at: Timestamp) -> Decision<Event> {
-    let ease = broker::Command::Ease { cause: cause.clone(), per_minute: None };
+    let ease = lane::Command::Ease { cause: cause.clone(), per_minute: None };
     if !state.holds.contains_key(&cause) {
-        // Said again: a lane that still releases what this held is to do it at once.
+        // A repeat: a lane that still releases the held work gradually releases it at once.
         let lanes = state.capacities().into_keys();
         return lanes.fold(Decision::none(), |decision, lane| decision.send(lane.clone(), &ease));
     }
@@ -109,11 +112,12 @@ fn ease(state: &State, cause: SmolStr, at: Timestamp) -> Decision<Event> {
     state.holding_lanes().into_iter().fold(decision, |decision, lane| decision.send(lane, &ease))
 }
 
-fn hold_of(agent: Key, cause: SmolStr, reason: String, grace_ms: u64) -> broker::Command {
-    broker::Command::Hold { cause, scope: HoldScope::Agent { agent }, reason, interrupt: true, grace_ms }
+fn hold_of(agent: Key, hold: Hold) -> lane::Command {
+    let Hold { cause, reason, grace_ms } = hold;
+    lane::Command::Hold { cause, scope: HoldScope::Agent { agent }, reason, interrupt: true, grace_ms }
 }
 
-/// A worker is gone: nothing if it was gone before.
+/// Removes a worker; no effect if it was gone before.
 fn leave(state: &State, worker: &str, event: Event) -> Decision<Event> {
     if !state.workers.contains_key(worker) {
         return Decision::none();
@@ -121,31 +125,31 @@ fn leave(state: &State, worker: &str, event: Event) -> Decision<Event> {
     change(Decision::none(), state, event)
 }
 
-/// The event, and the offers that follow from it.
+/// An event, and the offers that follow from it.
 fn change(decision: Decision<Event>, before: &State, event: Event) -> Decision<Event> {
     let mut after = before.clone();
     fold(&mut after, &event);
     offer(decision.and(event), before, &after)
 }
 
-/// Tells every lane that was or is served what there is now. Brokers ignore what they know.
+/// Offers the current capacity to every lane that was or is served. A lane ignores what it knows.
 fn offer(mut decision: Decision<Event>, before: &State, after: &State) -> Decision<Event> {
     let (skills, now) = (after.skills(), after.capacities());
     let Some(agent) = after.card.as_ref().map(|card| card.name.clone()) else { return decision };
     let lanes: BTreeSet<_> = before.capacities().into_keys().chain(now.keys().copied()).collect();
     for lane in lanes {
         let capacity = now.get(lane).copied().unwrap_or(0);
-        let offer = broker::Command::OfferAgent {
+        let offer = lane::Command::OfferAgent {
             agent: agent.clone(),
             skills: skills.clone(),
             capacity,
             dependencies: after.dependencies(),
         };
-        // A lane that it did not serve before knows nothing of what holds it.
+        // A lane that is served for the first time does not know the holds.
         if !before.capacities().contains_key(lane) {
             for (cause, reason) in &after.holds {
-                let hold = hold_of(agent.clone(), cause.clone(), reason.clone(), 0);
-                decision = decision.send(lane.clone(), &hold);
+                let hold = Hold { cause: cause.clone(), reason: reason.clone(), grace_ms: 0 };
+                decision = decision.send(lane.clone(), &hold_of(agent.clone(), hold));
             }
         }
         decision = decision.send(lane.clone(), &offer);

@@ -3,7 +3,7 @@
 use actors_core::Timestamp;
 use actors_core::scenario::{Given, given};
 use bus_schemas::commands::agent::{AgentCard, Command, Query, Registration, Skill};
-use bus_schemas::commands::broker;
+use bus_schemas::commands::lane;
 use bus_schemas::events::agent::Event;
 
 use super::Agent;
@@ -43,8 +43,8 @@ fn registered(worker: &str, capacity: u32, lanes: &[&str]) -> Event {
 fn offer(lane: &str, capacity: u32) -> actors_core::decision::Send {
     let skills = vec!["code".into(), "test".into()];
     sent(
-        &format!("broker/{lane}"),
-        &broker::Command::OfferAgent {
+        &format!("lane/{lane}"),
+        &lane::Command::OfferAgent {
             agent: key("coder"),
             skills,
             capacity,
@@ -80,12 +80,31 @@ fn an_agent_says_what_it_is_and_who_lives() {
     let described = |given: &Given<Agent>| -> Registration {
         serde_json::from_value(given.ask(Query::Describe).expect("it answers").value).expect("a view")
     };
-    assert_eq!(described(&agent([])), Registration { card: None, workers: vec![] });
+    assert_eq!(described(&agent([])), Registration { card: None, workers: [].into() });
     let given = agent([registered("w2", 2, &["default"]), registered("w1", 2, &["default"])]);
     let found = described(&given);
-    assert_eq!((found.card, found.workers), (Some(card()), vec!["w1".into(), "w2".into()]));
+    let skills = || vec!["code".into(), "test".into()];
+    let workers = [("w1".into(), skills()), ("w2".into(), skills())].into();
+    assert_eq!((found.card, found.workers), (Some(card()), workers));
     let given = given.when(Command::LoseWorker { worker: "w1".into() }).given;
-    assert_eq!(described(&given).workers, ["w2"]);
+    assert_eq!(described(&given).workers, [("w2".into(), skills())].into());
+}
+
+/// A worker of an older version that registers last takes no skill away from the others.
+#[test]
+fn a_skill_belongs_to_the_workers_that_have_it() {
+    let mut older = card();
+    older.skills.retain(|skill| skill.id == "code");
+    let given = agent([registered("new", 2, &["default"])]);
+    let outcome = given.when(register_with("old", 1, &["default"], older.clone()));
+    assert_eq!(outcome.decision().sends, [offer("default", 3)], "both skills are offered still");
+    let given = outcome.given;
+    let found = given.ask(Query::Describe).expect("it answers").value;
+    assert_eq!(found["workers"], serde_json::json!({"new": ["code", "test"], "old": ["code"]}));
+    let outcome = given.when(Command::LoseWorker { worker: "new".into() });
+    let [sent] = &outcome.decision().sends[..] else { panic!("one lane hears of it") };
+    let sent: serde_json::Value = serde_json::from_slice(&sent.body.bytes).expect("a command");
+    assert_eq!(sent["skills"], serde_json::json!(["code"]), "nobody has the other one");
 }
 
 #[test]
@@ -107,13 +126,13 @@ fn a_lane_without_workers_hears_of_the_end_of_a_hold() {
     let hold = Command::Hold { cause: cause.into(), reason: reason.clone(), grace_ms: 0 };
     let held = Event::Held { cause: cause.into(), reason, at: NOW };
     let lost = Event::WorkerLost { worker: "w".into(), at: NOW };
-    let ease = broker::Command::Ease { cause: cause.into(), per_minute: None };
+    let ease = lane::Command::Ease { cause: cause.into(), per_minute: None };
     let easing = |past: Vec<Event>| agent(past).when(Command::Ease { cause: cause.into() });
     agent([registered("w", 1, &["default"])]).when(hold).then([held.clone()]);
     let before = easing(vec![registered("w", 1, &["default"]), held.clone(), lost.clone()]);
-    assert_eq!(before.decision().sends, [sent("broker/default", &ease)], "told before the worker was lost");
+    assert_eq!(before.decision().sends, [sent("lane/default", &ease)], "told before the worker was lost");
     let after = easing(vec![held, registered("w", 1, &["fast"]), lost]);
-    assert_eq!(after.decision().sends, [sent("broker/fast", &ease)], "told when the worker came");
+    assert_eq!(after.decision().sends, [sent("lane/fast", &ease)], "told when the worker came");
 }
 
 #[test]
@@ -122,7 +141,7 @@ fn an_agent_is_held_back_by_its_own_breaker_and_by_those_of_its_card() {
         let card = AgentCard { dependencies: dependencies.into_iter().map(key).collect(), ..card() };
         let outcome = agent([]).when(register_with("w1", 1, &["default"], card));
         match outcome.decision().sends[0].body.read() {
-            Ok(broker::Command::OfferAgent { dependencies, .. }) => dependencies,
+            Ok(lane::Command::OfferAgent { dependencies, .. }) => dependencies,
             other => panic!("{other:?}"),
         }
     };
@@ -132,10 +151,10 @@ fn an_agent_is_held_back_by_its_own_breaker_and_by_those_of_its_card() {
 
 #[test]
 fn an_end_that_is_said_again_is_handed_on() {
-    let ease = broker::Command::Ease { cause: "halt/agent.coder".into(), per_minute: None };
+    let ease = lane::Command::Ease { cause: "halt/agent.coder".into(), per_minute: None };
     let outcome =
         agent([registered("w", 1, &["default"])]).when(Command::Ease { cause: "halt/agent.coder".into() });
-    assert_eq!(outcome.decision().sends, [sent("broker/default", &ease)]);
+    assert_eq!(outcome.decision().sends, [sent("lane/default", &ease)]);
     outcome.then([]);
 }
 

@@ -3,11 +3,11 @@
 use actors_core::{Context, Decision, Key, Refusal, Revision, Timestamp};
 use bus_schemas::chaos::TRIP_REASON;
 use bus_schemas::commands::breaker::{
-    Command, DEPENDENCY_BYTES_MAX, Description, Phase, Policy, ProbeAnswer, Standing,
+    BreakerStatus, Command, DEPENDENCY_BYTES_MAX, Description, Phase, Policy, ProbeAnswer,
 };
 use bus_schemas::events::breaker::{CloseCause, Event, OpenCause};
-use bus_schemas::settings::{ApplyConfig, Breakers};
-use bus_schemas::text::{is_line, is_prose, prose};
+use bus_schemas::settings::{ApplySettings, Breakers};
+use bus_schemas::text::{cut, is_line, is_prose, prose};
 use smol_str::SmolStr;
 
 use super::state::{Counts, State, fold};
@@ -15,22 +15,22 @@ use super::{letters, policy, tell};
 use crate::halt::check_reason;
 use crate::rules;
 
-/// The timer that ends the open time.
+/// The timer that ends the open phase.
 const END_OPEN: &str = "end-open";
-/// The timer after which lanes may try once more.
+/// The timer after which lanes may probe again.
 const RENEW: &str = "renew-probes";
-/// Each lane is told of each change.
+/// The most watching lanes: each is told of each transition.
 const LANES_MAX: usize = 1_000;
-/// As long as a worker's name with its host's.
+/// The longest name of a reporter in bytes: a worker's name with its host's.
 const REPORTER_BYTES_MAX: usize = 160;
-/// A group holds what one worker calls in about a second.
+/// The most calls in one report: a report covers about a second of one worker.
 const CALLS_MAX: u32 = 1_000_000;
-/// A failure is told in a sentence; the rest of it is cut off.
+/// The longest failure message in bytes; the rest is cut off.
 const ERROR_BYTES_MAX: usize = 512;
-/// Why and who are told in a paragraph.
+/// The longest reason or caller in bytes.
 const TEXT_BYTES_MAX: usize = 4_096;
 
-/// What a command leads to.
+/// The decision on a command.
 pub(super) fn decide(
     state: &State,
     command: Command,
@@ -38,7 +38,7 @@ pub(super) fn decide(
 ) -> Result<Decision<Event>, Refusal> {
     check_dependency(context)?;
     let decision = decide_known(state, command, context)?;
-    // From its first event on it hears of its policy.
+    // The first event makes it a breaker; then it asks for its policy.
     let is_new = context.revision == Revision(0) && !decision.events.is_empty();
     Ok(if is_new { rules::watch::<Breakers, Event>(decision, context) } else { decision })
 }
@@ -48,45 +48,45 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
     match command {
         Command::Report { reporter, succeeded, failed, slow, consecutive_failed, last_error } => {
             check_report(&reporter, succeeded, failed, slow)?;
-            let last_error = cut(prose(&last_error), ERROR_BYTES_MAX);
+            let last_error = cut(&prose(&last_error), ERROR_BYTES_MAX);
             let consecutive_failed = consecutive_failed.min(failed);
             let reported =
                 Event::Reported { reporter, succeeded, failed, slow, consecutive_failed, last_error, at };
             let calls = succeeded.saturating_add(failed);
-            Ok(with_standing(report(state, reported, calls, context), state))
+            Ok(with_status(report(state, reported, calls, context), state))
         }
         Command::Watch { lane } => watch(state, lane, context),
         Command::RequestProbe { reporter } => {
             check_reporter(&reporter)?;
             Ok(request_probe(state, reporter, context))
         }
-        Command::Trip { reason, by } => {
-            check_words(&reason, &by)?;
-            // An experiment has a reason of its own, and this one names it.
+        Command::Trip { reason } => {
+            // The prefix is reserved for experiments, which untrip by their reason.
             if !reason.starts_with(TRIP_REASON) {
                 check_reason(&reason)?;
             }
-            Ok(trip(state, reason, by, context))
+            check_words(&reason)?;
+            Ok(trip(state, reason, context))
         }
-        Command::Reset { reason, by } => {
-            check_words("", &by)?;
+        Command::Reset { reason } => {
             check_reason(&reason)?;
             if state.phase == Phase::Closed {
                 return Ok(Decision::none());
             }
             let reason = format!("reset: {reason}");
-            Ok(close(Decision::none(), state, CloseCause::Reset, reason, by, context))
+            Ok(close(Decision::none(), state, CloseCause::Reset, reason, context.by(), context))
         }
-        Command::Untrip { tripped, reason, by } => {
-            check_words(&reason, &by)?;
+        Command::Untrip { tripped, reason } => {
+            check_words(&reason)?;
             let is_ours = state.phase == Phase::Open && state.reason == tripped_for(&tripped);
             if !is_ours {
                 return Ok(Decision::none());
             }
-            Ok(close(Decision::none(), state, CloseCause::Reset, format!("reset: {reason}"), by, context))
+            let reason = format!("reset: {reason}");
+            Ok(close(Decision::none(), state, CloseCause::Reset, reason, context.by(), context))
         }
-        Command::Configure { policy, by } => configure(state, policy, by, at),
-        Command::ApplyConfig(config) => apply_config(state, &config, context),
+        Command::Configure { policy } => configure(state, policy, context),
+        Command::ApplySettings(config) => apply_settings(state, &config, context),
         Command::EndOpen => Ok(end_open(state, context)),
         Command::ExpireProbe { permit } => Ok(match state.permits.contains_key(&permit) {
             true => Decision::event(Event::ProbeExpired { permit, at }),
@@ -100,7 +100,7 @@ fn decide_known(state: &State, command: Command, context: &Context<'_>) -> Resul
     }
 }
 
-/// Calls were made: while closed they count in the window, while half-open they are probes.
+/// Reports calls: while closed they count in the window, while half-open they are probes.
 fn report(state: &State, reported: Event, calls: u32, context: &Context<'_>) -> Decision<Event> {
     if calls == 0 || state.phase == Phase::Open {
         return Decision::none();
@@ -144,7 +144,7 @@ fn report(state: &State, reported: Event, calls: u32, context: &Context<'_>) -> 
     decision
 }
 
-/// Opens it by itself, for a time.
+/// Opens it automatically, for a limited time.
 fn open(
     decision: Decision<Event>,
     state: &State,
@@ -154,7 +154,7 @@ fn open(
     context: &Context<'_>,
 ) -> Decision<Event> {
     let at = context.now;
-    // One that fails again soon after probes closed it was not well yet.
+    // A breaker that opens again soon after probes closed it had not recovered.
     let soon = |mended: Timestamp| at.0.saturating_sub(mended.0) <= state.policy.window_ms;
     let times = match state.phase == Phase::HalfOpen || state.mended_at.is_some_and(soon) {
         true => state.times.saturating_add(1),
@@ -170,8 +170,8 @@ fn open(
 }
 
 /// Opens it until it is reset.
-fn trip(state: &State, reason: String, by: String, context: &Context<'_>) -> Decision<Event> {
-    // A person's word replaces what was said before: an experiment then lets go of nothing.
+fn trip(state: &State, reason: String, context: &Context<'_>) -> Decision<Event> {
+    // A person's reason replaces the earlier one, so that an experiment no longer untrips it.
     let replaces = state.reason != tripped_for(&reason) && !reason.starts_with(TRIP_REASON);
     if state.phase == Phase::Open && state.until.is_none() && !replaces {
         return Decision::none();
@@ -180,7 +180,7 @@ fn trip(state: &State, reason: String, by: String, context: &Context<'_>) -> Dec
     let opened = Event::Opened {
         cause: OpenCause::Tripped,
         reason: tripped_for(&reason),
-        by,
+        by: context.by(),
         calls,
         failed,
         times: state.times,
@@ -192,7 +192,7 @@ fn trip(state: &State, reason: String, by: String, context: &Context<'_>) -> Dec
     tell::opened(decision.and(opened), &after, context)
 }
 
-/// What a breaker says that was tripped.
+/// The reason of a tripped breaker.
 fn tripped_for(reason: &str) -> String {
     format!("tripped: {reason}")
 }
@@ -215,11 +215,11 @@ fn close(
     }
 }
 
-/// Timer: the open time is over.
+/// Timer: the open phase is over.
 fn end_open(state: &State, context: &Context<'_>) -> Decision<Event> {
     let Some(until) = state.until.filter(|_| state.phase == Phase::Open) else { return Decision::none() };
-    if context.now < until {
-        // Somebody sent it early: the timer stands.
+    if !context.is_due(until) {
+        // The command was sent early: the timer stays.
         return Decision::none().set_timer(END_OPEN, until, &Command::EndOpen);
     }
     let half_opened = Event::HalfOpened { probes: state.policy.probes, at: context.now };
@@ -228,14 +228,14 @@ fn end_open(state: &State, context: &Context<'_>) -> Decision<Event> {
     renew(decision, &after, context.now)
 }
 
-/// Timer: nothing came of what was let through.
+/// Timer: the probes that lanes let through had no outcome.
 fn try_again(state: &State, context: &Context<'_>) -> Decision<Event> {
     let decision = letters::attempt(tell::probing(Decision::none(), state, context), state, context);
     let after = decision.events.iter().fold(state.clone(), |state, event| folded(&state, event));
     renew(decision, &after, context.now)
 }
 
-/// Jobs that lanes let through may never call the dependency; then others must be let through.
+/// Lets lanes send further probes: those let through may never call the dependency.
 pub(super) fn renew(decision: Decision<Event>, state: &State, now: Timestamp) -> Decision<Event> {
     match state.has_to_try() {
         true => decision.set_timer(RENEW, now.plus_ms(state.policy.probe_timeout_ms), &Command::RenewProbes),
@@ -243,7 +243,7 @@ pub(super) fn renew(decision: Decision<Event>, state: &State, now: Timestamp) ->
     }
 }
 
-/// The timers of a half-open breaker mean nothing after it.
+/// Cancels the timers of the half-open phase.
 fn forget_probes(mut decision: Decision<Event>, state: &State) -> Decision<Event> {
     if state.phase != Phase::HalfOpen {
         return decision;
@@ -255,7 +255,7 @@ fn forget_probes(mut decision: Decision<Event>, state: &State) -> Decision<Event
 }
 
 fn request_probe(state: &State, reporter: SmolStr, context: &Context<'_>) -> Decision<Event> {
-    let answer = |granted, permit| ProbeAnswer { granted, permit, standing: standing(state) };
+    let answer = |granted, permit| ProbeAnswer { granted, permit, status: status(state) };
     match state.phase {
         Phase::Closed => Decision::none().reply(&answer(true, None)),
         Phase::Open => Decision::none().reply(&answer(false, None)),
@@ -272,8 +272,8 @@ fn request_probe(state: &State, reporter: SmolStr, context: &Context<'_>) -> Dec
     }
 }
 
-fn standing(state: &State) -> Standing {
-    Standing {
+fn status(state: &State) -> BreakerStatus {
+    BreakerStatus {
         phase: state.phase,
         since: state.since,
         reason: state.reason.clone(),
@@ -281,11 +281,11 @@ fn standing(state: &State) -> Standing {
     }
 }
 
-/// A worker that missed an event hears from the answer to its report how things stand.
-fn with_standing(decision: Decision<Event>, before: &State) -> Decision<Event> {
+/// Adds the status to the reply, for a worker that missed an event.
+fn with_status(decision: Decision<Event>, before: &State) -> Decision<Event> {
     let mut after = before.clone();
     decision.events.iter().for_each(|event| fold(&mut after, event));
-    decision.reply(&standing(&after))
+    decision.reply(&status(&after))
 }
 
 fn watch(state: &State, lane: Key, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
@@ -305,9 +305,9 @@ fn watch(state: &State, lane: Key, context: &Context<'_>) -> Result<Decision<Eve
     })
 }
 
-fn configure(state: &State, new: Policy, by: String, at: Timestamp) -> Result<Decision<Event>, Refusal> {
+fn configure(state: &State, new: Policy, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
     policy::check(&new)?;
-    check_words("", &by)?;
+    let (by, at) = (context.by(), context.now);
     Ok(match state.policy == new {
         true => Decision::none(),
         false => Decision::event(Event::Configured { policy: new, by, version: None, at }),
@@ -315,19 +315,19 @@ fn configure(state: &State, new: Policy, by: String, at: Timestamp) -> Result<De
 }
 
 /// The policy that the settings have for this dependency.
-fn apply_config(
+fn apply_settings(
     state: &State,
-    config: &ApplyConfig,
+    config: &ApplySettings,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let policies: Breakers = rules::read(config)?;
-    // Nobody has ever activated anything: what a person configured stays.
+    // No version was ever activated: a person's policy stays.
     if config.version == 0 && state.version.is_none() {
         return Ok(Decision::none());
     }
     let policy = policies.policy(&context.entity.key).unwrap_or_default();
-    let (by, version) = (rules::by::<Breakers>(), Some(config.version));
-    // A version that says the same is noted as well: people ask which one a breaker runs.
+    let (by, version) = (context.by(), Some(config.version));
+    // A version with the same policy is noted too, so that it can be shown.
     if state.policy == policy && state.version == version {
         return Ok(Decision::none());
     }
@@ -365,14 +365,9 @@ fn timer_name(permit: u64) -> String {
     format!("probe-{permit}")
 }
 
-/// A reason with what the last failure said.
+/// A reason with the message of the last failure.
 fn told(reason: String, last_error: &str) -> String {
     if last_error.is_empty() { reason } else { format!("{reason}, last: {last_error}") }
-}
-
-fn cut(mut text: String, bytes_max: usize) -> String {
-    text.truncate(text.floor_char_boundary(bytes_max));
-    text
 }
 
 pub(super) fn check_dependency(context: &Context<'_>) -> Result<(), Refusal> {
@@ -399,17 +394,16 @@ fn check_report(reporter: &str, succeeded: u32, failed: u32, slow: u32) -> Resul
         return Err(Refusal::new("invalid-report", message).hint("report more often"));
     }
     if u64::from(slow) > calls {
-        let message = format!("{slow} of {calls} calls can not have been slow");
+        let message = format!("{slow} of {calls} calls cannot have been slow");
         return Err(Refusal::new("invalid-report", message).hint("count every call as succeeded or failed"));
     }
     Ok(())
 }
 
-fn check_words(reason: &str, by: &str) -> Result<(), Refusal> {
-    let short = reason.len() <= TEXT_BYTES_MAX && by.len() <= TEXT_BYTES_MAX;
-    if short && is_prose(reason) && is_line(by) {
+fn check_words(reason: &str) -> Result<(), Refusal> {
+    if reason.len() <= TEXT_BYTES_MAX && is_prose(reason) {
         return Ok(());
     }
-    let message = format!("reason and name have at most {TEXT_BYTES_MAX} bytes of visible text each");
+    let message = format!("a reason has at most {TEXT_BYTES_MAX} bytes of visible text");
     Err(Refusal::new("invalid-reason", message).hint("say it in a sentence"))
 }

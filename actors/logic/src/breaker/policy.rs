@@ -1,4 +1,4 @@
-//! What a policy may say, and what it makes of counts and of time. Pure numbers.
+//! The checks of a policy, and its arithmetic. Pure numbers.
 
 use actors_core::{Context, Refusal};
 use bus_schemas::commands::breaker::Policy;
@@ -6,10 +6,10 @@ use bus_schemas::events::breaker::OpenCause;
 
 use super::state::{Counts, State};
 
-/// A doubling beyond this is more than a day from any minimum: the shift must not overflow.
+/// The most doublings: more would exceed a day from any minimum, and the shift must not overflow.
 const DOUBLINGS_MAX: u32 = 20;
 
-/// Whether a policy is within the bounds that its fields say.
+/// Checks the bounds of a policy's fields.
 pub(super) fn check(policy: &Policy) -> Result<(), Refusal> {
     let bounds = [
         ("window_ms", policy.window_ms, 1_000, 3_600_000),
@@ -35,7 +35,7 @@ pub(super) fn check(policy: &Policy) -> Result<(), Refusal> {
     }
 }
 
-/// What opens a closed breaker in this state, if anything does, and why.
+/// Why a closed breaker with these counts must open, if it must.
 pub(super) fn verdict(state: &State, counts: Counts) -> Option<(OpenCause, String)> {
     let policy = &state.policy;
     let within = policy.window_ms / 1_000;
@@ -65,7 +65,7 @@ pub(super) fn reaches(part: u32, whole: u32, percent: u32) -> bool {
 pub(super) fn open_ms(policy: &Policy, times: u32, context: &Context<'_>) -> u64 {
     let doublings = times.saturating_sub(1).min(DOUBLINGS_MAX);
     let base = policy.open_ms_min.saturating_mul(1 << doublings).min(policy.open_ms_max);
-    // An id of this decision is as good as a random number, and the same whenever it is decided again.
+    // An id of this decision serves as a random number, and is the same when the command is decided again.
     let id = context.id("open-time", 0);
     let bytes = id.0.as_bytes();
     let drawn = u64::from(u16::from_be_bytes([bytes[0], bytes[1]]));

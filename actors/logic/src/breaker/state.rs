@@ -1,4 +1,4 @@
-//! What a breaker remembers: its phase, the calls of its window, its permits and its lanes.
+//! The state of a breaker: its phase, the calls of its window, its permits and its lanes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,69 +8,70 @@ use bus_schemas::{Key, Timestamp};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-/// A breaker. One of which nothing was heard is closed, under the default policy.
+/// A breaker. Without events it is closed, under the default policy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// When it opens, for how long, and what closes it.
+    /// The policy.
     pub policy: Policy,
-    /// The version of the settings that the policy is of; none where it is the default or a person's.
+    /// The version of the settings of the policy; `None` for the default or a person's policy.
     #[serde(default)]
     pub version: Option<u64>,
-    /// Whether it may be called.
+    /// Whether the dependency may be called.
     pub phase: Phase,
-    /// Since when; none when it was always closed.
+    /// When this phase began; `None` if it was always closed.
     pub since: Option<Timestamp>,
-    /// Until when it is open; none for one that was tripped, and unless it is open.
+    /// When the open phase ends; `None` if it was tripped, or is not open.
     pub until: Option<Timestamp>,
-    /// Why it is so.
+    /// The reason of this phase.
     pub reason: String,
     /// How many times it opened in succession.
     pub times: u32,
-    /// When probes closed it last.
+    /// When probes last closed it.
     pub mended_at: Option<Timestamp>,
     /// The calls of the window, oldest first.
     pub window: Vec<Bucket>,
-    /// How many calls failed one after the other.
+    /// Failures in a row.
     pub consecutive_failed: u32,
-    /// What the last failure said.
+    /// The message of the last failure.
     pub last_error: String,
-    /// Probes that succeeded since it is half-open.
+    /// Successful probes in this half-open phase.
     pub probed: u32,
-    /// Who may try one call, by permit.
+    /// The holders of probe permits, by permit.
     pub permits: BTreeMap<u64, SmolStr>,
-    /// The last permit that was given.
+    /// The number of the last permit.
     pub permits_given: u64,
-    /// The lanes that hear of it.
+    /// The lanes that are told of transitions.
     pub lanes: BTreeSet<Key>,
-    /// Dead letters that it caused and that were not tried, and when each was heard of. While it is
-    /// closed those of the window.
+    /// Dead letters that the dependency caused and that were not tried, each with its time. While the breaker
+    /// is closed, only those of the window.
     #[serde(default)]
     pub letters: BTreeMap<Key, Timestamp>,
-    /// Whether it caused any since `ill_since`, whatever became of them.
+    /// Whether it caused any since `ill_since`, tried or not.
     #[serde(default)]
     pub has_letters: bool,
-    /// A window before it opened; none while it is closed. What failed since then may have failed by it.
+    /// The start of the window in which it opened; `None` while it is closed. Failures since then may be its
+    /// fault.
     #[serde(default)]
     pub ill_since: Option<Timestamp>,
 }
 
-/// The calls of one part of the window.
+/// The calls of one bucket of the window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
-    /// Which part: the time divided by the length of a part.
+    /// The bucket's number: the time divided by the length of a bucket.
     pub slot: u64,
     /// Its calls.
     pub counts: Counts,
 }
 
-/// How many calls, and how they went.
+/// Numbers of calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// All calls.
     pub calls: u32,
-    /// Those that failed.
+    /// Failed calls.
     pub failed: u32,
-    /// Those that were slow, whether they failed or not.
+    /// Slow calls, failed or not.
     pub slow: u32,
 }
 
@@ -85,7 +86,7 @@ impl Counts {
 }
 
 impl State {
-    /// The calls that count at this time.
+    /// The calls in the window at this time.
     pub fn counts(&self, now: Timestamp) -> Counts {
         let slot = self.slot(now);
         let counts = self.window.iter().filter(|bucket| self.counts_at(bucket.slot, slot));
@@ -95,15 +96,15 @@ impl State {
     pub fn permits_of<'a>(&'a self, reporter: &'a str) -> impl Iterator<Item = u64> + 'a {
         self.permits.iter().filter(move |(_, holder)| *holder == reporter).map(|(permit, _)| *permit)
     }
-    /// Whether there is anybody, or anything, that could try while it is half-open.
+    /// Whether anything could serve as a probe while it is half-open.
     pub(super) fn has_to_try(&self) -> bool {
         !self.lanes.is_empty() || !self.letters.is_empty()
     }
-    /// Whether a dead letter of this time belongs to the present illness.
+    /// Whether a dead letter of this time belongs to the present failure of the dependency.
     pub(super) fn is_recent(&self, at: Timestamp, now: Timestamp) -> bool {
         self.phase != Phase::Closed || at.plus_ms(self.policy.window_ms) >= now
     }
-    /// What failed within the window is what opens it.
+    /// Begins a failure of the dependency: the failures in the window have opened the breaker.
     fn fall_ill(&mut self, at: Timestamp) {
         let window = Timestamp(at.0.saturating_sub(self.policy.window_ms));
         let since = self.since.map_or(window, |closed| closed.max(window));
@@ -111,10 +112,10 @@ impl State {
         (self.ill_since, self.has_letters) = (Some(since), !self.letters.is_empty());
     }
     fn slot(&self, at: Timestamp) -> u64 {
-        // A policy has at least one bucket of at least some milliseconds: both are checked.
+        // The checks of a policy ensure at least one bucket of at least some milliseconds.
         at.0 / (self.policy.window_ms / u64::from(self.policy.buckets.max(1))).max(1)
     }
-    /// A clock that was set back must not keep what it counted in the future.
+    /// Whether a bucket counts. If the clock was set back, buckets in the future do not.
     fn counts_at(&self, slot: u64, now: u64) -> bool {
         slot <= now && now - slot < u64::from(self.policy.buckets)
     }
@@ -145,7 +146,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
     match event {
         Event::Configured { policy, version, .. } => {
             state.version = *version;
-            // Another version that says the same leaves what was counted.
+            // Another version with the same policy keeps the counts.
             if state.policy != *policy {
                 state.policy = policy.clone();
                 state.window.clear();

@@ -1,28 +1,28 @@
-//! Whom a breaker tells what it does: the lanes that watch it, the healer's log, and a campaign.
+//! The messages of a breaker: to the watching lanes, the healer's log, and a redrive.
 
 use std::collections::BTreeMap;
 
 use actors_core::{Context, Decision, Key};
 use bus_schemas::commands::healer::{self, Act, Action};
-use bus_schemas::commands::{broker, campaign};
+use bus_schemas::commands::{lane, redrive};
 use bus_schemas::events::breaker::Event;
 use smol_str::SmolStr;
 
 use super::letters;
 use super::state::State;
 
-/// Dead letters a second when a dependency is back: it has just been ill.
+/// Dead letters per second once a dependency works again: it has just recovered.
 const DRAIN_RATE: u32 = 10;
 
-/// Who holds, in the words of a broker.
+/// The cause of holds by this breaker.
 fn cause(context: &Context<'_>) -> SmolStr {
     SmolStr::new(context.entity.to_string())
 }
 
-/// What tells a lane to hold its work back.
-fn hold(reason: &str, context: &Context<'_>) -> broker::Command {
-    let scope = broker::HoldScope::Dependency { dependency: context.entity.key.clone() };
-    broker::Command::Hold {
+/// The command that makes a lane hold its work.
+fn hold(reason: &str, context: &Context<'_>) -> lane::Command {
+    let scope = lane::HoldScope::Dependency { dependency: context.entity.key.clone() };
+    lane::Command::Hold {
         cause: cause(context),
         scope,
         reason: reason.to_owned(),
@@ -31,14 +31,14 @@ fn hold(reason: &str, context: &Context<'_>) -> broker::Command {
     }
 }
 
-/// What tells a lane to try with a few jobs. Lanes share the permits, and none is left without one:
-/// nobody knows which of them has work.
-fn probe(state: &State, context: &Context<'_>) -> broker::Command {
+/// The command that lets a lane send probes. The lanes share the permits, and each gets at least one, because
+/// the breaker does not know which of them has work.
+fn probe(state: &State, context: &Context<'_>) -> lane::Command {
     let lanes = u32::try_from(state.lanes.len()).unwrap_or(u32::MAX).max(1);
-    broker::Command::Probe { cause: cause(context), permits: (state.policy.probes / lanes).max(1) }
+    lane::Command::Probe { cause: cause(context), permits: (state.policy.probes / lanes).max(1) }
 }
 
-/// Tells one lane how the breaker stands. A lane that is new while it is half-open may try.
+/// The breaker's status for one lane. A lane that begins to watch while it is half-open may send probes.
 pub(super) fn lane(
     mut decision: Decision<Event>,
     state: &State,
@@ -56,7 +56,7 @@ pub(super) fn lane(
     decision
 }
 
-/// Tells all lanes to hold their work back.
+/// Tells all lanes to hold their work.
 pub(super) fn opened(decision: Decision<Event>, state: &State, context: &Context<'_>) -> Decision<Event> {
     let decision = lanes(decision, state, &hold(&state.reason, context));
     let evidence = [("times", state.times.to_string()), ("lanes", state.lanes.len().to_string())];
@@ -65,12 +65,12 @@ pub(super) fn opened(decision: Decision<Event>, state: &State, context: &Context
     note(decision, Action::Hold, format!("opened: {}", state.reason), evidence, context)
 }
 
-/// Tells all lanes to try with a few jobs.
+/// Tells all lanes to send probes.
 pub(super) fn probing(decision: Decision<Event>, state: &State, context: &Context<'_>) -> Decision<Event> {
     lanes(decision, state, &probe(state, context))
 }
 
-/// Tells all lanes to try, and the log why.
+/// Tells all lanes to send probes, and the log why.
 pub(super) fn half_opened(
     decision: Decision<Event>,
     state: &State,
@@ -81,28 +81,27 @@ pub(super) fn half_opened(
     note(probing(decision, state, context), Action::Probe, reason, evidence, context)
 }
 
-/// Tells all lanes to go on.
+/// Tells all lanes to ease their holds.
 pub(super) fn closed(decision: Decision<Event>, state: &State, context: &Context<'_>) -> Decision<Event> {
-    let decision = lanes(decision, state, &broker::Command::Ease { cause: cause(context), per_minute: None });
+    let decision = lanes(decision, state, &lane::Command::Ease { cause: cause(context), per_minute: None });
     let evidence = [("lanes", state.lanes.len().to_string())].into_iter();
     note(decision, Action::Ease, format!("closed: {}", state.reason), evidence, context)
 }
 
-/// Lets a campaign redrive what the dependency left behind.
+/// Starts a redrive of the dead letters that the dependency caused.
 pub(super) fn drained(
     decision: Decision<Event>,
     state: &State,
-    filter: campaign::Filter,
+    filter: redrive::Filter,
     context: &Context<'_>,
 ) -> Decision<Event> {
-    let name = letters::campaign_key("drain", context);
-    let drain = campaign::Command::Start {
+    let name = letters::redrive_key("drain", context);
+    let drain = redrive::Command::Start {
         filter,
         rate: DRAIN_RATE,
-        by: context.entity.to_string(),
         reason: format!("`{}` closed: {}", context.entity, state.reason),
     };
-    let evidence = [("campaign", name.to_string())].into_iter();
+    let evidence = [("redrive", name.to_string())].into_iter();
     let reason = "dead letters that the dependency caused are redriven".to_owned();
     note(decision.send(name, &drain), Action::Drain, reason, evidence, context)
 }
@@ -110,16 +109,16 @@ pub(super) fn drained(
 /// Tells the log that dead letters are tried.
 pub(super) fn tried(
     decision: Decision<Event>,
-    campaign: &Key,
+    redrive: &Key,
     count: usize,
     context: &Context<'_>,
 ) -> Decision<Event> {
     let reason = "half-open, and no other work is tried: dead letters are redriven to find out".to_owned();
-    let evidence = [("campaign", campaign.to_string()), ("letters", count.to_string())].into_iter();
+    let evidence = [("redrive", redrive.to_string()), ("letters", count.to_string())].into_iter();
     note(decision, Action::Probe, reason, evidence, context)
 }
 
-fn lanes(mut decision: Decision<Event>, state: &State, command: &broker::Command) -> Decision<Event> {
+fn lanes(mut decision: Decision<Event>, state: &State, command: &lane::Command) -> Decision<Event> {
     for lane in &state.lanes {
         decision = decision.send(lane.clone(), command);
     }

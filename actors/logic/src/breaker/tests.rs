@@ -1,4 +1,4 @@
-//! When a breaker opens, what closes it, and whom it tells.
+//! Transitions of a breaker, and the messages that it sends.
 
 mod properties;
 
@@ -6,10 +6,10 @@ use actors_core::decision::Timer;
 use actors_core::scenario::{Given, Outcome, given};
 use actors_core::{Decision, Timestamp};
 use bus_schemas::commands::breaker::{Command, Description, Phase, Policy, ProbeAnswer, Query};
-use bus_schemas::commands::broker::{self, HoldScope};
-use bus_schemas::commands::{campaign, config};
+use bus_schemas::commands::lane::{self, HoldScope};
+use bus_schemas::commands::{redrive, settings as documents};
 use bus_schemas::events::breaker::{CloseCause, Event, OpenCause};
-use bus_schemas::settings::ApplyConfig;
+use bus_schemas::settings::ApplySettings;
 use serde_json::json;
 
 use super::Breaker;
@@ -21,10 +21,10 @@ fn policy() -> Policy {
     Policy { jitter_percent: 0, ..Policy::default() }
 }
 
-/// A closed breaker without jitter, so that its times can be told beforehand.
+/// A closed breaker without jitter, so that its times are known in advance.
 fn breaker() -> Given<Breaker> {
     let configured = Event::Configured { policy: policy(), by: String::new(), version: None, at: START };
-    given::<Breaker>(&address("breaker/tool.git"), [configured]).at(START)
+    given::<Breaker>(&address("breaker/tool.git"), [configured]).at(START).from_caller("ada")
 }
 
 fn report(succeeded: u32, failed: u32) -> Command {
@@ -54,11 +54,11 @@ fn watch(lane: &str) -> Command {
 }
 
 fn trip() -> Command {
-    Command::Trip { reason: "an outage".into(), by: "ada".into() }
+    Command::Trip { reason: "an outage".into() }
 }
 
 fn reset() -> Command {
-    Command::Reset { reason: "it is back".into(), by: "ada".into() }
+    Command::Reset { reason: "it is back".into() }
 }
 
 fn letter(entry: &str) -> Command {
@@ -73,7 +73,7 @@ fn probe() -> Command {
     Command::RequestProbe { reporter: "w1".into() }
 }
 
-/// What opened it last, if anything did.
+/// The cause of its last opening, if any.
 fn opened(outcome: &Outcome<Breaker>) -> Option<(OpenCause, Option<Timestamp>)> {
     outcome.decision().events.iter().find_map(|event| match event {
         Event::Opened { cause, until, .. } => Some((*cause, *until)),
@@ -163,7 +163,7 @@ fn what_is_older_than_the_window_does_not_count() {
     let given = breaker().when(report(0, 4)).given.when(report(1, 0)).given;
     let given = given.at(START.plus_ms(31_000)).when(report(5, 4)).given;
     assert_eq!((phase(&given), given.state().window.len()), (Phase::Closed, 1), "4 of 9");
-    // A clock that was set back keeps nothing of the future.
+    // After the clock was set back, no bucket of the future counts.
     let given = given.at(START).when(report(1, 0)).given;
     assert_eq!(given.state().counts(START).calls, 1);
 }
@@ -179,27 +179,27 @@ fn lanes_hear_of_every_change_at_once_and_in_order() {
     let given = breaker().when(watch("default")).given;
     let given = given.when(watch("default")).then([]);
     let outcome = given.when(report(0, 5));
-    let hold = broker::Command::Hold {
+    let hold = lane::Command::Hold {
         cause: "breaker/tool.git".into(),
         scope: HoldScope::Dependency { dependency: key("tool.git") },
         reason: "5 calls failed one after the other, last: refused".into(),
         interrupt: false,
         grace_ms: 0,
     };
-    assert!(outcome.decision().sends.contains(&sent("broker/default", &hold)));
+    assert!(outcome.decision().sends.contains(&sent("lane/default", &hold)));
     let late = outcome.given.when(watch("night"));
-    assert!(late.decision().sends.contains(&sent("broker/night", &hold)), "told at once");
+    assert!(late.decision().sends.contains(&sent("lane/night", &hold)), "told at once");
     let again = late.given.when(watch("night"));
     assert_eq!((again.decision().events.len(), again.decision().sends.len()), (0, 1), "harmless twice");
     let outcome = again.given.at(START.plus_ms(5_000)).when(Command::EndOpen);
-    let permits = broker::Command::Probe { cause: "breaker/tool.git".into(), permits: 1 };
-    for lane in ["broker/default", "broker/night"] {
+    let permits = lane::Command::Probe { cause: "breaker/tool.git".into(), permits: 1 };
+    for lane in ["lane/default", "lane/night"] {
         assert!(outcome.decision().sends.contains(&sent(lane, &permits)), "{lane} shares three permits");
     }
     let outcome = outcome.given.when(report(2, 0));
-    let ease = broker::Command::Ease { cause: "breaker/tool.git".into(), per_minute: None };
-    assert!(outcome.decision().sends.contains(&sent("broker/default", &ease)));
-    assert!(outcome.decision().sends.contains(&sent("broker/night", &ease)));
+    let ease = lane::Command::Ease { cause: "breaker/tool.git".into(), per_minute: None };
+    assert!(outcome.decision().sends.contains(&sent("lane/default", &ease)));
+    assert!(outcome.decision().sends.contains(&sent("lane/night", &ease)));
     assert!(timers(outcome.decision()).contains(&"renew-probes"));
 }
 
@@ -210,11 +210,11 @@ fn each_change_is_noted_and_a_closing_redrives_what_was_left() {
         sends.map(|send| String::from_utf8_lossy(&send.body.bytes).into_owned()).collect()
     };
     let outcome = half_open().when(report(2, 0));
-    assert!(to(&outcome, "campaign").is_empty(), "there is nothing to redrive");
+    assert!(to(&outcome, "redrive").is_empty(), "there is nothing to redrive");
     let notes = to(&outcome, "healer").concat();
     assert!(notes.contains(r#""action":"ease""#) && !notes.contains(r#""action":"drain""#), "{notes}");
     let outcome = half_open().when(letter("t-3")).given.when(report(2, 0));
-    let drains = to(&outcome, "campaign");
+    let drains = to(&outcome, "redrive");
     let since = START.0 - policy().window_ms;
     assert!(drains.len() == 1 && drains[0].contains(r#""dependency":"tool.git""#), "{drains:?}");
     assert!(
@@ -228,6 +228,22 @@ fn each_change_is_noted_and_a_closing_redrives_what_was_left() {
 }
 
 #[test]
+fn redrives_of_dependencies_with_similar_names_have_keys_of_their_own() {
+    let drain = |dependency: &str| {
+        let configured = Event::Configured { policy: policy(), by: String::new(), version: None, at: START };
+        let ill = given::<Breaker>(&address(&format!("breaker/{dependency}")), [configured]).at(START);
+        let open = ill.when(trip()).given.when(letter("t-1")).given;
+        let closed = open.when(reset());
+        let drains = closed.decision().sends.iter().filter(|send| send.to.kind.as_str() == "redrive");
+        let keys: Vec<String> = drains.map(|send| send.to.key.to_string()).collect();
+        keys.concat()
+    };
+    assert_eq!(drain("agent.x.y"), "drain-agent.x.y-4");
+    assert_eq!(drain("agent.x_y"), "drain-agent.x_y-4");
+    assert_eq!(drain("agent.x-y"), "drain-agent.x-y-4");
+}
+
+#[test]
 fn where_nothing_waits_dead_letters_are_tried() {
     let half = START.plus_ms(5_000);
     let outcome = half_open().when(letter("a-1"));
@@ -237,21 +253,20 @@ fn where_nothing_waits_dead_letters_are_tried() {
     assert!(timers(outcome.decision()).is_empty(), "it goes on by itself");
     let given = outcome.given.when(letter("c-1")).given.at(half.plus_ms(60_000));
     let outcome = given.when(Command::RenewProbes);
-    let (at, campaign) = (half.plus_ms(60_000), key("probe-tool_git-8"));
+    let (at, redrive) = (half.plus_ms(60_000), key("probe-tool.git-8"));
     let entries = vec![key("a-1"), key("b-1")];
-    let filter = campaign::Filter { dependency: Some(key("tool.git")), ..campaign::Filter::default() };
-    let start = campaign::Command::Start {
+    let filter = redrive::Filter { dependency: Some(key("tool.git")), ..redrive::Filter::default() };
+    let start = redrive::Command::Start {
         filter,
         rate: 1,
-        by: "breaker/tool.git".into(),
         reason: "`breaker/tool.git` is half-open, and no other work is tried".into(),
     };
-    let add = campaign::Command::AddEntries { entries: entries.clone(), last: true };
+    let add = redrive::Command::AddEntries { entries: entries.clone(), last: true };
     let sends = &outcome.decision().sends[..2];
-    let to = format!("campaign/{campaign}");
+    let to = format!("redrive/{redrive}");
     assert_eq!(sends, [sent(&to, &start), sent(&to, &add)], "as many as it takes to close it");
     assert_eq!(timers(outcome.decision()), ["renew-probes"]);
-    let given = outcome.then([Event::LettersTried { entries, campaign, at }]).when(report(1, 0)).given;
+    let given = outcome.then([Event::LettersTried { entries, redrive, at }]).when(report(1, 0)).given;
     let outcome = given.when(Command::RenewProbes);
     assert!(timers(outcome.decision()).is_empty(), "the last one is tried, and nobody is left");
     let given = outcome.given.when(Command::RenewProbes).then([]);
@@ -272,7 +287,7 @@ fn only_what_failed_since_it_fell_ill_is_its_own() {
     for n in 0..40 {
         given = given.when(letter(&format!("l{n}-1"))).given;
     }
-    assert_eq!(given.state().letters.len(), 16, "a campaign finds the others");
+    assert_eq!(given.state().letters.len(), 16, "a redrive finds the others");
 }
 
 #[test]
@@ -282,7 +297,7 @@ fn half_open_lets_so_many_try_and_takes_permits_back() {
         let outcome = given.when(probe());
         let answer = answer(outcome.decision());
         assert_eq!(
-            (answer.granted, answer.permit, answer.standing.phase),
+            (answer.granted, answer.permit, answer.status.phase),
             (true, Some(permit), Phase::HalfOpen)
         );
         given = outcome.given;
@@ -328,17 +343,23 @@ fn the_open_time_ends_when_it_is_due_and_not_before() {
 }
 
 #[test]
+fn an_open_breaker_ends_its_pause_when_the_clock_is_set_back() {
+    let given = open().at(Timestamp(1)).by_timer().when(Command::EndOpen).given;
+    assert_eq!(phase(&given), Phase::HalfOpen);
+}
+
+#[test]
 fn what_was_tripped_stays_open_until_it_is_reset() {
     let outcome = open().when(trip());
     assert_eq!(opened(&outcome), Some((OpenCause::Tripped, None)));
     assert_eq!(timers(outcome.decision()), ["end-open"], "its timer is taken off");
     let given = outcome.given.when(trip()).then([]);
     let given = given.at(START.plus_ms(1_000_000)).when(Command::EndOpen).then([]);
-    let another = Command::Trip { reason: "it is moved".into(), by: "bob".into() };
+    let another = Command::Trip { reason: "it is moved".into() };
     let given = given.when(another).given;
     assert_eq!(given.state().reason, "tripped: it is moved", "another reason replaces the first one");
-    breaker().when(Command::Trip { reason: " ".into(), by: "ada".into() }).then_refused("reason-missing");
-    let unsaid = Command::Reset { reason: String::new(), by: "ada".into() };
+    breaker().when(Command::Trip { reason: " ".into() }).then_refused("reason-missing");
+    let unsaid = Command::Reset { reason: String::new() };
     let given = given.when(unsaid).then_refused("reason-missing");
     let given = given.when(reset()).then([Event::Closed {
         cause: CloseCause::Reset,
@@ -351,9 +372,8 @@ fn what_was_tripped_stays_open_until_it_is_reset() {
 
 #[test]
 fn an_experiment_lets_go_of_what_it_tripped_and_of_nothing_else() {
-    let trip_for = |reason: &str| Command::Trip { reason: reason.into(), by: "x".into() };
-    let untrip =
-        || Command::Untrip { tripped: "experiment one".into(), reason: "over".into(), by: "x".into() };
+    let trip_for = |reason: &str| Command::Trip { reason: reason.into() };
+    let untrip = || Command::Untrip { tripped: "experiment one".into(), reason: "over".into() };
     breaker().when(untrip()).then([]);
     open().when(untrip()).then([]);
     let given = breaker().when(trip_for("experiment one")).given;
@@ -369,7 +389,7 @@ fn an_experiment_lets_go_of_what_it_tripped_and_of_nothing_else() {
 
 #[test]
 fn a_policy_out_of_bounds_is_refused_and_a_new_one_begins_a_new_window() {
-    let configure = |policy| Command::Configure { policy, by: String::new() };
+    let configure = |policy| Command::Configure { policy };
     breaker().when(configure(Policy { buckets: 0, ..policy() })).then_refused("invalid-policy");
     breaker().when(configure(Policy { open_ms_max: 200, ..policy() })).then_refused("invalid-policy");
     let given = breaker().when(configure(policy())).then([]);
@@ -391,10 +411,10 @@ fn a_policy_out_of_bounds_is_refused_and_a_new_one_begins_a_new_window() {
 #[test]
 fn settings_say_the_policy_once_a_version_was_activated() {
     let apply =
-        |version, value| Command::ApplyConfig(ApplyConfig { name: "breakers".into(), version, value });
-    let watch = config::Command::Watch { kind: address("breaker/x").kind, key: key("tool.git") };
+        |version, value| Command::ApplySettings(ApplySettings { name: "breakers".into(), version, value });
+    let watch = documents::Command::Watch { kind: address("breaker/x").kind, key: key("tool.git") };
     let first = given::<Breaker>(&address("breaker/tool.git"), []).when(report(0, 1));
-    assert_eq!(first.decision().sends, [sent("config/breakers", &watch)], "a new one asks for its policy");
+    assert_eq!(first.decision().sends, [sent("settings/breakers", &watch)], "a new one asks for its policy");
     let second = first.given.when(report(0, 1));
     assert!(second.decision().sends.is_empty(), "once");
     let given = breaker().when(apply(0, json!({}))).then([]);
@@ -412,5 +432,21 @@ fn settings_say_the_policy_once_a_version_was_activated() {
     let given = breaker().when(apply(2, json!({"policies": {"*": {"probes": 7}}}))).given;
     let given = given.when(apply(0, json!({}))).given;
     assert_eq!(given.state().policy, Policy::default(), "taken back");
-    given.when(apply(2, json!({"policies": 1}))).then_refused("invalid-config");
+    given.when(apply(2, json!({"policies": 1}))).then_refused("invalid-settings");
+}
+
+#[test]
+fn what_a_worker_says_of_its_last_failure_is_cut_with_a_mark() {
+    let Command::Report { reporter, succeeded, failed, slow, consecutive_failed, .. } = report(0, 1) else {
+        panic!("it is a report")
+    };
+    let last_error = "ü".repeat(100_000);
+    let told = Command::Report { reporter, succeeded, failed, slow, consecutive_failed, last_error };
+    let outcome = breaker().when(told);
+    let said = outcome.decision().events.iter().find_map(|event| match event {
+        Event::Reported { last_error, .. } => Some(last_error),
+        _ => None,
+    });
+    let said = said.expect("it was reported");
+    assert!(said.len() <= 512 && said.ends_with("ü…"), "{} bytes", said.len());
 }

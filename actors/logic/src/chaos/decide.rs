@@ -5,28 +5,28 @@ use bus_schemas::chaos::{DELAY_MS_MAX, EVERY_MS_MIN, FILL_PER_SECOND_MAX, FOR_MS
 use bus_schemas::commands::breaker;
 use bus_schemas::commands::chaos::{Command, Description, EndCause, Ended, Experiment};
 use bus_schemas::events::chaos::Event;
-use bus_schemas::text::{is_line, is_prose};
+use bus_schemas::text::is_prose;
 
 use super::state::{State, fold};
 
-/// The timer that ends it.
+/// The timer that ends the experiment.
 const END: &str = "end";
-/// A sentence or two.
+/// The longest reason in bytes: a sentence or two.
 const TEXT_BYTES_MAX: usize = 512;
 
-/// What a command leads to.
+/// The decision on a command.
 pub(super) fn decide(
     state: &State,
     command: Command,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     match command {
-        Command::Start { experiment, for_ms, reason, by } => {
-            check_words(&reason, &by)?;
+        Command::Start { experiment, for_ms, reason } => {
             if reason.trim().is_empty() {
                 return Err(Refusal::new("reason-missing", "an experiment needs a reason")
-                    .hint("say why: whoever meets it will ask"));
+                    .hint("state the reason: a person who sees the experiment's effects will ask for it"));
             }
+            check_words(&reason)?;
             check_range("an experiment's time in milliseconds", for_ms, 1, FOR_MS_MAX)?;
             check(&experiment)?;
             start(
@@ -34,21 +34,21 @@ pub(super) fn decide(
                 Event::Started {
                     experiment,
                     reason,
-                    by,
+                    by: context.by(),
                     at: context.now,
                     until: context.now.plus_ms(for_ms),
                 },
                 context,
             )
         }
-        Command::Stop { reason, by } => {
-            check_words(&reason, &by)?;
+        Command::Stop { reason } => {
+            check_words(&reason)?;
             let begun = begun(state, context)?;
             if begun.ended.is_some() {
                 return Err(Refusal::new("experiment-over", format!("`{}` is over", context.entity.key))
                     .hint("`orrery chaos list` shows those that go on"));
             }
-            let ended = Ended { cause: EndCause::Stopped, reason, by, at: context.now };
+            let ended = Ended { cause: EndCause::Stopped, reason, by: context.by(), at: context.now };
             Ok(end(state, begun, ended, context).cancel_timer(END))
         }
         Command::Fill => Ok(Decision::none()),
@@ -69,7 +69,7 @@ pub(super) fn begun<'a>(state: &'a State, context: &Context<'_>) -> Result<&'a D
     })
 }
 
-/// What a breaker is told, so that it knows whose trip it was.
+/// The reason for the breaker's trip, which names this experiment.
 fn tripped(context: &Context<'_>) -> String {
     format!("{TRIP_REASON}{}", context.entity.key)
 }
@@ -89,8 +89,7 @@ fn start(state: &State, started: Event, context: &Context<'_>) -> Result<Decisio
     let decision = Decision::event(started).set_timer(END, begun.until, &Command::End).reply(&begun);
     Ok(match begun.experiment {
         Experiment::TripBreaker { dependency } => {
-            let by = context.entity.to_string();
-            decision.send(dependency, &breaker::Command::Trip { reason: tripped(context), by })
+            decision.send(dependency, &breaker::Command::Trip { reason: tripped(context) })
         }
         _ => decision,
     })
@@ -106,8 +105,8 @@ fn end(state: &State, begun: &Description, ended: Ended, context: &Context<'_>) 
     let decision = Decision::event(ended).reply(&after);
     match &begun.experiment {
         Experiment::TripBreaker { dependency } => {
-            let (tripped, by) = (tripped(context), context.entity.to_string());
-            decision.send(dependency.clone(), &breaker::Command::Untrip { tripped, reason, by })
+            let tripped = tripped(context);
+            decision.send(dependency.clone(), &breaker::Command::Untrip { tripped, reason })
         }
         _ => decision,
     }
@@ -140,11 +139,10 @@ fn check_range(what: &str, value: u64, min: u64, max: u64) -> Result<(), Refusal
     Err(Refusal::new("invalid-experiment", message).hint("`orrery chaos --help` says what each takes"))
 }
 
-fn check_words(reason: &str, by: &str) -> Result<(), Refusal> {
-    let short = reason.len() <= TEXT_BYTES_MAX && by.len() <= TEXT_BYTES_MAX;
-    if short && is_prose(reason) && is_line(by) {
+fn check_words(reason: &str) -> Result<(), Refusal> {
+    if reason.len() <= TEXT_BYTES_MAX && is_prose(reason) {
         return Ok(());
     }
-    let message = format!("reason and name have at most {TEXT_BYTES_MAX} bytes of visible text each");
+    let message = format!("a reason has at most {TEXT_BYTES_MAX} bytes of visible text");
     Err(Refusal::new("invalid-reason", message).hint("say it in a sentence"))
 }

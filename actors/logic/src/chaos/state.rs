@@ -1,4 +1,4 @@
-//! What an experiment remembers: what it does, and how it ended.
+//! The state of an experiment: what it disturbs, and how it ended.
 
 use bus_schemas::commands::chaos::Description;
 use bus_schemas::events::chaos::Event;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// An experiment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// What was begun; none before that.
+    /// The experiment; `None` before it was started.
     pub begun: Option<Description>,
 }
 

@@ -14,7 +14,7 @@ use crate::testing::{address, key, sent};
 const NOW: Timestamp = Timestamp(1_000_000);
 
 fn experiment(events: impl IntoIterator<Item = Event>) -> Given<Chaos> {
-    given(&address("chaos/one"), events)
+    given(&address("chaos/one"), events).from_caller("ann")
 }
 
 fn delay() -> Experiment {
@@ -26,7 +26,7 @@ fn trip() -> Experiment {
 }
 
 fn start(experiment: Experiment, for_ms: u64) -> Command {
-    Command::Start { experiment, for_ms, reason: "does it hold?".into(), by: "ann".into() }
+    Command::Start { experiment, for_ms, reason: "does it hold?".into() }
 }
 
 fn started(experiment: Experiment) -> Event {
@@ -39,7 +39,7 @@ fn ended(cause: EndCause, reason: &str, by: &str, at: Timestamp) -> Event {
 }
 
 fn stop() -> Command {
-    Command::Stop { reason: "seen enough".into(), by: "bob".into() }
+    Command::Stop { reason: "seen enough".into() }
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn an_experiment_is_stopped_early_and_its_timer_goes() {
     let reply: Description = serde_json::from_value(outcome.decision().reply.clone()).unwrap();
     assert_eq!(reply.ended.map(|ended| ended.cause), Some(EndCause::Stopped));
     outcome
-        .then([ended(EndCause::Stopped, "seen enough", "bob", NOW)])
+        .then([ended(EndCause::Stopped, "seen enough", "ann", NOW)])
         .when(Command::End)
         .then([])
         .when(start(delay(), 1))
@@ -71,15 +71,14 @@ fn an_experiment_is_stopped_early_and_its_timer_goes() {
 #[test]
 fn a_breaker_is_tripped_and_let_go_of() {
     let outcome = experiment([]).when(start(trip(), 30_000));
-    let (reason, by) = ("experiment one".to_owned(), "chaos/one".to_owned());
-    let told = sent("breaker/tool.git", &breaker::Command::Trip { reason: reason.clone(), by: by.clone() });
+    let reason = "experiment one".to_owned();
+    let told = sent("breaker/tool.git", &breaker::Command::Trip { reason: reason.clone() });
     assert_eq!(outcome.decision().sends, [told]);
     for (command, said) in
         [(stop(), "the experiment was stopped"), (Command::End, "the experiment's time was over")]
     {
         let outcome = experiment([started(trip())]).when(command);
-        let untrip =
-            breaker::Command::Untrip { tripped: reason.clone(), reason: said.into(), by: by.clone() };
+        let untrip = breaker::Command::Untrip { tripped: reason.clone(), reason: said.into() };
         assert_eq!(outcome.decision().sends, [sent("breaker/tool.git", &untrip)]);
     }
 }
@@ -96,9 +95,9 @@ fn nothing_is_endless_and_nothing_is_beyond_its_bounds() {
     refused(Experiment::DropAcks { percent: 101, host: None }, 1);
     refused(Experiment::FillInbox { partition: None, per_second: Some(0) }, 1);
     refused(Experiment::KillWorker { agent: key("git"), host: None, every_ms: Some(999) }, 1);
-    let mute = Command::Start { experiment: delay(), for_ms: 1, reason: " ".into(), by: String::new() };
+    let mute = Command::Start { experiment: delay(), for_ms: 1, reason: " ".into() };
     experiment([]).when(mute).then_refused("reason-missing");
-    let long = Command::Stop { reason: "x".repeat(513), by: String::new() };
+    let long = Command::Stop { reason: "x".repeat(513) };
     experiment([started(delay())]).when(long).then_refused("invalid-reason");
 }
 

@@ -1,10 +1,10 @@
 //! Given, when, then for `halt`.
 
-use actors_core::Timestamp;
 use actors_core::scenario::{Given, given};
-use bus_schemas::commands::broker::HoldScope;
+use actors_core::{Revision, Timestamp};
 use bus_schemas::commands::halt::Command;
-use bus_schemas::commands::{agent, broker, task};
+use bus_schemas::commands::lane::HoldScope;
+use bus_schemas::commands::{agent, lane, task};
 use bus_schemas::events::halt::Event;
 
 use super::Halt;
@@ -13,11 +13,11 @@ use crate::testing::{address, key, sent};
 const NOW: Timestamp = Timestamp(1_000_000);
 
 fn scope(name: &str, events: impl IntoIterator<Item = Event>) -> Given<Halt> {
-    given(&address(&format!("halt/{name}")), events)
+    given(&address(&format!("halt/{name}")), events).from_caller("ann")
 }
 
 fn halt(reason: &str) -> Command {
-    Command::Halt { reason: reason.into(), by: "ann".into(), grace_ms: 5_000 }
+    Command::Halt { reason: reason.into(), grace_ms: 5_000 }
 }
 
 fn halted() -> Event {
@@ -25,16 +25,16 @@ fn halted() -> Event {
 }
 
 fn lift(per_minute: Option<u32>) -> Command {
-    Command::Lift { reason: "out".into(), by: "ann".into(), per_minute }
+    Command::Lift { reason: "out".into(), per_minute, revision: None }
 }
 
 fn lifted(per_minute: Option<u32>) -> Event {
     Event::Lifted { reason: "out".into(), by: "ann".into(), per_minute, at: NOW }
 }
 
-fn hold(name: &str) -> broker::Command {
+fn hold(name: &str) -> lane::Command {
     let cause = format!("halt/{name}").into();
-    broker::Command::Hold {
+    lane::Command::Hold {
         cause,
         scope: HoldScope::Lane,
         reason: "fire".into(),
@@ -43,8 +43,8 @@ fn hold(name: &str) -> broker::Command {
     }
 }
 
-fn ease(name: &str, per_minute: Option<u32>) -> broker::Command {
-    broker::Command::Ease { cause: format!("halt/{name}").into(), per_minute }
+fn ease(name: &str, per_minute: Option<u32>) -> lane::Command {
+    lane::Command::Ease { cause: format!("halt/{name}").into(), per_minute }
 }
 
 #[test]
@@ -55,19 +55,43 @@ fn a_halt_of_everything_reaches_every_lane_also_those_that_come_later() {
         .when(Command::Watch { lane: key("default") })
         .then([])
         .when(halt("fire"));
-    assert_eq!(outcome.decision().sends, [sent("broker/default", &hold("all"))]);
+    assert_eq!(outcome.decision().sends, [sent("lane/default", &hold("all"))]);
     let outcome = outcome.then([halted()]).when(Command::Watch { lane: key("fast") });
-    assert_eq!(outcome.decision().sends, [sent("broker/fast", &hold("all"))]);
+    assert_eq!(outcome.decision().sends, [sent("lane/fast", &hold("all"))]);
     let outcome = outcome.then([Event::Watched { lane: key("fast") }]).when(halt("fire"));
     assert_eq!(outcome.decision().sends.len(), 2, "said again, it is told again");
     let outcome = outcome.then([]).when(lift(Some(10)));
-    let told = ["default", "fast"].map(|lane| sent(&format!("broker/{lane}"), &ease("all", Some(10))));
+    let told = ["default", "fast"].map(|lane| sent(&format!("lane/{lane}"), &ease("all", Some(10))));
     assert_eq!(outcome.decision().sends, told);
     let outcome = outcome.then([lifted(Some(10))]).when(lift(None));
-    let told = ["default", "fast"].map(|lane| sent(&format!("broker/{lane}"), &ease("all", None)));
+    let told = ["default", "fast"].map(|lane| sent(&format!("lane/{lane}"), &ease("all", None)));
     assert_eq!(outcome.decision().sends, told, "what is still released may go on at once");
     outcome.then([lifted(None)]);
     scope("all", [Event::Watched { lane: key("default") }]).when(lift(None)).then_refused("not-halted");
+}
+
+#[test]
+fn a_lift_that_comes_late_lifts_no_newer_halt() {
+    let meant = |revision| {
+        let (reason, revision) = ("out".into(), Some(Revision(revision)));
+        Command::Lift { reason, per_minute: None, revision }
+    };
+    let again = Event::Halted { reason: "a leak".into(), by: "bob".into(), grace_ms: 5_000, at: NOW };
+    // Lifted by somebody and halted anew, or halted for another reason: the one that was read is over.
+    for (events, last) in [(vec![halted(), lifted(None), again.clone()], 3), (vec![halted(), again], 2)] {
+        let given = scope("all", events).when(meant(last - 1)).then_refused("changed-since");
+        let outcome = given.when(meant(last));
+        let ended = serde_json::json!({"reason": "a leak", "by": "bob", "since": NOW});
+        assert_eq!(outcome.decision().reply, ended, "who lifts it sees what it was");
+    }
+    // A lane that watches does not change the halt.
+    let watched = Event::Watched { lane: key("default") };
+    scope("all", [halted(), watched]).when(meant(1)).then([lifted(None)]);
+    let outcome = scope("all", [halted(), lifted(None)]).when(lift(None));
+    assert_eq!(outcome.decision().reply, serde_json::Value::Null, "nothing stood still any more");
+    outcome.given.when(meant(1)).then_refused("changed-since");
+    let unheard = scope("all", []).when(meant(0)).then_refused("not-halted");
+    unheard.when(halt("fire")).then([halted()]).when(meant(0)).then_refused("changed-since");
 }
 
 #[test]
@@ -78,9 +102,9 @@ fn each_scope_tells_whom_it_concerns() {
     let (cause, reason) = ("halt/task.t".into(), "fire".to_owned());
     let told = sent("task/t", &task::Command::Hold { cause, reason, grace_ms: 5_000 });
     assert_eq!(scope("task.t", []).when(halt("fire")).decision().sends, [told]);
-    let told = sent("broker/fast", &hold("lane.fast"));
+    let told = sent("lane/fast", &hold("lane.fast"));
     assert_eq!(scope("lane.fast", []).when(halt("fire")).decision().sends, [told]);
-    let told = sent("broker/fast", &ease("lane.fast", None));
+    let told = sent("lane/fast", &ease("lane.fast", None));
     assert_eq!(scope("lane.fast", [halted()]).when(lift(None)).decision().sends, [told]);
 }
 
@@ -90,7 +114,7 @@ fn a_halt_needs_a_reason_and_a_scope_that_exists() {
     scope("all", []).when(halt("a\u{1b}[2Jleak")).then_refused("reason-missing");
     scope("all", []).when(halt("a leak\u{202e}")).then_refused("reason-missing");
     scope("everything", []).when(halt("fire")).then_refused("unknown-scope");
-    let endless = Command::Halt { reason: "fire".into(), by: String::new(), grace_ms: 60_001 };
+    let endless = Command::Halt { reason: "fire".into(), grace_ms: 60_001 };
     scope("all", []).when(endless).then_refused("invalid-grace");
     scope("all", [halted()]).when(lift(Some(0))).then_refused("invalid-rate");
     for narrow in ["agent.git", "task.t"] {
@@ -106,7 +130,7 @@ fn a_lane_that_missed_the_end_of_a_halt_is_told_when_it_asks() {
         let outcome = scope(name, [halted()]).when(confirm());
         assert!(outcome.decision().sends.is_empty(), "{name} stands");
         let outcome = outcome.then([]).when(lift(None)).given.when(confirm());
-        assert_eq!(outcome.decision().sends, [sent("broker/fast", &ease(name, None))]);
+        assert_eq!(outcome.decision().sends, [sent("lane/fast", &ease(name, None))]);
         outcome.then([]);
     }
 }

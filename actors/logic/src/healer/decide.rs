@@ -11,14 +11,15 @@ use smol_str::SmolStr;
 
 use super::state::State;
 
-/// Texts are told in a paragraph.
+/// The longest text in bytes: a paragraph.
 const TEXT_BYTES_MAX: usize = 4_096;
-/// Evidence is a handful of figures.
+/// The most items of evidence.
 const EVIDENCE_MAX: usize = 32;
-/// Every host keeps all of them in memory, and so many are no accident of single entities.
+/// The most quarantined entities: every host keeps them in memory, and so many are no accident of single
+/// entities.
 const QUARANTINED_MAX: usize = 1_000;
 
-/// What a command leads to.
+/// The decision on a command.
 pub(super) fn decide(
     state: &State,
     command: Command,
@@ -33,14 +34,14 @@ pub(super) fn decide(
                 let message = format!("the time is later than {}", Timestamp::MAX.to_rfc3339());
                 return Err(Refusal::new("invalid-note", message).hint("say when it was, in milliseconds"));
             }
-            // Hosts tell what others wrote, and a refusal would lose it.
+            // Hosts pass on texts of others; a refusal would lose them, so they are cut.
             let Act { action, at, subject, reason, evidence } = act;
             let (subject, reason, evidence) = (one_line(&subject), prose(&reason), shown(evidence));
             Ok(Decision::event(Event::Acted(Act { action, at, subject, reason, evidence })))
         }
-        Command::Quarantine { entity, reason, by, evidence } => {
+        Command::Quarantine { entity, reason, evidence } => {
             check_place(context)?;
-            check_words(&[&reason, &by], &evidence)?;
+            check_words(&[&reason], &evidence)?;
             check_entity(&entity)?;
             if is_quarantined(state, &entity) {
                 return Ok(Decision::none());
@@ -50,18 +51,18 @@ pub(super) fn decide(
                 return Err(Refusal::new("too-many-quarantined", message)
                     .hint("so many are no accident: look for what they have in common"));
             }
-            let (reason, by, evidence) = (prose(&reason), one_line(&by), shown(evidence));
+            let (reason, by, evidence) = (prose(&reason), context.by(), shown(evidence));
             Ok(Decision::event(Event::Quarantined { entity, reason, by, evidence, at }))
         }
-        Command::Release { entity, reason, by } => {
+        Command::Release { entity, reason } => {
             check_place(context)?;
-            check_words(&[&reason, &by], &BTreeMap::new())?;
+            check_words(&[&reason], &BTreeMap::new())?;
             if !is_quarantined(state, &entity) {
                 let message = format!("`{entity}` is not quarantined");
                 return Err(Refusal::new("not-quarantined", message)
                     .hint("`orrery heal log` shows what was quarantined and released"));
             }
-            let (reason, by) = (prose(&reason), one_line(&by));
+            let (reason, by) = (prose(&reason), context.by());
             Ok(Decision::event(Event::Released { entity, reason, by, at }))
         }
     }
@@ -75,7 +76,7 @@ fn is_quarantined(state: &State, entity: &EntityAddress) -> bool {
     state.quarantined.contains(entity.to_string().as_str())
 }
 
-/// One healer knows all of them: hosts follow one subject.
+/// Only one healer keeps the quarantine: hosts follow one subject.
 fn check_place(context: &Context<'_>) -> Result<(), Refusal> {
     if context.entity.key.as_str() == QUARANTINE {
         return Ok(());
@@ -88,7 +89,7 @@ fn check_entity(entity: &EntityAddress) -> Result<(), Refusal> {
     if entity.kind != Command::KIND {
         return Ok(());
     }
-    Err(Refusal::new("invalid-entity", "a healer can not be quarantined: nobody could release it")
+    Err(Refusal::new("invalid-entity", "a healer cannot be quarantined: nobody could release it")
         .hint("look at its dead letters, and mend the program"))
 }
 

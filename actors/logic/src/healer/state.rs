@@ -1,4 +1,4 @@
-//! What a healer remembers: how often it acted, and which entities take no commands.
+//! The state of a healer: how often it acted, and which entities are quarantined.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,9 @@ use smol_str::SmolStr;
 /// A healer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// How often it did what.
+    /// The number of actions, by action.
     pub acts: BTreeMap<Action, u64>,
-    /// The entities that take no commands, as `<kind>/<key>`.
+    /// The quarantined entities, as `<kind>/<key>`.
     pub quarantined: BTreeSet<SmolStr>,
 }
 

@@ -1,4 +1,4 @@
-//! Acts are noted, and quarantine begins and ends once.
+//! Actions are recorded, and quarantine begins and ends once.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::testing::address;
 const AT: Timestamp = Timestamp(1_000_000);
 
 fn healer(key: &str) -> Given<Healer> {
-    given::<Healer>(&address(&format!("healer/{key}")), [])
+    given::<Healer>(&address(&format!("healer/{key}")), []).from_caller("ada")
 }
 
 fn act() -> Act {
@@ -27,23 +27,18 @@ fn act() -> Act {
 }
 
 fn quarantine(entity: &str) -> Command {
-    Command::Quarantine {
-        entity: address(entity),
-        reason: "poison".into(),
-        by: String::new(),
-        evidence: BTreeMap::new(),
-    }
+    Command::Quarantine { entity: address(entity), reason: "poison".into(), evidence: BTreeMap::new() }
 }
 
 fn release(entity: &str) -> Command {
-    Command::Release { entity: address(entity), reason: "mended".into(), by: "ada".into() }
+    Command::Release { entity: address(entity), reason: "mended".into() }
 }
 
 fn quarantined(entity: &str) -> Event {
     Event::Quarantined {
         entity: address(entity),
         reason: "poison".into(),
-        by: String::new(),
+        by: "ada".into(),
         evidence: BTreeMap::new(),
         at: AT,
     }
@@ -61,7 +56,7 @@ fn what_was_done_is_noted_with_its_reason() {
     let given = given.when(Command::Note(long)).then_refused("invalid-note");
     let far = Act { at: actors_core::Timestamp::MAX.next(), ..act() };
     let given = given.when(Command::Note(far)).then_refused("invalid-note");
-    // What a host saw is kept, and shows what it holds.
+    // Texts from a host are kept, with hidden characters replaced.
     let evidence = |name: &str, value: &str| BTreeMap::from([(name.into(), value.to_owned())]);
     let odd = Act { reason: "a\u{1b}b\nc".into(), evidence: evidence("x\ny", "\u{202e}z"), ..act() };
     let shown = Act { reason: "a\u{fffd}b\nc".into(), evidence: evidence("x y", "\u{fffd}z"), ..act() };

@@ -6,7 +6,10 @@ use bus_schemas::events::probe::Event;
 
 use super::State;
 
-/// What a command leads to.
+/// The longest delay in milliseconds: a day.
+const AFTER_MS_MAX: u64 = 86_400_000;
+
+/// The decision on a command.
 pub(super) fn decide(
     state: &State,
     command: Command,
@@ -18,6 +21,10 @@ pub(super) fn decide(
         Command::Touch { .. } => touched(),
         Command::Panic => panic!("the probe was told to panic"),
         Command::Forward { to } => touched().send(to, &touch),
+        Command::TouchLater { after_ms } if after_ms > AFTER_MS_MAX => {
+            let message = format!("`after_ms` is at most {AFTER_MS_MAX}, not {after_ms}");
+            return Err(Refusal::new("invalid-delay", message).hint("a probe is for measurements"));
+        }
         Command::TouchLater { after_ms } => {
             Decision::none().set_timer("touch", context.now.plus_ms(after_ms), &touch)
         }

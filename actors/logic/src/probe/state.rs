@@ -1,4 +1,4 @@
-//! What a probe remembers: how often it was touched.
+//! The state of a probe: how often it was touched.
 
 use bus_schemas::events::probe::Event;
 use serde::{Deserialize, Serialize};

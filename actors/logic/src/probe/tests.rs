@@ -44,7 +44,7 @@ fn touch_later_sets_a_timer_and_counts_nothing_yet() {
         }
         other => panic!("expected one timer, got {other:?}"),
     }
-    outcome.then([]);
+    outcome.then([]).when(Command::TouchLater { after_ms: u64::MAX }).then_refused("invalid-delay");
 }
 
 #[test]

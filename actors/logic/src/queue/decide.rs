@@ -1,7 +1,7 @@
 //! Decides the commands of a queue.
 
 use actors_core::{Context, Decision, Key, Refusal, Revision};
-use bus_schemas::commands::broker;
+use bus_schemas::commands::lane;
 use bus_schemas::commands::queue::{Command, Entry, Rules, Take, lane};
 use bus_schemas::commands::task::{self, Policy};
 use bus_schemas::events::queue::Event;
@@ -10,11 +10,12 @@ use smol_str::SmolStr;
 
 use super::state::{State, fold};
 use super::{hold, report};
+use crate::text::words;
 
-/// Hexadecimal digits of a token: 128 bits.
+/// The length of a token in hexadecimal digits: 128 bits.
 const TOKEN_DIGITS: usize = 32;
 
-/// What a command leads to.
+/// The decision on a command.
 pub(super) fn decide(
     state: &State,
     command: Command,
@@ -24,15 +25,15 @@ pub(super) fn decide(
         Refusal::new("invalid-key", format!("`{}` is not `<token>.<lane>`", context.entity.key))
     })?;
     let decision = decide_known(state, command, &lane, context);
-    // With the first thing that it hears it asks for the rules.
+    // The first event makes it a queue; then it asks for the rules.
     let is_new = context.revision == Revision(0) && !decision.events.is_empty();
     Ok(match is_new && state.rules().is_none() {
-        true => decision.send(lane, &broker::Command::Join { partition: partition(context) }),
+        true => decision.send(lane, &lane::Command::Join { partition: partition(context) }),
         false => decision,
     })
 }
 
-/// Where the queue lies.
+/// The partition of the queue.
 pub(super) fn partition(context: &Context<'_>) -> PartitionId {
     context.entity.partition(context.partitions)
 }
@@ -46,6 +47,7 @@ fn decide_known(state: &State, command: Command, lane: &Key, context: &Context<'
         Command::Grant { task, attempt, agent } => grant(state, task, attempt, agent, lane),
         Command::Revoke { task, attempt } => revoke(state, task, attempt, lane),
         Command::Hold { cause, root, reason, interrupt, grace_ms } => {
+            let reason = words(reason);
             let grace = interrupt.then_some(grace_ms);
             let held = Event::Held { cause, root, reason, at: context.now };
             hold::hold(state, held, grace, lane, context)
@@ -59,15 +61,15 @@ fn decide_known(state: &State, command: Command, lane: &Key, context: &Context<'
     }
 }
 
-/// An attempt waits; nothing if a later one is known already. Said again by a task that is swept, the
-/// lane hears of it again.
+/// Adds a waiting attempt; no effect if a later one is known. A repeat by a task that is swept is passed on
+/// to the lane.
 fn enqueue(state: &State, entry: Entry, lane: &Key) -> Decision<Event> {
     let (task, attempt) = (entry.task.clone(), entry.attempt);
     let waits = state.waiting(&task).map(|known| known.attempt);
     let runs = state.running(&task).map(|known| known.attempt);
     let is_held = state.hold_of(&task).is_some();
     let forward = |decision: Decision<Event>, entry: &Entry| match state.is_governed() && !is_held {
-        true => decision.send(lane.clone(), &broker::Command::Enqueue(entry.clone())),
+        true => decision.send(lane.clone(), &lane::Command::Enqueue(entry.clone())),
         false => decision,
     };
     if waits == Some(attempt) {
@@ -78,14 +80,21 @@ fn enqueue(state: &State, entry: Entry, lane: &Key) -> Decision<Event> {
     }
     let mut decision = Decision::none();
     if let Some(former) = runs {
-        let outcome = broker::Outcome::default();
-        decision = release(state, task, former, outcome, lane);
+        let outcome = lane::Outcome::default();
+        decision = release(state, task.clone(), former, outcome, lane);
     }
-    let decision = decision.and(Event::Enqueued(entry.clone()));
+    let mut decision = decision.and(Event::Enqueued(entry.clone()));
+    // The lane hears of an attempt of a held task only when the hold ends; until then it must not wait for the
+    // former one, which may be over by then.
+    if let Some(attempt) = waits.filter(|_| state.is_governed() && is_held) {
+        let outcome = lane::Outcome::default();
+        decision =
+            decision.send(lane.clone(), &lane::Command::Release { task: task.clone(), attempt, outcome });
+    }
     forward(decision, &entry)
 }
 
-fn release(state: &State, task: Key, attempt: u32, outcome: broker::Outcome, lane: &Key) -> Decision<Event> {
+fn release(state: &State, task: Key, attempt: u32, outcome: lane::Outcome, lane: &Key) -> Decision<Event> {
     let waits = state.waiting(&task).is_some_and(|entry| entry.attempt == attempt);
     let runs = state.running(&task).is_some_and(|job| job.attempt == attempt);
     if !waits && !runs {
@@ -93,12 +102,12 @@ fn release(state: &State, task: Key, attempt: u32, outcome: broker::Outcome, lan
     }
     let decision = Decision::event(Event::Released { task: task.clone(), attempt, outcome });
     match state.is_governed() {
-        true => decision.send(lane.clone(), &broker::Command::Release { task, attempt, outcome }),
+        true => decision.send(lane.clone(), &lane::Command::Release { task, attempt, outcome }),
         false => decision,
     }
 }
 
-/// A worker does as many attempts as it has places and there are for it.
+/// Assigns attempts to a worker, up to its places.
 fn take(state: &State, offer: &Take, context: &Context<'_>) -> Decision<Event> {
     let mut after = state.clone();
     let mut decision = Decision::none();
@@ -124,14 +133,14 @@ fn take(state: &State, offer: &Take, context: &Context<'_>) -> Decision<Event> {
     decision
 }
 
-/// What nobody can guess who was not told: the secret is in the log alone.
+/// A token that cannot be guessed: only the log has the secret.
 fn token(secret: &str, task: &Key, attempt: u32) -> SmolStr {
     let mut token = Hash::of(format!("{secret} {task} {attempt}").as_bytes()).to_hex();
     token.truncate(TOKEN_DIGITS);
     token.into()
 }
 
-/// What a task with this skill is told; none where it is the default.
+/// The policy for a task with this skill; `None` for the default.
 fn policy(rules: &Rules, skill: &str) -> Option<Box<Policy>> {
     let policy = Policy { retry: rules.retry.policy(skill).clone(), budget: rules.budget.clone() };
     (policy != Policy::default()).then(|| Box::new(policy))
@@ -151,15 +160,15 @@ fn set_rules(state: &State, rules: Rules, lane: &Key, context: &Context<'_>) -> 
     report::report(decision, &after, None, lane, context)
 }
 
-/// The lane gives leave. What does not wait needs none.
+/// Notes leave from the lane; an attempt that does not wait returns it.
 fn grant(state: &State, task: Key, attempt: u32, agent: Key, lane: &Key) -> Decision<Event> {
     let waits = state.waiting(&task).is_some_and(|entry| entry.attempt == attempt);
     if state.running(&task).is_some_and(|job| job.attempt == attempt) || !state.is_governed() {
         return Decision::none();
     }
     if !waits || state.hold_of(&task).is_some() {
-        let outcome = broker::Outcome::default();
-        return Decision::none().send(lane.clone(), &broker::Command::Release { task, attempt, outcome });
+        let outcome = lane::Outcome::default();
+        return Decision::none().send(lane.clone(), &lane::Command::Release { task, attempt, outcome });
     }
     match state.granted(&task) == Some(&agent) {
         true => Decision::none(),
@@ -167,13 +176,13 @@ fn grant(state: &State, task: Key, attempt: u32, agent: Key, lane: &Key) -> Deci
     }
 }
 
-/// The lane takes back its leave. What has begun goes on.
+/// Removes leave that the lane takes back; an attempt that has begun goes on.
 fn revoke(state: &State, task: Key, attempt: u32, lane: &Key) -> Decision<Event> {
     let entry = state.waiting(&task).filter(|entry| entry.attempt == attempt);
     let Some(entry) = entry.filter(|_| state.granted(&task).is_some()) else { return Decision::none() };
     let again = report::entry(&task, entry);
-    let release = broker::Command::Release { task: task.clone(), attempt, outcome: Default::default() };
+    let release = lane::Command::Release { task: task.clone(), attempt, outcome: Default::default() };
     Decision::event(Event::Revoked { task, attempt })
         .send(lane.clone(), &release)
-        .send(lane.clone(), &broker::Command::Enqueue(again))
+        .send(lane.clone(), &lane::Command::Enqueue(again))
 }

@@ -1,23 +1,23 @@
-//! Holds of a task tree: a halt, or a budget that is used up. The whole tree lies in this partition, and
-//! so its lane need not know.
+//! Holds of a task tree, by a halt or a used up budget. The whole tree is in this partition, so its lane need
+//! not know.
 
 use actors_core::{Context, Decision, Key};
 use bus_schemas::commands::queue::Command;
-use bus_schemas::commands::{broker, task};
+use bus_schemas::commands::{lane, task};
 use bus_schemas::events::queue::Event;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::report;
 use super::state::{State, fold};
 
-/// After the grace, so that a worker can say first how its work ended: it hears of a halt some milliseconds
-/// later than the queue, and ends its work when the grace is over by its own clock.
+/// Time after the grace, in milliseconds, for a worker to report how its work ended: it learns of a halt some
+/// milliseconds after the queue, and ends its work when the grace is over by its own clock.
 const WORD_MS: u64 = 2_000;
-/// Attempts of which one decision tells: a record stays small, and the rest follows.
-const TOLD_MAX: usize = 256;
+/// The most attempts in one decision: the record stays small, and the rest follows.
+const ATTEMPTS_PER_DECISION_MAX: usize = 256;
 
-/// What is in the tree waits. What runs there goes on where there is no grace, and is taken back when
-/// it is over.
+/// Holds the work of a tree. Running attempts go on during the grace time, and are taken back when it is
+/// over.
 pub(super) fn hold(
     state: &State,
     held: Event,
@@ -31,7 +31,7 @@ pub(super) fn hold(
         return move_hold(state, held, grace, lane, context);
     }
     let decision = match grace {
-        Some(0) => withdraw(state, (cause, root, reason), None, context),
+        Some(0) => withdraw(state, cause, root, reason, None, context),
         Some(grace) if state.running_in(root, None).next().is_some() => {
             let until = at.plus_ms(grace.saturating_add(WORD_MS));
             let recall = Command::Recall { cause: cause.clone(), after: None };
@@ -42,17 +42,17 @@ pub(super) fn hold(
     if known.is_some_and(|hold| hold.reason == *reason) {
         return decision;
     }
-    // What had leave has it no longer. Leave that is on its way is given back when it arrives; a word about it
-    // that crosses it could come to the lane after the attempt has begun.
+    // Attempts in the tree lose their leave. Leave in transit is returned on arrival: a message about it
+    // could cross it and reach the lane after the attempt has begun.
     let granted = state.waiting_in(root, None).filter(|(task, _)| state.granted(task).is_some());
     let granted: Vec<(Key, u32)> = granted.map(|(task, entry)| (task.clone(), entry.attempt)).collect();
-    let outcome = broker::Outcome::default();
+    let outcome = lane::Outcome::default();
     granted.into_iter().fold(decision.and(held), |decision, (task, attempt)| {
-        decision.send(lane.clone(), &broker::Command::Release { task, attempt, outcome })
+        decision.send(lane.clone(), &lane::Command::Release { task, attempt, outcome })
     })
 }
 
-/// A cause that held another tree lets go of that one.
+/// Ends the hold of the cause's former tree.
 fn move_hold(
     state: &State,
     held: Event,
@@ -71,7 +71,7 @@ fn move_hold(
     decision
 }
 
-/// The cause holds no longer: what no other one holds waits for leave again.
+/// Ends a hold: attempts without another hold wait for leave again.
 pub(super) fn ease(state: &State, cause: SmolStr, lane: &Key, context: &Context<'_>) -> Decision<Event> {
     let Some(hold) = state.holds().get(&cause) else { return Decision::none() };
     let decision = Decision::none().cancel_timer(&timer(&cause));
@@ -81,7 +81,7 @@ pub(super) fn ease(state: &State, cause: SmolStr, lane: &Key, context: &Context<
     tell(decision.and(eased), &after, &hold.root, None, lane, context)
 }
 
-/// Timer: the grace is over. Nothing, if the cause holds no longer.
+/// Timer: the grace time is over. No effect if the hold has ended.
 pub(super) fn recall(
     state: &State,
     cause: &SmolStr,
@@ -89,12 +89,12 @@ pub(super) fn recall(
     context: &Context<'_>,
 ) -> Decision<Event> {
     match state.holds().get(cause) {
-        Some(hold) => withdraw(state, (cause, &hold.root, &hold.reason), after, context),
+        Some(hold) => withdraw(state, cause, &hold.root, &hold.reason, after, context),
         None => Decision::none(),
     }
 }
 
-/// Tells the lane, where it governs, which attempts of a tree wait for leave.
+/// Tells the lane, if it governs, which attempts of a tree wait for leave.
 pub(super) fn tell(
     mut decision: Decision<Event>,
     state: &State,
@@ -108,8 +108,8 @@ pub(super) fn tell(
     }
     let mut waiting = state.waiting_in(root, after).filter(|(task, _)| state.hold_of(task).is_none());
     let mut last = None;
-    for (task, entry) in waiting.by_ref().take(TOLD_MAX) {
-        decision = decision.send(lane.clone(), &broker::Command::Enqueue(report::entry(task, entry)));
+    for (task, entry) in waiting.by_ref().take(ATTEMPTS_PER_DECISION_MAX) {
+        decision = decision.send(lane.clone(), &lane::Command::Enqueue(report::entry(task, entry)));
         last = Some(task.clone());
     }
     match last.filter(|_| waiting.next().is_some()) {
@@ -120,16 +120,18 @@ pub(super) fn tell(
     }
 }
 
-/// Takes back what runs in a tree.
+/// Takes back the running attempts of a tree.
 fn withdraw(
     state: &State,
-    (cause, root, reason): (&SmolStr, &Key, &str),
+    cause: &SmolStr,
+    root: &Key,
+    reason: &str,
     after: Option<&Key>,
     context: &Context<'_>,
 ) -> Decision<Event> {
     let mut runs = state.running_in(root, after);
     let (mut decision, mut last) = (Decision::none(), None);
-    for (task, job) in runs.by_ref().take(TOLD_MAX) {
+    for (task, job) in runs.by_ref().take(ATTEMPTS_PER_DECISION_MAX) {
         let reason = format!("{cause}: {reason}");
         decision = decision.send(task.clone(), &task::Command::Withdraw { attempt: job.attempt, reason });
         last = Some(task.clone());

@@ -1,10 +1,10 @@
-//! What a queue remembers: who waits, what runs, and what the lane says.
+//! The state of a queue: waiting and running attempts, and the lane's rules.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bus_schemas::commands::broker::Limits;
+use bus_schemas::commands::lane::Limits;
 use bus_schemas::commands::queue::{Entry, Rules};
 use bus_schemas::events::queue::Event;
 use bus_schemas::views::lane::LastClaim;
@@ -13,7 +13,7 @@ use rpds::RedBlackTreeMapSync as Map;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::order::{Order, Place, class};
+use crate::order::{Order, Place, Service, class};
 
 /// A queue. Only [`Stored`] is written into snapshots; the order is rebuilt from it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -21,43 +21,43 @@ use crate::order::{Order, Place, class};
 pub struct State {
     waiting: Map<Key, Waiting>,
     running: Map<Key, Running>,
-    /// The attempts that wait with leave, and the agent that each is for.
+    /// The waiting attempts with leave, each with its agent.
     granted: Map<Key, Key>,
-    /// What the lane said; none before it said anything.
+    /// The lane's rules; `None` before they came.
     rules: Option<Arc<Rules>>,
     holds: BTreeMap<SmolStr, Hold>,
-    /// How many assignments there were: their numbers tell who was served longest ago.
+    /// The number of assignments, from which the owner served longest ago is found.
     assigned: u64,
-    /// Who was given an attempt last.
+    /// The claim that last got an attempt.
     last_claim: Option<LastClaim>,
     order: Order,
 }
 
-/// An attempt that waits.
+/// A waiting attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// The skill it needs.
+    /// The skill that the task needs.
     pub skill: SmolStr,
-    /// 0 (last) to 9 (first).
+    /// The priority, 0 (lowest) to 9 (highest).
     pub priority: u8,
-    /// Whose work it is.
+    /// The owner of the work.
     pub owner: SmolStr,
-    /// Since when.
+    /// When it began.
     pub since: Timestamp,
 }
 
-/// An attempt that a worker has.
+/// A running attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
-    /// Which attempt.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// Whose work it is.
+    /// The owner of the work.
     pub owner: SmolStr,
-    /// Whose worker has it.
+    /// The agent whose worker does it.
     pub agent: Key,
-    /// Since when.
+    /// When it began.
     pub at: Timestamp,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Hold {
     pub(super) since: Timestamp,
 }
 
-/// A queue as a snapshot holds it.
+/// A queue as stored in a snapshot.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
     waiting: BTreeMap<Key, Waiting>,
@@ -83,35 +83,35 @@ struct Stored {
 }
 
 impl State {
-    /// The attempt of a task that waits.
+    /// The waiting attempt of a task.
     pub fn waiting(&self, task: &Key) -> Option<&Waiting> {
         self.waiting.get(task)
     }
-    /// Everything that waits, by task.
+    /// All waiting attempts, by task.
     pub fn all_waiting(&self) -> impl Iterator<Item = (&Key, &Waiting)> {
         self.waiting.iter()
     }
-    /// Who was given an attempt last.
+    /// The claim that last got an attempt.
     pub(super) fn last_claim(&self) -> Option<&LastClaim> {
         self.last_claim.as_ref()
     }
-    /// The attempt of a task that runs.
+    /// The running attempt of a task.
     pub fn running(&self, task: &Key) -> Option<&Running> {
         self.running.get(task)
     }
-    /// Everything that runs, by task.
+    /// All running attempts, by task.
     pub fn all_running(&self) -> impl Iterator<Item = (&Key, &Running)> {
         self.running.iter()
     }
-    /// The tasks that wait, behind one of them.
+    /// The waiting tasks after the task `after`.
     pub(super) fn waiting_after(&self, after: Option<&Key>) -> impl Iterator<Item = &Key> {
         self.waiting.range::<Key, _>(behind(after)).map(|(task, _)| task)
     }
-    /// The tasks that run, behind one of them.
+    /// The running tasks after the task `after`.
     pub(super) fn running_after(&self, after: Option<&Key>) -> impl Iterator<Item = &Key> {
         self.running.range::<Key, _>(behind(after)).map(|(task, _)| task)
     }
-    /// What waits in a tree, behind one of its tasks.
+    /// The waiting tasks of a tree, after the task `after`.
     pub(super) fn waiting_in<'a>(
         &'a self,
         root: &'a Key,
@@ -119,7 +119,7 @@ impl State {
     ) -> impl Iterator<Item = (&'a Key, &'a Waiting)> {
         within(self.waiting.range::<Key, _>(from(root, after)), root)
     }
-    /// What runs in a tree, behind one of its tasks.
+    /// The running tasks of a tree, after the task `after`.
     pub(super) fn running_in<'a>(
         &'a self,
         root: &'a Key,
@@ -127,15 +127,15 @@ impl State {
     ) -> impl Iterator<Item = (&'a Key, &'a Running)> {
         within(self.running.range::<Key, _>(from(root, after)), root)
     }
-    /// The agent for which an attempt that waits has leave.
+    /// The agent for which a waiting attempt has leave.
     pub fn granted(&self, task: &Key) -> Option<&Key> {
         self.granted.get(task)
     }
-    /// All attempts that wait with leave, and the agent that each is for.
+    /// All waiting attempts with leave, each with its agent.
     pub fn all_granted(&self) -> impl Iterator<Item = (&Key, &Key)> {
         self.granted.iter()
     }
-    /// What the lane said.
+    /// The lane's rules.
     pub fn rules(&self) -> Option<&Rules> {
         self.rules.as_deref()
     }
@@ -157,16 +157,16 @@ impl State {
     pub(super) fn order(&self) -> &Order {
         &self.order
     }
-    /// Where an attempt stands: the least goes first.
+    /// The rank of an attempt: the lowest goes first.
     pub(super) fn rank(&self, task: &Key) -> Option<(u64, Timestamp)> {
         let entry = self.waiting.get(task)?;
         Some((class(self.limits(), entry.priority, entry.since), entry.since))
     }
-    /// How many of the same skill are served before this one, as things stand.
+    /// How many attempts of the same skill are served before this one, as things stand.
     pub(super) fn ahead(&self, task: &Key) -> u64 {
         self.waiting.get(task).map_or(0, |entry| self.order.ahead(self.place(task, entry)))
     }
-    /// The attempt that a worker of this agent does next.
+    /// The next attempt for a worker of this agent.
     pub(super) fn next(&self, agent: &Key, skills: &[SmolStr]) -> Option<Key> {
         if self.is_open() {
             return self.order.next(skills);
@@ -212,7 +212,7 @@ impl State {
         self.granted.remove_mut(task);
         Some(entry)
     }
-    /// Changes what decides the order of what waits, for the tasks of which that is true.
+    /// Changes what the order of waiting attempts depends on, for the tasks that `concerned` accepts.
     fn reorder(&mut self, concerned: impl Fn(&Key) -> bool, change: impl FnOnce(&mut Self)) {
         let waiting: Vec<_> = self.waiting.iter().filter(|(task, _)| concerned(task)).collect();
         let waiting: Vec<_> =
@@ -255,12 +255,12 @@ impl From<State> for Stored {
     }
 }
 
-/// Where a tree begins, or goes on.
+/// The key range of a tree, or of the rest after a task.
 fn from<'a>(root: &'a Key, after: Option<&'a Key>) -> (Bound<&'a Key>, Bound<&'a Key>) {
     (after.map_or(Bound::Included(root), Bound::Excluded), Bound::Unbounded)
 }
 
-/// The tasks of a tree: those whose names begin alike lie next to each other.
+/// The tasks of a tree: keys with a common prefix are neighbours.
 fn within<'a, V: 'a>(
     tasks: impl Iterator<Item = (&'a Key, &'a V)>,
     root: &'a Key,
@@ -291,8 +291,9 @@ impl From<Stored> for State {
             queue.line_up(&task, &entry);
             queue.waiting.insert_mut(task, entry);
         }
-        for (owner, turn) in &served {
-            queue.order.restore_owner(owner, busy.get(owner).copied().unwrap_or(0), *turn);
+        for (owner, &(served, turn)) in &served {
+            let running = busy.get(owner).copied().unwrap_or(0);
+            queue.order.restore_owner(owner, running, Service { served, turn });
             let weight = queue.limits().weights.get(owner).copied().unwrap_or(1);
             queue.order.weigh(owner, weight);
         }
@@ -317,7 +318,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             let Some(entry) = state.waiting.get(task).cloned() else { return };
             state.assigned += 1;
             state.last_claim = Some(LastClaim { agent: agent.clone(), worker: worker.clone(), at: *at });
-            // Before it stops waiting: an owner who has nothing is forgotten.
+            // Before it stops waiting, because an owner without attempts is removed.
             state.order.serve(&entry.owner, state.assigned);
             state.stop_waiting(task);
             let job = Running { attempt: *attempt, owner: entry.owner, agent: agent.clone(), at: *at };

@@ -9,7 +9,7 @@ mod properties;
 use actors_core::Timestamp;
 use actors_core::scenario::{Given, Outcome, given};
 use bus_schemas::commands::queue::{Command, Entry, Query, Rules, Take, key as queue_key};
-use bus_schemas::commands::{broker, task};
+use bus_schemas::commands::{lane, task};
 use bus_schemas::events::queue::Event;
 use bus_schemas::topology::PARTITIONS_DEFAULT;
 use bus_schemas::{CommandId, PartitionId};
@@ -19,19 +19,19 @@ use crate::testing::{address, key, sent};
 
 /// The time of the scenarios.
 const NOW: Timestamp = Timestamp(1_000_000);
-/// Where the queue lies.
+/// The partition of the queue.
 const HERE: PartitionId = PartitionId(3);
 
 fn name() -> String {
     format!("queue/{}", queue_key(&key("default"), HERE, PARTITIONS_DEFAULT))
 }
 
-/// A queue whose lane has said nothing yet.
+/// A queue without rules yet.
 fn queue(events: impl IntoIterator<Item = Event>) -> Given<Queue> {
     given(&address(&name()), events)
 }
 
-/// A queue whose lane gives leave to each attempt, or not.
+/// A queue whose lane governs, or not.
 fn ruled(governed: bool, events: impl IntoIterator<Item = Event>) -> Given<Queue> {
     queue([Event::RulesSet(rules(governed, 1))].into_iter().chain(events))
 }
@@ -62,7 +62,7 @@ fn claim() -> CommandId {
     CommandId::from_text("a claim")
 }
 
-/// A worker of an agent with so many places.
+/// A worker of an agent with a number of places.
 fn take_by(agent: &str, places: u32, skills: &[&str]) -> Command {
     let skills = skills.iter().map(|skill| (*skill).into()).collect();
     let (agent, worker, secret) = (key(agent), "w1".into(), "a secret".into());
@@ -79,11 +79,11 @@ fn assigned(name: &str) -> Event {
 }
 
 fn release(name: &str) -> Command {
-    Command::Release { task: key(name), attempt: 1, outcome: broker::Outcome::Done }
+    Command::Release { task: key(name), attempt: 1, outcome: lane::Outcome::Done }
 }
 
 fn released(name: &str) -> Event {
-    Event::Released { task: key(name), attempt: 1, outcome: broker::Outcome::Done }
+    Event::Released { task: key(name), attempt: 1, outcome: lane::Outcome::Done }
 }
 
 fn grant(name: &str, agent: &str) -> Command {
@@ -94,7 +94,7 @@ fn granted(name: &str, agent: &str) -> Event {
     Event::Granted { task: key(name), attempt: 1, agent: key(agent) }
 }
 
-/// The tasks that a decision gives to a worker, in order.
+/// The tasks that a decision assigns to a worker, in order.
 fn taken(outcome: &Outcome<Queue>) -> Vec<String> {
     let events = outcome.decision().events.iter();
     events
@@ -105,8 +105,8 @@ fn taken(outcome: &Outcome<Queue>) -> Vec<String> {
         .collect()
 }
 
-/// What the lane is told.
-fn told_lane(outcome: &Outcome<Queue>) -> Vec<broker::Command> {
-    let sends = outcome.decision().sends.iter().filter(|send| send.to == address("broker/default"));
-    sends.map(|send| send.body.read().expect("a command of a broker")).collect()
+/// The messages for the lane.
+fn told_lane(outcome: &Outcome<Queue>) -> Vec<lane::Command> {
+    let sends = outcome.decision().sends.iter().filter(|send| send.to == address("lane/default"));
+    sends.map(|send| send.body.read().expect("a command of a lane")).collect()
 }

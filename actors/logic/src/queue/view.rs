@@ -1,4 +1,4 @@
-//! What a queue answers, and the work that it has for workers.
+//! The answers of a queue, and its open work for workers.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 
 use super::state::State;
 
-/// Kinds of work that are shown to workers at once: the first ones by rank.
+/// The most openings that are shown at once: the first ones by rank.
 const OPENINGS_MAX: usize = 256;
 
 /// The answer to a query.
@@ -66,8 +66,8 @@ fn waiting(state: &State, task: &Key) -> Waiting {
     Waiting { waits: true, attempt, agent: None, since, ahead, blocks, last_claim }
 }
 
-/// The work for which a worker is needed: in an open lane the next attempt of each skill, in one that
-/// governs those that have leave.
+/// The work that needs a worker: in an open lane the next attempt of each skill, in one that governs the
+/// attempts with leave.
 pub(super) fn openings(state: &State, entity: &EntityAddress) -> Vec<Opening> {
     let Some(lane) = lane(&entity.key) else { return Vec::new() };
     let mut openings: Vec<Opening> = if state.is_open() {

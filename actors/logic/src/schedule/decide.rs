@@ -7,14 +7,14 @@ use bus_schemas::events::schedule::Event;
 
 use super::recurrence;
 use super::state::{Plan, State};
-use crate::task::check_submission;
+use crate::task::{check_submission, owned};
 
 /// The only timer of a schedule.
 const FIRE: &str = "fire";
-/// Leaves room for `-<due>` in the task's key.
+/// The longest name in bytes: leaves room for `-<due>` in the task's key.
 const NAME_BYTES_MAX: usize = 128;
 
-/// What a command leads to.
+/// The decision on a command.
 pub(super) fn decide(
     state: &State,
     command: Command,
@@ -44,15 +44,16 @@ pub(super) fn decide(
     }
 }
 
-/// Makes or replaces it.
+/// Creates or replaces the schedule.
 fn create(
     state: &State,
     recurrence: Recurrence,
     task: Submit,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
+    let task = owned(task, context)?;
     let same = |plan: &Plan| plan.recurrence == recurrence && plan.task == task;
-    if !state.paused && state.plan.as_ref().is_some_and(same) {
+    if state.plan.as_ref().is_some_and(same) {
         return Ok(Decision::none());
     }
     let name = context.entity.key.as_str();
@@ -64,24 +65,36 @@ fn create(
         .hint("choose another name, such as `nightly-report`"));
     }
     recurrence::check(&recurrence, context.now)?;
-    let next = recurrence::next(&recurrence, context.now);
-    check_task(
-        &recurrence,
-        &task,
-        &task_key(context, next.unwrap_or(context.now)),
-        next.unwrap_or(context.now),
-    )?;
+    let first = first(state, &recurrence, context.now);
+    let due = first.unwrap_or(context.now);
+    check_task(&recurrence, &task, &task_key(context, due), due)?;
+    // A paused schedule waits for `resume`, whatever replaces it.
+    let next = first.filter(|_| !state.paused);
     Ok(await_next(Decision::event(Event::Created { recurrence, task, next }), next))
 }
 
-/// It is due: submits the task, unless this is not the time that it waits for.
+/// When it first fires. An interval that replaces another keeps its due time: replaced again and again, it
+/// would otherwise never be due.
+fn first(state: &State, recurrence: &Recurrence, now: Timestamp) -> Option<Timestamp> {
+    let next = recurrence::next(recurrence, now);
+    let every = |recurrence: &Recurrence| matches!(recurrence, Recurrence::Every { .. });
+    let keeps = every(recurrence) && state.plan.as_ref().is_some_and(|plan| every(&plan.recurrence));
+    let awaited = state.next.filter(|_| keeps);
+    next.map(|next| awaited.map_or(next, |awaited| awaited.min(next)))
+}
+
+/// The schedule is due: submits the task, unless it waits for another due time.
 fn fire(state: &State, due: Timestamp, context: &Context<'_>) -> Decision<Event> {
     let Some(plan) = state.plan.as_ref().filter(|_| state.next == Some(due)) else {
         return Decision::none();
     };
     if context.now < due {
-        // Somebody sent it early: the timer stands.
-        return await_next(Decision::none(), state.next);
+        // A command that somebody sent early: the timer stays. The timer itself: the clock was ahead when it was set.
+        let next =
+            recurrence::next(&plan.recurrence, context.now).filter(|next| *next < due && context.by_timer);
+        let decision =
+            next.map_or_else(Decision::none, |next| Decision::event(Event::Moved { next: Some(next) }));
+        return await_next(decision, next.or(state.next));
     }
     let task = task_key(context, due);
     let next = recurrence::following(&plan.recurrence, due, context.now);
@@ -99,10 +112,10 @@ fn existing<'a>(state: &'a State, context: &Context<'_>) -> Result<&'a Plan, Ref
     })
 }
 
-/// The template must be a submission that a task accepts whenever the schedule fires.
+/// Checks that a task accepts the submission whenever the schedule fires.
 fn check_task(recurrence: &Recurrence, task: &Submit, key: &Key, due: Timestamp) -> Result<(), Refusal> {
     if task.deadline.is_some() && !matches!(recurrence, Recurrence::Once { .. }) {
-        return Err(Refusal::new("invalid-deadline", "a task that recurs can not have one fixed deadline"));
+        return Err(Refusal::new("invalid-deadline", "a recurring task cannot have one fixed deadline"));
     }
     check_submission(task, key, due)
 }

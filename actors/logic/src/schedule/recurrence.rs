@@ -1,4 +1,4 @@
-//! When a recurrence is due: checked once, computed without a clock, in UTC.
+//! The due times of a recurrence: checked once, computed without a clock, in UTC.
 
 use actors_core::{Refusal, Timestamp};
 use bus_schemas::commands::schedule::Recurrence;
@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
-/// A faster schedule is a busy loop.
+/// The shortest interval in milliseconds: a faster schedule would be a busy loop.
 const EVERY_MS_MIN: u64 = 1_000;
-/// A cron expression with every field a list still fits.
+/// The longest cron expression in bytes: enough for a list in every field.
 const EXPRESSION_BYTES_MAX: usize = 256;
-/// One word for all of them: the sentence tells them apart.
+/// One code for all mistakes: the message tells them apart.
 const CODE: &str = "invalid-recurrence";
 
-/// Refuses what never fires or fires too often.
+/// Refuses a recurrence that never fires or fires too often.
 pub(crate) fn check(recurrence: &Recurrence, now: Timestamp) -> Result<(), Refusal> {
     match recurrence {
         Recurrence::Once { at } if *at <= now => {
@@ -35,7 +35,7 @@ pub(crate) fn check(recurrence: &Recurrence, now: Timestamp) -> Result<(), Refus
         }
         Recurrence::Cron { expression } => {
             parse(expression).map_err(|reason| {
-                Refusal::new(CODE, format!("the cron expression can not be read: {reason}"))
+                Refusal::new(CODE, format!("the cron expression cannot be read: {reason}"))
                     .hint("five or six fields in UTC, such as `0 9 * * MON-FRI`")
             })?;
             match next(recurrence, now) {
@@ -48,7 +48,7 @@ pub(crate) fn check(recurrence: &Recurrence, now: Timestamp) -> Result<(), Refus
     }
 }
 
-/// The first time after `now`, or none.
+/// The first due time after `now`, or `None`.
 pub(crate) fn next(recurrence: &Recurrence, now: Timestamp) -> Option<Timestamp> {
     match recurrence {
         Recurrence::Once { at } => (*at > now).then_some(*at),
@@ -62,8 +62,8 @@ pub(crate) fn next(recurrence: &Recurrence, now: Timestamp) -> Option<Timestamp>
     }
 }
 
-/// The first time after `now` for a schedule that was just due: an interval keeps its beat, and
-/// what was missed meanwhile is left out.
+/// The next due time after `now` for a schedule that was due at `due`: an interval keeps its beat, and missed
+/// times are skipped.
 pub(super) fn following(recurrence: &Recurrence, due: Timestamp, now: Timestamp) -> Option<Timestamp> {
     match recurrence {
         Recurrence::Once { .. } => None,
@@ -78,7 +78,7 @@ pub(super) fn following(recurrence: &Recurrence, due: Timestamp, now: Timestamp)
 
 fn parse(expression: &str) -> Result<Cron, String> {
     if expression.len() > EXPRESSION_BYTES_MAX {
-        return Err(format!("it has more than {EXPRESSION_BYTES_MAX} bytes"));
+        return Err(format!("the expression has more than {EXPRESSION_BYTES_MAX} bytes"));
     }
     CronParser::builder()
         .seconds(Seconds::Optional)

@@ -1,4 +1,4 @@
-//! What a schedule remembers: when it fires, what it submits, and whether it waits.
+//! The state of a schedule: its recurrence, its task, and whether it is paused.
 
 use bus_schemas::Timestamp;
 use bus_schemas::commands::schedule::Recurrence;
@@ -11,20 +11,20 @@ use serde::{Deserialize, Serialize};
 pub struct State {
     /// When it fires and what it submits.
     pub plan: Option<Plan>,
-    /// When it fires next; none when it ended or is paused.
+    /// When it fires next; `None` if it ended or is paused.
     pub next: Option<Timestamp>,
     /// Whether it waits for `resume`.
     pub paused: bool,
-    /// How often it fired since it was created.
+    /// How often it has fired since it was created.
     pub fired: u64,
 }
 
-/// What `create` said.
+/// The content of `create`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// When it fires.
     pub recurrence: Recurrence,
-    /// What it submits.
+    /// The task that it submits.
     pub task: Submit,
 }
 
@@ -33,7 +33,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
     match event {
         Event::Created { recurrence, task, next } => {
             let plan = Plan { recurrence: recurrence.clone(), task: task.clone() };
-            *state = State { plan: Some(plan), next: *next, ..State::default() };
+            *state = State { plan: Some(plan), next: *next, paused: state.paused, fired: 0 };
         }
         Event::Fired { next, .. } => {
             state.next = *next;
@@ -47,6 +47,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             state.next = *next;
             state.paused = false;
         }
+        Event::Moved { next } => state.next = *next,
         Event::Deleted => *state = State::default(),
     }
 }

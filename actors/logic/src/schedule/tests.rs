@@ -46,7 +46,7 @@ fn fired(due: u64, next: Option<u64>) -> Event {
     Event::Fired { due: Timestamp(due), task: key(&format!("nightly-{due}")), next: next.map(Timestamp) }
 }
 
-/// Asserts that the outcome waits for this time.
+/// Asserts that the schedule waits for this time.
 fn waits_for(outcome: &Outcome<Schedule>, due: u64) {
     let timer = Timer::Set { name: "fire".into(), at: Timestamp(due), body: Body::json(&fire(due)) };
     assert_eq!(outcome.decision().timers, [timer]);
@@ -84,6 +84,27 @@ fn a_fire_before_its_time_waits_on() {
     outcome.then([]);
 }
 
+/// A clock that was an hour ahead and is right again: what recurs goes on from the right time, at most one beat late,
+/// and a single time is waited for.
+#[test]
+fn a_clock_that_was_set_back_moves_the_next_time() {
+    let moved = |next| Event::Moved { next: Some(Timestamp(next)) };
+    let outcome = schedule([created(every(5_000), 4_600_000)]).by_timer().when(fire(4_600_000));
+    waits_for(&outcome, 1_005_000);
+    let outcome = outcome.then([moved(1_005_000)]).at(Timestamp(1_005_000)).when(fire(1_005_000));
+    waits_for(&outcome, 1_010_000);
+    outcome.then([fired(1_005_000, Some(1_010_000))]);
+    let minutely = cron("* * * * *");
+    schedule([created(minutely, 4_620_000)]).by_timer().when(fire(4_620_000)).then([moved(1_020_000)]);
+    let daily = cron("0 0 * * *");
+    let outcome = schedule([created(daily, 86_400_000)]).by_timer().when(fire(86_400_000));
+    waits_for(&outcome, 86_400_000);
+    outcome.then([]);
+    let outcome = schedule([created(once(4_600_000), 4_600_000)]).by_timer().when(fire(4_600_000));
+    waits_for(&outcome, 4_600_000);
+    outcome.then([]);
+}
+
 #[test]
 fn once_ends_after_firing() {
     let outcome =
@@ -118,12 +139,12 @@ fn delete_forgets_it_and_create_replaces_it() {
         .when(create(every(5_000)))
         .then([])
         .when(create(every(6_000)))
-        .then([created(every(6_000), 1_006_000)])
+        .then([created(every(6_000), 1_005_000)])
         .when(Command::Delete)
         .then([Event::Deleted])
         .when(Command::Delete)
         .then([])
-        .when(fire(1_006_000))
+        .when(fire(1_005_000))
         .then([])
         .when(Command::Pause)
         .then_refused("schedule-not-found")
@@ -131,6 +152,61 @@ fn delete_forgets_it_and_create_replaces_it() {
         .then_refused("schedule-not-found")
         .when(create(every(5_000)))
         .then([created(every(5_000), 1_005_000)]);
+}
+
+#[test]
+fn an_interval_that_is_replaced_keeps_its_beat() {
+    // Replaced every 4 seconds for a minute, it still fires every 10 seconds.
+    let mut given = schedule([created(every(10_000), 1_010_000)]);
+    for second in 1..=60 {
+        let now = NOW.plus_ms(second * 1_000);
+        given = given.at(now);
+        if second % 4 == 0 {
+            let task = Submit::new(format!("sweep {second}"));
+            given = given.when(Command::Create { recurrence: every(10_000), task }).given;
+        }
+        let due = given.state().next.expect("an interval has no end");
+        assert_eq!(due.0, 1_000_000 + (second - 1) / 10 * 10_000 + 10_000, "at {second}");
+        if due <= now {
+            given = given.when(fire(due.0)).given;
+        }
+    }
+    // A shorter interval is due earlier, a longer one when the former was; an overdue one fires at once.
+    for (now, recurrence, next) in [
+        (1_001_000, every(2_000), 1_003_000),
+        (1_001_000, every(60_000), 1_010_000),
+        (1_033_000, every(60_000), 1_010_000),
+        (1_001_000, cron("* * * * *"), 1_020_000),
+        (1_001_000, once(1_050_000), 1_050_000),
+    ] {
+        let outcome =
+            schedule([created(every(10_000), 1_010_000)]).at(Timestamp(now)).when(create(recurrence.clone()));
+        waits_for(&outcome, next);
+        outcome.then([created(recurrence, next)]);
+    }
+    // The due times of a calendar rule are not kept by an interval.
+    schedule([created(cron("* * * * *"), 1_020_000)])
+        .when(create(every(60_000)))
+        .then([created(every(60_000), 1_060_000)]);
+}
+
+#[test]
+fn what_is_paused_stays_so_when_it_is_replaced() {
+    let replaced = |recurrence| Event::Created { recurrence, task: Submit::new("sweep"), next: None };
+    for recurrence in [every(6_000), once(1_050_000), cron("* * * * *")] {
+        let given = schedule([created(every(5_000), 1_005_000), Event::Paused]);
+        let given = given.when(create(every(5_000))).then([]);
+        let outcome = given.when(create(recurrence.clone()));
+        assert_eq!(outcome.decision().timers, [Timer::Cancel { name: "fire".into() }]);
+        let given = outcome.then([replaced(recurrence.clone())]);
+        assert!(given.state().paused);
+        let given = given.when(create(recurrence)).then([]).when(Command::Pause).then([]);
+        let given = given.when(Command::Resume).given;
+        assert!(!given.state().paused && given.state().next.is_some());
+    }
+    // A newly created schedule waits for nothing.
+    let given = schedule([created(every(5_000), 1_005_000), Event::Paused, Event::Deleted]);
+    given.when(create(every(5_000))).then([created(every(5_000), 1_005_000)]);
 }
 
 #[test]

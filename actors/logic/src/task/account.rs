@@ -1,8 +1,7 @@
-//! The budget of a task tree, kept by its root: what it may use, what it has used, and what calls that
-//! are under way may use at most.
+//! The budget of a task tree, kept by its root: the limits, the usage, and the reservations of running calls.
 //!
-//! A call is reserved at its worst case before it is made, and settled with what it used. So a tree
-//! uses more than its bound only by what calls used beyond their own worst case.
+//! A call reserves its worst case before it is made, and is settled with its usage. So a tree exceeds a limit
+//! only by what calls use beyond their own worst case.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,37 +12,37 @@ use bus_schemas::{Key, Timestamp};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-/// What a call uses of one bound.
+/// The dimensions that a call can use.
 const COUNTED: [Dimension; 4] =
     [Dimension::Tokens, Dimension::MoneyMicros, Dimension::ToolCalls, Dimension::Jobs];
 
-/// Calls that lapsed, and may still say what they used: each stands in the state of the root.
+/// The most lapsed calls that may still report their usage: each is in the state of the root.
 const LAPSED_MAX: usize = 256;
 
 /// The budget of a tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// What it may use.
+    /// The limits.
     pub limits: Budget,
-    /// What was used.
+    /// The usage.
     pub used: Usage,
-    /// The calls under way.
+    /// The reservations of running calls.
     pub reserved: BTreeMap<SmolStr, Held>,
-    /// The last calls that nobody settled in time, and what was counted for them, the oldest first.
+    /// The last calls that were not settled in time, each with the usage counted for it, the oldest first.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub lapsed: VecDeque<(SmolStr, Usage)>,
     /// Why the tree is paused.
     pub exceeded: Option<Exceeded>,
 }
 
-/// What one call may use.
+/// The reservation of one call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// The task whose attempt calls.
+    /// The task whose attempt makes the call.
     pub task: Key,
-    /// The most that it can use.
+    /// The most that the call can use.
     pub amount: Usage,
-    /// Until when it is to be settled.
+    /// The time by which it must be settled.
     pub until: Timestamp,
 }
 
@@ -51,11 +50,11 @@ impl Account {
     pub(super) fn of(limits: Budget) -> Self {
         Self { limits, ..Self::default() }
     }
-    /// What all calls under way may use.
+    /// The sum of all reservations.
     pub(super) fn held(&self) -> Usage {
         self.reserved.values().fold(Usage::default(), |sum, held| sum.plus(held.amount))
     }
-    /// The first bound that does not allow so much more.
+    /// The first dimension whose limit does not allow `more`.
     pub(super) fn over(&self, more: Usage) -> Option<Dimension> {
         let wanted = self.used.plus(self.held()).plus(more);
         COUNTED.into_iter().find(|dimension| {
@@ -66,7 +65,7 @@ impl Account {
     pub(super) fn first_lapse(&self) -> Option<Timestamp> {
         self.reserved.values().map(|held| held.until).min()
     }
-    /// What was counted for a call that nobody settled in time.
+    /// The usage counted for a call that was not settled in time.
     pub(super) fn lapsed(&self, reservation: &str) -> Option<Usage> {
         self.lapsed.iter().find(|(known, _)| known == reservation).map(|(_, counted)| *counted)
     }
@@ -81,7 +80,7 @@ impl Account {
         }
         self.used = self.used.plus(used);
     }
-    /// For readers.
+    /// The view for readers.
     pub(super) fn view(&self) -> view::Account {
         view::Account {
             limits: self.limits.clone(),
@@ -90,7 +89,7 @@ impl Account {
             exceeded: self.exceeded.clone(),
         }
     }
-    /// In words, for the question.
+    /// The exceeded limit in words, for the question.
     pub(super) fn words(&self, dimension: Dimension, more: Usage) -> String {
         let unit = unit(dimension);
         if dimension == Dimension::WallClock {

@@ -1,35 +1,51 @@
-//! Which submissions and plans are sound. Everything here is refused before it has an effect.
+//! Checks of submissions and plans. A mistake is refused before it has an effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actors_core::{Key, Refusal, Timestamp};
-use bus_schemas::commands::broker::LANE_BYTES_MAX;
+use actors_core::{Context, Key, Refusal, Timestamp};
+use bus_schemas::Caller;
+use bus_schemas::commands::lane::LANE_BYTES_MAX;
 use bus_schemas::commands::task::{Plan, PlanStep, Submit};
 use bus_schemas::settings::Budget;
 use bus_schemas::text::{is_line, is_prose};
 
-/// A page of text; what is larger belongs into a blob.
+/// The longest goal in bytes: a page of text; larger texts belong into a blob.
 pub(super) const GOAL_BYTES_MAX: usize = 8_192;
-/// As long as a skill or an owner may be: both become keys of the broker's queues.
+/// The longest skill or owner in bytes: both become keys of the lane's queues.
 const NAME_BYTES_MAX: usize = 64;
-/// The broker has ten queues for each owner.
+/// The highest priority: the lane has ten queues per owner.
 const PRIORITY_MAX: u8 = 9;
-/// More attempts than this hide a failure rather than survive it.
+/// The highest `attempts_max`: more attempts hide a failure.
 const ATTEMPTS_MAX: u32 = 100;
-/// A shorter time is over before anything begins.
+/// The shortest wall clock budget in milliseconds: a shorter one is over before anything begins.
 const WALL_CLOCK_MS_MIN: u64 = 1_000;
-/// The children of a plan are started and told in one decision.
+/// The most steps of a plan: all children are started in one decision.
 const STEPS_MAX: usize = 256;
-/// Plans within plans: deeper ones are runaway orchestrators.
+/// How deep plans may nest: deeper ones are runaway orchestrators.
 const PLAN_DEPTH_MAX: usize = 8;
 
-/// Whether a task with this key can be submitted like this.
+/// A submission with its owner. A caller's tasks are its own; an entity, such as the task above, names the owner.
+pub(crate) fn owned(mut submission: Submit, context: &Context<'_>) -> Result<Submit, Refusal> {
+    let Some(caller) = context.caller.filter(|caller| !caller.contains('/')) else { return Ok(submission) };
+    if submission.owner != Caller::UNNAMED.as_str() && submission.owner != *caller {
+        let owner = &submission.owner;
+        return Err(Refusal::new(
+            "foreign-owner",
+            format!("`{caller}` submits a task whose owner is `{owner}`"),
+        )
+        .hint("leave `owner` out: a task belongs to its caller"));
+    }
+    submission.owner = caller.clone();
+    Ok(submission)
+}
+
+/// Checks a submission for a task with this key.
 pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Result<(), Refusal> {
     parent(submission, key)?;
     if !(1..=GOAL_BYTES_MAX).contains(&submission.goal.len()) {
         return Err(Refusal::new("invalid-goal", length("the goal", GOAL_BYTES_MAX, submission.goal.len()))
             .hint(match submission.goal.is_empty() {
-                true => "say what is wanted, in words",
+                true => "describe the goal in words",
                 false => "store a long text as an artifact and refer to it",
             }));
     }
@@ -49,7 +65,7 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
             format!("`attempts_max` must be 1 to {ATTEMPTS_MAX}, is {attempts}"),
         ));
     }
-    budget(submission.budget.as_ref())?;
+    budget(submission.budget.as_ref(), now)?;
     let fits = |text: &str| (1..=NAME_BYTES_MAX).contains(&text.len());
     if !fits(&submission.skill) {
         let message = length("the skill", NAME_BYTES_MAX, submission.skill.len());
@@ -83,8 +99,8 @@ pub(crate) fn submission(submission: &Submit, key: &Key, now: Timestamp) -> Resu
     submission.plan.as_ref().map_or(Ok(()), |given| plan(given, key))
 }
 
-/// A budget of nothing lets nothing begin.
-fn budget(budget: Option<&Budget>) -> Result<(), Refusal> {
+/// Checks a budget: with a limit of 0 nothing could begin.
+fn budget(budget: Option<&Budget>, submitted_at: Timestamp) -> Result<(), Refusal> {
     let Some(budget) = budget else { return Ok(()) };
     let counts = [budget.tokens, budget.money_micros, budget.tool_calls, budget.jobs];
     let time = budget.wall_clock.map(|time| time.as_ms());
@@ -93,12 +109,24 @@ fn budget(budget: Option<&Budget>) -> Result<(), Refusal> {
             "invalid-budget",
             "each bound of a budget is at least 1, its time at least 1s",
         )
-        .hint("leave out what is not to be bounded"));
+        .hint("leave out the bounds that the task does not need"));
     }
-    Ok(())
+    end(budget, submitted_at)
+        .map_err(|why| Refusal::new("invalid-budget", why).hint("leave out a time that is never over"))
 }
 
-/// A path is a child of the task above it; only a root comes from outside.
+/// Why the time of a budget has no end that can be written; it counts from the submission.
+pub(super) fn end(budget: &Budget, submitted_at: Timestamp) -> Result<(), String> {
+    let left = Timestamp::MAX.0.saturating_sub(submitted_at.0);
+    match budget.wall_clock {
+        Some(time) if time.as_ms() > left => {
+            Err(format!("the time {time} is over only after {}", Timestamp::MAX.to_rfc3339()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Checks the parent: a path is a child of the task above it; only roots come from outside.
 pub(super) fn parent(submission: &Submit, key: &Key) -> Result<(), Refusal> {
     if submission.parent == key.parent() {
         return Ok(());
@@ -107,7 +135,7 @@ pub(super) fn parent(submission: &Submit, key: &Key) -> Result<(), Refusal> {
         .hint("submit a key without dots and without parent; children come from plans"))
 }
 
-/// Whether the task with this key can be done by this plan.
+/// Checks a plan for the task with this key.
 pub(super) fn plan(plan: &Plan, key: &Key) -> Result<(), Refusal> {
     let refuse = |message: String| Err(Refusal::new("invalid-plan", message));
     if !(1..=STEPS_MAX).contains(&plan.steps.len()) {
@@ -142,7 +170,7 @@ pub(super) fn plan(plan: &Plan, key: &Key) -> Result<(), Refusal> {
 
 fn step(step: &PlanStep, key: &Key) -> Result<(), String> {
     key.child(&step.step)
-        .map_err(|error| format!("the step {:?} can not be part of a key: {error}", step.step))?;
+        .map_err(|error| format!("the step {:?} cannot be part of a key: {error}", step.step))?;
     if !(1..=GOAL_BYTES_MAX).contains(&step.goal.len()) {
         return Err(length(&format!("the goal of step `{}`", step.step), GOAL_BYTES_MAX, step.goal.len()));
     }
@@ -155,7 +183,7 @@ fn step(step: &PlanStep, key: &Key) -> Result<(), String> {
     Ok(())
 }
 
-/// The first step that is left over when steps without predecessor are taken away one by one.
+/// The first step of a cycle: one that remains when steps without predecessors are removed one by one.
 fn in_a_cycle(plan: &Plan) -> Option<&str> {
     let mut waits: BTreeMap<&str, usize> =
         plan.steps.iter().map(|step| (step.step.as_str(), step.after.len())).collect();

@@ -14,62 +14,15 @@ mod submit;
 mod withdraw;
 
 use actors_core::{Context, Decision, Refusal, View};
+use bus_schemas::Hash;
 use bus_schemas::commands::task::{Command, Holder, Query, Renewal};
-use bus_schemas::envelope::code;
 use bus_schemas::events::task::Event;
-use bus_schemas::halts::{Halts, Standing, Subject};
-use bus_schemas::jobs::EffectStep;
 use bus_schemas::views::task::TaskState;
-use bus_schemas::{EntityAddress, Hash, Timestamp};
 
 use super::draft::{Draft, LEASE, LEASE_MS, PROGRESS};
 use super::state::{Phase, State};
 use super::view::view;
-use crate::text::{cut_failure, name, words};
-
-/// Refuses what a halt covers: new work, and of a worker whatever begins something. What it reports is taken,
-/// and what was handed over is taken, and waits in its queue.
-pub(super) fn admit(
-    state: &State,
-    command: &Command,
-    halts: &Halts,
-    (entity, _): (&EntityAddress, Timestamp),
-) -> Result<(), Refusal> {
-    let (submission, agent) = match (command, &state.submission) {
-        (Command::Submit(submission), None) => (submission, None),
-        (
-            Command::Reserve { .. }
-            | Command::RecordEffect { step: EffectStep::Intended | EffectStep::Started, .. },
-            Some(submission),
-        ) => (submission, state.agent.as_ref()),
-        _ => return Ok(()),
-    };
-    let subject = Subject { lane: &submission.lane, agent, task: &entity.key };
-    halts.covering(subject).map_or(Ok(()), |(_, standing)| Err(halted(standing)))
-}
-
-/// A worker's lease is renewed for the grace of a halt, and its work does not begin under one: its queue may
-/// have no owner, and the worker may not follow halts.
-pub(super) fn admit_query(
-    state: &State,
-    query: &Query,
-    halts: &Halts,
-    (entity, now): (&EntityAddress, Timestamp),
-) -> Result<(), Refusal> {
-    let (Query::Renew { .. }, Some(submission)) = (query, &state.submission) else { return Ok(()) };
-    let subject = Subject { lane: &submission.lane, agent: state.agent.as_ref(), task: &entity.key };
-    let Some((_, standing)) = halts.covering(subject) else { return Ok(()) };
-    let had_begun = state.since < standing.since;
-    match had_begun && now <= standing.since.plus_ms(standing.grace_ms) {
-        true => Ok(()),
-        false => Err(halted(standing)),
-    }
-}
-
-fn halted(standing: &Standing) -> Refusal {
-    Refusal::new(code::HALTED, format!("work is halted: {}", standing.reason))
-        .hint("`orrery halts` shows since when; again once the halt is lifted")
-}
+use crate::text::{cut_failure, words};
 
 /// The answer to a query.
 pub(super) fn answer(state: &State, query: Query, context: &Context<'_>) -> Result<View, Refusal> {
@@ -80,7 +33,7 @@ pub(super) fn answer(state: &State, query: Query, context: &Context<'_>) -> Resu
         Query::Wait => Ok(View::later()),
         Query::Explain => Ok(explain::explain(state, context)),
         Query::Renew { attempt, token, progressed } => {
-            check_current(state, attempt, &token, context)?;
+            check_current(state, IssueRef { attempt, token: &token }, context)?;
             let renewal = Renewal { attempt: Holder::Yours, lease_ms: LEASE_MS };
             let view = View::of(&renewal).renewing(LEASE);
             Ok(if progressed { view.renewing(PROGRESS) } else { view })
@@ -93,7 +46,7 @@ fn not_found(context: &Context<'_>) -> Refusal {
         .hint("submit it first")
 }
 
-/// What a command leads to.
+/// The decision on a command.
 pub(super) fn decide(
     state: &State,
     command: Command,
@@ -115,7 +68,7 @@ pub(super) fn decide(
             attempt::assign(state, issue, policy, context)
         }
         Command::RecordStep { attempt, token, steps } => {
-            step::record(state, (attempt, &token), steps, context)
+            step::record(state, IssueRef { attempt, token: &token }, steps, context)
         }
         Command::ExpireLease { attempt } => attempt::expire(state, attempt, attempt::Silence::Lease, context),
         Command::ExpireProgress { attempt } => {
@@ -123,56 +76,62 @@ pub(super) fn decide(
         }
         Command::FailJob { attempt, token, class, code, message, hint, dependency } => {
             let failure = bus_schemas::commands::task::Failure { class, code, message, hint, dependency };
-            attempt::fail(state, (attempt, &token), cut_failure(failure), context)
+            attempt::fail(state, IssueRef { attempt, token: &token }, cut_failure(failure), context)
         }
         Command::Withdraw { attempt, reason } => withdraw::withdraw(state, attempt, words(reason), context),
         Command::GiveBack { attempt, token, reason } => {
-            withdraw::give_back(state, (attempt, &token), words(reason), context)
+            withdraw::give_back(state, IssueRef { attempt, token: &token }, words(reason), context)
         }
-        Command::ReturnIssue { attempt, token } => withdraw::return_issue(state, (attempt, &token), context),
+        Command::ReturnIssue { attempt, token } => {
+            withdraw::return_issue(state, IssueRef { attempt, token: &token }, context)
+        }
         Command::Hold { cause, reason, grace_ms } => {
-            hold::hold(state, (cause, words(reason), grace_ms), context)
+            hold::hold(state, hold::Hold { cause, reason: words(reason), grace_ms }, context)
         }
         Command::Ease { cause } => hold::ease(state, cause, context),
         Command::EndBackoff { attempt } => attempt::end_backoff(state, attempt, context),
         Command::CompleteJob { attempt, token, steps, artifacts, result, plan } => {
             let outcome = attempt::Outcome { steps, artifacts, result, plan };
-            attempt::complete(state, (attempt, &token), outcome, context)
+            attempt::complete(state, IssueRef { attempt, token: &token }, outcome, context)
         }
         Command::RecordEffect { attempt, token, effect, step, detail, key, result } => {
             let record = effect::Record { attempt, token, effect, step, detail: words(detail), key, result };
             effect::record(state, record, context)
         }
         Command::RequireInput { attempt, token, prompt, authorization } => {
-            input::require(state, (attempt, &token), prompt, authorization, context)
+            input::require(state, IssueRef { attempt, token: &token }, prompt, authorization, context)
         }
-        Command::ProvideInput { question, answer, by } => {
-            input::provide(state, question, answer, by, context)
-        }
+        Command::ProvideInput { question, answer } => input::provide(state, question, answer, context),
         Command::SettleChild { step, state: end, artifacts, result, failure } => {
-            let end = children::End { state: end, artifacts, result, failure };
+            let end = children::End { state: end, artifacts, result, failure: failure.map(cut_failure) };
             children::settle(state, step, end, context)
         }
-        Command::Cancel { reason, by } => cancel::cancel(state, words(reason), name(by), context),
+        Command::Cancel { reason } => cancel::cancel(state, words(reason), context),
         Command::ExpireDeadline => cancel::expire_deadline(state, context),
-        Command::Retry { end, by } => retry::retry(state, end, by, context),
+        Command::Retry { end } => retry::retry(state, end, context),
         Command::Reserve { reservation, task, amount, lease_ms } => {
-            budget::reserve(state, (reservation, task), amount, lease_ms, context)
+            budget::reserve(state, reservation, task, amount, lease_ms, context)
         }
         Command::Settle { reservation, used } => budget::settle(state, reservation, used, context),
         Command::CountJob { task, attempt } => budget::count_job(state, task, attempt, context),
         Command::AdoptBudget { budget } => budget::adopt(state, budget, context),
-        Command::ExtendBudget { extend, reason, by } => {
-            budget::extend(state, &extend, (words(reason), name(by)), context)
-        }
+        Command::ExtendBudget { extend, reason } => budget::extend(state, &extend, words(reason), context),
         Command::ExpireWallClock => budget::expire_wall_clock(state, context),
         Command::ExpireReservations => budget::lapse(state, context),
         Command::Sweep => explain::sweep(state, context),
     }
 }
 
-/// Refuses whoever does not have the current attempt.
-fn check_current(state: &State, attempt: u32, token: &str, context: &Context<'_>) -> Result<(), Refusal> {
+/// The issue of a job that a command names: its attempt, and the token that only its worker has.
+#[derive(Debug, Clone, Copy)]
+struct IssueRef<'a> {
+    attempt: u32,
+    token: &'a str,
+}
+
+/// Refuses a command without the number and token of the current attempt.
+fn check_current(state: &State, issue: IssueRef<'_>, context: &Context<'_>) -> Result<(), Refusal> {
+    let IssueRef { attempt, token } = issue;
     let key = &context.entity.key;
     if state.cancel.is_some() {
         return Err(Refusal::new("task-canceled", format!("the task `{key}` was canceled"))
@@ -191,7 +150,7 @@ fn check_current(state: &State, attempt: u32, token: &str, context: &Context<'_>
     .hint("stop the work; another attempt does it, or it waits"))
 }
 
-/// Whether this attempt is under way.
+/// Whether this attempt is running.
 fn is_current(state: &State, attempt: u32) -> bool {
     state.attempt == attempt && state.phase == Phase::Running
 }
@@ -206,7 +165,7 @@ fn final_refusal(state: &State, context: &Context<'_>) -> Refusal {
     Refusal::new("task-final", format!("the task `{}` is {how}", context.entity.key))
 }
 
-/// Whether this attempt's report has come before: then it is accepted again, and nothing happens.
+/// Whether this attempt completed before: then a repeated report is accepted and has no effect.
 fn was_completed(state: &State, attempt: u32) -> bool {
     attempt > 0 && state.attempt == attempt && (state.status == TaskState::Completed || state.plan.is_some())
 }

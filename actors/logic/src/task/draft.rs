@@ -1,11 +1,11 @@
-//! A decision in the making: each event is folded into a copy of the state at once, so that the
-//! next step of the same decision sees it.
+//! A decision in progress: each event is folded into a copy of the state at once, so that the next step of
+//! the same decision sees it.
 
 use std::mem::take;
 
 use actors_core::{Context, Decision, Key, Refusal};
 use bus_schemas::commands::task::{Command, Failure, Submit};
-use bus_schemas::commands::{broker, deadletter, queue};
+use bus_schemas::commands::{dead_letter, lane, queue};
 use bus_schemas::events::task::Event;
 use bus_schemas::ids::KEY_BYTES_MAX;
 use bus_schemas::jobs::{EffectStep, Job, PastEffect};
@@ -19,18 +19,16 @@ use super::decide::budget;
 use super::state::{Phase, State, fold};
 use super::view::view;
 
-/// How long a worker may be silent.
+/// How long a worker may be silent, in milliseconds.
 pub(super) const LEASE_MS: u64 = 30_000;
-/// What a renewal may need on its way before silence counts.
+/// The extra time for a renewal in transit, in milliseconds.
 pub(super) const LEASE_GRACE_MS: u64 = 10_000;
-/// How long a worker may take to begin: a round trip, and some time for a busy process.
+/// How long a worker may take to begin, in milliseconds: a round trip, and some time for a busy process.
 const BEGIN_MS: u64 = 2_000;
-/// The lease of an attempt: who has it is heard of.
+/// The name of an attempt's lease: its worker must renew it.
 pub(super) const LEASE: &str = "attempt";
-/// The lease of its progress: it comes further.
+/// The name of an attempt's progress lease: its worker must make progress.
 pub(super) const PROGRESS: &str = "progress";
-/// Who cancels or retries a child.
-pub(super) const BY_PARENT: &str = "parent";
 
 /// A decision and the state after it.
 #[derive(Debug)]
@@ -38,8 +36,8 @@ pub(super) struct Draft<'a> {
     pub(super) context: &'a Context<'a>,
     pub(super) state: State,
     /// How the attempt ended, for its lane.
-    pub(super) outcome: broker::Outcome,
-    /// Whether the worker of the attempt said so itself.
+    pub(super) outcome: lane::Outcome,
+    /// Whether the attempt's worker reported the end itself.
     pub(super) is_told_by_worker: bool,
     decision: Decision<Event>,
 }
@@ -49,7 +47,7 @@ impl<'a> Draft<'a> {
         Self {
             context,
             state: state.clone(),
-            outcome: broker::Outcome::Withdrawn,
+            outcome: lane::Outcome::Withdrawn,
             is_told_by_worker: false,
             decision: Decision::none(),
         }
@@ -64,7 +62,7 @@ impl<'a> Draft<'a> {
     pub(super) fn now(&self) -> Timestamp {
         self.context.now
     }
-    /// What was submitted: drafts are only made of tasks that exist, or begin with `submitted`.
+    /// The submission: a draft is made of a task that exists, or begins with `submitted`.
     pub(super) fn submission(&self) -> &Submit {
         self.state
             .submission
@@ -72,7 +70,7 @@ impl<'a> Draft<'a> {
             .expect("commands for a task that was never submitted are refused first")
     }
 
-    /// Something happened.
+    /// Adds an event.
     pub(super) fn emit(&mut self, event: Event) {
         fold(&mut self.state, &event);
         self.decision.events.push(event);
@@ -80,7 +78,7 @@ impl<'a> Draft<'a> {
     pub(super) fn send<C: WireCommand>(&mut self, to: Key, command: &C) {
         self.decision = take(&mut self.decision).send(to, command);
     }
-    /// As [`Self::send`]; a refusal becomes a dead letter, since nobody else would hear of it.
+    /// Like [`Self::send`]; a refusal becomes a dead letter, because no sender would learn of it.
     pub(super) fn send_settled<C: WireCommand>(&mut self, to: Key, command: &C) {
         self.decision = take(&mut self.decision).send_settled(to, command);
     }
@@ -91,13 +89,13 @@ impl<'a> Draft<'a> {
         self.decision = take(&mut self.decision).cancel_timer(name);
     }
 
-    /// An attempt waits for an agent.
+    /// Queues an attempt.
     pub(super) fn queue(&mut self, attempt: u32) {
         let since = self.now();
         self.emit(Event::Queued { attempt, at: since });
         self.enqueue(attempt, since);
     }
-    /// Tells the lane of the attempt that waits.
+    /// Tells the queue that the attempt waits.
     pub(super) fn enqueue(&mut self, attempt: u32, since: Timestamp) {
         let submission = self.submission();
         let enqueue = queue::Command::Enqueue(queue::Entry {
@@ -110,12 +108,12 @@ impl<'a> Draft<'a> {
         });
         self.send(self.queue_key(), &enqueue);
     }
-    /// The part of its lane that lies in its partition.
+    /// The key of its queue.
     pub(super) fn queue_key(&self) -> Key {
         let partition = self.context.entity.partition(self.context.partitions);
         queue::key(&self.submission().lane, partition, self.context.partitions)
     }
-    /// The work of the current attempt, for an agent.
+    /// Issues the job of the current attempt.
     pub(super) fn issue_job(&mut self, claim: CommandId, token: SmolStr, agent: Key) {
         let (attempt, submission) = (self.state.attempt, self.submission());
         let job = Job {
@@ -143,10 +141,10 @@ impl<'a> Draft<'a> {
         let late = Command::ExpireProgress { attempt };
         self.decision = take(&mut self.decision)
             .job(claim, job)
-            .begin_lease(LEASE, (BEGIN_MS, &unrenewed), (LEASE_MS + LEASE_GRACE_MS, &silent))
-            .begin_lease(PROGRESS, (progress_ms, &late), (progress_ms, &late));
+            .begin_lease(LEASE, BEGIN_MS, &unrenewed, LEASE_MS + LEASE_GRACE_MS, &silent)
+            .begin_lease(PROGRESS, progress_ms, &late, progress_ms, &late);
     }
-    /// What the next attempt is to know of the ledger.
+    /// The effects that the next attempt must know of.
     fn past_effects(&self) -> Vec<PastEffect> {
         let told = self.state.effects.iter().filter_map(|(name, effect)| {
             let detail = match effect.step {
@@ -164,7 +162,7 @@ impl<'a> Draft<'a> {
             self.set_timer("deadline", deadline, &Command::ExpireDeadline);
         }
     }
-    /// Takes the current attempt out of wherever it waits, and frees its slot.
+    /// Takes the current attempt out of its queue, or frees its slot.
     pub(super) fn leave_phase(&mut self) {
         match self.state.phase {
             Phase::Queued => self.release(self.state.attempt),
@@ -181,7 +179,7 @@ impl<'a> Draft<'a> {
         let release = queue::Command::Release { task: self.key().clone(), attempt, outcome: self.outcome };
         self.send(self.queue_key(), &release);
     }
-    /// The worker did not say that its attempt is over: it hears so.
+    /// Tells the worker to stop, unless it reported the end itself.
     fn stop_worker(&mut self) {
         let (Some(agent), Some(worker)) = (&self.state.agent, &self.state.worker) else { return };
         if !self.is_told_by_worker {
@@ -190,7 +188,7 @@ impl<'a> Draft<'a> {
             self.decision = take(&mut self.decision).stop(stop);
         }
     }
-    /// Nobody will say any more how the effects ended that are under way.
+    /// Makes the effects in progress ambiguous, because no worker will report their outcome.
     pub(super) fn give_up_effects(&mut self, detail: &str) -> Option<String> {
         let open: Vec<_> = self.state.open_effects().map(|(name, _)| name.clone()).collect();
         for effect in &open {
@@ -206,7 +204,7 @@ impl<'a> Draft<'a> {
         open.into_iter().next()
     }
 
-    /// Comes to an end: leaves the queue or the worker, tells the parent.
+    /// Ends the task: leaves the queue or the worker, and tells the parent.
     pub(super) fn end(&mut self, event: Event) {
         self.leave_phase();
         budget::close(self);
@@ -220,21 +218,24 @@ impl<'a> Draft<'a> {
     pub(super) fn fail(&mut self, failure: Failure) {
         self.end(Event::Failed { failure, at: self.now() });
     }
-    /// Tells the dead letters that are about this task, or had it tried again, how it ended.
+    /// Tells the dead letters of this task, and those that retried it, how it ended.
     fn tell_dead_letters(&mut self) {
         let (state, task) = (self.state.status, self.key().clone());
-        let settle =
-            |outcome| deadletter::Command::SettleRedrive { redrive: None, outcome, task: Some(task.clone()) };
+        let settle = |outcome| dead_letter::Command::SettleRedrive {
+            redrive: None,
+            outcome,
+            task: Some(task.clone()),
+        };
         if state == TaskState::Completed {
             for entry in self.dead_letters() {
-                self.send(entry, &settle(deadletter::Outcome::Completed));
+                self.send(entry, &settle(dead_letter::Outcome::Completed));
             }
         }
         if let Some(entry) = self.state.retried_for.clone() {
-            self.send(entry, &settle(deadletter::Outcome::Ended { state }));
+            self.send(entry, &settle(dead_letter::Outcome::Ended { state }));
         }
     }
-    /// The dead letters that are about this task: what was submitted for one is about that one.
+    /// The dead letters of this task, including the one that it was submitted for.
     fn dead_letters(&self) -> Vec<Key> {
         if let Some(entry) = &self.submission().dead_letter {
             return vec![entry.clone()];
@@ -244,7 +245,7 @@ impl<'a> Draft<'a> {
         let former = key.parent().map(|_| former_dead_letter_key(key, attempt));
         [dead_letter_key(key, attempt)].into_iter().chain(former).collect()
     }
-    /// Tells the task above how this one ended.
+    /// Tells the parent task how this one ended.
     pub(super) fn tell_parent(&mut self) {
         let Some(parent) = self.submission().parent.clone() else { return };
         let settle = Command::SettleChild {
@@ -256,35 +257,35 @@ impl<'a> Draft<'a> {
         };
         self.send(parent, &settle);
     }
-    /// The step of the parent's plan that this task is.
+    /// The name of this task's step in the parent's plan.
     fn step(&self) -> SmolStr {
         let key = self.key().as_str();
         key.rsplit_once('.').map_or(key, |(_, step)| step).to_smolstr()
     }
 
-    /// The decision.
+    /// Finishes the decision.
     pub(super) fn done(self) -> Result<Decision<Event>, Refusal> {
         Ok(self.decision)
     }
-    /// The decision, with the view as the answer.
+    /// Finishes the decision, with the view as its result.
     pub(super) fn done_with_view(self) -> Result<Decision<Event>, Refusal> {
         let view = view(&self.state, self.key());
         Ok(self.decision.reply(&view))
     }
 }
 
-/// The dead letter of a task that failed for good with this attempt: no other task has one of this name.
+/// The key of the dead letter of a task whose last attempt failed; unique to the task.
 pub(super) fn dead_letter_key(key: &Key, attempt: u32) -> Key {
     within_bounds(format!("{key}-{attempt}"))
 }
 
-/// As entries of steps were named before: with dashes for dots, so that tasks of other names might share
-/// them. Those that are in a log are told as well; one that is another task's takes no notice.
+/// The former key of a step's dead letter, with dashes for dots, which tasks of other names might share.
+/// Logged ones are told as well; one of another task ignores it.
 fn former_dead_letter_key(key: &Key, attempt: u32) -> Key {
     within_bounds(format!("{}-{attempt}", key.as_str().replace('.', "-")))
 }
 
-/// A key; where it is too long, a hash of all of it stands in place of its tail.
+/// A key; if the text is too long, a hash of it replaces its tail.
 pub(crate) fn within_bounds(mut text: String) -> Key {
     const DIGITS: usize = 16;
     if text.len() > KEY_BYTES_MAX {

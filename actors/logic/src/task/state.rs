@@ -1,4 +1,4 @@
-//! What a task remembers, and how each event changes it. Pure and total: no clock, no failure.
+//! The state of a task, and how each event changes it. Pure and infallible.
 
 use std::collections::BTreeMap;
 
@@ -7,28 +7,28 @@ use bus_schemas::events::task::{Event, WithdrawnBy};
 use bus_schemas::jobs::{Artifact, EffectStep, FailureClass};
 use bus_schemas::settings::Duration;
 use bus_schemas::views::task::{Exceeded, TaskState};
-use bus_schemas::{Hash, Key, Revision, Timestamp};
+use bus_schemas::{Hash, Key, Revision, Timestamp, text};
 use rpds::RedBlackTreeMapSync as Map;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
 
 use super::account::{Account, Held};
-use crate::deadletter::TASK_CALLER;
+use crate::dead_letter::TASK_CALLER;
 
-/// Failed attempts of which it is known how they failed: as many as a submission may ask for.
+/// The most failed attempts that are described: as many as a submission may ask for.
 const FAILED_ATTEMPTS_MAX: usize = 100;
-/// Letters of each one's message: the whole one is in its event.
-const FAILED_LETTERS_MAX: usize = 300;
+/// The longest description of a failed attempt in bytes; the full message is in its event.
+const FAILED_BYTES_MAX: usize = 300;
 
-/// What waits so long in its lane was held, or others were served before it: either way it does not go
-/// round and round.
+/// A wait in the queue of at least this time, in milliseconds, means that the task was held or others were
+/// served: withdrawals before it do not count as a series.
 const HELD_MS: u64 = 10_000;
 
 /// A task; without `submission` it was never submitted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// The goal and its bounds.
+    /// The goal and its limits.
     pub submission: Option<Submit>,
     /// The A2A state.
     pub status: TaskState,
@@ -36,38 +36,37 @@ pub struct State {
     pub phase: Phase,
     /// The current attempt; 0 before the first. Never used twice.
     pub attempt: u32,
-    /// Attempts that failed since it was submitted or retried: what `attempts_max` bounds.
+    /// Attempts that failed since it was submitted or retried, limited by `attempts_max`.
     pub failures: u32,
-    /// How many issues in a row nobody began.
+    /// How many issues in a row no worker began.
     #[serde(default)]
     pub unbegun: u32,
-    /// How often in a row workers gave it back, without a time in between in which something held it.
+    /// How often in a row workers gave it back, without a hold in between.
     #[serde(default)]
     pub withdrawals: u32,
-    /// The attempt that failed last, so that a repeated report is recognised.
+    /// The attempt that failed last, to recognise a repeated report.
     pub failed_attempt: u32,
-    /// The attempt after which it was recorded as a dead letter: the entry is named by it, however
-    /// often the task fails.
+    /// The attempt after which it became a dead letter, which names the entry however often the task fails.
     pub dead_letter: Option<u32>,
-    /// The dead letter for which it was retried last, or submitted: it is told how this ends.
+    /// The dead letter that last retried or submitted it, and is told how it ends.
     pub retried_for: Option<Key>,
     /// How each attempt failed since it was submitted or retried, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_attempts: Vec<String>,
-    /// Who has the current attempt.
+    /// The agent of the current attempt.
     pub agent: Option<Key>,
-    /// The worker that has it.
+    /// The worker of the current attempt.
     pub worker: Option<SmolStr>,
-    /// BLAKE3 of the token that its worker shows.
+    /// BLAKE3 of the token that its worker must present.
     pub token: Option<Hash>,
-    /// The steps that were done, by name.
+    /// The completed steps, by name.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub steps: Map<SmolStr, StepDone>,
     /// The question it waits with.
     pub question: Option<String>,
-    /// Names it: the revision of the event that asked.
+    /// The id of the question: the revision of the event that asked.
     pub question_id: Option<Revision>,
-    /// Whom it asks; empty for anybody.
+    /// Who should answer; empty for anyone.
     pub asks: SmolStr,
     /// The effect that the question is about.
     pub asked_effect: Option<String>,
@@ -75,7 +74,7 @@ pub struct State {
     pub answers: Vec<Value>,
     /// The effect ledger.
     pub effects: Map<String, Effect>,
-    /// How many bytes of results the ledger keeps.
+    /// The size of all results in the ledger, in bytes.
     #[serde(default)]
     pub results_bytes: usize,
     /// The child tasks that do the work, if there is a plan.
@@ -84,33 +83,33 @@ pub struct State {
     pub children: BTreeMap<SmolStr, Child>,
     /// The step whose end first made success impossible.
     pub broken: Option<SmolStr>,
-    /// Why the whole plan is being given up, other than for a step.
+    /// Why the plan is given up, for another reason than a step.
     pub failing: Option<Failure>,
-    /// Why it is to stop.
+    /// Why it is being canceled.
     pub cancel: Option<String>,
-    /// What came out.
+    /// The artifacts.
     pub artifacts: Vec<Artifact>,
-    /// A small answer.
+    /// The result.
     pub result: Value,
-    /// Why it, or its last attempt, failed.
+    /// The failure of the task, or of its last attempt.
     pub failure: Option<Failure>,
-    /// Names its end: the revision of the event that ended it.
+    /// The id of its end: the revision of the event that ended it.
     pub end_id: Option<Revision>,
-    /// What the settings say of it.
+    /// The policy from the settings.
     pub policy: Policy,
-    /// The budget of the tree, in its root.
+    /// The budget of the tree, if this is its root.
     pub account: Option<Account>,
-    /// When the pause before the next attempt ends, and how long it is.
+    /// When the pause before the next attempt ends.
     pub backoff_until: Timestamp,
-    /// The last pause: some of the next ones follow from it.
+    /// The last pause, which may determine the next.
     pub backoff: Duration,
-    /// Since when it waits for what it waits for, as far as its events say.
+    /// When it began to wait for what it waits for, as far as its events tell.
     pub since: Timestamp,
     /// When it was submitted.
     pub submitted_at: Timestamp,
-    /// The last time that an event told.
+    /// The time of the last event with a time.
     pub updated_at: Timestamp,
-    /// How many events it has.
+    /// The task's revision.
     pub revision: Revision,
 }
 
@@ -135,7 +134,7 @@ pub enum Phase {
     Done,
 }
 
-/// A step that was done. What it gave stands in its event.
+/// A completed step. Its result is in its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepDone {
     /// BLAKE3 of its input.
@@ -144,18 +143,18 @@ pub struct StepDone {
     pub revision: Revision,
 }
 
-/// One side effect in the ledger.
+/// A side effect in the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
-    /// The attempt that told last.
+    /// The attempt that last reported it.
     pub attempt: u32,
-    /// How far it is.
+    /// Its state.
     pub step: EffectStep,
-    /// What it does, or how it ended.
+    /// A description of the effect, or of its outcome.
     pub detail: String,
     /// The idempotency key that the tool was given.
     pub key: Option<SmolStr>,
-    /// What it gave.
+    /// The result.
     pub result: Value,
 }
 
@@ -164,13 +163,13 @@ pub struct Effect {
 pub struct Child {
     /// The child task.
     pub key: Key,
-    /// How it ended; none while it is open.
+    /// Its final state; `None` while it is open.
     pub end: Option<TaskState>,
-    /// What came out, each with its step.
+    /// The artifacts, each with its step.
     pub artifacts: Vec<Artifact>,
-    /// A small answer.
+    /// The result.
     pub result: Value,
-    /// Why it failed.
+    /// The failure.
     pub failure: Option<Failure>,
 }
 
@@ -179,11 +178,11 @@ impl State {
     pub(super) fn open_children(&self) -> impl Iterator<Item = (&SmolStr, &Child)> {
         self.children.iter().filter(|(_, child)| child.end.is_none())
     }
-    /// The effects that have begun and not ended.
+    /// The effects in progress.
     pub(super) fn open_effects(&self) -> impl Iterator<Item = (&String, &Effect)> {
         self.effects.iter().filter(|(_, effect)| effect.step == EffectStep::Started)
     }
-    /// An effect of which nobody knows how it ended.
+    /// An effect whose outcome is unknown.
     pub(super) fn unsettled_effect(&self) -> Option<(&String, &Effect)> {
         self.effects.iter().find(|(_, effect)| effect.step == EffectStep::Ambiguous)
     }
@@ -192,7 +191,7 @@ impl State {
         let exceeded = self.account.as_ref().is_some_and(|account| account.exceeded.is_some());
         if exceeded && !self.status.is_final() { TaskState::InputRequired } else { self.status }
     }
-    /// Whether nothing new may begin: it is being canceled or given up.
+    /// Whether nothing new may begin, because the task is being canceled or given up.
     pub(super) fn is_stopping(&self) -> bool {
         self.cancel.is_some() || self.failing.is_some() || self.broken.is_some()
     }
@@ -200,7 +199,7 @@ impl State {
     pub(super) fn is_optional(&self, step: &str) -> bool {
         self.plan.iter().flat_map(|plan| &plan.steps).any(|known| known.step == step && known.optional)
     }
-    /// Whether a step that comes after `step` need not wait for it.
+    /// Whether the steps after `step` need not wait for it any more.
     pub(super) fn is_satisfied(&self, step: &str) -> bool {
         let end = self.children.get(step).and_then(|child| child.end);
         end.is_some_and(|end| end == TaskState::Completed || self.is_optional(step))
@@ -217,17 +216,17 @@ impl State {
         self.updated_at = at.unwrap_or(self.updated_at);
         self.since = self.updated_at;
     }
-    /// Keeps why an attempt failed, for people: bounded, since it is part of every copy of the state.
+    /// Keeps a short description of a failed attempt, because it is part of every copy of the state.
     fn note_failed_attempt(&mut self, attempt: u32, failure: &Failure) {
         if self.failed_attempts.len() == FAILED_ATTEMPTS_MAX {
             self.failed_attempts.remove(0);
         }
         let Failure { class, code, message, .. } = failure;
         let how = self.failed_as(attempt, *class);
-        let message: String = message.chars().take(FAILED_LETTERS_MAX).collect();
+        let message = text::cut(message, FAILED_BYTES_MAX);
         self.failed_attempts.push(format!("{how}: {code}: {message}"));
     }
-    /// Which attempt failed how, and who did it, in words.
+    /// A sentence on a failed attempt: its number, the failure, and its agent.
     pub(super) fn failed_as(&self, attempt: u32, class: FailureClass) -> String {
         let class: &'static str = class.into();
         let doer = match (&self.agent, &self.worker) {
@@ -296,7 +295,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
     }
 }
 
-/// The events of a leaf's attempts.
+/// Applies an event of an attempt.
 fn fold_attempt(state: &mut State, event: &Event) {
     match event {
         Event::Queued { attempt, at } => {
@@ -357,7 +356,7 @@ fn fold_attempt(state: &mut State, event: &Event) {
             (state.asked_effect, state.asks, state.since) = (effect.clone(), asks.clone(), *at);
         }
         Event::InputProvided { answer, .. } => {
-            // What became of an effect is for the ledger, not for the agent.
+            // The outcome of an effect belongs into the ledger, and is no answer for the agent.
             if state.asked_effect.is_none() {
                 state.answers.push(answer.clone());
             }
@@ -367,12 +366,12 @@ fn fold_attempt(state: &mut State, event: &Event) {
     }
 }
 
-/// How many bytes a result takes as JSON.
+/// The size of a result as JSON, in bytes.
 pub(super) fn result_bytes(value: &Value) -> usize {
     if value.is_null() { 0 } else { value.to_string().len() }
 }
 
-/// The events of the budget of a tree.
+/// Applies an event of the budget.
 fn fold_budget(state: &mut State, event: &Event) {
     if let Event::BudgetSet { budget } = event {
         state.account = Some(Account::of(budget.clone()));
@@ -397,7 +396,7 @@ fn fold_budget(state: &mut State, event: &Event) {
     }
 }
 
-/// The events of a plan.
+/// Applies an event of the plan.
 fn fold_plan(state: &mut State, event: &Event) {
     match event {
         Event::Planned { plan } => {
@@ -429,7 +428,7 @@ fn fold_plan(state: &mut State, event: &Event) {
     }
 }
 
-/// The events after which nothing more happens by itself.
+/// Applies an event that ends the task.
 fn fold_end(state: &mut State, event: &Event) {
     match event {
         Event::Rejected { failure } => {

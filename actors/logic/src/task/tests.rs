@@ -18,7 +18,7 @@ use actors_core::Timestamp;
 use actors_core::decision::{Send, Timer};
 use actors_core::scenario::{Given, Outcome, given};
 use bus_schemas::commands::task::{Command, Failure, Plan, PlanStep, Query, Submit};
-use bus_schemas::commands::{broker, deadletter, queue};
+use bus_schemas::commands::{dead_letter, lane, queue};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::{Artifact, EffectStep, FailureClass};
 use bus_schemas::record::LeaseChange;
@@ -30,11 +30,11 @@ use smol_str::{SmolStr, format_smolstr};
 use super::{Phase, Task};
 use crate::testing::{address, key, queue_of, sent};
 
-/// The time of every scenario that does not say otherwise.
+/// The time of every scenario that sets no other.
 const NOW: Timestamp = Timestamp(1_000_000);
 
 fn root(events: impl IntoIterator<Item = Event>) -> Given<Task> {
-    given(&address("task/t"), events)
+    given(&address("task/t"), events).from_caller("ann")
 }
 
 fn submitted(submission: Submit) -> Event {
@@ -50,7 +50,7 @@ fn issued(attempt: u32) -> Event {
     Event::JobIssued { attempt, agent, worker, token, at: NOW }
 }
 
-/// What the worker of an attempt shows.
+/// The token of an attempt's worker.
 fn token(attempt: u32) -> SmolStr {
     format_smolstr!("token-{attempt}")
 }
@@ -71,12 +71,12 @@ fn running(submission: Submit) -> Given<Task> {
 }
 
 fn enqueue(task: &str, attempt: u32, skill: &str) -> Send {
-    let (skill, owner) = (skill.into(), "anonymous".into());
+    let (skill, owner) = (skill.into(), "unnamed".into());
     let entry = queue::Entry { task: key(task), attempt, skill, priority: 5, owner, since: NOW };
     sent(&queue_of(task), &queue::Command::Enqueue(entry))
 }
 
-fn release(task: &str, attempt: u32, outcome: broker::Outcome) -> Send {
+fn release(task: &str, attempt: u32, outcome: lane::Outcome) -> Send {
     sent(&queue_of(task), &queue::Command::Release { task: key(task), attempt, outcome })
 }
 
@@ -102,7 +102,7 @@ fn completed() -> Event {
 }
 
 fn cancel() -> Command {
-    Command::Cancel { reason: "enough".into(), by: "ann".into() }
+    Command::Cancel { reason: "enough".into() }
 }
 
 fn cancel_requested() -> Event {
@@ -191,17 +191,17 @@ fn settled(name: &str, state: TaskState) -> Event {
 }
 
 /// The dead letters that the decision records.
-fn dead_letters(outcome: &Outcome<Task>) -> Vec<(String, deadletter::Entry)> {
-    let sends = outcome.decision().sends.iter().filter(|send| send.to.kind.as_str() == "deadletter");
+fn dead_letters(outcome: &Outcome<Task>) -> Vec<(String, dead_letter::Entry)> {
+    let sends = outcome.decision().sends.iter().filter(|send| send.to.kind.as_str() == "dead-letter");
     sends
         .map(|send| match send.body.read() {
-            Ok(deadletter::Command::Record(entry)) => (send.to.key.to_string(), entry),
+            Ok(dead_letter::Command::Record(entry)) => (send.to.key.to_string(), entry),
             other => panic!("{other:?}"),
         })
         .collect()
 }
 
-/// When the named timer is set to; none if it is not set.
+/// The time of the named timer; `None` if it is not set.
 fn timer(outcome: &Outcome<Task>, wanted: &str) -> Option<Timestamp> {
     outcome.decision().timers.iter().find_map(|timer| match timer {
         Timer::Set { name, at, .. } if name == wanted => Some(*at),
@@ -209,11 +209,11 @@ fn timer(outcome: &Outcome<Task>, wanted: &str) -> Option<Timestamp> {
     })
 }
 
-/// An answer to the question that the task asks now.
+/// An answer to the task's current question.
 fn answer_to(given: &Given<Task>, answer: impl Into<Value>) -> Command {
     let task = super::view(given.state(), &key("t")).expect("it was submitted");
     let question = task.question_id.unwrap_or_default();
-    Command::ProvideInput { question, answer: answer.into(), by: "ann".into() }
+    Command::ProvideInput { question, answer: answer.into() }
 }
 
 fn ask(attempt: u32, prompt: &str) -> Command {

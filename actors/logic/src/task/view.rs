@@ -1,11 +1,11 @@
-//! The task as readers see it.
+//! The view of a task.
 
 use bus_schemas::Key;
 use bus_schemas::views::task::Task;
 
 use super::State;
 
-/// The view of a task; none if it was never submitted.
+/// The view of a task; `None` if it was never submitted.
 pub fn view(state: &State, key: &Key) -> Option<Task> {
     let submission = state.submission.as_ref()?;
     let steps = state.plan.iter().flat_map(|plan| &plan.steps);

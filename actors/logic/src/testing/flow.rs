@@ -1,8 +1,8 @@
-//! Whole task trees with queues, their lane and dead letters, under workers that claim and do anything:
-//! every root comes to its end, no slot, no lease and no timer is left behind, nothing runs beyond the
-//! lane's bounds, and replay gives the same world.
+//! Whole task trees with queues, their lane and dead letters, under workers that claim and act at random:
+//! every root ends, no slot, lease or timer is left, no more runs than the lane allows, and replay gives the
+//! same world.
 
-use bus_schemas::commands::broker;
+use bus_schemas::commands::lane;
 use bus_schemas::commands::task::{Command, Plan, PlanStep, Submit, Usage};
 use bus_schemas::jobs::{EffectStep, FailureClass, Job, StepResult};
 use bus_schemas::settings::Budget;
@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::key;
 use super::world::World;
 
-/// What a worker does with a job.
+/// An action of a worker with a job.
 #[derive(Debug, Clone, Copy)]
-enum Deed {
+enum WorkerAction {
     Complete,
     Plan,
     FailTransient,
@@ -28,26 +28,26 @@ enum Deed {
     CancelTask,
     /// The worker gives it back.
     GiveBack,
-    /// The job reaches nobody.
+    /// The job has no receiver.
     Vanish,
-    /// A person bounds the lane, or lets it go.
+    /// A person sets or removes the lane's cap.
     Cap(Option<u32>),
 }
 
-fn deed() -> impl Strategy<Value = Deed> {
+fn action() -> impl Strategy<Value = WorkerAction> {
     prop_oneof![
-        8 => Just(Deed::Complete),
-        4 => Just(Deed::Plan),
-        3 => Just(Deed::FailTransient),
-        1 => Just(Deed::FailPermanent),
-        2 => Just(Deed::BreakOff),
-        1 => Just(Deed::BreakOffInEffect),
-        2 => Just(Deed::Ask),
-        1 => Just(Deed::CancelRoot),
-        1 => Just(Deed::CancelTask),
-        1 => Just(Deed::GiveBack),
-        2 => Just(Deed::Vanish),
-        2 => proptest::option::of(1..4u32).prop_map(Deed::Cap),
+        8 => Just(WorkerAction::Complete),
+        4 => Just(WorkerAction::Plan),
+        3 => Just(WorkerAction::FailTransient),
+        1 => Just(WorkerAction::FailPermanent),
+        2 => Just(WorkerAction::BreakOff),
+        1 => Just(WorkerAction::BreakOffInEffect),
+        2 => Just(WorkerAction::Ask),
+        1 => Just(WorkerAction::CancelRoot),
+        1 => Just(WorkerAction::CancelTask),
+        1 => Just(WorkerAction::GiveBack),
+        2 => Just(WorkerAction::Vanish),
+        2 => proptest::option::of(1..4u32).prop_map(WorkerAction::Cap),
     ]
 }
 
@@ -73,20 +73,21 @@ fn plan() -> Plan {
     }
 }
 
-fn work(world: &mut World, job: &Job, deed: Deed) {
+fn work(world: &mut World, job: &Job, action: WorkerAction) {
     let (task, attempt, token) = (job.task.to_string(), job.attempt, job.token.clone());
-    if matches!(deed, Deed::Vanish) || !world.renews(job) {
+    if matches!(action, WorkerAction::Vanish) || !world.renews(job) {
         return;
     }
-    if job.metered && !spend(world, job, &deed) {
+    if job.metered && !spend(world, job, &action) {
         let reason = "the budget is used up".to_owned();
         return world.tell(&task, &Command::GiveBack { attempt, token, reason });
     }
     for past in job.effects.iter().filter(|past| past.step == EffectStep::Ambiguous) {
-        if matches!(deed, Deed::FailPermanent | Deed::BreakOff) {
+        if matches!(action, WorkerAction::FailPermanent | WorkerAction::BreakOff) {
             return world.tell(&task, &fail(job, FailureClass::Ambiguous, "effect-unknown"));
         }
-        let step = if matches!(deed, Deed::Complete) { EffectStep::Completed } else { EffectStep::Failed };
+        let step =
+            if matches!(action, WorkerAction::Complete) { EffectStep::Completed } else { EffectStep::Failed };
         world.tell(&task, &record(job, past.effect.to_string(), step));
     }
     let clone = || StepResult { name: "clone".into(), input: Hash::default(), result: json!(attempt) };
@@ -96,33 +97,33 @@ fn work(world: &mut World, job: &Job, deed: Deed) {
         let (token, steps, artifacts, result) = (token.clone(), steps(), vec![], json!(task));
         Command::CompleteJob { attempt, token, steps, artifacts, result, plan }
     };
-    match deed {
-        Deed::Plan if job.task.key.as_str().len() < 4 => world.tell(&task, &complete(Some(plan()))),
-        Deed::Complete | Deed::Plan => world.tell(&task, &complete(None)),
-        Deed::FailTransient => world.tell(&task, &fail(job, FailureClass::Transient, "broken")),
-        Deed::FailPermanent => world.tell(&task, &fail(job, FailureClass::Permanent, "broken")),
-        Deed::GiveBack => {
+    match action {
+        WorkerAction::Plan if job.task.key.as_str().len() < 4 => world.tell(&task, &complete(Some(plan()))),
+        WorkerAction::Complete | WorkerAction::Plan => world.tell(&task, &complete(None)),
+        WorkerAction::FailTransient => world.tell(&task, &fail(job, FailureClass::Transient, "broken")),
+        WorkerAction::FailPermanent => world.tell(&task, &fail(job, FailureClass::Permanent, "broken")),
+        WorkerAction::GiveBack => {
             let reason = "the worker is to stop".to_owned();
             world.tell(&task, &Command::GiveBack { attempt, token, reason });
         }
-        Deed::BreakOff | Deed::Vanish => {}
-        Deed::BreakOffInEffect => {
+        WorkerAction::BreakOff | WorkerAction::Vanish => {}
+        WorkerAction::BreakOffInEffect => {
             for step in [EffectStep::Intended, EffectStep::Started] {
                 world.tell(&task, &record(job, format!("push {attempt}"), step));
             }
         }
-        Deed::Ask => {
+        WorkerAction::Ask => {
             let (prompt, authorization) = ("which?".into(), false);
             world.tell(&task, &Command::RequireInput { attempt, token, prompt, authorization });
             let question = number(&world.state(&task)["question_id"]);
-            world.tell(&task, &Command::ProvideInput { question, answer: json!("blue"), by: "ann".into() });
+            world.tell(&task, &Command::ProvideInput { question, answer: json!("blue") });
         }
-        Deed::CancelRoot | Deed::CancelTask => {
-            let to = if matches!(deed, Deed::CancelTask) { task } else { "task/t".to_owned() };
-            world.tell(&to, &Command::Cancel { reason: "enough".into(), by: "ann".into() });
+        WorkerAction::CancelRoot | WorkerAction::CancelTask => {
+            let to = if matches!(action, WorkerAction::CancelTask) { task } else { "task/t".to_owned() };
+            world.tell(&to, &Command::Cancel { reason: "enough".into() });
         }
-        Deed::Cap(concurrent) => {
-            world.tell("broker/default", &broker::Command::SetCap { concurrent });
+        WorkerAction::Cap(concurrent) => {
+            world.tell("lane/default", &lane::Command::SetCap { concurrent });
             world.tell(&task, &complete(None));
         }
     }
@@ -143,8 +144,8 @@ fn record(job: &Job, effect: String, step: EffectStep) -> Command {
     Command::RecordEffect { attempt, token, effect, step, detail, key: None, result: Value::Null }
 }
 
-/// Reserves a call, and settles it unless the worker breaks off; false where the budget says no.
-fn spend(world: &mut World, job: &Job, deed: &Deed) -> bool {
+/// Reserves a call, and settles it unless the worker breaks off; `false` if the budget does not allow it.
+fn spend(world: &mut World, job: &Job, action: &WorkerAction) -> bool {
     let root = format!("task/{}", job.task.key.root());
     let reservation: smol_str::SmolStr = format!("{}/{}", job.task.key, job.attempt).into();
     let amount = Usage { tokens: 400, ..Usage::default() };
@@ -152,7 +153,7 @@ fn spend(world: &mut World, job: &Job, deed: &Deed) -> bool {
     world.tell(&root, &Command::Reserve { reservation: reservation.clone(), task, amount, lease_ms });
     let account = world.state(&root)["account"].clone();
     let granted = account["reserved"].get(reservation.as_str()).is_some();
-    if granted && !matches!(deed, Deed::BreakOff | Deed::BreakOffInEffect) {
+    if granted && !matches!(action, WorkerAction::BreakOff | WorkerAction::BreakOffInEffect) {
         let used = Usage { tokens: 300, ..Usage::default() };
         world.tell(&root, &Command::Settle { reservation, used });
     }
@@ -164,7 +165,7 @@ fn spend(world: &mut World, job: &Job, deed: &Deed) -> bool {
     granted
 }
 
-/// Answers every question; false when there is none.
+/// Answers every question; `false` if there is none.
 fn answer(world: &mut World) -> bool {
     let tasks: Vec<_> = world.addresses().filter(|entity| entity.kind.as_str() == "task").cloned().collect();
     let mut answered = false;
@@ -176,19 +177,19 @@ fn answer(world: &mut World) -> bool {
             let answer = if exceeded { json!(1_000) } else { json!("not done") };
             let id =
                 if exceeded { &state["account"]["exceeded"]["question_id"] } else { &state["question_id"] };
-            world.tell(&task, &Command::ProvideInput { question: number(id), answer, by: "ann".into() });
+            world.tell(&task, &Command::ProvideInput { question: number(id), answer });
             answered = true;
         }
     }
     answered
 }
 
-/// Lets workers claim and work, people answer and time pass until nothing is under way.
-fn run(world: &mut World, places: u32, deeds: &mut impl Iterator<Item = Deed>) {
+/// Lets workers claim and work, people answer and time pass until nothing is in progress.
+fn run(world: &mut World, places: u32, actions: &mut impl Iterator<Item = WorkerAction>) {
     let (agent, skills) = (key("coder"), ["plan".into()]);
     loop {
         match world.jobs.pop_front() {
-            Some(job) => work(world, &job, deeds.next().unwrap_or(Deed::Complete)),
+            Some(job) => work(world, &job, actions.next().unwrap_or(WorkerAction::Complete)),
             None if world.claim(&agent, &skills, places) => check_bound(world),
             None if !world.fire_next_timer() && !answer(world) => break,
             None => {}
@@ -196,7 +197,7 @@ fn run(world: &mut World, places: u32, deeds: &mut impl Iterator<Item = Deed>) {
     }
 }
 
-/// What the queues of the lane say: how many attempts wait, and how many run.
+/// The numbers of waiting and running attempts in the lane's queues.
 fn queues(world: &World) -> (usize, usize) {
     let queues = world.addresses().filter(|entity| entity.kind.as_str() == "queue");
     let states = queues.map(|queue| world.state(&queue.to_string()));
@@ -206,9 +207,9 @@ fn queues(world: &World) -> (usize, usize) {
     })
 }
 
-/// No more run than the lane says, which knows all of them where it bounds them.
+/// Asserts that no more attempts run than the lane allows, and that it knows all of them if it has a limit.
 fn check_bound(world: &World) {
-    let lane = world.state("broker/default");
+    let lane = world.state("lane/default");
     if lane["limits"]["concurrent"].is_null() {
         assert_eq!(lane["is_open"], json!(true), "nothing bounds the lane");
         return;
@@ -217,13 +218,13 @@ fn check_bound(world: &World) {
     assert!(queues(world).1 <= known, "something runs without leave");
 }
 
-/// What must hold once nothing is under way.
+/// Asserts what must hold once nothing is in progress.
 fn check_rest(world: &World) {
     let tasks: Vec<_> = world.addresses().filter(|entity| entity.kind.as_str() == "task").cloned().collect();
     for task in tasks {
         assert_eq!(world.state(&task.to_string())["phase"], json!("done"), "`{task}` is not at its end");
     }
-    let lane = world.state("broker/default");
+    let lane = world.state("lane/default");
     assert_eq!((&lane["waiting"], &lane["running"]), (&json!({}), &json!({})), "slots are left behind");
     assert_eq!(queues(world), (0, 0), "attempts are left behind");
     assert!(world.timers().is_empty(), "timers are left behind: {:?}", world.timers());
@@ -247,7 +248,7 @@ proptest! {
 
     #[test]
     fn every_tree_comes_to_its_end_and_leaves_nothing_behind(
-        deeds in vec(deed(), 0..60),
+        actions in vec(action(), 0..60),
         capacity in 1..4u32,
         cap in proptest::option::weighted(0.4, 1..4u32),
         planned in any::<bool>(),
@@ -256,9 +257,9 @@ proptest! {
     ) {
         let mut world = World::new();
         let (agent, skills) = (key("coder"), vec!["plan".into()]);
-        let offer = broker::Command::OfferAgent { agent, skills, capacity, dependencies: vec![] };
-        world.tell("broker/default", &offer);
-        world.tell("broker/default", &broker::Command::SetCap { concurrent: cap });
+        let offer = lane::Command::OfferAgent { agent, skills, capacity, dependencies: vec![] };
+        world.tell("lane/default", &offer);
+        world.tell("lane/default", &lane::Command::SetCap { concurrent: cap });
         let submission = Submit {
             plan: planned.then(plan),
             deadline: deadline_ms.map(|later| world.now.plus_ms(later)),
@@ -266,13 +267,13 @@ proptest! {
             ..Submit::new("a goal")
         };
         world.tell("task/t", &Command::Submit(submission));
-        let mut deeds = deeds.into_iter();
-        run(&mut world, capacity, &mut deeds);
+        let mut actions = actions.into_iter();
+        run(&mut world, capacity, &mut actions);
         check_rest(&world);
-        // Once nobody does anything wrong any more, a retry completes what has no deadline.
+        // Once no action fails any more, a retry completes every task without a deadline.
         let before = world.state("task/t")["status"].clone();
         let end = world.state("task/t")["end_id"].as_u64().map(Revision);
-        world.tell("task/t", &Command::Retry { end, by: "ann".into() });
+        world.tell("task/t", &Command::Retry { end });
         run(&mut world, capacity, &mut std::iter::empty());
         check_rest(&world);
         if deadline_ms.is_none() || before == json!("completed") {

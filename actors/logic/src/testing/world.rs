@@ -19,11 +19,11 @@ use smol_str::SmolStr;
 
 use super::{address, key};
 
-/// Everything that lives, and everything under way.
+/// All entities, and everything in transit.
 pub(super) struct World {
     registry: Registry,
     entities: BTreeMap<EntityAddress, Live>,
-    mail: VecDeque<(EntityAddress, Body)>,
+    mail: VecDeque<(EntityAddress, Body, Option<SmolStr>)>,
     timers: BTreeMap<(EntityAddress, SmolStr), (Timestamp, Body)>,
     leases: BTreeMap<(EntityAddress, SmolStr), Lease>,
     turns: u64,
@@ -32,7 +32,7 @@ pub(super) struct World {
     pub(super) refusals: Vec<(EntityAddress, Refusal)>,
 }
 
-/// What a worker holds: `body` is sent when nobody has renewed it by then.
+/// A lease of a worker: `body` is sent when it expires.
 struct Lease {
     until: Timestamp,
     body: Body,
@@ -60,20 +60,20 @@ impl World {
         }
     }
 
-    /// Sends a command, and lets everybody decide until no mail is left.
+    /// Sends a command, and decides until no mail is left.
     pub(super) fn tell<C: WireCommand>(&mut self, to: &str, command: &C) {
-        self.hand(address(to), Body::json(command));
+        self.hand(address(to), Body::json(command), Some("ann".into()));
     }
 
-    /// As [`Self::tell`].
-    fn hand(&mut self, to: EntityAddress, body: Body) {
-        self.mail.push_back((to, body));
-        while let Some((to, body)) = self.mail.pop_front() {
-            self.turn(&to, &body);
+    /// Like [`Self::tell`], with a caller.
+    fn hand(&mut self, to: EntityAddress, body: Body, caller: Option<SmolStr>) {
+        self.mail.push_back((to, body, caller));
+        while let Some((to, body, caller)) = self.mail.pop_front() {
+            self.turn(&to, &body, caller.as_ref());
         }
     }
 
-    /// Lets time pass to the next timer or the next lease that ends; false when there is none.
+    /// Advances the time to the next timer or the next end of a lease; `false` if there is none.
     pub(super) fn fire_next_timer(&mut self) -> bool {
         let timers = self.timers.iter().map(|(name, (at, _))| (*at, name));
         let leases = self.leases.iter().map(|(name, lease)| (lease.until, name));
@@ -89,11 +89,11 @@ impl World {
             }
             None => self.leases.remove(&name).expect("it was just found").body,
         };
-        self.hand(name.0, body);
+        self.hand(name.0, body, None);
         true
     }
 
-    /// A worker claims; false where there is nothing for it.
+    /// Claims for a worker; `false` if there is no work.
     pub(super) fn claim(&mut self, agent: &Key, skills: &[SmolStr], places: u32) -> bool {
         let before = self.jobs.len();
         let claim = Claim {
@@ -118,12 +118,12 @@ impl World {
             let (id, secret) = (CommandId::from_text(&format!("claim {}", self.turns)), "secret".into());
             let taking = Taking { id, agent, claim: &claim, secret: &secret };
             let taken = self.entities[&entity].instance.take(&taking).expect("it has work");
-            self.hand(entity, taken);
+            self.hand(entity, taken, None);
         }
         self.jobs.len() > before
     }
 
-    /// Asks a task whether an attempt is its worker's still; what it renews lasts on.
+    /// Renews an attempt; `false` if it is no longer the worker's.
     pub(super) fn renews(&mut self, job: &Job) -> bool {
         let (attempt, token) = (job.attempt, job.token.clone());
         let query = task::Query::Renew { attempt, token, progressed: true };
@@ -137,14 +137,14 @@ impl World {
         true
     }
 
-    /// An entity's state as its snapshot has it.
+    /// An entity's state, as a snapshot has it.
     pub(super) fn state(&self, entity: &str) -> Value {
         self.entities.get(&address(entity)).map_or(Value::Null, |live| live.instance.state())
     }
     pub(super) fn addresses(&self) -> impl Iterator<Item = &EntityAddress> {
         self.entities.keys()
     }
-    /// The timers and the leases that stand.
+    /// The timers and the leases that are set.
     pub(super) fn timers(&self) -> Vec<&(EntityAddress, SmolStr)> {
         self.timers.keys().chain(self.leases.keys()).collect()
     }
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    fn turn(&mut self, to: &EntityAddress, body: &Body) {
+    fn turn(&mut self, to: &EntityAddress, body: &Body, caller: Option<&SmolStr>) {
         self.turns += 1;
         assert!(self.turns < 100_000, "the world never comes to rest");
         let id = CommandId::from_text("a world").derive("turn", self.turns as u32);
@@ -177,7 +177,7 @@ impl World {
             events: Vec::new(),
         });
         let revision = live.instance.revision();
-        let context = context(to, revision, self.now, id);
+        let context = Context { caller, ..context(to, revision, self.now, id) };
         let turn = match live.instance.turn(body, &context) {
             Ok(turn) => turn,
             Err(TurnError::Refused(refusal)) => return self.refusals.push((to.clone(), refusal)),
@@ -185,7 +185,8 @@ impl World {
         };
         live.events.extend(turn.events);
         self.jobs.extend(turn.jobs.into_iter().map(|(_, job)| job));
-        self.mail.extend(turn.sends.into_iter().map(|send| (send.to, send.body)));
+        let sender = SmolStr::new(to.to_string());
+        self.mail.extend(turn.sends.into_iter().map(|send| (send.to, send.body, Some(sender.clone()))));
         for timer in turn.timers {
             match timer {
                 Timer::Set { name, at, body } => {
@@ -216,6 +217,7 @@ fn context(entity: &EntityAddress, revision: Revision, now: Timestamp, id: Comma
         partitions: PARTITIONS_DEFAULT,
         revision,
         now,
+        by_timer: false,
         command: id,
         correlation: id,
         caller: None,

@@ -1,5 +1,5 @@
-//! Claims and leases: work for workers who claim, in the same group as the decision that made it ready,
-//! and what becomes of it when nobody renews.
+//! Claims and leases: a claim is used in the same group as the decision that opened the work, and an entity
+//! is told when nobody renews its lease.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -13,21 +13,21 @@ use crate::claims::{IssuedJob, Offer};
 use crate::inbox::Item;
 use crate::journal::Issue;
 
-/// Leases that are taken at once; the rest follows in the next group.
+/// Lapsed leases taken in one pass; the rest follows in the next group.
 const LAPSES_TAKEN_MAX: usize = 512;
-/// Claims whose jobs are remembered: workers repeat a claim within seconds.
+/// Claims whose jobs are kept for a repeat: workers repeat a claim within seconds.
 const ANSWERED_MAX: usize = 1_024;
 
-/// A claim that is used, with what came of it so far.
+/// A claim in use, with its jobs so far.
 #[derive(Debug)]
 pub(super) struct Used {
     offer: Offer,
-    /// Decisions that are still to say whether they issue a job.
+    /// Decisions of this claim that are still outstanding.
     left: usize,
     jobs: Vec<IssuedJob>,
 }
 
-/// The jobs of claims that were used lately.
+/// The jobs of claims that were answered recently.
 #[derive(Debug, Default)]
 pub(super) struct Answered {
     jobs: HashMap<CommandId, Vec<IssuedJob>>,
@@ -35,7 +35,7 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    /// Notes what a turn of the log issued.
+    /// Keeps the jobs of a committed turn.
     pub(super) fn note(&mut self, turn: &Turn) {
         for job in &turn.jobs {
             self.add(job.claim, issued(turn, job));
@@ -60,7 +60,7 @@ fn issued(turn: &Turn, job: &Job) -> IssuedJob {
 }
 
 impl Core {
-    /// Follows a turn: what it opens, renews and issues, and whom it may answer.
+    /// Updates leases, openings and used claims after a turn.
     pub(super) fn follow(&mut self, turn: &mut Turn, Moment { steady, .. }: Moment) {
         self.renewals.apply(&turn.entity, &turn.leases, steady);
         if !turn.events.is_empty() {
@@ -72,7 +72,7 @@ impl Core {
         }
     }
 
-    /// Notes what work a live entity has; whether it has any.
+    /// Updates the openings of a live entity; `true` if it has any.
     pub(super) fn look_for_openings(&mut self, entity: &EntityAddress) -> bool {
         let openings = self.cache.look(entity).map(|live| live.openings(entity)).unwrap_or_default();
         let has_some = !openings.is_empty();
@@ -86,7 +86,7 @@ impl Core {
         has_some
     }
 
-    /// A decision that a used claim led to.
+    /// Counts a decision that a used claim caused, and keeps its jobs.
     fn note_issued(&mut self, claim: CommandId, turn: &Turn) {
         let Some(used) = self.used.get_mut(&claim) else { return };
         let jobs = turn.jobs.iter().filter(|job| job.claim == claim);
@@ -100,13 +100,13 @@ impl Core {
     fn answer_claim(&mut self, claim: CommandId) {
         let Some(Used { offer, jobs, .. }) = self.used.remove(&claim) else { return };
         match jobs.is_empty() {
-            // Nothing came of it: its places are free for somebody else's work.
+            // No job came of it: the claim may serve other work.
             true => self.settings.places.put_back(offer),
             false => self.group.issues.push(Issue { offer, jobs }),
         }
     }
 
-    /// The next claim that fits some work here, as a command for the entity that has the work.
+    /// The next claim that fits open work here, as a command for the entity with the work.
     pub(super) fn take_place(&mut self) -> Option<(Item, Offer)> {
         if !self.looks_for_places {
             return None;
@@ -118,11 +118,11 @@ impl Core {
             .collect();
         all.sort_by_key(|(_, opening)| opening.rank);
         for (entity, opening) in all {
-            if !self.cache.holds(entity) || self.settings.quarantine.holds(entity) {
+            if !self.cache.holds(entity) {
                 continue;
             }
             let offer = loop {
-                let Some(offer) = self.settings.places.take(self.settings.partition, opening) else {
+                let Some(offer) = self.settings.places.take(self.settings.partition, entity, opening) else {
                     break None;
                 };
                 if self.has_forgotten(offer.id) {
@@ -130,7 +130,8 @@ impl Core {
                     continue;
                 }
                 let Some(jobs) = self.repeated(offer.id) else { break Some(offer) };
-                // It was used here, and its host had not heard so when it took it in again.
+                // This partition used the claim already; its host did not know that when the claim came
+                // again.
                 self.issued.extend((!jobs.is_empty()).then_some(Issue { offer, jobs }));
             };
             let Some(offer) = offer else { continue };
@@ -141,21 +142,28 @@ impl Core {
                 continue;
             };
             let id = offer.id;
-            let command =
-                record::Command { id, body, cause: None, correlation: id, trace: None, caller: None };
+            let command = record::Command {
+                id,
+                body,
+                cause: None,
+                correlation: id,
+                trace: None,
+                caller: None,
+                settles: false,
+            };
             return Some((Item::of(Source::Claim, Ok(entity.clone()), command), offer));
         }
         self.looks_for_places = false;
         None
     }
 
-    /// Uses a claim. What leads to nothing leaves no trace, and the claim goes on waiting.
+    /// Uses a claim. If the decision leads to nothing, no record is made and the claim waits on.
     pub(super) fn use_claim(&mut self, item: Item, offer: Offer, moment: Moment) {
         let Ok(entity) = item.to.clone() else { return };
         let turn = self.decide(item.to, item.source, item.command, moment.now);
         let left = turn.sends.len();
         if left == 0 || turn.events.is_empty() {
-            // Not asked again before something happens to the entity.
+            // The entity is not asked again before its next event.
             self.openings.remove(&entity);
             self.openings_changed = true;
             self.settings.places.put_back(offer);
@@ -168,17 +176,17 @@ impl Core {
         self.keep(turn, None, moment);
     }
 
-    /// Notes to whom jobs are sent.
+    /// Notes the worker to which jobs are sent.
     pub fn note_sent(&self, offer: &Offer, entities: Vec<EntityAddress>, steady: u64) {
         self.settings.places.note_sent(self.settings.partition, offer, entities, steady);
     }
 
-    /// Leaves the pool: claims that are used and not answered are lost with this owner.
+    /// Leaves the pool. Claims that are used and not answered are lost with this owner.
     pub fn leave(&mut self) {
         self.settings.places.leave(self.settings.partition);
     }
 
-    /// Looks for places again: a claim came in.
+    /// Looks for fitting claims again, because one has arrived, and lapses leases of undelivered jobs.
     pub fn look_for_places(&mut self) {
         self.looks_for_places |= !self.openings.is_empty();
         for entity in self.settings.places.returned(self.settings.partition) {
@@ -188,7 +196,7 @@ impl Core {
         }
     }
 
-    /// Tells the pool for what work there is no place.
+    /// Tells the pool the open work for which no claim fits.
     pub(super) fn tell_openings(&mut self, moment: Moment) {
         if std::mem::take(&mut self.openings_changed) {
             let openings = self.openings.values().flatten().cloned().collect();
@@ -196,17 +204,17 @@ impl Core {
         }
     }
 
-    /// Claims whose jobs are committed: they are answered now.
+    /// The claims whose jobs are committed, to be answered now.
     pub fn take_issued(&mut self) -> Vec<Issue> {
         std::mem::take(&mut self.issued)
     }
 
-    /// The jobs of a claim that was used here, for a worker that repeats it; no list where it was not, or too
-    /// long ago, and an empty one while what came of it is not committed: then it is answered by itself.
+    /// The jobs of a claim that was used here, for a worker that repeats it. `None` if it was not used, or
+    /// too long ago; empty while its decisions are not committed, because the commit answers it.
     pub fn repeated(&self, claim: CommandId) -> Option<Vec<IssuedJob>> {
         let is_open = |issues: &[Issue]| issues.iter().any(|issue| issue.offer.id == claim);
         let in_flight = self.in_flight.as_ref().is_some_and(|in_flight| is_open(&in_flight.issues));
-        // A predecessor may have used it, and the job be issued by a turn of ours.
+        // A predecessor may have used the claim while a turn of this owner issues the job.
         let turns = self.in_flight.iter().flat_map(|in_flight| &in_flight.record.turns);
         let mut jobs = turns.chain(&self.group.turns).flat_map(|turn| &turn.jobs);
         let is_decided = jobs.any(|job| job.claim == claim);
@@ -217,13 +225,13 @@ impl Core {
         Some(jobs.clone())
     }
 
-    /// Whether a claim was used here, and what it got is no longer remembered, as after a takeover: jobs that
-    /// did not arrive are issued anew, and its worker is told to claim again.
+    /// Whether a claim was used here and its jobs are no longer known, as after a takeover. Jobs that did not
+    /// arrive are issued anew, and the worker is told to claim again.
     pub fn has_forgotten(&self, claim: CommandId) -> bool {
         self.repeated(claim).is_none() && self.state.recent.knows(claim)
     }
 
-    /// Queues the word to the entities whose leases nobody renewed.
+    /// Queues a command for each entity with a lapsed lease.
     pub(super) fn fire_leases(&mut self, steady: u64) {
         for ((entity, name), was_renewed) in self.renewals.lapsed(steady, LAPSES_TAKEN_MAX) {
             self.lapse(&entity, &name, was_renewed);
@@ -241,7 +249,7 @@ impl Core {
         self.queue.push(Item::from_lease(entity.clone(), name.clone(), body, id));
     }
 
-    /// When the loop must look at leases and waiting queries again.
+    /// When the loop must look at leases and waiting queries again, on the monotonic clock.
     pub fn next_steady_due(&self) -> Option<u64> {
         self.renewals.next_due().into_iter().chain(self.parked.next_due()).min()
     }

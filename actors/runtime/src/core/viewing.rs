@@ -1,18 +1,18 @@
-//! Queries: answered from memory, after the commit of what they saw, and only under a valid lease.
+//! Queries: answered from memory, after the commit of the state they saw, and only while the lease is valid.
 
-use actors_core::{Context, TurnError, View};
+use actors_core::{Context, GateRequest, TurnError, View};
 use bus_schemas::envelope::code;
+use bus_schemas::views::command::COMMAND;
 use bus_schemas::{CommandId, EntityAddress, Refusal, Reply};
 use bytes::Bytes;
 
 use super::{Core, Moment};
-use crate::decide::keeps_apart;
 use crate::inbox::{BUSY_RETRY_MS, Item, refusal_reply};
-use crate::journal::Told;
+use crate::journal::AddressedReply;
 use crate::park::{PARKED_MAX, come_again};
 
 impl Core {
-    /// Answers a query, or lets it wait.
+    /// Answers a query, or parks it.
     pub(super) fn answer_query(&mut self, item: Item, moment: Moment) {
         let id = item.command.id;
         let entity = match &item.to {
@@ -22,9 +22,12 @@ impl Core {
                 return self.tell(item, refusal_reply(id, refusal));
             }
         };
+        if entity.kind == COMMAND {
+            return self.tell_status(item, CommandId::from_text(entity.key.as_str()));
+        }
         match self.view(&entity, &item, moment) {
             Err(refusal) => self.tell(item, refusal_reply(id, refusal)),
-            // It waited before, and what happened is not what it waits for.
+            // A parked query stays parked until its condition holds.
             Ok((_, view))
                 if !view.is_ready && item.waits_until.is_some_and(|until| until <= moment.steady) =>
             {
@@ -62,26 +65,29 @@ impl Core {
                 Refusal::new(code::WRONG_PARTITION, format!("`{entity}` lives in partition {home}"));
             return Err(refusal.hint("compute the partition from the key's first token, or ask on `query`"));
         }
-        if self.settings.quarantine.holds(entity) {
-            return Err(keeps_apart(entity));
-        }
         let Some(cached) = self.cache.get(entity) else {
             let message = format!("no entity of kind `{}` exists here", entity.kind);
             return Err(Refusal::new(code::UNKNOWN_KIND, message));
         };
+        let request = GateRequest {
+            entity,
+            source: None,
+            caller: command.caller.as_ref(),
+            body: &command.body,
+            now,
+            memory: cached.memory(),
+        };
+        self.settings.gates.admit(&request)?;
         let instance = cached.instance.as_ref().map_err(|stopped| {
             Refusal::new(code::ENTITY_STOPPED, format!("`{entity}` stopped: {}", stopped.reason))
                 .hint("run a version that knows the event, or `orrery verify` when the history is broken")
-        })?;
-        self.settings.halts.read(|halts| match halts.is_empty() {
-            true => Ok(()),
-            false => instance.admit_query(&command.body, halts, (entity, now)),
         })?;
         let context = Context {
             entity,
             partitions: self.settings.partitions,
             revision: instance.revision(),
             now,
+            by_timer: false,
             command: command.id,
             correlation: command.correlation,
             caller: command.caller.as_ref(),
@@ -91,6 +97,9 @@ impl Core {
             TurnError::Refused(refusal) => refusal,
             TurnError::Malformed(reason) => {
                 Refusal::new(code::MALFORMED, reason).hint("see the query's JSON schema")
+            }
+            TurnError::TooLarge(bytes) => {
+                Refusal::new(code::TOO_LARGE, format!("the answer has {bytes} bytes"))
             }
             TurnError::Poison(reason) | TurnError::Broken(reason) => {
                 Refusal::new(code::POISON, format!("answering the query panicked: {reason}"))
@@ -106,10 +115,10 @@ impl Core {
         Ok((serde_json::to_vec(&reply).expect("a reply has string keys").into(), view))
     }
 
-    /// Tells the answer to a query after the commit of everything that it may have seen.
+    /// Sends an answer after the commit of every turn that the query may have seen.
     fn tell(&mut self, item: Item, payload: Bytes) {
         let Some(to) = item.reply_to else { return };
-        let told = Told { to, payload, query: Some(item.command.id) };
+        let told = AddressedReply { to, payload, query: Some(item.command.id) };
         let open = self.group.number;
         let group = match (&self.in_flight, self.group.turns.is_empty()) {
             (_, false) => open,
@@ -119,7 +128,7 @@ impl Core {
         self.tell_behind(group, told);
     }
 
-    /// Asks the queries again that wait for an entity to which something has happened.
+    /// Asks the parked queries of an entity again after its turn.
     pub(super) fn ask_again(&mut self, entity: &EntityAddress) {
         if self.parked.waits_for(entity) {
             let waiting = self.parked.take(entity);
@@ -127,14 +136,14 @@ impl Core {
         }
     }
 
-    /// Tells the queries that have waited long enough to come again.
+    /// Tells the queries that were parked for too long to come again.
     pub(super) fn tell_to_come_again(&mut self, steady: u64) {
         for item in self.parked.expired(steady) {
             self.dismiss(item);
         }
     }
 
-    /// Tells all queries that wait to come again: the partition is about to leave.
+    /// Tells all parked queries to come again, because the partition drains.
     pub fn dismiss_parked(&mut self) {
         for item in self.parked.expired(u64::MAX) {
             self.dismiss(item);
@@ -146,13 +155,13 @@ impl Core {
         self.tell(item, refusal_reply(id, refusal));
     }
 
-    /// How many queries wait.
+    /// The number of parked queries.
     pub fn parked(&self) -> usize {
         self.parked.len()
     }
 
-    /// Answers that may be sent now. What answers a query is told only under a valid lease.
-    pub fn take_answers(&mut self, steady: u64) -> Vec<Told> {
+    /// The replies to send now. Answers to queries are sent only while the lease is valid.
+    pub fn take_answers(&mut self, steady: u64) -> Vec<AddressedReply> {
         let mut answers = std::mem::take(&mut self.answers);
         if !self.settings.tenure.holds(steady) {
             for told in &mut answers {
@@ -165,7 +174,7 @@ impl Core {
     }
 }
 
-/// The answer of a host whose lease is over.
+/// The refusal of a host whose lease is over.
 fn not_owner(id: CommandId) -> Bytes {
     let refusal = Refusal::new(code::NOT_OWNER, "this host may no longer own the partition");
     let refusal = Refusal { retry_after_ms: Some(BUSY_RETRY_MS), ..refusal };

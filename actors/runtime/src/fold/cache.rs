@@ -1,35 +1,37 @@
-//! The live entities of a partition, and those that leave it.
+//! The live entities of a partition, and those that are leaving memory.
 //!
-//! An entity that leaves memory gets a snapshot, so that waking it takes one round trip. It stays until
-//! the snapshot is stored: one that is touched before that never left. Only an entity whose events are out
-//! may leave, so a snapshot says nothing that is not committed and published.
+//! An entity gets a snapshot before it leaves memory, so that waking it takes one round trip. It stays until
+//! the snapshot is stored; a command in the meantime keeps it. Only an entity whose events are published may
+//! leave, so a snapshot never holds uncommitted or unpublished state.
 
+use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 
 use actors_core::Instance;
-use bus_schemas::{Body, EntityAddress, Revision};
+use bus_schemas::{EntityAddress, Revision};
 use lru::LruCache;
 
 use super::{EntitySnapshot, Loaded, SNAPSHOT_EVENTS, Stopped};
 
-/// Entities that leave and whose snapshots are not stored yet: four batches. Where snapshots are written
-/// more slowly than entities come, as on a server that is full, the next ones stay for a while ...
+/// The most entities that leave and whose snapshots are not stored yet: four batches. If a server stores
+/// snapshots more slowly than entities arrive, further entities stay for a while.
 const LEAVING_MAX: usize = 1_024;
-/// ... and when so many are too many, they leave without: their events bring them back.
+/// The most entities above the bound that stay for that reason. Others leave without a snapshot, and are
+/// rebuilt from their events.
 const OVERHANG_MAX: usize = 1_024;
-/// Snapshots of busy entities that wait to be written. Later ones are left out; the next is not far.
+/// The most snapshots of busy entities that wait to be written. Later ones are skipped; the next comes soon.
 const WAITING_MAX: usize = 1_024;
 
 /// An entity in the cache.
 pub struct Cached {
     /// The live entity, or why it stopped.
     pub instance: Result<Box<dyn Instance>, Stopped>,
-    /// The group of its last turn: it must not leave the cache before that group's events are out.
+    /// The group of its last turn. It must not leave the cache before that group's events are published.
     pub group: u64,
-    /// The revision of the last snapshot that is stored.
+    /// The revision of the last stored snapshot.
     pub snapshot: Revision,
-    /// The revision of the last snapshot that was taken.
+    /// The revision of the last snapshot taken.
     taken: Revision,
 }
 
@@ -40,13 +42,12 @@ impl Cached {
         Self { instance, group: 0, snapshot, taken: snapshot }
     }
 
-    /// Whether a command begins an experiment.
-    pub fn is_experiment(&self, body: &Body) -> bool {
-        self.instance.as_ref().is_ok_and(|instance| instance.is_experiment(body))
+    /// Its state, for gates; `None` if it stopped.
+    pub fn memory(&self) -> Option<&dyn Any> {
+        self.instance.as_ref().ok().map(|instance| instance.memory())
     }
 
-    /// A snapshot of the entity as it is; `events` is a sequence of the event stream behind which its later
-    /// events stand.
+    /// A snapshot of the entity. `events` is a sequence of the event stream below its later events.
     fn snapshot(&mut self, events: u64) -> Option<EntitySnapshot> {
         let instance = self.instance.as_ref().ok()?;
         let (revision, hash) = (instance.revision(), instance.hash());
@@ -54,7 +55,7 @@ impl Cached {
         Some(EntitySnapshot { revision, hash, events, state: instance.state(), origin: instance.origin() })
     }
 
-    /// Whether the last event alone does not bring the entity back from what is stored.
+    /// Whether rebuilding it takes more than the stored snapshot and the last event.
     fn needs_snapshot(&self) -> bool {
         self.instance.as_ref().is_ok_and(|instance| instance.revision() > self.snapshot.next())
     }
@@ -64,7 +65,7 @@ impl Cached {
 pub struct Cache {
     entities: LruCache<EntityAddress, Cached>,
     bound: NonZeroUsize,
-    /// Those that leave as soon as their snapshots are stored.
+    /// Entities that leave once their snapshots are stored.
     leaving: BTreeMap<EntityAddress, Cached>,
     /// Snapshots that may be written.
     snapshots: VecDeque<(EntityAddress, EntitySnapshot)>,
@@ -77,7 +78,7 @@ impl std::fmt::Debug for Cache {
 }
 
 impl Cache {
-    /// An empty cache.
+    /// An empty cache for `bound` entities.
     pub fn new(bound: usize) -> Self {
         Self {
             entities: LruCache::unbounded(),
@@ -90,19 +91,19 @@ impl Cache {
     pub fn holds(&self, entity: &EntityAddress) -> bool {
         self.entities.contains(entity) || self.leaving.contains_key(entity)
     }
-    /// A live entity that goes on, looked at without being used.
+    /// A live entity that has not stopped. Does not count as a use.
     pub fn look(&self, entity: &EntityAddress) -> Option<&dyn Instance> {
         let cached = self.entities.peek(entity).or_else(|| self.leaving.get(entity));
         cached?.instance.as_deref().ok()
     }
-    /// An entity, now the most recently used. One that was leaving stays.
+    /// An entity, which becomes the most recently used. An entity that was leaving stays.
     pub fn get(&mut self, entity: &EntityAddress) -> Option<&mut Cached> {
         if let Some(cached) = self.leaving.remove(entity) {
             self.entities.put(entity.clone(), cached);
         }
         self.entities.get_mut(entity)
     }
-    /// Takes a loaded entity in.
+    /// Adds a loaded entity.
     pub fn insert(&mut self, entity: EntityAddress, loaded: Loaded) {
         self.entities.put(entity, Cached::new(loaded));
     }
@@ -110,9 +111,9 @@ impl Cache {
     pub fn keep(&mut self, bound: usize) {
         self.bound = NonZeroUsize::new(bound).unwrap_or(NonZeroUsize::MIN);
     }
-    /// Lets the least recently used entities go until the bound holds, with snapshots where they need
-    /// some. One whose events are not out yet stays: its history could not be read back. `events` is a
-    /// sequence of the event stream behind which whatever follows will stand.
+    /// Evicts the least recently used entities down to the bound, with snapshots where they need one. An
+    /// entity whose events are not published stays, because its history could not be read back. `events` is a
+    /// sequence of the event stream below all later events.
     pub fn passivate(&mut self, fanned_out: u64, events: u64) {
         while self.entities.len() > self.bound.get() {
             let Some((_, cached)) = self.entities.peek_lru().filter(|(_, cached)| cached.group <= fanned_out)
@@ -133,14 +134,14 @@ impl Cache {
             }
         }
     }
-    /// A snapshot of an entity as it was just decided, if it is time for one. It is true once that turn is
-    /// committed and its events are out.
+    /// A snapshot of an entity that was just decided, if one is due. It is valid once that turn is committed
+    /// and its events are published.
     pub fn snapshot(&mut self, entity: &EntityAddress, events: u64) -> Option<EntitySnapshot> {
         let cached = self.entities.peek_mut(entity)?;
         let revision = cached.instance.as_ref().ok()?.revision();
         (revision.0 >= cached.taken.0 + SNAPSHOT_EVENTS).then(|| cached.snapshot(events)).flatten()
     }
-    /// Snapshots that have become true, of entities that stay.
+    /// Queues valid snapshots of entities that stay.
     pub fn write(&mut self, snapshots: impl IntoIterator<Item = (EntityAddress, EntitySnapshot)>) {
         let room = WAITING_MAX.saturating_sub(self.snapshots.len());
         self.snapshots.extend(snapshots.into_iter().take(room));
@@ -150,8 +151,8 @@ impl Cache {
         let count = bound.min(self.snapshots.len());
         self.snapshots.drain(..count).collect()
     }
-    /// What became of a snapshot. Its entity leaves in any case, unless it was touched meanwhile: without
-    /// a snapshot its events bring it back.
+    /// Handles the outcome of a snapshot. Stored or not, the entity leaves unless it was used meanwhile:
+    /// without a snapshot its events rebuild it.
     pub fn written(&mut self, entity: &EntityAddress, revision: Revision, stored: bool) {
         if self.leaving.get(entity).is_some_and(|cached| cached.taken <= revision) {
             self.leaving.remove(entity);
@@ -164,11 +165,11 @@ impl Cache {
     pub fn iter(&self) -> impl Iterator<Item = (&EntityAddress, &Cached)> {
         self.entities.iter().chain(&self.leaving)
     }
-    /// How many are live.
+    /// The number of live entities.
     pub fn len(&self) -> usize {
         self.entities.len() + self.leaving.len()
     }
-    /// Whether none is live.
+    /// Whether no entity is live.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,4 +1,4 @@
-//! Snapshots on their way to the server: batches beside the log, so that a command never waits for one.
+//! Writes entity snapshots in batches beside the log, so that no command waits for one.
 
 use bus_client::Bus;
 use bus_client::snapshots::SNAPSHOTS_PER_BATCH_MAX;
@@ -9,36 +9,36 @@ use futures::future::join_all;
 use super::{EntitySnapshot, snapshot_name};
 use crate::crash;
 
-/// Snapshots that are taken into one round: a batch. A partition writes one round at a time, since the
-/// server takes 50 batches of one stream at once.
+/// The most snapshots in one round: one batch. A partition writes one round at a time, because the server
+/// accepts 50 open batches per stream.
 pub const ROUND_MAX: usize = SNAPSHOTS_PER_BATCH_MAX;
-/// The largest snapshot: a quarter of the smallest message that servers take by default. An entity with
-/// more is brought back by its events.
+/// The largest snapshot in bytes: a quarter of the server's default message limit. A larger entity is rebuilt
+/// from its events.
 pub const SNAPSHOT_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of a batch: some milliseconds of writing.
+/// The most bytes in one batch: some milliseconds of writing.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Fewer snapshots are written one by one: the server syncs a batch six times, a message once.
+/// Fewer snapshots are written one by one: the server syncs six times for a batch, once for a message.
 const BATCH_MIN: usize = 8;
 
-/// What became of a snapshot.
+/// The outcome of writing a snapshot.
 #[derive(Debug)]
 pub struct Written {
-    /// Whose.
+    /// The entity.
     pub entity: EntityAddress,
-    /// Of which revision.
+    /// The revision of the snapshot.
     pub revision: Revision,
-    /// How it went.
+    /// The outcome.
     pub fate: Fate,
 }
 
-/// How writing a snapshot went.
+/// How writing a snapshot ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The server has it.
+    /// The server has stored it.
     Stored,
-    /// Refused or unanswered; the next one will do.
+    /// The snapshot was refused or not answered; the next snapshot replaces it.
     Failed,
-    /// It has more than [`SNAPSHOT_BYTES_MAX`].
+    /// Its size in bytes, which is above [`SNAPSHOT_BYTES_MAX`].
     TooLarge(usize),
 }
 
@@ -74,7 +74,7 @@ fn settle(written: &mut [Written], places: &[usize], stored: bool) {
     }
 }
 
-/// Puts snapshots into the bucket; whether all of them are there.
+/// Writes snapshots to the bucket; `true` if all are stored.
 async fn put(bus: &Bus, batch: Vec<(String, Bytes)>) -> bool {
     let put = if batch.len() < BATCH_MIN {
         let each =
@@ -83,7 +83,7 @@ async fn put(bus: &Bus, batch: Vec<(String, Bytes)>) -> bool {
             .await
             .into_iter()
             .collect::<Result<(), _>>()
-            .map_err(|error| crate::lease::chain(&error))
+            .map_err(|error| bus_schemas::chain(&error))
     } else {
         bus.put_snapshots(batch).await.map_err(|error| error.to_string())
     };

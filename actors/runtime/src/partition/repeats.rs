@@ -1,4 +1,4 @@
-//! Repeats whose answers are in the log: read from there, beside everything else.
+//! Repeats whose replies are in the log: read from it beside the loop.
 
 use bus_client::{Bus, Error};
 use bus_schemas::record::CommitRecord;
@@ -6,44 +6,43 @@ use bus_schemas::{LogSequence, PartitionId};
 use futures::FutureExt;
 
 use super::Partition;
-use crate::core::Repeat;
 
-/// Records that are read at once: repeats are rare, and a record may have some megabytes.
+/// Records read at once: a repeat that memory no longer answers is rare, and a record may have some
+/// megabytes.
 const READS_MAX: usize = 8;
 
-/// A repeat, and the record of its answer.
-pub(super) type Read = (Repeat, Result<Option<CommitRecord>, Error>);
+/// A record that was read.
+pub(super) type Read = (LogSequence, Result<Option<CommitRecord>, Error>);
 
 impl Partition {
-    /// Sends for the records of the next repeats.
+    /// Starts reading the next records for repeats.
     pub(super) fn read_repeats(&mut self) {
         let room = READS_MAX.saturating_sub(self.repeats.len());
-        for repeat in self.core.take_repeats(room) {
+        for sequence in self.core.take_records_to_read(room) {
             let (bus, partition) = (self.bus.clone(), self.core.partition());
-            self.repeats.push(
-                async move {
-                    let record = read(&bus, partition, repeat.record).await;
-                    (repeat, record)
-                }
-                .boxed(),
-            );
+            self.repeats.push(async move { (sequence, read(&bus, partition, sequence).await) }.boxed());
         }
     }
 
-    /// A record is there. A caller whose record could not be had asks once more.
-    pub(super) fn take_repeat(&mut self, repeat: Repeat, record: Result<Option<CommitRecord>, Error>) {
+    /// Answers the repeats of a record. Callers whose record could not be read ask again.
+    pub(super) fn take_repeats(
+        &mut self,
+        sequence: LogSequence,
+        record: Result<Option<CommitRecord>, Error>,
+    ) {
         match record {
-            Ok(record) => self.core.answer_repeat(repeat, record.as_ref()),
+            Ok(record) => self.core.answer_repeats(sequence, record.as_ref()),
             Err(error) => {
-                let (partition, record) = (self.core.partition(), repeat.record);
-                tracing::warn!(%partition, %record, %error, "reading the answer to a repeated command");
+                self.core.drop_repeats(sequence);
+                let partition = self.core.partition();
+                tracing::warn!(%partition, record = %sequence, %error, "reading the answers to repeated commands");
             }
         }
     }
 }
 
-/// A record, without what lies in the blob store: an answer never does. None where it is gone or cannot
-/// be read, which would be the same again.
+/// A record without its bodies in the blob store: a reply is never there. `None` if the record is gone or
+/// cannot be decoded, which a retry would not change.
 async fn read(
     bus: &Bus,
     partition: PartitionId,

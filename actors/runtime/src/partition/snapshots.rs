@@ -1,4 +1,4 @@
-//! What the loop writes beside its log: the partition's snapshot, and those of its entities.
+//! What the loop writes beside its log: snapshots of the partition and of its entities.
 
 use bus_schemas::EntityAddress;
 use futures::FutureExt;
@@ -8,12 +8,12 @@ use crate::fold::write::{self, Fate, ROUND_MAX, SNAPSHOT_BYTES_MAX, Written};
 use crate::supervision::spawn;
 use crate::{crash, takeover};
 
-/// Entities whose snapshots are too large that are remembered as said; there are few, and saying it once
-/// more does no harm.
+/// Entities with too large snapshots that are remembered as logged. There are few, and logging one twice does
+/// no harm.
 const LARGE_MAX: usize = 1_024;
 
 impl Partition {
-    /// Sends the next snapshots of entities on their way, when none are.
+    /// Starts writing the next round of entity snapshots, if none is being written.
     pub(super) fn write_entity_snapshots(&mut self) {
         if self.writing.is_some() {
             return;
@@ -24,7 +24,7 @@ impl Partition {
         }
     }
 
-    /// What became of them.
+    /// Handles the outcome of a round.
     pub(super) fn take_written(&mut self, written: Vec<Written>) {
         self.writing = None;
         for Written { entity, revision, fate } in written {
@@ -57,7 +57,7 @@ impl Partition {
         });
     }
 
-    /// Leaves in good order: callers hear the rest, and a snapshot makes the next takeover short.
+    /// Ends in good order: sends the last replies, and writes a snapshot so that the next takeover is short.
     pub(super) async fn end(mut self) -> Result<(), Error> {
         self.core.want_snapshot();
         if let Some(snapshot) = self.core.take_snapshot() {

@@ -1,11 +1,11 @@
-//! What would move a task that waits in its lane, or that a halt keeps where it is: from what limits it.
+//! What would end the wait of a task in its lane or under a halt, derived from its limits.
 
 use crate::views::lane::{Block, Limit, Waiting};
 use crate::views::task::{WaitsFor, Why};
 
 use super::Halted;
 
-/// What would move it, in words; empty for what has ended.
+/// What would end the wait, in words; empty for a task that has ended.
 pub(super) fn of(why: &Why, waiting: Option<&Waiting>, halted: Option<&Halted>) -> String {
     let halt = halted.map(|halt| format!("the end of its halt: `orrery resume {}`", halt.scope));
     match (why.waits_for, waiting, halt) {
@@ -34,7 +34,7 @@ fn in_lane(why: &Why, waiting: &Waiting) -> String {
     }
 }
 
-/// What takes one limit away.
+/// What would remove one limit.
 fn by(why: &Why, waiting: &Waiting, block: &Block) -> String {
     let lane = &why.lane;
     match block.what {
@@ -50,7 +50,7 @@ fn by(why: &Why, waiting: &Waiting, block: &Block) -> String {
     }
 }
 
-/// What ends a hold: its cause is `<kind>/<key>`, or the word of a person's pause.
+/// What would end a hold. Its cause is `<kind>/<key>`, or the word of a person's pause.
 fn held(why: &Why, cause: &str) -> String {
     match cause.split_once('/') {
         Some(("halt", scope)) => format!("the end of its halt: `orrery resume {scope}`"),
@@ -58,7 +58,7 @@ fn held(why: &Why, cause: &str) -> String {
             format!("`{dependency}` that answers again: `orrery breakers show {dependency}`")
         }
         Some(("budget", root)) => format!("more budget: `orrery task extend {root}`"),
-        Some(("config", _)) => format!("settings `lanes` that do not pause `{}`", why.lane),
+        Some(("settings", _)) => format!("settings `lanes` that do not pause `{}`", why.lane),
         _ if cause == "pause" => format!("the end of the pause: `orrery lanes resume {}`", why.lane),
         _ => format!("the end of what `{cause}` holds"),
     }
@@ -93,7 +93,7 @@ mod tests {
             (("held", Some("halt/lane.fast")), "the end of its halt: `orrery resume lane.fast`"),
             (("held", Some("budget/t")), "more budget: `orrery task extend t`"),
             (("held", Some("pause")), "the end of the pause: `orrery lanes resume fast`"),
-            (("held", Some("config/lanes")), "settings `lanes` that do not pause `fast`"),
+            (("held", Some("settings/lanes")), "settings `lanes` that do not pause `fast`"),
             (("held", Some("breaker/m")), "`m` that answers again: `orrery breakers show m`"),
             (("easing", Some("halt/all")), "jobs that succeed: more begin with each"),
             (("window", None), "the end of the maintenance"),

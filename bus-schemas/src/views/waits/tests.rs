@@ -1,8 +1,9 @@
-//! Inquiries: what is asked, in which order, and what is made of the answers.
+//! Inquiries: the queries, their order, and the view that the answers give.
 
 use serde_json::json;
 
 use super::*;
+use crate::wire::EventFold;
 
 fn key(text: &str) -> Key {
     Key::parse(text).expect("a constant of a test")
@@ -75,7 +76,7 @@ fn a_lane_that_does_not_answer_is_waited_for_once() {
     assert!(inquiry.questions().is_empty(), "the lane is not asked about the others");
     let waits = inquiry.end(&Halts::default()).expect("the task is there");
     for child in &waits.children {
-        let said = "it waits: held by halt/all: a leak; `broker/default` does not say: nobody answers";
+        let said = "it waits: held by halt/all: a leak; `lane/default` does not say: nobody answers";
         assert_eq!(child.sentence(), said);
     }
 }
@@ -89,7 +90,7 @@ fn a_lane_that_answers_is_asked_about_everybody() {
         let task = question.to().key;
         inquiry.answer(&question, Some(why(task.as_str(), "lane", &[]))).expect("an answer");
     }
-    // A queue that is silent leaves what the lane knows, where that is anything.
+    // If a queue does not answer, the lane's answer remains, if there is one.
     for queue in inquiry.questions() {
         inquiry.refused(&queue, Refusal::new("entity-quarantined", "no")).expect("not the root");
     }
@@ -131,7 +132,7 @@ fn one_that_does_not_answer_is_a_leaf_and_no_end_of_the_answer() {
     let said = |waits: &Waits| waits.silent.iter().map(|each| each.entity.clone()).collect::<Vec<_>>();
     assert_eq!(
         (said(&waits), said(&waits.children[0])),
-        (vec!["task/t.a".into()], vec![queue_of("t.b").to().to_string(), "broker/default".into()])
+        (vec!["task/t.a".into()], vec![queue_of("t.b").to().to_string(), "lane/default".into()])
     );
     assert_eq!(waits.children[0].in_lane, None);
     assert_eq!(waits.sentence(), "it waits: `task/t.a` does not say: `it` is quarantined");

@@ -1,4 +1,4 @@
-//! What this machine must offer before anything runs.
+//! Checks of the machine.
 
 use std::path::{Path, PathBuf};
 
@@ -30,13 +30,14 @@ pub async fn checks(config: &Config) -> Vec<Check> {
     checks
 }
 
-/// Whether what runs on the data directory uses a server that is not its own: then nobody needs a program here.
+/// Whether the system that runs on the data directory uses another server: then no server program is needed
+/// here.
 fn uses_another(config: &Config) -> bool {
     let runs = Discovery::find(&config.data_dir).ok().flatten().is_some();
     runs && !config.data_dir.join("nats").join("store").is_dir()
 }
 
-/// Whether the directory can be written, or made where it is missing: looking must not make it.
+/// Checks that the directory is writable or can be created, without creating it.
 fn data_dir(path: &Path) -> Check {
     let written = present(path).and_then(|there| {
         let probe = there.join(format!(".doctor-{}", std::process::id()));
@@ -52,14 +53,14 @@ fn data_dir(path: &Path) -> Check {
     }
 }
 
-/// The path, or the nearest above it that exists.
+/// The path, or its nearest existing ancestor.
 fn present(path: &Path) -> std::io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let there = path.ancestors().find(|above| above.exists()).unwrap_or(&path);
     Ok(there.to_owned())
 }
 
-/// Asks `df`, whose output POSIX fixes: the standard library can not tell.
+/// Free space as `df` prints it (POSIX): the standard library has no call for it.
 async fn disk(path: &Path) -> Check {
     let there = present(path).unwrap_or_else(|_| path.to_owned());
     let output = tokio::process::Command::new("df").arg("-Pk").arg(there).output().await;

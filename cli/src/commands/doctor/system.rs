@@ -1,40 +1,44 @@
-//! What the server and the system on it must be like.
+//! Checks of the server and the system on it.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bus_client::events::Mark;
 use bus_client::{Ask, Bus};
 use bus_schemas::{Body, ContentType, EntityAddress, Key, Kind, PartitionId, Timestamp};
 use bytes::Bytes;
 use futures::TryStreamExt;
+use gateway_api::agents::Worker;
+use gateway_api::dead_letters::{DeadLetterState, ListDeadLetters};
+use gateway_api::routes;
 use serde_json::Value;
 
 use super::Check;
-use crate::commands::agents::Agents;
-use crate::commands::verify;
+use crate::client::{Client, fetch};
 use crate::failure::Failure;
-use crate::gateway::{get, read, view};
 use crate::session::Session;
 
-/// How long a partition may take to answer: longer than a flush on a busy disk.
+/// Timeout of a partition's answer: longer than a flush on a busy disk.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
-/// Clocks that differ by more make timers and deadlines visibly wrong.
+/// A difference of clocks, in milliseconds, above which timers and deadlines are visibly wrong.
 const SKEW_MS_WARN: u64 = 1_000;
-/// Clocks that differ by more make them useless.
+/// A difference of clocks, in milliseconds, above which timers and deadlines are useless.
 const SKEW_MS_FAIL: u64 = 60_000;
-/// Above this, JetStream's storage is full within days where it grew within weeks.
+/// Percent of JetStream's storage above which it will soon be full.
 const STORAGE_PERCENT_WARN: u64 = 80;
-/// Above this, writes may be refused at any moment.
+/// Percent of JetStream's storage above which writes may be refused at any moment.
 const STORAGE_PERCENT_FAIL: u64 = 95;
-/// Durable commands that wait: more than a takeover leaves behind.
+/// Waiting durable commands: more than a takeover leaves behind.
 const BACKLOG_WARN: u64 = 10_000;
-/// How often it is looked whether events go out.
+/// The polling interval while events are published.
 const LOOK: Duration = Duration::from_millis(100);
-/// Events that are committed and not out: more than some seconds of work.
+/// Events that are committed but not yet in the event stream: more than some seconds of work.
 const LAG_WARN: u64 = 10_000;
 
-/// Dead letters that are counted: a page of the read model. Whoever has more knows enough.
+/// What to do where the event stream is gone, empty or another one's.
+const EVENTS_LOST: &str =
+    "stop the hosts and run `orrery rebuild events`: it writes the event stream again from the logs";
+/// Dead letters that are counted: one page of the read model. An exact number above it is of no use.
 const DEAD_COUNTED_MAX: u32 = 200;
 
 /// The checks, in order.
@@ -56,6 +60,7 @@ pub async fn checks(session: &Session) -> Vec<Check> {
     }
     checks.extend(cut_logs(bus).await.unwrap_or_else(|failure| Some(Check::of("base", failure))));
     checks.push(owners(bus).await);
+    checks.extend(host_clocks(bus).await);
     checks.push(answers(bus).await);
     checks.push(lag(bus).await.unwrap_or_else(|error| Check::of("fanout", error)));
     checks.push(super::versions::check(bus).await);
@@ -63,7 +68,7 @@ pub async fn checks(session: &Session) -> Vec<Check> {
     checks
 }
 
-/// Version, JetStream, and whether an acknowledgement means what the profile says.
+/// Checks the version, JetStream, and whether the server's fsync matches the profile.
 async fn server(session: &Session) -> Check {
     let (bus, profile) = (&session.bus, session.bus.profile());
     match bus_client::server::check(bus, &session.config.nats).await {
@@ -78,22 +83,35 @@ async fn server(session: &Session) -> Check {
     }
 }
 
-/// The server's clock beside this machine's; none where its monitoring is not known.
+/// Compares the server's clock with this machine's; `None` where its monitoring address is not known.
 async fn clock(session: &Session) -> Option<Check> {
     let monitor = session.config.nats.monitor_url.as_deref()?.split(',').next()?.trim_end_matches('/');
-    let varz: Value = get(monitor, "/varz").await.ok()?.1;
+    let varz: Value = fetch(&format!("{monitor}/varz")).await.ok()?.1;
     let theirs = Timestamp::parse_rfc3339(varz["now"].as_str()?)?;
-    let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let skew = u64::try_from(ours).unwrap_or(u64::MAX).abs_diff(theirs.0);
-    let (detail, fix) = (format!("the server's differs by {skew} ms"), "run NTP on both machines");
-    Some(match skew {
-        ..SKEW_MS_WARN => Check::ok("clock", detail),
-        SKEW_MS_WARN..SKEW_MS_FAIL => Check::warn("clock", detail, fix),
-        _ => Check::fail("clock", detail, fix),
-    })
+    let skew = bus_client::now().0.abs_diff(theirs.0);
+    Some(by_skew("clock", skew, format!("the server's differs by {skew} ms")))
 }
 
-/// How full JetStream's storage is; none where monitoring is not known: the server check says so.
+/// Compares the hosts' clocks with the server's, from their last renewals; `None` where no host reports its
+/// clock.
+async fn host_clocks(bus: &Bus) -> Option<Check> {
+    let offsets = bus.leases().await.ok()?.offsets;
+    let (host, offset) = offsets.iter().max_by_key(|(_, offset)| offset.unsigned_abs())?;
+    let side = if *offset < 0 { "behind" } else { "before" };
+    let skew = offset.unsigned_abs();
+    Some(by_skew("host-clocks", skew, format!("the clock of host {host} is {skew} ms {side} the server's")))
+}
+
+fn by_skew(check: &str, skew: u64, detail: String) -> Check {
+    let fix = "run NTP on both machines: see docs/runbooks/clock-offset.md";
+    match skew {
+        ..SKEW_MS_WARN => Check::ok(check, detail),
+        SKEW_MS_WARN..SKEW_MS_FAIL => Check::warn(check, detail, fix),
+        _ => Check::fail(check, detail, fix),
+    }
+}
+
+/// Checks how full JetStream's storage is; nothing where monitoring is not known: the server check says so.
 async fn storage(session: &Session) -> Vec<Check> {
     let found = bus_client::server::storage(&session.config.nats).await.unwrap_or_default();
     let check = |server: bus_client::server::Storage| {
@@ -112,7 +130,7 @@ async fn storage(session: &Session) -> Vec<Check> {
     found.into_iter().map(check).collect()
 }
 
-/// Whether streams and buckets have the settings that the promises rest on.
+/// Checks the settings of streams and buckets that the guarantees depend on.
 async fn settings(bus: &Bus) -> Vec<Check> {
     let deviations = match bus.deviations().await {
         Ok(deviations) => deviations,
@@ -125,6 +143,7 @@ async fn settings(bus: &Bus) -> Vec<Check> {
         let bus_client::inspect::Deviation { stream, setting, found, wanted, grave } = deviation;
         let detail = format!("{stream}: {setting} is {found}, not {wanted}");
         let fix = match setting {
+            "stream" if stream == bus.topology().events() => EVENTS_LOST.to_owned(),
             "stream" => "`orrery up` makes what is missing; what it held is gone".to_owned(),
             _ => format!("set it back: `nats stream edit {stream}`"),
         };
@@ -133,7 +152,7 @@ async fn settings(bus: &Bus) -> Vec<Check> {
     deviations.into_iter().map(check).collect()
 }
 
-/// Whether every stream and bucket is there, and what waits in them.
+/// Checks that every stream and bucket exists, and how much waits in them.
 async fn streams(bus: &Bus) -> Result<Vec<Check>, bus_client::Error> {
     let topology = bus.topology();
     let mut names: Vec<String> = topology.all_partitions().map(|partition| topology.log(partition)).collect();
@@ -162,14 +181,14 @@ async fn streams(bus: &Bus) -> Result<Vec<Check>, bus_client::Error> {
     Ok(checks)
 }
 
-/// Whether a log that was cut could be taken over without its snapshot; nothing where none was cut.
+/// Checks that a log that was cut can be taken over without its snapshot; `None` where no log was cut.
 async fn cut_logs(bus: &Bus) -> Result<Option<Check>, Failure> {
     let (mut cut, mut lacking) = (0, Vec::new());
     for partition in bus.topology().all_partitions() {
         let log = bus.state_of(&bus.topology().log(partition)).await?;
         cut += u32::from(log.first_sequence > 1);
         let mark = bus.mark(partition).await?.upto;
-        if let Some((finding, detail)) = verify::lacking(bus, partition, &log, mark).await? {
+        if let Some((finding, detail)) = orrery_storage::verify::lacking(bus, partition, &log, mark).await? {
             lacking.push(format!("partition {partition}: {finding}: {detail}"));
         }
     }
@@ -181,24 +200,26 @@ async fn cut_logs(bus: &Bus) -> Result<Option<Check>, Failure> {
     })
 }
 
-/// Dead letters that wait for somebody: those that `dead list` shows. Not every one has a payload, so
-/// the stream of payloads says less.
-async fn dead(session: &Session) -> Check {
-    let page = match view(session, &format!("/v1/dead-letters?state=waiting&limit={DEAD_COUNTED_MAX}")).await
-    {
+/// Counts waiting dead letters. Not every one has a payload, so the stream of payloads says less.
+async fn dead(client: &Client) -> Check {
+    let state = Some(DeadLetterState::Waiting);
+    let query = ListDeadLetters { state, limit: Some(DEAD_COUNTED_MAX), ..ListDeadLetters::default() };
+    let page = match client.list(routes::ListDeadLetters, &query).await {
         Ok(page) => page,
-        Err(failure) => return Check::of("dead", failure),
+        Err(failure) => return Check::of("dead-letters", failure),
     };
-    let waiting = page["dead_letters"].as_array().map_or(0, Vec::len);
-    let more = if page["next_cursor"].is_null() { "" } else { " and more" };
-    match (waiting, more) {
-        (0, "") => Check::ok("dead", "no dead letters"),
-        (1, "") => Check::warn("dead", "1 dead letter", "`orrery dead list` shows it"),
-        _ => Check::warn("dead", format!("{waiting}{more} dead letters"), "`orrery dead list` shows them"),
+    let name = "dead-letters";
+    match (page.dead_letters.len(), page.next_cursor) {
+        (0, None) => Check::ok(name, "none waits"),
+        (1, None) => Check::warn(name, "1 waits", "`orrery dead-letters` shows it"),
+        (waiting, more) => {
+            let more = if more.is_some() { " and more" } else { "" };
+            Check::warn(name, format!("{waiting}{more} wait"), "`orrery dead-letters` shows them")
+        }
     }
 }
 
-/// Whether every partition has an owner.
+/// Checks that every partition has an owner.
 async fn owners(bus: &Bus) -> Check {
     let leases = match bus.leases().await {
         Ok(leases) => leases,
@@ -224,20 +245,21 @@ async fn owners(bus: &Bus) -> Check {
         leases.presences.iter().flat_map(|(host, said)| said.leaves.iter().map(move |left| (host, left)));
     if let Some((host, (partition, reason))) = left.find(|(_, (of, _))| !leases.holders.contains_key(of)) {
         let what = format!(
-            "nobody owns partitions {}: {host} can not read {partition}: {reason}",
+            "nobody owns partitions {}: {host} cannot read {partition}: {reason}",
             orphans.join(", ")
         );
         return Check::fail(
             "lease",
             what,
-            "start a host with the newer program: see docs/errors/program-outdated.md",
+            "start a host with the newer program: `orrery explain program-outdated` has the steps",
         );
     }
     let fix = "start a host (`orrery up`); after a host was killed this takes 4 seconds";
     Check::fail("lease", format!("nobody owns partitions {}", orphans.join(", ")), fix)
 }
 
-/// Whether every partition answers. A query that nobody knows is refused by the owner, and leaves no trace.
+/// Checks that every partition answers. Sends a query that no kind knows: the owner refuses it, and nothing
+/// is recorded.
 async fn answers(bus: &Bus) -> Check {
     let started = Instant::now();
     let asked = bus.topology().all_partitions().map(|partition| async move {
@@ -256,7 +278,7 @@ async fn answers(bus: &Bus) -> Check {
     Check::fail("partitions", format!("no answer from {}", silent.join(", ")), fix)
 }
 
-/// Some key that lies in a partition.
+/// A key that lies in the partition.
 fn key_in(partition: PartitionId, partitions: u16) -> Key {
     let key = |number: u32| Key::parse(&format!("doctor-{number}")).expect("letters and digits");
     let lies = |key: &Key| {
@@ -265,26 +287,35 @@ fn key_in(partition: PartitionId, partitions: u16) -> Key {
     (0..).map(key).find(lies).expect("the hash reaches every partition")
 }
 
-/// Events that are committed and not in the stream. What is on its way at this moment is no trouble;
-/// what is still not out after some seconds is.
+/// Checks for events that are committed but not in the stream. Events on their way are fine; events still
+/// missing after some seconds are not.
 async fn lag(bus: &Bus) -> Result<Check, Failure> {
-    let fix = "the event stream takes no writes, or a host can not read its log: see the hosts' logs";
+    let fix = "the event stream takes no writes, or a host cannot read its log: see the hosts' logs";
     let mut total = 0;
     for partition in bus.topology().all_partitions() {
         let deadline = Instant::now() + ANSWER_PATIENCE;
         let (mark, mut behind) = not_out(bus, partition).await?;
         total += behind;
+        // After the mark was read: a log that is well has at least what the mark says.
+        let log = bus.state_of(&bus.topology().log(partition)).await?.last_sequence;
+        if mark.upto.0 > log {
+            let detail = format!(
+                "the event stream has events of partition {partition} up to record {}, and its log ends at {log}",
+                mark.upto
+            );
+            return Ok(Check::fail("fanout", detail, EVENTS_LOST));
+        }
         while behind > 0 && bus.mark(partition).await? == mark {
             if Instant::now() > deadline {
-                if bus.events_state().await?.messages == 0 {
-                    let detail =
-                        format!("the event stream is empty, and the log of partition {partition} has events");
-                    let fix =
-                        "stop the hosts and run `orrery rebuild events`: it writes them again from the logs";
-                    return Ok(Check::fail("fanout", detail, fix));
+                if mark == Mark::default() {
+                    let detail = format!(
+                        "the event stream has nothing of partition {partition}, and its log has events"
+                    );
+                    return Ok(Check::fail("fanout", detail, EVENTS_LOST));
                 }
-                let detail =
-                    format!("{behind} events of partition {partition} are not out after {ANSWER_PATIENCE:?}");
+                let detail = format!(
+                    "{behind} events of partition {partition} are not published after {ANSWER_PATIENCE:?}"
+                );
                 return Ok(Check::fail("fanout", detail, fix));
             }
             tokio::time::sleep(LOOK).await;
@@ -297,7 +328,7 @@ async fn lag(bus: &Bus) -> Result<Check, Failure> {
     Ok(Check::ok("fanout", format!("{total} events are on their way")))
 }
 
-/// A partition's mark, and how many events stand behind it: counted up to the bound.
+/// A partition's mark, and the number of events behind it, counted up to a bound.
 async fn not_out(bus: &Bus, partition: PartitionId) -> Result<(Mark, u64), Failure> {
     let mark = bus.mark(partition).await?;
     let mut records = bus.records_after(partition, mark.upto).await?;
@@ -315,35 +346,51 @@ async fn not_out(bus: &Bus, partition: PartitionId) -> Result<(Mark, u64), Failu
     Ok((mark, behind))
 }
 
-/// Agents and the gateway; without a gateway nobody knows about agents.
+/// What the gateway saw over some seconds, and one look at the leases does not show: hosts that no longer renew
+/// them, as on a server whose disk is full.
+fn stuck(partitions: &Value) -> Option<Check> {
+    let stuck = partitions["stuck"].as_object().filter(|stuck| !stuck.is_empty())?;
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (partition, why) in stuck {
+        reasons.entry(why.as_str().unwrap_or_default()).or_default().push(partition);
+    }
+    let said = |(why, partitions): (&str, Vec<&str>)| format!("partitions {}: {why}", partitions.join(", "));
+    let detail: Vec<String> = reasons.into_iter().map(said).collect();
+    let fix = "make room on the server's disk when it is full, and restart the server; docs/runbooks/disk-nearly-full.md and docs/runbooks/partition-stopped.md have the steps";
+    Some(Check::fail("progress", detail.join("; "), fix))
+}
+
+/// Checks the agents and the gateway; without a gateway nothing is known about agents.
 async fn edge(session: &Session) -> Vec<Check> {
-    let Ok(base) = crate::gateway::address(session) else {
+    let Ok(client) = Client::connect(&session.config) else {
         let fix = "start one with `orrery up`, or set ORRERY_GATEWAY to `http://host:port`";
         return vec![Check::warn("gateway", "none is known", fix)];
     };
-    let ready: Value = match get(&base, "/ready").await {
+    let ready: Value = match fetch(&format!("{}/ready", client.address())).await {
         Ok((_, ready)) => ready,
         Err(failure) => return vec![Check::of("gateway", failure)],
     };
     let projection = &ready["projection"];
-    let detail = format!("{base}, {} messages behind", projection["lag"]);
+    let detail = format!("{}, {} messages behind", client.address(), projection["lag"]);
     let mut checks = vec![match projection["caught_up"] == true {
         true => Check::ok("gateway", detail),
-        false => Check::warn("gateway", detail, "it reads on; `orrery rebuild views` begins anew"),
+        false => Check::warn("gateway", detail, "the gateway reads on; `orrery rebuild views` begins anew"),
     }];
-    checks.push(dead(session).await);
+    checks.extend(stuck(&ready["partitions"]));
+    checks.push(dead(&client).await);
     if projection["unreadable"].as_u64().unwrap_or(0) > 0 {
         let detail = format!("{} events could not be read", projection["unreadable"]);
         checks.push(Check::fail("projections", detail, "`orrery verify --all` names them"));
     }
-    let agents = view(session, "/v1/agents").await.and_then(read::<Agents>);
+    let agents = client.all(routes::ListAgents, |page| page.next_cursor.clone()).await;
     checks.push(match agents {
         Err(failure) => Check::of("agents", failure),
-        Ok(agents) => {
-            let lost = |worker: &&crate::commands::agents::Worker| worker.lost_at.is_some();
-            let workers: Vec<_> = agents.agents.iter().flat_map(|agent| &agent.workers).collect();
+        Ok(pages) => {
+            let agents: Vec<_> = pages.iter().flat_map(|page| &page.agents).collect();
+            let lost = |worker: &&Worker| worker.lost_at.is_some();
+            let workers: Vec<_> = agents.iter().flat_map(|agent| &agent.workers).collect();
             let silent = workers.iter().filter(|worker| lost(worker)).count();
-            let detail = format!("{} with {} workers", agents.agents.len(), workers.len() - silent);
+            let detail = format!("{} with {} workers", agents.len(), workers.len() - silent);
             match (workers.len() - silent, silent) {
                 (0, _) => Check::warn("agents", detail, "start agents: `orrery up`, or your own"),
                 (_, 0) => Check::ok("agents", detail),
@@ -356,4 +403,20 @@ async fn edge(session: &Session) -> Vec<Check> {
         }
     });
     checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::Verdict;
+
+    #[test]
+    fn a_clock_that_is_off_is_said_as_badly_as_it_is() {
+        for (skew, verdict) in
+            [(0, Verdict::Ok), (999, Verdict::Ok), (1_000, Verdict::Warn), (3_600_000, Verdict::Fail)]
+        {
+            let check = by_skew("host-clocks", skew, String::new());
+            assert_eq!((check.verdict, check.fix.is_some()), (verdict, verdict != Verdict::Ok), "{skew}");
+        }
+    }
 }

@@ -1,8 +1,8 @@
-//! Which host runs which version of the settings that change while the system runs.
+//! Checks which host runs which version of the settings that change while the system runs.
 
-use actors_logic::config::{State, fold};
+use actors_logic::settings::{State, fold};
 use bus_client::Bus;
-use bus_schemas::commands::config::Command;
+use bus_schemas::commands::settings::Command;
 use bus_schemas::settings::{Limits, Setting};
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{EntityAddress, Key, Revision, upcast};
@@ -10,17 +10,17 @@ use bus_schemas::{EntityAddress, Key, Revision, upcast};
 use super::Check;
 use crate::failure::Failure;
 
-/// Whether every host that lives runs what holds. Read from the events: asking the entity would leave
-/// a turn in its log.
+/// Checks that every live host runs the active version. Reads it from the events: a query to the entity would
+/// leave a turn in its log.
 pub(super) async fn check(bus: &Bus) -> Check {
     match state(bus).await {
-        Err(failure) => Check::of("config", failure),
-        Ok(None) => Check::ok("config", "every host runs the default limits"),
+        Err(failure) => Check::of("settings", failure),
+        Ok(None) => Check::ok("settings", "every host runs the default limits"),
         Ok(Some((state, living))) => verdict(&state, &living),
     }
 }
 
-/// The settings of hosts and who lives; none where nobody ever changed anything.
+/// The hosts' settings and the names of live hosts; `None` where the settings were never changed.
 async fn state(bus: &Bus) -> Result<Option<(State, Vec<String>)>, Failure> {
     let key = Key::parse(Limits::NAME).expect("a constant that is a key");
     let history = bus.history(&EntityAddress::new(Command::KIND, key), Revision(0), 0).await?;
@@ -49,16 +49,16 @@ fn verdict(state: &State, living: &[String]) -> Check {
     }
     let active = state.active;
     if behind.is_empty() {
-        return Check::ok("config", format!("every host runs version {active} of `limits`"));
+        return Check::ok("settings", format!("every host runs version {active} of `limits`"));
     }
-    let fix = "a host that was just started says so within seconds; else update it, or `orrery config rollback limits`";
-    Check::warn("config", format!("version {active} of `limits` holds, but {}", behind.join("; ")), fix)
+    let fix = "a host that was just started says so within seconds; else update it, or `orrery settings rollback limits`";
+    Check::warn("settings", format!("version {active} of `limits` holds, but {}", behind.join("; ")), fix)
 }
 
 #[cfg(test)]
 mod tests {
     use bus_schemas::Timestamp;
-    use bus_schemas::events::config::Event;
+    use bus_schemas::events::settings::Event;
 
     use super::*;
 

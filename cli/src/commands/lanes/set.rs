@@ -1,86 +1,52 @@
-//! `orrery lanes set`: the rules of one lane, as a new version of the settings `lanes`.
+//! `orrery lanes set`: changes a lane's rules by a new version of the settings `lanes`.
 
-use bus_schemas::commands::broker;
-use bus_schemas::commands::config::{Active, Command, Proposed};
-use bus_schemas::settings::{self, Setting};
+use bus_schemas::settings;
 use bus_schemas::views::lane::Lane;
-use bus_schemas::{Key, wire::WireCommand};
-use schemars::JsonSchema;
-use serde::Serialize;
+use gateway_api::lanes::{ChangeLane, LaneChanged};
+use gateway_api::routes;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
-use super::{document, names, not_found};
+use crate::client::{Client, id};
 use crate::failure::{Failure, exit};
-use crate::gateway::{LOOK, VISIBLE_PATIENCE, read};
-use crate::output::Show;
-use crate::session::{PATIENCE, Session};
-use crate::who::Who;
+use crate::output::Output;
 
-/// How often a change is made anew because somebody else changed the settings at the same moment.
-const TRIES: usize = 8;
-/// The word that takes a bound away.
+/// The word that removes a bound.
 const NONE: &str = "none";
 
-/// What changes; what is not named stays as it is.
+/// The changes; what is not named stays as it is.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The lane
+    /// The lane's name
     lane: String,
-    /// Jobs at once; `none` for no bound
+    /// Jobs that may run at once; `none` for no bound
     #[arg(long, value_name = "N|none", value_parser = bound)]
     concurrent: Option<Value>,
-    /// Jobs begun in a minute of the clock; `none` for no bound
+    /// Jobs that may begin in a minute of the clock; `none` for no bound
     #[arg(long, value_name = "N|none", value_parser = bound)]
     per_minute: Option<Value>,
-    /// Jobs begun in a day, in UTC; `none` for no bound
+    /// Jobs that may begin in a day (UTC); `none` for no bound
     #[arg(long, value_name = "N|none", value_parser = bound)]
     per_day: Option<Value>,
-    /// What waits for so long is one priority higher, at least 1s; `none` for no ageing
+    /// Raise a waiting job's priority by one after each such time, at least 1s; `none` for no ageing
     #[arg(long, value_name = "DURATION|none", value_parser = ageing)]
     ageing: Option<Value>,
-    /// How many jobs an owner gets when others get one, 1 to 1000; `none` for 1. May be repeated
+    /// The weight of an owner: jobs it gets for each job of an owner with weight 1; 1 to 1000, `none` for 1.
+    /// May be repeated
     #[arg(long = "weight", value_name = "OWNER=N", value_parser = weight)]
     weights: Vec<(String, Value)>,
-    /// A time in which no job begins: a cron expression in UTC and how long it lasts. All windows of
-    /// the lane: those before are replaced. May be repeated
+    /// A time window in which no job begins: its start as a cron expression in UTC, and its duration.
+    /// Replaces all windows of the lane. May be repeated
     #[arg(long = "window", value_name = "CRON=DURATION", value_parser = window)]
     windows: Vec<Value>,
-    /// Take all windows away
+    /// Remove all windows
     #[arg(long, conflicts_with = "windows")]
     no_windows: bool,
-    /// Also for a lane of which nothing was heard yet
+    /// Allow a lane that nothing is known of yet
     #[arg(long)]
     new: bool,
-    /// Why
+    /// The reason
     #[arg(long, default_value = "set by hand")]
     reason: String,
-    #[command(flatten)]
-    who: Who,
-}
-
-/// What came of it.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Told {
-    /// The lane.
-    pub lane: String,
-    /// The version of the settings `lanes` that holds now; 0 for the defaults.
-    pub version: u64,
-    /// The version that held before; the same when the rules were so already.
-    pub former: u64,
-    /// Whether the lane itself has said that it keeps to them.
-    pub applied: bool,
-}
-
-impl Show for Told {
-    fn text(&self) -> String {
-        let Self { lane, version, former, applied } = self;
-        if version == former {
-            return format!("lane {lane}: the rules are so already, by version {version} of `lanes`");
-        }
-        let late = if *applied { "" } else { "; it has not said yet that it keeps to them" };
-        format!("lane {lane}: version {version} of `lanes` holds instead of version {former}{late}")
-    }
 }
 
 fn bound(text: &str) -> Result<Value, String> {
@@ -114,7 +80,7 @@ fn window(text: &str) -> Result<Value, String> {
 
 impl Arguments {
     /// The change as a merge patch (RFC 7396).
-    fn patch(&self) -> Value {
+    fn patch(&self) -> Map<String, Value> {
         let mut patch = Map::new();
         let bounds = [
             ("concurrent", &self.concurrent),
@@ -129,73 +95,30 @@ impl Arguments {
         if self.no_windows || !self.windows.is_empty() {
             patch.insert("maintenance".to_owned(), self.windows.clone().into());
         }
-        patch.into()
+        patch
     }
 }
 
-/// Makes a version with the change, and lets it hold.
-pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<Told, Failure> {
-    let lane = Key::parse(&arguments.lane)?;
-    let patch = arguments.patch();
-    if patch == json!({}) {
+/// Makes a version with the change, and activates it.
+pub(super) async fn run(client: &Client, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let lane = id(&arguments.lane)?;
+    let rules = arguments.patch();
+    if rules.is_empty() {
         return Err(Failure::new("bad-argument", "nothing is to be changed")
-            .next("`orrery lanes set --help` says what can be")
+            .next("`orrery lanes set --help` lists the options")
             .exit(exit::USAGE));
     }
-    let is_known = names(session).await?.contains(&lane);
-    if !is_known && !arguments.new {
-        return Err(not_found(&arguments.lane));
-    }
-    let Active { version, former } =
-        hold(session, &lane, &patch, (arguments.reason, arguments.who.name())).await?;
-    if !is_known {
-        // Whoever is told something asks for its rules.
-        session.ask(&lane, &broker::Command::Wake).await?;
-    }
-    let applied = until_applied(session, &lane, version).await?;
-    Ok(Told { lane: arguments.lane, version, former, applied })
-}
-
-async fn hold(
-    session: &Session,
-    lane: &Key,
-    patch: &Value,
-    (reason, by): (String, String),
-) -> Result<Active, Failure> {
-    let name = Key::parse(settings::Lanes::NAME).expect("a constant that is a key");
-    for _ in 0..TRIES {
-        let (_, described) = document(session, PATIENCE).await?;
-        let value = settings::Lanes::patched(&described.value, lane.as_str(), patch);
-        if value == described.value {
-            return Ok(Active { version: described.active, former: described.active });
-        }
-        let propose = Command::Propose { value, reason: reason.clone(), by: by.clone() };
-        let Proposed { version } = read(session.ask(&name, &propose).await?.1)?;
-        // Somebody else proposed in between: what they say may be missing here.
-        if version != described.newest + 1 {
-            continue;
-        }
-        let activate = Command::Activate { version, reason, by };
-        return read(session.ask(&name, &activate).await?.1);
-    }
-    let entity = Command::KIND;
-    Err(Failure::new("settings-contended", format!("`{entity}/{name}` was changed by others all the time"))
-        .next("try again; `orrery config history lanes` shows who changes it")
-        .exit(exit::UNAVAILABLE))
-}
-
-/// Waits until the lane runs a version: it is told by mail.
-async fn until_applied(session: &Session, lane: &Key, version: u64) -> Result<bool, Failure> {
-    let deadline = Instant::now() + VISIBLE_PATIENCE;
-    loop {
-        if session.query::<_, Lane>(lane, &broker::Query::Describe).await?.version == Some(version) {
-            return Ok(true);
-        }
-        if Instant::now() > deadline {
-            return Ok(false);
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+    let body = ChangeLane { rules, reason: arguments.reason, new: arguments.new };
+    let changed = client.send(routes::ChangeLane, &[lane.as_str()], &body).await?;
+    let LaneChanged { lane: Lane { id, .. }, active, former, applied } = &changed;
+    let line = if active == former {
+        format!("lane {id}: the rules did not change: version {active} of `lanes` has them already")
+    } else {
+        let late = if *applied { "" } else { "; the lane has not confirmed it yet" };
+        format!("lane {id}: version {active} of `lanes` holds instead of version {former}{late}")
+    };
+    output.changed(&changed, &line);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,32 +1,35 @@
-//! `orrery replay --redecide --against`: the upgrade check. A private server on a copy of a store, or
-//! with a restored backup, in a temporary directory; the original is only read.
+//! `orrery replay --redecide --against`: the upgrade check. Runs a private server in a temporary directory,
+//! on a copy of a store or with a restored backup; the original is only read.
 
 use std::io::ErrorKind;
 use std::path::Path;
 
 use actors_host::Config;
 use bus_client::{Error, NatsConfig, Profile};
+use orrery_storage::backup::manifest::{self, ARCHIVE, Manifest};
+use orrery_storage::restore::{check_files, streams};
 use tempfile::TempDir;
 
 use super::{Arguments, within};
-use crate::commands::backup::manifest::{ARCHIVE, Manifest, unwritable};
+use crate::bar::Bar;
 use crate::commands::restore;
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
 use crate::output::Output;
 use crate::session::Session;
 
-/// Decides again what a directory has, with this program.
+/// Decides the commands of a directory again, with this program.
 pub async fn check(config: &Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
     let Some(directory) = arguments.against().map(Path::to_path_buf) else {
         return Err(Failure::new("directory-not-found", "no directory was named")
             .next("name what `orrery backup` wrote with `--against DIR`")
             .exit(exit::USAGE));
     };
-    let copy = tempfile::tempdir().map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
+    let copy =
+        tempfile::tempdir().map_err(|error| manifest::Error::unwritable(&std::env::temp_dir(), error))?;
     let private = Config {
         data_dir: copy.path().to_owned(),
-        // Nothing here is worth syncing, and nothing of what runs elsewhere may be touched.
+        // Nothing here is worth syncing, and nothing that runs elsewhere may be touched.
         nats: NatsConfig {
             profile: Profile::Durable,
             subject_prefix: config.nats.subject_prefix.clone(),
@@ -40,7 +43,7 @@ pub async fn check(config: &Config, arguments: Arguments, output: Output) -> Res
         false => store(private, &directory, &copy).await?,
     };
     let decided = async {
-        // Where `orrery archive` puts it in a data directory, and `orrery backup` in a backup.
+        // `orrery archive` puts it there in a data directory, and `orrery backup` in a backup.
         let archive = arguments.archive.open_or(&directory.join(ARCHIVE))?;
         within(&session, archive, arguments, output).await
     };
@@ -52,9 +55,10 @@ pub async fn check(config: &Config, arguments: Arguments, output: Output) -> Res
 /// A session on a restored backup.
 async fn backup(config: &Config, directory: &Path, output: Output) -> Result<Session, Failure> {
     let manifest = Manifest::read(directory)?;
-    restore::check_files(&manifest, directory, output)?;
-    let session = restore::open(&restore::configured(config, &manifest)?).await?;
-    let restored = restore::streams(&session.bus, &manifest, directory, output);
+    let bar = Bar::new(output);
+    check_files(&manifest, directory, &bar)?;
+    let session = restore::open(&restore::configured(config, &manifest)).await?;
+    let restored = streams(&session.bus, &manifest, directory, &bar);
     match session.unless_interrupted(restored).await {
         Ok(()) => Ok(session),
         Err(failure) => {
@@ -64,7 +68,7 @@ async fn backup(config: &Config, directory: &Path, output: Output) -> Result<Ses
     }
 }
 
-/// A session on the copy of a data directory, or of a server's store.
+/// A session on a copy of a data directory, or of a server's store.
 async fn store(mut config: Config, directory: &Path, copied: &TempDir) -> Result<Session, Failure> {
     if Discovery::find(directory)?.is_some() {
         return Err(Failure::new("still-running", format!("a system runs on `{}`", directory.display()))
@@ -88,7 +92,7 @@ async fn store(mut config: Config, directory: &Path, copied: &TempDir) -> Result
     let session = Session::open(&config).await?;
     match session.bus.check_installation().await {
         Ok(()) => Ok(session),
-        // How many partitions there are is known only now.
+        // The number of partitions is known only now.
         Err(Error::Installation { what: "partitions", found, .. }) => {
             session.close().await;
             config.nats.partitions = found.parse().unwrap_or(config.nats.partitions);
@@ -102,7 +106,7 @@ async fn store(mut config: Config, directory: &Path, copied: &TempDir) -> Result
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(to).map_err(|error| unwritable(to, &error))?;
+    std::fs::create_dir_all(to).map_err(|error| manifest::Error::unwritable(to, error))?;
     let unreadable = |error: std::io::Error| {
         let next = if error.kind() == ErrorKind::PermissionDenied {
             "mend the permissions, or take a backup with `orrery backup` and check against that"

@@ -1,49 +1,16 @@
-//! Who runs which version of the settings: hosts have said it, lanes and breakers are asked.
+//! Which host and entity runs which version of the settings, as a table.
 
-use std::collections::BTreeMap;
+use bus_schemas::commands::settings::HostVersion;
+use gateway_api::settings::{EntityVersion, RunningSettings, SettingsList};
 
-use bus_schemas::EntityAddress;
-use bus_schemas::commands::breaker::Description as Breaker;
-use bus_schemas::commands::config::{Description, HostVersion};
-use bus_schemas::commands::{breaker, broker};
-use bus_schemas::settings::{Breakers, Setting};
-use bus_schemas::views::lane::Lane;
-use bus_schemas::views::silent::Silent;
-use schemars::JsonSchema;
-use serde::Serialize;
+use crate::output::{Show, silent_lines, table};
 
-use super::Versions;
-use crate::asked::{self, Asked};
-use crate::failure::Failure;
-use crate::output::{Show, table};
-use crate::session::Session;
-
-/// Those that a row names one by one: a table is for a look, and `--json` has all of them.
+/// Entities that a row names; `--json` has all of them.
 const NAMED_MAX: usize = 8;
 
-/// Settings with everybody who runs them.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Running {
-    /// What holds, and which host runs which version.
-    #[serde(flatten)]
-    pub settings: Description,
-    /// Which lane or breaker runs which version.
-    pub entities: Vec<EntityVersion>,
-}
-
-/// What a lane or a breaker runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct EntityVersion {
-    /// The lane or the breaker.
-    pub entity: EntityAddress,
-    /// Which version; 0 for the defaults, or for what a person set as long as they hold; none for one
-    /// that was not told yet.
-    pub version: Option<u64>,
-}
-
-impl Show for Versions {
+impl Show for SettingsList {
     fn text(&self) -> String {
-        let row = |Running { settings, entities }: &Running| {
+        let row = |RunningSettings { settings, entities }: &RunningSettings| {
             let runs = |host: &HostVersion| {
                 let mark = if host.problem.is_empty() { "" } else { " (failed)" };
                 format!("{}={}{mark}", host.host, host.version)
@@ -59,11 +26,11 @@ impl Show for Versions {
         };
         let rows: Vec<Vec<String>> = self.settings.iter().map(row).collect();
         let table = table(&["SETTINGS", "HOLDS", "NEWEST", "HOSTS", "LANES AND BREAKERS"], &rows);
-        [table].into_iter().chain(asked::lines(&self.silent)).collect::<Vec<_>>().join("\n")
+        [table].into_iter().chain(silent_lines(&self.silent)).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// How many run what holds, and who does not.
+/// How many entities run the active version, and which do not.
 fn summary(entities: &[EntityVersion], active: u64) -> String {
     let others: Vec<&EntityVersion> =
         entities.iter().filter(|entity| entity.version != Some(active)).collect();
@@ -81,62 +48,18 @@ fn summary(entities: &[EntityVersion], active: u64) -> String {
     text
 }
 
-/// Asks everybody who is told of settings which version it runs; and names who does not answer.
-pub(super) async fn of(
-    session: &Session,
-    described: Vec<Description>,
-) -> Result<(Vec<Running>, Vec<Silent>), Failure> {
-    let (mut known, mut silent) = lanes(session).await?;
-    let (breakers, quiet) = breakers(session).await?;
-    silent.extend(quiet);
-    known.insert(Breakers::NAME.to_owned(), breakers);
-    let running = |settings: Description| {
-        let entities = known.remove(settings.name.as_str()).unwrap_or_default();
-        Running { settings, entities }
-    };
-    Ok((described.into_iter().map(running).collect(), silent))
-}
-
-/// What every lane runs, by the name of the settings.
-async fn lanes(session: &Session) -> Result<(BTreeMap<String, Vec<EntityVersion>>, Vec<Silent>), Failure> {
-    let heard_of = asked::heard_of::<broker::Command>(session).await?;
-    let Asked { answers, silent } =
-        asked::all::<_, Lane>(session, heard_of, &broker::Query::Describe).await?;
-    let mut known: BTreeMap<String, Vec<EntityVersion>> = BTreeMap::new();
-    for (entity, lane) in answers {
-        for name in bus_schemas::settings::names().filter(|name| *name != Breakers::NAME) {
-            let version = lane.settings.get(name).copied();
-            let runs = EntityVersion { entity: entity.clone(), version };
-            known.entry(name.to_owned()).or_default().push(runs);
-        }
-    }
-    Ok((known, silent))
-}
-
-/// What every breaker runs.
-async fn breakers(session: &Session) -> Result<(Vec<EntityVersion>, Vec<Silent>), Failure> {
-    let heard_of = asked::heard_of::<breaker::Command>(session).await?;
-    let Asked { answers, silent } =
-        asked::all::<_, Breaker>(session, heard_of, &breaker::Query::Describe).await?;
-    // One that was never told of another version runs the defaults.
-    let runs = |(entity, now): (EntityAddress, Breaker)| EntityVersion {
-        entity,
-        version: Some(now.version.unwrap_or(0)),
-    };
-    Ok((answers.into_iter().map(runs).collect(), silent))
-}
-
 #[cfg(test)]
 mod tests {
-    use bus_schemas::Key;
+    use bus_schemas::commands::lane;
     use bus_schemas::wire::WireCommand;
+    use bus_schemas::{EntityAddress, Key};
 
     use super::*;
 
     #[test]
     fn those_who_run_something_else_are_named() {
         let runs = |key: &str, version| EntityVersion {
-            entity: EntityAddress::new(broker::Command::KIND, Key::parse(key).expect("a key")),
+            entity: EntityAddress::new(lane::Command::KIND, Key::parse(key).expect("a key")),
             version,
         };
         assert_eq!(summary(&[], 3), "");

@@ -1,37 +1,37 @@
-//! Budgets on the command line: the flags that say what a task tree may use, and how one is shown.
+//! Budgets on the command line: the flags that set a budget, and the text that shows one.
 
 use bus_schemas::settings::{self, Budget};
 use bus_schemas::views::task::Account;
 
-/// Where the flags stand in the help.
+/// The heading of the flags in the help.
 const HEADING: &str = "Budget";
-/// Millionths in one.
+/// Millionths in a unit of money.
 const MICROS: u64 = 1_000_000;
-/// Digits behind the point of an amount of money.
+/// Digits after the decimal point of an amount of money.
 const MONEY_DIGITS: usize = 6;
 
-/// What a task and everything below it may use.
+/// What a task and its descendants may use.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(in crate::commands) struct Flags {
-    /// Tokens of models, in both directions
+    /// Tokens of models, input and output together
     #[arg(long, help_heading = HEADING, value_name = "NUMBER", value_parser = count())]
     tokens: Option<u64>,
-    /// Money, in the currency of the prices, such as `2.50`
+    /// Money, in the currency of the configured prices, such as `2.50`
     #[arg(long, help_heading = HEADING, value_name = "AMOUNT", value_parser = money)]
     money: Option<u64>,
-    /// Calls of tools
+    /// Tool calls
     #[arg(long, help_heading = HEADING, value_name = "NUMBER", value_parser = count())]
     tool_calls: Option<u64>,
-    /// Jobs, those of its children with them
+    /// Jobs, including those of its children
     #[arg(long, help_heading = HEADING, value_name = "NUMBER", value_parser = count())]
     jobs: Option<u64>,
-    /// Time, such as `30m`
+    /// Wall-clock time from the submission on, such as `30m`
     #[arg(long, help_heading = HEADING, value_name = "DURATION")]
     time: Option<settings::Duration>,
 }
 
 impl Flags {
-    /// The budget; bounds that were not given are none.
+    /// The budget; dimensions that were not given have no bound.
     pub(in crate::commands) fn budget(&self) -> Budget {
         Budget {
             tokens: self.tokens,
@@ -41,18 +41,18 @@ impl Flags {
             wall_clock: self.time,
         }
     }
-    /// The budget, if any bound was given: without one the settings decide.
+    /// The budget, if any flag was given: without one the settings decide.
     pub(in crate::commands) fn given(&self) -> Option<Budget> {
         Some(self.budget()).filter(|budget| *budget != Budget::default())
     }
 }
 
-/// A bound of nothing lets nothing begin.
+/// A bound of 0 is refused: nothing could begin.
 fn count() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..)
 }
 
-/// Reads an amount of money as its millionths.
+/// Reads an amount of money as millionths.
 fn money(text: &str) -> Result<u64, String> {
     let wrong = || "an amount is a number above 0 with at most six digits behind the point, such as `2.50`";
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
@@ -68,14 +68,14 @@ fn money(text: &str) -> Result<u64, String> {
     micros().filter(|micros| *micros > 0).ok_or_else(|| wrong().to_owned())
 }
 
-/// Millionths as they would be typed.
+/// Millionths as a user would type them.
 fn amount(micros: u64) -> String {
     let part = format!("{:06}", micros % MICROS);
     let part = part.trim_end_matches('0');
     format!("{}.{part:0<2}", micros / MICROS)
 }
 
-/// A line for each bound: what of it is used, and held by calls under way.
+/// A line for each bound: how much is used, and how much is reserved by calls under way.
 pub(super) fn lines(account: &Account) -> Vec<String> {
     let Account { limits, used, reserved, exceeded } = account;
     let plain = |number: u64| number.to_string();

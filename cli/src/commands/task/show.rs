@@ -1,35 +1,39 @@
-//! `orrery task show`: a task with everything below it, and what it waits for.
+//! `orrery task show`: a task with its descendants, and what it waits for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bus_schemas::views::task::{Task, WaitsFor};
-use bus_schemas::{Key, Revision};
+use bus_client::now;
+use bus_schemas::Key;
+use bus_schemas::views::task::{Task, TaskState, WaitsFor};
 use futures::future::BoxFuture;
+use gateway_api::routes;
+use gateway_api::tasks::{ListTasks, ShowTask};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Page, budget, one_line, why};
+use super::{budget, one_line, which};
 use crate::called;
-use crate::failure::{Failure, exit};
-use crate::gateway::{query, read, until_shown, view};
+use crate::client::{Client, PAGE};
+use crate::failure::Failure;
 use crate::output::Show;
-use crate::progress::{now, word};
-use crate::session::Session;
+use crate::progress::word;
 
-/// How long the tasks may take to say what they wait for.
+/// Timeout for the tasks to say what they wait for.
 const WHY_PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for the owner of the partition to show the task; then the read model shows it.
+const OWNER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A task with everything below it.
+/// A task with its descendants.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Tree {
     /// The task.
     pub task: Task,
-    /// What it waits for, as a sentence for people; none when it has ended, and where no host answers.
+    /// What the task waits for, as a sentence for people; `null` when it has ended or no host answers.
     pub waits_for: Option<String>,
-    /// From its submission to its last change, or until now when it has not ended, in seconds.
+    /// Seconds from the submission to the last change, or until now when the task has not ended.
     pub seconds: f64,
-    /// Its children with theirs, in the order in which they were started.
+    /// The task's children with theirs, in the order in which they started.
     pub children: Vec<Tree>,
 }
 
@@ -52,12 +56,18 @@ impl Show for Tree {
         if let Some(question) = &task.question {
             let number = task.question_id.unwrap_or_default();
             lines.push(format!("  question  {number}: {}", one_line(question)));
-            let command = format!("  answer it with `orrery task answer {} ANSWER`", task.id);
-            lines.push(called::advice(&command));
+            let command = which::answer(&task.id, "ANSWER", number);
+            lines.push(called::advice(&format!("  answer it with `{command}`")));
         }
         if let Some(failure) = &task.failure {
             lines.push(format!("  failure   {}: {}", one_line(&failure.code), one_line(&failure.message)));
             lines.extend(failure.hint.iter().map(|hint| format!("  next      {}", one_line(hint))));
+        }
+        // A step is retried with its root.
+        if let (TaskState::Failed | TaskState::Canceled, Some(end), None) =
+            (task.state, task.end_id, task.id.parent())
+        {
+            lines.push(called::advice(&format!("  retry it with `{}`", which::retry(&task.id, end))));
         }
         if !task.result.is_null() {
             lines.push(format!("  result    {}", task.result));
@@ -88,53 +98,51 @@ impl Tree {
     }
 }
 
-/// The last part of a child's key.
+/// The last part of a child's key: the step.
 fn step(key: &Key) -> &str {
     key.as_str().rsplit('.').next().unwrap_or_default()
 }
 
-/// Reads a tree.
-pub(super) async fn tree(session: &Session, key: &Key) -> Result<Tree, Failure> {
-    let task = one(session, key).await?;
+/// Reads a tree: the task at its top from the owner of its partition, so that what was just done to it is shown.
+pub(super) async fn tree(client: &Client, key: &Key) -> Result<Tree, Failure> {
+    let owner = tokio::time::timeout(OWNER_PATIENCE, current(client, key));
+    let (stored, owner) = tokio::join!(one(client, key), owner);
+    let task = owner.unwrap_or_else(|_| stored.clone()).or(stored)?;
     let waits = match task.state.is_final() {
         true => BTreeMap::new(),
-        false => waits(session, key).await,
+        false => waits(client, key).await,
     };
-    Reader { session, waits }.tree(task).await
+    Reader { client, waits }.tree(task).await
 }
 
-/// What the open tasks of a tree wait for, as they say themselves. What is shown is of use without it
-/// too, where no host answers.
-async fn waits(session: &Session, key: &Key) -> BTreeMap<Key, String> {
-    let Ok(waits) = why::of(&session.bus, key, WHY_PATIENCE).await else { return BTreeMap::new() };
+/// What the open tasks of a tree wait for, by their own account. Empty where no host answers: the rest is
+/// still of use.
+async fn waits(client: &Client, key: &Key) -> BTreeMap<Key, String> {
+    let path = [key.as_str()];
+    let asked = client.get(routes::ExplainTask, &path);
+    let Ok(Ok(waits)) = tokio::time::timeout(WHY_PATIENCE, asked).await else { return BTreeMap::new() };
     let open = waits.all().into_iter().filter(|waits| waits.waits_for != WaitsFor::Nothing);
     open.map(|waits| (waits.task.clone(), waits.sentence())).collect()
 }
 
-/// Reads a task alone.
-pub(super) async fn one(session: &Session, key: &Key) -> Result<Task, Failure> {
-    read(view(session, &format!("/v1/tasks/{key}")).await?)
+/// A task from the read model.
+pub(super) async fn one(client: &Client, key: &Key) -> Result<Task, Failure> {
+    client.call(routes::ShowTask, &[key.as_str()], &ShowTask::default(), &()).await
 }
 
-/// Waits until the task is shown as of a revision.
-pub(super) async fn until_shown_at(session: &Session, key: &Key, revision: Revision) {
-    until_shown(session, async || match one(session, key).await {
-        Ok(task) => Ok(task.revision >= revision),
-        // Another gateway than the one that was told may not know it yet.
-        Err(failure) if failure.exit == exit::NOT_FOUND => Ok(false),
-        Err(failure) => Err(failure),
-    })
-    .await;
+/// A task from the owner of its partition: for a command that must name its current state.
+pub(super) async fn current(client: &Client, key: &Key) -> Result<Task, Failure> {
+    client.call(routes::ShowTask, &[key.as_str()], &ShowTask { consistent: true }, &()).await
 }
 
 struct Reader<'a> {
-    session: &'a Session,
+    client: &'a Client,
     /// What each open task waits for.
     waits: BTreeMap<Key, String>,
 }
 
 impl Reader<'_> {
-    /// From the root down; plans lie at most eight deep.
+    /// Reads the tree from the root down; plans are nested at most eight deep.
     fn tree(&self, task: Task) -> BoxFuture<'_, Result<Tree, Failure>> {
         Box::pin(async move {
             let mut children = Vec::new();
@@ -146,21 +154,20 @@ impl Reader<'_> {
         })
     }
 
-    /// The children in the order of their beginning. One that the list does not have yet, since
-    /// it has just begun, is asked for by its key: then the gateway waits for it.
+    /// The children in the order in which they started. A child that has just started may not be in the list
+    /// yet; it is read by its key, for which the gateway waits.
     async fn children(&self, task: &Task) -> Result<Vec<Task>, Failure> {
         if task.children.is_empty() {
             return Ok(Vec::new());
         }
         let mut listed: BTreeMap<Key, Task> = BTreeMap::new();
-        let mut cursor = None;
+        let parent = Some(task.id.to_string());
+        let mut query = ListTasks { parent, limit: Some(PAGE), ..ListTasks::default() };
         loop {
-            let parent = Some(task.id.to_string());
-            let query = query(&[("parent", parent), ("limit", Some("200".to_owned())), ("cursor", cursor)]);
-            let page: Page = read(view(self.session, &format!("/v1/tasks?{query}")).await?)?;
+            let page = self.client.list(routes::ListTasks, &query).await?;
             listed.extend(page.tasks.into_iter().map(|child| (child.id.clone(), child)));
-            cursor = page.next_cursor;
-            if cursor.is_none() {
+            query.cursor = page.next_cursor;
+            if query.cursor.is_none() {
                 break;
             }
         }
@@ -168,7 +175,7 @@ impl Reader<'_> {
         for key in &task.children {
             children.push(match listed.remove(key) {
                 Some(child) => child,
-                None => one(self.session, key).await?,
+                None => one(self.client, key).await?,
             });
         }
         Ok(children)

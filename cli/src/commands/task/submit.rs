@@ -1,56 +1,55 @@
-//! `orrery task submit`: gives a task with everything that can be said about it.
+//! `orrery task submit`: submits a task with all its options.
 
 use std::path::PathBuf;
 
-use bus_schemas::commands::task::{Command, Plan, Submit};
+use bus_schemas::commands::task::Plan;
 use bus_schemas::{Key, Timestamp};
+use gateway_api::routes;
+use gateway_api::tasks::NewTask;
 use serde_json::Value;
 
-use super::{Told, budget, show, watch};
+use super::{budget, changed, watch};
+use crate::client::{Client, id};
 use crate::failure::{Failure, exit};
 use crate::output::Output;
-use crate::session::Session;
 
-/// The task.
+/// The task to submit.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// What is wanted, in words
+    /// The goal, in words
     goal: String,
-    /// The task's id: the same again is the same task [default: a UUIDv7]
+    /// The task's id; the same id again is the same task [default: a UUIDv7]
     #[arg(long)]
     id: Option<String>,
-    /// When it must be done (RFC 3339)
+    /// The deadline (RFC 3339)
     #[arg(long, value_name = "TIME", value_parser = time)]
     deadline: Option<Timestamp>,
     #[command(flatten)]
     options: Options,
-    /// Follow it to its end
+    /// Follow the task to its end
     #[arg(long)]
     wait: bool,
 }
 
-/// What can be said about a task beside its goal: also about one that a schedule submits.
+/// The options of a task beside its goal, also for the task of a schedule.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct Options {
-    /// The skill that the agent needs
+    /// The skill that the task needs
     #[arg(long, default_value = "plan")]
     skill: String,
-    /// Whose work it is: fairness is between owners
-    #[arg(long, default_value = "anonymous")]
-    owner: String,
-    /// 0 (last) to 9 (first)
+    /// The priority, 0 (last) to 9 (first)
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=9))]
     priority: u8,
-    /// The broker's lane
+    /// The lane that the task's jobs wait in
     #[arg(long, default_value = "default")]
     lane: String,
-    /// How often it is tried, 1 to 100 [default: as the settings say for its skill, 3 unless changed]
+    /// Attempts at most, 1 to 100 [default: by the settings for its skill, 3 unless changed]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     attempts: Option<u32>,
-    /// What the agent needs to know beside the goal: JSON
+    /// Input for the agent beside the goal, as JSON
     #[arg(long, value_name = "JSON", value_parser = json)]
     input: Option<Value>,
-    /// A plan made by you: a file with JSON `{"steps": […]}`
+    /// A plan, made by hand: a file with JSON `{"steps": […]}`
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
     #[command(flatten)]
@@ -67,34 +66,32 @@ fn json(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
-/// Gives it.
-pub(super) async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    let id = arguments.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    let submit = Submit { deadline: arguments.deadline, ..arguments.options.submission(arguments.goal)? };
-    let key = Key::parse(&id)?;
-    let (revision, _) = session.ask(&key, &Command::Submit(submit)).await?;
-    if arguments.wait {
-        output.say(&format!("task {id}"));
-        return watch::to_its_end(session, &id, output).await;
+/// Submits the task.
+pub(super) async fn run(client: &Client, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    let Arguments { goal, id: named, deadline, options, wait } = arguments;
+    let named = named.as_deref().map(id).transpose()?;
+    let task = NewTask { id: named, deadline, ..options.task(goal)? };
+    let submitted = client.send(routes::SubmitTask, &[], &task).await?;
+    if wait {
+        output.say(&format!("task {}", submitted.id));
+        return watch::to_its_end(client, &submitted.id, output).await;
     }
-    show::until_shown_at(session, &key, revision).await;
-    output.show(&Told { task: id, revision: revision.0 });
+    changed(&submitted, output);
     Ok(())
 }
 
 impl Options {
-    /// The submission of a goal. Fails on a lane that is no key and on a plan that can not be read.
-    pub(in crate::commands) fn submission(self, goal: String) -> Result<Submit, Failure> {
-        Ok(Submit {
-            owner: self.owner.into(),
-            priority: self.priority,
-            lane: Key::parse(&self.lane)?,
-            skill: self.skill.into(),
+    /// The task for a goal. Fails on a lane that is no key and on a plan that cannot be read.
+    pub(in crate::commands) fn task(self, goal: String) -> Result<NewTask, Failure> {
+        Ok(NewTask {
+            priority: Some(self.priority),
+            lane: Some(Key::parse(&self.lane)?),
+            skill: Some(self.skill),
             input: self.input.unwrap_or_default(),
             plan: self.plan.map(read_plan).transpose()?,
             attempts_max: self.attempts,
             budget: self.budget.given(),
-            ..Submit::new(goal)
+            ..NewTask::of(goal)
         })
     }
 }

@@ -1,36 +1,38 @@
-//! What the tasks of a tree wait for when nothing happens: told after a while, and again when it changes. Where
-//! nobody serves their partition, that is what they wait for, whatever they do.
+//! Says what the tasks of a tree wait for when nothing happens: after a while, and again when it changes.
+//! Where no host serves the tree's partition, that is what all its tasks wait for.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use bus_client::Bus;
 use bus_schemas::events::task::Event;
 use bus_schemas::{EntityAddress, Key};
+use gateway_api::operations::{Partitions, Ready};
+use gateway_api::routes;
 
-use super::why;
+use super::watch::TASK;
 use crate::called;
+use crate::client::{Client, fetch};
 use crate::progress::Progress;
 
-/// How long a task may stand still before somebody who watches is told why: a queue that moves takes less.
+/// How long a task may stand still before the reason is shown: less than a moving queue takes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest time between two looks at a task that stands still: hundreds of a tree may do so.
+/// The longest pause between two queries of a task that stands still: a tree may have hundreds of them.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// How long a partition may have no owner before that is told: another host takes it over within this time.
+/// How long a partition may have no owner before that is shown: another host takes it over within this time.
 const TAKEOVER: Duration = Duration::from_secs(6);
-/// How long an answer may take: the next event of the tree is shown after it.
+/// Timeout of a query: the tree's next event is shown only after it.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
-/// Tasks that are asked at one look; the others follow at the next.
+/// Tasks that are queried in one round; the others follow in the next.
 const LOOKED_AT_ONCE: usize = 8;
 
 /// The tasks of a tree that wait for an agent.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    root: EntityAddress,
+    root: Key,
     tasks: BTreeMap<Key, Still>,
-    /// When something was heard of the tree last.
+    /// The time of the tree's last event.
     heard: Instant,
-    /// Since when nobody serves its partition, and whether that was told.
+    /// Since when no host serves the tree's partition, and whether that was shown.
     unserved: Option<(Instant, bool)>,
 }
 
@@ -43,12 +45,12 @@ struct Still {
 }
 
 impl Waiting {
-    /// The tasks of the tree below `root`, of which nothing was heard yet.
-    pub(super) fn of(root: EntityAddress) -> Self {
+    /// The waiting tasks of the tree below `root`: none, until events say so.
+    pub(super) fn of(root: Key) -> Self {
         Self { root, tasks: BTreeMap::new(), heard: Instant::now(), unserved: None }
     }
 
-    /// Takes in an event of the tree.
+    /// Applies an event of the tree.
     pub(super) fn event(&mut self, key: &Key, event: &Event) {
         self.heard = Instant::now();
         if matches!(event, Event::Queued { .. }) {
@@ -59,18 +61,20 @@ impl Waiting {
         }
     }
 
-    /// Tells of those that stand still, unless the same was told before.
-    pub(super) async fn tell(&mut self, bus: &Bus, progress: &mut Progress) {
+    /// Shows what tasks that stand still wait for, unless the same was shown before.
+    pub(super) async fn tell(&mut self, client: &Client, progress: &mut Progress) {
         let now = Instant::now();
-        if now.duration_since(self.heard) >= PATIENCE && self.is_unserved(bus, progress).await {
+        if now.duration_since(self.heard) >= PATIENCE && self.is_unserved(client, progress).await {
             return;
         }
         let due = self.tasks.iter_mut().filter(|(_, still)| still.next <= now);
         for (key, still) in due.take(LOOKED_AT_ONCE) {
             still.pause = (still.pause * 2).min(PAUSE_MAX);
             still.next = now + still.pause;
-            // Who does not answer now is asked again.
-            let Ok(waits) = why::of(bus, key, ANSWER_PATIENCE).await else { continue };
+            // A task that does not answer now is queried again.
+            let path = [key.as_str()];
+            let asked = client.get(routes::ExplainTask, &path);
+            let Ok(Ok(waits)) = tokio::time::timeout(ANSWER_PATIENCE, asked).await else { continue };
             let text = waits.sentence();
             if still.told.as_ref() != Some(&text) {
                 progress.waits(key, &text);
@@ -79,28 +83,31 @@ impl Waiting {
         }
     }
 
-    /// Whether nobody serves the tree's partition: told once that has lasted longer than a takeover, and once more
-    /// when somebody does.
-    async fn is_unserved(&mut self, bus: &Bus, progress: &mut Progress) -> bool {
-        let partition = self.root.partition(bus.topology().partitions);
-        let leases = match tokio::time::timeout(ANSWER_PATIENCE, bus.leases()).await {
-            Ok(Ok(leases)) => leases,
-            // Who cannot be asked is said by the connection itself.
-            Ok(Err(_)) | Err(_) => return false,
-        };
-        if leases.holders.contains_key(&partition) {
+    /// Whether no host serves the tree's partition. Shows that once it has lasted longer than a takeover, and
+    /// once more when a host serves it again.
+    async fn is_unserved(&mut self, client: &Client, progress: &mut Progress) -> bool {
+        let url = format!("{}/ready", client.address());
+        let ready = fetch::<Ready>(&url);
+        let Partitions { total, unowned, hosts, .. } =
+            match tokio::time::timeout(ANSWER_PATIENCE, ready).await {
+                Ok(Ok((_, ready))) if ready.partitions.error.is_none() => ready.partitions,
+                // A gateway that does not answer is the stream's to wait for.
+                Ok(_) | Err(_) => return false,
+            };
+        let partition = EntityAddress::new(TASK, self.root.clone()).partition(total);
+        if !unowned.contains(&partition.0) {
             if let Some((_, true)) = self.unserved.take() {
-                progress.waits(&self.root.key, "a host is there again, and goes on with it");
+                progress.waits(&self.root, "a host is there again, and goes on with it");
             }
             return false;
         }
         let (since, told) = self.unserved.get_or_insert((Instant::now(), false));
         if !*told && since.elapsed() >= TAKEOVER {
-            let text = match leases.hosts.is_empty() {
+            let text = match hosts.is_empty() {
                 true => "no host runs: the task goes on when one is started, as by `orrery up`".to_owned(),
                 false => format!("no host serves partition {partition}: the task goes on when one does"),
             };
-            progress.waits(&self.root.key, &called::advice(&text));
+            progress.waits(&self.root, &called::advice(&text));
             *told = true;
         }
         true

@@ -1,4 +1,4 @@
-//! The store alone: applied once, all or nothing, remembered, and made anew when it is another's.
+//! The store alone: applied once, all or nothing, persistent, and recreated when the stream is another.
 
 use bus_client::events::Cursor;
 use bus_schemas::commands::task::Submit;

@@ -1,71 +1,46 @@
-//! What one client is sent, in order: the events it does not have, output, and the end.
+//! What one client is sent, in order: the events it lacks, output, and the end.
 
 use axum::response::sse::Event;
 use bus_client::events::Cursor;
 use bus_client::{Error, StoredEvent};
-use bus_schemas::jobs::{OutputChunk, Progress};
-use bus_schemas::{EntityAddress, Key};
+use bus_schemas::jobs::OutputChunk;
+use bus_schemas::{EntityAddress, Key, chain};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use gateway_api::events::{Event as EventView, Output};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::projections::chain;
-
-/// The events after which nothing more happens by itself.
+/// The events that end a task.
 const FINAL: [&str; 4] = ["completed", "failed", "canceled", "rejected"];
-/// The event that takes a final one back.
+/// The event that reopens a task.
 const RETRIED: &str = "retried";
 
 /// The state of one client's stream.
 pub struct Feed {
     /// The task.
     pub entity: EntityAddress,
-    /// Its events and those of all below it, from the first one.
+    /// The events of the task and its descendants, from the first one.
     pub events: BoxStream<'static, Result<StoredEvent, Error>>,
-    /// Its output, or nothing for ever.
+    /// The output of the task; a stream that stays empty where it was not requested.
     pub output: BoxStream<'static, Result<(Key, OutputChunk), Error>>,
-    /// The last event that the client has.
+    /// The position of the client's last event.
     pub after: Option<Cursor>,
-    /// The stream sequence of the last event that existed when the client asked. A final event
-    /// before it may have been taken back since.
+    /// The stream sequence of the last event that existed at the request. A final event before it may have
+    /// been undone since.
     pub end: u64,
-    /// Whether to go on behind `end`.
+    /// Whether to continue after `end`.
     pub follow: bool,
     /// Whether the task's last event was a final one.
     is_final: bool,
     /// Whether everything was sent.
     pub is_done: bool,
-    /// What was read on the way to the client's last event, and is sent first.
+    /// The event read on the way to the client's last one, which is sent first.
     held: Option<Event>,
 }
 
-/// An event as clients see it.
-#[derive(Serialize)]
-struct EventData<'a> {
-    entity: String,
-    revision: u64,
-    r#type: &'a str,
-    schema: u16,
-    time: &'a str,
-    hash: String,
-    cause: Option<String>,
-    correlation: Option<String>,
-    event: Box<RawValue>,
-}
-
-/// A piece of output as clients see it.
-#[derive(Serialize)]
-struct OutputData<'a> {
-    task: &'a Key,
-    attempt: u32,
-    number: u64,
-    text: &'a str,
-    progress: Option<&'a Progress>,
-}
-
 impl Feed {
-    /// Everything that happened and happens to a task.
+    /// All past and future events of a task.
     pub fn new(
         entity: EntityAddress,
         events: BoxStream<'static, Result<StoredEvent, Error>>,
@@ -77,8 +52,8 @@ impl Feed {
         Self { entity, events, output, after, end, follow, is_final: false, is_done: false, held: None }
     }
 
-    /// Reads up to the last event that the client has; false where it is none of these. Of an archived task
-    /// the last event alone is left, so one before all that are there is taken.
+    /// Reads up to the client's last event; false when it is not among the events. Of an archived task only
+    /// the last event is left, so a position before all existing ones is accepted.
     pub async fn skip(&mut self) -> Result<bool, Error> {
         let Some(after) = self.after else { return Ok(true) };
         let mut is_first = true;
@@ -96,7 +71,7 @@ impl Feed {
         Ok(false)
     }
 
-    /// The next thing to send; none at the end.
+    /// The next message; `None` at the end.
     pub async fn next(&mut self) -> Option<Event> {
         if let Some(event) = self.held.take() {
             return Some(event);
@@ -123,21 +98,21 @@ impl Feed {
                         return Some(event);
                     }
                 }
-                // The client comes back with the last id, and nothing is lost.
+                // The client reconnects with its last id, and nothing is lost.
                 Err(error) => {
                     tracing::warn!(entity = %self.entity, error = chain(&error), "streaming events");
                     return None;
                 }
             }
         }
-        // The last event was sent by the call before this one.
+        // The last event was sent by the call before.
         self.is_final.then(|| {
             self.is_final = false;
             Event::default().event("end").data(r#"{"reason":"final"}"#)
         })
     }
 
-    /// Notes an event, and renders it if the client does not have it.
+    /// Applies an event, and renders it if the client does not have it.
     fn take(&mut self, stored: &StoredEvent) -> Option<Event> {
         if stored.entity == self.entity {
             let event_type = stored.event.event_type.as_str();
@@ -152,36 +127,38 @@ impl Feed {
             return None;
         }
         self.after = Some(stored.cursor);
-        Some(event(stored))
+        Some(sent(stored).id(stored.cursor.to_string()))
     }
 }
 
-fn event(stored: &StoredEvent) -> Event {
+/// An event as clients receive it.
+pub fn view(stored: &StoredEvent) -> EventView {
     let body = &stored.event.body;
-    // The bytes as they lie in the log, so that hashes can be checked. What is no JSON is shown as text.
+    // The bytes as in the log, so that hashes can be checked. A body that is not JSON is shown as text.
     let event = serde_json::from_slice::<Box<RawValue>>(body)
         .ok()
         .or_else(|| to_raw_value(&String::from_utf8_lossy(body)).ok());
-    let data = EventData {
-        entity: stored.entity.to_string(),
-        revision: stored.event.revision.0,
-        r#type: &stored.event.event_type,
+    EventView {
+        entity: stored.entity.clone(),
+        revision: stored.event.revision,
+        r#type: stored.event.event_type.to_string(),
         schema: stored.event.schema,
-        time: &stored.time,
-        hash: stored.event.hash.to_hex(),
-        cause: stored.cause.map(|id| id.to_string()),
-        correlation: stored.correlation.map(|id| id.to_string()),
+        time: stored.time.to_string(),
+        hash: stored.event.hash,
+        cause: stored.cause,
+        correlation: stored.correlation,
         event: event.unwrap_or_default(),
-    };
-    Event::default()
-        .id(stored.cursor.to_string())
-        .event(one_line(&format!("{}.{}", stored.entity.kind, stored.event.event_type)))
-        .data(json(&data))
+    }
+}
+
+/// An event as it is sent, without an id.
+pub fn sent(stored: &StoredEvent) -> Event {
+    let name = one_line(&format!("{}.{}", stored.entity.kind, stored.event.event_type));
+    Event::default().event(name).data(json(&view(stored)))
 }
 
 fn output(task: &Key, chunk: &OutputChunk) -> Event {
-    let OutputChunk { attempt, number, text, progress } = chunk;
-    let data = OutputData { task, attempt: *attempt, number: *number, text, progress: progress.as_ref() };
+    let data = Output { task: task.clone(), chunk: chunk.clone() };
     Event::default().event("output").data(json(&data))
 }
 
@@ -189,7 +166,7 @@ fn json<T: Serialize>(data: &T) -> String {
     serde_json::to_string(data).expect("plain data with string keys")
 }
 
-/// An event's name with a line break would begin another field.
+/// A line break in an event's name would begin another field.
 fn one_line(text: &str) -> String {
     text.replace(['\r', '\n'], "")
 }

@@ -1,26 +1,27 @@
-//! How many streams may be open at once: in all, and for each client.
+//! How many event streams may be open at once: in all, and for each client.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use gateway_api::code;
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::Peer;
 use crate::metric;
-use crate::rest::problem::{Problem, code};
+use crate::rest::problem::Problem;
 
-/// Streams at once: each is a consumer of the event stream (with output another one), and a stream
-/// takes 1,000 consumers by default, which all gateways share.
+/// Streams at once: each is a consumer of the event stream (with output another one), and a stream has at
+/// most 1,000 consumers by default, which all gateways share.
 const STREAMS_MAX: usize = 200;
 /// Streams of one client: half, so that no client keeps all others out.
 const STREAMS_PER_CLIENT_MAX: usize = STREAMS_MAX / 2;
-/// How long a stream is left alone. Where there is no place any more, the oldest one of the client that has
-/// the most ends after it: that client comes back with its last event and loses nothing, and one that reads
-/// nothing does not come back.
+/// How long a stream is guaranteed. When all places are taken, the oldest stream of the client with the most
+/// streams ends after it: that client reconnects with its last event and loses nothing, and one that reads
+/// nothing does not reconnect.
 const LENT: Duration = Duration::from_secs(30);
 
-/// The streams that are open.
+/// The open streams.
 #[derive(Debug, Default)]
 pub struct Slots {
     open: Mutex<Opened>,
@@ -40,17 +41,17 @@ struct Stream {
     end: CancellationToken,
 }
 
-/// One of the streams that may be open at once.
+/// The place of an open stream.
 #[derive(Debug)]
 pub struct Slot {
     slots: Arc<Slots>,
     number: u64,
-    /// Cancelled when somebody else needs the place.
+    /// Cancelled when another stream needs the place.
     pub end: CancellationToken,
 }
 
 impl Slots {
-    /// A place for a client's stream.
+    /// Takes a place for a client's stream.
     pub fn take(self: &Arc<Self>, peer: Peer, now: Instant) -> Result<Slot, Problem> {
         let mut opened = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let mut counts: BTreeMap<Peer, usize> = BTreeMap::new();
@@ -86,7 +87,7 @@ fn too_many(is_full: bool) -> Problem {
     };
     Problem::new(code::TOO_MANY_STREAMS, detail)
         .hint("close streams that nobody reads, or ask another gateway")
-        .again()
+        .retryable()
 }
 
 impl Drop for Slot {
@@ -114,13 +115,13 @@ mod tests {
         let mut twos: Vec<Slot> = (0..STREAMS_PER_CLIENT_MAX - 1).map(|_| take(2, now).unwrap()).collect();
         let _three = take(3, now).unwrap();
         assert_eq!(take(4, now).unwrap_err().code, "too-many-streams");
-        // Later the client that has the most makes room for others, and its own oldest for itself.
+        // Later the client with the most streams makes room for others, and its own oldest stream for itself.
         let later = now + LENT;
         let _four = take(4, later).unwrap();
         assert!(ones[0].end.is_cancelled() && !ones[1].end.is_cancelled());
         let _five = take(2, later).unwrap();
         assert_eq!(ones.iter().chain(&twos).filter(|slot| slot.end.is_cancelled()).count(), 2);
-        // What ends by itself is a place again at once.
+        // A stream that ends by itself frees its place at once.
         ones.pop();
         assert!(take(5, now).is_ok());
         twos.clear();

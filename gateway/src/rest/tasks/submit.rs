@@ -1,76 +1,61 @@
 //! Submitting a task, once for each `Idempotency-Key`.
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bus_client::now;
 use bus_schemas::commands::task::{Command, Submit};
 use bus_schemas::views::task::Task;
 use bus_schemas::{CommandId, Key, Revision, Timestamp};
+use gateway_api::code;
+use gateway_api::tasks::NewTask;
 use uuid::Uuid;
 
-use super::dto::{NewTask, TaskView};
-use super::{answered, ask, find_at};
-use crate::rest::Edge;
+use super::{answered, find_at};
+use crate::rest::ask::Call;
 use crate::rest::extract::Json;
-use crate::rest::layer::Caller;
-use crate::rest::problem::{Problem, code};
+use crate::rest::problem::Problem;
 
-/// The longest `Idempotency-Key`.
+/// Bytes of an `Idempotency-Key`.
 const KEY_BYTES_MAX: usize = 128;
-/// The entity's own word for a second submission with other words.
+/// The entity's code for a second submission with other content.
 const TASK_EXISTS: &str = "task-exists";
 
 /// Submits a task.
-#[utoipa::path(post, path = "/v1/tasks", operation_id = "submitTask", tag = "tasks", request_body = NewTask,
-    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 128 visible ASCII characters: the same key and owner with the same body is the same task")),
-    responses(
-        (status = 201, description = "it was made", body = TaskView, headers(("Location" = String, description = "the task's path"))),
-        (status = 200, body = TaskView, description = "this key was used before with the same body")))]
-pub async fn create(
-    State(edge): State<Arc<Edge>>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    Json(body): Json<NewTask>,
-) -> Result<Response, Problem> {
-    let relative = body.deadline_ms;
-    let submission = submission(body)?;
-    let Some(key) = idempotency_key(&headers)? else {
-        let id = CommandId(Uuid::now_v7());
-        let (key, command) = (task_key(id)?, Command::Submit(submission));
-        let accepted = ask(&edge, caller, key.clone(), &command).await?;
-        return Ok(response(StatusCode::CREATED, answered(&edge, &key, accepted).await?));
+pub async fn create(call: Call, headers: HeaderMap, Json(body): Json<NewTask>) -> Result<Response, Problem> {
+    let (relative, named) = (body.deadline_ms.is_some(), body.id.clone());
+    let submission = submission(body, &call)?;
+    let task = match (named, idempotency_key(&headers)?) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::new(code::INVALID_BODY, "`id` and `Idempotency-Key` exclude each other")
+                .hint("an `id` makes a task once as well"));
+        }
+        (Some(id), None) => id,
+        (None, Some(key)) => {
+            return once(&call, task_key(idempotent(&submission.owner, &key))?, submission, relative).await;
+        }
+        (None, None) => task_key(CommandId(Uuid::now_v7()))?,
     };
-    let id = idempotent(&submission.owner, &key);
-    once(&edge, caller, id, submission, relative.is_some()).await
+    let accepted = call.ask(&task, &Command::Submit(submission)).await?;
+    let status = if accepted.events > 0 { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(response(status, answered(&call, &task, accepted).await?))
 }
 
 /// Submits the task whose id follows from the key: the entity knows whether it is a repeat.
 ///
-/// A deadline is given relative to the request, so a repeat would have another one: it takes over
-/// the first one's.
-async fn once(
-    edge: &Edge,
-    caller: Caller,
-    id: CommandId,
-    mut submission: Submit,
-    relative: bool,
-) -> Result<Response, Problem> {
-    let key = task_key(id)?;
+/// A relative deadline would differ in a repeat, which therefore takes the first one's.
+async fn once(call: &Call, key: Key, mut submission: Submit, relative: bool) -> Result<Response, Problem> {
     loop {
-        // A fresh id, so that a repeat is decided anew instead of getting the first answer.
+        // A new command id, so that a repeat is decided anew instead of getting the first reply.
         let command = Command::Submit(submission.clone());
-        match ask(edge, caller, key.clone(), &command).await {
+        match call.ask(&key, &command).await {
             Ok(accepted) => {
                 let status = if accepted.events > 0 { StatusCode::CREATED } else { StatusCode::OK };
-                return Ok(response(status, answered(edge, &key, accepted).await?));
+                return Ok(response(status, answered(call, &key, accepted).await?));
             }
             Err(problem) if problem.code != TASK_EXISTS => return Err(problem),
             Err(_) => {}
         }
-        let known = find_at(edge, &key, Revision(1)).await?.ok_or_else(|| super::behind(edge))?;
+        let known = find_at(call, &key, Revision(1)).await?.ok_or_else(|| super::behind(call))?;
         if !relative || known.deadline.is_none() || known.deadline == submission.deadline {
             return Err(Problem::new(
                 code::IDEMPOTENCY_KEY_REUSED,
@@ -82,36 +67,34 @@ async fn once(
     }
 }
 
-fn submission(body: NewTask) -> Result<Submit, Problem> {
+fn submission(body: NewTask, call: &Call) -> Result<Submit, Problem> {
     let mut submission = Submit::new(body.goal);
-    submission.owner = body.owner.map_or(submission.owner, Into::into);
+    submission.owner = call.caller.name.clone().into();
     submission.priority = body.priority.unwrap_or(submission.priority);
     submission.lane = body.lane.unwrap_or(submission.lane);
     submission.skill = body.skill.map_or(submission.skill, Into::into);
     submission.input = body.input;
-    submission.plan = body.plan.map(Into::into);
+    submission.plan = body.plan;
     submission.attempts_max = body.attempts_max;
-    submission.budget = body.budget.map(Into::into);
-    submission.deadline = match body.deadline_ms {
-        Some(0) => return Err(Problem::new(code::INVALID_BODY, "`deadline_ms` must be at least 1")),
-        // One that never comes is the entity's to refuse.
-        Some(milliseconds) => Some(Timestamp(now().0.saturating_add(milliseconds))),
-        None => None,
+    submission.budget = body.budget;
+    submission.deadline = match (body.deadline_ms, body.deadline) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::new(code::INVALID_BODY, "`deadline` and `deadline_ms` exclude each other"));
+        }
+        (Some(0), None) => return Err(Problem::new(code::INVALID_BODY, "`deadline_ms` must be at least 1")),
+        // The entity refuses a deadline that never comes.
+        (Some(milliseconds), None) => Some(Timestamp(now().0.saturating_add(milliseconds))),
+        (None, deadline) => deadline,
     };
     Ok(submission)
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn task_key(id: CommandId) -> Result<Key, Problem> {
     Key::parse(&id.to_string()).map_err(|error| Problem::new(code::INTERNAL_ERROR, error.to_string()))
 }
 
-/// The id of a key of an owner. The owner's length stands before it, so that no other owner and key are the
-/// same text.
+/// The id for a key of an owner. The owner's length precedes it, so that no other owner and key give the same
+/// text.
 fn idempotent(owner: &str, key: &str) -> CommandId {
     CommandId::from_text(&format!("idempotency/{}/{owner}/{key}", owner.len()))
 }
@@ -137,7 +120,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 fn response(status: StatusCode, task: Task) -> Response {
     let location = [(header::LOCATION, format!("/v1/tasks/{}", task.id))];
-    (status, location, axum::Json(TaskView::from(task))).into_response()
+    (status, location, axum::Json(task)).into_response()
 }
 
 #[cfg(test)]

@@ -1,47 +1,46 @@
-//! Halts and experiments, as the observer knows them from their events; breakers, lanes and settings, of
-//! which it knows that they are there, and which it asks.
+//! Figures of entities: halts and experiments from their events; breakers, lanes and settings by queries to
+//! those that events name.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use actors_runtime::lease::chain;
 use actors_runtime::look::Look;
-use bus_client::{Ask, Bus, EventQuery};
+use bus_client::{Ask, Bus, EventQuery, now};
 use bus_schemas::commands::breaker::{Description as Breaker, Phase};
-use bus_schemas::commands::config::Description as Config;
-use bus_schemas::commands::{breaker, broker, chaos, config, halt, queue};
+use bus_schemas::commands::settings::Description as Config;
+use bus_schemas::commands::{breaker, chaos, halt, lane, queue, settings as documents};
 use bus_schemas::halts::Scope;
 use bus_schemas::settings::{Limits, Setting};
 use bus_schemas::views::lane::{Lane, Limit, Part};
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, Kind, Reply, Timestamp};
+use bus_schemas::{Body, EntityAddress, Key, Kind, Reply, Timestamp, chain};
 use futures::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{LOOK, metric, now, seconds_since};
+use super::{LOOK, metric, seconds_since};
 
-/// How long an entity may take to answer.
+/// Timeout of a query.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Before the events are followed again after an error: a server that restarts is back within it.
+/// The pause before events are followed again after an error: a restarted server is back within it.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The kinds that are followed. All of them have few entities; tasks and dead letters, which are many,
-/// are counted by the read models.
+/// The kinds that are followed. All have few entities; tasks and dead letters, which are many, are counted by
+/// the read models.
 const KINDS: [Kind; 5] = [
     halt::Command::KIND,
     breaker::Command::KIND,
-    broker::Command::KIND,
-    config::Command::KIND,
+    lane::Command::KIND,
+    documents::Command::KIND,
     chaos::Command::KIND,
 ];
 
-/// What a halt can be about, as the metric says it.
+/// The scopes of halts, as metric labels.
 const SCOPES: [&str; 4] = ["all", "lane", "agent", "task"];
 
-/// Follows and measures without end. `hosts` are those that live.
+/// Follows and measures without end. `hosts` are the live hosts.
 pub(super) async fn run(bus: &Bus, hosts: watch::Receiver<Vec<String>>) -> Infallible {
     loop {
         let Err(reason) = follow(bus, &hosts).await;
@@ -52,7 +51,7 @@ pub(super) async fn run(bus: &Bus, hosts: watch::Receiver<Vec<String>>) -> Infal
 
 async fn follow(bus: &Bus, hosts: &watch::Receiver<Vec<String>>) -> Result<Infallible, String> {
     let failed = |error: bus_client::Error| chain(&error);
-    // Before anything is loaded: what happens meanwhile comes twice, and counts once.
+    // Before anything is loaded: events in between arrive twice, and count once.
     let from = bus.events_state().await.map_err(failed)?.last_sequence + 1;
     let mut look = Look::new(actors_logic::registry());
     for kind in &KINDS {
@@ -67,14 +66,14 @@ async fn follow(bus: &Bus, hosts: &watch::Receiver<Vec<String>>) -> Result<Infal
             _ = ticks.tick() => {
                 let hosts = hosts.borrow().clone();
                 measure(&look, now());
-                let keys = [breaker::Command::KIND, broker::Command::KIND, config::Command::KIND];
+                let keys = [breaker::Command::KIND, lane::Command::KIND, documents::Command::KIND];
                 measure_asked(bus, keys.map(|kind| look.keys(&kind)), &hosts, now()).await;
             }
             stored = events.next() => match stored.ok_or("the event stream ended")? {
                 Ok(stored) => look.take(bus, &stored).await.map_err(failed)?,
-                // One that can not be read stops its entity, which is named elsewhere.
+                // An unreadable event stops its entity, which is reported elsewhere.
                 Err(error @ bus_client::Error::Event { .. }) => {
-                    tracing::debug!(error = chain(&error), "an event can not be read");
+                    tracing::debug!(error = chain(&error), "an event cannot be read");
                 }
                 Err(error) => return Err(failed(error)),
             },
@@ -82,7 +81,7 @@ async fn follow(bus: &Bus, hosts: &watch::Receiver<Vec<String>>) -> Result<Infal
     }
 }
 
-/// The answer of an entity; none where it gives none in time: the next look finds it.
+/// The answer of an entity; `None` when it does not answer in time: the next round asks again.
 async fn ask<Q: Serialize, A: DeserializeOwned>(bus: &Bus, to: EntityAddress, query: &Q) -> Option<A> {
     match bus.query(&Ask::new(to, Body::json(query)), PATIENCE).await {
         Ok(Reply::Accepted { result, .. }) => serde_json::from_value(result).ok(),
@@ -92,8 +91,8 @@ async fn ask<Q: Serialize, A: DeserializeOwned>(bus: &Bus, to: EntityAddress, qu
 
 /// A lane with its queues.
 async fn lane_of(bus: &Bus, lane: Key) -> Option<Lane> {
-    let to = EntityAddress::new(broker::Command::KIND, lane.clone());
-    let mut found: Lane = ask(bus, to, &broker::Query::Describe).await?;
+    let to = EntityAddress::new(lane::Command::KIND, lane.clone());
+    let mut found: Lane = ask(bus, to, &lane::Query::Describe).await?;
     for partition in found.partitions.clone() {
         let queue = queue::key(&lane, partition, bus.topology().partitions);
         let to = EntityAddress::new(queue::Command::KIND, queue);
@@ -104,7 +103,7 @@ async fn lane_of(bus: &Bus, lane: Key) -> Option<Lane> {
     Some(found)
 }
 
-/// What is known from events.
+/// Measures what is known from events.
 fn measure(look: &Look, now: Timestamp) {
     halts(look, now);
     let experiments = look.states::<actors_logic::chaos::State>(&chaos::Command::KIND);
@@ -113,7 +112,7 @@ fn measure(look: &Look, now: Timestamp) {
     metrics::gauge!(metric::EXPERIMENTS).set(go_on as f64);
 }
 
-/// What the entities answer that are asked.
+/// Measures what entities answer.
 async fn measure_asked(
     bus: &Bus,
     [breakers, lanes, settings]: [Vec<Key>; 3],
@@ -143,11 +142,12 @@ async fn measure_asked(
         metrics::gauge!(metric::LANE_HELD, "lane" => lane()).set(f64::from(u8::from(held)));
     }
     for name in settings {
-        let to = EntityAddress::new(config::Command::KIND, name.clone());
-        let describe = config::Query::Describe { version: None };
+        let to = EntityAddress::new(documents::Command::KIND, name.clone());
+        let describe = documents::Query::Describe { version: None };
         let Some(found) = ask::<_, Config>(bus, to, &describe).await else { continue };
         metrics::gauge!(metric::CONFIG_VERSION, "name" => name.to_string()).set(found.active as f64);
-        // Hosts run no others: lanes and breakers are told by the settings, in the same record.
+        // Hosts run only this document: lanes and breakers receive theirs from the settings entity, in the
+        // same record.
         if name.as_str() == Limits::NAME {
             let behind = behind(&found, hosts) as f64;
             metrics::gauge!(metric::CONFIG_BEHIND, "name" => name.to_string()).set(behind);
@@ -157,26 +157,26 @@ async fn measure_asked(
 
 fn halts(look: &Look, now: Timestamp) {
     let states = look.states::<actors_logic::halt::State>(&halt::Command::KIND);
-    let standing = states.iter().filter_map(|(key, state)| {
+    let active = states.iter().filter_map(|(key, state)| {
         let scope = match Scope::parse(key)? {
             Scope::All => "all",
             Scope::Lane(_) => "lane",
             Scope::Agent(_) => "agent",
             Scope::Task(_) => "task",
         };
-        Some((scope, state.standing.as_ref()?.since))
+        Some((scope, state.active.as_ref()?.since))
     });
-    let standing: Vec<(&str, Timestamp)> = standing.collect();
+    let active: Vec<(&str, Timestamp)> = active.collect();
     for scope in SCOPES {
-        let of_scope = standing.iter().filter(|(found, _)| *found == scope);
+        let of_scope = active.iter().filter(|(found, _)| *found == scope);
         let oldest = of_scope.clone().map(|(_, since)| *since).min();
         metrics::gauge!(metric::HALTS, "scope" => scope).set(of_scope.count() as f64);
         metrics::gauge!(metric::HALT_AGE, "scope" => scope).set(seconds_since(oldest, now));
     }
 }
 
-/// How many of the living hosts run another version than the one that holds. Who has said nothing runs
-/// the defaults.
+/// The number of live hosts that do not run the active version. A host that has reported nothing runs the
+/// defaults.
 fn behind(settings: &Config, hosts: &[String]) -> usize {
     let runs = |host: &String| {
         let said = settings.hosts.iter().find(|said| said.host == host.as_str());
@@ -187,7 +187,7 @@ fn behind(settings: &Config, hosts: &[String]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use bus_schemas::commands::config::HostVersion;
+    use bus_schemas::commands::settings::HostVersion;
 
     use super::*;
 

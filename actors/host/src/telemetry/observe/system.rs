@@ -1,21 +1,21 @@
-//! What is looked at again and again: the connection, leases, the server, backups, crash reports.
+//! Figures that are polled: the connection, leases, the server, backups, crash reports.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use bus_client::{Error, server};
+use bus_client::{Error, now, server};
 use bus_schemas::{PartitionId, Timestamp};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{LOOK, Observer, metric, now};
+use super::{LOOK, Observer, metric};
 use crate::panics;
 
-/// Every so many looks the server is asked: each costs it some dozens of requests.
+/// Rounds between two queries of the server: each costs it some dozens of requests.
 const LOOKS_A_QUESTION: u32 = 3;
 
-/// Looks without end, and tells which hosts live.
+/// Measures without end, and publishes which hosts are live.
 pub(super) async fn run(observer: &Observer, hosts: watch::Sender<Vec<String>>) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -39,8 +39,8 @@ fn truth(is: bool) -> f64 {
     f64::from(u8::from(is))
 }
 
-/// Who holds which partition. Where the bus does not answer the last figures stand, and
-/// [`metric::BUS_CONNECTED`] says so.
+/// The owners of the partitions. While the bus does not answer the last figures remain, and
+/// [`metric::BUS_CONNECTED`] shows that.
 async fn leases(
     observer: &Observer,
     holders: &mut Option<BTreeMap<PartitionId, String>>,
@@ -60,8 +60,8 @@ async fn leases(
     hosts.send_replace(leases.hosts);
 }
 
-/// How many partitions have another holder than before. One that nobody holds for a moment has changed
-/// once somebody else does.
+/// The number of partitions whose owner changed. A partition that has no owner for a moment counts once it
+/// has another one.
 fn changes(before: &BTreeMap<PartitionId, String>, after: &BTreeMap<PartitionId, String>) -> u64 {
     let changed = |(partition, holder): &(&PartitionId, &String)| {
         before.get(*partition).is_some_and(|former| former != *holder)
@@ -69,7 +69,7 @@ fn changes(before: &BTreeMap<PartitionId, String>, after: &BTreeMap<PartitionId,
     after.iter().filter(changed).count() as u64
 }
 
-/// What only the server knows.
+/// Figures that only the server knows.
 async fn ask(observer: &Observer) {
     let (bus, nats) = (&observer.bus, &observer.nats);
     if let Ok(waiting) = bus.inbox_waiting().await {
@@ -83,7 +83,7 @@ async fn ask(observer: &Observer) {
         Err(Error::LazySync { .. } | Error::TooOld { .. } | Error::NoJetStream { .. }) => {
             metrics::gauge!(metric::BUS_DURABLE).set(0.0);
         }
-        // Who can not look knows nothing new.
+        // A failed check brings no news.
         Err(error) => tracing::debug!(%error, "the server is not checked"),
     }
     let asked = now();
@@ -100,15 +100,15 @@ async fn ask(observer: &Observer) {
     }
 }
 
-/// How far our clock is from one that was read between two moments of ours, at the least: anything
-/// between the two is no offset.
+/// The least offset between our clock and one that was read between two moments of ours: a time between the
+/// two is no offset.
 fn offset_seconds(asked: Timestamp, answered: Timestamp, clock: Timestamp) -> f64 {
     let (asked, answered, clock) = (asked.0 as f64, answered.0 as f64, clock.0 as f64);
     let offset_ms = if clock < asked { asked - clock } else { (answered - clock).min(0.0) };
     offset_ms / 1_000.0
 }
 
-/// When the newest crash report was written: also one of a process that is gone.
+/// When the newest crash report was written, also by a process that has ended.
 async fn crash_reports(data_dir: &Path) {
     let Ok(mut reports) = tokio::fs::read_dir(data_dir.join(panics::DIRECTORY)).await else { return };
     let mut newest = None;

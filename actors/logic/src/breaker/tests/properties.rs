@@ -1,4 +1,4 @@
-//! `breaker_legal`: whatever is told in whatever order, only the changes of the front page happen.
+//! `breaker_legal`: under random commands, only the transitions of the front page happen.
 
 use std::collections::BTreeMap;
 
@@ -35,9 +35,9 @@ fn command() -> impl Strategy<Value = Command> {
         ),
         4 => reporter.prop_map(|reporter| Command::RequestProbe { reporter }),
         2 => (0..3u8).prop_map(|n| Command::Watch { lane: key(&format!("lane{n}")) }),
-        1 => (0..2u8).prop_map(|n| Command::Trip { reason: format!("t{n}"), by: String::new() }),
-        1 => Just(Command::Reset { reason: "r".into(), by: String::new() }),
-        1 => policy.prop_map(|policy| Command::Configure { policy, by: String::new() }),
+        1 => (0..2u8).prop_map(|n| Command::Trip { reason: format!("t{n}") }),
+        1 => Just(Command::Reset { reason: "r".into() }),
+        1 => policy.prop_map(|policy| Command::Configure { policy }),
         4 => Just(Command::EndOpen),
         3 => (1..12u64).prop_map(|permit| Command::ExpireProbe { permit }),
         1 => Just(Command::RenewProbes),
@@ -45,7 +45,7 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// Whether the front page has this change.
+/// Whether the front page has this transition.
 fn is_legal(before: &State, event: &Event, after: &State, now: Timestamp) -> bool {
     match event {
         Event::Opened { cause: OpenCause::Tripped, until, .. } => {
@@ -79,7 +79,7 @@ fn is_legal(before: &State, event: &Event, after: &State, now: Timestamp) -> boo
     }
 }
 
-/// The timers that are set, as a host would keep them.
+/// The timers that are set, as a host keeps them.
 fn follow(timers: &mut BTreeMap<String, Timestamp>, changes: &[Timer]) {
     for change in changes {
         match change {
@@ -100,7 +100,7 @@ proptest! {
         let mut replayed = State::default();
         for (command, pause) in commands {
             now = now.plus_ms(pause);
-            // A timer is taken off when it is due, and only then.
+            // A timer is removed only when it is due.
             match &command {
                 Command::EndOpen if timers.get("end-open").is_none_or(|at| *at > now) => continue,
                 Command::EndOpen => drop(timers.remove("end-open")),

@@ -1,4 +1,4 @@
-//! Where the lane gives leave: what waits and runs is reported, and nothing begins without leave.
+//! A lane that governs: waiting and running attempts are reported, and none begins without leave.
 
 use std::collections::BTreeSet;
 
@@ -6,9 +6,9 @@ use bus_schemas::views::lane::{Limit, Waiting};
 
 use super::*;
 
-/// What a report says: what waits, what runs, and whether more follows.
-fn said(command: &broker::Command) -> (Vec<String>, Vec<String>, bool) {
-    let broker::Command::Report { partition, number, waiting, running, more } = command else {
+/// The content of a report: waiting and running attempts, and whether more follow.
+fn said(command: &lane::Command) -> (Vec<String>, Vec<String>, bool) {
+    let lane::Command::Report { partition, number, waiting, running, more } = command else {
         panic!("{command:?}")
     };
     assert_eq!((*partition, *number), (HERE, 2));
@@ -47,17 +47,17 @@ fn it_reports_where_the_lane_begins_to_govern_and_only_then() {
     assert_eq!(said(&told_lane(&outcome)[0]), (vec!["a".to_owned()], vec![], false));
     let outcome = outcome.then([Event::RulesSet(rules(true, 2))]).when(Command::Rules(rules(true, 2)));
     assert!(told_lane(&outcome).is_empty(), "said twice");
-    let limits = broker::Limits { ageing_ms: Some(60_000), ..broker::Limits::default() };
+    let limits = lane::Limits { ageing_ms: Some(60_000), ..lane::Limits::default() };
     let other = Rules { limits, ..rules(true, 2) };
     let outcome = outcome.then([]).when(Command::Rules(other.clone()));
     assert!(told_lane(&outcome).is_empty(), "other rules of the same time");
     let outcome = outcome.then([Event::RulesSet(other)]).when(Command::Rules(rules(false, 2)));
     assert!(told_lane(&outcome).is_empty(), "it governs no longer");
     assert_eq!(taken(&outcome.given.when(take(1))), ["a"]);
-    // A queue that is new to a lane that governs has nothing to tell, and says so.
+    // A new queue of a lane that governs has nothing to report, and reports that.
     let outcome = queue([]).when(Command::Rules(rules(true, 2)));
     assert_eq!(said(&told_lane(&outcome)[0]), (vec![], vec![], false));
-    // The next piece of a report that nobody wants any more.
+    // A further part of a report that is outdated.
     let outcome = ruled(false, waiting(&["a", "b"])).when(Command::Report { after: key("a") });
     assert!(outcome.decision().sends.is_empty());
 }
@@ -65,20 +65,20 @@ fn it_reports_where_the_lane_begins_to_govern_and_only_then() {
 #[test]
 fn the_lane_hears_of_what_comes_and_goes() {
     let outcome = ruled(true, []).when(enqueue("a", "ann", 5, 1));
-    assert_eq!(told_lane(&outcome), [broker::Command::Enqueue(entry("a", "ann", 5, 1))]);
+    assert_eq!(told_lane(&outcome), [lane::Command::Enqueue(entry("a", "ann", 5, 1))]);
     let outcome = outcome.given.when(enqueue("a", "ann", 5, 1));
-    assert_eq!(told_lane(&outcome), [broker::Command::Enqueue(entry("a", "ann", 5, 1))], "swept: said again");
+    assert_eq!(told_lane(&outcome), [lane::Command::Enqueue(entry("a", "ann", 5, 1))], "swept: said again");
     let outcome = outcome.then([]).when(release("a"));
-    let gone = || broker::Command::Release { task: key("a"), attempt: 1, outcome: broker::Outcome::Done };
+    let gone = || lane::Command::Release { task: key("a"), attempt: 1, outcome: lane::Outcome::Done };
     assert_eq!(told_lane(&outcome), [gone()]);
     let outcome = outcome.then([released("a")]).when(release("a"));
     assert!(told_lane(&outcome).is_empty());
-    // One that runs, and is replaced by a later attempt.
+    // A running attempt that a later attempt replaces.
     let past = [enqueued("a", "ann", 5, 1), granted("a", "coder"), assigned("a")];
     let later = Entry { attempt: 2, ..entry("a", "ann", 5, 9) };
     let outcome = ruled(true, past).when(Command::Enqueue(later.clone()));
-    let stale = broker::Command::Release { task: key("a"), attempt: 1, outcome: Default::default() };
-    assert_eq!(told_lane(&outcome), [stale, broker::Command::Enqueue(later)]);
+    let stale = lane::Command::Release { task: key("a"), attempt: 1, outcome: Default::default() };
+    assert_eq!(told_lane(&outcome), [stale, lane::Command::Enqueue(later)]);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn nothing_begins_without_leave_and_with_leave_its_agent_does_it() {
     let outcome = given.when(take(9));
     assert!(told_lane(&outcome).is_empty(), "the lane counts it since it gave leave");
     let given = outcome.then([assigned("b")]);
-    // A leave may be given to another agent before it is used.
+    // Leave may be given to another agent before it is used.
     let given = given.when(grant("a", "writer")).then([granted("a", "writer")]);
     let given = given.when(grant("a", "coder")).then([granted("a", "coder")]);
     assert_eq!(taken(&given.when(take(1))), ["a"]);
@@ -111,7 +111,7 @@ fn of_what_has_leave_the_best_begins_first() {
 
 #[test]
 fn leave_for_what_does_not_wait_goes_back() {
-    let back = |attempt| broker::Command::Release { task: key("a"), attempt, outcome: Default::default() };
+    let back = |attempt| lane::Command::Release { task: key("a"), attempt, outcome: Default::default() };
     let outcome = ruled(true, []).when(grant("a", "coder"));
     assert_eq!(told_lane(&outcome), [back(1)]);
     let outcome = outcome.then([]).when(Command::Enqueue(Entry { attempt: 2, ..entry("a", "ann", 5, 1) }));
@@ -120,7 +120,7 @@ fn leave_for_what_does_not_wait_goes_back() {
     let runs = [enqueued("a", "ann", 5, 1), granted("a", "coder"), assigned("a")];
     let outcome = ruled(true, runs).when(grant("a", "coder"));
     assert!(outcome.decision().sends.is_empty(), "it has begun with an earlier word");
-    // The lane is open again when a late leave comes.
+    // The lane is open again when late leave arrives.
     let outcome = ruled(false, waiting(&["a"])).when(grant("a", "coder"));
     assert!(outcome.decision().sends.is_empty());
     outcome.then([]);
@@ -131,11 +131,11 @@ fn leave_that_is_taken_back_lets_the_attempt_wait_again() {
     let revoke = |attempt| Command::Revoke { task: key("a"), attempt };
     let given = ruled(true, [enqueued("a", "ann", 5, 1), granted("a", "coder")]).when(revoke(2)).then([]);
     let outcome = given.when(revoke(1));
-    let gone = broker::Command::Release { task: key("a"), attempt: 1, outcome: Default::default() };
-    assert_eq!(told_lane(&outcome), [gone, broker::Command::Enqueue(entry("a", "ann", 5, 1))]);
+    let gone = lane::Command::Release { task: key("a"), attempt: 1, outcome: Default::default() };
+    assert_eq!(told_lane(&outcome), [gone, lane::Command::Enqueue(entry("a", "ann", 5, 1))]);
     let given = outcome.then([Event::Revoked { task: key("a"), attempt: 1 }]);
     let given = given.when(take(1)).then([]).when(revoke(1)).then([]);
-    // What has begun goes on.
+    // An attempt that has begun goes on.
     let given = given.when(grant("a", "coder")).given.when(take(1)).given;
     let outcome = given.when(revoke(1));
     assert!(outcome.decision().sends.is_empty());

@@ -1,4 +1,4 @@
-//! Holds of a task tree: by a halt or a budget that is used up.
+//! Holds of a task tree, by a halt or a used up budget.
 
 use actors_core::decision::{Send, Timer};
 use bus_schemas::Body;
@@ -77,24 +77,24 @@ fn what_runs_is_taken_back_at_once_or_after_its_grace() {
         body: Body::json(&recall),
     };
     assert_eq!(outcome.decision().timers, [timer], "the worker has a moment to say how it ended");
-    // One that ends within its grace is not taken back.
+    // An attempt that ends within the grace time is not taken back.
     let outcome = outcome.given.when(release("t")).given.when(recall.clone());
     assert_eq!(outcome.decision().sends, [withdraw("t.one")]);
     let outcome = outcome.given.when(ease(CAUSE));
     assert_eq!(outcome.decision().timers, [Timer::Cancel { name: format!("recall-{CAUSE}").into() }]);
     let outcome = outcome.given.when(recall);
     assert_eq!(outcome.decision().sends, [], "the cause holds no longer");
-    // Where nothing of the tree runs nothing is to be taken back.
+    // Without running attempts in the tree there is nothing to take back.
     let outcome = ruled(false, waiting(&["t"])).when(hold(CAUSE, "t", true, 20_000));
     assert!(outcome.decision().timers.is_empty());
 }
 
 #[test]
 fn the_lane_gives_no_leave_to_what_is_held() {
-    let gone = |name: &str| broker::Command::Release {
+    let gone = |name: &str| lane::Command::Release {
         task: key(name),
         attempt: 1,
-        outcome: broker::Outcome::Withdrawn,
+        outcome: lane::Outcome::Withdrawn,
     };
     let past = waiting(&["t.a", "t.b", "u"]).into_iter().chain([granted("t.a", "coder")]);
     let outcome = ruled(true, past).when(hold(CAUSE, "t", true, 0));
@@ -107,11 +107,11 @@ fn the_lane_gives_no_leave_to_what_is_held() {
     assert!(told_lane(&outcome).is_empty(), "the lane need not know");
     let outcome = outcome.given.when(enqueue("t.c", "ann", 5, 9));
     assert!(told_lane(&outcome).is_empty(), "nor when it is said again");
-    // What two causes hold comes back with the last one.
+    // An attempt under two holds waits again when the last one ends.
     let outcome = outcome.given.when(hold("budget/t.a", "t.a", false, 0));
     assert!(told_lane(&outcome).is_empty());
     let outcome = outcome.given.when(ease(CAUSE));
-    let back = |name: &str, since| broker::Command::Enqueue(entry(name, "ann", 5, since));
+    let back = |name: &str, since| lane::Command::Enqueue(entry(name, "ann", 5, since));
     assert_eq!(told_lane(&outcome), [back("t.b", 2), back("t.c", 9)]);
     let outcome = outcome.given.when(ease("budget/t.a"));
     assert_eq!(told_lane(&outcome), [back("t.a", 1)]);
@@ -121,13 +121,13 @@ fn the_lane_gives_no_leave_to_what_is_held() {
 fn what_is_held_is_not_reported() {
     let past = waiting(&["t.a", "u"]).into_iter().chain([held(CAUSE, "t")]);
     let outcome = ruled(false, past).when(Command::Rules(rules(true, 2)));
-    let [broker::Command::Report { waiting, .. }] = &told_lane(&outcome)[..] else {
+    let [lane::Command::Report { waiting, .. }] = &told_lane(&outcome)[..] else {
         panic!("{:?}", outcome.decision().sends)
     };
     assert_eq!(*waiting, [entry("u", "ann", 5, 2)]);
 }
 
-/// A decision that tells ten thousand tasks at once is a record that no server takes.
+/// A decision with messages to ten thousand tasks would be too large for the server.
 #[test]
 fn a_large_tree_is_told_in_pieces() {
     let names: Vec<String> = (0..600).map(|n| format!("t.s{n:03}")).collect();
@@ -151,4 +151,15 @@ fn a_large_tree_is_told_in_pieces() {
     assert_eq!(all(given.when(ease(CAUSE))).1, 600);
     let runs = waiting(&names).into_iter().chain(names.iter().map(|name| assigned(name)));
     assert_eq!(all(ruled(false, runs).when(hold(CAUSE, "t", true, 0))).1, 600, "each that runs is withdrawn");
+}
+
+#[test]
+fn the_lane_forgets_the_former_attempt_of_a_held_task() {
+    let known = [Event::RulesSet(rules(true, 1)), enqueued("t.a", "ann", 5, 1), held(CAUSE, "t")];
+    let again = Entry { attempt: 3, ..entry("t.a", "ann", 5, 2) };
+    let outcome = queue(known).when(Command::Enqueue(again.clone()));
+    let over = lane::Command::Release { task: key("t.a"), attempt: 1, outcome: lane::Outcome::default() };
+    assert_eq!(told_lane(&outcome), [over]);
+    let outcome = outcome.given.when(ease(CAUSE));
+    assert_eq!(told_lane(&outcome), [lane::Command::Enqueue(again)], "the hold has ended");
 }

@@ -1,4 +1,4 @@
-//! Where the lane bounds nothing: attempts begin with the next worker that claims and fits.
+//! A lane without limits: attempts begin with the next worker whose claim fits.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::*;
 
 #[test]
 fn it_asks_for_the_rules_once_with_the_first_thing_that_happens() {
-    let join = || broker::Command::Join { partition: HERE };
+    let join = || lane::Command::Join { partition: HERE };
     let hold = Command::Hold {
         cause: "halt/task.t".into(),
         root: key("t"),
@@ -89,7 +89,7 @@ fn the_same_attempt_waits_once_and_a_later_one_replaces_it() {
     given.when(release("a")).then([]);
 
     let outcome = ruled(false, [enqueued("a", "ann", 5, 1), assigned("a")]).when(later());
-    let freed = Event::Released { task: key("a"), attempt: 1, outcome: broker::Outcome::Withdrawn };
+    let freed = Event::Released { task: key("a"), attempt: 1, outcome: lane::Outcome::Withdrawn };
     assert_eq!(outcome.decision().events[0], freed, "the stale attempt is gone");
     assert!(outcome.given.state().running(&key("a")).is_none());
 }

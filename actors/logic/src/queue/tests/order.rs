@@ -1,6 +1,6 @@
-//! In which order attempts begin: priority, fairness between owners, age, the key.
+//! The order in which attempts begin: priority, fairness between owners, age, the key.
 
-use bus_schemas::commands::broker::Limits;
+use bus_schemas::commands::lane::Limits;
 
 use super::*;
 
@@ -18,10 +18,10 @@ fn priority_then_fairness_then_age_then_key() {
         enqueued("cid-b", "cid", 5, 3),
         enqueued("cid-a", "cid", 5, 3),
     ];
-    // All owners have one running after the third; Ann was served longest ago.
+    // After the third, each owner has one running job; Ann was served longest ago.
     let served = ["urgent", "bob", "cid-a", "old-ann", "cid-b", "new-ann"];
     assert_eq!(taken(&ruled(false, past.clone()).when(take(6))), served);
-    // One by one it is the same.
+    // The order is the same one by one.
     let mut given = ruled(false, past);
     for name in served {
         let outcome = given.when(take(1));

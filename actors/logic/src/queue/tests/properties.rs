@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use actors_core::{Entity, Key};
-use bus_schemas::commands::broker::Limits;
+use bus_schemas::commands::lane::Limits;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use smol_str::SmolStr;
@@ -38,7 +38,7 @@ fn command() -> impl Strategy<Value = Command> {
             })
         ),
         3 => (name(), attempt())
-            .prop_map(|(task, attempt)| Command::Release { task, attempt, outcome: broker::Outcome::Done }),
+            .prop_map(|(task, attempt)| Command::Release { task, attempt, outcome: lane::Outcome::Done }),
         4 => (agent(), vec(skill(), 1..3), 1..4u32).prop_map(|(agent, skills, places)| Command::Take(Take {
             claim: claim(), agent, worker: "w".into(), skills, places, secret: "s".into(),
         })),
@@ -54,7 +54,7 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// What must hold after each decision.
+/// Asserts what must hold after each decision.
 fn check(before: &State, outcome: &Outcome<Queue>) {
     let after = outcome.given.state();
     for (task, _) in after.all_waiting() {
@@ -78,7 +78,7 @@ fn check(before: &State, outcome: &Outcome<Queue>) {
     assert_eq!(served(restored), served(after.clone()), "a snapshot changes who is next");
 }
 
-/// In which order everything begins that can, one by one.
+/// The order in which all attempts that can begin do so, one by one.
 fn served(mut state: State) -> Vec<Key> {
     let mut served = Vec::new();
     let skills = SKILLS.map(SmolStr::from);
@@ -112,7 +112,7 @@ proptest! {
         let mut replayed = State::default();
         events.iter().for_each(|event| Queue::fold(&mut replayed, event));
         prop_assert_eq!(&replayed, given.state());
-        // Once nothing is held and the lane is open, everything is served.
+        // Once nothing is held and the lane is open, every attempt is served.
         for cause in ["cause0", "cause1", "cause2"] {
             given = given.when(Command::Ease { cause: cause.into() }).given;
         }
@@ -121,8 +121,8 @@ proptest! {
         prop_assert_eq!(taken(&given.when(take_by("coder", 100, &SKILLS))).len(), waits);
     }
 
-    /// The lane and its queues may say different things for a while: whatever the queue tells of an attempt, the
-    /// last word is what is true of it here.
+    /// The lane and its queues may disagree for a while: the last message of the queue about an attempt must
+    /// match the queue's state.
     #[test]
     fn the_lane_hears_the_truth_last(commands in vec(command(), 0..60)) {
         let mut given = queue([Event::RulesSet(rules(true, 1))]);
@@ -131,8 +131,8 @@ proptest! {
             let outcome = given.when(command);
             for told in told_lane(&outcome) {
                 match told {
-                    broker::Command::Enqueue(entry) => drop(heard.insert(entry.task, entry.attempt)),
-                    broker::Command::Release { task, attempt, .. } if heard.get(&task) == Some(&attempt) => {
+                    lane::Command::Enqueue(entry) => drop(heard.insert(entry.task, entry.attempt)),
+                    lane::Command::Release { task, attempt, .. } if heard.get(&task) == Some(&attempt) => {
                         heard.remove(&task);
                     }
                     _ => {}
@@ -141,7 +141,7 @@ proptest! {
             given = outcome.given;
         }
         let state = given.state();
-        // What is held may wait as far as the lane knows: leave for it is given back.
+        // For the lane a held attempt may wait: leave for it is returned.
         heard.retain(|task, _| state.hold_of(task).is_none() || state.running(task).is_some());
         let waits = state.all_waiting().filter(|(task, _)| state.hold_of(task).is_none());
         let there = waits.map(|(task, entry)| (task.clone(), entry.attempt));

@@ -1,9 +1,9 @@
-//! Attempts of a leaf: assigned, started, kept alive, completed, failed, tried again.
+//! Attempts of a leaf: assigned, started, kept alive, completed, failed, retried.
 
 use actors_core::{Context, Decision, Key, Refusal};
-use bus_schemas::commands::deadletter;
+use bus_schemas::commands::dead_letter;
 use bus_schemas::commands::task::{Command, Failure, Plan, Policy};
-use bus_schemas::commands::{breaker, broker};
+use bus_schemas::commands::{breaker, lane};
 use bus_schemas::events::task::{Event, WithdrawnBy};
 use bus_schemas::jobs::{Artifact, FailureClass, StepResult};
 use bus_schemas::payload::Payload;
@@ -16,16 +16,17 @@ use smol_str::SmolStr;
 use super::super::check;
 use super::super::draft::dead_letter_key;
 use super::super::state::{Phase, State};
-use super::{Draft, budget, check_current, children, input, is_current, step, was_completed};
+use super::{Draft, IssueRef, budget, check_current, children, input, is_current, step, was_completed};
+use crate::text::cut_failure;
 
-/// What one task may bring out: parents repeat the artifacts of their children.
+/// The most artifacts of one task: parents repeat those of their children.
 pub(super) const ARTIFACTS_MAX: usize = 1_000;
-/// What a worker says when its agent does not know what became of an effect.
+/// The code of a failure when the agent does not know the outcome of an effect.
 const EFFECT_UNKNOWN: &str = "effect-unknown";
-/// Pauses are spread by this many thousandths to both sides, so that attempts do not come in step.
+/// The jitter of pauses, in thousandths up or down, so that attempts do not synchronize.
 const JITTER_PER_MILLE: u32 = 200;
 
-/// A worker has an attempt.
+/// The assignment of an attempt to a worker.
 pub(super) struct Issue {
     pub(super) agent: Key,
     pub(super) worker: SmolStr,
@@ -34,7 +35,7 @@ pub(super) struct Issue {
     pub(super) token: SmolStr,
 }
 
-/// From its queue: a worker does this attempt.
+/// From its queue: assigns an attempt to a worker.
 pub(super) fn assign(
     state: &State,
     issue: Issue,
@@ -55,23 +56,23 @@ pub(super) fn assign(
                 budget::tell_job(&mut draft, attempt);
             }
         }
-        // Said twice: the slot is in use.
+        // A repeat: the slot is in use.
         Phase::Running if is_latest => {}
         _ => draft.release(attempt),
     }
     draft.done()
 }
 
-/// What a worker did not say in time.
+/// What a worker did not report in time.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Silence {
-    /// Anything.
+    /// Any renewal.
     Lease,
-    /// That it came further.
+    /// Progress.
     Progress,
 }
 
-/// Timer: the worker was silent for too long.
+/// From the partition's owner: the worker was silent for too long, or made no progress.
 pub(super) fn expire(
     state: &State,
     attempt: u32,
@@ -97,17 +98,17 @@ pub(super) fn expire(
     draft.done()
 }
 
-/// From a worker: not done.
+/// From a worker: the job failed.
 pub(super) fn fail(
     state: &State,
-    (attempt, token): (u32, &str),
+    issue: IssueRef<'_>,
     failure: Failure,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    if attempt > 0 && state.failed_attempt == attempt && state.cancel.is_none() {
+    if issue.attempt > 0 && state.failed_attempt == issue.attempt && state.cancel.is_none() {
         return Ok(Decision::none());
     }
-    check_current(state, attempt, token, context)?;
+    check_current(state, issue, context)?;
     let mut draft = Draft::of(state, context);
     draft.is_told_by_worker = true;
     end_attempt(&mut draft, failure);
@@ -127,7 +128,7 @@ pub(super) fn end_backoff(
     draft.done()
 }
 
-/// What a worker says of a job that is done.
+/// A worker's report of a completed job.
 pub(super) struct Outcome {
     pub(super) steps: Vec<StepResult>,
     pub(super) artifacts: Vec<Artifact>,
@@ -135,22 +136,19 @@ pub(super) struct Outcome {
     pub(super) plan: Option<Plan>,
 }
 
-/// From a worker: done, or a plan of how to do it.
+/// From a worker: the job is done, or returns a plan.
 pub(super) fn complete(
     state: &State,
-    (attempt, token): (u32, &str),
+    issue: IssueRef<'_>,
     outcome: Outcome,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    if was_completed(state, attempt) {
+    if was_completed(state, issue.attempt) {
         return Ok(Decision::none());
     }
-    check_current(state, attempt, token, context)?;
+    check_current(state, issue, context)?;
     let Outcome { steps, artifacts, result, plan } = outcome;
-    if let Some((effect, _)) = state.open_effects().next() {
-        return Err(Refusal::new("effect-open", format!("the effect `{effect}` has begun and not ended"))
-            .hint("say how it ended, then complete the job"));
-    }
+    check_effects(state)?;
     if artifacts.len() > ARTIFACTS_MAX {
         return Err(Refusal::new(
             "too-many-artifacts",
@@ -160,8 +158,8 @@ pub(super) fn complete(
     }
     let mut draft = Draft::of(state, context);
     draft.is_told_by_worker = true;
-    step::add(&mut draft, attempt, steps)?;
-    draft.outcome = broker::Outcome::Done;
+    step::add(&mut draft, issue.attempt, steps)?;
+    draft.outcome = lane::Outcome::Done;
     match plan.map(|plan| check::plan(&plan, draft.key()).map(|()| plan)) {
         None => draft.end(Event::Completed { artifacts, result, at: context.now }),
         Some(Ok(plan)) => {
@@ -176,19 +174,36 @@ pub(super) fn complete(
                 hint: refusal.hint,
                 dependency: None,
             };
-            end_attempt(&mut draft, failure);
+            end_attempt(&mut draft, cut_failure(failure));
         }
     }
     draft.done()
 }
 
-/// The current attempt failed: tries again after a pause where that may help.
+/// Refuses a success while the outcome of an effect is unknown: no later attempt would find it out.
+fn check_effects(state: &State) -> Result<(), Refusal> {
+    if let Some((effect, _)) = state.open_effects().next() {
+        return Err(Refusal::new("effect-open", format!("the effect `{effect}` has begun and not ended"))
+            .hint("say how it ended, then complete the job"));
+    }
+    match state.unsettled_effect() {
+        None => Ok(()),
+        Some((effect, _)) => {
+            Err(Refusal::new("effect-open", format!("nobody knows whether the effect `{effect}` was done"))
+                .hint(
+                    "find out and record `completed` or `failed`; if you cannot, fail the job as `ambiguous`",
+                ))
+        }
+    }
+}
+
+/// Ends the current attempt with a failure; retries after a pause if that may help.
 pub(super) fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
     let attempt = draft.state.attempt;
     draft.outcome = match failure.class {
-        FailureClass::Permanent | FailureClass::Budget => broker::Outcome::Done,
-        FailureClass::Canceled => broker::Outcome::Withdrawn,
-        FailureClass::Transient | FailureClass::Ambiguous | FailureClass::Poison => broker::Outcome::Failed,
+        FailureClass::Permanent | FailureClass::Budget => lane::Outcome::Done,
+        FailureClass::Canceled => lane::Outcome::Withdrawn,
+        FailureClass::Transient | FailureClass::Ambiguous | FailureClass::Poison => lane::Outcome::Failed,
     };
     draft.give_up_effects("the attempt ended before it was said how it ended");
     let is_refused = failure.class == FailureClass::Transient && failure.code == breaker::BREAKER_OPEN;
@@ -200,7 +215,7 @@ pub(super) fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
         let is_unknown = failure.code == EFFECT_UNKNOWN;
         draft.leave_phase();
         draft.emit(Event::AttemptFailed { attempt, failure });
-        // Its agent is asked first, before it does anything else; then a person.
+        // The agent is asked first, before it does anything else; then a person.
         match is_left && !is_unknown {
             true => draft.queue(attempt.saturating_add(1)),
             false => input::ask_about_effect(draft),
@@ -208,8 +223,8 @@ pub(super) fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
         return;
     }
     if is_refused && is_in_time(draft) {
-        // What was not called has not failed: an outage must not use the attempts up.
-        draft.outcome = broker::Outcome::Withdrawn;
+        // The call was not made, so nothing failed: an outage must not use up the attempts.
+        draft.outcome = lane::Outcome::Withdrawn;
         draft.leave_phase();
         let reason = format!("{}: {}", failure.code, failure.message);
         draft.emit(Event::AttemptWithdrawn { attempt, reason, by: WithdrawnBy::Worker });
@@ -224,7 +239,7 @@ pub(super) fn end_attempt(draft: &mut Draft<'_>, mut failure: Failure) {
     fail_for_good(draft, failure);
 }
 
-/// The next attempt waits until a pause is over.
+/// Pauses before the next attempt.
 pub(super) fn back_off(draft: &mut Draft<'_>, count: u32) {
     let (now, attempt) = (draft.now(), draft.state.attempt.saturating_add(1));
     let until = now.plus_ms(backoff_ms(draft, count));
@@ -232,20 +247,20 @@ pub(super) fn back_off(draft: &mut Draft<'_>, count: u32) {
     draft.set_timer("backoff", until, &Command::EndBackoff { attempt });
 }
 
-/// Whether its bounds allow one more attempt.
+/// Whether the task's limits allow one more attempt.
 fn may_try_again(draft: &Draft<'_>) -> bool {
     let attempts = draft.submission().attempts_max.unwrap_or(draft.state.policy.retry.attempts);
     draft.state.failures.saturating_add(1) < attempts && is_in_time(draft)
 }
 
-/// Whether its deadlines allow one more attempt.
+/// Whether the task's deadlines allow one more attempt.
 fn is_in_time(draft: &Draft<'_>) -> bool {
     let (submission, retry, now) = (draft.submission(), &draft.state.policy.retry, draft.now());
     let is_late = |time: Duration| now >= draft.state.submitted_at.plus_ms(time.as_ms());
     submission.deadline.is_none_or(|deadline| now < deadline) && !retry.deadline.is_some_and(is_late)
 }
 
-/// A leaf fails, and people are to hear of it.
+/// Fails a leaf for good, and makes a dead letter of it.
 pub(super) fn fail_for_good(draft: &mut Draft<'_>, failure: Failure) {
     if failure.class != FailureClass::Canceled {
         record_dead_letter(draft, &failure);
@@ -256,7 +271,7 @@ pub(super) fn fail_for_good(draft: &mut Draft<'_>, failure: Failure) {
 fn record_dead_letter(draft: &mut Draft<'_>, failure: &Failure) {
     let (reason, to) = (format!("{}: {}", failure.code, failure.message), ("task", draft.key().as_str()));
     let ids = (draft.context.command, draft.context.correlation);
-    let entry = deadletter::Entry {
+    let entry = dead_letter::Entry {
         traceparent: draft.context.trace.map(|trace| trace.to_traceparent()),
         attempts: draft.state.failures.max(1),
         causes: causes(&draft.state, failure.class),
@@ -264,25 +279,25 @@ fn record_dead_letter(draft: &mut Draft<'_>, failure: &Failure) {
         source: Some("task".into()),
         dependency: dependency(draft, failure),
         payload: Payload::of(&Body::json(&Command::Submit(draft.submission().clone()))),
-        ..deadletter::Entry::new(entry_class(failure.class), reason, to, ids, draft.now())
+        ..dead_letter::Entry::new(entry_class(failure.class), reason, to, ids, draft.now())
     };
     let first = draft.state.dead_letter.unwrap_or(draft.state.attempt);
-    // What was submitted for an entry and fails is that entry, and no other one.
+    // A task that was submitted for a dead letter fails into that one, and makes none of its own.
     let key = draft.submission().dead_letter.clone();
     let key = key.unwrap_or_else(|| dead_letter_key(draft.key(), first));
-    draft.send_settled(key, &deadletter::Command::Record(entry));
+    draft.send_settled(key, &dead_letter::Command::Record(entry));
 }
 
 /// How each attempt failed, the last one first.
 fn causes(state: &State, class: FailureClass) -> Vec<String> {
     let is_noted = state.failed_attempt == state.attempt;
-    // One that was ended from outside, as by a deadline, has said nothing itself.
+    // An attempt that was ended from outside, as by a deadline, has reported no failure.
     let unsaid = (!is_noted).then(|| state.failed_as(state.attempt, class));
     unsaid.into_iter().chain(state.failed_attempts.iter().rev().cloned()).collect()
 }
 
-/// What the attempt failed by: what the agent said, or the agent itself where its own breaker counts
-/// such failures. Poison fails again whatever is well by then: nothing redrives it by itself.
+/// The dependency that failed: as the agent reported, or the agent itself if its own breaker counts such
+/// failures. Poison has none: it fails again in any case, and must not be redriven automatically.
 fn dependency(draft: &Draft<'_>, failure: &Failure) -> Option<Key> {
     let agent = draft.state.agent.as_ref();
     match failure.class {
@@ -292,16 +307,16 @@ fn dependency(draft: &Draft<'_>, failure: &Failure) -> Option<Key> {
     }
 }
 
-/// What may have happened already is not tried again with many others.
+/// The class of the dead letter. An ambiguous failure is never redriven together with others.
 fn entry_class(class: FailureClass) -> &'static str {
     match class {
-        FailureClass::Ambiguous => deadletter::class::JOB_AMBIGUOUS,
-        _ => deadletter::class::JOB_FAILED,
+        FailureClass::Ambiguous => dead_letter::class::JOB_AMBIGUOUS,
+        _ => dead_letter::class::JOB_FAILED,
     }
 }
 
-/// The pause after so many failures or withdrawals in a row: as long as the settings say, with a jitter
-/// that replays alike.
+/// The pause after this many failures or withdrawals in a row, in milliseconds: from the settings, with a
+/// jitter that replays alike.
 fn backoff_ms(draft: &Draft<'_>, count: u32) -> u64 {
     let (state, retry) = (&draft.state, &draft.state.policy.retry);
     let id = draft.context.id("backoff", state.attempt).0;
@@ -311,11 +326,11 @@ fn backoff_ms(draft: &Draft<'_>, count: u32) -> u64 {
         return pause;
     }
     let per_mille = 1_000 - JITTER_PER_MILLE + seed % (2 * JITTER_PER_MILLE + 1);
-    // Whoever says the longest pause means it.
+    // The longest pause holds with jitter too.
     (pause * u64::from(per_mille) / 1_000).min(retry.cap.as_ms())
 }
 
-/// Why the deadline ends a task.
+/// The failure of a task whose deadline has passed.
 pub(super) fn deadline_failure() -> Failure {
     Failure {
         class: FailureClass::Permanent,
@@ -326,7 +341,7 @@ pub(super) fn deadline_failure() -> Failure {
     }
 }
 
-/// Whether a parent may try this child again.
+/// Whether a parent may retry this child.
 pub(super) fn is_retryable(state: TaskState) -> bool {
     matches!(state, TaskState::Failed | TaskState::Canceled)
 }

@@ -1,5 +1,5 @@
-//! The budget of a tree: reserved before a call, settled after it, and a question where it does not
-//! allow what is wanted.
+//! The budget of a tree: reservations before calls, settlements after them, and a question when a limit is
+//! exceeded.
 
 use actors_core::{Context, Decision, Key, Refusal};
 use bus_schemas::commands::queue;
@@ -12,29 +12,32 @@ use serde_json::Value;
 use smol_str::{SmolStr, format_smolstr};
 
 use super::super::account::Account;
+use super::super::check;
 use super::super::state::State;
 use super::{Draft, cancel, final_refusal};
 
-/// A key of a task, its attempt and a number.
+/// The longest id of a reservation in bytes: a task's key, an attempt and a number.
 const RESERVATION_BYTES_MAX: usize = 512;
-/// Calls under way in one tree: each stands in the state of its root.
+/// The most reservations in one tree: each is in the state of its root.
 const RESERVATIONS_MAX: usize = 4_096;
-/// Shorter than a call can take, and no longer than somebody should wait for a worker that is gone.
+/// The range of a reservation's time in milliseconds: at least a call's duration, and no longer than a lost
+/// worker should hold budget.
 const LEASE_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
 /// The timers of the root.
 const WALL_CLOCK: &str = "wall-clock";
 const RESERVATIONS: &str = "reservations";
 
-/// From a worker: a call may use as much as this.
+/// From a worker: reserves the budget of a call.
 pub(super) fn reserve(
     state: &State,
-    (reservation, task): (SmolStr, Key),
+    reservation: SmolStr,
+    task: Key,
     amount: Usage,
     lease_ms: u64,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     check_root(context)?;
-    check_reservation((&reservation, &task), lease_ms, context)?;
+    check_reservation(&reservation, &task, lease_ms, context)?;
     if state.status.is_final() || state.cancel.is_some() {
         return Err(final_refusal(state, context).hint("stop the work"));
     }
@@ -66,8 +69,8 @@ pub(super) fn reserve(
     Ok(draft.done()?.reply(&answer(true, None)))
 }
 
-/// From a worker: what the call has used. Nothing for what was settled. What has lapsed was counted at
-/// its worst: what it used above that is added, as long as the tree has not ended.
+/// From a worker: the usage of a call. No effect if it was settled. A lapsed call was counted at its worst
+/// case; usage above that is added, as long as the tree has not ended.
 pub(super) fn settle(
     state: &State,
     reservation: SmolStr,
@@ -91,7 +94,7 @@ pub(super) fn settle(
     draft.done()
 }
 
-/// Timer: what was not settled in time counts as used.
+/// Timer: reservations that were not settled in time count as used.
 pub(super) fn lapse(state: &State, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
     lapse_until(&mut draft, context.now.0);
@@ -100,7 +103,7 @@ pub(super) fn lapse(state: &State, context: &Context<'_>) -> Result<Decision<Eve
     draft.done()
 }
 
-/// Nothing of the tree is under way any more: what nobody settled counts as used.
+/// Nothing of the tree runs any more: unsettled reservations count as used.
 pub(in super::super) fn close(draft: &mut Draft<'_>) {
     let Some(account) = &draft.state.account else { return };
     let (has_time, has_calls) = (account.limits.wall_clock.is_some(), !account.reserved.is_empty());
@@ -139,8 +142,8 @@ fn await_lapse(draft: &mut Draft<'_>) {
     }
 }
 
-/// From a task of the tree, and for a root without plan itself: a job is issued. One that is too many
-/// is taken back.
+/// From a task of the tree, and for a root without a plan itself: a job was issued. A job above the limit is
+/// taken back.
 pub(super) fn count_job(
     state: &State,
     task: Key,
@@ -156,7 +159,7 @@ pub(super) fn count_job(
     draft.done()
 }
 
-/// Counts a job; false where the budget does not allow it.
+/// Counts a job; `false` if the budget does not allow it.
 pub(super) fn try_count(draft: &mut Draft<'_>, task: &Key, attempt: u32) -> bool {
     let job = Usage { jobs: 1, ..Usage::default() };
     let Some(account) = &draft.state.account else { return true };
@@ -171,7 +174,8 @@ pub(super) fn try_count(draft: &mut Draft<'_>, task: &Key, attempt: u32) -> bool
     false
 }
 
-/// What the settings say of such tasks, with the assignment. A tree without a budget gets theirs.
+/// Applies the policy of the settings that came with the assignment. A tree without a budget takes that of
+/// the policy.
 pub(super) fn apply_policy(draft: &mut Draft<'_>, policy: Option<Box<Policy>>) {
     let policy = policy.map(|policy| *policy).unwrap_or_default();
     if policy != draft.state.policy {
@@ -187,7 +191,7 @@ pub(super) fn apply_policy(draft: &mut Draft<'_>, policy: Option<Box<Policy>>) {
     }
 }
 
-/// From a task of the tree: the settings give a budget to trees that have none.
+/// From a task of the tree: the budget that the settings give to trees without one.
 pub(super) fn adopt(
     state: &State,
     budget: Budget,
@@ -196,6 +200,7 @@ pub(super) fn adopt(
     check_root(context)?;
     let mut draft = Draft::of(state, context);
     if state.account.is_none() && !state.status.is_final() {
+        check::end(&budget, state.submitted_at).map_err(|why| Refusal::new("invalid-budget", why))?;
         set(&mut draft, budget);
     }
     draft.done()
@@ -206,7 +211,7 @@ fn set(draft: &mut Draft<'_>, budget: Budget) {
     await_wall_clock(draft);
 }
 
-/// The tree has so much time from its submission.
+/// Sets the timer for the tree's wall clock budget, which counts from its submission.
 pub(in super::super) fn await_wall_clock(draft: &mut Draft<'_>) {
     let time = draft.state.account.as_ref().and_then(|account| account.limits.wall_clock);
     if let Some(time) = time {
@@ -215,8 +220,8 @@ pub(in super::super) fn await_wall_clock(draft: &mut Draft<'_>) {
     }
 }
 
-/// A tree that had ended goes on. Its time counts from its submission as before: where it is over, a
-/// person is asked at once.
+/// Reopens a tree that had ended. Its time counts from its submission as before: if it is over, a person is
+/// asked at once.
 pub(in super::super) fn reopen(draft: &mut Draft<'_>) {
     match draft.state.account.as_ref().and_then(|account| over(draft, account)) {
         Some(dimension) => drop(exceed(draft, dimension, Usage::default())),
@@ -224,7 +229,7 @@ pub(in super::super) fn reopen(draft: &mut Draft<'_>) {
     }
 }
 
-/// Timer: the tree has had its time.
+/// Timer: the tree's wall clock budget is used up.
 pub(super) fn expire_wall_clock(state: &State, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
     let Some(account) = &state.account else { return draft.done() };
@@ -233,7 +238,7 @@ pub(super) fn expire_wall_clock(state: &State, context: &Context<'_>) -> Result<
         return draft.done();
     }
     if context.now < state.submitted_at.plus_ms(time.as_ms()) {
-        // Somebody sent it early: the timer stands.
+        // The command was sent early: the timer stays.
         await_wall_clock(&mut draft);
     } else {
         exceed(&mut draft, Dimension::WallClock, Usage::default());
@@ -241,11 +246,11 @@ pub(super) fn expire_wall_clock(state: &State, context: &Context<'_>) -> Result<
     draft.done()
 }
 
-/// To the root: it may use more.
+/// To the root: extends the budget.
 pub(super) fn extend(
     state: &State,
     extend: &Budget,
-    (reason, by): (String, String),
+    reason: String,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     check_root(context)?;
@@ -262,13 +267,15 @@ pub(super) fn extend(
         return Err(Refusal::new("invalid-extension", "the extension adds nothing to what bounds the tree")
             .hint("say how much more of what: `orrery task extend <id> --tokens 10000`"));
     }
+    check::end(&budget, state.submitted_at)
+        .map_err(|why| Refusal::new("invalid-extension", why).hint("extend it by a shorter time"))?;
     if let Some(dimension) = exceeded.filter(|dimension| !reaches(extend, *dimension)) {
         let name: &'static str = dimension.into();
         return Err(Refusal::new("invalid-extension", format!("the tree is paused for its `{name}`"))
             .hint(format!("say how much more of `{name}` it may use")));
     }
     let mut draft = Draft::of(state, context);
-    draft.emit(Event::BudgetExtended { budget, reason, by, at: context.now });
+    draft.emit(Event::BudgetExtended { budget, reason, by: context.by(), at: context.now });
     await_wall_clock(&mut draft);
     look(&mut draft);
     if exceeded.is_some() && draft.state.account.as_ref().is_some_and(|account| account.exceeded.is_none()) {
@@ -277,12 +284,11 @@ pub(super) fn extend(
     draft.done_with_view()
 }
 
-/// The answer to the question that a breach asks: how much more, or no more.
+/// The answer to the question about an exceeded limit: how much more, or no more.
 pub(super) fn answer(
     state: &State,
     dimension: Dimension,
     answer: &Value,
-    by: String,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let Some(budget) = read_answer(answer, dimension)? else {
@@ -297,11 +303,11 @@ pub(super) fn answer(
         cancel::give_up(&mut draft, failure, "the budget was not extended");
         return draft.done_with_view();
     };
-    extend(state, &budget, (String::new(), by), context)
+    extend(state, &budget, String::new(), context)
 }
 
-/// A number is so much more of what ran out (seconds of time), a duration so much more time, an object
-/// so much of each; 0, `false` and `"no"` end the tree.
+/// Reads an answer. A number extends the exceeded limit (in seconds for time), a duration extends the time,
+/// an object extends each limit it names; 0, `false` and `"no"` end the tree.
 fn read_answer(answer: &Value, dimension: Dimension) -> Result<Option<Budget>, Refusal> {
     let refuse = || {
         let example = if dimension == Dimension::WallClock { "\"30m\"" } else { "10000" };
@@ -333,7 +339,7 @@ fn read_answer(answer: &Value, dimension: Dimension) -> Result<Option<Budget>, R
     if budget == Budget::default() { Err(refuse()) } else { Ok(Some(budget)) }
 }
 
-/// The bounds with so much more of each; what is not bounded stays so.
+/// The extended limits; a dimension without a limit stays so.
 fn extended(limits: &Budget, extend: &Budget, elapsed_ms: u64) -> Budget {
     let more = |limit: Option<u64>, by: Option<u64>| limit.map(|limit| limit.saturating_add(by.unwrap_or(0)));
     Budget {
@@ -362,7 +368,7 @@ fn elapsed(state: &State, context: &Context<'_>) -> u64 {
     context.now.0.saturating_sub(state.submitted_at.0)
 }
 
-/// Pauses the tree when a bound is exceeded, or its time is over.
+/// Pauses the tree if a limit is exceeded, or its time is over.
 fn look(draft: &mut Draft<'_>) {
     let Some(account) = &draft.state.account else { return };
     if account.exceeded.is_some() || draft.state.status.is_final() {
@@ -373,15 +379,15 @@ fn look(draft: &mut Draft<'_>) {
     }
 }
 
-/// The bound that is exceeded, or the time that is over.
+/// The dimension that is exceeded, or the time if it is over.
 fn over(draft: &Draft<'_>, account: &Account) -> Option<Dimension> {
     let time = account.limits.wall_clock;
     let is_late = time.is_some_and(|time| elapsed(&draft.state, draft.context) >= time.as_ms());
     account.over(Usage::default()).or(is_late.then_some(Dimension::WallClock))
 }
 
-/// Pauses the tree: its queue gives nothing to it, and a person is asked. Time that is over stops what
-/// runs; other bounds are met by each attempt at its next reservation.
+/// Pauses the tree: its queue holds it, and a person is asked. If the time is over, running attempts are
+/// stopped; other limits stop each attempt at its next reservation.
 fn exceed(draft: &mut Draft<'_>, dimension: Dimension, more: Usage) -> String {
     let account = draft.state.account.as_ref().expect("only what has a budget exceeds it");
     let question = account.words(dimension, more);
@@ -391,7 +397,7 @@ fn exceed(draft: &mut Draft<'_>, dimension: Dimension, more: Usage) -> String {
     question
 }
 
-/// Its queue gives nothing to the tree.
+/// Makes its queue hold the tree.
 pub(super) fn hold(draft: &mut Draft<'_>, dimension: Dimension, reason: String) {
     let interrupt = dimension == Dimension::WallClock;
     let root = draft.key().clone();
@@ -408,13 +414,13 @@ fn cause(draft: &Draft<'_>) -> SmolStr {
     format_smolstr!("budget/{}", draft.key())
 }
 
-/// Whether attempts of this task are to reserve what they use.
+/// Whether attempts of this task must reserve what they use.
 pub(in super::super) fn is_metered(state: &State) -> bool {
     let submitted = state.submission.as_ref().is_some_and(|submission| submission.budget.is_some());
     submitted || state.account.is_some() || state.policy.budget != Budget::default()
 }
 
-/// After the job is in the record: the root counts it.
+/// Tells the root that a job is in the record, so that it counts it.
 pub(super) fn tell_job(draft: &mut Draft<'_>, attempt: u32) {
     if draft.key().parent().is_some() && is_metered(&draft.state) {
         let count = Command::CountJob { task: draft.key().clone(), attempt };
@@ -422,7 +428,7 @@ pub(super) fn tell_job(draft: &mut Draft<'_>, attempt: u32) {
     }
 }
 
-/// A root without plan gets no job that its budget does not allow: the attempt waits anew.
+/// Whether the budget of a root without a plan allows its job; if not, the attempt waits again.
 pub(super) fn root_may_begin(draft: &mut Draft<'_>, attempt: u32) -> bool {
     let key = draft.key().clone();
     if key.parent().is_some() || try_count(draft, &key, attempt) {
@@ -443,7 +449,8 @@ fn check_root(context: &Context<'_>) -> Result<(), Refusal> {
 }
 
 fn check_reservation(
-    (reservation, task): (&str, &Key),
+    reservation: &str,
+    task: &Key,
     lease_ms: u64,
     context: &Context<'_>,
 ) -> Result<(), Refusal> {

@@ -1,4 +1,4 @@
-//! `cancel` and `expire-deadline`: a task and everything below it stops.
+//! `cancel` and `expire-deadline`: stop a task and everything below it.
 
 use actors_core::{Context, Decision, Refusal};
 use bus_schemas::commands::task::Failure;
@@ -8,11 +8,10 @@ use bus_schemas::views::task::TaskState;
 use super::super::state::State;
 use super::{Draft, attempt, children, final_refusal};
 
-/// Somebody wants it to stop.
+/// Cancels the task.
 pub(super) fn cancel(
     state: &State,
     reason: String,
-    by: String,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
@@ -23,7 +22,7 @@ pub(super) fn cancel(
         return Err(final_refusal(state, context).hint("there is nothing left to cancel"));
     }
     let was_stopping = state.is_stopping();
-    draft.emit(Event::CancelRequested { reason: reason.clone(), by });
+    draft.emit(Event::CancelRequested { reason: reason.clone(), by: context.by() });
     if state.plan.is_some() {
         if !was_stopping {
             children::stop_children(&mut draft, &reason);
@@ -36,7 +35,7 @@ pub(super) fn cancel(
     draft.done_with_view()
 }
 
-/// Timer: the deadline has come.
+/// Timer: the deadline has passed.
 pub(super) fn expire_deadline(state: &State, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
     let Some(deadline) = draft.submission().deadline else { return draft.done() };
@@ -44,7 +43,7 @@ pub(super) fn expire_deadline(state: &State, context: &Context<'_>) -> Result<De
         return draft.done();
     }
     if context.now < deadline {
-        // Somebody sent it early: the timer stands.
+        // The command was sent early: the timer stays.
         draft.await_deadline();
         return draft.done();
     }
@@ -52,7 +51,7 @@ pub(super) fn expire_deadline(state: &State, context: &Context<'_>) -> Result<De
     draft.done()
 }
 
-/// The task, and everything below it, ends with a failure.
+/// Fails the task and everything below it.
 pub(super) fn give_up(draft: &mut Draft<'_>, failure: Failure, reason: &str) {
     if draft.state.plan.is_some() {
         draft.emit(Event::AttemptFailed { attempt: draft.state.attempt, failure });

@@ -1,4 +1,4 @@
-//! Plans: child tasks are started when the steps before them are done, and their ends add up.
+//! Plans: child tasks start when the steps before them are done, and their outcomes make that of the task.
 
 use std::collections::BTreeSet;
 
@@ -10,12 +10,12 @@ use bus_schemas::views::task::TaskState;
 use serde_json::Value;
 use smol_str::{SmolStr, format_smolstr};
 
-use super::super::draft::BY_PARENT;
 use super::super::state::State;
 use super::Draft;
 use super::attempt::ARTIFACTS_MAX;
+use crate::text::words;
 
-/// How a child ended.
+/// The outcome of a child.
 pub(super) struct End {
     pub(super) state: TaskState,
     pub(super) artifacts: Vec<Artifact>,
@@ -23,13 +23,13 @@ pub(super) struct End {
     pub(super) failure: Option<Failure>,
 }
 
-/// Follows a plan that was checked.
+/// Begins a checked plan.
 pub(super) fn begin(draft: &mut Draft<'_>, plan: Plan) {
     draft.emit(Event::Planned { plan });
     start_ready(draft);
 }
 
-/// From a child: how it ended. Nothing for a step that is not open.
+/// From a child: its outcome. No effect for a step that is not open.
 pub(super) fn settle(
     state: &State,
     step: SmolStr,
@@ -83,8 +83,8 @@ pub(super) fn start_ready(draft: &mut Draft<'_>) {
     }
 }
 
-/// A child inherits whose work it is, its bounds, and what the steps before it made; a first step
-/// gets what the task itself was given.
+/// The submission of a child. It inherits the owner and the limits, and gets the artifacts of the steps
+/// before it; a first step gets the task's own inputs.
 fn child_submission(draft: &Draft<'_>, step: &PlanStep) -> Submit {
     let submission = draft.submission();
     let made = step.after.iter().filter_map(|before| draft.state.children.get(before));
@@ -115,16 +115,16 @@ fn child_submission(draft: &Draft<'_>, step: &PlanStep) -> Submit {
     }
 }
 
-/// Tells every open child to stop.
+/// Cancels every open child.
 pub(super) fn stop_children(draft: &mut Draft<'_>, reason: &str) {
     let open: Vec<_> = draft.state.open_children().map(|(_, child)| child.key.clone()).collect();
-    let cancel = Command::Cancel { reason: reason.to_owned(), by: BY_PARENT.to_owned() };
+    let cancel = Command::Cancel { reason: reason.to_owned() };
     for child in open {
         draft.send(child, &cancel);
     }
 }
 
-/// Ends the task when no child is open any more.
+/// Ends the task when no child is open.
 pub(super) fn conclude(draft: &mut Draft<'_>) {
     let state = &draft.state;
     if state.open_children().next().is_some() {
@@ -151,7 +151,7 @@ fn broken_failure(state: &State) -> Option<Failure> {
         Some(failure) => Failure {
             class: failure.class,
             code: "child-failed".to_owned(),
-            message: format!("step `{step}` is {how}: {}", failure.message),
+            message: words(format!("step `{step}` is {how}: {}", failure.message)),
             hint: failure.hint.clone(),
             dependency: failure.dependency.clone(),
         },
@@ -165,7 +165,7 @@ fn broken_failure(state: &State) -> Option<Failure> {
     })
 }
 
-/// What all completed steps made, in the order of the plan.
+/// The artifacts of all completed steps, in the order of the plan.
 fn all_artifacts(state: &State) -> Vec<Artifact> {
     let steps = state.plan.iter().flat_map(|plan| &plan.steps);
     steps
@@ -177,7 +177,7 @@ fn all_artifacts(state: &State) -> Vec<Artifact> {
         .collect()
 }
 
-/// The answer of the last step that no other comes after.
+/// The result of the last step without a successor.
 fn last_result(state: &State) -> Value {
     let Some(plan) = &state.plan else { return Value::Null };
     let inner: BTreeSet<&SmolStr> = plan.steps.iter().flat_map(|step| &step.after).collect();

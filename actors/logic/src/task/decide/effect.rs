@@ -9,18 +9,18 @@ use smol_str::SmolStr;
 
 use super::super::state::{Effect, Phase, State, result_bytes};
 use super::step::STEPS_MAX;
-use super::{Draft, check_current, input};
+use super::{Draft, IssueRef, check_current, input};
 
-/// A name, not a description.
+/// The longest name in bytes: a name, not a description.
 const EFFECT_BYTES_MAX: usize = 128;
-/// What one effect gave: larger results are artifacts.
+/// The largest result of one effect in bytes: larger results are artifacts.
 const RESULT_BYTES_MAX: usize = 16 * 1024;
-/// What all effects of a task gave: all of it goes into each later job.
+/// The largest sum of a task's effect results in bytes: each later job contains all of them.
 const RESULTS_BYTES_MAX: usize = 256 * 1024;
-/// An idempotency key: longer than any hash in hexadecimal digits.
+/// The longest idempotency key in bytes: longer than any hash in hexadecimal digits.
 const KEY_BYTES_MAX: usize = 128;
 
-/// One step of one side effect.
+/// A step of a side effect, as reported.
 pub(super) struct Record {
     pub(super) attempt: u32,
     pub(super) token: SmolStr,
@@ -31,7 +31,7 @@ pub(super) struct Record {
     pub(super) result: Value,
 }
 
-/// Takes a step into the ledger.
+/// Records a step in the ledger.
 pub(super) fn record(
     state: &State,
     record: Record,
@@ -39,9 +39,9 @@ pub(super) fn record(
 ) -> Result<Decision<Event>, Refusal> {
     let Record { attempt, token, effect, step, detail, key, mut result } = record;
     let known = state.effects.get(&effect);
-    // Finding out comes after the attempt, and often after the task.
+    // The outcome of an ambiguous effect is found after the attempt, and often after the task.
     if !finds_out(known, step) || attempt > state.attempt {
-        check_current(state, attempt, &token, context)?;
+        check_current(state, IssueRef { attempt, token: &token }, context)?;
     }
     if key.as_ref().is_some_and(|key| !(1..=KEY_BYTES_MAX).contains(&key.len())) {
         let message = format!("an idempotency key must have 1 to {KEY_BYTES_MAX} bytes");
@@ -65,7 +65,7 @@ pub(super) fn record(
     }
     let length = result_bytes(&result);
     if length > RESULT_BYTES_MAX || state.results_bytes + length > RESULTS_BYTES_MAX {
-        // It was done, and that is what matters: a later attempt is told that it was, without the result.
+        // Without room for the result, a later attempt is told only that the effect was done.
         result = Value::Null;
     }
     let mut draft = Draft::of(state, context);
@@ -77,15 +77,15 @@ pub(super) fn record(
     draft.done()
 }
 
-/// Whether this says of an effect of which nobody knew how it ended.
+/// Whether this reports the outcome of an ambiguous effect.
 fn finds_out(known: Option<&Effect>, step: EffectStep) -> bool {
     use EffectStep::{Ambiguous, Completed, Failed, Reconciled};
     matches!(step, Reconciled)
         || known.is_some_and(|known| known.step == Ambiguous) && matches!(step, Completed | Failed)
 }
 
-/// Which step may follow. A later attempt may intend again what is not done for sure; after an
-/// ambiguous end somebody must find out first.
+/// Whether this step may follow. A later attempt may intend an effect again that was certainly not done;
+/// after an ambiguous end the outcome must be found first.
 fn is_legal(known: Option<&Effect>, attempt: u32, step: EffectStep) -> bool {
     use EffectStep::{Ambiguous, Completed, Failed, Intended, Reconciled, Started};
     let Some(known) = known else { return step == Intended };
@@ -97,18 +97,18 @@ fn is_legal(known: Option<&Effect>, attempt: u32, step: EffectStep) -> bool {
     }
 }
 
-/// Whether it was said before. Not so for `started`: a second worker must not begin as well.
+/// Whether this is a repeat. `started` never is: a second worker must not begin as well.
 fn is_repeated(known: Option<&Effect>, attempt: u32, step: EffectStep) -> bool {
     step != EffectStep::Started && known.is_some_and(|known| known.step == step && known.attempt == attempt)
 }
 
 fn illegal(known: Option<&Effect>, effect: &str, step: EffectStep) -> Refusal {
     let Some(known) = known else {
-        return refuse(format!("the effect `{effect}` can not be {} before it is intended", name(step)))
+        return refuse(format!("the effect `{effect}` cannot be {} before it is intended", name(step)))
             .hint("record `intended` first");
     };
     let refusal = refuse(format!(
-        "the effect `{effect}` is {} since attempt {}, and can not become {}",
+        "the effect `{effect}` is {} since attempt {}, and cannot become {}",
         name(known.step),
         known.attempt,
         name(step)

@@ -1,17 +1,17 @@
-//! `explain` and `sweep`: what a task waits for, in words, and said again to whoever it waits for.
+//! `explain` and `sweep`: what a task waits for, in words, and repeating the requests that it waits for.
 
 use actors_core::{Context, Decision, Refusal, View};
 use bus_schemas::commands::task::{Command, Failure};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::FailureClass;
 use bus_schemas::views::task::{TaskState, WaitsFor, Why};
-use bus_schemas::{Key, Timestamp};
+use bus_schemas::{Key, Revision, Timestamp};
 
 use super::super::draft::{LEASE_GRACE_MS, LEASE_MS};
 use super::super::state::{Phase, State};
 use super::{Draft, budget, children};
 
-/// What a task waits for.
+/// What a task waits for, and since when.
 struct Wait {
     waits_for: WaitsFor,
     reason: String,
@@ -24,7 +24,7 @@ struct Wait {
 pub(super) fn explain(state: &State, context: &Context<'_>) -> View {
     let draft = Draft::of(state, context);
     let children: Vec<Key> = state.open_children().map(|(_, child)| child.key.clone()).collect();
-    let Wait { waits_for, reason, moves, until, since } = wait(state, &children);
+    let Wait { waits_for, reason, moves, until, since } = wait(state, draft.key(), &children);
     let lane = draft.submission().lane.clone();
     let (task, status) = (draft.key().clone(), state.shown());
     let since = since.unwrap_or(state.since);
@@ -32,7 +32,7 @@ pub(super) fn explain(state: &State, context: &Context<'_>) -> View {
     View::of(&Why { task, state: status, waits_for, reason, moves, since, until, lane, skill, children })
 }
 
-fn wait(state: &State, children: &[Key]) -> Wait {
+fn wait(state: &State, key: &Key, children: &[Key]) -> Wait {
     let wait = |waits_for, reason: String, moves: String| Wait {
         waits_for,
         reason,
@@ -42,18 +42,19 @@ fn wait(state: &State, children: &[Key]) -> Wait {
     };
     if state.status.is_final() {
         let how: &'static str = state.status.into();
-        return wait(WaitsFor::Nothing, format!("it is {how}"), String::new());
+        return wait(WaitsFor::Nothing, format!("the task is {how}"), String::new());
     }
     let exceeded = state.account.as_ref().and_then(|account| account.exceeded.as_ref());
     if let (Some(exceeded), None) = (exceeded, &state.cancel) {
-        let moves = format!("an answer of `{}`: `orrery task extend` or `orrery task answer`", exceeded.asks);
+        let answer = answer(key, Some(exceeded.question_id));
+        let moves = format!("an answer of `{}`: {answer}, or `orrery task extend`", exceeded.asks);
         let wait = wait(WaitsFor::Budget, exceeded.question.clone(), moves);
         return Wait { since: Some(exceeded.at), ..wait };
     }
     let attempt = state.attempt;
     let agent = state.agent.as_ref().map(Key::as_str).unwrap_or_default();
     match state.phase {
-        Phase::New | Phase::Done => wait(WaitsFor::Nothing, "it has ended".to_owned(), String::new()),
+        Phase::New | Phase::Done => wait(WaitsFor::Nothing, "the task has ended".to_owned(), String::new()),
         Phase::Queued => {
             let submission = state.submission.as_ref();
             let (skill, lane) =
@@ -84,26 +85,32 @@ fn wait(state: &State, children: &[Key]) -> Wait {
         Phase::Answer => {
             let question = state.question.clone().unwrap_or_default();
             let who = if state.asks.is_empty() { "somebody".to_owned() } else { format!("`{}`", state.asks) };
-            wait(WaitsFor::Answer, question, format!("an answer of {who}: `orrery task answer`"))
+            let answer = answer(key, state.question_id);
+            wait(WaitsFor::Answer, question, format!("an answer of {who}: {answer}"))
         }
         Phase::Children => {
             let names: Vec<_> = children.iter().map(|child| format!("`{child}`")).collect();
             let how = if state.is_stopping() { "to stop" } else { "to end" };
             wait(
                 WaitsFor::Children,
-                format!("it waits for {} {how}", names.join(", ")),
+                format!("the task waits for {} {how}", names.join(", ")),
                 "the end of these tasks: ask what they wait for".to_owned(),
             )
         }
     }
 }
 
+/// The command that answers a question.
+fn answer(key: &Key, question: Option<Revision>) -> String {
+    format!("`orrery task answer {key} ANSWER --question {}`", question.unwrap_or_default())
+}
+
 fn silence_s() -> u64 {
     (LEASE_MS + LEASE_GRACE_MS) / 1_000
 }
 
-/// Says again what the task waits for to whoever it waits for; all of them take what they know already
-/// without effect. So whatever was lost is there again.
+/// Repeats the task's requests to whatever it waits for. Receivers ignore what they know, so this only
+/// replaces lost messages.
 pub(super) fn sweep(state: &State, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
     if state.status.is_final() {
@@ -113,7 +120,7 @@ pub(super) fn sweep(state: &State, context: &Context<'_>) -> Result<Decision<Eve
     draft.await_deadline();
     budget::await_wall_clock(&mut draft);
     match state.phase {
-        // What runs has a lease in the memory of the owner.
+        // A running attempt has a lease in the owner's memory.
         Phase::New | Phase::Done | Phase::Answer | Phase::Running => {}
         Phase::Queued => draft.enqueue(state.attempt, state.since),
         Phase::Backoff => {
@@ -136,14 +143,14 @@ pub(super) fn sweep(state: &State, context: &Context<'_>) -> Result<Decision<Eve
     draft.done()
 }
 
-/// Why its children are to stop, where they are.
+/// Why its children must stop, if they must.
 fn stops(state: &State) -> Option<String> {
     let broken = || state.broken.as_ref().map(|step| format!("step `{step}` did not complete"));
     let failing = || state.failing.as_ref().map(|failure| failure.message.clone());
     state.cancel.clone().or_else(failing).or_else(broken)
 }
 
-/// A task that was never submitted is swept by its parent: the parent waits for nothing.
+/// Answers a parent that sweeps a task which was never submitted: the parent waits in vain.
 pub(super) fn lost(context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
     let key = &context.entity.key;
     let Some(parent) = key.parent() else { return Ok(Decision::none()) };

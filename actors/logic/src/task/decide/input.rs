@@ -9,24 +9,24 @@ use smol_str::SmolStr;
 
 use super::super::check::GOAL_BYTES_MAX;
 use super::super::state::{Phase, State};
-use super::{Draft, attempt, budget, check_current};
-use crate::text::name;
+use super::{Draft, IssueRef, attempt, budget, check_current};
 
-/// All answers go into every later job; a longer dialogue is a conversation.
+/// The most answers: each later job contains all of them.
 const ANSWERS_MAX: usize = 100;
 
-/// From a worker: it can not go on without an answer.
+/// From a worker: it cannot go on without an answer.
 pub(super) fn require(
     state: &State,
-    (attempt, token): (u32, &str),
+    issue: IssueRef<'_>,
     prompt: String,
     authorization: bool,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
+    let attempt = issue.attempt;
     if state.phase == Phase::Answer && state.attempt == attempt && state.question.as_ref() == Some(&prompt) {
         return Ok(Decision::none());
     }
-    check_current(state, attempt, token, context)?;
+    check_current(state, issue, context)?;
     if !(1..=GOAL_BYTES_MAX).contains(&prompt.len()) {
         return Err(Refusal::new(
             "invalid-prompt",
@@ -56,24 +56,22 @@ pub(super) fn require(
     draft.done()
 }
 
-/// The answer to a question that the task asks now.
+/// The answer to the task's current question.
 pub(super) fn provide(
     state: &State,
     question: Revision,
     answer: Value,
-    by: String,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    let by = name(by);
     let exceeded = state.account.as_ref().and_then(|account| account.exceeded.as_ref());
     if let Some(exceeded) = exceeded.filter(|exceeded| exceeded.question_id == question) {
-        return budget::answer(state, exceeded.dimension, &answer, by, context);
+        return budget::answer(state, exceeded.dimension, &answer, context);
     }
     if state.question_id != Some(question) {
         let asked = exceeded.map(|exceeded| exceeded.question_id).or(state.question_id);
         return Err(not_asked(question, asked, context));
     }
-    let mut draft = Draft::of(state, context);
+    let (mut draft, by) = (Draft::of(state, context), context.by());
     match state.asked_effect.clone() {
         None => {
             draft.emit(Event::InputProvided { answer, by });
@@ -81,7 +79,7 @@ pub(super) fn provide(
         }
         Some(effect) => {
             let found = read_found(&answer)?;
-            let detail = if by.is_empty() { "said by a person".to_owned() } else { format!("said by {by}") };
+            let detail = format!("said by {by}");
             draft.emit(Event::InputProvided { answer, by });
             found_out(&mut draft, effect, found, detail);
         }
@@ -89,7 +87,7 @@ pub(super) fn provide(
     draft.done_with_view()
 }
 
-/// Refuses the answer to a question that the task does not ask, or asks no longer.
+/// The refusal of an answer to another question than the current one.
 fn not_asked(question: Revision, asked: Option<Revision>, context: &Context<'_>) -> Refusal {
     let key = &context.entity.key;
     match asked {
@@ -102,7 +100,7 @@ fn not_asked(question: Revision, asked: Option<Revision>, context: &Context<'_>)
     }
 }
 
-/// What a person found out about an effect.
+/// The outcome of an effect that a person reports.
 enum Found {
     Done,
     NotDone,
@@ -134,7 +132,7 @@ fn found_out(draft: &mut Draft<'_>, effect: String, found: Found, detail: String
     go_on(draft);
 }
 
-/// Asks about the next effect, or lets the work go on when there is none.
+/// Asks about the next ambiguous effect, or queues the task if there is none.
 pub(super) fn go_on(draft: &mut Draft<'_>) {
     match draft.state.unsettled_effect() {
         Some(_) => ask_about_effect(draft),
@@ -142,7 +140,7 @@ pub(super) fn go_on(draft: &mut Draft<'_>) {
     }
 }
 
-/// Nobody else knows what became of an effect: the owner of the task is asked.
+/// Asks the task's owner for the outcome of an effect, because no agent knows it.
 pub(super) fn ask_about_effect(draft: &mut Draft<'_>) {
     let Some((effect, entry)) = draft.state.unsettled_effect() else { return };
     let detail = if entry.detail.is_empty() { String::new() } else { format!(" ({})", entry.detail) };

@@ -1,28 +1,25 @@
-//! `retry`: a failed or canceled task is tried once more, with a fresh count of attempts.
+//! `retry`: retries a failed or canceled task, with a fresh count of attempts.
 
-use actors_core::{Context, Decision, Refusal, Revision};
+use actors_core::{Context, Decision, EntityAddress, Refusal, Revision};
 use bus_schemas::commands::task::Command;
 use bus_schemas::events::task::Event;
 use bus_schemas::views::task::TaskState;
+use bus_schemas::wire::WireCommand;
 
-use super::super::draft::BY_PARENT;
 use super::super::state::State;
 use super::{Draft, attempt, budget, children, final_refusal};
-use crate::text::name;
 
-/// People retry the root; it retries what failed below it.
+/// Retries the task. People retry the root, and the root retries what failed below it.
 pub(super) fn retry(
     state: &State,
     end: Option<Revision>,
-    by: String,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    let by = name(by);
     let mut draft = Draft::of(state, context);
-    match check(state, end, &by, context) {
+    match check(state, end, context) {
         Ok(()) => {}
-        Err(_) if is_told_by_parent(state, &by) => {
-            // The parent waits for an end and would not hear of a refusal.
+        Err(_) if is_told_by_parent(state, context) => {
+            // The parent waits for an end and would not learn of a refusal.
             if state.status.is_final() {
                 draft.tell_parent();
             }
@@ -30,9 +27,9 @@ pub(super) fn retry(
         }
         Err(refusal) => return Err(refusal),
     }
-    draft.emit(Event::Retried { by, at: context.now });
+    draft.emit(Event::Retried { by: context.by(), at: context.now });
     draft.await_deadline();
-    // Before anything is queued: what is held is to be held when it comes.
+    // Before anything is queued, so that holds cover it when it arrives.
     budget::reopen(&mut draft);
     if state.plan.is_some() {
         retry_children(&mut draft);
@@ -44,14 +41,16 @@ pub(super) fn retry(
     draft.done_with_view()
 }
 
-fn is_told_by_parent(state: &State, by: &str) -> bool {
-    by == BY_PARENT && state.submission.as_ref().is_some_and(|submission| submission.parent.is_some())
+fn is_told_by_parent(state: &State, context: &Context<'_>) -> bool {
+    let parent = state.submission.as_ref().and_then(|submission| submission.parent.clone());
+    let parent = parent.map(|key| EntityAddress::new(Command::KIND, key).to_string());
+    parent.is_some_and(|parent| context.caller.is_some_and(|caller| *caller == parent))
 }
 
-fn check(state: &State, end: Option<Revision>, by: &str, context: &Context<'_>) -> Result<(), Refusal> {
+fn check(state: &State, end: Option<Revision>, context: &Context<'_>) -> Result<(), Refusal> {
     let key = &context.entity.key;
     let is_child = key.parent().is_some();
-    if is_child && !is_told_by_parent(state, by) {
+    if is_child && !is_told_by_parent(state, context) {
         return Err(Refusal::new("retry-the-root", format!("the task `{key}` is a step of a plan"))
             .hint(format!("retry `{}`: it retries the steps that failed", key.root())));
     }
@@ -74,7 +73,7 @@ fn check(state: &State, end: Option<Revision>, by: &str, context: &Context<'_>) 
     Ok(())
 }
 
-/// Opens the steps again that did not complete.
+/// Reopens the steps that did not complete.
 fn retry_children(draft: &mut Draft<'_>) {
     let failed: Vec<_> = draft
         .state
@@ -85,6 +84,6 @@ fn retry_children(draft: &mut Draft<'_>) {
         .collect();
     for (step, child) in failed {
         draft.emit(Event::ChildStarted { step, child: child.clone() });
-        draft.send(child, &Command::Retry { end: None, by: BY_PARENT.to_owned() });
+        draft.send(child, &Command::Retry { end: None });
     }
 }

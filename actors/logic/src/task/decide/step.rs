@@ -5,32 +5,32 @@ use bus_schemas::events::task::Event;
 use bus_schemas::jobs::{INLINE_BYTES_MAX, StepResult};
 
 use super::super::state::{State, result_bytes};
-use super::{Draft, check_current};
+use super::{Draft, IssueRef, check_current};
 
-/// A name, not a description.
+/// The longest name in bytes: a name, not a description.
 const NAME_BYTES_MAX: usize = 128;
-/// Steps and effects of a task: one with more is several tasks.
+/// The most steps and effects of a task: for more, use several tasks.
 pub(super) const STEPS_MAX: usize = 10_000;
-/// Steps in one command.
+/// The most steps in one command.
 const AT_ONCE_MAX: usize = 16;
 
-/// From a worker: steps that were done.
+/// From a worker: records completed steps.
 pub(super) fn record(
     state: &State,
-    (attempt, token): (u32, &str),
+    issue: IssueRef<'_>,
     steps: Vec<StepResult>,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    check_current(state, attempt, token, context)?;
+    check_current(state, issue, context)?;
     let mut draft = Draft::of(state, context);
     if steps.is_empty() {
         return Err(Refusal::new("invalid-step", format!("a report holds 1 to {AT_ONCE_MAX} steps")));
     }
-    add(&mut draft, attempt, steps)?;
+    add(&mut draft, issue.attempt, steps)?;
     draft.done()
 }
 
-/// Takes steps in. One that is known changes nothing.
+/// Adds steps; a known one has no effect.
 pub(super) fn add(draft: &mut Draft<'_>, attempt: u32, steps: Vec<StepResult>) -> Result<(), Refusal> {
     if steps.len() > AT_ONCE_MAX {
         let message = format!("a report holds at most {AT_ONCE_MAX} steps, not {}", steps.len());

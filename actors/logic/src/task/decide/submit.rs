@@ -1,4 +1,4 @@
-//! `submit`: a task begins.
+//! `submit`: starts a task.
 
 use actors_core::{Context, Decision, Refusal};
 use bus_schemas::commands::task::{Failure, Submit};
@@ -9,13 +9,14 @@ use super::super::check;
 use super::super::state::State;
 use super::{Draft, budget, children};
 
-/// Starts the task. The same submission again is the same answer.
+/// Starts the task. The same submission again gets the same reply.
 pub(super) fn submit(
     state: &State,
     submission: Submit,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let key = &context.entity.key;
+    let submission = check::owned(submission, context)?;
     if let Some(first) = &state.submission {
         if *first == submission {
             return Draft::of(state, context).done_with_view();
@@ -30,7 +31,7 @@ pub(super) fn submit(
         if submission.parent.is_none() {
             return Err(refusal);
         }
-        // The parent waits for an end and would not hear of a refusal.
+        // The parent waits for an end and would not learn of a refusal.
         let failure = Failure {
             class: FailureClass::Permanent,
             code: refusal.code.to_string(),

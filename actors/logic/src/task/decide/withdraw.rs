@@ -1,4 +1,4 @@
-//! `withdraw`, `give-back` and `return-issue`: an attempt is taken back through no fault of its own.
+//! `withdraw`, `give-back` and `return-issue`: an attempt is taken back without a failure.
 
 use actors_core::{Context, Decision, Refusal};
 use bus_schemas::commands::task::Failure;
@@ -6,16 +6,17 @@ use bus_schemas::events::task::{Event, WithdrawnBy};
 use bus_schemas::jobs::FailureClass;
 
 use super::super::state::State;
-use super::{Draft, attempt, check_current, is_current, is_shown};
+use super::{Draft, IssueRef, attempt, check_current, is_current, is_shown};
 
-/// Workers may give one task back so often in a row before that is a failure: whoever holds a task in
-/// earnest has it wait in its queue, and then it is no row.
+/// How often in a row workers may give a task back before that is a failure. An attempt that a hold keeps
+/// waiting in its queue in between does not count.
 pub(super) const WITHDRAWALS_MAX: u32 = 20;
-/// Issues in a row that nobody begins: a worker may end for reasons of its own, and hardly ever so often
-/// as it is told of one job.
+/// How many issues in a row may not be begun: a worker may end for its own reasons, and hardly ever so often
+/// just when it gets this job.
 const UNBEGUN_MAX: u32 = 5;
 
-/// From whoever holds it: none of `attempts_max` is used up, and the next attempt waits at once.
+/// From its lane or the budget: takes the attempt back. It does not count towards `attempts_max`, and the
+/// next one waits at once.
 pub(super) fn withdraw(
     state: &State,
     attempt: u32,
@@ -29,21 +30,21 @@ pub(super) fn withdraw(
     draft.done()
 }
 
-/// From its worker: none of `attempts_max` is used up. Given back again and again, the next one waits for
-/// a pause that grows.
+/// From its worker: gives the attempt back. It does not count towards `attempts_max`; after several in a row,
+/// the next one waits for a growing pause.
 pub(super) fn give_back(
     state: &State,
-    (attempt, token): (u32, &str),
+    issue: IssueRef<'_>,
     reason: String,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
     draft.is_told_by_worker = true;
-    if !is_current(state, attempt) {
-        // Said twice, or of one that was taken back before: it is given back.
+    if !is_current(state, issue.attempt) {
+        // A repeat, or an attempt that was taken back before: it is returned already.
         return draft.done();
     }
-    check_current(state, attempt, token, context)?;
+    check_current(state, issue, context)?;
     if state.withdrawals >= WITHDRAWALS_MAX {
         let message = format!("attempts were given back {WITHDRAWALS_MAX} times in a row: {reason}");
         let hint = "nothing holds it, so nothing will let it go on: see why its agent gives it back";
@@ -55,19 +56,19 @@ pub(super) fn give_back(
     draft.done()
 }
 
-/// From the owner: nobody began it.
+/// From the partition's owner: no worker began the attempt.
 pub(super) fn return_issue(
     state: &State,
-    (attempt, token): (u32, &str),
+    issue: IssueRef<'_>,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
-    if !is_current(state, attempt) || !is_shown(state, token) {
+    if !is_current(state, issue.attempt) || !is_shown(state, issue.token) {
         return draft.done();
     }
     if state.unbegun >= UNBEGUN_MAX {
         let message = format!("{} issues in a row were begun by no worker", UNBEGUN_MAX + 1);
-        let hint = "it may end the process of whoever is told of it: see the last words of its workers";
+        let hint = "the task may crash its worker: read the worker's log";
         let code = "issued-too-often";
         attempt::end_attempt(&mut draft, failure(FailureClass::Poison, code, message, hint));
     } else {
@@ -78,7 +79,7 @@ pub(super) fn return_issue(
 
 fn take_back(draft: &mut Draft<'_>, reason: String, by: WithdrawnBy) {
     let attempt = draft.state.attempt;
-    // What was begun may have happened: the next attempt finds out before it does anything else.
+    // An effect in progress may have happened: the next attempt finds that out before it does anything else.
     draft.give_up_effects("the attempt was taken back before it was said how it ended");
     draft.leave_phase();
     draft.emit(Event::AttemptWithdrawn { attempt, reason, by });

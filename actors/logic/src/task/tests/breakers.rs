@@ -1,4 +1,4 @@
-//! What an open breaker costs a task, and what a dead letter says that it failed by.
+//! The cost of an open breaker for a task, and the dependency that its dead letter names.
 
 use bus_schemas::commands::task::Policy;
 use bus_schemas::events::task::WithdrawnBy;
@@ -23,7 +23,7 @@ fn a_call_that_an_open_breaker_refused_is_no_attempt() {
     let mut paused = 0;
     for attempt in 1..=12 {
         let outcome = given.when(refused(attempt));
-        assert_eq!(outcome.decision().sends, [release("t", attempt, broker::Outcome::Withdrawn)]);
+        assert_eq!(outcome.decision().sends, [release("t", attempt, lane::Outcome::Withdrawn)]);
         let until = timer(&outcome, "backoff").expect("it pauses");
         assert!(until.0 - NOW.0 > paused || paused > 200_000, "it comes more and more seldom");
         paused = until.0 - NOW.0;
@@ -73,7 +73,7 @@ fn poison_is_nobodys_outage() {
 #[test]
 fn no_pause_is_longer_than_the_longest() {
     let cap = Duration::from_secs(2);
-    // Each attempt draws another jitter.
+    // Each attempt has another jitter.
     for attempt in 1..=40 {
         let retry = RetryPolicy { base: cap, cap, ..RetryPolicy::default() };
         let submission = Submit { attempts_max: Some(9), ..Submit::new("a goal") };

@@ -1,4 +1,4 @@
-//! The budget of a tree: reservations, a breach, its question and what answers it.
+//! The budget of a tree: reservations, exceeded limits, the question and its answers.
 
 use bus_schemas::commands::task::{Policy, Reservation, Usage};
 use bus_schemas::settings::{Budget, Duration};
@@ -32,7 +32,7 @@ fn thousand_tokens() -> Given<Task> {
     bounded(Budget { tokens: Some(1_000), ..Budget::default() })
 }
 
-/// What the decision sends to the queue.
+/// The messages for the queue.
 fn told_queue(outcome: &Outcome<Task>) -> Vec<queue::Command> {
     let sends = outcome.decision().sends.iter().filter(|send| send.to == address(&queue_of("t")));
     sends.map(|send| send.body.read().expect("a command of a queue")).collect()
@@ -157,10 +157,10 @@ fn a_retried_tree_has_what_is_left_of_its_time() {
         running(submission).when(fail_job(1, FailureClass::Permanent))
     };
     assert!(cancels_timer(&failed(), "wall-clock"));
-    let retry = || Command::Retry { end: None, by: "ann".into() };
+    let retry = || Command::Retry { end: None };
     let outcome = failed().given.at(NOW.plus_ms(50_000)).when(retry());
     assert_eq!(timer(&outcome, "wall-clock"), Some(NOW.plus_ms(60_000)));
-    // Where nothing is left, a person is asked before anything is done.
+    // If nothing is left, a person is asked before anything is done.
     let outcome = failed().given.at(NOW.plus_ms(70_000)).when(retry());
     let [queue::Command::Hold { .. }, queue::Command::Enqueue { .. }] = &told_queue(&outcome)[..] else {
         panic!("{:?}", outcome.decision().sends)
@@ -234,7 +234,7 @@ fn a_tree_without_a_budget_gets_that_of_the_settings() {
     let outcome = given.when(assign.clone());
     assert!(outcome.decision().events.contains(&Event::BudgetSet { budget: budget.clone() }));
     assert!(outcome.decision().jobs[0].1.metered);
-    // Its own is not replaced.
+    // A budget of its own is not replaced.
     let own =
         Submit { budget: Some(Budget { tokens: Some(99), ..Budget::default() }), ..Submit::new("a goal") };
     let state = root([submitted(own), queued(1)]).when(assign.clone()).given.state().account.clone();
@@ -251,7 +251,7 @@ fn a_tree_without_a_budget_gets_that_of_the_settings() {
 
 #[test]
 fn an_extension_says_how_much_more_of_what() {
-    let extend = |extend| Command::ExtendBudget { extend, reason: String::new(), by: "ann".into() };
+    let extend = |extend| Command::ExtendBudget { extend, reason: String::new() };
     let more = Budget { tokens: Some(5), ..Budget::default() };
     let given = thousand_tokens().when(extend(Budget::default())).then_refused("invalid-extension");
     let given = given.when(extend(more.clone())).given;
@@ -267,6 +267,34 @@ fn an_extension_says_how_much_more_of_what() {
 }
 
 #[test]
+fn a_time_that_no_date_can_end_is_refused_wherever_it_comes_from() {
+    let time = |time| Budget { wall_clock: Some(time), ..Budget::default() };
+    let (long, left) = ("9000000d".parse().expect("a duration"), Timestamp::MAX.0 - NOW.0);
+    for (span, is_taken) in
+        [(long, false), (Duration::from_ms(left), true), (Duration::from_ms(left + 1), false)]
+    {
+        let submit = Command::Submit(Submit { budget: Some(time(span)), ..Submit::new("a goal") });
+        let adopt = Command::AdoptBudget { budget: time(span) };
+        for (given, command) in [(root([]), submit), (root([submitted(Submit::new("a goal"))]), adopt)] {
+            match is_taken {
+                true => assert!(!given.when(command).decision().events.is_empty()),
+                false => drop(given.when(command).then_refused("invalid-budget")),
+            }
+        }
+        let extend = Command::ExtendBudget { extend: time(span), reason: String::new() };
+        bounded(time(Duration::from_secs(60))).when(extend).then_refused("invalid-extension");
+    }
+    let given = bounded(time(Duration::from_secs(60))).at(NOW.plus_ms(60_000));
+    let mut given = given.when(Command::ExpireWallClock).given;
+    for answer in
+        [Value::from("9000000d"), Value::from(u64::MAX), serde_json::json!({"wall_clock": "9000000d"})]
+    {
+        let named = answer_to(&given, answer);
+        given = given.when(named).then_refused("invalid-extension");
+    }
+}
+
+#[test]
 fn the_view_shows_what_is_left_and_that_it_waits() {
     let given = thousand_tokens().when(reserve("t.a/1/1", tokens(600))).given;
     let given = given.when(reserve("t.b/1/1", tokens(500))).given;
@@ -278,7 +306,7 @@ fn the_view_shows_what_is_left_and_that_it_waits() {
     assert!(view.question.is_some_and(|question| question.contains("of 1000 tokens")));
 }
 
-/// The budget runs out while a step's question is open: each is answered by its own name.
+/// The budget runs out while a step's question is open: each is answered by its own id.
 #[test]
 fn a_question_of_the_budget_is_answered_by_its_own_name() {
     let budget = Budget { tokens: Some(1_000), ..Budget::default() };

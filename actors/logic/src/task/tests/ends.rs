@@ -2,7 +2,7 @@
 
 use super::*;
 
-const RETRY: fn() -> Command = || Command::Retry { end: None, by: "ann".into() };
+const RETRY: fn() -> Command = || Command::Retry { end: None };
 
 fn retried() -> Event {
     Event::Retried { by: "ann".into(), at: NOW }
@@ -13,13 +13,13 @@ fn with_deadline(submission: Submit) -> Submit {
 }
 
 fn cancel_child(name: &str, reason: &str) -> Send {
-    sent(&format!("task/t.{name}"), &Command::Cancel { reason: reason.into(), by: "parent".into() })
+    sent(&format!("task/t.{name}"), &Command::Cancel { reason: reason.into() })
 }
 
 #[test]
 fn canceling_a_running_leaf_ends_it_at_once_and_refuses_what_comes_later() {
     let outcome = running(with_deadline(Submit::new("a goal"))).when(cancel());
-    assert_eq!(outcome.decision().sends, [release("t", 1, broker::Outcome::Withdrawn)]);
+    assert_eq!(outcome.decision().sends, [release("t", 1, lane::Outcome::Withdrawn)]);
     assert!(ends_leases(&outcome) && cancels_timer(&outcome, "deadline"));
     assert_eq!(outcome.decision().reply["state"], "canceled");
     outcome
@@ -47,7 +47,7 @@ fn an_effect_under_way_is_ambiguous_after_a_cancel() {
 fn canceling_what_waits_takes_it_out_of_where_it_waits() {
     let leaf = [submitted(Submit::new("a goal")), queued(1)];
     let outcome = root(leaf.clone()).when(cancel());
-    assert_eq!(outcome.decision().sends, [release("t", 1, broker::Outcome::Withdrawn)]);
+    assert_eq!(outcome.decision().sends, [release("t", 1, lane::Outcome::Withdrawn)]);
     let pause = Event::BackoffStarted { attempt: 2, until: NOW.plus_ms(1_000), at: NOW };
     let outcome = root([leaf.to_vec(), vec![issued(1), pause]].concat()).when(cancel());
     assert!(cancels_timer(&outcome, "backoff") && outcome.decision().sends.is_empty());
@@ -85,8 +85,8 @@ fn the_deadline_fails_a_leaf_and_comes_not_early() {
     let early = given.when(Command::ExpireDeadline);
     assert_eq!(timer(&early, "deadline"), Some(NOW.plus_ms(60_000)));
     let outcome = early.then([]).at(NOW.plus_ms(60_000)).when(Command::ExpireDeadline);
-    assert_eq!(outcome.decision().sends[0].to, address("deadletter/t-1"));
-    assert_eq!(outcome.decision().sends[1], release("t", 1, broker::Outcome::Withdrawn));
+    assert_eq!(outcome.decision().sends[0].to, address("dead-letter/t-1"));
+    assert_eq!(outcome.decision().sends[1], release("t", 1, lane::Outcome::Withdrawn));
     let state = outcome.given.state();
     assert_eq!(
         (state.status, state.failure.as_ref().unwrap().code.as_str()),
@@ -131,15 +131,16 @@ fn people_retry_the_root_and_a_parent_its_children() {
     let submission = Submit { parent: Some(key("t")), ..Submit::new("a goal") };
     let past = [submitted(submission), queued(1), issued(1)];
     let child = || given::<Task>(&address("task/t.a"), past.clone());
-    let by_parent = || Command::Retry { end: None, by: "parent".into() };
     let failed = child().when(fail_job(1, FailureClass::Permanent)).given;
-    let again = Event::Retried { by: "parent".into(), at: NOW };
-    failed.when(RETRY()).then_refused("retry-the-root").when(by_parent()).then([again, queued(2)]);
-    // A child that can not be tried again tells its parent how it ended, for the parent waits.
-    let outcome = child().when(complete_job(1)).given.when(by_parent());
+    let again = Event::Retried { by: "task/t".into(), at: NOW };
+    let failed = failed.from_caller("ann").when(RETRY()).then_refused("retry-the-root");
+    let failed = failed.from_caller("task/u").when(RETRY()).then_refused("retry-the-root");
+    failed.from_caller("task/t").when(RETRY()).then([again, queued(2)]);
+    // A child that cannot be retried tells its parent how it ended, because the parent waits.
+    let outcome = child().when(complete_job(1)).given.from_caller("task/t").when(RETRY());
     assert_eq!(outcome.decision().sends[0].to, address("task/t"));
     outcome.then([]);
-    child().when(by_parent()).then([]);
+    child().from_caller("task/t").when(RETRY()).then([]);
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn a_retried_plan_tries_again_what_failed_and_goes_on_with_the_rest() {
         given.when(settle("a", TaskState::Failed)).given.when(settle("b", TaskState::Completed)).given;
     assert_eq!(given.state().status, TaskState::Failed);
     let outcome = given.when(RETRY());
-    let again = sent("task/t.a", &Command::Retry { end: None, by: "parent".into() });
+    let again = sent("task/t.a", &Command::Retry { end: None });
     assert_eq!(outcome.decision().sends, [again]);
     let given = outcome.then([retried(), child_started("a")]);
     let given = given

@@ -1,4 +1,4 @@
-//! What a task says that it waits for, and what it says again when it is swept.
+//! What a task reports to wait for, and the requests that it repeats when it is swept.
 
 use bus_schemas::events::task::WithdrawnBy;
 use bus_schemas::views::task::{WaitsFor, Why};
@@ -63,9 +63,9 @@ fn a_swept_task_says_again_what_it_waits_for() {
     let given = root(tree);
     let outcome = given.when(Command::Sweep);
     assert_eq!(outcome.decision().sends, [sent("task/t.a", &Command::Sweep)]);
-    // One that stops says that as well.
+    // A task that is being canceled repeats that as well.
     let outcome = outcome.given.when(cancel()).given.when(Command::Sweep);
-    let stop = Command::Cancel { reason: "enough".into(), by: "parent".into() };
+    let stop = Command::Cancel { reason: "enough".into() };
     assert_eq!(outcome.decision().sends, [sent("task/t.a", &stop), sent("task/t.a", &Command::Sweep)]);
 }
 

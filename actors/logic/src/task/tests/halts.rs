@@ -1,11 +1,15 @@
-//! What a halt refuses of callers and workers before it is decided.
+//! The refusals of a halt for callers and workers, before a decision.
 
-use actors_core::Entity;
+use actors_core::GateRequest;
+use bus_schemas::Body;
 use bus_schemas::commands::task::Usage;
 use bus_schemas::events::halt::Event as Halted;
 use bus_schemas::halts::Halts;
+use bus_schemas::record::Source;
+use bus_schemas::wire::EventFold;
 
 use super::*;
+use crate::task::{State, admit};
 
 const GRACE_MS: u64 = 5_000;
 
@@ -16,10 +20,16 @@ fn halts(scope: &str) -> Halts {
     halts
 }
 
-/// Whether a command passes, so long after the halt.
+/// Whether a command, or without a source a query, is admitted this long after the halt.
+fn is_admitted(state: &State, source: Option<&Source>, body: &Body, scope: &str, after_ms: u64) -> bool {
+    let (entity, now) = (address("task/t"), NOW.plus_ms(after_ms));
+    let request = GateRequest { entity: &entity, source, caller: None, body, now, memory: Some(state) };
+    admit(&halts(scope), &request).is_ok()
+}
+
+/// Whether a caller's command is admitted this long after the halt.
 fn passes(given: &Given<Task>, command: &Command, scope: &str, after_ms: u64) -> bool {
-    let context = (&address("task/t"), NOW.plus_ms(after_ms));
-    Task::admit(given.state(), command, &halts(scope), context).is_ok()
+    is_admitted(given.state(), Some(&Source::Ask), &Body::json(command), scope, after_ms)
 }
 
 #[test]
@@ -51,13 +61,12 @@ fn under_a_halt_a_worker_begins_nothing_and_ends_what_it_has() {
     }
 }
 
-/// Whether the worker of attempt 1, which was issued then, may go on, so long after the halt.
+/// Whether the worker of attempt 1, issued at that time, may go on this long after the halt.
 fn renews(issued_at: Timestamp, scope: &str, after_ms: u64) -> bool {
     let past = [submitted(Submit::new("a goal")), queued(1)];
     let given = root(past).at(issued_at).when(assign(1)).given;
     let renew = Query::Renew { attempt: 1, token: token(1), progressed: true };
-    let context = (&address("task/t"), NOW.plus_ms(after_ms));
-    Task::admit_query(given.state(), &renew, &halts(scope), context).is_ok()
+    is_admitted(given.state(), None, &Body::json(&renew), scope, after_ms)
 }
 
 #[test]
@@ -70,11 +79,10 @@ fn a_lease_is_renewed_for_the_grace_and_nothing_begins_under_a_halt() {
         assert!(!renews(NOW.plus_ms(1), scope, 2));
     }
     assert!(renews(NOW.plus_ms(1), "agent.other", 60_000));
-    // Who only looks is answered.
+    // Other queries are answered.
     for query in [Query::Describe, Query::Explain, Query::Wait] {
         let given = running(Submit::new("a goal"));
-        let context = (&address("task/t"), NOW.plus_ms(60_000));
-        assert!(Task::admit_query(given.state(), &query, &halts("all"), context).is_ok());
+        assert!(is_admitted(given.state(), None, &Body::json(&query), "all", 60_000));
     }
 }
 
@@ -83,4 +91,6 @@ fn what_was_submitted_before_is_answered_as_before() {
     let submit = Command::Submit(Submit::new("a goal"));
     assert!(!passes(&root([]), &submit, "all", 0), "new work");
     assert!(passes(&running(Submit::new("a goal")), &submit, "all", 0), "the same once more");
+    let handed_over = Body::json(&submit);
+    assert!(is_admitted(root([]).state(), Some(&Source::Inbox(1)), &handed_over, "all", 0), "it waits");
 }

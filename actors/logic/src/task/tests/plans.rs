@@ -1,4 +1,4 @@
-//! Plans: children, artifacts, failures of steps, plans that an agent makes.
+//! Plans: children, artifacts, failures of steps, plans of agents.
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn a_step_starts_after_its_predecessors_with_their_artifacts() {
 #[test]
 fn a_failed_step_cancels_the_others_and_fails_the_task() {
     let outcome = plan_running(diamond()).when(settle("a", TaskState::Failed));
-    let stop = Command::Cancel { reason: "step `a` did not complete".into(), by: "parent".into() };
+    let stop = Command::Cancel { reason: "step `a` did not complete".into() };
     assert_eq!(outcome.decision().sends, [sent("task/t.b", &stop)]);
     let given = outcome.then([settled("a", TaskState::Failed)]);
     let given = given.when(settle("b", TaskState::Canceled)).given;
@@ -76,7 +76,7 @@ fn artifacts_of_plans_within_plans_keep_their_path() {
 fn an_orchestrator_answers_with_a_plan_once() {
     let answer = |plan| complete_with(1, vec![], Value::Null, Some(plan));
     let outcome = running(Submit::new("a goal")).when(answer(diamond()));
-    assert_eq!(outcome.decision().sends[0], release("t", 1, broker::Outcome::Done));
+    assert_eq!(outcome.decision().sends[0], release("t", 1, lane::Outcome::Done));
     assert!(ends_leases(&outcome));
     let planned = [Event::Planned { plan: diamond() }, child_started("a"), child_started("b")];
     outcome
@@ -113,4 +113,28 @@ fn no_step_starts_once_the_task_is_to_end() {
     let stopped = plan_running(chain()).when(cancel()).given.when(settle("b", TaskState::Completed)).given;
     let given = stopped.when(settle("a", TaskState::Canceled)).given;
     assert_eq!((given.state().status, given.state().children.len()), (TaskState::Canceled, 2));
+}
+
+/// A child's failure comes as a command, and is passed up through every level of the tree.
+#[test]
+fn a_failure_that_a_step_tells_is_cut() {
+    let long = || "\u{1}".repeat(200_000);
+    let failure =
+        Failure { message: long(), hint: Some(long()), ..failure(FailureClass::Permanent, &long()) };
+    let state = TaskState::Failed;
+    let told = Command::SettleChild {
+        step: "a".into(),
+        state,
+        artifacts: vec![],
+        result: Value::Null,
+        failure: Some(failure),
+    };
+    let given = plan_running(Plan { steps: vec![step("a", &[])] }).when(told).given;
+    for failure in [&given.state().children["a"].failure, &given.state().failure] {
+        let failure = failure.as_ref().expect("it failed");
+        let texts = [&failure.code, &failure.message, failure.hint.as_ref().expect("it was given")];
+        let lengths = texts.map(String::len);
+        assert!(lengths.iter().zip([128, 4_096, 4_096]).all(|(length, max)| *length <= max), "{lengths:?}");
+        assert!(failure.message.ends_with('…'), "{}", failure.message);
+    }
 }

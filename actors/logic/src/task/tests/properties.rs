@@ -49,7 +49,6 @@ fn command() -> impl Strategy<Value = Command> {
             Command::Submit(Submit { plan, deadline, ..Submit::new("a goal") })
         })
     };
-    let by = prop_oneof![Just("ann".to_owned()), Just("parent".to_owned())];
     prop_oneof![
         4 => submission(),
         8 => attempt().prop_map(assign),
@@ -66,10 +65,10 @@ fn command() -> impl Strategy<Value = Command> {
             attempt, token: token(attempt), prompt: "which?".into(), authorization,
         }),
         3 => (1..30u64).prop_map(|n| Command::ProvideInput {
-            question: Revision(n), answer: 7.into(), by: String::new(),
+            question: Revision(n), answer: 7.into(),
         }),
         1 => Just(cancel()),
-        2 => by.prop_map(|by| Command::Retry { end: None, by }),
+        2 => Just(Command::Retry { end: None }),
         6 => (0..6u8, state()).prop_map(|(n, state)| settle(&format!("s{n}"), state)),
         1 => Just(Command::ExpireDeadline),
         3 => attempt().prop_map(|attempt| Command::EndBackoff { attempt }),
@@ -82,7 +81,7 @@ fn command() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// What must hold in every state that a task can reach.
+/// Asserts what must hold in every state that a task can reach.
 fn check_state(state: &State) {
     assert_eq!(state.status.is_final(), state.phase == Phase::Done, "{state:?}");
     assert_eq!(state.phase == Phase::Answer, state.question.is_some());
@@ -91,7 +90,10 @@ fn check_state(state: &State) {
     assert!(state.phase != Phase::Running || state.token.is_some());
     if state.status.is_final() {
         assert_eq!(state.open_children().count(), 0, "a task ends after its children");
-        assert_eq!(state.open_effects().filter(|_| state.status != TaskState::Completed).count(), 0);
+        assert_eq!(state.open_effects().count(), 0, "an effect ends before its task, or is given up");
+    }
+    if state.status == TaskState::Completed {
+        assert_eq!(state.unsettled_effect(), None, "what became of each effect is known");
     }
     if state.phase == Phase::Children {
         assert!(state.open_children().next().is_some(), "a plan always waits for a child");
@@ -100,7 +102,7 @@ fn check_state(state: &State) {
     assert_eq!(restored, *state);
 }
 
-/// Whether some step waits for itself, found the slow way: walk back as often as there are steps.
+/// Whether a step waits for itself, found by a simple search: walk back as often as there are steps.
 fn is_circular(plan: &Plan) -> bool {
     let after: BTreeMap<_, _> = plan.steps.iter().map(|step| (&step.step, &step.after)).collect();
     let mut front: Vec<_> = plan.steps.iter().map(|step| &step.step).collect();
@@ -122,7 +124,7 @@ proptest! {
     ) {
         let (mut given, mut events, mut now) = (root([]), Vec::new(), NOW);
         for (mut command, later) in std::iter::once((first, 0)).chain(rest) {
-            // Half of the answers are about the question that is asked.
+            // Half of the answers are for the current question.
             if let Command::ProvideInput { question, .. } = &mut command
                 && let Some(asked) = given.state().question_id.filter(|_| question.0 % 2 == 0)
             {

@@ -1,8 +1,8 @@
-//! Questions, their answers, and that an answer reaches the question that it is about.
+//! Questions and their answers; an answer reaches only the question that it names.
 
 use super::*;
 
-/// A leaf whose last attempt was lost while an effect was under way.
+/// A leaf whose last attempt was lost with an effect in progress.
 fn lost_in_an_effect() -> Given<Task> {
     let submission = Submit { attempts_max: Some(1), owner: "ann".into(), ..Submit::new("a goal") };
     let given = running(submission).when(effect(1, EffectStep::Intended)).given;
@@ -25,7 +25,7 @@ fn where_no_agent_can_tell_what_became_of_an_effect_its_owner_is_asked() {
 
     let outcome = lost_in_an_effect().when(answer("not done"));
     assert_eq!(outcome.given.state().effects["push"].step, EffectStep::Failed);
-    // Somebody may also say it to the ledger.
+    // A person may also report the outcome to the ledger.
     let outcome = lost_in_an_effect().when(effect(1, EffectStep::Completed));
     assert_eq!(outcome.given.state().phase, Phase::Queued);
 
@@ -59,7 +59,7 @@ fn a_question_waits_for_its_answer_and_costs_no_attempt() {
     let given = running(submission);
     let early = answer_to(&given, "blue");
     let outcome = given.when(early).then_refused("no-question").when(ask(1, "which?"));
-    assert_eq!(outcome.decision().sends, [release("t", 1, broker::Outcome::Withdrawn)]);
+    assert_eq!(outcome.decision().sends, [release("t", 1, lane::Outcome::Withdrawn)]);
     assert!(ends_leases(&outcome));
     let required = Event::InputRequired {
         attempt: 1,
@@ -108,12 +108,10 @@ fn a_late_retry_begins_nothing() {
     let given = failed(1, running(Submit::new("a goal")));
     let end = super::super::view(given.state(), &key("t")).expect("it was submitted").end_id;
     assert!(end.is_some());
-    let retry = || Command::Retry { end, by: "ann".into() };
+    let retry = || Command::Retry { end };
     let given = given.when(retry()).given;
     assert_eq!(super::super::view(given.state(), &key("t")).expect("it was submitted").end_id, None);
     let given = failed(2, given.when(retry()).then_refused("task-not-final").when(assign(2)).given);
     let given = given.when(retry()).then_refused("retried-already");
-    given
-        .when(Command::Retry { end: None, by: "ann".into() })
-        .then([Event::Retried { by: "ann".into(), at: NOW }, queued(3)]);
+    given.when(Command::Retry { end: None }).then([Event::Retried { by: "ann".into(), at: NOW }, queued(3)]);
 }

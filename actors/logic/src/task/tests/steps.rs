@@ -21,14 +21,15 @@ fn a_step_is_recorded_once_and_the_next_attempt_is_told_how_many_there_are() {
     let (clone, build) = (|| step_of("clone", "main", "a1b2"), || step_of("build", "a1b2", 7));
     let given = running(Submit::new("a goal")).when(record(1, vec![clone()])).then([recorded(1, clone())]);
     let given = given.when(record(1, vec![clone(), build()])).then([recorded(1, build())]);
-    // A deed that was done and not recorded is done again, and may give something else: the first word stands.
+    // A step that was done and not recorded is done again, and may have another result: the first record
+    // holds.
     let again = step_of("clone", "main", "c3d4");
     let given = given.when(record(1, vec![again])).then([]);
     let given = given.when(fail_job(1, FailureClass::Transient)).given;
     let outcome = given.when(Command::EndBackoff { attempt: 2 }).given.when(assign(2));
     assert_eq!(outcome.decision().jobs[0].1.steps, 2);
     let given = outcome.given.when(record(2, vec![clone()])).then([]);
-    // Each step knows the revision of the event in which its result stands, behind the three of the first issue.
+    // Each step knows the revision of its event, after the three events of the first issue.
     let revisions: Vec<u64> = given.state().steps.values().map(|done| done.revision.0).collect();
     assert_eq!(revisions, [5, 4]);
     given.when(record(2, vec![step_of("clone", "other", 1)])).then_refused("step-changed");
@@ -79,7 +80,7 @@ fn unsound_steps_are_refused() {
     }
 }
 
-/// A leaf with so many steps, and one effect.
+/// A leaf with a number of steps, and one effect.
 fn with_steps(count: u32) -> Given<Task> {
     let mut given = running(Submit::new("a goal")).when(effect(1, EffectStep::Intended)).given;
     for first in (0..count).step_by(16) {
@@ -106,8 +107,7 @@ fn steps_and_effects_together_are_bounded() {
     given.when(more).then_refused("too-many-effects").when(complete_job(1)).then([completed()]);
 }
 
-/// A decision works on a copy of the state. Method: counts the entries of which a copy or a decision made
-/// another one.
+/// A decision works on a copy of the state. Method: counts the entries that a copy or a decision duplicates.
 #[test]
 fn the_ten_thousandth_step_copies_no_other() {
     let given = with_steps(9_998);

@@ -1,5 +1,4 @@
-//! Who does not show the token of the current issue is refused, whatever it wants; and what its worker is
-//! answered.
+//! Commands without the token of the current issue are refused; and the replies to the worker with the token.
 
 use bus_schemas::commands::task::{Holder, Renewal};
 use bus_schemas::jobs::StepResult;
@@ -10,7 +9,7 @@ fn renew(attempt: u32, token: &str, progressed: bool) -> Query {
     Query::Renew { attempt, token: token.into(), progressed }
 }
 
-/// Everything that a worker can say of an attempt, with this token.
+/// Every command of a worker about an attempt, with this token.
 fn all_of_a_worker(attempt: u32, token: &str) -> Vec<Command> {
     let token: SmolStr = token.into();
     let step = StepResult { name: "clone".into(), input: Hash::of(b"1"), result: Value::Null };
@@ -59,7 +58,7 @@ fn who_shows_another_token_is_refused_whatever_it_wants() {
         for command in all_of_a_worker(attempt, shown) {
             let given = running(Submit::new("a goal"));
             match is_withdrawal(&command) && attempt != 1 {
-                // There is nothing to give back.
+                // There is no attempt to give back.
                 true => drop(given.when(command).then([])),
                 false => drop(given.when(command).then_refused("stale-attempt")),
             }
@@ -73,7 +72,7 @@ fn who_shows_another_token_is_refused_whatever_it_wants() {
     }
 }
 
-/// The owner of the partition tells itself that nobody began an issue; by then the next one may be under way.
+/// The partition's owner reports that no worker began an issue; by then the next one may be in progress.
 #[test]
 fn a_late_word_of_an_issue_ends_no_other_one() {
     let late = |attempt, token| Command::ReturnIssue { attempt, token };

@@ -1,4 +1,4 @@
-//! Attempts that are taken back or given back through no fault of their own, and issues that nobody begins.
+//! Attempts that are taken back or given back without a failure, and issues that no worker begins.
 
 use bus_schemas::events::task::WithdrawnBy;
 use bus_schemas::record::Stop;
@@ -36,7 +36,7 @@ fn an_attempt_that_is_taken_back_costs_none_and_waits_anew() {
         let outcome = running(submission()).when(command.clone());
         assert_eq!(
             outcome.decision().sends,
-            [release("t", 1, broker::Outcome::Withdrawn), enqueue("t", 2, "plan")]
+            [release("t", 1, lane::Outcome::Withdrawn), enqueue("t", 2, "plan")]
         );
         assert!(ends_leases(&outcome));
         let stop = Stop { agent: key("coder"), worker: "w1".into(), job: "t/1".into() };
@@ -48,7 +48,7 @@ fn an_attempt_that_is_taken_back_costs_none_and_waits_anew() {
     }
 }
 
-/// A halt in the middle of an effect is nobody's failure, and who can say what became of the effect says so.
+/// A halt in the middle of an effect is no failure; an agent that knows the outcome of the effect reports it.
 #[test]
 fn an_effect_that_was_begun_is_settled_by_the_next_attempt_and_costs_none() {
     let submission = || Submit { attempts_max: Some(1), owner: "ann".into(), ..Submit::new("a goal") };
@@ -63,7 +63,7 @@ fn an_effect_that_was_begun_is_settled_by_the_next_attempt_and_costs_none() {
         let given = given.when(effect(2, EffectStep::Completed)).given.when(complete_job(2)).given;
         assert_eq!(given.state().status, TaskState::Completed);
     }
-    // Where it cannot, a person is asked.
+    // If the agent does not know, a person is asked.
     let given = running(submission()).when(effect(1, EffectStep::Intended)).given;
     let given =
         given.when(effect(1, EffectStep::Started)).given.when(withdraw(1)).given.when(assign(2)).given;
@@ -102,7 +102,7 @@ fn what_is_held_in_between_is_not_given_back_in_a_row() {
         given = given.when(withdraw(attempt)).then(events);
         given = given.when(assign(attempt + 1)).then([issued(attempt + 1)]);
     }
-    // Its worker was the first to hear of a halt each time; then the task waits in its lane.
+    // Its worker learned of a halt first each time; then the task waits in its lane.
     let mut given = running(Submit::new("a goal"));
     for attempt in 1..=30_u32 {
         let at = |seconds: u32| NOW.plus_ms(u64::from(attempt * 60 + seconds) * 1_000);
@@ -112,7 +112,7 @@ fn what_is_held_in_between_is_not_given_back_in_a_row() {
     }
 }
 
-/// Goal: a job that ends whoever is told of it does not go round for ever.
+/// Goal: a job that kills every worker is not issued forever.
 #[test]
 fn five_issues_that_nobody_begins_cost_no_attempt_and_the_sixth_is_poison() {
     let mut given = running(Submit { attempts_max: Some(1), ..Submit::new("a goal") });
@@ -125,8 +125,8 @@ fn five_issues_that_nobody_begins_cost_no_attempt_and_the_sixth_is_poison() {
     assert_eq!(dead_letters(&outcome).len(), 1);
     let failure = outcome.given.state().failure.clone().expect("it failed");
     assert_eq!((failure.class, failure.code.as_str()), (FailureClass::Poison, "issued-too-often"));
-    // After a retry it counts anew.
-    let given = outcome.given.when(Command::Retry { end: None, by: "ann".into() }).given;
+    // After a retry the count starts over.
+    let given = outcome.given.when(Command::Retry { end: None }).given;
     given.when(assign(7)).given.when(return_issue(7)).then([withdrawn(7, WithdrawnBy::Owner), queued(8)]);
 }
 
@@ -134,7 +134,7 @@ fn five_issues_that_nobody_begins_cost_no_attempt_and_the_sixth_is_poison() {
 fn an_issue_that_somebody_began_ends_the_row() {
     let mut given = running(Submit::new("a goal"));
     for attempt in 1..=30 {
-        // Each third one is begun, and then given back or held.
+        // Every third issue is begun, and then given back or held.
         given = match attempt % 6 {
             0 => given.when(give_back(attempt)).given,
             3 => given.when(withdraw(attempt)).given,

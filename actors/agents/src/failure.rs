@@ -1,0 +1,33 @@
+//! The task failures that failed analyses lead to.
+
+use actors_report::Error;
+use actors_worker::Failure;
+use bus_schemas::chain;
+use bus_schemas::jobs::FailureClass;
+
+/// The failure of an attempt whose analysis failed.
+pub(crate) fn of(error: Error) -> Failure {
+    let class = match &error {
+        Error::Canceled => FailureClass::Canceled,
+        // A lack of memory passes by itself; a repository that git cannot read does not.
+        Error::Index { .. } => FailureClass::Transient,
+        _ => FailureClass::Permanent,
+    };
+    Failure::new(class, error.code(), chain(&error)).hint(error.hint())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_analysis_error_keeps_its_code_its_cause_and_its_hint() {
+        let source = std::io::Error::other("no permission");
+        let error = Error::RepositoryUnreadable { path: "/secret".into(), source };
+        let Failure::Failed(failure) = of(error) else { panic!("an error is no question") };
+        assert_eq!(failure.class, FailureClass::Permanent);
+        assert_eq!(failure.code, "repository-unreadable");
+        assert_eq!(failure.message, "could not read `/secret`: no permission");
+        assert!(failure.hint.is_some());
+    }
+}

@@ -1,0 +1,210 @@
+//! `orchestrator`: makes the plan of a repository report. Skill `plan`.
+//!
+//! ```text
+//! inventory ─┐
+//! history   ─┤
+//! manifests ─┼─→ review ─→ report
+//! hotspots  ─┤               ▲
+//! docs      ─┴───────────────┘
+//! ```
+//!
+//! A goal that the agents here cannot do is refused, see [`goal`]: the plan is always that of a report. The
+//! repository is checked before the plan is made, so that a wrong path fails at once and with one clear code,
+//! instead of five times and later.
+
+use std::path::{Path, PathBuf};
+
+use actors_worker::{Agent, Done, Failure, Work};
+use bus_schemas::commands::agent::AgentCard;
+use bus_schemas::commands::task::{Plan, PlanStep};
+use bus_schemas::jobs::Job;
+use futures::future::BoxFuture;
+use serde_json::json;
+use smol_str::SmolStr;
+
+use crate::card::{card, skill, unknown_skill};
+use crate::goal::{self, Asked};
+use crate::repository;
+use crate::step::look;
+
+const NAME: &str = "orchestrator";
+
+/// The steps that read the repository; they do not depend on each other.
+const LOOKS: [(&str, &str); 5] = [
+    ("inventory", "count the files and lines of {} by language"),
+    ("history", "read the git history of {}"),
+    ("manifests", "find and read the dependency manifests of {}"),
+    ("hotspots", "find notes and long functions in the code of {}"),
+    ("docs", ""),
+];
+
+/// Makes plans, whose child tasks do the work.
+#[derive(Debug)]
+pub struct Orchestrator;
+
+impl Agent for Orchestrator {
+    fn card(&self) -> AgentCard {
+        let skills = vec![skill(
+            "plan",
+            "Plan",
+            "splits a report on a repository into steps that agents can do side by side",
+            &["plan", "report", "repository"],
+        )];
+        card(NAME, "plans how a goal is reached", skills)
+    }
+
+    fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
+        Box::pin(async move {
+            match work.job.skill.as_str() {
+                "plan" => plan(&work).await,
+                other => Err(unknown_skill(NAME, other)),
+            }
+        })
+    }
+}
+
+async fn plan(work: &Work) -> Result<Done, Failure> {
+    let (repo, asked) = repository_of(&work.job)?;
+    let (look_at, goal) = (repo.clone(), work.job.goal.clone());
+    let known = look(work, move |watch| {
+        actors_report::check_repository(&look_at)?;
+        Ok(match asked {
+            Asked::Question => actors_report::docs(&look_at, &goal, watch)?.goal.is_some(),
+            _ => true,
+        })
+    });
+    if !known.await? {
+        let why = format!("nothing in the documentation of `{}` speaks about this question", repo.display());
+        return Err(not_plannable(&why));
+    }
+    // A path that is not UTF-8 cannot be in JSON, so this one did not come from there.
+    let plan = report_plan(&work.job.goal, &repo.to_string_lossy());
+    let result = json!({ "steps": plan.steps.len(), "repo": repo });
+    work.output(&format!("planned {} steps for `{}`\n", plan.steps.len(), repo.display())).await;
+    Ok(Done { artifacts: Vec::new(), result, plan: Some(plan) })
+}
+
+/// The repository of the goal and the sort of the goal, or why nothing can be planned.
+fn repository_of(job: &Job) -> Result<(PathBuf, Asked), Failure> {
+    if !job.goal.chars().any(char::is_alphanumeric) {
+        return Err(not_plannable("the goal has no words"));
+    }
+    let asked = goal::asked(&job.goal);
+    match asked {
+        Asked::Change => {
+            return Err(not_plannable("the goal asks that something be done, and the agents here only read"));
+        }
+        Asked::Unknown => {
+            return Err(not_plannable("the goal asks for nothing that a report on a repository has"));
+        }
+        Asked::Report | Asked::Question => {}
+    }
+    let repo = match repository::given(job)? {
+        Some(repo) => Some(repo),
+        None => path_in(&job.goal),
+    };
+    let repo = repo.ok_or_else(|| {
+        not_plannable(
+            "the goal names no repository, and a report on a repository is what the agents here can make",
+        )
+    })?;
+    Ok((repo, asked))
+}
+
+/// The first absolute path that a goal names, such as in “report on /srv/app”.
+fn path_in(goal: &str) -> Option<PathBuf> {
+    goal.split_whitespace()
+        .map(|word| {
+            word.trim_matches(|c| matches!(c, '`' | '"' | '\'' | '(' | ')' | ',' | ';' | ':' | '?' | '!'))
+        })
+        .map(|word| word.strip_suffix('.').unwrap_or(word))
+        .find(|word| word.len() > 1 && !word.starts_with("//") && Path::new(word).is_absolute())
+        .map(PathBuf::from)
+}
+
+fn not_plannable(why: &str) -> Failure {
+    Failure::permanent("goal-not-plannable", why).hint(
+        "ask for a report, an overview, the inventory, history, contributors, dependencies, TODOs, long functions or \
+         documentation of a repository, or ask a question that its documentation answers, such as `orrery run \
+         \"Report on this repository\" --repo DIR`; for any other goal bring a plan (`orrery task submit --plan`) or an \
+         agent with the skill that it needs",
+    )
+}
+
+/// The plan of a report on the repository at `repo`.
+pub fn report_plan(goal: &str, repo: &str) -> Plan {
+    let names = LOOKS.map(|(name, _)| SmolStr::new_static(name));
+    let mut steps: Vec<PlanStep> = LOOKS
+        .iter()
+        .map(|(name, wanted)| {
+            // The documentation is searched with the words of the goal.
+            let wanted = if wanted.is_empty() { goal.to_owned() } else { wanted.replace("{}", repo) };
+            step(name, wanted, repo, Vec::new())
+        })
+        .collect();
+    steps.push(step("review", format!("check the findings on {repo}"), repo, names.to_vec()));
+    let mut all = names.to_vec();
+    all.push(SmolStr::new_static("review"));
+    steps.push(step("report", goal.to_owned(), repo, all));
+    Plan { steps }
+}
+
+/// A step with the name of its skill.
+fn step(name: &'static str, goal: String, repo: &str, after: Vec<SmolStr>) -> PlanStep {
+    PlanStep {
+        step: SmolStr::new_static(name),
+        goal,
+        skill: SmolStr::new_static(name),
+        input: json!({ "repo": repo }),
+        after,
+        optional: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::repository::tests::job;
+
+    fn code(goal: &str, input: Value) -> String {
+        match repository_of(&job(goal, input)) {
+            Ok((path, _)) => path.display().to_string(),
+            Err(Failure::Failed(failure)) => {
+                assert!(failure.hint.is_some(), "`{}` has no hint", failure.code);
+                failure.code
+            }
+            Err(Failure::InputRequired { .. }) => "question".into(),
+        }
+    }
+
+    #[test]
+    fn a_goal_is_about_a_repository_or_it_can_not_be_planned() {
+        assert_eq!(code("report", json!({"repo": "/srv/app"})), "/srv/app");
+        assert_eq!(code("report on `/srv/app`, please", Value::Null), "/srv/app");
+        assert_eq!(code("report on /srv/app.", Value::Null), "/srv/app");
+        for goal in ["", "   ", "?!…", "--- !!! ///", "🙂"] {
+            assert_eq!(code(goal, json!({"repo": "/srv/app"})), "goal-not-plannable", "{goal:?}");
+        }
+        for goal in ["make me happy", "and/or", "read https://example.org/x", "// comment", "/"] {
+            assert_eq!(code(goal, Value::Null), "goal-not-plannable", "{goal:?}");
+        }
+        for goal in ["make me a sandwich", "delete it", "a sandwich"] {
+            assert_eq!(code(goal, json!({"repo": "/srv/app"})), "goal-not-plannable", "{goal:?}");
+        }
+        assert_eq!(code("report", json!({"repo": "relative"})), "invalid-input");
+    }
+
+    #[test]
+    fn the_review_waits_for_every_look_and_the_report_for_all() {
+        let plan = report_plan("what is this?", "/srv/app");
+        assert_eq!(plan.steps.len(), 7);
+        let (looks, rest) = plan.steps.split_at(5);
+        assert!(looks.iter().all(|step| step.after.is_empty()));
+        assert_eq!(rest[0].after.len(), 5);
+        assert_eq!(rest[1].after.len(), 6);
+        assert!(plan.steps.iter().all(|step| step.input == json!({"repo": "/srv/app"})));
+        assert_eq!(looks[4].goal, "what is this?");
+    }
+}

@@ -1,0 +1,112 @@
+//! Settings that apply while the system runs: active versions, history, and changes.
+//!
+//! Everything is queried from the entities themselves, so a response is never older than what was
+//! acknowledged.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bus_schemas::commands::breaker::{self, Description as Breaker};
+use bus_schemas::commands::lane;
+use bus_schemas::commands::settings::{Active, Command, Description, History, Proposed, Query as Question};
+use bus_schemas::settings::{Breakers, Setting, names};
+use bus_schemas::views::lane::Lane;
+use bus_schemas::views::silent::Silent;
+use bus_schemas::{EntityAddress, Key};
+use gateway_api::settings::{
+    Activation, EntityVersion, NewVersion, Rollback, RunningSettings, SettingsChanged, SettingsList,
+    ShowSettings,
+};
+
+use super::ask::{Answer, Call, PATIENCE};
+use super::extract::{Id, Json, Query};
+use super::problem::Problem;
+use super::silent::{Asked, ask_all};
+
+/// Lists all settings with their active versions, and who runs which.
+pub async fn list(call: Call) -> Answer<SettingsList> {
+    let keys = names().filter_map(|name| Key::parse(name).ok());
+    let Asked { answers, mut silent } =
+        ask_all::<_, Description>(&call, keys, &Question::Describe { version: None }).await?;
+    let mut known = lanes(&call, &mut silent).await?;
+    known.insert(Breakers::NAME.to_owned(), breakers(&call, &mut silent).await?);
+    let running = |(_, settings): (EntityAddress, Description)| {
+        let entities = known.remove(settings.name.as_str()).unwrap_or_default();
+        RunningSettings { settings, entities }
+    };
+    let settings = answers.into_iter().map(running).collect();
+    Ok(axum::Json(SettingsList { settings, silent }))
+}
+
+/// The version that every lane runs, by the name of the settings.
+async fn lanes(
+    call: &Call,
+    quiet: &mut Vec<Silent>,
+) -> Result<BTreeMap<String, Vec<EntityVersion>>, Problem> {
+    let heard_of = call.projections.reader.all_lanes().await?.into_iter().map(|lane| lane.name);
+    let Asked { answers, silent } = ask_all::<_, Lane>(call, heard_of, &lane::Query::Describe).await?;
+    quiet.extend(silent);
+    let mut known: BTreeMap<String, Vec<EntityVersion>> = BTreeMap::new();
+    for (entity, lane) in answers {
+        for name in names().filter(|name| *name != Breakers::NAME) {
+            let version = lane.settings.get(name).copied();
+            let runs = EntityVersion { entity: entity.clone(), version };
+            known.entry(name.to_owned()).or_default().push(runs);
+        }
+    }
+    Ok(known)
+}
+
+/// The version that every breaker runs.
+async fn breakers(call: &Call, quiet: &mut Vec<Silent>) -> Result<Vec<EntityVersion>, Problem> {
+    let heard_of =
+        call.projections.reader.all_breakers().await?.into_iter().map(|breaker| breaker.dependency);
+    let Asked { answers, silent } = ask_all::<_, Breaker>(call, heard_of, &breaker::Query::Describe).await?;
+    quiet.extend(silent);
+    // A breaker that was never told a version runs the defaults.
+    let runs = |(entity, now): (EntityAddress, Breaker)| EntityVersion {
+        entity,
+        version: Some(now.version.unwrap_or(0)),
+    };
+    Ok(answers.into_iter().map(runs).collect())
+}
+
+/// Shows a settings document in one of its versions.
+pub async fn show(call: Call, Id(name): Id, Query(query): Query<ShowSettings>) -> Answer<Description> {
+    call.query(&name, &Question::Describe { version: query.version }, PATIENCE).await.map(axum::Json)
+}
+
+/// Makes a new version, which applies when it is activated.
+pub async fn propose(call: Call, Id(name): Id, Json(body): Json<NewVersion>) -> Result<Response, Problem> {
+    let NewVersion { value, reason, activate } = body;
+    let propose = Command::Propose { value, reason: reason.clone() };
+    let Proposed { version } = call.tell(&name, &propose).await?;
+    let changed = match activate {
+        true => hold(&call, name, Command::Activate { version, reason }).await?,
+        false => SettingsChanged { name, version, active: false, former: None },
+    };
+    Ok((StatusCode::CREATED, axum::Json(changed)).into_response())
+}
+
+/// Activates a version in place of the active one.
+pub async fn activate(call: Call, Id(name): Id, Json(body): Json<Activation>) -> Answer<SettingsChanged> {
+    let Activation { version, reason } = body;
+    hold(&call, name, Command::Activate { version, reason }).await.map(axum::Json)
+}
+
+/// Activates the version that was active before.
+pub async fn rollback(call: Call, Id(name): Id, Json(body): Json<Rollback>) -> Answer<SettingsChanged> {
+    hold(&call, name, Command::Rollback { reason: body.reason }).await.map(axum::Json)
+}
+
+/// Shows who changed settings, what, when and why.
+pub async fn history(call: Call, Id(name): Id) -> Answer<History> {
+    call.query(&name, &Question::History, PATIENCE).await.map(axum::Json)
+}
+
+/// Activates a version.
+async fn hold(call: &Call, name: Key, command: Command) -> Result<SettingsChanged, Problem> {
+    let Active { version, former } = call.tell(&name, &command).await?;
+    Ok(SettingsChanged { name, version, active: true, former: Some(former) })
+}

@@ -1,0 +1,20 @@
+//! Operators' work on stored data: archive, backup, restore, verify, rebuild and replay.
+//!
+//! It gets a connection, directories and times, returns typed results and errors, and reports its progress by
+//! [`Progress`]. It never reads arguments or settings, prints, or ends the process.
+
+mod progress;
+mod sort;
+
+pub mod history;
+
+pub mod archive;
+pub mod backup;
+pub mod restore;
+
+pub mod rebuild;
+pub mod replay;
+pub mod verify;
+
+pub use progress::{Progress, Unit};
+pub use sort::Sort;
