@@ -39,9 +39,6 @@ const LATER: [&str; 3] = [code::BUSY, code::NOT_OWNER, code::COME_AGAIN];
 /// How long one attempt of a waiting query waits: longer than an owner parks it.
 const WAIT_TIMEOUT: Duration = Duration::from_millis(WAIT_MS + 1_000);
 
-/// The content type that is forwarded for one that is neither JSON nor MessagePack.
-const UNSUPPORTED: &str = "application/octet-stream";
-
 /// A command or query with its envelope.
 #[derive(Debug, Clone)]
 pub struct Ask {
@@ -84,7 +81,7 @@ impl Ask {
         self
     }
 
-    fn headers(&self) -> HeaderMap {
+    pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let mut buffer = Uuid::encode_buffer();
         headers.insert(header::COMMAND_ID, &*self.id.0.hyphenated().encode_lower(&mut buffer));
@@ -316,34 +313,6 @@ impl Bus {
     async fn send_answer(&self, to: async_nats::Subject, payload: Bytes) {
         if let Err(error) = self.client().publish(to, payload).await {
             tracing::warn!(%error, "answering an ask");
-        }
-    }
-
-    /// Forwards an ask or a query to the partition's own subject; the reply goes to the first caller.
-    pub async fn forward(&self, caller: Caller, to: EntityAddress, incoming: Incoming) {
-        let partition = to.partition(self.topology().partitions);
-        let subject = match self.subjects().is_query(&incoming.subject) {
-            true => self.subjects().view(partition, &caller, &to),
-            false => self.subjects().ask(partition, &caller, &to),
-        };
-        let Some(reply_to) = incoming.reply_to else { return };
-        let ask = Ask {
-            id: incoming.id.unwrap_or_else(|| CommandId(Uuid::now_v7())),
-            to,
-            body: Body { content_type: incoming.content_type.unwrap_or_default(), bytes: incoming.payload },
-            caller,
-            correlation: incoming.correlation,
-            trace: incoming.trace,
-        };
-        let (mut headers, payload) = (ask.headers(), ask.body.bytes);
-        if incoming.content_type.is_none() {
-            // The partition refuses it in its own words.
-            headers.insert(header::CONTENT_TYPE, UNSUPPORTED);
-        }
-        let sent =
-            self.client().publish_with_reply_and_headers(subject, reply_to.subject, headers, payload).await;
-        if let Err(error) = sent {
-            tracing::warn!(%error, "forwarding an ask");
         }
     }
 }

@@ -202,9 +202,24 @@ pub struct Question {
 }
 
 impl Bus {
-    async fn listen(&self, subject: String) -> Result<Subscriber, Error> {
+    /// The messages that were published to `subject`, or below it where it ends with `.*`. A consumer whose
+    /// creator chose `subject` for its deliveries delivers stored messages there too; these keep the subject
+    /// under which they were stored, and are dropped.
+    pub(crate) async fn listen(
+        &self,
+        subject: String,
+    ) -> Result<impl Stream<Item = async_nats::Message> + Send + Unpin + use<>, Error> {
         let doing = format!("subscribing to `{subject}`");
-        self.client().subscribe(subject).await.map_err(|error| Error::call(doing, error))
+        let messages =
+            self.client().subscribe(subject.clone()).await.map_err(|error| Error::call(doing, error))?;
+        Ok(messages.filter(move |message| {
+            let published_to = message.subject.as_str();
+            let is_ours = match subject.strip_suffix('*') {
+                Some(above) => published_to.starts_with(above),
+                None => published_to == subject,
+            };
+            futures::future::ready(is_ours)
+        }))
     }
 
     async fn say<T: Serialize>(&self, subject: String, value: &T) {

@@ -186,10 +186,7 @@ impl Bus {
     }
     /// Answers probes for this host until its connection ends.
     pub async fn say_here(&self, host: &str) -> Result<(), Error> {
-        let subject = self.subjects().here(host);
-        let doing = format!("subscribing to `{subject}`");
-        let asked = self.client().subscribe(subject).await;
-        let mut asked = asked.map_err(|error| Error::call(doing, error))?;
+        let mut asked = self.listen(self.subjects().here(host)).await?;
         while let Some(message) = asked.next().await {
             if let Some(reply_to) = message.reply {
                 self.answer(reply_to.into(), self.server_id().into()).await;

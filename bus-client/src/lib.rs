@@ -29,6 +29,7 @@ pub mod claims;
 pub mod disturbance;
 pub mod events;
 pub mod folded;
+mod forward;
 pub mod history;
 pub mod inbox;
 pub mod jobs;

@@ -64,10 +64,9 @@ impl Bus {
         &self,
         subject: String,
     ) -> Result<impl Stream<Item = T> + Send + Unpin + use<T>, Error> {
-        let doing = format!("subscribing to `{subject}`");
-        let subscription =
-            self.client().subscribe(subject).await.map_err(|error| Error::call(doing, error))?;
-        Ok(subscription
+        Ok(self
+            .listen(subject)
+            .await?
             .filter_map(|message| futures::future::ready(read(&message.subject, &message.payload)))
             .boxed())
     }

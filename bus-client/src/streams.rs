@@ -21,7 +21,7 @@ pub const LEASE_TTL: Duration = Duration::from_secs(4);
 const INBOX_MESSAGES_MAX: i64 = 125_000;
 
 /// The version of the layout of streams, records and events that this program reads and writes.
-pub const FORMAT: u16 = 3;
+pub const FORMAT: u16 = 4;
 
 /// The settings that cannot change once an installation exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -96,6 +96,87 @@ async fn who_has_no_name_writes_nothing_that_hosts_trust() {
     host.stop().await;
 }
 
+/// Goal: no reply becomes state that hosts trust, although the one who replies may write it. Method: every request
+/// of who has no name, with each protected subject as its reply subject, and as the subject to which a consumer of
+/// its own delivers; then every message of every stream is looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_reply_is_stored() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let (raw, bus) = (Raw::connect(&server).await, server.bus().await);
+    accepted(&bus, &touch("p")).await;
+    let requests = [
+        ("$JS.API.INFO", ""),
+        ("$JS.API.STREAM.NAMES", ""),
+        ("$JS.API.STREAM.INFO.ORRERY_EVENTS", ""),
+        ("$JS.API.STREAM.MSG.GET.ORRERY_EVENTS", r#"{"seq":1}"#),
+        ("$JS.API.DIRECT.GET.ORRERY_EVENTS", r#"{"seq":1}"#),
+        ("$JS.API.DIRECT.GET.ORRERY_EVENTS.orrery.evt.probe.p", ""),
+        ("$JS.API.CONSUMER.CREATE.ORRERY_EVENTS", "{}"),
+        ("$JS.API.CONSUMER.INFO.ORRERY_EVENTS.nobody", ""),
+        ("$JS.API.CONSUMER.DELETE.ORRERY_EVENTS.nobody", ""),
+        ("$JS.API.CONSUMER.MSG.NEXT.ORRERY_EVENTS.mine", "1"),
+        ("orrery.do.me.probe.q", r#"{"type":"touch"}"#),
+        ("orrery.request.me.probe.r", r#"{"type":"touch"}"#),
+        ("orrery.query.me.probe.r", r#"{"type":"describe"}"#),
+        ("orrery.batch.0.me", "rubbish"),
+        ("orrery.claim.noop", "{}"),
+    ];
+    let mine = r#"{"stream_name":"ORRERY_EVENTS","config":{"name":"mine","ack_policy":"none"}}"#;
+    raw.client.request("$JS.API.CONSUMER.CREATE.ORRERY_EVENTS.mine", mine.into()).await.expect("a consumer");
+    for (number, protected) in PROTECTED.iter().enumerate() {
+        for (subject, body) in requests {
+            raw.request_to(subject, protected, body).await;
+        }
+        for stream in ["ORRERY_EVENTS", "ORRERY_OUTPUT", "OBJ_orrery_blobs"] {
+            let name = format!("to{number}");
+            let create = format!(
+                r#"{{"stream_name":"{stream}","config":{{"name":"{name}","deliver_subject":"{protected}"}}}}"#
+            );
+            // Some are refused by the server; what counts is what is stored.
+            let create_at = format!("$JS.API.CONSUMER.CREATE.{stream}.{name}");
+            raw.client.request(create_at, create.into()).await.expect("an answer");
+        }
+    }
+    // The server and the host answer in order: when these are answered, so are the former ones.
+    for (subject, body) in requests.into_iter().filter(|(subject, _)| !subject.contains("MSG.NEXT")) {
+        raw.client.request(subject, body.into()).await.unwrap_or_else(|error| panic!("{subject}: {error}"));
+    }
+    let context = jetstream::new(server.client().await);
+    let mut names = context.stream_names();
+    let mut looked_at = 0;
+    while let Some(name) = names.try_next().await.expect("names") {
+        let mut stream = context.get_stream(&name).await.expect("a stream");
+        let state = stream.info().await.expect("its state").state.clone();
+        for sequence in state.first_sequence..=state.last_sequence {
+            let Ok(message) = stream.get_raw_message(sequence).await else { continue };
+            let text = String::from_utf8_lossy(&message.payload);
+            let signs = ["io.nats.jetstream.api", r#"{"stream":"#, r#""command_id":"#];
+            // A record of a log holds replies too, in MessagePack.
+            let is_reply = text.starts_with(['{', '[']) && signs.iter().any(|sign| text.contains(sign));
+            assert!(!is_reply && !message.subject.contains("stolen"), "{name} {}: {text}", message.subject);
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 20, "{looked_at} messages are hardly all");
+    accepted(&bus, &touch("p")).await;
+    host.stop().await;
+}
+
+/// Subjects of every kind of stored message that only hosts may write.
+const PROTECTED: [&str; 10] = [
+    "orrery.log.0",
+    "orrery.mark.0",
+    "orrery.evt.probe.stolen",
+    "orrery.dead.probe.stolen",
+    "orrery.out.stolen",
+    "orrery.cmd.0.orrery-system.probe.stolen",
+    "$KV.orrery_leases.partition.0",
+    "$KV.orrery_settings.installation",
+    "$KV.orrery_snapshots.probe.stolen",
+    "$O.orrery_blobs.M.stolen",
+];
+
 /// Goal: nobody but the system tells an entity what only the system knows: what a worker got, who is lost, what is
 /// over. Method: every command of the system from who has no name, asked and handed over, also by way of a dead
 /// letter and under the system's own name; then each as a host sends it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus_client::NatsConfig;
+use bus_client::streams::FORMAT;
 use bus_schemas::subjects::Subjects;
 use bus_schemas::topology::Topology;
 use serde::Deserialize;
@@ -34,6 +35,8 @@ const DIRECTORY: &str = "nats";
 const BASE: &str = include_str!("../../../nats.conf");
 /// The name under which the server's own file includes it.
 const BASE_FILE: &str = "base.conf";
+/// Where the server of format 3 kept its streams, which were in the account of everybody.
+const FORMER_STREAMS: &str = "store/jetstream/$G/streams";
 /// The variable that bounds the server's memory: near the bound its garbage collector works harder, and frees
 /// more.
 const MEMORY: &str = "GOMEMLIMIT";
@@ -117,6 +120,9 @@ impl Embedded {
         interrupted: impl Future<Output = ()>,
     ) -> Result<(Child, Listening), StartError> {
         stop_former(&self.directory).await;
+        if self.directory.join(FORMER_STREAMS).is_dir() {
+            return Err(bus_client::Error::Format { found: FORMAT - 1, wanted: FORMAT }.into());
+        }
         let failed = |reason: String| StartError::Embedded { reason };
         for port in [ports.nats, ports.monitor] {
             free(port)?;
@@ -206,13 +212,12 @@ impl Embedded {
              server_name: orrery-embedded\n\
              port: {}\nhttp: \"127.0.0.1:{}\"\n\
              pid_file: {}\nports_file_dir: {}\n\
-             {}{}\
+             {}\
              jetstream {{\n  store_dir: {}\n  sync_interval: {}\n}}\n",
             port(ports.nats),
             port(ports.monitor),
             quoted(&self.pid_file()),
             quoted(&self.directory),
-            mappings(topology.partitions),
             users::lines(&self.password, &topology),
             quoted(&self.directory.join("store")),
             self.nats.profile.fsync(),

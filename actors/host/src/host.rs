@@ -14,7 +14,7 @@ use actors_worker::{Agent, Agents, Worker};
 use bus_client::leases::Leases;
 use bus_client::{Bus, Folded, Follower, NatsConfig, Trouble, patiently};
 use bus_schemas::halts::Halts;
-use bus_schemas::{Key, PartitionId, chain};
+use bus_schemas::{Key, PartitionId};
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -473,32 +473,14 @@ fn forwarder(bus: &Bus, subject: String) -> Child {
     let work: Work = Arc::new(move |stop| {
         let (bus, subject) = (bus.clone(), subject.clone());
         Box::pin(async move {
-            let incoming = bus.incoming(subject, Some("hosts")).await;
-            let mut incoming = incoming.map_err(|error| Failed::by(&error))?;
-            loop {
-                let request = tokio::select! {
-                    request = incoming.next() => request.ok_or_else(|| "the subscription ended".to_owned())?,
-                    () = stop.cancelled() => return Ok(()),
-                };
-                tokio::select! {
-                    () = bus.ready() => {}
-                    () = stop.cancelled() => return Ok(()),
-                }
-                match bus.subjects().spoken(&request.subject) {
-                    Ok((caller, to)) => bus.forward(caller, to, request).await,
-                    Err(error) => refuse(&bus, request, &error).await,
-                }
+            let forwarder = bus.forwarder(subject).await.map_err(|error| Failed::by(&error))?;
+            tokio::select! {
+                () = forwarder.run() => Err("the subscription ended".to_owned().into()),
+                () = stop.cancelled() => Ok(()),
             }
         })
     });
     Child { name, restart: Restart::Always, work }
-}
-
-async fn refuse(bus: &Bus, request: bus_client::asks::Incoming, error: &bus_schemas::subjects::SubjectError) {
-    let Some(reply_to) = request.reply_to else { return };
-    let refusal = bus_schemas::Refusal::new(bus_schemas::envelope::code::BAD_SUBJECT, chain(error));
-    let id = request.id.unwrap_or_else(|| bus_schemas::CommandId::from_text(&request.subject));
-    bus.answer(reply_to, actors_runtime::inbox::refusal_reply(id, refusal)).await;
 }
 
 impl Running {

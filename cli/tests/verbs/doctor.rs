@@ -45,7 +45,9 @@ fn dead_letters_without_a_payload_count() {
         let dead = lines.into_iter().find(|line| line["check"] == "dead-letters").expect("a check");
         (dead["verdict"] == "warn").then(|| assert_eq!(dead["detail"], "1 waits"))
     });
-    assert!(world.orrery(&["dead-letters", "list"]).good().stdout.contains("job-failed"));
+    eventually("the list of dead letters", || {
+        world.orrery(&["dead-letters", "list"]).good().stdout.contains("job-failed").then_some(())
+    });
     let misspelled = world.orrery(&["dead-letters", "list", "--class", "job-fialed"]).good();
     assert!(misspelled.stderr.contains("there are: waiting job-failed"), "{misspelled:?}");
 }

@@ -1,9 +1,9 @@
 //! The users of the embedded server and their permissions.
 //!
 //! Hosts and the verbs of this data directory are one user, whose password is in a file that only its owner
-//! can read. A client without a name is another user: it may hand commands over, ask, query and claim, and
-//! read events, blobs and output. What a host trusts (logs, mail, marks, leases) only the first user can
-//! write. It cannot send under the name of the system either.
+//! can read. A client without a name is another user in an account of its own: it may hand commands over, ask,
+//! query and claim, and read events, blobs and output. What a host trusts (logs, mail, marks, leases) only the
+//! first user can write. The second one cannot send under the name of the system either.
 
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -19,16 +19,17 @@ pub(super) const HOST: &str = "orrery";
 const LOCAL: &str = "local";
 /// The file of the first user's password, in the server's directory.
 const PASSWORD_FILE: &str = "password";
-/// The first tokens of requests that read a stream; the stream follows, and in some a further token.
-const READS: [&str; 7] = [
+/// The first tokens of requests that read a stream and have one answer; the stream follows, and in some a further
+/// token.
+const READS_OF_ONE: [&str; 5] = [
     "$JS.API.STREAM.INFO",
     "$JS.API.STREAM.MSG.GET",
-    "$JS.API.DIRECT.GET",
     "$JS.API.CONSUMER.CREATE",
     "$JS.API.CONSUMER.INFO",
-    "$JS.API.CONSUMER.MSG.NEXT",
     "$JS.API.CONSUMER.DELETE",
 ];
+/// Those that may have several answers.
+const READS_OF_MANY: [&str; 2] = ["$JS.API.DIRECT.GET", "$JS.API.CONSUMER.MSG.NEXT"];
 
 /// The password of hosts and verbs, created at the first start, and its file.
 pub(super) fn password(directory: &Path) -> std::io::Result<(String, PathBuf)> {
@@ -58,36 +59,80 @@ pub(super) fn private(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// The lines of the server's configuration that define its users.
+/// The lines of the server's configuration that define its accounts and users.
+///
+/// The user of hosts and the streams are in one account, the user of clients without a name in another, which
+/// imports the few subjects below. So a reply to such a client never reaches a stream, whatever reply subject it
+/// chose: the server delivers the reply in the client's own account, where there are no streams.
 pub(super) fn lines(password: &str, topology: &Topology) -> String {
     let prefix = topology.subjects.prefix();
-    let asks = ["do", "cmd", "request", "ask", "query", "view", "batch", "claim"]
-        .map(|verb| format!("{prefix}.{verb}.>"));
-    let reads = [topology.events(), topology.output(), format!("OBJ_{}", topology.blobs())];
-    let reads = reads.iter().flat_map(|stream| {
-        READS.iter().flat_map(move |read| [format!("{read}.{stream}"), format!("{read}.{stream}.>")])
+    let services = services(topology);
+    let streams = ["stop.>", "taken-over"].map(|rest| format!("{prefix}.{rest}"));
+    let streams: Vec<String> = std::iter::once("_INBOX.>".to_owned()).chain(streams).collect();
+    let exports = services.iter().map(|service| {
+        format!("{{ service: \"{}\", response_type: {} }}", service.subject, service.responses)
     });
-    let account = ["$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.FC.>", "$JS.ACK.>"].map(str::to_owned);
-    let publish: Vec<String> = asks.into_iter().chain(account).chain(reads).collect();
+    let exports = exports.chain(streams.iter().map(|subject| format!("{{ stream: \"{subject}\" }}")));
+    let import =
+        |what: &str, subject: &str| format!("{{ {what}: {{ account: {HOST}, subject: \"{subject}\" }} }}");
+    let imports = services.iter().map(|service| import("service", &service.subject));
+    let imports = imports.chain(streams.iter().map(|subject| import("stream", subject)));
     let (system, names) = (Caller::SYSTEM, ["do", "request", "query", "cmd.*", "ask.*", "view.*", "batch.*"]);
-    let deny: Vec<String> = names
-        .iter()
-        .flat_map(|name| [format!("{prefix}.{name}.{system}"), format!("{prefix}.{name}.{system}.>")])
-        .collect();
-    let hears = ["evt.>", "out.>", "stop.>", "taken-over"].map(|rest| format!("{prefix}.{rest}"));
-    let subscribe: Vec<String> = std::iter::once("_INBOX.>".to_owned()).chain(hears).collect();
-    let list = |subjects: &[String]| {
-        let quoted: Vec<String> = subjects.iter().map(|subject| format!("\"{subject}\"")).collect();
-        quoted.join(", ")
-    };
+    let deny = names.iter().flat_map(|name| {
+        [format!("\"{prefix}.{name}.{system}\""), format!("\"{prefix}.{name}.{system}.>\"")]
+    });
+    let publish = services.iter().map(|service| format!("\"{}\"", service.subject));
+    let publish = publish.chain([format!("\"{prefix}.do.>\"")]);
+    let subscribe = streams.iter().map(|subject| format!("\"{subject}\""));
+    let mappings = super::mappings(topology.partitions);
     // Nobody needs the second password: a client without a name is this user.
     let nobody_knows = made_up();
     format!(
-        "authorization {{\n  users: [\n    {{ user: {HOST}, password: \"{password}\" }}\n    \
-         {{ user: {LOCAL}, password: \"{nobody_knows}\", permissions: {{\n      \
-         publish: {{ allow: [{}], deny: [{}] }}\n      subscribe: [{}]\n    }} }}\n  ]\n}}\nno_auth_user: {LOCAL}\n",
-        list(&publish),
-        list(&deny),
-        list(&subscribe),
+        "accounts {{\n  {HOST} {{\n    jetstream: enabled\n    users: [{{ user: {HOST}, password: \"{password}\" }}]\n    \
+         {mappings}    exports: [\n      {}\n    ]\n  }}\n  {LOCAL} {{\n    \
+         users: [{{ user: {LOCAL}, password: \"{nobody_knows}\", permissions: {{\n      \
+         publish: {{ allow: [{}], deny: [{}] }}\n      subscribe: [{}]\n    }} }}]\n    \
+         {mappings}    imports: [\n      {}\n    ]\n  }}\n}}\nno_auth_user: {LOCAL}\n",
+        lined(exports),
+        listed(publish),
+        listed(deny),
+        listed(subscribe),
+        lined(imports),
     )
+}
+
+/// A subject on which a client without a name may ask the hosts or the server.
+struct Service {
+    subject: String,
+    /// Whether one message or several answer a request: `singleton` or `stream`.
+    responses: &'static str,
+}
+
+fn services(topology: &Topology) -> Vec<Service> {
+    let prefix = topology.subjects.prefix();
+    let service = |subject: String, responses| Service { subject, responses };
+    let asks = ["cmd", "request", "ask", "query", "view", "claim"];
+    let asks = asks.map(|verb| service(format!("{prefix}.{verb}.>"), "singleton"));
+    // The replies to one batch arrive in several messages.
+    let batch = service(format!("{prefix}.batch.>"), "stream");
+    let account =
+        ["$JS.API.INFO", "$JS.API.STREAM.NAMES"].map(|subject| service(subject.into(), "singleton"));
+    let streams = [topology.events(), topology.output(), format!("OBJ_{}", topology.blobs())];
+    let reads = streams.iter().flat_map(|stream| {
+        let one = READS_OF_ONE.map(|read| (read, "singleton"));
+        let reads = one.into_iter().chain(READS_OF_MANY.map(|read| (read, "stream")));
+        let reads = reads.flat_map(move |(read, responses)| {
+            [service(format!("{read}.{stream}"), responses), service(format!("{read}.{stream}.>"), responses)]
+        });
+        reads.chain(["$JS.ACK", "$JS.FC"].map(|read| service(format!("{read}.{stream}.>"), "singleton")))
+    });
+    asks.into_iter().chain([batch]).chain(account).chain(reads).collect()
+}
+
+fn listed(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
+
+fn lined(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join("\n      ")
 }
