@@ -191,10 +191,10 @@ async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<Round, Error
     // The next round has its own jobs.
     let cancel = Task::Cancel { reason: reason() };
     try_join_all(tasks.into_iter().map(|task| told(bus, task, &cancel))).await?;
-    let lift = Halt::Lift { reason: reason(), per_minute: None, revision: None };
-    told(bus, all.clone(), &lift).await?;
-    // Lifted twice: all work resumes at once, and not one more job for each that is done.
-    told(bus, all, &lift).await?;
+    let resume = Halt::Resume { reason: reason(), per_minute: None, revision: None };
+    told(bus, all.clone(), &resume).await?;
+    // Resumed twice: all work resumes at once, and not one more job for each that is done.
+    told(bus, all, &resume).await?;
     until_open(bus).await?;
     Ok(Round { last_effect, answer, end })
 }

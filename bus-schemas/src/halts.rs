@@ -99,7 +99,7 @@ impl EventFold for Halts {
                 let (reason, by, grace_ms) = (reason.clone(), by.clone(), *grace_ms);
                 self.active.insert(scope, ActiveHalt { reason, by, since, grace_ms });
             }
-            Event::Lifted { .. } => drop(self.active.remove(&scope)),
+            Event::Resumed { .. } => drop(self.active.remove(&scope)),
             Event::Watched { .. } => {}
         }
     }
@@ -168,8 +168,8 @@ mod tests {
         let subject = Subject { lane: &lane, agent: Some(&agent), task: &task };
         let halted =
             Event::Halted { reason: "fire".into(), by: String::new(), grace_ms: 1, at: Timestamp(1) };
-        let lifted =
-            Event::Lifted { reason: "out".into(), by: String::new(), per_minute: None, at: Timestamp(2) };
+        let resumed =
+            Event::Resumed { reason: "out".into(), by: String::new(), per_minute: None, at: Timestamp(2) };
         for (scope, covers) in [
             ("all", true),
             ("lane.default", true),
@@ -184,7 +184,7 @@ mod tests {
             let mut halts = Halts::default();
             halts.apply(&key(scope), &halted);
             assert_eq!(halts.covering(subject).is_some(), covers, "{scope}");
-            halts.apply(&key(scope), &lifted);
+            halts.apply(&key(scope), &resumed);
             assert!(halts.is_empty());
         }
     }

@@ -24,7 +24,7 @@ macro_rules! for_each_kind {
                 "join" "report" "enqueue" "release" "offer-agent" "apply-settings" "hold" "recall" "vacate"
                 "ease" "probe"
             ],
-            redrive Redrive ["settle-entry" "send-next"],
+            redrive Redrive ["add-entries" "settle-entry" "send-next"],
             chaos Chaos query ["fill" "end"],
             settings Settings query ["watch" "unwatch" "report-applied" "tell"],
             dead_letter DeadLetter query ["record" "settle-redrive"],

@@ -163,7 +163,7 @@ fn what_the_schema_refuses_is_refused_by_the_reader() {
         json!({"type": "count-job", "task": "a.>", "attempt": 1}),
         json!({"type": "count-job", "task": "a", "attempt": -1}),
         json!({"type": "complete-job", "attempt": 1}),
-        json!({"type": "provide-input", "answer": "yes"}),
+        json!({"type": "answer", "answer": "yes"}),
         json!({"goal": "x"}),
     ] {
         assert!(!validator.is_valid(&bad), "the schema takes {bad}");

@@ -50,7 +50,7 @@ pub enum Verb {
     /// Submit a goal, watch its progress, and get the result.
     Run(commands::run::Arguments),
     /// List, show, watch, cancel, retry and answer tasks.
-    Task(commands::task::Arguments),
+    Tasks(commands::tasks::Arguments),
     /// Show past events, or follow new ones.
     Events(commands::events::Arguments),
     /// Show an entity's state after each event, or decide its recorded commands again and compare.
@@ -77,7 +77,7 @@ pub enum Verb {
     Halt(commands::halt::Arguments),
     /// Show what is halted, why, by whom and since when.
     Halts(commands::halt::List),
-    /// Lift a halt: work resumes gradually.
+    /// Resume a halted scope: work begins again gradually.
     Resume(commands::halt::Resume),
     /// Show what waits and runs in each lane and what limits it; change its rules, pause it.
     Lanes(commands::lanes::Arguments),
@@ -99,4 +99,88 @@ pub enum Verb {
     Config(commands::config::Arguments),
     /// Print a shell completion script.
     Completions(commands::completions::Arguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use gateway_api::routes;
+
+    use super::Arguments;
+
+    /// Endpoints whose path does not end with the verb, each with its verb on the command line.
+    const VERBS: [(&str, &str, &str); 13] = [
+        ("Post", "/v1/tasks", "tasks submit"),
+        ("Get", "/v1/tasks/{id}/artifacts/{name}", "tasks artifact"),
+        ("Get", "/v1/tasks/{id}/events", "tasks watch"),
+        ("Get", "/v1/events", "events"),
+        ("Put", "/v1/schedules/{name}", "schedules create"),
+        ("Put", "/v1/dead-letters/{id}/payload", "dead-letters edit"),
+        ("Post", "/v1/redrives", "redrives start"),
+        ("Put", "/v1/settings/{name}", "settings propose"),
+        ("Post", "/v1/halts", "halt"),
+        ("Get", "/v1/halts", "halts"),
+        ("Post", "/v1/halts/{scope}/resume", "resume"),
+        ("Patch", "/v1/lanes/{lane}", "lanes set"),
+        // What became of a command is for programs: a verb waits for the reply to its own.
+        ("Get", "/v1/commands/{id}", ""),
+    ];
+
+    /// The verb of an endpoint: from the table, or by the rule that the table makes exceptions to.
+    fn verb(method: &str, path: &str) -> String {
+        if let Some((_, _, verb)) = VERBS.iter().find(|(at, of, _)| (*at, *of) == (method, path)) {
+            return (*verb).to_owned();
+        }
+        let mut steps = path.trim_start_matches("/v1/").split('/');
+        let noun = steps.next().expect("a resource");
+        let last = steps.next_back();
+        match (method, last) {
+            ("Get", None) => format!("{noun} list"),
+            ("Delete", _) => format!("{noun} delete"),
+            ("Get", Some(last)) if last.starts_with('{') => format!("{noun} show"),
+            (_, Some(last)) => format!("{noun} {last}"),
+            (_, None) => format!("{noun} {method}"),
+        }
+    }
+
+    /// The name of a command for the entity behind an endpoint that changes something.
+    fn command(path: &str, verb: &str) -> Option<(String, String)> {
+        let noun = path.trim_start_matches("/v1/").split('/').next()?;
+        let kind = if noun == "settings" { noun } else { noun.trim_end_matches('s') };
+        let name = verb.rsplit(' ').next()?;
+        // A lane's rules are in the settings `lanes`: the verb proposes a version of them.
+        (verb != "lanes set").then(|| (kind.to_owned(), name.to_owned()))
+    }
+
+    #[test]
+    fn a_verb_has_one_name_over_http_on_the_command_line_and_on_the_bus() {
+        let program = Arguments::command();
+        let mut checked = 0;
+        for endpoint in routes::ALL.iter().filter(|endpoint| endpoint.path.starts_with("/v1/")) {
+            let (method, path) = (format!("{:?}", endpoint.method), endpoint.path);
+            let verb = verb(&method, path);
+            if verb.is_empty() || path == "/v1/openapi.json" {
+                continue;
+            }
+            let mut place = Some(&program);
+            for word in verb.split(' ') {
+                place =
+                    place.and_then(|place| place.get_subcommands().find(|known| known.get_name() == word));
+            }
+            assert!(place.is_some(), "{method} {path}: there is no `orrery {verb}`");
+            if let Some((kind, name)) = command(path, &verb).filter(|_| method != "Get") {
+                let schemas = concat!(env!("CARGO_MANIFEST_DIR"), "/../bus-schemas/schemas/commands");
+                let schema = std::fs::read_to_string(format!("{schemas}/{kind}.v1.json")).expect("a schema");
+                let is_known = schema.contains(&format!("\"const\": \"{name}\""));
+                assert!(is_known, "{method} {path}: `{kind}` has no command `{name}`");
+            }
+            checked += 1;
+        }
+        assert!(checked > 40, "{checked} endpoints");
+        for (method, path, _) in VERBS {
+            let is_known =
+                routes::ALL.iter().any(|known| known.path == path && format!("{:?}", known.method) == method);
+            assert!(is_known, "no endpoint is {method} {path}");
+        }
+    }
 }

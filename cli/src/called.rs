@@ -87,8 +87,8 @@ mod tests {
         let here =
             called(&["target/debug/orrery", "task", "--data-dir=my data", "show", "x", "--config", "a.toml"]);
         assert_eq!(
-            here.advice("`orrery task list` shows them; see `orrery.json`"),
-            "`target/debug/orrery task list --data-dir 'my data' --config a.toml` shows them; see `orrery.json`"
+            here.advice("`orrery tasks list` shows them; see `orrery.json`"),
+            "`target/debug/orrery tasks list --data-dir 'my data' --config a.toml` shows them; see `orrery.json`"
         );
         let named = "`orrery up --data-dir DIR`";
         assert_eq!(here.advice(named), named);

@@ -41,7 +41,7 @@ const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_
 /// Hints of the gateway, as text, and the command that does the same here.
 const HINTS: [(&str, &str); 12] = [
     ("`/errors/", "`orrery explain "),
-    ("`GET /v1/tasks`", "`orrery task list`"),
+    ("`GET /v1/tasks`", "`orrery tasks list`"),
     ("`GET /v1/dead-letters`", "`orrery dead-letters list`"),
     ("`GET /v1/redrives`", "`orrery redrives`"),
     ("`GET /v1/agents`", "`orrery agents`"),

@@ -4,7 +4,7 @@ pub mod down;
 pub mod run;
 pub mod up;
 
-pub mod task;
+pub mod tasks;
 
 pub mod agents;
 pub mod breakers;

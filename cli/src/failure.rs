@@ -166,7 +166,7 @@ impl From<Refusal> for Failure {
 impl From<bus_schemas::ids::Error> for Failure {
     fn from(error: bus_schemas::ids::Error) -> Self {
         Self::of("invalid-key", &error)
-            .next("keys are printed by `orrery task list` and `orrery events`")
+            .next("keys are printed by `orrery tasks list` and `orrery events`")
             .exit(exit::USAGE)
     }
 }

@@ -90,7 +90,7 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Up(arguments) => commands::up::run(config, &arguments, output).await,
         Verb::Down(_) => commands::down::run(&config, output).await,
         Verb::Run(arguments) => commands::run::run(config, arguments, output).await,
-        Verb::Task(arguments) => commands::task::run(&Client::connect(&config)?, arguments, output).await,
+        Verb::Tasks(arguments) => commands::tasks::run(&Client::connect(&config)?, arguments, output).await,
         Verb::Agents(arguments) => commands::agents::run(&Client::connect(&config)?, arguments, output).await,
         Verb::Schedules(arguments) => {
             commands::schedules::run(&Client::connect(&config)?, arguments, output).await

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::called;
-use crate::commands::task::which;
+use crate::commands::tasks::which;
 use crate::output::{Output, Show};
 
 /// How often spinners turn.
@@ -230,7 +230,7 @@ pub fn detail(event: &Event) -> String {
         Event::Settled { lapsed: false, .. } => "a call is settled".to_owned(),
         Event::Settled { .. } => "a call was not settled in time".to_owned(),
         Event::JobCounted { task, attempt } => format!("job {task}/{attempt} counted"),
-        Event::InputProvided { by, .. } => format!("answered by {by}"),
+        Event::Answered { by, .. } => format!("answered by {by}"),
         Event::CancelRequested { reason, .. } => reasoned("is to stop", reason),
         Event::Completed { artifacts, .. } => format!("completed with {} artifacts", artifacts.len()),
         Event::Canceled { reason, .. } => reasoned("canceled", reason),

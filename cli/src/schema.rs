@@ -21,7 +21,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::commands::{
-    agents, chaos, config, dead_letters, doctor, down, events, halt, heal, rebuild, run, settings, task,
+    agents, chaos, config, dead_letters, doctor, down, events, halt, heal, rebuild, run, settings, tasks,
 };
 use crate::discovery::Discovery;
 use crate::failure::Failure;
@@ -36,10 +36,10 @@ pub fn document() -> Value {
     schemas.add::<run::Outcome>("run");
     schemas.add::<Change>("change");
     schemas.add::<TaskPage>("task-list");
-    schemas.add::<task::Tree>("task-show");
+    schemas.add::<tasks::Tree>("task-show");
     schemas.add::<Waits>("task-why");
     schemas.add::<Task>("task");
-    schemas.add::<task::Written>("task-artifact");
+    schemas.add::<tasks::Written>("task-artifact");
     schemas.add::<events::EventRow>("event");
     schemas.add::<Step>("replay-step");
     schemas.add::<redecide::Divergence>("divergence");

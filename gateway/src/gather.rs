@@ -8,7 +8,7 @@ use std::time::Duration;
 use bus_client::{Ask, Bus};
 use bus_schemas::commands::redrive::Command;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Reply, Timestamp, chain};
+use bus_schemas::{Body, Caller, EntityAddress, Reply, Timestamp, chain};
 use gateway_api::dead_letters::DeadLetterState;
 use gateway_api::redrives::Redrive;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +23,6 @@ const LOOK: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Timeout of a redrive's reply: longer than a takeover.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The caller of the commands that add entries.
-const CALLER: &str = "gateway";
 
 /// Why the entries of a redrive were not added.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +98,7 @@ async fn gather(bus: &Bus, projections: &Projections, redrive: &Redrive) -> Resu
         let entries = page.items.into_iter().map(|letter| letter.entry).collect();
         let add = Command::AddEntries { entries, last: page.next.is_none() };
         let to = EntityAddress::new(Command::KIND, redrive.id.clone());
-        match bus.ask(&Ask::new(to, Body::json(&add)).caller(CALLER), PATIENCE).await? {
+        match bus.ask(&Ask::new(to, Body::json(&add)).caller(Caller::SYSTEM.as_str()), PATIENCE).await? {
             Reply::Accepted { revision: reached, .. } => revision = reached,
             Reply::Refused { refusal, .. } => return Err(Error::Refused(refusal.code.to_string())),
         }

@@ -102,7 +102,7 @@ async fn a_tree_spends_no_more_than_its_budget_and_asks_for_more() {
 
     // Eight jobs begin anew, each with all of its calls.
     let question = paused.question_id.expect("it asks");
-    let answer = Command::ProvideInput { question, answer: json!(100_000) };
+    let answer = Command::Answer { question, answer: json!(100_000) };
     accepted(installation.bus(), &command("tree", &answer)).await;
     let done = view_when(&installation, "tree", |view| view.state.is_final()).await;
     assert_eq!(done.state, TaskState::Completed, "{:?}", done.failure);
@@ -183,9 +183,9 @@ async fn an_effect_that_nobody_knows_of_waits_for_its_owner() {
     );
     assert_eq!(calls.load(Ordering::SeqCst), 1);
     let question = asked.question_id.expect("it asks");
-    let vague = Command::ProvideInput { question, answer: json!("perhaps") };
+    let vague = Command::Answer { question, answer: json!("perhaps") };
     assert_eq!(refused(installation.bus(), &command("letter", &vague)).await, "invalid-answer");
-    let answer = Command::ProvideInput { question, answer: json!("not done") };
+    let answer = Command::Answer { question, answer: json!("not done") };
     accepted(installation.bus(), &command("letter", &answer)).await;
     let done = view_when(&installation, "letter", |view| view.state.is_final()).await;
     assert_eq!((done.state, calls.load(Ordering::SeqCst)), (TaskState::Completed, 2), "{:?}", done.failure);

@@ -1,4 +1,4 @@
-//! halt: nothing begins any more, what runs is taken back, and work goes on when the halt is lifted.
+//! halt: nothing begins any more, what runs is taken back, and work goes on when the halt ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +29,8 @@ fn halt_with(scope: &str, grace_ms: u64) -> Ask {
     command(scope, &Halt::Halt { reason: "fire".into(), grace_ms })
 }
 
-fn lift(scope: &str) -> Ask {
-    command(scope, &Halt::Lift { reason: "out".into(), per_minute: None, revision: None })
+fn resume(scope: &str) -> Ask {
+    command(scope, &Halt::Resume { reason: "out".into(), per_minute: None, revision: None })
 }
 
 fn submit(key: &str) -> Ask {
@@ -48,15 +48,15 @@ async fn lane(bus: &Bus) -> Lane {
     view(bus, &query("default", &lane::Query::Describe)).await.expect("a lane")
 }
 
-/// The longest time from a lift to the first job: at once. A worker or a host that has not heard of the lift refuses
+/// The longest time from a resume to the first job: at once. A worker or a host that has not heard of the end refuses
 /// the job, and the next one comes after a pause of seconds.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Goal: a halt stops what runs, lets nothing begin, refuses new work with its reason, survives its
-/// host, and costs no attempt; work goes on at once when it is lifted. Method: a job at a closed gate for each scope
-/// that covers it, a new host, and then the lift. A job that is refused as `halted` would be given back.
+/// host, and costs no attempt; work goes on at once when it ends. Method: a job at a closed gate for each scope
+/// that covers it, a new host, and then the resume. A job that is refused as `halted` would be given back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_halt_takes_work_back_until_it_is_lifted() {
+async fn a_halt_takes_work_back_until_it_is_ended() {
     let server = Server::start(Profile::Fast).await;
     let mut host = server.host("a", false).await;
     let bus = server.bus().await;
@@ -82,11 +82,11 @@ async fn a_halt_takes_work_back_until_it_is_lifted() {
             host = server.host("b", false).await;
             assert_eq!(refused(&bus, &submit("u")).await, "halted", "another host knows it too");
         }
-        accepted(&bus, &lift(scope)).await;
-        let lifted = Instant::now();
+        accepted(&bus, &resume(scope)).await;
+        let resumed = Instant::now();
         gate.until(key, Seen::Started).await;
-        let after = lifted.elapsed();
-        assert!(after < AT_ONCE, "the first job after the lift of `{scope}` begins after {after:?}");
+        let after = resumed.elapsed();
+        assert!(after < AT_ONCE, "the first job after the end of `{scope}` begins after {after:?}");
         if key != "t" {
             accepted(&bus, &command(key, &Command::Cancel { reason: String::new() })).await;
             gate.until(key, Seen::Canceled).await;
@@ -95,7 +95,7 @@ async fn a_halt_takes_work_back_until_it_is_lifted() {
     gate.open();
     eventually("it completes", || async { (count(&bus, "t", "completed").await == 1).then_some(()) }).await;
     for key in ["a", "b", "c", "t"] {
-        // No attempt was used up, and none was refused after the lift.
+        // No attempt was used up, and none was refused after the resume.
         for (event, times) in [("attempt-failed", 0), ("attempt-withdrawn", 1), ("job-issued", 2)] {
             assert_eq!(count(&bus, key, event).await, times, "{event} of `{key}`");
         }
@@ -105,7 +105,7 @@ async fn a_halt_takes_work_back_until_it_is_lifted() {
     host.stop().await;
 }
 
-/// Goal: a halt without a reason, of nothing, or lifted twice is refused. Method: one of each.
+/// Goal: a halt without a reason, of nothing, or ended twice is refused. Method: one of each.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_halt_says_why_and_what() {
     let server = Server::start(Profile::Fast).await;
@@ -114,7 +114,7 @@ async fn a_halt_says_why_and_what() {
     let mute = command("all", &Halt::Halt { reason: String::new(), grace_ms: 0 });
     assert_eq!(refused(bus, &mute).await, "reason-missing");
     assert_eq!(refused(bus, &halt("everything")).await, "unknown-scope");
-    assert_eq!(refused(bus, &lift("all")).await, "not-halted");
+    assert_eq!(refused(bus, &resume("all")).await, "not-halted");
     host.stop().await;
 }
 
@@ -186,7 +186,7 @@ async fn what_ends_within_its_grace_counts_and_is_not_done_again() {
     for (event, times) in [("job-issued", 1), ("attempt-withdrawn", 0), ("attempt-failed", 0)] {
         assert_eq!(count(&bus, "bill", event).await, times, "{event}");
     }
-    accepted(&bus, &lift("all")).await;
+    accepted(&bus, &resume("all")).await;
     stop.cancel();
     working.await.expect("no panic").expect("it ends well");
     host.stop().await;

@@ -76,7 +76,7 @@ pub struct Faults {
     pub halt_late: u32,
     /// A dependency falls ill: the calls of jobs fail.
     pub dependency_ill: u32,
-    /// An operator halts something, or lifts what stands.
+    /// An operator halts something, or resumes what stands still.
     pub operator_halts: u32,
 }
 

@@ -5,7 +5,7 @@ use crate::files::{self, File, Findings, is_word_at};
 
 /// Things that people address: the kind, the path of the HTTP interface, the verb, and the term of the vocabulary.
 const THINGS: [(&str, &str, &str, &str); 9] = [
-    ("task", "/v1/tasks", "Task(", "| task |"),
+    ("task", "/v1/tasks", "Tasks(", "| task |"),
     ("agent", "/v1/agents", "Agents(", "| agent |"),
     ("lane", "/v1/lanes", "Lanes(", "| lane |"),
     ("schedule", "/v1/schedules", "Schedules(", "| schedule |"),

@@ -126,7 +126,7 @@ fn not_plannable(why: &str) -> Failure {
     Failure::permanent("goal-not-plannable", why).hint(
         "ask for a report, an overview, the inventory, history, contributors, dependencies, TODOs, long functions or \
          documentation of a repository, or ask a question that its documentation answers, such as `orrery run \
-         \"Report on this repository\" --repo DIR`; for any other goal bring a plan (`orrery task submit --plan`) or an \
+         \"Report on this repository\" --repo DIR`; for any other goal bring a plan (`orrery tasks submit --plan`) or an \
          agent with the skill that it needs",
     )
 }

@@ -28,7 +28,7 @@ const MISTAKE_BYTES_MAX: usize = 1_024;
 /// The interval of looking at waiting claims and announcing work without places: work on one host begins in a
 /// place claimed at another within a few of these.
 const LOOK: Duration = Duration::from_millis(50);
-/// The pause between two looks at work that a gate withheld: so much later a lift of a halt is seen at the latest.
+/// The pause between two looks at work that a gate withheld: so much later the end of a halt is seen at the latest.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Milliseconds after which work without a place is announced to other hosts.
 const UNMET_MS: u64 = 20;

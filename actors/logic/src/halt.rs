@@ -1,7 +1,7 @@
 //! `halt`: stops all work of a scope. The key is the scope: `all`, `lane.<lane>`, `agent.<agent>`,
 //! `task.<task>`.
 //!
-//! States: lifted (as at first) → halted → lifted.
+//! States: resumed (as at first) → halted → resumed.
 //!
 //! Workers, hosts and gateways read the events of this kind and stop at once by themselves. The messages of
 //! this entity to lanes make that last: they give no jobs to what is halted, and take back running attempts.
@@ -12,7 +12,7 @@
 //! | command | leads to |
 //! | --- | --- |
 //! | `halt` | `halted` if anything is new; `hold` to the lanes, the agent or the task |
-//! | `lift` | `lifted`; `ease` to the same; refused for what is not halted |
+//! | `resume` | `resumed`; `ease` to the same; refused for what is not halted |
 //! | `watch` | `watched` once, and `hold` when halted: only `all` is watched |
 //! | `confirm` | nothing; `ease` to a lane that still holds for a halt that is over |
 

@@ -33,7 +33,7 @@
 //! | `end-backoff` | `queued` |
 //! | `record-effect` | `effect-recorded` |
 //! | `complete-job` | `completed`, or `planned` and `child-started`… |
-//! | `require-input`, `provide-input` | `input-required`; `input-provided`, `queued` |
+//! | `require-input`, `answer` | `input-required`; `answered`, `queued` |
 //! | `settle-child` | `child-settled`, `child-started`…, and the end when all are settled |
 //! | `cancel` | `cancel-requested`, `canceled` (after the children) |
 //! | `expire-deadline` | `failed` (with a plan: `attempt-failed`, and `failed` after the children) |

@@ -18,16 +18,16 @@ pub enum Command {
         #[serde(default = "default_grace_ms")]
         grace_ms: u64,
     },
-    /// Lifts the halt: work resumes gradually. For a halt that is lifted already, changes the rate, or
+    /// Ends the halt: work resumes gradually. For a halt that ends already, changes the rate, or
     /// removes it if none is given. Answers with the halt that ended, a [`Standstill`], or `null` if it had ended
     /// before.
-    Lift {
+    Resume {
         /// The reason.
         reason: String,
         /// Jobs per minute that may begin at first, in each lane, until all work runs again.
         #[serde(default)]
         per_minute: Option<u32>,
-        /// The revision of the halt that is meant: a halt that was made or lifted after it is not lifted. Absent
+        /// The revision of the halt that is meant: a halt that was made or ended after it does not end. Absent
         /// for whatever halt there is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         revision: Option<Revision>,

@@ -155,7 +155,7 @@ pub enum Command {
         authorization: bool,
     },
     /// Answers a question of a worker, of the effect ledger or of the budget.
-    ProvideInput {
+    Answer {
         /// The task's `question_id`: an answer to an earlier question is refused.
         question: Revision,
         /// The answer.

@@ -22,8 +22,8 @@ pub enum Event {
         /// The time of the event.
         at: Timestamp,
     },
-    /// The halt was lifted.
-    Lifted {
+    /// The halt ended.
+    Resumed {
         /// The reason.
         reason: String,
         /// The caller who asked for it.

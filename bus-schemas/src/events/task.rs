@@ -146,7 +146,7 @@ pub enum Event {
         at: Timestamp,
     },
     /// An answer was given.
-    InputProvided {
+    Answered {
         /// The answer.
         answer: Value,
         /// The caller who answered.

@@ -137,7 +137,7 @@ fn command() -> impl Strategy<Value = Command> {
             }
         ),
         (any::<u64>(), value())
-            .prop_map(|(question, answer)| Command::ProvideInput { question: Revision(question), answer }),
+            .prop_map(|(question, answer)| Command::Answer { question: Revision(question), answer }),
         option::of(any::<u64>()).prop_map(|end| Command::Retry { end: end.map(Revision) }),
         (word(), vec(artifact(), 0..3), value(), option::of(failure())).prop_map(
             |(step, artifacts, result, failure)| {

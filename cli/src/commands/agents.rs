@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::client::{Client, PAGE, id};
-use crate::commands::task::one_line;
+use crate::commands::tasks::one_line;
 use crate::failure::Failure;
 use crate::output::{Output, Show, table};
 use crate::paging::{self, Page};

@@ -6,7 +6,7 @@ use gateway_api::breakers::{Breaker, BreakerChanged, BreakerPage, ChangeBreaker}
 use gateway_api::routes;
 
 use crate::client::{Client, id};
-use crate::commands::task::one_line;
+use crate::commands::tasks::one_line;
 use crate::failure::Failure;
 use crate::output::{Output, Show, silent_lines, table};
 use crate::paging::{self, Page};

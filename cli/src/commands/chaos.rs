@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::client::read;
-use crate::commands::task::one_line;
+use crate::commands::tasks::one_line;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show, table};
 use crate::session::Session;

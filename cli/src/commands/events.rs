@@ -255,7 +255,7 @@ fn event_types(kind: Option<&str>) -> BTreeSet<String> {
 fn unknown(entity: &EntityAddress) -> Failure {
     let (code, next) = match entity.kind.as_str() {
         "task" => {
-            ("task-not-found", "`orrery task list` shows what there is; `--follow` waits for what comes")
+            ("task-not-found", "`orrery tasks list` shows what there is; `--follow` waits for what comes")
         }
         _ => ("entity-not-found", "`orrery events` shows what there is; `--follow` waits for what comes"),
     };

@@ -1,4 +1,4 @@
-//! `orrery halt`, `halts` and `resume`: halting, what is halted and why, and lifting a halt.
+//! `orrery halt`, `halts` and `resume`: halting, what is halted and why, and resuming.
 
 use actors_host::Config;
 use bus_schemas::commands::halt::{Command, Standstill};
@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::client::Client;
-use crate::commands::task::one_line;
+use crate::commands::tasks::one_line;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show, table};
 use crate::paging::{self, Page};
@@ -51,7 +51,7 @@ pub struct Resume {
     /// rate; without a rate, all work resumes at once
     #[arg(long, value_name = "N/min", value_parser = rate)]
     rate: Option<u32>,
-    /// The revision of the halt that is meant, as `orrery halts` shows it: one that was made or lifted after it
+    /// The revision of the halt that is meant, as `orrery halts` shows it: one that was made or ended after it
     /// stays. Without it, whatever halt there is, which is shown
     #[arg(long)]
     revision: Option<u64>,
@@ -72,7 +72,7 @@ pub struct Sent {
     /// Jobs that may begin in the first minute; `null` when no rate was given.
     pub per_minute: Option<u32>,
     /// The halt that ended now; `null` if none did.
-    pub lifted: Option<Standstill>,
+    pub ended: Option<Standstill>,
 }
 
 impl Show for HaltPage {
@@ -99,34 +99,34 @@ impl Show for HaltPage {
 
 impl Show for Sent {
     fn text(&self) -> String {
-        line(&self.scope, self.halted, self.per_minute, self.lifted.as_ref())
+        line(&self.scope, self.halted, self.per_minute, self.ended.as_ref())
     }
 }
 
 fn changed(told: &HaltChanged, output: Output) {
-    let HaltChanged { halt: Halt { scope, halted, per_minute, .. }, known, lifted, .. } = told;
-    let mut text = line(scope, *halted, *per_minute, lifted.as_ref());
+    let HaltChanged { halt: Halt { scope, halted, per_minute, .. }, known, ended, .. } = told;
+    let mut text = line(scope, *halted, *per_minute, ended.as_ref());
     if !known {
         text.push_str("; it is not known so far: is the name right?");
     }
     output.changed(told, &text);
 }
 
-fn line(scope: &Key, halted: bool, per_minute: Option<u32>, lifted: Option<&Standstill>) -> String {
+fn line(scope: &Key, halted: bool, per_minute: Option<u32>, ended: Option<&Standstill>) -> String {
     match halted {
         true => format!("{scope} is halted"),
-        false => format!("{scope} {}", goes_on(per_minute, lifted)),
+        false => format!("{scope} {}", goes_on(per_minute, ended)),
     }
 }
 
 /// How work goes on, and the halt or the pause that ended.
-pub(super) fn goes_on(per_minute: Option<u32>, lifted: Option<&Standstill>) -> String {
+pub(super) fn goes_on(per_minute: Option<u32>, ended: Option<&Standstill>) -> String {
     let how = match per_minute {
-        None if lifted.is_none() => "goes on, all at once".to_owned(),
+        None if ended.is_none() => "goes on, all at once".to_owned(),
         None => "goes on, one job at first".to_owned(),
         Some(rate) => format!("goes on, with {rate} jobs in the first minute"),
     };
-    let ended = lifted.map(|Standstill { reason, by, since }| {
+    let ended = ended.map(|Standstill { reason, by, since }| {
         format!("; stopped by {} since {}: {}", one_line(by), since.to_rfc3339(), one_line(reason))
     });
     how + &ended.unwrap_or_default()
@@ -165,14 +165,14 @@ pub async fn halt(config: &Config, arguments: Arguments, output: Output) -> Resu
         Err(failure) if failure.exit == exit::UNAVAILABLE => {
             let command = Command::Halt { reason, grace_ms: grace.as_ms() };
             let (revision, _) = direct(config, &scope, &command).await?;
-            output.show(&Sent { scope, halted: true, revision, per_minute: None, lifted: None });
+            output.show(&Sent { scope, halted: true, revision, per_minute: None, ended: None });
         }
         Err(failure) => return Err(failure),
     }
     Ok(())
 }
 
-/// Lifts the halt. Without a gateway the command goes over the bus.
+/// Resumes the scope. Without a gateway the command goes over the bus.
 pub async fn resume(config: &Config, arguments: Resume, output: Output) -> Result<(), Failure> {
     let Resume { scope, rate, revision, reason } = arguments;
     let scope = scope_of(&scope)?;
@@ -185,9 +185,9 @@ pub async fn resume(config: &Config, arguments: Resume, output: Output) -> Resul
         Ok(told) => changed(&told, output),
         Err(failure) if failure.exit == exit::UNAVAILABLE => {
             let revision = revision.map(Revision);
-            let lift = Command::Lift { reason, per_minute: rate, revision };
-            let (revision, lifted) = direct(config, &scope, &lift).await?;
-            output.show(&Sent { scope, halted: false, revision, per_minute: rate, lifted });
+            let resume = Command::Resume { reason, per_minute: rate, revision };
+            let (revision, ended) = direct(config, &scope, &resume).await?;
+            output.show(&Sent { scope, halted: false, revision, per_minute: rate, ended });
         }
         Err(failure) => return Err(failure),
     }

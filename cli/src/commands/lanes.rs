@@ -13,7 +13,7 @@ use gateway_api::routes;
 
 use crate::client::{Client, id};
 use crate::commands::halt::{goes_on, rate};
-use crate::commands::task::one_line;
+use crate::commands::tasks::one_line;
 use crate::failure::Failure;
 use crate::output::{Output, Show, silent_lines, table};
 use crate::paging::{self, Page};
@@ -201,7 +201,7 @@ pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Resul
 fn changed(told: &LanePaused, output: Output) {
     let state = match told.paused {
         true => "is paused: what runs goes on".to_owned(),
-        false => goes_on(told.per_minute, told.lifted.as_ref()),
+        false => goes_on(told.per_minute, told.ended.as_ref()),
     };
     output.changed(told, &format!("lane {} {state}", told.lane.id));
 }

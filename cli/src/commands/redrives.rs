@@ -9,7 +9,7 @@ use gateway_api::{dead_letters, routes};
 use super::dead_letters::filter::Filter;
 use super::dead_letters::{not_redriven, say_what_there_is};
 use crate::client::{Client, LOOK, id};
-use crate::commands::task::one_line;
+use crate::commands::tasks::one_line;
 use crate::commands::up::interrupted;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show, table};

@@ -18,8 +18,8 @@ use serde::Serialize;
 
 use crate::called;
 use crate::client::Client;
-use crate::commands::task::watch::{End, follow, next};
-use crate::commands::task::{budget, download};
+use crate::commands::tasks::watch::{End, follow, next};
+use crate::commands::tasks::{budget, download};
 use crate::commands::up::{System, interrupted};
 use crate::discovery::Discovery;
 use crate::failure::{Failure, exit};
@@ -195,7 +195,7 @@ async fn fetch(
     let directory = config.data_dir.join("reports").join(key.as_str());
     let unwritable = |path: &Path, error: std::io::Error| {
         Failure::new("output-unwritable", format!("writing `{}`: {error}", path.display()))
-            .next(format!("free space, then `orrery task artifact {key} NAME` fetches it again"))
+            .next(format!("free space, then `orrery tasks artifact {key} NAME` fetches it again"))
             .exit(exit::FILE)
     };
     std::fs::create_dir_all(&directory).map_err(|error| unwritable(&directory, error))?;

@@ -7,8 +7,8 @@ use gateway_api::schedules::{NewSchedule, Schedule, SchedulePage, ScheduledTask}
 use gateway_api::tasks::NewTask;
 
 use crate::client::{Client, id};
-use crate::commands::task::one_line;
-use crate::commands::task::submit::{Options, time};
+use crate::commands::tasks::one_line;
+use crate::commands::tasks::submit::{Options, time};
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show, table};
 use crate::paging::{self, Page};
@@ -32,8 +32,8 @@ enum Verb {
         /// The schedule's name
         name: String,
     },
-    /// Add a schedule, or replace it
-    Add(Box<Add>),
+    /// Create a schedule, or replace it
+    Create(Box<Create>),
     /// Pause a schedule: it does not fire until resumed
     Pause {
         /// The schedule's name
@@ -44,8 +44,8 @@ enum Verb {
         /// The schedule's name
         name: String,
     },
-    /// Remove a schedule: it never fires again
-    Remove {
+    /// Delete a schedule: it never fires again
+    Delete {
         /// The schedule's name
         name: String,
     },
@@ -54,7 +54,7 @@ enum Verb {
 /// The schedule to add.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("when").required(true).args(["at", "every", "cron"]))]
-struct Add {
+struct Create {
     /// The schedule's name
     name: String,
     /// The goal of each task, in words
@@ -163,13 +163,13 @@ pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Resul
             output.show(&client.get(routes::ShowSchedule, &[id(&name)?.as_str()]).await?);
             return Ok(());
         }
-        Verb::Add(add) => {
+        Verb::Create(add) => {
             let name = id(&add.name)?;
             client.send(routes::PutSchedule, &[name.as_str()], &create(*add)?).await?
         }
         Verb::Pause { name } => client.get(routes::PauseSchedule, &[id(&name)?.as_str()]).await?,
         Verb::Resume { name } => client.get(routes::ResumeSchedule, &[id(&name)?.as_str()]).await?,
-        Verb::Remove { name } => {
+        Verb::Delete { name } => {
             let deleted = client.get(routes::DeleteSchedule, &[id(&name)?.as_str()]).await?;
             output.changed(&deleted, &format!("schedule {name} is deleted"));
             return Ok(());
@@ -179,7 +179,7 @@ pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Resul
     Ok(())
 }
 
-fn create(add: Add) -> Result<NewSchedule, Failure> {
+fn create(add: Create) -> Result<NewSchedule, Failure> {
     let recurrence = match (add.at, add.every, add.cron) {
         (Some(at), ..) => Recurrence::Once { at },
         (_, Some(every_ms), _) if every_ms < EVERY_MS_MIN => {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::client::{Client, id};
-use crate::commands::task::one_line;
+use crate::commands::tasks::one_line;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
 
@@ -33,18 +33,18 @@ enum Verb {
     /// Print a document with its version; durations are text, such as `30s`
     // `--version` means the document's version here, not the program's.
     #[command(disable_version_flag = true)]
-    Get {
+    Show {
         /// `breakers`, `lanes`, `limits` or `retry`
         name: String,
         /// The version to print; 0 for the defaults. Default: the active version
         #[arg(long)]
         version: Option<u64>,
-        /// Print only the document, as `set` reads it
+        /// Print only the document, as `propose` reads it
         #[arg(long)]
         document: bool,
     },
     /// Make a new version of a document
-    Set {
+    Propose {
         /// `breakers`, `lanes`, `limits` or `retry`
         name: String,
         /// A file with the document as JSON; `-` for stdin
@@ -223,14 +223,14 @@ impl Show for Changes {
 pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Result<(), Failure> {
     match arguments.verb.unwrap_or(Verb::List) {
         Verb::List => output.show(&client.get(routes::ListSettings, &[]).await?),
-        Verb::Get { name, version, document } => {
+        Verb::Show { name, version, document } => {
             let shown = describe(client, &name, version).await?;
             match document {
                 true => output.bytes((pretty(&shown.value) + "\n").as_bytes()),
                 false => output.show(&shown),
             }
         }
-        Verb::Set { name, file, reason, activate } => {
+        Verb::Propose { name, file, reason, activate } => {
             let body = NewVersion { value: document(&file).await?, reason, activate };
             changed(&client.send(routes::ProposeSettings, &[id(&name)?.as_str()], &body).await?, output);
         }
@@ -283,7 +283,7 @@ async fn document(file: &Path) -> Result<Value, Failure> {
     })?;
     serde_json::from_slice(&bytes).map_err(|error| {
         Failure::new("invalid-settings", format!("`{}` is no JSON: {error}", file.display()))
-            .next("mend it; `orrery settings get NAME --document` prints what holds")
+            .next("mend it; `orrery settings show NAME --document` prints what holds")
             .exit(exit::DATA)
     })
 }

@@ -3,7 +3,7 @@
 use orrery_storage::verify::{self, Finding, Summary};
 
 use super::archive::Location;
-use super::task::one_line;
+use super::tasks::one_line;
 use crate::address;
 use crate::bar::Bar;
 use crate::failure::Failure;

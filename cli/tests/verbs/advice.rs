@@ -31,7 +31,7 @@ fn a_goal_that_nobody_here_can_do_is_refused() {
 #[test]
 fn events_that_can_not_exist_are_refused() {
     let world = World::start();
-    world.orrery(&["task", "submit", "g", "--id", "one", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "g", "--id", "one", "--skill", "noop", "--wait"]).good();
     for (arguments, code, status) in [
         (&["--kind", "nope"][..], "unknown-kind", 64),
         (&["--tree", "nope"], "task-not-found", 66),
@@ -60,12 +60,12 @@ fn events_that_can_not_exist_are_refused() {
 fn refusals_have_a_next_step() {
     let world = World::start();
     let refused =
-        world.orrery(&["schedules", "add", "x", "g", "--every", "0s"]).failed("invalid-recurrence", 64);
+        world.orrery(&["schedules", "create", "x", "g", "--every", "0s"]).failed("invalid-recurrence", 64);
     assert!(refused.stderr.contains("--every 1s") && !refused.stderr.contains("every_ms"), "{refused:?}");
     for (arguments, code) in [
-        (&["schedules", "add", "a.b", "g", "--every", "1m"][..], "invalid-name"),
-        (&["schedules", "add", "x", "g", "--at", "2020-01-01T00:00:00Z"], "invalid-recurrence"),
-        (&["task", "submit", "g", "--skill", ""], "invalid-skill"),
+        (&["schedules", "create", "a.b", "g", "--every", "1m"][..], "invalid-name"),
+        (&["schedules", "create", "x", "g", "--at", "2020-01-01T00:00:00Z"], "invalid-recurrence"),
+        (&["tasks", "submit", "g", "--skill", ""], "invalid-skill"),
     ] {
         let refused = world.orrery(arguments);
         assert!(
@@ -82,11 +82,11 @@ fn a_next_step_can_be_typed_as_it_stands() {
     let directory = tempfile::Builder::new().prefix("or rery").tempdir().expect("a temporary directory");
     let world = World::start_in(directory);
     let started = Instant::now();
-    let missing = world.orrery(&["task", "show", "nope"]).failed("task-not-found", 66);
+    let missing = world.orrery(&["tasks", "show", "nope"]).failed("task-not-found", 66);
     assert!(started.elapsed() < Duration::from_millis(1_800), "{:?}", started.elapsed());
-    let wanted = format!("task list --data-dir '{}'`", world.data_dir().display());
+    let wanted = format!("tasks list --data-dir '{}'`", world.data_dir().display());
     assert!(missing.stderr.contains(&wanted), "{wanted} in {missing:?}");
-    let command = missing.stderr.split('`').find(|part| part.contains(" task list ")).expect("a command");
+    let command = missing.stderr.split('`').find(|part| part.contains(" tasks list ")).expect("a command");
     let typed = Command::new("sh").args(["-c", command]).output().expect("a shell");
     assert!(typed.status.success(), "{command}: {typed:?}");
 }
@@ -95,11 +95,11 @@ fn a_next_step_can_be_typed_as_it_stands() {
 #[test]
 fn a_task_without_an_agent_says_what_it_waits_for() {
     let world = World::start();
-    world.orrery(&["task", "submit", "g", "--id", "lonely", "--skill", "juggling"]).good();
+    world.orrery(&["tasks", "submit", "g", "--id", "lonely", "--skill", "juggling"]).good();
     let mut watch = Command::new(program())
         .arg("--data-dir")
         .arg(world.data_dir())
-        .args(["--json", "task", "watch", "lonely"])
+        .args(["--json", "tasks", "watch", "lonely"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -110,7 +110,7 @@ fn a_task_without_an_agent_says_what_it_waits_for() {
     crate::schema::check("change", &told);
     let detail = "attempt 1 waits in lane `default` for an agent with the skill `juggling`: no living agent offers the skill `juggling`";
     assert_eq!((told["task"].as_str(), told["detail"].as_str()), (Some("lonely"), Some(detail)));
-    world.orrery(&["task", "cancel", "lonely"]).good();
+    world.orrery(&["tasks", "cancel", "lonely"]).good();
     let ends: Vec<Value> = lines.collect();
     assert!(ends.iter().all(|line| !line["detail"].as_str().unwrap_or("").ends_with(": ")), "{ends:?}");
     let ended = watch.wait_with_output().expect("it ends");

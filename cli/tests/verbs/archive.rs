@@ -14,11 +14,11 @@ use crate::world::{Ended, World, eventually, orrery, program};
 fn past() -> (TempDir, Ended) {
     let world = World::start();
     for id in ["one", "two"] {
-        world.orrery(&["task", "submit", "nothing", "--id", id, "--skill", "noop", "--wait"]).good();
+        world.orrery(&["tasks", "submit", "nothing", "--id", id, "--skill", "noop", "--wait"]).good();
     }
-    let lost = ["task", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#];
+    let lost = ["tasks", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#];
     assert_eq!(world.orrery(&[&lost[..], &["--wait"]].concat()).status, 1);
-    let told = world.orrery(&["task", "cancel", "two"]);
+    let told = world.orrery(&["tasks", "cancel", "two"]);
     ends(&world, "completed", 2);
     ends(&world, "failed", 1);
     (world.stop(), told)
@@ -100,13 +100,13 @@ fn archived_tasks_are_read_verified_and_gone_on_with() {
 
     let world = World::start_in(past);
     // The entities are loaded from their snapshots: a repeat is known, and an end is an end.
-    let submit = ["task", "submit", "nothing", "--id", "one", "--skill", "noop", "--json"];
+    let submit = ["tasks", "submit", "nothing", "--id", "one", "--skill", "noop", "--json"];
     world.orrery(&submit).good();
     assert_eq!(world.orrery(&["replay", "task/one", "--json"]).good().line()["revision"], 4);
-    let other = ["task", "submit", "something else", "--id", "two", "--skill", "noop"];
+    let other = ["tasks", "submit", "something else", "--id", "two", "--skill", "noop"];
     assert_ne!(world.orrery(&other).status, 0, "the key is taken");
-    assert_eq!(told(&world.orrery(&["task", "cancel", "two"])), told(&told_before));
-    world.orrery(&["task", "retry", "lost", "--end", &world.number("lost", "end_id")]).good();
+    assert_eq!(told(&world.orrery(&["tasks", "cancel", "two"])), told(&told_before));
+    world.orrery(&["tasks", "retry", "lost", "--end", &world.number("lost", "end_id")]).good();
     ends(&world, "failed", 2);
     world.orrery(&["verify", "--all"]).good();
 
@@ -197,7 +197,7 @@ fn a_task_that_is_too_large_stays_and_is_named() {
     for (id, bytes) in [("small", 10), ("between", 30_000), ("large", 100_000)] {
         let input = format!("{{\"text\": \"{}\"}}", "x".repeat(bytes));
         let submit =
-            ["task", "submit", "nothing", "--id", id, "--skill", "noop", "--wait", "--input", &input];
+            ["tasks", "submit", "nothing", "--id", id, "--skill", "noop", "--wait", "--input", &input];
         world.orrery(&submit).good();
     }
     ends(&world, "completed", 3);
@@ -225,7 +225,7 @@ fn a_task_that_is_too_large_stays_and_is_named() {
     assert_eq!(history(past.path()), before);
     let world = World::start_in(past);
     for id in ["between", "large"] {
-        let submit = ["task", "submit", "something else", "--id", id, "--skill", "noop"];
+        let submit = ["tasks", "submit", "something else", "--id", id, "--skill", "noop"];
         assert_ne!(world.orrery(&submit).status, 0, "the key is taken");
     }
     world.orrery(&["verify", "--all"]).good();

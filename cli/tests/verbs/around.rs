@@ -34,7 +34,7 @@ fn a_schedule_fires_is_paused_and_removed() {
     let world = World::start();
     let add = [
         "schedules",
-        "add",
+        "create",
         "often",
         "nothing",
         "--skill",
@@ -54,30 +54,30 @@ fn a_schedule_fires_is_paused_and_removed() {
     });
     check("schedule", &fired);
     let task = fired["last_task"].as_str().expect("a key");
-    let task = world.orrery(&["task", "show", task, "--json"]).good().line();
+    let task = world.orrery(&["tasks", "show", task, "--json"]).good().line();
     assert_eq!((&task["task"]["owner"], &task["task"]["priority"]), (&"ada".into(), &7.into()), "{task}");
     check("schedules", &world.orrery(&["schedules", "--json"]).good().line());
-    let once = ["schedules", "add", "later", "nothing", "--skill", "noop", "--every", "1d"];
+    let once = ["schedules", "create", "later", "nothing", "--skill", "noop", "--every", "1d"];
     world.orrery(&once).good();
     let first = world.orrery(&["schedules", "list", "--limit", "1"]).good().stdout;
     let cursor =
         first.lines().last().and_then(|line| line.strip_prefix("more: --cursor ")).expect("a cursor");
     let rest = world.orrery(&["schedules", "list", "--cursor", cursor]).good().stdout;
     assert!(first.contains("later") && rest.contains("often") && !rest.contains("more:"), "{first}\n{rest}");
-    world.orrery(&["schedules", "remove", "later"]).good();
+    world.orrery(&["schedules", "delete", "later"]).good();
     world.orrery(&["schedules", "pause", "often"]).good();
     let listed = world.orrery(&["schedules"]).good().stdout;
     assert!(listed.contains("paused"), "what was acknowledged is shown: {listed}");
     world.orrery(&["schedules", "resume", "often"]).good();
     let text = world.orrery(&["schedules", "show", "often"]).good().stdout;
     assert!(text.contains("every 1s") && text.contains("skill     noop"), "{text}");
-    check("schedule", &world.orrery(&["schedules", "remove", "often", "--json"]).good().line());
+    check("schedule", &world.orrery(&["schedules", "delete", "often", "--json"]).good().line());
     assert!(world.orrery(&["schedules"]).good().stdout.contains("no schedules"));
     for verb in ["show", "pause", "resume"] {
         world.orrery(&["schedules", verb, "often"]).failed("schedule-not-found", 66);
     }
-    world.orrery(&["schedules", "remove", "oftne"]).failed("schedule-not-found", 66);
-    world.orrery(&["schedules", "add", "bad", "x", "--cron", "rubbish"]).failed("invalid-recurrence", 65);
-    assert_eq!(world.orrery(&["schedules", "add", "bad", "x"]).status, 64, "it must say when");
-    assert_eq!(world.orrery(&["schedules", "add", "bad", "x", "--every", "2w"]).status, 64);
+    world.orrery(&["schedules", "delete", "oftne"]).failed("schedule-not-found", 66);
+    world.orrery(&["schedules", "create", "bad", "x", "--cron", "rubbish"]).failed("invalid-recurrence", 65);
+    assert_eq!(world.orrery(&["schedules", "create", "bad", "x"]).status, 64, "it must say when");
+    assert_eq!(world.orrery(&["schedules", "create", "bad", "x", "--every", "2w"]).status, 64);
 }

@@ -97,7 +97,7 @@ fn touched(data_dir: &Path, sort: &str) -> u64 {
 /// A backup of a system that has done a task and some probing, and is down.
 fn backed_up() -> (TempDir, PathBuf) {
     let world = World::start();
-    world.orrery(&["task", "submit", "x", "--id", "one", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "x", "--id", "one", "--skill", "noop", "--wait"]).good();
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     runtime.block_on(async {
         let config = world.nats();
@@ -132,7 +132,7 @@ fn restore(data_dir: &Path, backup: &Path) -> Ended {
 #[test]
 fn a_backup_under_load_brings_back_a_whole_system() {
     let world = World::start();
-    world.orrery(&["task", "submit", "x", "--id", "one", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "x", "--id", "one", "--skill", "noop", "--wait"]).good();
     let load = Load::start(world.nats());
     let directory = tempfile::tempdir().expect("a temporary directory");
     let backup = directory.path().join("backup");
@@ -171,8 +171,8 @@ fn a_backup_under_load_brings_back_a_whole_system() {
         let more = touched(world.data_dir(), "handed") >= handed + PROBES;
         (counts == [from + PROBES; 2] && more).then_some(())
     });
-    world.orrery(&["task", "submit", "x", "--id", "two", "--skill", "noop", "--wait"]).good();
-    let shown = world.orrery(&["task", "show", "one", "--json"]).good().line();
+    world.orrery(&["tasks", "submit", "x", "--id", "two", "--skill", "noop", "--wait"]).good();
+    let shown = world.orrery(&["tasks", "show", "one", "--json"]).good().line();
     assert_eq!(shown["task"]["state"], "completed", "{shown}");
     world.orrery(&["verify", "--all"]).good();
 }
@@ -287,7 +287,7 @@ fn what_waits_in_a_backup_is_done_after_the_restore() {
     let world = World::start();
     let client = crate::bus::Client::connect(&world);
     client.oracle();
-    world.orrery(&["task", "submit", "x", "--id", "asked", "--skill", "oracle"]).good();
+    world.orrery(&["tasks", "submit", "x", "--id", "asked", "--skill", "oracle"]).good();
     eventually("the work that waits", || {
         let shown = world.orrery(&["replay", "task/asked", "--json"]);
         (shown.status == 0 && shown.line()["state"]["phase"] == "queued").then_some(())

@@ -76,7 +76,7 @@ fn experiments_are_begun_listed_and_stopped() {
 fn an_experiment_ends_by_itself() {
     let world = world();
     world.orrery(&["chaos", "pause-host", "a", "--for", "3s"]).good();
-    let task = world.orrery(&["task", "submit", "wait it out", "--skill", "noop", "--wait", "--json"]);
+    let task = world.orrery(&["tasks", "submit", "wait it out", "--skill", "noop", "--wait", "--json"]);
     let lines = task.good().lines();
     assert!(lines.iter().any(|line| line["event"] == "completed"), "{lines:?}");
     eventually("its end", || running(&world).is_empty().then_some(()));

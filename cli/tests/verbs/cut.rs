@@ -51,7 +51,7 @@ async fn ask(bus: &Bus, ask: &Ask) -> (Revision, u32) {
 /// A system that has done a task and been asked often, and is down; and the last of those commands.
 fn past() -> (TempDir, Ask, (Revision, u32)) {
     let world = World::start();
-    world.orrery(&["task", "submit", "nothing", "--id", "one", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "nothing", "--id", "one", "--skill", "noop", "--wait"]).good();
     let (last, answer) = with_bus(&world, async |bus| {
         let asks = (0..COMMANDS).map(|number| async move { ask(bus, &touch(number)).await });
         futures::stream::iter(asks).buffer_unordered(CALLERS).for_each(|_| async {}).await;
@@ -166,7 +166,7 @@ fn findings(data_dir: &Path) -> Vec<String> {
 /// an older program has left none.
 fn not_of(archive: &Path) {
     let world = World::start();
-    world.orrery(&["task", "submit", "nothing", "--id", "one", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "nothing", "--id", "one", "--skill", "noop", "--wait"]).good();
     let (copied, other) = (tempfile::tempdir().expect("a temporary directory"), world.stop());
     for file in std::fs::read_dir(archive).expect("a directory").flatten() {
         std::fs::copy(file.path(), copied.path().join(file.file_name())).expect("a copy");

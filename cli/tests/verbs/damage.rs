@@ -74,7 +74,7 @@ pub fn tamper(data_dir: &Path, script: &str) {
 fn past() -> tempfile::TempDir {
     let world = World::start();
     let input = format!("{{\"text\": \"{}\"}}", "x".repeat(100_000));
-    let submit = ["task", "submit", "x", "--id", "one", "--skill", "noop", "--wait", "--input", &input];
+    let submit = ["tasks", "submit", "x", "--id", "one", "--skill", "noop", "--wait", "--input", &input];
     world.orrery(&submit).good();
     world.stop()
 }
@@ -148,7 +148,7 @@ fn a_host_completes_what_a_rebuild_began() {
     let after = world.orrery(&["verify", "--json"]).good().line();
     assert!(after["events_in_stream"].as_u64() >= before["events_in_stream"].as_u64(), "{after}");
     assert_eq!(world.orrery(&["replay", "task/one", "--json"]).good().line()["revision"], 4);
-    world.orrery(&["task", "submit", "x", "--id", "two", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "x", "--id", "two", "--skill", "noop", "--wait"]).good();
 }
 
 /// Goal: where the event stream is lost, or is of another history, the doctor says what to do, and that does
@@ -166,7 +166,7 @@ fn the_doctor_sends_who_lost_the_event_stream_to_the_logs() {
         ("fanout", &other),
     ] {
         let world = World::start();
-        world.orrery(&["task", "submit", "x", "--id", "one", "--skill", "noop", "--wait"]).good();
+        world.orrery(&["tasks", "submit", "x", "--id", "one", "--skill", "noop", "--wait"]).good();
         python(world.data_dir(), world.address("nats_url"), loss);
         let lines = world.orrery(&["doctor", "--json"]).failed("checks-failed", 1).lines();
         let failed = lines.iter().find(|line| line["check"] == check && line["verdict"] == "fail");
@@ -260,8 +260,9 @@ fn a_system_with_a_damaged_log_starts_and_serves_the_rest() {
     let lines = world.orrery(&["doctor", "--json"]).failed("checks-failed", 1).lines();
     let partitions = lines.iter().find(|line| line["check"] == "partitions").expect("a check");
     assert_eq!(partitions["detail"], "no answer from 3", "{partitions}");
-    let done =
-        |id: &String| world.orrery(&["task", "submit", "nothing", "--id", id, "--skill", "noop"]).status == 0;
+    let done = |id: &String| {
+        world.orrery(&["tasks", "submit", "nothing", "--id", id, "--skill", "noop"]).status == 0
+    };
     let ids: Vec<String> = (0..8).map(|number| format!("t{number}")).collect();
     assert!(ids.iter().any(done), "another partition takes work");
 }

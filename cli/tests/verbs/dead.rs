@@ -46,7 +46,7 @@ fn dead_letters_are_shown_with_their_payload() {
     assert!(nonsense.stderr.contains("there are: waiting poison"), "{nonsense:?}");
 
     world
-        .orrery(&["task", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#])
+        .orrery(&["tasks", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#])
         .good();
     let found = letters(&world, &["--class", "job-failed"], 1);
     let entry = name(&found[0]);
@@ -148,7 +148,7 @@ fn a_failed_job_is_edited_and_submitted_anew() {
     let world = World::start();
     let repo = repository(world.data_dir());
     let input = r#"{"repo": "/no/such/place"}"#;
-    world.orrery(&["task", "submit", "Report", "--id", "lost", "--input", input]).good();
+    world.orrery(&["tasks", "submit", "Report", "--id", "lost", "--input", input]).good();
     let found = letters(&world, &["--class", "job-failed"], 1);
     let entry = name(&found[0]);
     assert!(found[0]["traceparent"].is_null(), "nobody traces: {}", found[0]);
@@ -169,7 +169,7 @@ fn a_failed_job_is_edited_and_submitted_anew() {
     let target = done["target"].as_str().expect("the task that was submitted");
     assert_eq!(target, format!("task/{entry}-r1"), "{done}");
     let task = target.strip_prefix("task/").expect("a task");
-    assert_eq!(world.orrery(&["task", "show", task, "--json"]).good().line()["task"]["state"], "completed");
-    let first = world.orrery(&["task", "show", "lost", "--json"]).good().line();
+    assert_eq!(world.orrery(&["tasks", "show", task, "--json"]).good().line()["task"]["state"], "completed");
+    let first = world.orrery(&["tasks", "show", "lost", "--json"]).good().line();
     assert_eq!(first["task"]["state"], "failed", "the first one stays as it failed: {first}");
 }

@@ -39,7 +39,7 @@ fn a_running_system_is_well() {
 fn dead_letters_without_a_payload_count() {
     let world = World::start();
     let lost = r#"{"repo": "/no/such/place"}"#;
-    world.orrery(&["task", "submit", "Report", "--id", "lost", "--input", lost]).good();
+    world.orrery(&["tasks", "submit", "Report", "--id", "lost", "--input", lost]).good();
     eventually("the dead letter", || {
         let lines = world.orrery(&["doctor", "--json"]).lines();
         let dead = lines.into_iter().find(|line| line["check"] == "dead-letters").expect("a check");

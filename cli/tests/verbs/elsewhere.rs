@@ -112,7 +112,7 @@ fn who_is_not_there_is_named_at_once() {
     let nats = Nats::start();
     let began = std::time::Instant::now();
     nats.orrery(&["run", "Report on this repository", "--repo", "/"]).failed("no-gateway", 69);
-    nats.orrery(&["task", "submit", "a goal", "--skill", "noop", "--json"]).failed("no-gateway", 69);
+    nats.orrery(&["tasks", "submit", "a goal", "--skill", "noop", "--json"]).failed("no-gateway", 69);
     for verb in [&["verify", "--all"][..], &["events"], &["replay", "--redecide", "--all"]] {
         nats.orrery(verb).failed("no-installation", 69);
     }
@@ -125,7 +125,7 @@ fn who_is_not_there_is_named_at_once() {
 fn the_gateway_on_the_data_directory_is_found() {
     let nats = Nats::start();
     let mut child = nats.up();
-    for verb in [&["task", "list", "--json"][..], &["agents", "--json"], &["dead-letters", "list", "--json"]]
+    for verb in [&["tasks", "list", "--json"][..], &["agents", "--json"], &["dead-letters", "list", "--json"]]
     {
         nats.orrery(verb).good();
     }
@@ -136,10 +136,10 @@ fn the_gateway_on_the_data_directory_is_found() {
     let settings = std::fs::read_to_string(nats.data_dir().join("orrery.toml")).expect("a file");
     std::fs::write(&other, settings + "subject_prefix = \"other\"\n").expect("a file");
     let other = other.to_str().expect("UTF-8");
-    orrery(nats.data_dir(), &["--config", other, "task", "list"]).failed("no-gateway", 69);
+    orrery(nats.data_dir(), &["--config", other, "tasks", "list"]).failed("no-gateway", 69);
     nats.orrery(&["down"]).good();
     assert!(child.wait().expect("it was our child").success());
-    nats.orrery(&["task", "list"]).failed("no-gateway", 69);
+    nats.orrery(&["tasks", "list"]).failed("no-gateway", 69);
 }
 
 /// Whoever follows a task is told when the system goes away, and when it is back. Method: a task that waits, a
@@ -151,14 +151,14 @@ fn who_follows_a_task_is_told_that_the_system_is_away() {
     let http = free.local_addr().expect("it is bound").to_string();
     drop(free);
     let mut up = nats.up_at(&http);
-    nats.orrery(&["task", "submit", "g", "--id", "lonely", "--skill", "juggling"]).good();
+    nats.orrery(&["tasks", "submit", "g", "--id", "lonely", "--skill", "juggling"]).good();
     let settings = nats.data_dir().join("orrery.toml");
     let mut watch = Command::new(program())
         .arg("--data-dir")
         .arg(nats.data_dir())
         .arg("--config")
         .arg(&settings)
-        .args(["--json", "task", "watch", "lonely"])
+        .args(["--json", "tasks", "watch", "lonely"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("the binary runs");
@@ -249,7 +249,7 @@ fn credentials_are_used_and_never_shown() {
     let mut shown = String::new();
     // Without settings: what the running system says is enough.
     for verb in
-        [&["doctor", "--json"][..], &["task", "submit", "nothing", "--skill", "noop", "--wait", "-vv"]]
+        [&["doctor", "--json"][..], &["tasks", "submit", "nothing", "--skill", "noop", "--wait", "-vv"]]
     {
         let ended = orrery(&data_dir, verb).good();
         shown += &format!("{}{}", ended.stdout, ended.stderr);

@@ -13,7 +13,7 @@ use crate::world::{World, eventually};
 fn everything_stands_still_until_it_is_resumed() {
     let world = World::start();
     assert_eq!(world.orrery(&["halts"]).good().stdout.trim_end(), "nothing is halted");
-    world.orrery(&["task", "submit", "g", "--id", "before", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "g", "--id", "before", "--skill", "noop", "--wait"]).good();
     let told = world.orrery(&["halt", "all", "--reason", "a leak", "--json"]).good().line();
     check("halt-changed", &told);
     assert_eq!((&told["halted"], &told["known"]), (&true.into(), &true.into()), "{told}");
@@ -30,7 +30,7 @@ fn everything_stands_still_until_it_is_resumed() {
     );
     let text = world.orrery(&["halts"]).good().stdout;
     assert!(text.starts_with("SCOPE") && text.contains("a leak"), "{text}");
-    let refused = world.orrery(&["task", "submit", "g", "--skill", "noop"]).failed("halted", 65);
+    let refused = world.orrery(&["tasks", "submit", "g", "--skill", "noop"]).failed("halted", 65);
     assert!(refused.stderr.contains("a leak"), "{refused:?}");
     let lane = world.orrery(&["lanes", "show", "default"]).good().stdout;
     assert!(lane.contains("held by halt/all: a leak"), "{lane}");
@@ -39,21 +39,21 @@ fn everything_stands_still_until_it_is_resumed() {
     let told = world.orrery(&["resume", "all", "--rate", "100/min", "--json"]).good().line();
     check("halt-changed", &told);
     assert_eq!(
-        (&told["lifted"]["reason"], &told["lifted"]["since"]),
+        (&told["ended"]["reason"], &told["ended"]["since"]),
         (&"a leak".into(), &halt["since"]),
         "{told}"
     );
     assert_eq!((&told["halted"], &told["per_minute"]), (&false.into(), &100.into()), "{told}");
     assert_eq!(world.orrery(&["halts"]).good().stdout.trim_end(), "nothing is halted");
-    // New work is refused by the host until its own watch has heard of the lift.
+    // New work is refused by the host until its own watch has heard of the end.
     eventually("work that is taken again", || {
-        let ended = world.orrery(&["task", "submit", "g", "--id", "after", "--skill", "noop", "--wait"]);
+        let ended = world.orrery(&["tasks", "submit", "g", "--id", "after", "--skill", "noop", "--wait"]);
         (ended.status == 0).then_some(())
     });
 }
 
 /// Goal: a halt that would do nothing is said so. Method: no reason, no scope, misspelled names, and
-/// lifts of what is not halted.
+/// resumes of what is not halted.
 #[test]
 fn a_halt_says_why_and_what() {
     let world = World::start();
@@ -65,12 +65,12 @@ fn a_halt_says_why_and_what() {
     world.orrery(&["resume", "all"]).failed("not-halted", 65);
     let misspelled = world.orrery(&["halt", "lane.defualt", "--reason", "x"]).good().stdout;
     assert!(misspelled.contains("is the name right?"), "{misspelled}");
-    let lifted = world.orrery(&["resume", "lane.defualt"]).good().stdout;
+    let ended = world.orrery(&["resume", "lane.defualt"]).good().stdout;
     assert!(
-        lifted.contains("stopped by ") && lifted.contains(": x"),
-        "who lifts it sees what it was: {lifted}"
+        ended.contains("stopped by ") && ended.contains(": x"),
+        "who resumes it sees what it was: {ended}"
     );
-    // What was lifted may still come back gradually; a name that nobody knows does not limit anything.
+    // What ended may still come back gradually; a name that nobody knows does not limit anything.
     let again = world.orrery(&["resume", "lane.defualt"]).good().stdout;
     assert!(again.contains("all at once"), "{again}");
     let lane = world.orrery(&["lanes", "show", "defualt", "--json"]).good().line();
@@ -97,7 +97,7 @@ fn the_child_processes_of_halted_work_are_killed() {
     let made = Command::new("git").args(["init", "--quiet"]).arg(repo.path()).status().expect("git");
     assert!(made.success());
     let input = serde_json::json!({ "repo": repo.path() }).to_string();
-    world.orrery(&["task", "submit", "g", "--id", "h", "--skill", "history", "--input", &input]).good();
+    world.orrery(&["tasks", "submit", "g", "--id", "h", "--skill", "history", "--input", &input]).good();
     let child = eventually("the program to run", || {
         let text = std::fs::read_to_string(&begun).ok()?;
         text.lines().next().map(|pid| Path::new("/proc").join(pid))
@@ -105,5 +105,5 @@ fn the_child_processes_of_halted_work_are_killed() {
     assert!(child.exists(), "it runs");
     world.orrery(&["halt", "all", "--grace", "100ms", "--reason", "a leak"]).good();
     eventually("the program to be gone", || (!child.exists()).then_some(()));
-    world.orrery(&["task", "cancel", "h"]).good();
+    world.orrery(&["tasks", "cancel", "h"]).good();
 }

@@ -10,7 +10,7 @@ use crate::world::{World, eventually, orrery};
 fn past() -> tempfile::TempDir {
     let world = World::start();
     for id in ["one", "two"] {
-        world.orrery(&["task", "submit", "nothing", "--id", id, "--skill", "noop", "--wait"]).good();
+        world.orrery(&["tasks", "submit", "nothing", "--id", id, "--skill", "noop", "--wait"]).good();
     }
     eventually("everything to be out", || {
         let found = world.orrery(&["events", "--type", "completed", "--json"]).good().lines();
@@ -142,9 +142,9 @@ asyncio.run(main())
     orrery(past.path(), &["verify", "--all"]).good();
     // The system goes on where it was: entities find their history in the new stream.
     let world = World::start_in(past);
-    world.orrery(&["task", "submit", "nothing", "--id", "three", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "nothing", "--id", "three", "--skill", "noop", "--wait"]).good();
     world.orrery(&["rebuild", "events"]).failed("still-running", 69);
     world.orrery(&["verify", "--all"]).good();
-    let page = world.orrery(&["task", "list", "--json"]).good().line();
+    let page = world.orrery(&["tasks", "list", "--json"]).good().line();
     assert!(page["tasks"].as_array().expect("a list").len() >= 2, "{page}");
 }

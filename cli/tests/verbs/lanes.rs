@@ -13,7 +13,7 @@ use crate::world::{World, eventually};
 fn rules_are_changed_and_are_a_version_of_the_settings() {
     let world = World::start();
     Client::connect(&world).oracle();
-    world.orrery(&["task", "submit", "g", "--id", "lonely", "--skill", "juggling"]).good();
+    world.orrery(&["tasks", "submit", "g", "--id", "lonely", "--skill", "juggling"]).good();
     eventually("a lane with work that waits", || {
         let list = world.orrery(&["lanes", "--json"]).good().line();
         check("lanes", &list);
@@ -84,18 +84,18 @@ fn rules_are_changed_and_are_a_version_of_the_settings() {
 #[test]
 fn a_lane_is_paused_resumed_and_never_misspelled() {
     let world = World::start();
-    world.orrery(&["task", "submit", "g", "--id", "before", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "g", "--id", "before", "--skill", "noop", "--wait"]).good();
     let told = world.orrery(&["lanes", "pause", "default", "--reason", "a new disk", "--json"]).good().line();
     check("lane-paused", &told);
     assert_eq!(told["paused"], true);
-    world.orrery(&["task", "submit", "g", "--id", "held", "--skill", "noop"]).good();
+    world.orrery(&["tasks", "submit", "g", "--id", "held", "--skill", "noop"]).good();
     eventually("work that waits", || {
         let shown = world.orrery(&["lanes", "show", "default"]).good().stdout;
         (shown.contains("1 waiting") && shown.contains("held by pause: paused by")).then_some(())
     });
     world.orrery(&["lanes", "resume", "default", "--rate", "60/min"]).good();
     eventually("the end of what waited", || {
-        let shown = world.orrery(&["task", "show", "held", "--json"]).good().stdout;
+        let shown = world.orrery(&["tasks", "show", "held", "--json"]).good().stdout;
         shown.contains("\"completed\"").then_some(())
     });
     // The rate holds for a whole minute; whoever does not need it any more says so once.
@@ -145,7 +145,7 @@ fn what_does_not_answer_is_named_and_the_rest_is_shown() {
     for number in 0..16 {
         // In another partition than its lane.
         let (task, lane) = (format!("t{number}"), format!("l{}", (number + 1) % 16));
-        let submit = ["task", "submit", "g", "--id", &task, "--lane", &lane, "--skill", "juggling"];
+        let submit = ["tasks", "submit", "g", "--id", &task, "--lane", &lane, "--skill", "juggling"];
         world.orrery(&submit).good();
         let dependency = format!("d{number}.api");
         world.orrery(&["breakers", "trip", &dependency, "--reason", "a test"]).good();

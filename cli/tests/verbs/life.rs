@@ -58,7 +58,7 @@ fn one_system_on_one_data_directory() {
 #[test]
 fn a_verb_whose_output_nobody_reads_leaves_no_server_behind() {
     let world = World::start();
-    world.orrery(&["task", "submit", "nothing", "--id", "one", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "nothing", "--id", "one", "--skill", "noop", "--wait"]).good();
     let data_dir = world.stop();
     for verb in [&["events"][..], &["verify", "--all"], &["completions", "bash"]] {
         let mut child = Command::new(program())
@@ -92,7 +92,7 @@ fn files_are_their_owners_alone() {
         }
     }
     let world = World::start();
-    world.orrery(&["task", "submit", "x", "--id", "x", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "x", "--id", "x", "--skill", "noop", "--wait"]).good();
     let mut found = Vec::new();
     open_to_others(world.data_dir(), &mut found);
     assert_eq!(found, Vec::<String>::new());

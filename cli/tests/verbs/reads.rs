@@ -9,9 +9,9 @@ const REQUESTS: usize = 1_000;
 
 /// One of everything that can be read.
 fn story(world: &World, client: &Client) {
-    world.orrery(&["task", "submit", "nothing", "--id", "done", "--skill", "noop", "--wait"]).good();
+    world.orrery(&["tasks", "submit", "nothing", "--id", "done", "--skill", "noop", "--wait"]).good();
     world
-        .orrery(&["task", "submit", "g", "--id", "waits", "--skill", "nobody-has-it", "--lane", "night"])
+        .orrery(&["tasks", "submit", "g", "--id", "waits", "--skill", "nobody-has-it", "--lane", "night"])
         .good();
     world.orrery(&["breakers", "trip", "tool.deploy", "--reason", "a test"]).good();
     world.orrery(&["lanes", "set", "night", "--concurrent", "2", "--reason", "a test"]).good();
@@ -63,9 +63,9 @@ fn paths(letter: &str) -> Vec<String> {
 
 /// What the command line shows.
 const VERBS: [&[&str]; 13] = [
-    &["task", "list"],
-    &["task", "show", "waits"],
-    &["task", "why", "waits"],
+    &["tasks", "list"],
+    &["tasks", "show", "waits"],
+    &["tasks", "why", "waits"],
     &["agents"],
     &["lanes"],
     &["lanes", "show", "night"],
@@ -112,7 +112,7 @@ fn a_thousand_requests_leave_the_logs_as_they_are() {
 fn a_query_that_nobody_can_answer_is_refused_by_a_code() {
     let world = World::start();
     let client = Client::connect(&world);
-    world.orrery(&["task", "submit", "g", "--id", "waits", "--skill", "nobody-has-it"]).good();
+    world.orrery(&["tasks", "submit", "g", "--id", "waits", "--skill", "nobody-has-it"]).good();
     let stale = r#"{"type":"renew","attempt":1,"token":"guessed"}"#;
     let cases = [
         ("task/nobody", r#"{"type":"describe"}"#, "task-not-found"),

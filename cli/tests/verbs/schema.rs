@@ -42,7 +42,7 @@ fn the_map_names_every_output() {
     for row in rows.clone() {
         let last = row.trim_end_matches([' ', '|']).rsplit(" | ").next().expect("a column");
         named.extend(
-            last.split('`').skip(1).step_by(2).filter(|word| !word.contains("--") && *word != "task watch"),
+            last.split('`').skip(1).step_by(2).filter(|word| !word.contains("--") && *word != "tasks watch"),
         );
     }
     let document = orrery_cli::schema::document();

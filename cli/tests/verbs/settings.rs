@@ -17,19 +17,19 @@ fn document(world: &World, name: &str, text: &str) -> String {
 #[test]
 fn settings_are_changed_looked_up_and_taken_back() {
     let world = World::start();
-    let shown = world.orrery(&["settings", "get", "limits", "--json"]).good().line();
+    let shown = world.orrery(&["settings", "show", "limits", "--json"]).good().line();
     check("settings", &shown);
     assert_eq!((&shown["active"], &shown["value"]["inbox_queue"]), (&0.into(), &8192.into()), "{shown}");
 
     let small = document(&world, "small.json", r#"{"inbox_queue": 100, "log_filter": "info"}"#);
-    let told = world.orrery(&["settings", "set", "limits", &small, "--reason", "less memory", "--json"]);
+    let told = world.orrery(&["settings", "propose", "limits", &small, "--reason", "less memory", "--json"]);
     let told = told.good().line();
     check("settings-changed", &told);
     assert_eq!((&told["version"], &told["active"]), (&1.into(), &false.into()), "{told}");
     let text = world.orrery(&["settings", "activate", "limits", "1", "--reason", "reviewed"]).good().stdout;
     assert_eq!(text.trim_end(), "limits: version 1 holds instead of the defaults");
     let large = document(&world, "large.json", r#"{"inbox_queue": 9000}"#);
-    world.orrery(&["settings", "set", "limits", &large, "--reason", "more work", "--activate"]).good();
+    world.orrery(&["settings", "propose", "limits", &large, "--reason", "more work", "--activate"]).good();
 
     eventually("the host's word", || {
         let versions = world.orrery(&["settings", "list", "--json"]).good().line();
@@ -50,7 +50,7 @@ fn settings_are_changed_looked_up_and_taken_back() {
     assert!(text.contains("- /inbox_queue: 100\n+ /inbox_queue: 9000"), "{text}");
 
     world.orrery(&["settings", "rollback", "limits", "--reason", "it got worse"]).good();
-    let only = world.orrery(&["settings", "get", "limits", "--document"]).good().stdout;
+    let only = world.orrery(&["settings", "show", "limits", "--document"]).good().stdout;
     let only: serde_json::Value = serde_json::from_str(&only).expect("JSON alone");
     assert_eq!(only, serde_json::json!({"inbox_queue": 100, "log_filter": "info"}));
     let history = world.orrery(&["settings", "history", "limits", "--json"]).good().line();
@@ -66,10 +66,10 @@ fn settings_are_changed_looked_up_and_taken_back() {
 #[test]
 fn lanes_say_which_versions_they_run() {
     let world = World::start();
-    world.orrery(&["task", "submit", "g", "--id", "lonely", "--skill", "juggling"]).good();
+    world.orrery(&["tasks", "submit", "g", "--id", "lonely", "--skill", "juggling"]).good();
     let set = |name: &str, text: &str| {
         let file = document(&world, name, text);
-        let set = ["settings", "set", "retry", &file, "--reason", "x", "--as", "ada", "--activate"];
+        let set = ["settings", "propose", "retry", &file, "--reason", "x", "--as", "ada", "--activate"];
         world.orrery(&set).good();
     };
     set("one.json", r#"{"default": {"base": "60s"}}"#);
@@ -110,18 +110,24 @@ fn wrong_settings_are_refused_and_nothing_changes() {
     let world = World::start();
     let wrong = r#"{"inbox_queue": 1, "colour": "blue", "log_filter": "loud"}"#;
     let wrong = document(&world, "wrong.json", wrong);
-    let ended = world.orrery(&["settings", "set", "limits", &wrong, "--reason", "x", "--activate"]);
+    let ended = world.orrery(&["settings", "propose", "limits", &wrong, "--reason", "x", "--activate"]);
     let ended = ended.failed("invalid-settings", 65);
     for place in ["/inbox_queue", "/colour", "/log_filter"] {
         assert!(ended.stderr.contains(place), "{place}: {}", ended.stderr);
     }
     let broken = document(&world, "broken.json", "{");
-    world.orrery(&["settings", "set", "limits", &broken, "--reason", "x"]).failed("invalid-settings", 65);
-    world.orrery(&["settings", "set", "limits", "/no/such/file", "--reason", "x"]).failed("path-missing", 66);
-    assert_eq!(world.orrery(&["settings", "set", "limits", &wrong]).status, 64, "a change needs a reason");
-    world.orrery(&["settings", "get", "colours"]).failed("unknown-settings", 66);
-    world.orrery(&["settings", "get", "limits", "--version", "7"]).failed("settings-version-not-found", 66);
+    world.orrery(&["settings", "propose", "limits", &broken, "--reason", "x"]).failed("invalid-settings", 65);
+    world
+        .orrery(&["settings", "propose", "limits", "/no/such/file", "--reason", "x"])
+        .failed("path-missing", 66);
+    assert_eq!(
+        world.orrery(&["settings", "propose", "limits", &wrong]).status,
+        64,
+        "a change needs a reason"
+    );
+    world.orrery(&["settings", "show", "colours"]).failed("unknown-settings", 66);
+    world.orrery(&["settings", "show", "limits", "--version", "7"]).failed("settings-version-not-found", 66);
     world.orrery(&["settings", "rollback", "limits", "--reason", "x"]).failed("no-former-version", 65);
-    let shown = world.orrery(&["settings", "get", "limits", "--json"]).good().line();
+    let shown = world.orrery(&["settings", "show", "limits", "--json"]).good().line();
     assert_eq!((&shown["active"], &shown["newest"]), (&0.into(), &0.into()), "{shown}");
 }

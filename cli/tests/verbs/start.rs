@@ -190,7 +190,7 @@ fn every_mistake_in_the_settings_is_told() {
     std::fs::write(&file, text).expect("a file");
     let file = file.to_str().expect("UTF-8");
     let wrong = ["`speed`", "`nats.partitions`", "`nats.subject_prefix`", "`nats.profile`"];
-    for verb in [&["config", "check"][..], &["config", "show"], &["up"], &["task", "list"], &["down"]] {
+    for verb in [&["config", "check"][..], &["config", "show"], &["up"], &["tasks", "list"], &["down"]] {
         let arguments = [&["--config", file], verb].concat();
         let failed = orrery(directory.path(), &arguments).failed("bad-setting", 64);
         for key in wrong {
@@ -206,7 +206,7 @@ fn every_mistake_in_the_settings_is_told() {
     let shown = orrery(directory.path(), &["config", "show", "--json"]).good().line();
     assert_eq!(shown["nats"]["url"], Value::Null);
     let placeholder = [("ORRERY__NATS__URL", "nats://ada:changeme@127.0.0.1:1")];
-    with(directory.path(), &placeholder, &["task", "list"]).failed("bad-setting", 64);
+    with(directory.path(), &placeholder, &["tasks", "list"]).failed("bad-setting", 64);
 }
 
 /// What is typed wrong is a failure like every other.
@@ -214,7 +214,7 @@ fn every_mistake_in_the_settings_is_told() {
 fn wrong_arguments_have_a_code_and_a_next_step() {
     let none = Path::new("/nonexistent");
     for arguments in
-        [&["task", "list", "--state", "bogus"][..], &["fly"], &["up", "--http", "nowhere"], &["task"], &[]]
+        [&["tasks", "list", "--state", "bogus"][..], &["fly"], &["up", "--http", "nowhere"], &["task"], &[]]
     {
         let people = orrery(none, arguments).failed("bad-argument", 64);
         assert!(people.stderr.contains("\n next: "), "{people:?}");
@@ -224,7 +224,7 @@ fn wrong_arguments_have_a_code_and_a_next_step() {
         assert_eq!((programs.status, &error["error"]["code"]), (64, &json!("bad-argument")), "{error}");
         assert!(error["error"]["next"].is_string(), "{error}");
     }
-    let said = orrery(none, &["task", "list", "--state", "bogus"]).stderr;
+    let said = orrery(none, &["tasks", "list", "--state", "bogus"]).stderr;
     assert!(said.contains("'bogus'") && said.contains("completed"), "the values are told: {said}");
     assert!(orrery(none, &["--help"]).good().stdout.contains("Usage:"));
     assert!(orrery(none, &["--version"]).good().stdout.starts_with("orrery "));

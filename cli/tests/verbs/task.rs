@@ -15,7 +15,7 @@ use crate::world::{World, eventually, orrery, program, repository};
 /// The task, as soon as the read model shows what is wanted.
 fn shown(world: &World, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     eventually(what, || {
-        let tree = world.orrery(&["task", "show", id, "--json"]).good().line();
+        let tree = world.orrery(&["tasks", "show", id, "--json"]).good().line();
         wanted(&tree).then_some(tree)
     })
 }
@@ -36,7 +36,7 @@ fn a_task_is_submitted_watched_listed_and_shown() {
                       {"step": "b", "goal": "nothing", "skill": "noop", "after": ["z"]}]}"#,
     );
     let submit =
-        ["task", "submit", "two\nsteps", "--id", "two", "--plan", &plan, "--as", "ada", "--wait", "--json"];
+        ["tasks", "submit", "two\nsteps", "--id", "two", "--plan", &plan, "--as", "ada", "--wait", "--json"];
     let lines = world.orrery(&submit).good().lines();
     let (last, changes) = lines.split_last().expect("lines");
     check("task", last);
@@ -48,21 +48,21 @@ fn a_task_is_submitted_watched_listed_and_shown() {
         tree["children"].as_array().expect("a list").iter().map(|child| &child["task"]["id"]).collect();
     assert_eq!(steps, ["two.z", "two.b"].as_slice(), "in the order in which they began");
     assert!(tree["waits_for"].is_null() && tree["seconds"].as_f64().expect("a number") > 0.0, "{tree}");
-    let page = world.orrery(&["task", "list", "--owner", "ada", "--json"]).good().line();
+    let page = world.orrery(&["tasks", "list", "--owner", "ada", "--json"]).good().line();
     check("task-list", &page);
     assert_eq!(page["tasks"].as_array().expect("a list").len(), 1, "children are not listed: {page}");
-    let below = world.orrery(&["task", "list", "--parent", "two", "--json"]).good().line();
+    let below = world.orrery(&["tasks", "list", "--parent", "two", "--json"]).good().line();
     assert_eq!(below["tasks"].as_array().expect("a list").len(), 2);
-    let first = world.orrery(&["task", "list", "--all", "--limit", "2", "--json"]).good().line();
+    let first = world.orrery(&["tasks", "list", "--all", "--limit", "2", "--json"]).good().line();
     let cursor = first["next_cursor"].as_str().expect("there is more");
-    let rest = world.orrery(&["task", "list", "--all", "--cursor", cursor, "--json"]).good().line();
+    let rest = world.orrery(&["tasks", "list", "--all", "--cursor", cursor, "--json"]).good().line();
     assert_eq!(rest["tasks"].as_array().expect("a list").len(), 1, "{first} then {rest}");
     assert!(rest["next_cursor"].is_null());
-    let text = world.orrery(&["task", "list"]).good().stdout;
+    let text = world.orrery(&["tasks", "list"]).good().stdout;
     assert!(text.starts_with("TASK ") && text.contains("two steps"), "a goal stays on its line: {text}");
-    let text = world.orrery(&["task", "show", "two"]).good().stdout;
+    let text = world.orrery(&["tasks", "show", "two"]).good().stdout;
     assert!(text.contains("state     completed") && text.contains("\n  z "), "{text}");
-    world.orrery(&["task", "watch", "two"]).good();
+    world.orrery(&["tasks", "watch", "two"]).good();
 }
 
 /// What a task waits for is said: an agent that there is not, a step, an answer.
@@ -70,7 +70,7 @@ fn a_task_is_submitted_watched_listed_and_shown() {
 fn what_a_task_waits_for_is_said() {
     let world = World::start();
     let steps = r#"{"steps": [{"step": "ask", "goal": "what is it?", "skill": "oracle"}]}"#;
-    let submit = ["task", "submit", "know", "--id", "k", "--plan", &plan(&world, steps)];
+    let submit = ["tasks", "submit", "know", "--id", "k", "--plan", &plan(&world, steps)];
     world.orrery(&submit).good();
     let waits = |tree: &Value| tree["waits_for"].as_str().unwrap_or_default().to_owned();
     let tree = shown(&world, "k", "the child", |tree| waits(tree).contains("`k.ask`"));
@@ -78,14 +78,14 @@ fn what_a_task_waits_for_is_said() {
     let for_nobody = |tree: &Value| waits(&tree["children"][0]).contains("no living agent offers");
     let tree = shown(&world, "k", "the queued child", for_nobody);
     assert!(waits(&tree["children"][0]).contains("no living agent offers"), "{tree}");
-    let why = world.orrery(&["task", "why", "k", "--json"]).good().line();
+    let why = world.orrery(&["tasks", "why", "k", "--json"]).good().line();
     check("task-why", &why);
     let leaf = &why["children"][0];
     assert_eq!((&why["waits_for"], &leaf["waits_for"]), (&"children".into(), &"lane".into()), "{why}");
     assert_eq!(leaf["in_lane"]["blocks"][0]["what"], "no-agent", "{why}");
     world.orrery(&["halt", "lane.default", "--reason", "a leak"]).good();
     let text = eventually("the halt in the lane", || {
-        let text = world.orrery(&["task", "why", "k"]).good().stdout;
+        let text = world.orrery(&["tasks", "why", "k"]).good().stdout;
         text.contains("held by halt/lane.default: a leak").then_some(text)
     });
     assert!(text.contains("k.ask (submitted)") && text.contains("moved by"), "{text}");
@@ -102,25 +102,25 @@ fn what_a_task_waits_for_is_said() {
     });
     client.question("k.ask", "of whom?");
     shown(&world, "k.ask", "the question", |tree| waits(tree) == "of whom?");
-    let text = world.orrery(&["task", "show", "k.ask"]).good().stdout;
+    let text = world.orrery(&["tasks", "show", "k.ask"]).good().stdout;
     let question = world.number("k.ask", "question_id");
-    let command = format!("task answer k.ask ANSWER --question {question}");
+    let command = format!("tasks answer k.ask ANSWER --question {question}");
     assert!(text.contains("of whom?") && text.contains(&command), "{text}");
-    let why = world.orrery(&["task", "why", "k"]).good().stdout;
+    let why = world.orrery(&["tasks", "why", "k"]).good().stdout;
     assert!(why.contains(&command), "{command} is not in {why}");
     eventually("the list of the tasks that ask", || {
-        let asking = world.orrery(&["task", "list", "--state", "input-required", "--all", "--json"]).good();
+        let asking = world.orrery(&["tasks", "list", "--state", "input-required", "--all", "--json"]).good();
         (asking.line()["tasks"][0]["id"] == "k.ask").then_some(())
     });
     // Nothing is answered that was not read: the question is shown, with the command that answers it.
-    let asked = world.orrery(&["task", "answer", "k.ask", "of me"]).failed("bad-argument", 64);
-    let command = format!("task answer k.ask 'of me' --question {question}");
+    let asked = world.orrery(&["tasks", "answer", "k.ask", "of me"]).failed("bad-argument", 64);
+    let command = format!("tasks answer k.ask 'of me' --question {question}");
     assert!(asked.stderr.contains("of whom?") && asked.stderr.contains(&command), "{asked:?}");
-    let answer = ["task", "input", "k.ask", "me", "--question", &question, "--json"];
+    let answer = ["tasks", "answer", "k.ask", "me", "--question", &question, "--json"];
     check("task", &world.orrery(&answer).good().line());
     shown(&world, "k.ask", "the answer", |tree| tree["task"]["question"].is_null());
     world.orrery(&answer).failed("no-question", 65);
-    world.orrery(&["task", "input", "k.ask", "me"]).failed("no-question", 65);
+    world.orrery(&["tasks", "answer", "k.ask", "me"]).failed("no-question", 65);
 }
 
 /// Goal: one that says nothing does not hide what the others wait for, and under a halt nothing is said to
@@ -130,7 +130,7 @@ fn what_the_others_wait_for_is_said_where_one_says_nothing() {
     let world = World::start();
     let steps = r#"{"steps": [{"step": "a", "goal": "what?", "skill": "oracle"},
                               {"step": "b", "goal": "what?", "skill": "oracle"}]}"#;
-    world.orrery(&["task", "submit", "know", "--id", "q", "--plan", &plan(&world, steps)]).good();
+    world.orrery(&["tasks", "submit", "know", "--id", "q", "--plan", &plan(&world, steps)]).good();
     let client = Client::connect(&world);
     let quarantine = Healer::Quarantine {
         entity: "task/q.a".parse().expect("an address"),
@@ -139,7 +139,7 @@ fn what_the_others_wait_for_is_said_where_one_says_nothing() {
     };
     client.ask(QUARANTINE, &quarantine).expect("it is not quarantined yet");
     let why = eventually("the quarantine", || {
-        let why = world.orrery(&["task", "why", "q", "--json"]).good().line();
+        let why = world.orrery(&["tasks", "why", "q", "--json"]).good().line();
         why["silent"].is_array().then_some(why)
     });
     check("task-why", &why);
@@ -153,12 +153,12 @@ fn what_the_others_wait_for_is_said_where_one_says_nothing() {
         (&"q.b".into(), &"a worker of an agent with this skill".into()),
         "{why}"
     );
-    let text = world.orrery(&["task", "why", "q"]).good().stdout;
+    let text = world.orrery(&["tasks", "why", "q"]).good().stdout;
     assert!(text.contains("task/q.a does not answer: entity-quarantined"), "{text}");
-    world.orrery(&["task", "why", "q.a"]).failed("entity-quarantined", 65);
+    world.orrery(&["tasks", "why", "q.a"]).failed("entity-quarantined", 65);
 
     world.orrery(&["halt", "all", "--reason", "a leak"]).good();
-    let why = world.orrery(&["task", "why", "q.b", "--json"]).good().line();
+    let why = world.orrery(&["tasks", "why", "q.b", "--json"]).good().line();
     check("task-why", &why);
     assert_eq!((&why["halted"]["scope"], &why["until"]), (&"all".into(), &Value::Null), "{why}");
     assert!(why["moves"].as_str().is_some_and(|moves| moves.contains("`orrery resume all`")), "{why}");
@@ -168,11 +168,11 @@ fn what_the_others_wait_for_is_said_where_one_says_nothing() {
 #[test]
 fn watching_is_interrupted_and_the_task_goes_on() {
     let world = World::start();
-    world.orrery(&["task", "submit", "waits for ever", "--id", "w", "--skill", "nobody-has-this"]).good();
+    world.orrery(&["tasks", "submit", "waits for ever", "--id", "w", "--skill", "nobody-has-this"]).good();
     let mut watching = Command::new(program())
         .arg("--data-dir")
         .arg(world.data_dir())
-        .args(["--json", "task", "watch", "w"])
+        .args(["--json", "tasks", "watch", "w"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -197,18 +197,18 @@ fn an_artifact_is_written() {
     let world = World::start();
     let repo = repository(world.data_dir());
     let input = serde_json::json!({ "repo": repo }).to_string();
-    world.orrery(&["task", "submit", "Report", "--id", "r", "--input", &input, "--wait"]).good();
+    world.orrery(&["tasks", "submit", "Report", "--id", "r", "--input", &input, "--wait"]).good();
     shown(&world, "r", "the end", |tree| tree["task"]["state"] == "completed");
     let path = world.data_dir().join("out.md");
     let file = path.to_str().expect("UTF-8");
-    let written = world.orrery(&["task", "artifact", "r", "report.md", "--output", file, "--json"]).good();
+    let written = world.orrery(&["tasks", "artifact", "r", "report.md", "--output", file, "--json"]).good();
     check("task-artifact", &written.line());
     let text = std::fs::read_to_string(&path).expect("the file");
     assert_eq!(written.line()["bytes"], text.len());
-    assert_eq!(world.orrery(&["task", "artifact", "r", "report.md"]).good().stdout, text);
-    let other = world.orrery(&["task", "artifact", "r", "other"]).failed("artifact-not-found", 66);
+    assert_eq!(world.orrery(&["tasks", "artifact", "r", "report.md"]).good().stdout, text);
+    let other = world.orrery(&["tasks", "artifact", "r", "other"]).failed("artifact-not-found", 66);
     assert!(other.stderr.contains("report.md"), "what there is is said: {other:?}");
-    let nowhere = ["task", "artifact", "r", "report.md", "--output", "/no/such/place/report.md"];
+    let nowhere = ["tasks", "artifact", "r", "report.md", "--output", "/no/such/place/report.md"];
     world.orrery(&nowhere).failed("output-unwritable", 73);
 }
 
@@ -216,50 +216,50 @@ fn an_artifact_is_written() {
 #[test]
 fn tasks_are_canceled_and_retried_and_mistakes_are_named() {
     let world = World::start();
-    world.orrery(&["task", "submit", "waits for ever", "--id", "w", "--skill", "nobody-has-this"]).good();
-    check("task", &world.orrery(&["task", "cancel", "w", "--reason", "bored", "--json"]).good().line());
-    let shown = world.orrery(&["task", "show", "w", "--json"]).good().line();
+    world.orrery(&["tasks", "submit", "waits for ever", "--id", "w", "--skill", "nobody-has-this"]).good();
+    check("task", &world.orrery(&["tasks", "cancel", "w", "--reason", "bored", "--json"]).good().line());
+    let shown = world.orrery(&["tasks", "show", "w", "--json"]).good().line();
     assert_eq!(shown["task"]["state"], "canceled", "what was acknowledged is shown");
-    let canceled = world.orrery(&["task", "watch", "w"]).failed("task-canceled", 1);
+    let canceled = world.orrery(&["tasks", "watch", "w"]).failed("task-canceled", 1);
     assert!(canceled.stderr.contains("bored"), "{canceled:?}");
-    let lost = ["task", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#];
+    let lost = ["tasks", "submit", "Report", "--id", "lost", "--input", r#"{"repo": "/no/such/place"}"#];
     let failed = world.orrery(&[&lost[..], &["--wait"]].concat());
     assert_eq!(failed.status, 1, "{failed:?}");
     let end = world.number("lost", "end_id");
-    let command = format!("task retry lost --end {end}");
+    let command = format!("tasks retry lost --end {end}");
     assert!(failed.stderr.contains(&command), "{command} is not in {failed:?}");
-    let text = world.orrery(&["task", "show", "lost"]).good().stdout;
+    let text = world.orrery(&["tasks", "show", "lost"]).good().stdout;
     assert!(text.contains(&command), "{command} is not in {text}");
     // No end is undone that was not read, and a repeat undoes no later one.
-    let asked = world.orrery(&["task", "retry", "lost"]).failed("bad-argument", 64);
+    let asked = world.orrery(&["tasks", "retry", "lost"]).failed("bad-argument", 64);
     assert!(asked.stderr.contains(&command) && asked.stderr.contains("/no/such/place"), "{asked:?}");
-    let retry = ["task", "retry", "lost", "--end", &end, "--json"];
+    let retry = ["tasks", "retry", "lost", "--end", &end, "--json"];
     check("task", &world.orrery(&retry).good().line());
     self::shown(&world, "lost", "the next end", |tree| {
         tree["task"]["end_id"].as_u64().is_some_and(|next| next.to_string() != end)
     });
     world.orrery(&retry).failed("retried-already", 65);
-    world.orrery(&["task", "input", "w", "42"]).failed("no-question", 65);
-    for verb in ["cancel", "retry", "watch", "show", "why", "extend"] {
-        world.orrery(&["task", verb, "nobody"]).failed("task-not-found", 66);
-        world.orrery(&["task", verb, "a b"]).failed("invalid-key", 64);
+    world.orrery(&["tasks", "answer", "w", "42"]).failed("no-question", 65);
+    for verb in ["cancel", "retry", "watch", "show", "why", "extend-budget"] {
+        world.orrery(&["tasks", verb, "nobody"]).failed("task-not-found", 66);
+        world.orrery(&["tasks", verb, "a b"]).failed("invalid-key", 64);
     }
-    let unknown = world.orrery(&["task", "show", "nobody"]);
-    assert!(unknown.stderr.contains("orrery task list"), "the next step is a command: {unknown:?}");
-    world.orrery(&["task", "input", "nobody", "x"]).failed("task-not-found", 66);
-    world.orrery(&["task", "artifact", "w", "report.md"]).failed("artifact-not-found", 66);
-    world.orrery(&["task", "submit", "x", "--plan", "/no/such/file"]).failed("invalid-plan", 66);
+    let unknown = world.orrery(&["tasks", "show", "nobody"]);
+    assert!(unknown.stderr.contains("orrery tasks list"), "the next step is a command: {unknown:?}");
+    world.orrery(&["tasks", "answer", "nobody", "x"]).failed("task-not-found", 66);
+    world.orrery(&["tasks", "artifact", "w", "report.md"]).failed("artifact-not-found", 66);
+    world.orrery(&["tasks", "submit", "x", "--plan", "/no/such/file"]).failed("invalid-plan", 66);
     let plan = plan(&world, r#"{"steps": 7}"#);
-    world.orrery(&["task", "submit", "x", "--plan", &plan]).failed("invalid-plan", 65);
-    world.orrery(&["task", "submit", "", "--id", "empty"]).failed("invalid-goal", 65);
+    world.orrery(&["tasks", "submit", "x", "--plan", &plan]).failed("invalid-plan", 65);
+    world.orrery(&["tasks", "submit", "", "--id", "empty"]).failed("invalid-goal", 65);
     let wrong = [["--deadline", "tomorrow"], ["--priority", "10"], ["--attempts", "0"], ["--input", "{"]];
     for wrong in wrong {
-        assert_eq!(world.orrery(&[&["task", "submit", "x"], &wrong[..]].concat()).status, 64, "{wrong:?}");
+        assert_eq!(world.orrery(&[&["tasks", "submit", "x"], &wrong[..]].concat()).status, 64, "{wrong:?}");
     }
-    assert_eq!(world.orrery(&["task", "list", "--limit", "1000"]).status, 64);
-    let unknown = world.orrery(&["task", "list", "--state", "asleep"]);
+    assert_eq!(world.orrery(&["tasks", "list", "--limit", "1000"]).status, 64);
+    let unknown = world.orrery(&["tasks", "list", "--state", "asleep"]);
     assert!(unknown.status == 64 && unknown.stderr.contains("input-required"), "{unknown:?}");
-    world.orrery(&["task", "list", "--cursor", "rubbish"]).failed("invalid-cursor", 64);
+    world.orrery(&["tasks", "list", "--cursor", "rubbish"]).failed("invalid-cursor", 64);
 }
 
 /// Where nothing runs, or no gateway is known, each verb says so, and what needs none works.
@@ -267,7 +267,7 @@ fn tasks_are_canceled_and_retried_and_mistakes_are_named() {
 fn without_a_system_or_a_gateway_it_is_said() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     for verb in
-        [&["task", "list"][..], &["task", "cancel", "x"], &["schedules"], &["agents"], &["dead-letters"]]
+        [&["tasks", "list"][..], &["tasks", "cancel", "x"], &["schedules"], &["agents"], &["dead-letters"]]
     {
         let ended = orrery(directory.path(), &[verb, &["--json"]].concat()).failed("not-running", 69);
         check("error", &serde_json::from_str(&ended.stderr).expect("one line of JSON"));
@@ -286,14 +286,14 @@ fn without_a_system_or_a_gateway_it_is_said() {
             .expect("the binary runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (status, stderr) = elsewhere(&["task", "list"], &[]);
+    let (status, stderr) = elsewhere(&["tasks", "list"], &[]);
     assert!(status == Some(69) && stderr.contains("error[no-gateway]"), "{stderr}");
     let gateway = format!("{}/", world.address("http"));
-    let (status, stderr) = elsewhere(&["task", "list"], &[("ORRERY_GATEWAY", &gateway)]);
+    let (status, stderr) = elsewhere(&["tasks", "list"], &[("ORRERY_GATEWAY", &gateway)]);
     assert_eq!(status, Some(0), "{stderr}");
-    let submit = ["task", "submit", "x", "--id", "x", "--skill", "noop", "--wait"];
+    let submit = ["tasks", "submit", "x", "--id", "x", "--skill", "noop", "--wait"];
     let (status, stderr) = elsewhere(&submit, &[("ORRERY_GATEWAY", &gateway)]);
     assert_eq!(status, Some(0), "{stderr}");
-    let (status, stderr) = elsewhere(&["task", "list"], &[("ORRERY_GATEWAY", "http://127.0.0.1:1")]);
+    let (status, stderr) = elsewhere(&["tasks", "list"], &[("ORRERY_GATEWAY", "http://127.0.0.1:1")]);
     assert!(status == Some(69) && stderr.contains("error[gateway-unreachable]"), "{stderr}");
 }

@@ -138,7 +138,7 @@ impl World {
     /// A number of a task, such as its `question_id`, as soon as the read model shows it.
     pub fn number(&self, task: &str, field: &str) -> String {
         eventually(field, || {
-            let tree = self.orrery(&["task", "show", task, "--json"]).good().line();
+            let tree = self.orrery(&["tasks", "show", task, "--json"]).good().line();
             tree["task"][field].as_u64().map(|number| number.to_string())
         })
     }

@@ -19,7 +19,7 @@ pub struct NewHalt {
     pub grace_ms: Option<u64>,
 }
 
-/// How to lift a halt.
+/// How to resume a halted scope.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeHalt {
@@ -52,13 +52,13 @@ pub struct Halt {
     pub scope: Key,
     /// Whether the scope is halted.
     pub halted: bool,
-    /// The reason for the halt, or for lifting it.
+    /// The reason for the halt, or for its end.
     pub reason: String,
-    /// The caller who halted the scope or lifted the halt.
+    /// The caller who halted the scope or resumed it.
     pub by: String,
-    /// When the scope was halted or the halt was lifted, in milliseconds since 1970.
+    /// When the scope was halted or resumed, in milliseconds since 1970.
     pub since: Timestamp,
-    /// Grace period for running work, in milliseconds; null when the halt was lifted.
+    /// Grace period for running work, in milliseconds; null when the halt ended.
     pub grace_ms: Option<u64>,
     /// Jobs that may begin in the first minute, in each lane; null while halted, or when no rate was given.
     pub per_minute: Option<u32>,
@@ -66,7 +66,7 @@ pub struct Halt {
     pub revision: Revision,
 }
 
-/// A halt after it was made or lifted.
+/// A halt after it was made or ended.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct HaltChanged {
     /// The halt after the change.
@@ -74,9 +74,9 @@ pub struct HaltChanged {
     pub halt: Halt,
     /// Whether the lane, the agent or the task is known: a misspelled name halts nothing.
     pub known: bool,
-    /// Whether the halt was lifted before: work that was still coming back gradually resumes at once, or at
+    /// Whether the halt ended before: work that was still coming back gradually resumes at once, or at
     /// this rate.
-    pub already_lifted: bool,
+    pub already_resumed: bool,
     /// The halt that ended now; null if none did.
-    pub lifted: Option<Standstill>,
+    pub ended: Option<Standstill>,
 }

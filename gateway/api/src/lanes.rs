@@ -71,7 +71,7 @@ pub struct LanePaused {
     /// this rate.
     pub already_resumed: bool,
     /// The pause that ended now; null if none did.
-    pub lifted: Option<Standstill>,
+    pub ended: Option<Standstill>,
 }
 
 /// A lane after its rules were changed.

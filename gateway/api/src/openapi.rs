@@ -316,7 +316,7 @@ mod tests {
             ("NewTask", "input"),
             ("PlanStep", "input"),
             ("ScheduledTask", "input"),
-            ("ProvideInput", "answer"),
+            ("AnswerTask", "answer"),
             ("Task", "result"),
             ("NewVersion", "value"),
             ("Settings", "value"),

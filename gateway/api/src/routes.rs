@@ -26,9 +26,9 @@ endpoints! {
     /// Retries a failed task, with a fresh count of attempts.
     RetryTask: "tasks" Post "/v1/tasks/{id}/retry" ((), tasks::RetryTask) => Task;
     /// Answers the question that a task waits for.
-    ProvideInput: "tasks" Post "/v1/tasks/{id}/input" ((), tasks::ProvideInput) => Task;
+    AnswerTask: "tasks" Post "/v1/tasks/{id}/answer" ((), tasks::AnswerTask) => Task;
     /// Extends the budget of a task and its descendants. A tree that was paused for its budget goes on.
-    ExtendBudget: "tasks" Post "/v1/tasks/{id}/budget" ((), tasks::ExtendBudget) => Task;
+    ExtendBudget: "tasks" Post "/v1/tasks/{id}/extend-budget" ((), tasks::ExtendBudget) => Task;
     /// Explains what a task and its descendants wait for, since when, and what would unblock them.
     ExplainTask: "tasks" Get "/v1/tasks/{id}/why" ((), ()) => Waits;
     /// Downloads an artifact.
@@ -113,7 +113,7 @@ endpoints! {
     /// Halts a scope: no effect begins in it.
     Halt: "halts" Post "/v1/halts" ((), halts::NewHalt) => halts::HaltChanged
         [201 "halted", 200 "already halted for this reason"];
-    /// Lifts a halt: work resumes gradually.
+    /// Ends a halt: work resumes gradually.
     ResumeHalt: "halts" Post "/v1/halts/{scope}/resume" ((), Option<halts::ResumeHalt>) => halts::HaltChanged
         [200 "resumed"];
     /// Lists lanes, by name.

@@ -110,7 +110,7 @@ pub struct RetryTask {
 /// An answer to a task's question.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ProvideInput {
+pub struct AnswerTask {
     /// The task's `question_id`: an answer to an earlier question is refused.
     #[serde(deserialize_with = "bus_schemas::wire::some_int64")]
     pub question: u64,

@@ -32,7 +32,7 @@ impl View for Halt {
                 let (scope, revision) = (halt.scope.clone(), halt.revision);
                 *halt = Self { scope, halted: true, reason, by, since, grace_ms, per_minute: None, revision };
             }
-            Event::Lifted { reason, by, per_minute, at } => {
+            Event::Resumed { reason, by, per_minute, at } => {
                 (halt.halted, halt.grace_ms) = (false, None);
                 (halt.reason, halt.by) = (reason.clone(), by.clone());
                 (halt.since, halt.per_minute) = (*at, *per_minute);
@@ -53,18 +53,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_halt_stands_from_its_first_word_until_it_is_lifted() {
+    fn a_halt_stands_from_its_first_word_until_it_is_ended() {
         let key = |text| Key::parse(text).unwrap();
         let halted = |reason: &str, at| {
             let (reason, by) = (reason.to_owned(), "ann".to_owned());
             Event::Halted { reason, by, grace_ms: 5, at: Timestamp(at) }
         };
-        let lifted =
-            Event::Lifted { reason: "out".into(), by: "bob".into(), per_minute: Some(9), at: Timestamp(7) };
+        let resumed =
+            Event::Resumed { reason: "out".into(), by: "bob".into(), per_minute: Some(9), at: Timestamp(7) };
         let watched = Event::Watched { lane: key("default") };
         let mut view = None;
         let mut seen = Vec::new();
-        let events = [watched, halted("fire", 3), halted("a larger fire", 5), lifted, halted("again", 9)];
+        let events = [watched, halted("fire", 3), halted("a larger fire", 5), resumed, halted("again", 9)];
         for (number, event) in (1..).zip(events) {
             Halt::fold(&mut view, &key("all"), &event, Timestamp(number), Revision(number));
             let now = view.clone().unwrap();

@@ -162,7 +162,7 @@ impl Reader {
     pub async fn dead_letter(&self, entry: &Key) -> Result<Option<DeadLetter>, Error> {
         self.get(entry).await
     }
-    /// A halt, also a lifted one.
+    /// A halt, also one that ended.
     pub async fn halt(&self, scope: &Key) -> Result<Option<Halt>, Error> {
         self.get(scope).await
     }

@@ -122,7 +122,7 @@ fn change(task: &mut Task, event: &Event) {
             wait(task, if *authorization { TaskState::AuthRequired } else { TaskState::InputRequired });
             (task.question, task.question_id) = (Some(prompt.clone()), Some(task.revision));
         }
-        Event::InputProvided { .. } => (task.question, task.question_id) = (None, None),
+        Event::Answered { .. } => (task.question, task.question_id) = (None, None),
         Event::Completed { artifacts, result, .. } => {
             task.artifacts.clone_from(artifacts);
             task.result = result.clone();
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!((task.state, task.failure), (TaskState::Submitted, None));
 
         let asked = question("which?", false);
-        let told = Event::InputProvided { answer: 1.into(), by: "me".into() };
+        let told = Event::Answered { answer: 1.into(), by: "me".into() };
         assert_eq!(folded(&[submitted(), asked.clone()]).unwrap().question.as_deref(), Some("which?"));
         assert_eq!(folded(&[submitted(), asked, told]).unwrap().question, None);
     }

@@ -34,11 +34,11 @@ pub async fn create(call: Call, Json(body): Json<NewHalt>) -> Result<Response, P
     let accepted = call.ask(&scope, &command).await?;
     let halt = at(&call, &scope, accepted.revision).await?;
     let status = if accepted.events > 0 { StatusCode::CREATED } else { StatusCode::OK };
-    let told = HaltChanged { halt, known, already_lifted: false, lifted: None };
+    let told = HaltChanged { halt, known, already_resumed: false, ended: None };
     Ok((status, [(header::LOCATION, "/v1/halts")], axum::Json(told)).into_response())
 }
 
-/// Lifts a halt: work resumes gradually.
+/// Ends a halt: work resumes gradually.
 pub async fn resume(
     call: Call,
     Id(scope): Id,
@@ -47,14 +47,13 @@ pub async fn resume(
     let ResumeHalt { reason, per_minute, revision } = body;
     let reason = reason.unwrap_or_else(|| "resumed".to_owned());
     let known = is_known(&call, &scope).await?;
-    // What was not seen is not lifted: a halt made in this moment stays.
+    // What was not seen does not end: a halt made in this moment stays.
     let seen = call.projections.reader.halt(&scope).await?.map_or(Revision(0), |halt| halt.revision);
     let revision = Some(revision.map_or(seen, Revision));
-    let accepted = call.ask(&scope, &Command::Lift { reason, per_minute, revision }).await?;
-    let lifted: Option<Standstill> =
-        read(&EntityAddress::new(Command::KIND, scope.clone()), accepted.result)?;
+    let accepted = call.ask(&scope, &Command::Resume { reason, per_minute, revision }).await?;
+    let ended: Option<Standstill> = read(&EntityAddress::new(Command::KIND, scope.clone()), accepted.result)?;
     let halt = at(&call, &scope, accepted.revision).await?;
-    Ok(axum::Json(HaltChanged { halt, known, already_lifted: lifted.is_none(), lifted }))
+    Ok(axum::Json(HaltChanged { halt, known, already_resumed: ended.is_none(), ended }))
 }
 
 /// Whether the scope names something known.

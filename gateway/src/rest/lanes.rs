@@ -95,7 +95,7 @@ pub async fn pause(call: Call, Id(lane): Id, Json(body): Json<PauseLane>) -> Ans
     known(&call, &lane).await?;
     call.ask(&lane, &Command::Pause { reason: body.reason }).await?;
     let lane = describe(&call, &lane).await?;
-    Ok(axum::Json(LanePaused { lane, paused: true, per_minute: None, already_resumed: false, lifted: None }))
+    Ok(axum::Json(LanePaused { lane, paused: true, per_minute: None, already_resumed: false, ended: None }))
 }
 
 /// Resumes a paused lane: work comes back gradually.
@@ -113,9 +113,9 @@ pub async fn resume(
         None => call.query::<_, Lane>(&lane, &LaneQuery::Describe, PATIENCE).await?.revision,
     };
     let resume = Command::Resume { reason, per_minute, revision: Some(revision) };
-    let lifted: Option<Standstill> = call.tell(&lane, &resume).await?;
-    let (lane, already_resumed) = (describe(&call, &lane).await?, lifted.is_none());
-    Ok(axum::Json(LanePaused { lane, paused: false, per_minute, already_resumed, lifted }))
+    let ended: Option<Standstill> = call.tell(&lane, &resume).await?;
+    let (lane, already_resumed) = (describe(&call, &lane).await?, ended.is_none());
+    Ok(axum::Json(LanePaused { lane, paused: false, per_minute, already_resumed, ended }))
 }
 
 /// The lanes that the settings name.

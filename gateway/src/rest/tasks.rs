@@ -9,7 +9,7 @@ use bus_schemas::commands::task::{self, Command};
 use bus_schemas::views::task::Task;
 use bus_schemas::{EntityAddress, Key, Kind, Revision};
 use gateway_api::code;
-use gateway_api::tasks::{CancelTask, ExtendBudget, ListTasks, ProvideInput, RetryTask, ShowTask, TaskPage};
+use gateway_api::tasks::{AnswerTask, CancelTask, ExtendBudget, ListTasks, RetryTask, ShowTask, TaskPage};
 
 use super::ask::{Accepted, Answer, Call, PATIENCE};
 use super::cursor;
@@ -159,13 +159,13 @@ pub async fn retry(call: Call, Id(id): Id, Json(RetryTask { end }): Json<RetryTa
 }
 
 /// Answers the question that a task waits for.
-pub async fn input(call: Call, Id(id): Id, Json(body): Json<ProvideInput>) -> Answer<Task> {
-    let command = Command::ProvideInput { question: Revision(body.question), answer: body.answer };
+pub async fn answer(call: Call, Id(id): Id, Json(body): Json<AnswerTask>) -> Answer<Task> {
+    let command = Command::Answer { question: Revision(body.question), answer: body.answer };
     change(&call, id, command).await
 }
 
 /// Extends the budget of a task and its descendants. A tree that was paused for its budget goes on.
-pub async fn extend(call: Call, Id(id): Id, Json(body): Json<ExtendBudget>) -> Answer<Task> {
+pub async fn extend_budget(call: Call, Id(id): Id, Json(body): Json<ExtendBudget>) -> Answer<Task> {
     let ExtendBudget { extend, reason } = body;
     let command = Command::ExtendBudget { extend, reason };
     change(&call, id, command).await

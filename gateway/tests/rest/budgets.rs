@@ -26,7 +26,7 @@ async fn a_budget_is_given_shown_and_extended() {
     );
     assert_eq!((&budget["used"]["tokens"], &budget["reserved"]["jobs"]), (&0.into(), &0.into()), "{task}");
 
-    let path = format!("/v1/tasks/{}/budget", task["id"].as_str().expect("an id"));
+    let path = format!("/v1/tasks/{}/extend-budget", task["id"].as_str().expect("an id"));
     let more = json!({"extend": {"tokens": 5_000, "wall_clock": "1h"}, "reason": "worth it"});
     let (status, task) = read(post(&gateway, &path, &more).await).await;
     assert_eq!((status, &task["budget"]["limits"]["tokens"]), (200, &5_000.into()), "{task}");
@@ -34,7 +34,7 @@ async fn a_budget_is_given_shown_and_extended() {
         let (status, problem) = read(post(&gateway, &path, &wrong).await).await;
         assert_eq!((status, &problem["code"]), (422, &"invalid-body".into()), "{wrong}: {problem}");
     }
-    let (status, problem) = read(post(&gateway, "/v1/tasks/nobody/budget", &more).await).await;
+    let (status, problem) = read(post(&gateway, "/v1/tasks/nobody/extend-budget", &more).await).await;
     assert_eq!((status, &problem["code"]), (404, &"task-not-found".into()));
 
     let (_, plain) = read(post(&gateway, "/v1/tasks", &json!({"goal": "count"})).await).await;

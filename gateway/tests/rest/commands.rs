@@ -95,14 +95,14 @@ async fn a_task_is_read_and_canceled_right_after_it_was_submitted() {
         assert_eq!((status, &problem["code"]), (404, &"task-not-found".into()), "{path}");
     }
     // Which end a retry undoes is said, as which question an answer answers.
-    for path in ["/v1/tasks/nothing/retry", "/v1/tasks/nothing/input"] {
+    for path in ["/v1/tasks/nothing/retry", "/v1/tasks/nothing/answer"] {
         let (status, problem) = read(post(&gateway, path, None, &json!({"answer": 1})).await).await;
         assert_eq!((status, &problem["code"]), (422, &"invalid-body".into()), "{path}");
         let bare = Client::new().post(format!("{}{path}", gateway.url)).send().await.unwrap();
         assert_eq!(bare.status(), 415, "{path}");
     }
     let (status, problem) =
-        read(post(&gateway, "/v1/tasks/nothing/input", None, &json!({"question": 1, "answer": 1})).await)
+        read(post(&gateway, "/v1/tasks/nothing/answer", None, &json!({"question": 1, "answer": 1})).await)
             .await;
     assert_eq!((status, &problem["code"]), (404, &"task-not-found".into()));
     gateway.stopped().await;

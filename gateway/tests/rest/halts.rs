@@ -1,4 +1,4 @@
-//! Halts over HTTP: listed from the read model, made and lifted by command.
+//! Halts over HTTP: listed from the read model, made and ended by command.
 
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn post(gateway: &Running, path: &str, body: &Value) -> (u16, Value) {
 }
 
 /// Goal: whoever asks sees what stands still and why, as soon as it was acknowledged, and no more when it
-/// goes on. Method: two halts, one of them twice, then the lift; what a refusal says comes through.
+/// goes on. Method: two halts, one of them twice, then the resume; what a refusal says comes through.
 #[tokio::test]
 async fn what_stands_still_is_listed_until_it_goes_on() {
     let world = World::new().await;
@@ -31,8 +31,8 @@ async fn what_stands_still_is_listed_until_it_goes_on() {
     let (_, list) = get(&gateway.url, "/v1/halts").await;
     let listed = |mut halt: Value| {
         let fields = halt.as_object_mut().expect("an object");
-        let said = (fields.remove("known"), fields.remove("already_lifted"));
-        assert_eq!(fields.remove("lifted"), Some(Value::Null));
+        let said = (fields.remove("known"), fields.remove("already_resumed"));
+        assert_eq!(fields.remove("ended"), Some(Value::Null));
         (halt, said)
     };
     let ((all, of_all), (halt, of_lane)) = (listed(all), listed(halt));
@@ -42,12 +42,8 @@ async fn what_stands_still_is_listed_until_it_goes_on() {
 
     let (status, problem) = post(&gateway, "/v1/halts/all/resume", &json!({"revision": 0})).await;
     assert_eq!((status, &problem["code"]), (409, &json!("changed-since")), "{problem}");
-    let (status, lifted) = post(&gateway, "/v1/halts/all/resume", &json!({"per_minute": 9})).await;
-    assert_eq!(
-        (status, &lifted["halted"], &lifted["per_minute"]),
-        (200, &json!(false), &json!(9)),
-        "{lifted}"
-    );
+    let (status, ended) = post(&gateway, "/v1/halts/all/resume", &json!({"per_minute": 9})).await;
+    assert_eq!((status, &ended["halted"], &ended["per_minute"]), (200, &json!(false), &json!(9)), "{ended}");
     let (_, list) = get(&gateway.url, "/v1/halts").await;
     assert_eq!(list["halts"].as_array().map(Vec::len), Some(1), "{list}");
     let (status, problem) = post(&gateway, "/v1/halts/all/resume", &json!({})).await;

@@ -329,12 +329,14 @@ fn halted(by: &str, to: &EntityAddress, known: u64, body: &Body) -> Result<Optio
         halt::Command::Halt { reason, grace_ms } => {
             (!stands).then(|| HaltEvent::Halted { reason, by: by.to_owned(), grace_ms, at: BEGIN }.into())
         }
-        halt::Command::Lift { .. } if !stands => return Err(Refusal::new("not-halted", "nothing halts it")),
-        halt::Command::Lift { revision: Some(revision), .. } if revision.0 < known => {
+        halt::Command::Resume { .. } if !stands => {
+            return Err(Refusal::new("not-halted", "nothing halts it"));
+        }
+        halt::Command::Resume { revision: Some(revision), .. } if revision.0 < known => {
             return Err(Refusal::new("changed-since", "it was halted anew"));
         }
-        halt::Command::Lift { reason, per_minute, .. } => {
-            Some(HaltEvent::Lifted { reason, by: by.to_owned(), per_minute, at: BEGIN }.into())
+        halt::Command::Resume { reason, per_minute, .. } => {
+            Some(HaltEvent::Resumed { reason, by: by.to_owned(), per_minute, at: BEGIN }.into())
         }
         halt::Command::Watch { lane } => Some(HaltEvent::Watched { lane }.into()),
         halt::Command::Confirm { .. } => None,

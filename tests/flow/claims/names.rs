@@ -50,7 +50,7 @@ async fn agents_of_similar_names_get_their_own_work() {
     connection.send(CommandId(Uuid::now_v7()), &claim_of("x_y", WORKER, 1)).await;
     let heard = tokio::time::timeout(PATIENCE, connection.next()).await.expect("the claim is answered");
     assert!(matches!(heard, Some((_, Heard::ComeAgain))), "the halted one gets nothing: {heard:?}");
-    accepted(&bus, halted, &Halt::Lift { reason: "it is over".into(), per_minute: None, revision: None })
+    accepted(&bus, halted, &Halt::Resume { reason: "it is over".into(), per_minute: None, revision: None })
         .await;
     does(&bus, "x_y", "second-1").await;
     running.stop().await;

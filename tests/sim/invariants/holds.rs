@@ -120,7 +120,7 @@ impl Causes {
     pub(super) fn halt_event(&mut self, key: &Key, event: &halt::Event) {
         match event {
             halt::Event::Halted { .. } => drop(self.halts.insert(key.clone())),
-            halt::Event::Lifted { .. } => drop(self.halts.remove(key)),
+            halt::Event::Resumed { .. } => drop(self.halts.remove(key)),
             halt::Event::Watched { lane } => drop(self.watching.insert(lane.clone())),
         }
     }

@@ -242,7 +242,7 @@ impl Fault for OpenLane {
     }
 }
 
-/// A halt that is lifted, and tells no lane.
+/// A halt that ends, and tells no lane.
 pub struct SilentHalt;
 impl Fault for SilentHalt {
     type Of = Halt;

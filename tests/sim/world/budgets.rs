@@ -87,7 +87,7 @@ impl World {
             choice @ 0..=1 => {
                 let answer = if choice == 0 { json!("no") } else { json!(20) };
                 let question = self.audit.question_of(&tree);
-                self.tell(tree, &task::Command::ProvideInput { question, answer });
+                self.tell(tree, &task::Command::Answer { question, answer });
             }
             _ => self.extend_tree(tree, 3),
         }

@@ -91,7 +91,7 @@ impl World {
         }
         self.dependencies_change();
         if self.fault(self.faults.operator_halts, Reached::OperatorActed) {
-            self.halt_or_lift();
+            self.halt_or_resume();
         }
     }
 
@@ -197,7 +197,7 @@ impl World {
     fn answer_a_question(&mut self) {
         if let Some(key) = self.some_task() {
             let question = self.audit.question_of(&key);
-            let command = task::Command::ProvideInput { question, answer: json!("yes") };
+            let command = task::Command::Answer { question, answer: json!("yes") };
             self.tell(key, &command);
         }
     }

@@ -153,7 +153,7 @@ impl World {
                 Some(halt::Event::Halted { .. }) if entity.key.as_str() == "all" => {
                     host.view.all_since.get_or_insert(now);
                 }
-                Some(halt::Event::Lifted { .. }) if entity.key.as_str() == "all" => {
+                Some(halt::Event::Resumed { .. }) if entity.key.as_str() == "all" => {
                     host.view.all_since = None;
                 }
                 _ => {}

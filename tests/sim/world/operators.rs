@@ -1,4 +1,4 @@
-//! What operators do, and what a gateway does for them: halts and their lifting, dead letters and
+//! What operators do, and what a gateway does for them: halts and their ends, dead letters and
 //! redrives.
 
 use bus_schemas::commands::{breaker, dead_letter, halt, probe, redrive, task};
@@ -16,12 +16,12 @@ use crate::coverage::Reached;
 const PAGE: usize = 20;
 
 impl World {
-    /// Somebody halts something, or lifts what stands.
-    pub(super) fn halt_or_lift(&mut self) {
+    /// Somebody halts something, or resumes what stands still.
+    pub(super) fn halt_or_resume(&mut self) {
         let active = self.audit.active_halts();
         if !active.is_empty() && self.random.chance(600) {
             let index = self.random.below(active.len() as u64) as usize;
-            return self.lift(active[index].clone());
+            return self.resume(active[index].clone());
         }
         let scope = match self.random.below(8) {
             0..2 => "all".to_owned(),
@@ -38,10 +38,10 @@ impl World {
         self.tell(key(&scope), &halt::Command::Halt { reason, grace_ms });
     }
 
-    fn lift(&mut self, scope: Key) {
+    fn resume(&mut self, scope: Key) {
         let per_minute = self.random.chance(300).then(|| self.random.between(20, 100) as u32);
         let reason = "the drill is over".to_owned();
-        self.tell(scope, &halt::Command::Lift { reason, per_minute, revision: None });
+        self.tell(scope, &halt::Command::Resume { reason, per_minute, revision: None });
     }
 
     /// Somebody does something about what could not be done.
@@ -113,7 +113,7 @@ impl World {
     /// Nothing stands still any more, and no redrive waits for somebody.
     pub(super) fn calm_operators(&mut self) {
         for scope in self.audit.active_halts() {
-            self.lift(scope);
+            self.resume(scope);
         }
         for dependency in DEPENDENCIES.map(key) {
             if self.audit.is_tripped(&dependency) {

@@ -50,8 +50,8 @@ pub(super) struct Found<'a> {
     pub(super) why: &'a Why,
     /// The lane's explanation, when the task waits in one.
     pub(super) in_lane: Option<&'a Waiting>,
-    /// A halt for which the lane holds the task, although it was lifted.
-    pub(super) lifted: Option<&'a str>,
+    /// A halt for which the lane holds the task, although it ended.
+    pub(super) resumed: Option<&'a str>,
     /// The children that, as the task knows, have not ended.
     pub(super) children: &'a [(Key, Child)],
 }
@@ -63,7 +63,7 @@ pub(super) fn judge(found: &Found<'_>, now: Timestamp) -> Verdict {
     match why.waits_for {
         WaitsFor::Nothing => Verdict::Ended,
         WaitsFor::Answer | WaitsFor::Budget => waits,
-        WaitsFor::Lane => in_lane(&why.lane, found.in_lane, found.lifted),
+        WaitsFor::Lane => in_lane(&why.lane, found.in_lane, found.resumed),
         // The owner of its partition keeps the lease, also after a takeover.
         WaitsFor::Worker => waits,
         WaitsFor::Backoff => match why.until {
@@ -76,7 +76,7 @@ pub(super) fn judge(found: &Found<'_>, now: Timestamp) -> Verdict {
     }
 }
 
-fn in_lane(lane: &Key, waiting: Option<&Waiting>, lifted: Option<&str>) -> Verdict {
+fn in_lane(lane: &Key, waiting: Option<&Waiting>, resumed: Option<&str>) -> Verdict {
     let Some(waiting) = waiting else {
         return Verdict::missing(format!("the lane `{lane}` says nothing of it"));
     };
@@ -88,7 +88,7 @@ fn in_lane(lane: &Key, waiting: Option<&Waiting>, lifted: Option<&str>) -> Verdi
     if !waiting.waits {
         return Verdict::missing(format!("the lane `{lane}` does not know of it"));
     }
-    if let Some(halt) = lifted {
+    if let Some(halt) = resumed {
         return Verdict::missing(format!("the lane `{lane}` holds it for `{halt}`, which does not stand"));
     }
     // A limit is a named wait; a task that is next, with a free agent, has none.
@@ -141,7 +141,7 @@ mod tests {
         }
     }
     fn found(why: &Why) -> Verdict {
-        judge(&Found { why, in_lane: None, children: &[], lifted: None }, NOW)
+        judge(&Found { why, in_lane: None, children: &[], resumed: None }, NOW)
     }
     fn is_missing(verdict: &Verdict) -> bool {
         matches!(verdict, Verdict::Missing { .. })
@@ -159,7 +159,7 @@ mod tests {
     fn who_waits_in_a_lane_must_be_known_there_and_be_limited_by_something() {
         let why = why(WaitsFor::Lane, 1_000_000);
         let judged = |waiting: &Waiting| {
-            judge(&Found { why: &why, in_lane: Some(waiting), children: &[], lifted: None }, NOW)
+            judge(&Found { why: &why, in_lane: Some(waiting), children: &[], resumed: None }, NOW)
         };
         let unknown = Waiting::default();
         assert!(is_missing(&judged(&unknown)));
@@ -179,8 +179,8 @@ mod tests {
         assert!(is_missing(&judged(&known(0, Limit::Order, None))));
         let held = known(0, Limit::Held, None);
         assert_eq!(judged(&held), Verdict::Waits { until: None });
-        let (lifted, children) = (Some("halt/all"), &[][..]);
-        let found = Found { why: &why, in_lane: Some(&held), lifted, children };
+        let (resumed, children) = (Some("halt/all"), &[][..]);
+        let found = Found { why: &why, in_lane: Some(&held), resumed, children };
         assert!(is_missing(&judge(&found, NOW)), "the halt for which it is held does not stand");
     }
 
@@ -204,7 +204,7 @@ mod tests {
     fn a_parent_must_have_a_child_that_is_open_and_know_of_those_that_ended() {
         let why = why(WaitsFor::Children, 1_000_000);
         let judged = |children: &[(Key, Child)]| {
-            judge(&Found { why: &why, in_lane: None, children, lifted: None }, NOW)
+            judge(&Found { why: &why, in_lane: None, children, resumed: None }, NOW)
         };
         let child = |name: &str, found: Child| (key(name), found);
         assert!(is_missing(&judged(&[])));

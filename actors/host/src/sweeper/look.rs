@@ -83,9 +83,9 @@ impl<'a> Looker<'a> {
                 children.push((child.clone(), found));
             }
         }
-        let lifted = in_lane.as_ref().and_then(|waiting| halts.read(|halts| lifted(waiting, halts)));
+        let resumed = in_lane.as_ref().and_then(|waiting| halts.read(|halts| resumed(waiting, halts)));
         let (in_lane, children) = (in_lane.as_ref(), &children);
-        let found = Found { why: &why, in_lane, lifted: lifted.as_deref(), children };
+        let found = Found { why: &why, in_lane, resumed: resumed.as_deref(), children };
         Ok(judge(&found, now))
     }
 
@@ -115,8 +115,8 @@ fn is_kept_apart(task: &Key, why: &Why, quarantine: &Quarantine) -> bool {
         || (why.waits_for == WaitsFor::Lane && is_held(lane::Command::KIND, &why.lane))
 }
 
-/// A halt for which a lane holds the task, although it was lifted.
-fn lifted(waiting: &Waiting, halts: &Halts) -> Option<SmolStr> {
+/// A halt for which a lane holds the task, although it ended.
+fn resumed(waiting: &Waiting, halts: &Halts) -> Option<SmolStr> {
     let causes = waiting.blocks.iter().filter(|block| block.what == Limit::Held);
     let mut causes = causes.filter_map(|block| block.cause.as_ref());
     let stands = |cause: &SmolStr| -> Option<bool> {

@@ -243,7 +243,7 @@ fn check_limit(state: &State, entry: &Entry, context: &Context<'_>) -> Result<()
     let key = &context.entity.key;
     let hint = match is_task(entry) && (entry.key.contains('.') || state.ambiguous) {
         true => {
-            "a retry of its task goes on where it stopped: `orrery task show` prints the command; otherwise drop it"
+            "a retry of its task goes on where it stopped: `orrery tasks show` prints the command; otherwise drop it"
         }
         false => "edit its payload, or drop it",
     };

@@ -63,7 +63,7 @@ pub(super) fn target(
         let why =
             format!("a side effect of the task `{task}` may have happened, and a new task does not know");
         return Err(Refusal::new("not-redrivable", why)
-            .hint(format!("find out whether it did, then retry the task: `orrery task show {task}` prints the command; or drop it")));
+            .hint(format!("find out whether it did, then retry the task: `orrery tasks show {task}` prints the command; or drop it")));
     }
     let submission = Submit { dead_letter: Some(entry.clone()), ..submission(edited)? };
     let to = EntityAddress::new(Command::KIND, key(entry, state.redrives.saturating_add(1)));

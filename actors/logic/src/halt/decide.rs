@@ -49,18 +49,18 @@ pub(super) fn decide(
             };
             Ok(hold(decision, state, &scope, key, &reason, grace_ms))
         }
-        Command::Lift { reason, per_minute, revision } => {
+        Command::Resume { reason, per_minute, revision } => {
             check_reason(&reason)?;
-            // A lifted halt may still be released gradually, and take another rate.
-            if state.active.is_none() && !state.was_lifted {
+            // A halt that ended may still be released gradually, and take another rate.
+            if state.active.is_none() && !state.was_resumed {
                 return Err(Refusal::new("not-halted", format!("nothing halts `{key}`"))
                     .hint("`orrery halts` lists what stands still"));
             }
             check_rate(&scope, per_minute)?;
             let ended = state.active.as_ref().map(ActiveHalt::standstill);
             check_meant(revision, state.changed, ended.as_ref())?;
-            let lifted = Decision::event(Event::Lifted { reason, by: context.by(), per_minute, at });
-            Ok(ease(lifted, state, &scope, key, per_minute).reply(&ended))
+            let resumed = Decision::event(Event::Resumed { reason, by: context.by(), per_minute, at });
+            Ok(ease(resumed, state, &scope, key, per_minute).reply(&ended))
         }
         Command::Watch { lane } => watch(state, &scope, key, lane),
         Command::Confirm { lane } => Ok(confirm(state, key, lane)),
@@ -99,7 +99,7 @@ fn check_rate(scope: &Scope, per_minute: Option<u32>) -> Result<(), Refusal> {
             Err(Refusal::new("invalid-rate", "a rate of 0 would be a halt").hint("give at least 1"))
         }
         (Scope::Agent(_) | Scope::Task(_), Some(_)) => {
-            let message = "only `all` and a lane are lifted at a rate";
+            let message = "only `all` and a lane resume at a rate";
             Err(Refusal::new("invalid-rate", message)
                 .hint("leave the rate out: one job of an agent or a task begins at first, and one more for each that is done"))
         }
@@ -107,7 +107,7 @@ fn check_rate(scope: &Scope, per_minute: Option<u32>) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses to lift a halt or a pause that changed after the revision that the caller read: it is another one.
+/// Refuses to end a halt or a pause that changed after the revision that the caller read: it is another one.
 pub(crate) fn check_meant(
     meant: Option<Revision>,
     changed: Revision,

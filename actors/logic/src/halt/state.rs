@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 pub struct State {
     /// The active halt; `None` if the scope is not halted.
     pub active: Option<ActiveHalt>,
-    /// Whether it was active before and was lifted.
+    /// Whether it was active before and ended.
     #[serde(default)]
-    pub was_lifted: bool,
+    pub was_resumed: bool,
     /// The halt's revision.
     pub revision: Revision,
-    /// The revision in which it was last made or lifted.
+    /// The revision in which it was last made or ended.
     pub changed: Revision,
     /// The lanes that are told.
     pub lanes: BTreeSet<Key>,
@@ -37,7 +37,7 @@ pub struct ActiveHalt {
 }
 
 impl ActiveHalt {
-    /// The halt, as a lift tells it.
+    /// The halt, as a resume tells it.
     pub(super) fn standstill(&self) -> Standstill {
         Standstill { reason: self.reason.clone(), by: self.by.clone(), since: self.since }
     }
@@ -55,7 +55,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             let (reason, by, grace_ms) = (reason.clone(), by.clone(), *grace_ms);
             state.active = Some(ActiveHalt { reason, by, grace_ms, since });
         }
-        Event::Lifted { .. } => (state.active, state.was_lifted) = (None, true),
+        Event::Resumed { .. } => (state.active, state.was_resumed) = (None, true),
         Event::Watched { lane } => drop(state.lanes.insert(lane.clone())),
     }
 }

@@ -24,12 +24,12 @@ fn halted() -> Event {
     Event::Halted { reason: "fire".into(), by: "ann".into(), grace_ms: 5_000, at: NOW }
 }
 
-fn lift(per_minute: Option<u32>) -> Command {
-    Command::Lift { reason: "out".into(), per_minute, revision: None }
+fn resume(per_minute: Option<u32>) -> Command {
+    Command::Resume { reason: "out".into(), per_minute, revision: None }
 }
 
-fn lifted(per_minute: Option<u32>) -> Event {
-    Event::Lifted { reason: "out".into(), by: "ann".into(), per_minute, at: NOW }
+fn resumed(per_minute: Option<u32>) -> Event {
+    Event::Resumed { reason: "out".into(), by: "ann".into(), per_minute, at: NOW }
 }
 
 fn hold(name: &str) -> lane::Command {
@@ -60,34 +60,34 @@ fn a_halt_of_everything_reaches_every_lane_also_those_that_come_later() {
     assert_eq!(outcome.decision().sends, [sent("lane/fast", &hold("all"))]);
     let outcome = outcome.then([Event::Watched { lane: key("fast") }]).when(halt("fire"));
     assert_eq!(outcome.decision().sends.len(), 2, "said again, it is told again");
-    let outcome = outcome.then([]).when(lift(Some(10)));
+    let outcome = outcome.then([]).when(resume(Some(10)));
     let told = ["default", "fast"].map(|lane| sent(&format!("lane/{lane}"), &ease("all", Some(10))));
     assert_eq!(outcome.decision().sends, told);
-    let outcome = outcome.then([lifted(Some(10))]).when(lift(None));
+    let outcome = outcome.then([resumed(Some(10))]).when(resume(None));
     let told = ["default", "fast"].map(|lane| sent(&format!("lane/{lane}"), &ease("all", None)));
     assert_eq!(outcome.decision().sends, told, "what is still released may go on at once");
-    outcome.then([lifted(None)]);
-    scope("all", [Event::Watched { lane: key("default") }]).when(lift(None)).then_refused("not-halted");
+    outcome.then([resumed(None)]);
+    scope("all", [Event::Watched { lane: key("default") }]).when(resume(None)).then_refused("not-halted");
 }
 
 #[test]
-fn a_lift_that_comes_late_lifts_no_newer_halt() {
+fn a_resume_that_comes_late_ends_no_newer_halt() {
     let meant = |revision| {
         let (reason, revision) = ("out".into(), Some(Revision(revision)));
-        Command::Lift { reason, per_minute: None, revision }
+        Command::Resume { reason, per_minute: None, revision }
     };
     let again = Event::Halted { reason: "a leak".into(), by: "bob".into(), grace_ms: 5_000, at: NOW };
-    // Lifted by somebody and halted anew, or halted for another reason: the one that was read is over.
-    for (events, last) in [(vec![halted(), lifted(None), again.clone()], 3), (vec![halted(), again], 2)] {
+    // Resumed by somebody and halted anew, or halted for another reason: the one that was read is over.
+    for (events, last) in [(vec![halted(), resumed(None), again.clone()], 3), (vec![halted(), again], 2)] {
         let given = scope("all", events).when(meant(last - 1)).then_refused("changed-since");
         let outcome = given.when(meant(last));
         let ended = serde_json::json!({"reason": "a leak", "by": "bob", "since": NOW});
-        assert_eq!(outcome.decision().reply, ended, "who lifts it sees what it was");
+        assert_eq!(outcome.decision().reply, ended, "who resumes it sees what it was");
     }
     // A lane that watches does not change the halt.
     let watched = Event::Watched { lane: key("default") };
-    scope("all", [halted(), watched]).when(meant(1)).then([lifted(None)]);
-    let outcome = scope("all", [halted(), lifted(None)]).when(lift(None));
+    scope("all", [halted(), watched]).when(meant(1)).then([resumed(None)]);
+    let outcome = scope("all", [halted(), resumed(None)]).when(resume(None));
     assert_eq!(outcome.decision().reply, serde_json::Value::Null, "nothing stood still any more");
     outcome.given.when(meant(1)).then_refused("changed-since");
     let unheard = scope("all", []).when(meant(0)).then_refused("not-halted");
@@ -105,7 +105,7 @@ fn each_scope_tells_whom_it_concerns() {
     let told = sent("lane/fast", &hold("lane.fast"));
     assert_eq!(scope("lane.fast", []).when(halt("fire")).decision().sends, [told]);
     let told = sent("lane/fast", &ease("lane.fast", None));
-    assert_eq!(scope("lane.fast", [halted()]).when(lift(None)).decision().sends, [told]);
+    assert_eq!(scope("lane.fast", [halted()]).when(resume(None)).decision().sends, [told]);
 }
 
 #[test]
@@ -116,9 +116,9 @@ fn a_halt_needs_a_reason_and_a_scope_that_exists() {
     scope("everything", []).when(halt("fire")).then_refused("unknown-scope");
     let endless = Command::Halt { reason: "fire".into(), grace_ms: 60_001 };
     scope("all", []).when(endless).then_refused("invalid-grace");
-    scope("all", [halted()]).when(lift(Some(0))).then_refused("invalid-rate");
+    scope("all", [halted()]).when(resume(Some(0))).then_refused("invalid-rate");
     for narrow in ["agent.git", "task.t"] {
-        scope(narrow, [halted()]).when(lift(Some(9))).then_refused("invalid-rate");
+        scope(narrow, [halted()]).when(resume(Some(9))).then_refused("invalid-rate");
     }
     scope("lane.fast", []).when(Command::Watch { lane: key("fast") }).then_refused("not-watchable");
 }
@@ -129,7 +129,7 @@ fn a_lane_that_missed_the_end_of_a_halt_is_told_when_it_asks() {
         let confirm = || Command::Confirm { lane: key("fast") };
         let outcome = scope(name, [halted()]).when(confirm());
         assert!(outcome.decision().sends.is_empty(), "{name} stands");
-        let outcome = outcome.then([]).when(lift(None)).given.when(confirm());
+        let outcome = outcome.then([]).when(resume(None)).given.when(confirm());
         assert_eq!(outcome.decision().sends, [sent("lane/fast", &ease(name, None))]);
         outcome.then([]);
     }

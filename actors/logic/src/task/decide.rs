@@ -101,7 +101,7 @@ pub(super) fn decide(
         Command::RequireInput { attempt, token, prompt, authorization } => {
             input::require(state, IssueRef { attempt, token: &token }, prompt, authorization, context)
         }
-        Command::ProvideInput { question, answer } => input::provide(state, question, answer, context),
+        Command::Answer { question, answer } => input::provide(state, question, answer, context),
         Command::SettleChild { step, state: end, artifacts, result, failure } => {
             let end = children::End { state: end, artifacts, result, failure: failure.map(cut_failure) };
             children::settle(state, step, end, context)

@@ -284,7 +284,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         | Event::AttemptWithdrawn { .. }
         | Event::BackoffStarted { .. }
         | Event::InputRequired { .. }
-        | Event::InputProvided { .. }
+        | Event::Answered { .. }
         | Event::PolicySet { .. } => fold_attempt(state, event),
         Event::BudgetSet { .. }
         | Event::Reserved { .. }
@@ -355,7 +355,7 @@ fn fold_attempt(state: &mut State, event: &Event) {
             (state.question, state.question_id) = (Some(prompt.clone()), Some(state.revision));
             (state.asked_effect, state.asks, state.since) = (effect.clone(), asks.clone(), *at);
         }
-        Event::InputProvided { answer, .. } => {
+        Event::Answered { answer, .. } => {
             // The outcome of an effect belongs into the ledger, and is no answer for the agent.
             if state.asked_effect.is_none() {
                 state.answers.push(answer.clone());

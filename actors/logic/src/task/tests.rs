@@ -213,7 +213,7 @@ fn timer(outcome: &Outcome<Task>, wanted: &str) -> Option<Timestamp> {
 fn answer_to(given: &Given<Task>, answer: impl Into<Value>) -> Command {
     let task = super::view(given.state(), &key("t")).expect("it was submitted");
     let question = task.question_id.unwrap_or_default();
-    Command::ProvideInput { question, answer: answer.into() }
+    Command::Answer { question, answer: answer.into() }
 }
 
 fn ask(attempt: u32, prompt: &str) -> Command {

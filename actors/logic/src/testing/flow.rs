@@ -116,7 +116,7 @@ fn work(world: &mut World, job: &Job, action: WorkerAction) {
             let (prompt, authorization) = ("which?".into(), false);
             world.tell(&task, &Command::RequireInput { attempt, token, prompt, authorization });
             let question = number(&world.state(&task)["question_id"]);
-            world.tell(&task, &Command::ProvideInput { question, answer: json!("blue") });
+            world.tell(&task, &Command::Answer { question, answer: json!("blue") });
         }
         WorkerAction::CancelRoot | WorkerAction::CancelTask => {
             let to = if matches!(action, WorkerAction::CancelTask) { task } else { "task/t".to_owned() };
@@ -177,7 +177,7 @@ fn answer(world: &mut World) -> bool {
             let answer = if exceeded { json!(1_000) } else { json!("not done") };
             let id =
                 if exceeded { &state["account"]["exceeded"]["question_id"] } else { &state["question_id"] };
-            world.tell(&task, &Command::ProvideInput { question: number(id), answer });
+            world.tell(&task, &Command::Answer { question: number(id), answer });
             answered = true;
         }
     }

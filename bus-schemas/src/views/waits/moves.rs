@@ -57,7 +57,7 @@ fn held(why: &Why, cause: &str) -> String {
         Some(("breaker", dependency)) => {
             format!("`{dependency}` that answers again: `orrery breakers show {dependency}`")
         }
-        Some(("budget", root)) => format!("more budget: `orrery task extend {root}`"),
+        Some(("budget", root)) => format!("more budget: `orrery tasks extend-budget {root}`"),
         Some(("settings", _)) => format!("settings `lanes` that do not pause `{}`", why.lane),
         _ if cause == "pause" => format!("the end of the pause: `orrery lanes resume {}`", why.lane),
         _ => format!("the end of what `{cause}` holds"),
@@ -91,7 +91,7 @@ mod tests {
     fn what_limits_says_what_would_move() {
         let cases = [
             (("held", Some("halt/lane.fast")), "the end of its halt: `orrery resume lane.fast`"),
-            (("held", Some("budget/t")), "more budget: `orrery task extend t`"),
+            (("held", Some("budget/t")), "more budget: `orrery tasks extend-budget t`"),
             (("held", Some("pause")), "the end of the pause: `orrery lanes resume fast`"),
             (("held", Some("settings/lanes")), "settings `lanes` that do not pause `fast`"),
             (("held", Some("breaker/m")), "`m` that answers again: `orrery breakers show m`"),
@@ -108,7 +108,10 @@ mod tests {
         }
         let both = waiting(&[("held", Some("budget/t")), ("no-agent", None)]);
         let moves = of(&why("lane"), Some(&both), None);
-        assert_eq!(moves, "more budget: `orrery task extend t`, and a worker of an agent with this skill");
+        assert_eq!(
+            moves,
+            "more budget: `orrery tasks extend-budget t`, and a worker of an agent with this skill"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use gateway_api::dead_letters::{DeadLetterState, ListDeadLetters};
 use gateway_api::routes;
 
 use crate::client::Client;
-use crate::commands::task::submit::time;
+use crate::commands::tasks::submit::time;
 use crate::failure::Failure;
 
 /// Conditions that all must hold.

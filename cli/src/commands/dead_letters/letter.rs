@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::commands::task::one_line;
+use crate::commands::tasks::one_line;
 use crate::output::{Show, table};
 use crate::paging;
 

@@ -265,7 +265,7 @@ pub(super) fn extend(
     let exceeded = account.exceeded.as_ref().map(|exceeded| exceeded.dimension);
     if budget == account.limits {
         return Err(Refusal::new("invalid-extension", "the extension adds nothing to what bounds the tree")
-            .hint("say how much more of what: `orrery task extend <id> --tokens 10000`"));
+            .hint("say how much more of what: `orrery tasks extend-budget <id> --tokens 10000`"));
     }
     check::end(&budget, state.submitted_at)
         .map_err(|why| Refusal::new("invalid-extension", why).hint("extend it by a shorter time"))?;

@@ -47,7 +47,7 @@ fn wait(state: &State, key: &Key, children: &[Key]) -> Wait {
     let exceeded = state.account.as_ref().and_then(|account| account.exceeded.as_ref());
     if let (Some(exceeded), None) = (exceeded, &state.cancel) {
         let answer = answer(key, Some(exceeded.question_id));
-        let moves = format!("an answer of `{}`: {answer}, or `orrery task extend`", exceeded.asks);
+        let moves = format!("an answer of `{}`: {answer}, or `orrery tasks extend-budget`", exceeded.asks);
         let wait = wait(WaitsFor::Budget, exceeded.question.clone(), moves);
         return Wait { since: Some(exceeded.at), ..wait };
     }
@@ -102,7 +102,7 @@ fn wait(state: &State, key: &Key, children: &[Key]) -> Wait {
 
 /// The command that answers a question.
 fn answer(key: &Key, question: Option<Revision>) -> String {
-    format!("`orrery task answer {key} ANSWER --question {}`", question.unwrap_or_default())
+    format!("`orrery tasks answer {key} ANSWER --question {}`", question.unwrap_or_default())
 }
 
 fn silence_s() -> u64 {

@@ -1,4 +1,4 @@
-//! `require-input` and `provide-input`: a question, and its answer.
+//! `require-input` and `answer`: a question, and its answer.
 
 use actors_core::{Context, Decision, Refusal, Revision};
 use bus_schemas::events::task::Event;
@@ -74,13 +74,13 @@ pub(super) fn provide(
     let (mut draft, by) = (Draft::of(state, context), context.by());
     match state.asked_effect.clone() {
         None => {
-            draft.emit(Event::InputProvided { answer, by });
+            draft.emit(Event::Answered { answer, by });
             draft.queue(state.attempt.saturating_add(1));
         }
         Some(effect) => {
             let found = read_found(&answer)?;
             let detail = format!("said by {by}");
-            draft.emit(Event::InputProvided { answer, by });
+            draft.emit(Event::Answered { answer, by });
             found_out(&mut draft, effect, found, detail);
         }
     }

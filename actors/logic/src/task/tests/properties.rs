@@ -64,7 +64,7 @@ fn command() -> impl Strategy<Value = Command> {
         2 => (attempt(), any::<bool>()).prop_map(|(attempt, authorization)| Command::RequireInput {
             attempt, token: token(attempt), prompt: "which?".into(), authorization,
         }),
-        3 => (1..30u64).prop_map(|n| Command::ProvideInput {
+        3 => (1..30u64).prop_map(|n| Command::Answer {
             question: Revision(n), answer: 7.into(),
         }),
         1 => Just(cancel()),
@@ -125,7 +125,7 @@ proptest! {
         let (mut given, mut events, mut now) = (root([]), Vec::new(), NOW);
         for (mut command, later) in std::iter::once((first, 0)).chain(rest) {
             // Half of the answers are for the current question.
-            if let Command::ProvideInput { question, .. } = &mut command
+            if let Command::Answer { question, .. } = &mut command
                 && let Some(asked) = given.state().question_id.filter(|_| question.0 % 2 == 0)
             {
                 *question = asked;

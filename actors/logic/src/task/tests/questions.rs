@@ -74,7 +74,7 @@ fn a_question_waits_for_its_answer_and_costs_no_attempt() {
     let answer = answer_to(&given, "blue");
     let outcome = given.when(answer);
     assert_eq!(outcome.decision().sends, [enqueue("t", 2, "plan")]);
-    let provided = Event::InputProvided { answer: "blue".into(), by: "ann".into() };
+    let provided = Event::Answered { answer: "blue".into(), by: "ann".into() };
     let outcome = outcome.then([provided, queued(2)]).when(assign(2));
     assert_eq!(outcome.decision().jobs[0].1.answers, [Value::from("blue")]);
     let given = outcome.then([issued(2)]).when(ask(1, "which?")).then_refused("stale-attempt");

@@ -11,12 +11,12 @@ use crate::progress::word;
 
 /// The command that answers a question.
 pub fn answer(task: &Key, answer: &str, question: Revision) -> String {
-    format!("orrery task answer {task} {answer} --question {question}")
+    format!("orrery tasks answer {task} {answer} --question {question}")
 }
 
 /// The command that retries a task.
 pub fn retry(task: &Key, end: Revision) -> String {
-    format!("orrery task retry {task} --end {end}")
+    format!("orrery tasks retry {task} --end {end}")
 }
 
 /// The failure of an answer that names no question. Where the task asks nothing, a number that is no question's:

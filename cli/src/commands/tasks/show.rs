@@ -1,4 +1,4 @@
-//! `orrery task show`: a task with its descendants, and what it waits for.
+//! `orrery tasks show`: a task with its descendants, and what it waits for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `orrery task watch`: follows a task and its descendants to the end.
+//! `orrery tasks watch`: follows a task and its descendants to the end.
 
 use bus_schemas::commands::task::Failure as TaskFailure;
 use bus_schemas::events::task::Event;
@@ -101,7 +101,7 @@ pub fn next(task: &Key, hint: Option<String>, end: Option<Revision>) -> Option<S
 
 fn stream_ended() -> Failure {
     Failure::new("gateway-unreachable", "the stream of events ended before the task")
-        .next("the task goes on where the system runs; `orrery task watch` shows it")
+        .next("the task goes on where the system runs; `orrery tasks watch` shows it")
         .exit(exit::UNAVAILABLE)
 }
 
@@ -114,7 +114,7 @@ pub(super) async fn to_its_end(client: &Client, task: &Key, output: Output) -> R
         () = interrupted() => {
             progress.end();
             return Err(Failure::new("interrupted", format!("task {task} goes on"))
-                .next(format!("`orrery task watch {task}` shows it again, `orrery task cancel {task}` ends it"))
+                .next(format!("`orrery tasks watch {task}` shows it again, `orrery tasks cancel {task}` ends it"))
                 .exit(exit::INTERRUPTED));
         }
     };

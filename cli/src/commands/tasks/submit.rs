@@ -1,4 +1,4 @@
-//! `orrery task submit`: submits a task with all its options.
+//! `orrery tasks submit`: submits a task with all its options.
 
 use std::path::PathBuf;
 

@@ -12,9 +12,7 @@ use std::path::PathBuf;
 
 use bus_schemas::Key;
 use bus_schemas::views::task::{Task, TaskState};
-use gateway_api::tasks::{
-    CancelTask, ExtendBudget, ListTasks, OneArtifact, ProvideInput, RetryTask, TaskPage,
-};
+use gateway_api::tasks::{AnswerTask, CancelTask, ExtendBudget, ListTasks, OneArtifact, RetryTask, TaskPage};
 use gateway_api::{code, routes};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -68,13 +66,12 @@ enum Verb {
     Retry {
         /// The task's id
         id: String,
-        /// The number of the end that the retry undoes, as `task show` prints it. Without it the end is shown,
+        /// The number of the end that the retry undoes, as `tasks show` prints it. Without it the end is shown,
         /// and nothing is retried
         #[arg(long, value_name = "NUMBER")]
         end: Option<u64>,
     },
     /// Answer the question that a task waits for
-    #[command(visible_alias = "input")]
     Answer {
         /// The task's id
         id: String,
@@ -82,13 +79,13 @@ enum Verb {
         /// number, a duration or an object such as `{"tokens":10000}`, or `no`. About an effect: `done`, `not
         /// done` or `give up`
         answer: String,
-        /// The question's number, as `task show` prints it. Without it the question is shown, and nothing is
+        /// The question's number, as `tasks show` prints it. Without it the question is shown, and nothing is
         /// answered
         #[arg(long, value_name = "NUMBER")]
         question: Option<u64>,
     },
     /// Extend the budget of a task and its descendants; a task that was paused for its budget goes on
-    Extend {
+    ExtendBudget {
         /// The id of the task at the top of the tree
         id: String,
         /// The reason
@@ -195,7 +192,7 @@ pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Resul
         Verb::Artifact { id, name, step, file } => {
             return artifact(client, &client::id(&id)?, &name, step, file, output).await;
         }
-        Verb::Extend { id, reason, more } => {
+        Verb::ExtendBudget { id, reason, more } => {
             let body = ExtendBudget { extend: more.budget(), reason };
             client.send(routes::ExtendBudget, &[client::id(&id)?.as_str()], &body).await?
         }
@@ -217,7 +214,7 @@ pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Resul
             };
             let answer = serde_json::from_str(&answer).unwrap_or(Value::String(answer));
             client
-                .send(routes::ProvideInput, &[client::id(&id)?.as_str()], &ProvideInput { question, answer })
+                .send(routes::AnswerTask, &[client::id(&id)?.as_str()], &AnswerTask { question, answer })
                 .await?
         }
     };
@@ -270,7 +267,7 @@ pub(super) async fn download(
             let task = show::one(client, id).await?;
             let names: Vec<&str> = task.artifacts.iter().map(|artifact| artifact.name.as_str()).collect();
             Err(failure.next(match names.is_empty() {
-                true => "the task has none; `orrery task show` shows its state".to_owned(),
+                true => "the task has none; `orrery tasks show` shows its state".to_owned(),
                 false => format!("the task has {}", names.join(", ")),
             }))
         }

@@ -1,4 +1,4 @@
-//! `orrery task why`: what a task and its descendants wait for, since when, and what would unblock them.
+//! `orrery tasks why`: what a task and its descendants wait for, since when, and what would unblock them.
 
 use bus_client::now;
 use bus_schemas::views::task::WaitsFor;
