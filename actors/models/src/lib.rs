@@ -1,0 +1,27 @@
+//! Language models: one contract, and the wire formats of the providers behind it.
+//!
+//! ```text
+//! Call → body of the format → one connection → frames (SSE or lines, bounded) → Reader → Completion or Fault
+//! ```
+//!
+//! A completion exists only after the provider's terminal marker: a response that ends before it is a
+//! [`Kind::Truncated`] fault, and one that ran into the output limit a [`Kind::OutputLimit`] fault. So nothing can
+//! act on text that is not whole. Nothing is repeated here: whoever calls decides about retries, fallbacks,
+//! breakers and budgets.
+
+mod call;
+mod fault;
+mod formats;
+mod frames;
+mod provider;
+mod secret;
+mod structured;
+
+pub use call::{
+    Call, Chunk, Completion, Embeddings, Message, Parameters, Schema, Tool, ToolCall, ToolChoice, Usage,
+};
+pub use fault::{Fault, Kind};
+pub use formats::Format;
+pub use provider::{ModelProvider, Provider, Timeouts};
+pub use secret::{Secret, SecretError};
+pub use structured::{Invalid, REASKS_MAX, Structured, structured};
