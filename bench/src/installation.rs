@@ -106,7 +106,7 @@ impl Installation {
             agents,
             ..Config::default()
         };
-        let running = actors_host::start(&config, actors_agents::shipped()).await?;
+        let running = actors_host::start(&config, actors_agents::shipped(std::sync::Arc::default())).await?;
         running.ready().await?;
         Ok(running)
     }

@@ -8,6 +8,7 @@ pub mod client;
 pub mod commands;
 pub mod discovery;
 pub mod failure;
+pub mod models;
 pub mod output;
 pub mod paging;
 pub mod progress;

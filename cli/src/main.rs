@@ -41,7 +41,10 @@ fn main() -> ExitCode {
     }
     if !mistakes.is_empty() {
         match &arguments.verb {
-            Verb::Config(verb) if verb.shows() => commands::config::run(&config, verb, output),
+            Verb::Config(verb) if verb.shows() => {
+                // The mistakes follow.
+                let _ = commands::config::run(&config, verb, output);
+            }
             // A user may look up the code of the mistakes before correcting them.
             Verb::Explain(verb) => return ended(commands::explain::run(verb, output), output),
             _ => {}
@@ -146,10 +149,7 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Doctor(arguments) => commands::doctor::run(&config, arguments, output).await,
         Verb::Explain(arguments) => commands::explain::run(&arguments, output),
         Verb::Bench(arguments) => commands::bench::run(&config, arguments, output).await,
-        Verb::Config(arguments) => {
-            commands::config::run(&config, &arguments, output);
-            Ok(())
-        }
+        Verb::Config(arguments) => commands::config::run(&config, &arguments, output),
         Verb::Completions(arguments) => commands::completions::run(&arguments, output),
     }
 }

@@ -21,7 +21,7 @@ fn main() {
 async fn host() {
     let config = Config::load(None, std::env::vars()).expect("the test's settings");
     let _logs = telemetry::init(&config, Logs::default());
-    let running = match actors_host::start(&config, actors_agents::shipped()).await {
+    let running = match actors_host::start(&config, actors_agents::shipped(std::sync::Arc::default())).await {
         Ok(running) => running,
         Err(error) => {
             println!("{}", outcome(Err(error)));

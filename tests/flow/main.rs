@@ -17,6 +17,7 @@ mod inbox;
 mod journal;
 mod lanes;
 mod lease;
+mod models;
 mod permissions;
 mod projections;
 mod restore;

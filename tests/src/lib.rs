@@ -106,7 +106,9 @@ impl Server {
             agents,
             ..Config::default()
         };
-        actors_host::start(&config, actors_agents::shipped()).await.expect("the host starts")
+        actors_host::start(&config, actors_agents::shipped(std::sync::Arc::default()))
+            .await
+            .expect("the host starts")
     }
 }
 

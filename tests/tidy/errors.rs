@@ -80,7 +80,7 @@ fn note(codes: &mut Codes, file: &File, found: Vec<(usize, &str)>) {
 
 /// The codes of one file that owe an entry.
 fn owed_by(file: &File, codes: &mut Codes) {
-    for opening in ["fn code(&self) -> &'static str {", "pub mod code {"] {
+    for opening in ["fn code(&self) -> &'static str {", "fn code(self) -> &'static str {", "pub mod code {"] {
         for (at, block) in blocks(file, opening) {
             note(codes, file, quoted(block).map(|(inside, code)| (at + inside, code)).collect());
         }
@@ -89,7 +89,10 @@ fn owed_by(file: &File, codes: &mut Codes) {
         path if path.starts_with("cli/") => {
             (&["Failure::new(", "Failure::of(", "Self::of("], path.ends_with("failure.rs"))
         }
-        path if ["actors/worker/", "actors/agents/"].iter().any(|folder| path.starts_with(folder)) => {
+        path if ["actors/worker/", "actors/agents/", "actors/models/"]
+            .iter()
+            .any(|folder| path.starts_with(folder)) =>
+        {
             (&["Failure::new(", "Failure::permanent(", "Failure::transient(", "Failure::ambiguous("], false)
         }
         _ => (&[], false),

@@ -15,7 +15,7 @@ const PLACES: [&str; 5] = [
 ];
 
 /// The hosts that files may name: public ones that stay, and names that are examples by RFC 2606.
-const HOSTS: [&str; 14] = [
+const HOSTS: [&str; 19] = [
     "127.0.0.1",
     "localhost",
     "0.0.0.0",
@@ -30,6 +30,11 @@ const HOSTS: [&str; 14] = [
     "docs.rs",
     "maven.apache.org",
     "www.apache.org",
+    "api.openai.com",
+    "platform.openai.com",
+    "api.anthropic.com",
+    "platform.claude.com",
+    "docs.ollama.com",
 ];
 
 /// Copies of other people's files, as they are.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actors_models::Models;
 use actors_worker::Agents;
 
 use crate::filesystem::Filesystem;
@@ -19,14 +20,14 @@ const PLANNERS: usize = 4;
 /// Capacity of the no-op agent, which measures the flow and so must never be the bottleneck.
 const NO_OPS: usize = 1_024;
 
-/// The shipped agents, each with its capacity.
-pub fn shipped() -> Agents {
+/// The shipped agents, each with its capacity. Those that ask models ask these.
+pub fn shipped(models: Arc<Models>) -> Agents {
     vec![
         (Arc::new(Orchestrator), PLANNERS),
         (Arc::new(Filesystem), READERS),
         (Arc::new(Git), READERS),
         (Arc::new(Research), READERS),
-        (Arc::new(Reviewer), READERS),
+        (Arc::new(Reviewer::new(models)), READERS),
         (Arc::new(NoOp), NO_OPS),
     ]
 }
@@ -40,7 +41,7 @@ mod tests {
 
     #[test]
     fn every_skill_that_the_orchestrator_plans_with_has_one_agent() {
-        let cards: Vec<_> = shipped().iter().map(|(agent, _)| agent.card()).collect();
+        let cards: Vec<_> = shipped(Arc::default()).iter().map(|(agent, _)| agent.card()).collect();
         let names: BTreeSet<_> = cards.iter().map(|card| card.name.clone()).collect();
         assert_eq!(names.len(), cards.len(), "two agents have one name");
         for step in report_plan("report", "/repo").steps {

@@ -16,6 +16,7 @@ mod git;
 mod research;
 mod reviewer;
 
+mod judge;
 mod no_op;
 
 mod card;

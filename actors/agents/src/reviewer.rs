@@ -1,8 +1,10 @@
-//! `reviewer`: checks the findings of other steps against each other, and composes the report. Skills
-//! `review` and `report`.
+//! `reviewer`: checks the findings of other steps against each other, composes the report, and judges work by
+//! acceptance rules. Skills `review`, `report` and `judge`.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use actors_models::Models;
 use actors_report::{Inputs, Meta, Review, Watch};
 use actors_worker::{Agent, Done, Failure, Work};
 use bus_schemas::commands::agent::AgentCard;
@@ -11,6 +13,7 @@ use futures::future::BoxFuture;
 use serde_json::json;
 
 use crate::card::{card, skill, unknown_skill};
+use crate::judge::judge;
 use crate::repository;
 use crate::step::{analyse, finding, look};
 
@@ -22,7 +25,16 @@ const HTML: &str = "report.html";
 
 /// Looks every finding up again before it trusts it.
 #[derive(Debug)]
-pub struct Reviewer;
+pub struct Reviewer {
+    models: Arc<Models>,
+}
+
+impl Reviewer {
+    /// A reviewer; only the skill `judge` asks a model.
+    pub fn new(models: Arc<Models>) -> Self {
+        Self { models }
+    }
+}
 
 impl Agent for Reviewer {
     fn card(&self) -> AgentCard {
@@ -39,15 +51,23 @@ impl Agent for Reviewer {
                 "composes one Markdown text and one self-contained HTML page",
                 &["report", "markdown", "html"],
             ),
+            skill(
+                "judge",
+                "Judge",
+                "says of each acceptance rule whether a text or the artifacts of other steps meet it; needs a model",
+                &["judge", "acceptance", "model"],
+            ),
         ];
         card(NAME, "checks the findings of others and composes the report", skills)
     }
 
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
+        let models = Arc::clone(&self.models);
         Box::pin(async move {
             match work.job.skill.as_str() {
                 "review" => review(&work).await,
                 "report" => compose(&work).await,
+                "judge" => judge(&work, &models).await,
                 other => Err(unknown_skill(NAME, other)),
             }
         })

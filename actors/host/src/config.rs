@@ -45,6 +45,8 @@ pub struct Config {
     pub agents: bool,
     /// The lanes that these agents serve, separated by commas. Default: `default`.
     pub agent_lanes: String,
+    /// The file that names the models of these agents. Default: none.
+    pub models: Option<PathBuf>,
     /// Whether this process runs partitions. Default: true.
     pub host: bool,
     /// How long a task may stand still before the sweeper looks at it, at least `1s`; `0` for never. Default:
@@ -107,6 +109,7 @@ impl Default for Config {
             host_name: None,
             agents: true,
             agent_lanes: "default".to_owned(),
+            models: None,
             host: true,
             sweep_after: SweepAfter::default(),
             dead_letters: DeadLetters::default(),

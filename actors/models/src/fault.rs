@@ -131,7 +131,7 @@ impl Fault {
             _ if name.contains("authentication") || name.contains("permission") => Kind::Unauthorized,
             _ => Kind::Unavailable,
         };
-        let said = words(error).unwrap_or_else(|| "it gives no reason".to_owned());
+        let said = words(error).unwrap_or_else(|| "without a reason".to_owned());
         Self::new(kind, format!("the provider broke off: {said}"))
     }
 }

@@ -7,6 +7,7 @@ mod ollama;
 mod responses;
 
 use hyper::http::request::Builder;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::call::{Call, Chunk, Completion, Embeddings};
@@ -15,7 +16,8 @@ use crate::frames::{Frame, Framing};
 use crate::secret::Secret;
 
 /// A wire format, and where it differs between those who speak it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Chat Completions, as OpenAI defines them.
     Chat,

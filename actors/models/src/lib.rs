@@ -13,8 +13,11 @@ mod call;
 mod fault;
 mod formats;
 mod frames;
+mod models;
+mod prompt;
 mod provider;
 mod secret;
+mod settings;
 mod structured;
 
 pub use call::{
@@ -22,6 +25,8 @@ pub use call::{
 };
 pub use fault::{Fault, Kind};
 pub use formats::Format;
+pub use models::{Answer, Models, Question};
+pub use prompt::{Prompt, PromptError, PromptRef};
 pub use provider::{ModelProvider, Provider, Timeouts};
 pub use secret::{Secret, SecretError};
 pub use structured::{Invalid, REASKS_MAX, Structured, structured};

@@ -95,7 +95,7 @@ pub async fn structured(provider: &dyn ModelProvider, call: &Call) -> Result<Str
 /// The value of an answer, or its mistakes.
 fn check(validator: &Validator, completion: &Completion) -> Result<Value, String> {
     let value: Value = serde_json::from_str(unfenced(&completion.text))
-        .map_err(|error| format!("it is no JSON: {error}"))?;
+        .map_err(|error| format!("the answer is no JSON: {error}"))?;
     let mistakes: Vec<String> = validator
         .iter_errors(&value)
         .take(MISTAKES_MAX)

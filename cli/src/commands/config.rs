@@ -75,12 +75,23 @@ impl Arguments {
     }
 }
 
-/// Prints the configuration, or that it is valid.
-pub fn run(config: &Config, arguments: &Arguments, output: Output) {
+/// Prints the configuration, or that it is valid with the file of the models.
+pub fn run(config: &Config, arguments: &Arguments, output: Output) -> Result<(), Failure> {
     match arguments.verb {
         Verb::Show => output.show(&Values(config.redacted())),
-        Verb::Check => output.show(&Checked { valid: true }),
+        Verb::Check => match crate::models::load(config) {
+            Ok(_) => output.show(&Checked { valid: true }),
+            Err(mistakes) => return refuse(&mistakes, output),
+        },
     }
+    Ok(())
+}
+
+/// Every mistake in the configuration as one failure.
+pub fn refused(mistakes: &[ConfigError]) -> Failure {
+    let reasons: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    let hint = mistakes.first().map(|mistake| mistake.hint.as_str()).unwrap_or_default();
+    Failure::new("bad-setting", reasons.join("; ")).next(hint).exit(exit::USAGE)
 }
 
 /// Prints every mistake in the configuration but the last, which is returned as the failure.

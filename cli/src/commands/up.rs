@@ -96,8 +96,12 @@ impl System {
             // The recorder comes before anything that counts: a counter made without one is never exported.
             gateway::record();
         }
-        let running =
-            actors_host::start_unless(config, actors_agents::shipped(), interrupted.as_mut()).await?;
+        let models = match config.agents {
+            true => crate::models::load(config).map_err(|mistakes| super::config::refused(&mistakes))?,
+            false => std::sync::Arc::default(),
+        };
+        let agents = actors_agents::shipped(models);
+        let running = actors_host::start_unless(config, agents, interrupted.as_mut()).await?;
         let stop = CancellationToken::new();
         let mut system = Self { running, gateway: None, metrics: None, lacking: None, stop, discovery: None };
         let served = tokio::select! {

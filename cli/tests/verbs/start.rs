@@ -252,3 +252,35 @@ fn a_decision_that_panics_is_one_line_of_the_log() {
     }
     assert!(!data_dir.path().join("crash").exists(), "it was foreseen");
 }
+
+/// Goal: mistakes in the file of the models are said before anything starts, all at once, and without a key; other verbs
+/// do not need the file. Method: a file that is not there, and one with several mistakes.
+#[test]
+fn mistakes_in_the_file_of_the_models_are_named() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("models.toml");
+    let models = [("ORRERY__MODELS", path.to_str().expect("UTF-8"))];
+    let up = ["up", "--http", "127.0.0.1:0"];
+    for verb in [&["config", "check"][..], &up] {
+        let missing = with(directory.path(), &models, verb).failed("bad-setting", 64);
+        assert!(
+            missing.stderr.contains("setting `models`") && missing.stderr.contains("cannot be read"),
+            "{missing:?}"
+        );
+    }
+    let wrong =
+        "[[provider]]\nname = \"a\"\nformat = \"compatible-chat\"\nmodel = \"\"\nkey_file = \"/no/key\"\n";
+    std::fs::write(&path, wrong).expect("a file");
+    for verb in [&["config", "check"][..], &up] {
+        let ended = with(directory.path(), &models, verb).failed("bad-setting", 64);
+        for part in ["`model` is empty", "`url` is missing", "/no/key"] {
+            assert!(ended.stderr.contains(part), "{part} in {ended:?}");
+        }
+    }
+    std::fs::write(&path, "[[provider]]\nkey = \"sk-hunter2\"\n").expect("a file");
+    let ended = with(directory.path(), &models, &["config", "check"]).failed("bad-setting", 64);
+    assert!(ended.stderr.contains("line 2") && !ended.stderr.contains("hunter2"), "{ended:?}");
+    with(directory.path(), &models, &["tasks", "list"]).failed("not-running", 69);
+    std::fs::write(&path, "").expect("a file");
+    with(directory.path(), &models, &["config", "check"]).good();
+}

@@ -103,7 +103,7 @@ impl Draft {
                 return Err(fault(Kind::OutputLimit, "the answer ran into its bound of tokens".into()));
             }
             Stop::Refused => {
-                let said = if self.refusal.is_empty() { "it gives no reason" } else { &self.refusal };
+                let said = if self.refusal.is_empty() { "without a reason" } else { &self.refusal };
                 return Err(fault(Kind::Refused, format!("the model refuses to answer: {said}")));
             }
             Stop::Done => {}

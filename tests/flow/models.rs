@@ -1,0 +1,161 @@
+//! Models on behalf of tasks: asked in order, behind breakers, within budgets, and recorded.
+
+#[path = "../../actors/models/tests/wire/server.rs"]
+#[allow(dead_code, reason = "the tests of the wire formats use the rest")]
+mod server;
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors_host::{Config, Running};
+use actors_models::Models;
+use bus_client::{Bus, Profile};
+use bus_schemas::commands::halt::Command as Halt;
+use bus_schemas::commands::task::{Command, Query, Submit};
+use bus_schemas::views::task::Task;
+use serde_json::{Value, json};
+use system_tests::{PATIENCE, Server, accepted, command, eventually, query, view};
+
+use crate::models::server::{Act, Asked, Scripted, head, whole};
+
+/// A system whose agents ask these servers, in order.
+async fn system(server: &Server, models: &[&Scripted]) -> Running {
+    let mut file = String::new();
+    for (number, model) in models.iter().enumerate() {
+        let _ = write!(
+            file,
+            "[[provider]]\nname = \"m{number}\"\nformat = \"chat\"\nurl = \"{}\"\nmodel = \"m\"\n\
+             max_tokens = 100\ninput_price = 1.0\noutput_price = 2.0\n",
+            model.url
+        );
+    }
+    let path = server.directory().join("models.toml");
+    std::fs::write(&path, file).expect("a file");
+    let models = Arc::new(Models::load(&path).expect("a file of providers"));
+    let config = Config {
+        data_dir: server.directory().join("a"),
+        nats: server.config(),
+        host_name: Some("a".to_owned()),
+        ..Config::default()
+    };
+    let running = actors_host::start(&config, actors_agents::shipped(models)).await.expect("the host starts");
+    running.ready().await.expect("every partition answers");
+    running
+}
+
+/// A model that says this.
+fn says(answer: &Value) -> Vec<Act> {
+    let body = json!({"model": "m-1", "choices": [{"index": 0, "delta": {"content": answer.to_string()}}]});
+    let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": 7}});
+    let frames = [body, end, usage].map(|frame| format!("data: {frame}\n\n")).concat();
+    vec![
+        head("200 OK", "text/event-stream", ""),
+        Act::Write(format!("{frames}data: [DONE]\n\n").into_bytes()),
+    ]
+}
+
+fn judgement(met: &[bool]) -> Value {
+    let rules = met.iter().enumerate();
+    json!({"rules": rules.map(|(number, met)| json!({"rule": number + 1, "met": met, "reason": "so it is"})).collect::<Vec<_>>()})
+}
+
+fn judge(more: impl FnOnce(&mut Submit)) -> Command {
+    let mut submit = Submit::new("Add a cache");
+    submit.skill = "judge".into();
+    submit.input = json!({"rules": ["it is short", "it has tests"], "text": "diff --git a/x b/x"});
+    more(&mut submit);
+    Command::Submit(submit)
+}
+
+async fn task(bus: &Bus, key: &str, is_wanted: impl Fn(&Task) -> bool) -> Task {
+    eventually(&format!("the task `{key}`"), || async {
+        let task: Task = view(bus, &query(key, &Query::Describe)).await?;
+        is_wanted(&task).then_some(task)
+    })
+    .await
+}
+
+/// Goal: work is judged by a model that answers, although the first provider fails; the verdict is that of the rules.
+/// Method: a provider without capacity before one that says yes and no.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_judges_and_the_next_provider_steps_in() {
+    let server = Server::start(Profile::Fast).await;
+    let full = Scripted::start(vec![whole("529 Overloaded", "application/json", "", "{}")]).await;
+    let good = Scripted::start(vec![says(&judgement(&[true, false]))]).await;
+    let host = system(&server, &[&full, &good]).await;
+    let bus = server.bus().await;
+    accepted(&bus, &command("j", &judge(|_| {}))).await;
+    let task = task(&bus, "j", |task| task.state.is_final()).await;
+    let result = task.result;
+    assert_eq!((&result["verdict"], &result["met"]), (&json!("rejected"), &json!(1)), "{result}");
+    let (first, second) = (full.asked(), good.asked());
+    assert_eq!((first.len(), second.len()), (1, 1));
+    let Asked { body, .. } = &second[0];
+    assert_eq!(body["messages"][0]["role"], "system");
+    assert!(
+        body["messages"][1]["content"].as_str().is_some_and(|text| text.contains("diff --git a/x b/x")),
+        "{body}"
+    );
+    host.stop().await;
+}
+
+/// Goal: a process without a model says so, and names the setting. Method: the same work without a file.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_model_the_task_says_what_is_missing() {
+    let server = Server::start(Profile::Fast).await;
+    let host = system(&server, &[]).await;
+    let bus = server.bus().await;
+    accepted(&bus, &command("j", &judge(|_| {}))).await;
+    let task = task(&bus, "j", |task| task.state.is_final()).await;
+    let failure = task.failure.expect("a failure");
+    assert_eq!(failure.code, "no-model");
+    assert!(failure.hint.is_some_and(|hint| hint.contains("`models`")));
+    host.stop().await;
+}
+
+/// Goal: no call is made that the budget does not allow, and what was used is charged. Method: a tree with too few
+/// tokens, which is extended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_made_within_the_budget() {
+    let server = Server::start(Profile::Fast).await;
+    let good = Scripted::start(vec![says(&judgement(&[true, true]))]).await;
+    let host = system(&server, &[&good]).await;
+    let bus = server.bus().await;
+    let budget = serde_json::from_value(json!({"tokens": 50})).expect("a budget");
+    accepted(&bus, &command("j", &judge(|submit| submit.budget = Some(budget)))).await;
+    task(&bus, "j", |task| task.budget.as_ref().is_some_and(|budget| budget.exceeded.is_some())).await;
+    assert_eq!(good.asked().len(), 0, "nothing was asked");
+    let extend = serde_json::from_value(json!({"tokens": 1_000_000})).expect("a budget");
+    accepted(&bus, &command("j", &Command::ExtendBudget { extend, reason: "worth it".into() })).await;
+    let task = task(&bus, "j", |task| task.state.is_final()).await;
+    assert_eq!(task.result["verdict"], "accepted");
+    let used = task.budget.expect("a budget").used;
+    assert_eq!((used.tokens, used.money_micros), (27, 34), "what the provider counted, at its prices");
+    host.stop().await;
+}
+
+/// Goal: a halt reaches the model: its connection is closed, and the work begins again after it. Method: a model that
+/// says nothing, under a halt of everything without grace, and then one that answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_closes_the_connection() {
+    let server = Server::start(Profile::Fast).await;
+    let begun = vec![head("200 OK", "text/event-stream", ""), Act::Wait];
+    let mut model = Scripted::start(vec![begun, says(&judgement(&[true, true]))]).await;
+    let host = system(&server, &[&model]).await;
+    let bus = server.bus().await;
+    accepted(&bus, &command("j", &judge(|_| {}))).await;
+    eventually("the question", || async { (!model.asked().is_empty()).then_some(()) }).await;
+    let halt = Halt::Halt { reason: "a leak".into(), grace_ms: 5_000 };
+    let halted = std::time::Instant::now();
+    accepted(&bus, &command("all", &halt)).await;
+    tokio::time::timeout(PATIENCE, model.closed.recv()).await.expect("it is closed").expect("a server");
+    let after = halted.elapsed();
+    assert!(after < Duration::from_secs(1), "the connection is closed {after:?} after the halt");
+    let resume = Halt::Resume { reason: "mended".into(), per_minute: None, revision: None };
+    accepted(&bus, &command("all", &resume)).await;
+    let task = task(&bus, "j", |task| task.state.is_final()).await;
+    assert_eq!(task.result["verdict"], "accepted");
+    host.stop().await;
+}
