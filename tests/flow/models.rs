@@ -1,60 +1,16 @@
 //! Models on behalf of tasks: asked in order, behind breakers, within budgets, and recorded.
 
-#[path = "../../actors/models/tests/wire/server.rs"]
-#[allow(dead_code, reason = "the tests of the wire formats use the rest")]
-mod server;
-
-use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
-use actors_host::{Config, Running};
-use actors_models::Models;
 use bus_client::{Bus, Profile};
 use bus_schemas::commands::halt::Command as Halt;
 use bus_schemas::commands::task::{Command, Query, Submit};
 use bus_schemas::views::task::Task;
+use futures::TryStreamExt;
 use serde_json::{Value, json};
+use system_tests::models::scripted::{Act, Asked, Scripted, head, whole};
+use system_tests::models::{KEY, says, system};
 use system_tests::{PATIENCE, Server, accepted, command, eventually, query, view};
-
-use crate::models::server::{Act, Asked, Scripted, head, whole};
-
-/// A system whose agents ask these servers, in order.
-async fn system(server: &Server, models: &[&Scripted]) -> Running {
-    let mut file = String::new();
-    for (number, model) in models.iter().enumerate() {
-        let _ = write!(
-            file,
-            "[[provider]]\nname = \"m{number}\"\nformat = \"chat\"\nurl = \"{}\"\nmodel = \"m\"\n\
-             max_tokens = 100\ninput_price = 1.0\noutput_price = 2.0\n",
-            model.url
-        );
-    }
-    let path = server.directory().join("models.toml");
-    std::fs::write(&path, file).expect("a file");
-    let models = Arc::new(Models::load(&path).expect("a file of providers"));
-    let config = Config {
-        data_dir: server.directory().join("a"),
-        nats: server.config(),
-        host_name: Some("a".to_owned()),
-        ..Config::default()
-    };
-    let running = actors_host::start(&config, actors_agents::shipped(models)).await.expect("the host starts");
-    running.ready().await.expect("every partition answers");
-    running
-}
-
-/// A model that says this.
-fn says(answer: &Value) -> Vec<Act> {
-    let body = json!({"model": "m-1", "choices": [{"index": 0, "delta": {"content": answer.to_string()}}]});
-    let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
-    let usage = json!({"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": 7}});
-    let frames = [body, end, usage].map(|frame| format!("data: {frame}\n\n")).concat();
-    vec![
-        head("200 OK", "text/event-stream", ""),
-        Act::Write(format!("{frames}data: [DONE]\n\n").into_bytes()),
-    ]
-}
 
 fn judgement(met: &[bool]) -> Value {
     let rules = met.iter().enumerate();
@@ -99,6 +55,40 @@ async fn a_model_judges_and_the_next_provider_steps_in() {
         "{body}"
     );
     host.stop().await;
+}
+
+/// Goal: the key of a provider is in its request and nowhere else. Method: a provider that repeats it in its refusal and
+/// one that answers with it; then every message of every stream is looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_stored_nowhere() {
+    let server = Server::start(Profile::Fast).await;
+    let echo = format!(r#"{{"error":{{"message":"the key {KEY} may not"}}}}"#);
+    let refuses = Scripted::start(vec![whole("403 Forbidden", "application/json", "", &echo)]).await;
+    let good = Scripted::start(vec![says(&judgement(&[true, true]))]).await;
+    let host = system(&server, &[&refuses, &good]).await;
+    let bus = server.bus().await;
+    accepted(&bus, &command("j", &judge(|_| {}))).await;
+    task(&bus, "j", |task| task.state.is_final()).await;
+    accepted(&bus, &command("k", &judge(|submit| submit.goal = "fails".into()))).await;
+    task(&bus, "k", |task| task.state.is_final()).await;
+    for model in [&refuses, &good] {
+        assert!(model.asked().iter().all(|asked| asked.head.contains(KEY)), "the provider gets the key");
+    }
+    host.stop().await;
+    let context = async_nats::jetstream::new(server.client().await);
+    let mut names = context.stream_names();
+    let mut looked_at = 0;
+    while let Some(name) = names.try_next().await.expect("names") {
+        let mut stream = context.get_stream(&name).await.expect("a stream");
+        let state = stream.info().await.expect("its state").state.clone();
+        for sequence in state.first_sequence..=state.last_sequence {
+            let Ok(message) = stream.get_raw_message(sequence).await else { continue };
+            let is_there = message.payload.windows(KEY.len()).any(|bytes| bytes == KEY.as_bytes());
+            assert!(!is_there, "{name} {} holds the key", message.subject);
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 20, "{looked_at} messages are hardly all");
 }
 
 /// Goal: a process without a model says so, and names the setting. Method: the same work without a file.

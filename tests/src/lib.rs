@@ -6,6 +6,7 @@ pub mod agents;
 pub mod check;
 pub mod edge;
 pub mod load;
+pub mod models;
 pub mod own_server;
 pub mod plain;
 pub mod process;

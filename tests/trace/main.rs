@@ -5,6 +5,7 @@
 
 mod collector;
 mod logs;
+mod models;
 mod tree;
 mod waiting;
 
