@@ -27,7 +27,11 @@ build: .tools/nats-server  ## build the `orrery` binary
 	.tools/venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-tools: .tools/nats-server .tools/venv/bin/python  ## obtain what the tests need beside Rust
+.tools/sandbox/%.manifest: actors/sandbox/images/%.txt actors/sandbox/src/image/build.rs
+	scripts/engine.sh
+	cargo run --quiet --package actors-sandbox --bin sandbox -- build $* .tools/sandbox
+
+tools: .tools/nats-server .tools/venv/bin/python .tools/sandbox/python.manifest  ## obtain what the tests need beside Rust
 
 test: tools  ## run every test
 	cargo test --workspace --no-fail-fast
