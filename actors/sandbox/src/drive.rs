@@ -95,15 +95,18 @@ pub(crate) async fn follow(
     engine: &Engine,
     container: &Container,
     run: &Run,
-    mut program: Program,
+    program: Program,
     mut outlet: Outlet,
     cancel: &CancellationToken,
 ) -> Result<Finished, Error> {
-    let pumped = async {
-        while let Some(output) = program.output.next().await {
-            outlet.pass(output.map_err(Error::engine("pass on output"))?).await;
+    let Program { id, mut output, started } = program;
+    let told = &mut outlet;
+    // Owns the output: the engine does not end a container while somebody holds its output and does not read.
+    let pumped = async move {
+        while let Some(output) = output.next().await {
+            told.pass(output.map_err(Error::engine("pass on output"))?).await;
         }
-        engine.exit_code(&program.id).await
+        engine.exit_code(&id).await
     };
     let mut workspace = None;
     let interrupted = async {
@@ -116,7 +119,7 @@ pub(crate) async fn follow(
         reason = interrupted => Err(reason),
         code = pumped => Ok(code?),
     };
-    let elapsed = program.started.elapsed();
+    let elapsed = started.elapsed();
     let reason = match exited {
         Err(reason) => engine.kill(&container.id).await.map(|_| reason)?,
         Ok(code) => {
