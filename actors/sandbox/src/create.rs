@@ -14,6 +14,8 @@ use crate::limits;
 pub(crate) const WORKSPACE: &str = "/workspace";
 /// The label that says whose a container or a volume is.
 pub(crate) const LABEL: &str = "orrery.installation";
+/// Where podman would mount writable file systems of no bound.
+const SEALED: [&str; 2] = ["/run", "/var/tmp"];
 /// Variables that every program has.
 const VARIABLES: [&str; 6] = [
     "PATH=/opt/python/bin:/opt/node/bin:/usr/local/bin:/usr/bin:/bin",
@@ -46,8 +48,10 @@ pub(crate) fn labels(installation: &str) -> HashMap<String, String> {
 /// A file system in memory: bounded to the byte, and of no host path.
 pub(crate) fn volume(shape: &Shape, installation: &str) -> VolumeCreateRequest {
     let Shape { workspace, uid, name, .. } = shape;
+    // In pages and not as `size=`, which podman before 4.8 takes for a quota of its disk.
+    let pages = (workspace / rustix::param::page_size() as u64).max(1);
     let inodes = limits::WORKSPACE_INODES_MAX;
-    let options = format!("size={workspace},nr_inodes={inodes},uid={uid},gid={uid},mode=0700,nosuid,nodev");
+    let options = format!("nr_blocks={pages},nr_inodes={inodes},uid={uid},gid={uid},mode=0700,nosuid,nodev");
     let options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", &options)];
     VolumeCreateRequest {
         name: Some(name.clone()),
@@ -79,6 +83,7 @@ pub(crate) fn container(shape: &Shape, installation: &str) -> ContainerCreateBod
 
 fn host(shape: &Shape) -> HostConfig {
     let tmp = format!("rw,noexec,nosuid,nodev,size={},mode=1777", limits::TMP_BYTES);
+    let sealed = SEALED.map(|place| (place.to_owned(), "ro,noexec,nosuid,nodev,size=4096".to_owned()));
     HostConfig {
         network_mode: Some("none".to_owned()),
         readonly_rootfs: Some(true),
@@ -93,7 +98,7 @@ fn host(shape: &Shape) -> HostConfig {
         memory_swap: Some(signed(shape.memory)),
         nano_cpus: Some(signed(limits::NANO_CPUS)),
         ulimits: Some(ulimits()),
-        tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmp)])),
+        tmpfs: Some(sealed.into_iter().chain([("/tmp".to_owned(), tmp)]).collect()),
         mounts: Some(vec![Mount {
             typ: Some(MountType::VOLUME),
             source: Some(shape.name.clone()),

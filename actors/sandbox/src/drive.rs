@@ -21,6 +21,15 @@ const PACKED: &str = "workspace";
 /// Bytes of an archive beside those of its files: headers of each, and their padding.
 const ARCHIVE_BYTES_EXTRA: u64 = 256 << 20;
 
+/// Asks for free blocks and for kills, of either version of control groups. Engines tell of kills in their own ways.
+const PROBE: [&str; 3] = [
+    "/bin/sh",
+    "-c",
+    "stat -f -c 'free %f' /workspace; cat /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; true",
+];
+/// Pieces of its answer, which has some lines.
+const PROBE_PARTS_MAX: usize = 16;
+
 /// What became of the output.
 #[derive(Debug, Default)]
 struct Told {
@@ -124,7 +133,7 @@ pub(crate) async fn follow(
         Err(reason) => engine.kill(&container.id).await.map(|_| reason)?,
         Ok(code) => {
             let code = code.ok_or(Error::SandboxEnded)?;
-            let full = code != 0 && is_full(engine, container).await;
+            let used = if code == 0 { Used::default() } else { used(engine, container).await };
             if let Some(bytes_max) = run.read_back {
                 let read = within(
                     limits::READ_BACK_TIMEOUT,
@@ -141,8 +150,8 @@ pub(crate) async fn follow(
             match code {
                 _ if cancel.is_cancelled() => Reason::Canceled,
                 0 => Reason::Exited(0),
-                _ if ended.out_of_memory => Reason::OutOfMemory,
-                _ if full => Reason::WorkspaceFull,
+                _ if ended.out_of_memory || used.memory => Reason::OutOfMemory,
+                _ if used.workspace => Reason::WorkspaceFull,
                 code => Reason::Exited(code),
             }
         }
@@ -151,18 +160,31 @@ pub(crate) async fn follow(
     Ok(Finished { reason, output_bytes: bytes, truncated, elapsed, workspace })
 }
 
-/// Whether the workspace has no block left, asked with a program of the read-only image. Not known counts as no.
-async fn is_full(engine: &Engine, container: &Container) -> bool {
+/// What a failed program has used up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Used {
+    /// The kernel killed a process for memory.
+    memory: bool,
+    /// The workspace has no block left.
+    workspace: bool,
+}
+
+/// Asks in the container, with programs of its read-only image. Not known counts as no.
+async fn used(engine: &Engine, container: &Container) -> Used {
     let ask = async {
-        let command =
-            ["/usr/bin/stat", "-f", "-c", "%f", crate::create::WORKSPACE].map(str::to_owned).to_vec();
+        let command = PROBE.map(str::to_owned).to_vec();
         let (_, output) = engine.execute(&container.id, container.slot.uid(), command, Vec::new()).await?;
         let said: Vec<LogOutput> =
-            output.take(4).try_collect().await.map_err(Error::engine("ask for room"))?;
-        Ok(said.iter().flat_map(|part| part.as_ref()).copied().eq(*b"0\n"))
+            output.take(PROBE_PARTS_MAX).try_collect().await.map_err(Error::engine("ask for room"))?;
+        Ok(said.iter().flat_map(|part| part.as_ref()).copied().collect::<Vec<u8>>())
     };
-    let asked: Result<bool, Error> = within(limits::PROBE_TIMEOUT, "ask for room", ask).await;
-    asked.unwrap_or(false)
+    let said = within(limits::PROBE_TIMEOUT, "ask for room", ask).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let number = |name: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.trim().parse::<u64>().ok())
+    };
+    Used { memory: number("oom_kill").is_some_and(|kills| kills > 0), workspace: number("free") == Some(0) }
 }
 
 /// Reads the workspace while nothing in the container can move.

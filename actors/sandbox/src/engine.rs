@@ -95,14 +95,12 @@ impl Engine {
         Ok(ids.len())
     }
 
-    /// The id of an image, and its value of a label.
-    pub async fn image(&self, name: &str, label: &str) -> Result<Option<(String, Option<String>)>, Error> {
-        let found = match self.docker.inspect_image(name).await {
-            Err(error) if status(&error) == Some(404) => return Ok(None),
-            found => found.map_err(Error::engine("look for an image"))?,
-        };
-        let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
-        Ok(found.id.map(|id| (id, labels.get(label).cloned())))
+    /// The id of the image with a label. Names are not asked for: engines give different ones.
+    pub async fn image(&self, label: &str) -> Result<Option<String>, Error> {
+        let labelled = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
+        let listed = query::ListImagesOptionsBuilder::default().filters(&labelled).build();
+        let found = self.docker.list_images(Some(listed)).await.map_err(Error::engine("list images"))?;
+        Ok(found.into_iter().map(|image| image.id).next())
     }
 
     /// Makes an image of a file system.

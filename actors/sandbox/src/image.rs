@@ -66,20 +66,16 @@ impl Image {
 
     /// The id of the image at the engine, which gets it when it does not have it yet.
     pub(crate) async fn load(&self, engine: &Engine) -> Result<String, Error> {
-        let repository = format!("orrery-sandbox/{}", self.kind.name());
-        let tag = &self.hash[..TAG_CHARACTERS];
-        let name = format!("{repository}:{tag}");
-        let found = engine.image(&name, MANIFEST_LABEL).await?;
-        if let Some((id, _)) = found.filter(|(_, label)| label.as_deref() == Some(&self.hash)) {
+        let label = format!("{MANIFEST_LABEL}={}", self.hash);
+        if let Some(id) = engine.image(&label).await? {
             return Ok(id);
         }
         self.verify().await?;
-        let missing = |_| Error::ImageMissing { path: self.archive.display().to_string() };
-        let archive = ReaderStream::new(tokio::fs::File::open(&self.archive).await.map_err(missing)?);
-        let label = format!("{MANIFEST_LABEL}={}", self.hash);
-        engine.import(&repository, tag, &label, archive).await?;
-        let found = engine.image(&name, MANIFEST_LABEL).await?;
-        found.map(|(id, _)| id).ok_or_else(|| Error::ImageMissing { path: name })
+        let missing = || Error::ImageMissing { path: self.archive.display().to_string() };
+        let archive = tokio::fs::File::open(&self.archive).await.map_err(|_| missing())?;
+        let repository = format!("orrery-sandbox/{}", self.kind.name());
+        engine.import(&repository, &self.hash[..TAG_CHARACTERS], &label, ReaderStream::new(archive)).await?;
+        engine.image(&label).await?.ok_or_else(missing)
     }
 
     /// Reads the archive and compares it with the manifest.

@@ -32,7 +32,11 @@ fn expected() -> Value {
             {"Name": "nofile", "Soft": 1024, "Hard": 1024},
             {"Name": "nproc", "Soft": 16384, "Hard": 16384},
         ],
-        "Tmpfs": {"/tmp": format!("rw,noexec,nosuid,nodev,size={},mode=1777", limits::TMP_BYTES)},
+        "Tmpfs": {
+            "/run": "ro,noexec,nosuid,nodev,size=4096",
+            "/tmp": format!("rw,noexec,nosuid,nodev,size={},mode=1777", limits::TMP_BYTES),
+            "/var/tmp": "ro,noexec,nosuid,nodev,size=4096",
+        },
         "LogConfig": {"Type": "none", "Config": {}},
         "RestartPolicy": {"Name": "", "MaximumRetryCount": 0},
         "Runtime": "runc",
@@ -105,7 +109,8 @@ async fn no_path_of_the_host_is_mounted() {
     let name = mounts[0]["Name"].as_str().unwrap();
     let volume = get(&format!("/v1.41/volumes/{name}")).await;
     let inodes = limits::WORKSPACE_INODES_MAX;
-    let options = format!("size={WORKSPACE},nr_inodes={inodes},uid=65532,gid=65532,mode=0700,nosuid,nodev");
+    let pages = WORKSPACE / rustix::param::page_size() as u64;
+    let options = format!("nr_blocks={pages},nr_inodes={inodes},uid=65532,gid=65532,mode=0700,nosuid,nodev");
     assert_eq!(volume["Options"], json!({"type": "tmpfs", "device": "tmpfs", "o": options}));
     assert_eq!(volume["Driver"], "local");
     // What the engine itself mounts: its own files, read-only.
@@ -121,14 +126,14 @@ async fn no_path_of_the_host_is_mounted() {
 }
 
 /// The calls that a sandbox makes, with ids and names as `*`.
-const ALLOWED: [&str; 21] = [
+const ALLOWED: [&str; 20] = [
     "DELETE /containers/*",
     "DELETE /volumes/*",
     "GET /containers/*/archive",
     "GET /containers/*/json",
     "GET /containers/json",
     "GET /exec/*/json",
-    "GET /images/*/json",
+    "GET /images/json",
     "GET /info",
     "GET /version",
     "GET /volumes",
@@ -142,7 +147,6 @@ const ALLOWED: [&str; 21] = [
     "POST /images/create",
     "POST /volumes/create",
     "PUT /containers/*/archive",
-    "GET /images/*/*/json",
 ];
 
 /// A request line as in the list.
@@ -199,5 +203,5 @@ async fn the_engine_hears_allowed_calls_only() {
     let seen = seen.lock().unwrap();
     let others: Vec<&String> = seen.iter().filter(|call| !ALLOWED.contains(&call.as_str())).collect();
     assert!(others.is_empty(), "{others:?}");
-    assert!(seen.contains("POST /containers/*/exec") || seen.len() > 12, "{seen:?}");
+    assert!(seen.len() > 12, "{seen:?}");
 }
