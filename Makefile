@@ -31,7 +31,9 @@ build: .tools/nats-server  ## build the `orrery` binary
 	scripts/engine.sh
 	cargo run --quiet --package actors-sandbox --bin sandbox -- build $* .tools/sandbox
 
-tools: .tools/nats-server .tools/venv/bin/python .tools/sandbox/python.manifest  ## obtain what the tests need beside Rust
+.tools/sandbox/node.manifest: $(wildcard actors/sandbox/images/node/*.json)
+
+tools: .tools/nats-server .tools/venv/bin/python .tools/sandbox/python.manifest .tools/sandbox/node.manifest  ## obtain what the tests need beside Rust
 
 test: tools  ## run every test
 	cargo test --workspace --no-fail-fast

@@ -17,13 +17,16 @@ pub(crate) const LABEL: &str = "orrery.installation";
 /// Where podman would mount writable file systems of no bound.
 const SEALED: [&str; 2] = ["/run", "/var/tmp"];
 /// Variables that every program has.
-const VARIABLES: [&str; 6] = [
-    "PATH=/opt/python/bin:/opt/node/bin:/usr/local/bin:/usr/bin:/bin",
+const VARIABLES: [&str; 8] = [
+    "PATH=/opt/python/bin:/opt/node/bin:/node_modules/.bin:/usr/local/bin:/usr/bin:/bin",
     "PYTHONPATH=/opt/python",
-    "NODE_PATH=/opt/node/lib/node_modules",
     "HOME=/tmp",
     "LANG=C.UTF-8",
     "TMPDIR=/tmp",
+    // What tools remember of a run serves no other, and would be read back with the workspace.
+    "PYTHONDONTWRITEBYTECODE=1",
+    "MYPY_CACHE_DIR=/tmp/mypy",
+    "RUFF_CACHE_DIR=/tmp/ruff",
 ];
 
 /// What differs between containers.

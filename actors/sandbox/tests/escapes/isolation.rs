@@ -224,7 +224,8 @@ async fn no_variable_of_the_host_is_there() {
     let ran = ran(&sandbox, python(code).variable("GIVEN", "a b'$(id)")).await;
     assert_eq!(
         ran.stdout.trim(),
-        "['GIVEN', 'HOME', 'HOSTNAME', 'LANG', 'NODE_PATH', 'PATH', 'PYTHONPATH', 'TMPDIR']"
+        "['GIVEN', 'HOME', 'HOSTNAME', 'LANG', 'MYPY_CACHE_DIR', 'PATH', 'PYTHONDONTWRITEBYTECODE', 'PYTHONPATH', \
+         'RUFF_CACHE_DIR', 'TMPDIR']"
     );
     sandbox.close().await;
 }

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod ends;
+mod images;
 mod inspect;
 mod isolation;
 mod stage;

@@ -74,6 +74,10 @@ pub fn images() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/sandbox")
 }
 
+pub fn image(kind: Kind) -> Image {
+    Image::open(&images(), kind).unwrap_or_else(|error| panic!("{error}: {}", error.hint()))
+}
+
 pub fn config(installation: &str, warm: u16) -> Config {
     let image =
         Image::open(&images(), Kind::Python).unwrap_or_else(|error| panic!("{error}: {}", error.hint()));
