@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use crate::files::{self, Findings};
 
 /// Every edge between crates of the workspace; those of tests included.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("bus-schemas", &[]),
     ("bus-client", &["bus-schemas"]),
     ("actors-core", &["bus-schemas"]),
@@ -16,6 +16,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("actors-worker", &["bus-client", "bus-schemas"]),
     ("actors-report", &[]),
     ("actors-agents", &["actors-report", "actors-worker", "bus-client", "bus-schemas"]),
+    ("actors-sandbox", &[]),
     ("actors-host", &["actors-logic", "actors-runtime", "actors-worker", "bus-client", "bus-schemas"]),
     ("gateway-api", &["bus-schemas"]),
     ("gateway", &["bus-client", "bus-schemas", "gateway-api"]),

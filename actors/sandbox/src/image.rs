@@ -12,7 +12,7 @@ use tokio_util::io::ReaderStream;
 use crate::engine::Engine;
 use crate::error::Error;
 
-pub use self::build::build;
+pub use self::build::{adopt, build};
 
 /// The label with the hash of an image's manifest.
 pub const MANIFEST_LABEL: &str = "orrery.manifest";
@@ -51,7 +51,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Finds an image in the folder where [`build`] put it.
+    /// Finds an image in the folder where [`build`] or [`adopt`] put it.
     pub fn open(folder: &Path, kind: Kind) -> Result<Self, Error> {
         let archive = folder.join(format!("{}.tar", kind.name()));
         let missing = || Error::ImageMissing { path: archive.display().to_string() };

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use actors_sandbox::{Config, Error, Image, Kind, Reason, Run, Sandbox, Source, image, measure};
 
 const USAGE: &str = "usage: sandbox build python|node FOLDER
+       sandbox adopt python|node FOLDER <ARCHIVE
        sandbox run SOCKET INSTALLATION python|node FOLDER COMMAND…
        sandbox bench SOCKET python|node FOLDER SAMPLES";
 
@@ -18,7 +19,10 @@ async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
-        ["build", kind, folder] => built(kind, folder),
+        ["build", kind, folder] => made(kind, |kind| image::build(kind, Path::new(folder))),
+        ["adopt", kind, folder] => {
+            made(kind, |kind| image::adopt(kind, Path::new(folder), std::io::stdin().lock()))
+        }
         ["run", socket, installation, kind, folder, ref command @ ..] => {
             run(socket, installation, kind, folder, command).await
         }
@@ -46,9 +50,9 @@ fn kind(name: &str) -> Option<Kind> {
     [Kind::Python, Kind::Node].into_iter().find(|kind| kind.name() == name)
 }
 
-fn built(name: &str, folder: &str) -> Result<ExitCode, Error> {
+fn made(name: &str, make: impl FnOnce(Kind) -> Result<Image, Error>) -> Result<ExitCode, Error> {
     let Some(kind) = kind(name) else { return Ok(usage()) };
-    let image = image::build(kind, Path::new(folder))?;
+    let image = make(kind)?;
     println!("{} {}", kind.name(), image.hash);
     Ok(ExitCode::SUCCESS)
 }

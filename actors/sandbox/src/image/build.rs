@@ -45,14 +45,29 @@ pub fn build(kind: Kind, folder: &Path) -> Result<Image, Error> {
             system("tini,libatomic1", &[copied(&node, "/opt"), copied(&packages, "/")], &archive)?;
         }
     }
-    let text = manifest(BufReader::new(File::open(&archive).map_err(failed("read the image"))?));
+    store(kind, folder, scratch.path(), &archive)
+}
+
+/// Takes the file system of an image that somebody else built, as `docker export` writes it.
+pub fn adopt(kind: Kind, folder: &Path, from: impl Read) -> Result<Image, Error> {
+    fs::create_dir_all(folder).map_err(failed("create the folder"))?;
+    let scratch = tempfile::tempdir_in(folder).map_err(failed("create the folder"))?;
+    let archive = scratch.path().join("image.tar");
+    let copied = File::create(&archive).and_then(|file| copy(from, BufWriter::new(file)));
+    copied.map_err(failed("copy the image"))?;
+    store(kind, folder, scratch.path(), &archive)
+}
+
+/// Puts an archive and its manifest where images are.
+fn store(kind: Kind, folder: &Path, scratch: &Path, archive: &Path) -> Result<Image, Error> {
+    let text = manifest(BufReader::new(File::open(archive).map_err(failed("read the image"))?));
     let text = text.map_err(failed("read the image"))?;
     let target = folder.join(format!("{}.tar", kind.name()));
-    let listed = scratch.path().join("image.manifest");
+    let listed = scratch.join("image.manifest");
     fs::write(&listed, text).map_err(failed("write the manifest"))?;
     // The manifest last: without it there is no image.
     let _ = fs::remove_file(target.with_extension("manifest"));
-    fs::rename(&archive, &target).map_err(failed("store the image"))?;
+    fs::rename(archive, &target).map_err(failed("store the image"))?;
     fs::rename(&listed, target.with_extension("manifest")).map_err(failed("store the image"))?;
     Image::open(folder, kind)
 }

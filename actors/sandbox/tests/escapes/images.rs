@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use actors_sandbox::{Config, Entry, Error, Files, Image, Kind, Reason, Run, Sandbox};
+use actors_sandbox::{Config, Entry, Error, Files, Image, Kind, Reason, Run, Sandbox, image};
 
 use crate::stage::{self, command, ran};
 
@@ -79,6 +79,30 @@ fn manifests_list_every_file_without_raised_rights() {
             assert!(line[0] != "file" || line[2].len() == 64, "{line:?}");
         }
     }
+}
+
+/// An image of others loses what raises rights, and devices; the rest is in the manifest.
+#[test]
+fn an_adopted_image_loses_what_raises_rights() {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, kind, mode) in [
+        ("usr/bin/su", tar::EntryType::Regular, 0o4755),
+        ("dev/sda", tar::EntryType::Block, 0o666),
+        ("var/cache/x", tar::EntryType::Regular, 0o644),
+        ("tmp/", tar::EntryType::Directory, 0o1777),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(0);
+        archive.append_data(&mut header, name, std::io::empty()).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let image = image::adopt(Kind::Python, folder.path(), archive.into_inner().unwrap().as_slice()).unwrap();
+    assert_eq!(Image::open(folder.path(), Kind::Python).unwrap(), image);
+    let text = fs::read_to_string(folder.path().join("python.manifest")).unwrap();
+    let nothing = blake3::hash(b"").to_hex();
+    assert_eq!(text, format!("orrery sandbox image 1\nfile 0755 {nothing} usr/bin/su\nfolder 1777 - tmp/\n"));
 }
 
 /// An archive that was changed is not given to the engine.
