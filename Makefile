@@ -33,7 +33,13 @@ MODEL := actors/models/tests/real/requirements.txt
 	.tools/venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-tools: .tools/nats-server .tools/venv/bin/python .tools/model  ## obtain what the tests need beside Rust
+.tools/sandbox/%.manifest: actors/sandbox/images/%.txt actors/sandbox/src/image/build.rs
+	scripts/engine.sh
+	cargo run --quiet --package actors-sandbox --bin sandbox -- build $* .tools/sandbox
+
+.tools/sandbox/node.manifest: $(wildcard actors/sandbox/images/node/*.json)
+
+tools: .tools/nats-server .tools/venv/bin/python .tools/model .tools/sandbox/python.manifest .tools/sandbox/node.manifest  ## obtain what the tests need beside Rust
 
 test: tools  ## run every test
 	cargo test --workspace --no-fail-fast

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use crate::files::{self, Findings};
 
 /// Every edge between crates of the workspace; those of tests included.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("bus-schemas", &[]),
     ("bus-client", &["bus-schemas"]),
     ("actors-core", &["bus-schemas"]),
@@ -22,6 +22,7 @@ const EDGES: [(&str, &[&str]); 18] = [
         "actors-host",
         &["actors-logic", "actors-runtime", "actors-worker", "bus-client", "bus-schemas", "http-client"],
     ),
+    ("actors-sandbox", &[]),
     ("gateway-api", &["bus-schemas"]),
     ("gateway", &["bus-client", "bus-schemas", "gateway-api"]),
     ("orrery-storage", &["actors-core", "actors-logic", "actors-runtime", "bus-client", "bus-schemas"]),

@@ -1,0 +1,28 @@
+//! The sandbox: programs that nobody has to trust, run in containers without network, rights or host files.
+//!
+//! ```text
+//! Run ─→ Sandbox::run ─→ a warm container, or a new one ─→ files in ─→ argv ─→ Chunk … ─→ Finished ─→ removed
+//! ```
+//!
+//! [`Sandbox`] owns the engine's socket. Its callers reach what its methods do and nothing else of the engine. Where
+//! there is no engine, or one that cannot enforce the [`limits`], nothing runs. `docs/security.md` says what each
+//! layer stops and what it does not.
+
+pub mod error;
+pub mod files;
+pub mod image;
+pub mod limits;
+pub mod measure;
+pub mod run;
+pub mod sandbox;
+
+mod create;
+mod drive;
+mod engine;
+mod pool;
+
+pub use error::Error;
+pub use files::{Entry, Files, ReadBack};
+pub use image::{Image, Kind};
+pub use run::{Chunk, Finished, Reason, Run, Running, Source};
+pub use sandbox::{Config, Sandbox};

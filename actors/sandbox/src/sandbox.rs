@@ -1,0 +1,186 @@
+//! The owner of the engine's socket. A worker process holds one; agents reach it by jobs.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::drive::{self, Outlet};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::image::{Image, Kind};
+use crate::limits::{CHUNKS_WAITING_MAX, SLOTS_MAX};
+use crate::pool::{Class, Container, Pool};
+use crate::run::{Finished, Reason, Run, Running};
+
+/// What a sandbox needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The engine's Unix socket, as a path or as `unix://…`; none means where Docker and podman usually listen.
+    pub socket: Option<String>,
+    /// Whose containers these are: lower-case letters, digits and `-`. Two sandboxes at one engine need two names,
+    /// because each removes at its start what has its own.
+    pub installation: String,
+    /// Runs at once; more wait.
+    pub capacity: u16,
+    /// The images, each with the number of its containers that wait for a run.
+    pub images: Vec<(Image, u16)>,
+}
+
+impl Config {
+    fn check(&self) -> Result<(), Error> {
+        let sign = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if self.installation.is_empty()
+            || self.installation.len() > 64
+            || !self.installation.bytes().all(sign)
+        {
+            return Err(Error::invalid("the installation's name must be 1 to 64 of `a-z`, `0-9` and `-`"));
+        }
+        let warm: u64 = self.images.iter().map(|(_, warm)| u64::from(*warm)).sum();
+        if self.capacity == 0 || u64::from(self.capacity) + warm > u64::from(SLOTS_MAX) {
+            let why = format!("the capacity and the warm containers must together be from 1 to {SLOTS_MAX}");
+            return Err(Error::invalid(why));
+        }
+        Ok(())
+    }
+}
+
+/// Runs programs in containers. Cheap to clone; all clones share the containers.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    pool: Pool,
+    places: Arc<Semaphore>,
+    closed: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Sandbox {
+    /// Connects to the engine, removes what an earlier process of this installation left there, gives the engine the
+    /// images and starts the containers that wait.
+    pub async fn connect(config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let engine = Engine::connect(config.socket.as_deref(), &config.installation).await?;
+        let reaped = engine.reap().await?;
+        if reaped > 0 {
+            tracing::info!(containers = reaped, "removed what an earlier process left");
+        }
+        let mut images = Vec::new();
+        for (image, _) in &config.images {
+            images.push((image.kind, image.load(&engine).await?));
+        }
+        let warm = config.images.iter().map(|(image, warm)| (image.kind, usize::from(*warm))).collect();
+        let shared = Arc::new(Shared {
+            pool: Pool::new(engine, images, warm),
+            places: Arc::new(Semaphore::new(usize::from(config.capacity))),
+            closed: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        shared.pool.fill().await;
+        Ok(Self { shared })
+    }
+
+    /// Starts a run, as soon as there is a place.
+    pub fn run(&self, run: Run) -> Result<Running, Error> {
+        run.check()?;
+        if !self.shared.pool.serves(run.kind) {
+            return Err(Error::ImageMissing { path: run.kind.name().to_owned() });
+        }
+        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let cancel = self.shared.closed.child_token();
+        let guard = cancel.clone().drop_guard();
+        let work = Arc::clone(&self.shared).work(run, Outlet::new(sender), cancel.clone());
+        let task = self.shared.tasks.spawn(work);
+        Ok(Running { chunks, cancel, guard, task })
+    }
+
+    /// Waits until the containers that are to wait do so, or could not be made.
+    pub async fn warmed(&self) {
+        self.shared.pool.fill().await;
+    }
+
+    /// Whether there is an image of a kind.
+    pub fn serves(&self, kind: Kind) -> bool {
+        self.shared.pool.serves(kind)
+    }
+
+    /// Cancels every run and removes every container.
+    pub async fn close(self) {
+        self.shared.closed.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.shared.pool.empty().await;
+    }
+}
+
+impl Shared {
+    async fn work(
+        self: Arc<Self>,
+        run: Run,
+        outlet: Outlet,
+        cancel: CancellationToken,
+    ) -> Result<Finished, Error> {
+        let place = tokio::select! {
+            () = cancel.cancelled() => return Ok(canceled()),
+            place = Arc::clone(&self.places).acquire_owned() => place,
+        };
+        let class = Class { kind: run.kind, memory: run.memory, workspace: run.workspace };
+        let (container, program) = self.begin(class, &run).await?;
+        // The successor is made while the program runs.
+        self.refill();
+        let engine = self.pool.engine();
+        let finished = drive::follow(engine, &container, &run, program, outlet, &cancel).await;
+        // The caller need not wait for the removal, the next run must: containers are never more than places.
+        let shared = Arc::clone(&self);
+        self.tasks.spawn(async move {
+            shared.pool.dispose(container).await;
+            drop(place);
+        });
+        finished
+    }
+
+    /// Starts the program in a container that waits or in a new one. One that waits may have ended meanwhile.
+    async fn begin(self: &Arc<Self>, class: Class, run: &Run) -> Result<(Container, drive::Program), Error> {
+        let engine = self.pool.engine();
+        if let Some(container) = self.pool.take(class) {
+            match drive::start(engine, &container, run).await {
+                Ok(program) => return Ok((container, program)),
+                Err(error) => {
+                    tracing::debug!(%error, "a container that waited is of no use");
+                    self.pool.dispose(container).await;
+                }
+            }
+        }
+        let container = self.pool.make(class).await?;
+        match drive::start(engine, &container, run).await {
+            Ok(program) => Ok((container, program)),
+            Err(error) => {
+                self.pool.dispose(container).await;
+                Err(error)
+            }
+        }
+    }
+
+    fn refill(self: &Arc<Self>) {
+        if !self.closed.is_cancelled() {
+            let shared = Arc::clone(self);
+            self.tasks.spawn(async move { shared.pool.fill().await });
+        }
+    }
+}
+
+/// The end of a run that never began.
+fn canceled() -> Finished {
+    Finished {
+        reason: Reason::Canceled,
+        output_bytes: 0,
+        truncated: false,
+        elapsed: std::time::Duration::ZERO,
+        workspace: None,
+    }
+}

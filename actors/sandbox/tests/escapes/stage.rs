@@ -1,0 +1,172 @@
+//! An engine of the tests' own, and the shortest way to run something on it.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use actors_sandbox::{Config, Error, Finished, Image, Kind, Run, Running, Sandbox, Source};
+use tokio::sync::Mutex;
+
+pub const MIB: u64 = 1 << 20;
+/// Memory of a test's run: small, since many run at once.
+pub const MEMORY: u64 = 256 * MIB;
+/// Workspace of a test's run.
+pub const WORKSPACE: u64 = 16 * MIB;
+/// How long anything may take on a loaded machine before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs the engine until its input ends, which the kernel brings about however the tests end.
+const KEEP: &str = r#"
+trap : INT TERM
+dockerd --iptables=false --ip6tables=false --bridge=none --data-root "$1/data" --exec-root "$1/exec" \
+    --pidfile "$1/pid" -H "unix://$1/socket" >"$1/log" 2>&1 &
+engine=$!
+read -r _
+kill "$engine"
+wait "$engine"
+rm -rf "$1"
+"#;
+
+struct Engine {
+    folder: PathBuf,
+    _alive: ChildStdin,
+}
+
+/// The engine's socket. All tests of a process share the engine.
+pub fn socket() -> String {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    let engine = ENGINE.get_or_init(start);
+    format!("unix://{}", engine.folder.join("socket").display())
+}
+
+fn start() -> Engine {
+    let found = Command::new("dockerd").arg("--version").output();
+    assert!(
+        found.is_ok_and(|done| done.status.success()),
+        "there is no `dockerd` here: run `make tools` as root"
+    );
+    let folder = tempfile::Builder::new().prefix("orrery-engine-").tempdir().expect("a folder").keep();
+    let mut keeper = Command::new("sh");
+    keeper
+        .args(["-c", KEEP, "sh"])
+        .arg(&folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let alive = keeper.spawn().expect("a shell").stdin.take().expect("piped");
+    let begun = Instant::now();
+    while UnixStream::connect(folder.join("socket")).is_err() {
+        if begun.elapsed() > PATIENCE {
+            let mut log = String::new();
+            let _ = std::fs::File::open(folder.join("log")).map(|mut file| file.read_to_string(&mut log));
+            panic!("dockerd did not start; the tests of the sandbox must be root on Linux. Its log:\n{log}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Engine { folder, _alive: alive }
+}
+
+/// Where `make tools` puts the images.
+pub fn images() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/sandbox")
+}
+
+pub fn image(kind: Kind) -> Image {
+    Image::open(&images(), kind).unwrap_or_else(|error| panic!("{error}: {}", error.hint()))
+}
+
+pub fn config(installation: &str, warm: u16) -> Config {
+    let image =
+        Image::open(&images(), Kind::Python).unwrap_or_else(|error| panic!("{error}: {}", error.hint()));
+    let installation = installation.to_owned();
+    Config { socket: Some(socket()), installation, capacity: 3, images: vec![(image, warm)] }
+}
+
+/// A sandbox of one test, with the test's name as its installation.
+pub async fn sandbox(installation: &str) -> Sandbox {
+    connect(config(installation, 0)).await.unwrap_or_else(|error| panic!("{error:?}: {}", error.hint()))
+}
+
+/// One after the other: the first gives the engine the image.
+pub async fn connect(config: Config) -> Result<Sandbox, Error> {
+    static LOADING: Mutex<()> = Mutex::const_new(());
+    let _one_at_a_time = LOADING.lock().await;
+    Sandbox::connect(config).await
+}
+
+/// A run of a program in Python.
+pub fn python(code: &str) -> Run {
+    Run::new(Kind::Python, ["python3", "-c", code]).memory(MEMORY).workspace(WORKSPACE)
+}
+
+/// A run of a command.
+pub fn command(command: &[&str]) -> Run {
+    Run::new(Kind::Python, command.iter().copied()).memory(MEMORY).workspace(WORKSPACE)
+}
+
+/// A run that is over.
+pub struct Ran {
+    pub finished: Finished,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub async fn ran(sandbox: &Sandbox, run: Run) -> Ran {
+    let running = sandbox.run(run).expect("a valid run");
+    tokio::time::timeout(PATIENCE, follow(running)).await.expect("a run ends")
+}
+
+async fn follow(mut running: Running) -> Ran {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut expected = 0;
+    while let Some(chunk) = running.next().await {
+        assert_eq!(chunk.number, expected, "chunks are numbered without a gap");
+        expected += 1;
+        match chunk.source {
+            Source::Stdout => stdout.extend_from_slice(&chunk.bytes),
+            Source::Stderr => stderr.extend_from_slice(&chunk.bytes),
+        }
+    }
+    let finished = running.finish().await.unwrap_or_else(|error| panic!("{error:?}"));
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ran { finished, stdout: text(stdout), stderr: text(stderr) }
+}
+
+/// Runs a program that tries something and prints what it reached, and returns its lines.
+pub async fn tried(installation: &str, code: &str) -> Vec<String> {
+    let sandbox = sandbox(installation).await;
+    let ran = ran(&sandbox, python(code)).await;
+    assert_eq!(ran.finished.reason, actors_sandbox::Reason::Exited(0), "{}{}", ran.stdout, ran.stderr);
+    sandbox.close().await;
+    ran.stdout.lines().map(str::to_owned).collect()
+}
+
+/// Asks the engine itself, past the sandbox.
+pub fn engine() -> bollard::Docker {
+    let socket = socket();
+    // The version of Debian's engine, which every later one still speaks.
+    let version = bollard::ClientVersion { major_version: 1, minor_version: 41 };
+    bollard::Docker::connect_with_unix(&socket, 60, &version).expect("the engine runs")
+}
+
+/// The ids of an installation's containers.
+pub async fn containers(installation: &str) -> Vec<String> {
+    let label = vec![format!("orrery.installation={installation}")];
+    let filters = std::collections::HashMap::from([("label".to_owned(), label)]);
+    let options =
+        bollard::query_parameters::ListContainersOptionsBuilder::default().all(true).filters(&filters);
+    let found = engine().list_containers(Some(options.build())).await.expect("a list");
+    found.into_iter().filter_map(|each| each.id).collect()
+}
+
+/// The names of an installation's volumes.
+pub async fn volumes(installation: &str) -> Vec<String> {
+    let label = vec![format!("orrery.installation={installation}")];
+    let filters = std::collections::HashMap::from([("label".to_owned(), label)]);
+    let options = bollard::query_parameters::ListVolumesOptionsBuilder::default().filters(&filters);
+    let found = engine().list_volumes(Some(options.build())).await.expect("a list");
+    found.volumes.unwrap_or_default().into_iter().map(|each| each.name).collect()
+}
