@@ -106,7 +106,8 @@ impl Installation {
             agents,
             ..Config::default()
         };
-        let running = actors_host::start(&config, actors_agents::shipped(std::sync::Arc::default())).await?;
+        let running =
+            actors_host::start(&config, actors_agents::shipped(&actors_agents::Tools::default())).await?;
         running.ready().await?;
         Ok(running)
     }

@@ -3,6 +3,7 @@
 //! A dropped [`Exchange`] closes its connection at once, so a canceled call stops at the other end too. There are
 //! no redirects, no proxies, no pool and no retries: whoever calls decides what is repeated.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,16 +33,27 @@ pub enum UrlError {
 
 /// Why there is no response. Names the host, and nothing else of the URL.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct SendError(String);
+#[error("{message}")]
+pub struct SendError {
+    message: String,
+    /// Whether there was a connection, so that the request may have arrived.
+    pub is_connected: bool,
+}
 
 /// A URL on a server.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Target {
     uri: Uri,
     host: String,
     port: u16,
     tls: Option<Arc<ClientConfig>>,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without path, query and credentials.
+        write!(f, "Target {}:{}", self.host, self.port)
+    }
 }
 
 /// A response, on a connection that ends with this value.
@@ -105,8 +117,9 @@ impl Target {
 
     /// Connects, sends a request, and waits for the head of the response. The caller bounds the wait.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Exchange, SendError> {
-        let failed = |doing: &str, error: &dyn std::error::Error| {
-            SendError(format!("{doing} `{}`: {}", self.host, bus_schemas::chain(error)))
+        let failed = |doing: &str, error: &dyn std::error::Error| SendError {
+            message: format!("{doing} `{}`: {}", self.host, bus_schemas::chain(error)),
+            is_connected: false,
         };
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
         let stream = stream.map_err(|error| failed("connecting to", &error))?;
@@ -121,7 +134,7 @@ impl Target {
                 exchange(stream.map_err(|error| failed("connecting securely to", &error))?, request).await
             }
         };
-        exchange.map_err(|error| failed("asking", &error))
+        exchange.map_err(|error| SendError { is_connected: true, ..failed("asking", &error) })
     }
 }
 

@@ -21,13 +21,14 @@ fn main() {
 async fn host() {
     let config = Config::load(None, std::env::vars()).expect("the test's settings");
     let _logs = telemetry::init(&config, Logs::default());
-    let running = match actors_host::start(&config, actors_agents::shipped(std::sync::Arc::default())).await {
-        Ok(running) => running,
-        Err(error) => {
-            println!("{}", outcome(Err(error)));
-            std::process::exit(NOT_STARTED);
-        }
-    };
+    let running =
+        match actors_host::start(&config, actors_agents::shipped(&actors_agents::Tools::default())).await {
+            Ok(running) => running,
+            Err(error) => {
+                println!("{}", outcome(Err(error)));
+                std::process::exit(NOT_STARTED);
+            }
+        };
     let mut terminate = signal(SignalKind::terminate()).expect("a fresh process can listen to signals");
     tokio::select! {
         reason = running.failed() => {

@@ -47,7 +47,7 @@ async fn host_under(server: &Server, name: &str, agents: bool, chaos: config::Ch
         chaos,
         ..Config::default()
     };
-    let running = actors_host::start(&config, actors_agents::shipped(std::sync::Arc::default()))
+    let running = actors_host::start(&config, actors_agents::shipped(&actors_agents::Tools::default()))
         .await
         .expect("the host starts");
     running.ready().await.expect("every partition answers");

@@ -25,3 +25,4 @@ mod rolling;
 mod settings;
 mod sweep;
 mod tail;
+mod tester;

@@ -14,7 +14,7 @@ use system_tests::{PATIENCE, Server, accepted, command, eventually, query, view}
 
 fn judgement(met: &[bool]) -> Value {
     let rules = met.iter().enumerate();
-    json!({"rules": rules.map(|(number, met)| json!({"rule": number + 1, "met": met, "reason": "so it is"})).collect::<Vec<_>>()})
+    rules.map(|(index, met)| ((index + 1).to_string(), json!({"met": met, "reason": "so it is"}))).collect()
 }
 
 fn judge(more: impl FnOnce(&mut Submit)) -> Command {

@@ -11,6 +11,7 @@ pub mod own_server;
 pub mod plain;
 pub mod process;
 pub mod raw;
+pub mod sandboxes;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -107,7 +108,7 @@ impl Server {
             agents,
             ..Config::default()
         };
-        actors_host::start(&config, actors_agents::shipped(std::sync::Arc::default()))
+        actors_host::start(&config, actors_agents::shipped(&actors_agents::Tools::default()))
             .await
             .expect("the host starts")
     }

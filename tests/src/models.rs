@@ -35,13 +35,14 @@ pub async fn system(server: &Server, models: &[&Scripted]) -> Running {
     let path = server.directory().join("models.toml");
     std::fs::write(&path, file).expect("a file");
     let models = Arc::new(Models::load(&path).expect("a file of providers"));
+    let tools = actors_agents::Tools { models, ..actors_agents::Tools::default() };
     let config = Config {
         data_dir: server.directory().join("a"),
         nats: server.config(),
         host_name: Some("a".to_owned()),
         ..Config::default()
     };
-    let running = actors_host::start(&config, actors_agents::shipped(models)).await.expect("the host starts");
+    let running = actors_host::start(&config, actors_agents::shipped(&tools)).await.expect("the host starts");
     running.ready().await.expect("every partition answers");
     running
 }

@@ -17,7 +17,10 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("http-client", &["bus-schemas"]),
     ("actors-models", &["actors-worker", "bus-schemas", "http-client"]),
     ("actors-report", &[]),
-    ("actors-agents", &["actors-models", "actors-report", "actors-worker", "bus-client", "bus-schemas"]),
+    (
+        "actors-agents",
+        &["actors-models", "actors-report", "actors-sandbox", "actors-worker", "bus-client", "bus-schemas"],
+    ),
     (
         "actors-host",
         &["actors-logic", "actors-runtime", "actors-worker", "bus-client", "bus-schemas", "http-client"],
@@ -50,6 +53,7 @@ const EDGES: [(&str, &[&str]); 19] = [
             "actors-models",
             "actors-report",
             "actors-runtime",
+            "actors-sandbox",
             "bus-client",
             "bus-schemas",
             "gateway",
@@ -68,6 +72,7 @@ const EDGES: [(&str, &[&str]); 19] = [
             "actors-models",
             "actors-report",
             "actors-runtime",
+            "actors-sandbox",
             "actors-worker",
             "bus-client",
             "bus-schemas",

@@ -18,7 +18,7 @@ fn a_call_to_a_model_is_a_span_of_its_job() {
     run(async |telemetry| {
         let server = Server::start(Profile::Fast).await;
         let full = Scripted::start(vec![whole("529 Overloaded", "application/json", "", "{}")]).await;
-        let answer = json!({"rules": [{"rule": 1, "met": true, "reason": "because"}]});
+        let answer = json!({"1": {"met": true, "reason": "because"}});
         let good = Scripted::start(vec![says(&answer)]).await;
         let host = system(&server, &[&full, &good]).await;
         let mut submit = Submit::new("Add a cache");

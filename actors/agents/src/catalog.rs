@@ -11,6 +11,8 @@ use crate::no_op::NoOp;
 use crate::orchestrator::Orchestrator;
 use crate::research::Research;
 use crate::reviewer::Reviewer;
+use crate::sandbox::Sandboxes;
+use crate::tester::Tester;
 
 /// Capacity of agents that read a whole repository: two jobs of each keep a small machine busy and its memory
 /// bounded.
@@ -20,14 +22,24 @@ const PLANNERS: usize = 4;
 /// Capacity of the no-op agent, which measures the flow and so must never be the bottleneck.
 const NO_OPS: usize = 1_024;
 
-/// The shipped agents, each with its capacity. Those that ask models ask these.
-pub fn shipped(models: Arc<Models>) -> Agents {
+/// What the agents of a process use beside the bus. By default there is neither a model nor a sandbox.
+#[derive(Debug, Clone, Default)]
+pub struct Tools {
+    /// The models.
+    pub models: Arc<Models>,
+    /// The sandbox.
+    pub sandboxes: Arc<Sandboxes>,
+}
+
+/// The shipped agents, each with its capacity.
+pub fn shipped(tools: &Tools) -> Agents {
     vec![
         (Arc::new(Orchestrator), PLANNERS),
         (Arc::new(Filesystem), READERS),
         (Arc::new(Git), READERS),
         (Arc::new(Research), READERS),
-        (Arc::new(Reviewer::new(models)), READERS),
+        (Arc::new(Reviewer::new(Arc::clone(&tools.models))), READERS),
+        (Arc::new(Tester::new(Arc::clone(&tools.sandboxes))), READERS),
         (Arc::new(NoOp), NO_OPS),
     ]
 }
@@ -41,7 +53,7 @@ mod tests {
 
     #[test]
     fn every_skill_that_the_orchestrator_plans_with_has_one_agent() {
-        let cards: Vec<_> = shipped(Arc::default()).iter().map(|(agent, _)| agent.card()).collect();
+        let cards: Vec<_> = shipped(&Tools::default()).iter().map(|(agent, _)| agent.card()).collect();
         let names: BTreeSet<_> = cards.iter().map(|card| card.name.clone()).collect();
         assert_eq!(names.len(), cards.len(), "two agents have one name");
         for step in report_plan("report", "/repo").steps {

@@ -7,6 +7,8 @@
 //! | `git` | `history` | `history.json` |
 //! | `research` | `hotspots`, `docs` | `hotspots.json`, `docs.json` |
 //! | `reviewer` | `review`, `report` | `review.json`; `report.md`, `report.html` |
+//! | | `judge`, which needs a model | `verdict.json` |
+//! | `test` | `test`, which needs the sandbox | `tests.json` |
 //! | `no-op` | `noop` | nothing, at once |
 
 mod orchestrator;
@@ -15,6 +17,7 @@ mod filesystem;
 mod git;
 mod research;
 mod reviewer;
+mod tester;
 
 mod judge;
 mod no_op;
@@ -23,8 +26,10 @@ mod card;
 mod failure;
 mod goal;
 mod repository;
+mod sandbox;
 mod step;
 
 mod catalog;
 
-pub use catalog::shipped;
+pub use catalog::{Tools, shipped};
+pub use sandbox::Sandboxes;

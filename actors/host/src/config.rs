@@ -47,6 +47,8 @@ pub struct Config {
     pub agent_lanes: String,
     /// The file that names the models of these agents. Default: none.
     pub models: Option<PathBuf>,
+    /// Where these agents run programs that nobody has to trust.
+    pub sandbox: SandboxConfig,
     /// Whether this process runs partitions. Default: true.
     pub host: bool,
     /// How long a task may stand still before the sweeper looks at it, at least `1s`; `0` for never. Default:
@@ -96,6 +98,16 @@ pub struct DeadLetters {
     pub webhook: Option<String>,
 }
 
+/// Where agents run programs that nobody has to trust.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SandboxConfig {
+    /// The folder of the images that `make tools` builds. Default: none, and nothing runs.
+    pub images: Option<PathBuf>,
+    /// The Unix socket of the container engine. Default: where Docker and podman usually listen.
+    pub socket: Option<String>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -110,6 +122,7 @@ impl Default for Config {
             agents: true,
             agent_lanes: "default".to_owned(),
             models: None,
+            sandbox: SandboxConfig::default(),
             host: true,
             sweep_after: SweepAfter::default(),
             dead_letters: DeadLetters::default(),

@@ -8,9 +8,12 @@ use hyper::header::{DATE, RETRY_AFTER};
 use serde_json::Value;
 
 use crate::call::Usage;
+use crate::secret::Secret;
 
 /// The most bytes of a message: a provider's words are cut.
 const MESSAGE_BYTES_MAX: usize = 512;
+/// The bytes of a message from which the key is still to be removed.
+const RAW_BYTES_MAX: usize = 16 * 1024;
 /// The longest pause that a provider can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
 
@@ -80,13 +83,24 @@ pub struct Fault {
     pub retry_after: Option<Duration>,
     /// The tokens that the provider counted before the fault; they are paid for.
     pub usage: Option<Usage>,
+    /// Whether the provider certainly began no answer.
+    pub is_free: bool,
 }
 
 impl Fault {
     /// A fault without a pause.
     pub fn new(kind: Kind, message: impl AsRef<str>) -> Self {
-        let message = text::cut(&text::one_line(message.as_ref()), MESSAGE_BYTES_MAX);
-        Self { kind, message, retry_after: None, usage: None }
+        let message = text::cut(&text::one_line(message.as_ref()), RAW_BYTES_MAX);
+        Self { kind, message, retry_after: None, usage: None, is_free: false }
+    }
+
+    /// The fault without a key in its message, which is cut.
+    #[must_use]
+    pub(crate) fn cleaned(mut self, key: Option<&Secret>) -> Self {
+        // First the key: a cut could leave a part of it.
+        let message = key.map_or_else(|| self.message.clone(), |key| key.hide_in(&self.message));
+        self.message = text::cut(&message, MESSAGE_BYTES_MAX);
+        self
     }
 
     /// An answer that is not of the format.
@@ -117,7 +131,8 @@ impl Fault {
             Some(words) => format!("the provider answered {status}: {words}"),
             None => format!("the provider answered {status}"),
         };
-        Self { retry_after: retry_after(headers), ..Self::new(kind, message) }
+        let is_free = (400..500).contains(&status) || [503, 529].contains(&status);
+        Self { retry_after: retry_after(headers), is_free, ..Self::new(kind, message) }
     }
 
     /// The fault of an error inside of an answer that had begun well.
@@ -201,6 +216,6 @@ mod tests {
         assert_eq!(said, "the provider answered 404: no such\u{fffd}[2J model");
         assert_eq!(fault(400, "<html>").message, "the provider answered 400");
         let long = format!(r#"{{"error":"{}"}}"#, "x".repeat(9_999));
-        assert!(fault(400, &long).message.len() <= MESSAGE_BYTES_MAX);
+        assert!(fault(400, &long).cleaned(None).message.len() <= MESSAGE_BYTES_MAX);
     }
 }

@@ -6,6 +6,8 @@ mod messages;
 mod ollama;
 mod responses;
 
+use std::borrow::Cow;
+
 use hyper::http::request::Builder;
 use serde::Deserialize;
 use serde_json::Value;
@@ -82,7 +84,7 @@ impl Format {
     /// The body of a call.
     pub(crate) fn body(self, call: &Call, stream: bool) -> Value {
         match self {
-            Self::Chat => chat::body(call, stream, "max_completion_tokens"),
+            Self::Chat => chat::body(call, stream, chat::ORIGINAL_BOUND),
             Self::CompatibleChat => chat::body(call, stream, "max_tokens"),
             Self::Responses => responses::body(call, stream),
             Self::Messages => messages::body(call, stream),
@@ -134,6 +136,44 @@ impl Format {
         }
         let vectors = embeddings.vectors.len();
         Err(Fault::malformed(format!("the answer has {vectors} vectors for {count} texts")))
+    }
+}
+
+/// A schema without bounds of values, which the strict modes of OpenAI and Anthropic refuse. The answer is checked
+/// against the whole schema anyway.
+pub(crate) fn relaxed(schema: &Value) -> Value {
+    const BOUNDS: [&str; 11] = [
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "pattern",
+    ];
+    match schema {
+        Value::Object(fields) => {
+            // A property may have the name of a bound; its value is a schema then.
+            let is_bound = |name: &str, value: &Value| BOUNDS.contains(&name) && !value.is_object();
+            let kept = fields.iter().filter(|(name, value)| !is_bound(name, value));
+            Value::Object(kept.map(|(name, value)| (name.clone(), relaxed(value))).collect())
+        }
+        Value::Array(items) => items.iter().map(relaxed).collect(),
+        other => other.clone(),
+    }
+}
+
+/// The arguments of a tool call as text: most providers write text, some the object itself.
+pub(crate) fn arguments(value: &Value) -> Result<Cow<'_, str>, Fault> {
+    match value {
+        Value::String(text) => Ok(text.as_str().into()),
+        Value::Null => Ok("".into()),
+        Value::Object(_) => Ok(value.to_string().into()),
+        _ => Err(Fault::malformed("the arguments of a tool call are no object")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use actors_worker::breaker::Outcome;
+use actors_worker::breaker::{Outcome, Rejected};
 use actors_worker::{Failure, Work};
 use bus_schemas::Key;
 use bus_schemas::commands::task::Usage as Spent;
@@ -21,7 +21,9 @@ use crate::prompt::PromptRef;
 use crate::provider::ModelProvider;
 use crate::structured::{Invalid, structured};
 
-/// The longest time that a reservation of the budget can be held.
+/// How long a reservation of the budget can be held, and how much longer than the answer may take.
+const LEASE_MIN: Duration = Duration::from_secs(1);
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
 const LEASE_MAX: Duration = Duration::from_secs(3_600);
 
 /// Prices of a million tokens, in one currency for all providers.
@@ -60,6 +62,7 @@ pub(crate) struct Configured {
     pub(crate) dependency: Key,
     pub(crate) model: String,
     pub(crate) max_tokens: u32,
+    pub(crate) temperature: Option<f64>,
     pub(crate) prices: Prices,
     pub(crate) whole: Duration,
     pub(crate) provider: Box<dyn ModelProvider>,
@@ -117,11 +120,6 @@ impl Models {
         self.providers.iter().map(|one| one.name.as_str()).collect()
     }
 
-    /// The breakers of the providers, for the card of an agent that asks them.
-    pub fn dependencies(&self) -> Vec<Key> {
-        self.providers.iter().map(|one| one.dependency.clone()).collect()
-    }
-
     /// Asks for an answer by a schema, as the step `name` of the job.
     pub async fn ask(&self, work: &Work, name: &str, question: &Question) -> Result<Answer, Failure> {
         if self.providers.is_empty() {
@@ -135,7 +133,7 @@ impl Models {
 
     async fn answer(&self, work: &Work, question: &Question) -> Result<Answer, Failure> {
         // The bound of an answer is one times that of the provider that is asked.
-        let parameters = Parameters::repeatable(1, 0);
+        let parameters = Parameters::bounded(1);
         let call = Call {
             schema: Some(question.schema.clone()),
             ..Call::new("", question.messages.clone(), parameters)
@@ -167,12 +165,25 @@ fn failed(invalid: &Invalid, dependency: Option<&Key>) -> Failure {
         Invalid::Call(fault) if fault.kind.may_pass() => FailureClass::Transient,
         Invalid::Call(_) | Invalid::Output { .. } | Invalid::Schema(_) => FailureClass::Permanent,
     };
-    let failure = Failure::new(class, invalid.code(), invalid.to_string());
+    let pause = match invalid {
+        Invalid::Call(Fault { retry_after: Some(pause), .. }) => {
+            format!("; it asks to wait {} s", pause.as_secs())
+        }
+        _ => String::new(),
+    };
+    let failure = Failure::new(class, invalid.code(), format!("{invalid}{pause}"));
     let failure = failure.hint(format!("`orrery explain {}` says more", invalid.code()));
     match dependency.filter(|_| class == FailureClass::Transient) {
         Some(dependency) => failure.depends_on(dependency),
         None => failure,
     }
+}
+
+/// Why a provider gave no answer.
+enum Unasked {
+    /// Its breaker is open.
+    Rejected(Rejected),
+    Fault(Fault),
 }
 
 /// The providers on behalf of one job.
@@ -194,26 +205,35 @@ impl ModelProvider for Asking<'_> {
         show: &'a mut (dyn FnMut(Chunk) + Send),
     ) -> BoxFuture<'a, Result<Completion, Fault>> {
         Box::pin(async move {
-            let mut last = None;
+            // The first fault that may pass says when to try again; without one, the last.
+            let (mut kept, mut is_asked): (Option<Fault>, bool) = (None, false);
+            let mut rejected = None;
             for one in &self.models.providers {
-                match self.ask(one, call, show).await {
+                let fault = match self.ask(one, call, show).await {
                     Ok(completion) => return Ok(completion),
-                    // What the answer itself is wrong in, another provider is not asked for.
-                    Err(fault) if matches!(fault.kind, Kind::OutputLimit | Kind::Refused) => {
-                        return Err(fault);
+                    Err(Unasked::Rejected(by)) => {
+                        rejected.get_or_insert(by);
+                        continue;
                     }
-                    Err(fault) => {
-                        tracing::warn!(provider = one.name, code = fault.kind.code(), reason = %fault, "a model gave no answer");
-                        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
-                            Some(one.dependency.clone());
-                        last = Some(fault);
-                    }
+                    Err(Unasked::Fault(fault)) => fault,
+                };
+                is_asked = true;
+                // What the answer itself is wrong in, another provider is not asked for.
+                if self.is_stopped() || matches!(fault.kind, Kind::OutputLimit | Kind::Refused) {
+                    return Err(fault);
                 }
-                if self.is_stopped() {
-                    break;
+                let code = fault.kind.code();
+                tracing::warn!(provider = one.name, code, reason = %fault, "a model gave no answer");
+                if kept.as_ref().is_none_or(|kept| !kept.kind.may_pass()) {
+                    *self.failed.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(one.dependency.clone());
+                    kept = Some(fault);
                 }
             }
-            Err(last.unwrap_or_else(|| Fault::new(Kind::Unreachable, "there is no provider")))
+            if let Some(by) = rejected.filter(|_| !is_asked) {
+                *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(by.into());
+            }
+            Err(kept.unwrap_or_else(|| Fault::new(Kind::Unavailable, "no provider was asked")))
         })
     }
 
@@ -233,13 +253,11 @@ impl Asking<'_> {
         one: &Configured,
         call: &Call,
         show: &mut (dyn FnMut(Chunk) + Send),
-    ) -> Result<Completion, Fault> {
-        let permit = match self.work.breakers().permit(&one.dependency).await {
-            Ok(permit) => permit,
-            Err(rejected) => return Err(Fault::new(Kind::Unavailable, rejected.to_string())),
-        };
+    ) -> Result<Completion, Unasked> {
+        let permit = self.work.breakers().permit(&one.dependency).await.map_err(Unasked::Rejected)?;
         let mut call = call.clone();
         call.model.clone_from(&one.model);
+        call.parameters.temperature = one.temperature;
         // The bound is a factor of the provider's: `structured` asks with a larger one after an answer that was cut.
         call.parameters.max_tokens = one.max_tokens.saturating_mul(call.parameters.max_tokens);
         // A token is at least a byte of the request.
@@ -247,17 +265,15 @@ impl Asking<'_> {
         let worst = Usage { input, cached: 0, output: u64::from(call.parameters.max_tokens) };
         let mut fault = None;
         let span = span(one, &call);
-        let spent = self.work.spend(one.prices.spent(worst), one.whole.min(LEASE_MAX), async |meter| {
+        let lease = (one.whole + LEASE_MARGIN).clamp(LEASE_MIN, LEASE_MAX);
+        let spent = self.work.spend(one.prices.spent(worst), lease, async |meter| {
             let canceled = self.work.canceled();
             let asked = tokio::select! {
                 biased;
                 () = canceled.cancelled() => return Err(Failure::canceled()),
                 asked = one.provider.complete(&call, show) => asked,
             };
-            let usage = asked.as_ref().map_or_else(|fault| fault.usage, |completion| Some(completion.usage));
-            // A call that certainly cost nothing counts as that; of any other the worst is counted.
-            let is_free = asked.as_ref().is_err_and(|fault| is_free(fault.kind));
-            if let Some(usage) = usage.or_else(|| is_free.then(Usage::default)) {
+            if let Some(usage) = known(&asked, worst) {
                 meter.add(one.prices.spent(usage));
             }
             Ok(asked.map_err(|asked| fault = Some(asked)).ok())
@@ -281,24 +297,28 @@ impl Asking<'_> {
                 } else {
                     Outcome::Succeeded
                 });
-                Err(fault)
+                Err(Unasked::Fault(fault))
             }
             (stopped, None) => {
                 permit.record(Outcome::Unknown);
                 let failure = stopped.err().unwrap_or_else(Failure::canceled);
                 *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-                Err(Fault::new(Kind::Unavailable, "the attempt ends"))
+                Err(Unasked::Fault(Fault::new(Kind::Unavailable, "the attempt ends")))
             }
         }
     }
 }
 
-/// Whether a provider certainly made nothing.
-fn is_free(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Unauthorized | Kind::RateLimited | Kind::Overloaded | Kind::InvalidCall | Kind::Unreachable
-    )
+/// The tokens of a call as far as they are known; `None` where the worst must be assumed.
+fn known(asked: &Result<Completion, Fault>, worst: Usage) -> Option<Usage> {
+    match asked {
+        // An answer always has tokens: a server that counts none does not count.
+        Ok(completion) => Some(completion.usage).filter(|usage| *usage != Usage::default()),
+        Err(fault) if fault.is_free => Some(Usage::default()),
+        Err(Fault { kind: Kind::OutputLimit | Kind::Refused, usage, .. }) => *usage,
+        // What broke off may have written as much as it was allowed to.
+        Err(fault) => fault.usage.map(|usage| Usage { output: worst.output.max(usage.output), ..usage }),
+    }
 }
 
 /// The span of a call, with the attributes of OpenTelemetry's conventions for models.

@@ -69,6 +69,10 @@ pub struct Provider {
 impl Provider {
     /// A provider with the format's URL, or another one.
     pub fn new(format: Format, url: &str, key: Option<Secret>) -> Result<Self, UrlError> {
+        // What a URL has beside its path would be lost or shown.
+        if url.contains(['?', '#', '@']) {
+            return Err(UrlError::Shape);
+        }
         Ok(Self { format, target: Target::new(url)?, key, timeouts: Timeouts::default(), is_streamed: true })
     }
 
@@ -95,7 +99,11 @@ impl Provider {
         let request =
             request.map_err(|error| Fault::new(Kind::InvalidCall, format!("the request: {error}")))?;
         let sent = timeout(self.timeouts.head, self.target.send(request)).await;
-        let unreachable = |error: SendError| Fault::new(Kind::Unreachable, error.to_string());
+        let unreachable = |error: SendError| match error.is_connected {
+            // The request may have arrived.
+            true => Fault::new(Kind::Unavailable, error.to_string()),
+            false => Fault { is_free: true, ..Fault::new(Kind::Unreachable, error.to_string()) },
+        };
         let mut exchange = sent.map_err(|_| self.late("begin", self.timeouts.head))?.map_err(unreachable)?;
         let status = exchange.response.status();
         if status.is_success() {
@@ -202,7 +210,12 @@ impl Provider {
             let message = "the answer has as many tokens as its bound allows";
             return Err(Fault::new(Kind::OutputLimit, message).counted(completion.usage));
         }
-        Ok(completion)
+        // A server that repeats the key must not spread it.
+        let clean = |text: String| match &self.key {
+            Some(key) => key.hide_in(&text),
+            None => text,
+        };
+        Ok(Completion { text: clean(completion.text), model: clean(completion.model), ..completion })
     }
 
     async fn try_embed(&self, model: &str, texts: &[String]) -> Result<Embeddings, Fault> {
@@ -224,10 +237,7 @@ impl Provider {
         let end = Instant::now() + self.timeouts.whole;
         let outcome =
             timeout_at(end, request).await.unwrap_or_else(|_| Err(self.late("end", self.timeouts.whole)));
-        outcome.map_err(|fault| match &self.key {
-            Some(key) => Fault { message: key.hide_in(&fault.message), ..fault },
-            None => fault,
-        })
+        outcome.map_err(|fault| fault.cleaned(self.key.as_ref()))
     }
 }
 

@@ -41,6 +41,7 @@ struct Entry {
     key_variable: Option<String>,
     #[serde(default = "default_max_tokens")]
     max_tokens: u32,
+    temperature: Option<f64>,
     #[serde(default)]
     input_price: f64,
     cached_price: Option<f64>,
@@ -52,6 +53,15 @@ struct Entry {
     idle_timeout: Duration,
     #[serde(default = "default_whole")]
     timeout: Duration,
+}
+
+/// The message of an error without the value that is wrong: it may be a key in the wrong place.
+fn shown(message: &str) -> &str {
+    match message.split_once("expected") {
+        _ if message.starts_with("unknown field") || message.starts_with("missing field") => message,
+        Some((_, expected)) => expected.trim_start(),
+        None => "this is no TOML",
+    }
 }
 
 fn default_max_tokens() -> u32 {
@@ -73,7 +83,7 @@ impl Models {
             // Without the line itself: somebody may have written a key into it.
             let before = |span: std::ops::Range<usize>| text.get(..span.start).unwrap_or_default();
             let line = error.span().map_or(1, |span| 1 + before(span).matches('\n').count());
-            vec![format!("`{}`, line {line}: {}", path.display(), error.message())]
+            vec![format!("`{}`, line {line}: {}", path.display(), shown(error.message()))]
         })?;
         let mut mistakes = Vec::new();
         if entries.len() > PROVIDERS_MAX {
@@ -117,6 +127,9 @@ fn mistakes(entry: &Entry) -> Vec<String> {
             entry.max_tokens
         ));
     }
+    if entry.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
+        wrong.push("`temperature` is 0 to 2".to_owned());
+    }
     let cached = entry.cached_price.unwrap_or_default();
     for (name, price) in
         [("input_price", entry.input_price), ("cached_price", cached), ("output_price", entry.output_price)]
@@ -149,10 +162,19 @@ fn dependency(name: &str) -> Option<Key> {
     Key::parse(&format!("model.{name}")).ok().filter(|_| !name.contains('.') && name.len() <= 120)
 }
 
+fn is_variable(name: &str) -> bool {
+    let sign = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    !name.is_empty() && name.len() <= 128 && name.bytes().all(sign)
+}
+
 /// The key that an entry names, if it names one.
 fn key(entry: &Entry) -> Result<Option<Secret>, SecretError> {
     match (&entry.key_file, &entry.key_variable) {
         (Some(path), _) => Secret::from_file(path).map(Some),
+        // What does not look like a name may be the key itself.
+        (None, Some(variable)) if !is_variable(variable) => {
+            Err(SecretError::Shape("key_variable".to_owned()))
+        }
         (None, Some(variable)) => Secret::from_variable(variable).map(Some),
         (None, None) => Ok(None),
     }
@@ -184,6 +206,7 @@ fn configured(entry: Entry) -> Result<Configured, Vec<String>> {
         dependency,
         model: entry.model,
         max_tokens: entry.max_tokens,
+        temperature: entry.temperature,
         prices: Prices { input: entry.input_price, cached, output: entry.output_price },
         whole: timeouts.whole,
         provider: Box::new(provider.within(timeouts)),
@@ -222,12 +245,15 @@ mod tests {
             assert!(mistakes.iter().any(|mistake| mistake.contains(part)), "{part} in {mistakes:?}");
         }
         for (text, part) in [
-            ("[[provider]]\nname = 3\n", "line 2"),
+            ("[[provider]]\nname = 3\n", "line 2: a string"),
             ("[[provider]]\nkey = \"sk-hunter2\"\n", "unknown field `key`"),
             (&format!("{GOOD}{GOOD}"), "two providers"),
             (&GOOD.repeat(17), "at most 16"),
             (&GOOD.replace("http://", "ftp://"), "`url`"),
-            (&GOOD.replace("compatible-chat", "telepathy"), "telepathy"),
+            (&GOOD.replace("compatible-chat", "sk-hunter2"), "one of `chat`"),
+            (&format!("{GOOD}max_tokens = \"sk-hunter2\"\n"), "u32"),
+            (&format!("{GOOD}key_variable = \"sk-hunter2\"\n"), "key_variable"),
+            (&GOOD.replace("http://", "http://ada:hunter2@"), "`url`"),
         ] {
             let mistakes = load(text).unwrap_err();
             assert!(mistakes.iter().any(|mistake| mistake.contains(part)), "{part} in {mistakes:?}");

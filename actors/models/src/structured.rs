@@ -71,8 +71,12 @@ pub async fn structured(provider: &dyn ModelProvider, call: &Call) -> Result<Str
                 call.parameters.max_tokens = call.parameters.max_tokens.saturating_mul(LARGER);
                 continue;
             }
-            Err(fault) => {
+            Err(mut fault) => {
                 add(&mut usage, fault.usage.unwrap_or_default());
+                if truncations > 0 && fault.kind == Kind::InvalidCall {
+                    // The larger bound is more than the model has: the smaller one was the fault.
+                    fault.kind = Kind::OutputLimit;
+                }
                 return Err(Fault { usage: Some(usage), ..fault }.into());
             }
         };
@@ -100,7 +104,11 @@ fn check(validator: &Validator, completion: &Completion) -> Result<Value, String
         .iter_errors(&value)
         .take(MISTAKES_MAX)
         .map(|error| {
-            format!("at `{}`: {}", error.instance_path(), bus_schemas::text::cut(&error.to_string(), 200))
+            format!(
+                "at `{}`: {}",
+                error.instance_path(),
+                bus_schemas::text::cut(&error.masked().to_string(), 200)
+            )
         })
         .collect();
     if mistakes.is_empty() { Ok(value) } else { Err(mistakes.join("; ")) }
@@ -110,13 +118,15 @@ fn check(validator: &Validator, completion: &Completion) -> Result<Value, String
 fn unfenced(text: &str) -> &str {
     let text = text.trim();
     let inner = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```"));
-    inner.and_then(|inner| inner.split_once('\n')).map_or(text, |(_, inner)| inner.trim())
+    let inner = inner.and_then(|inner| inner.split_once('\n'));
+    // Another first line is part of the answer, which is then no JSON.
+    inner.filter(|(first, _)| ["", "json"].contains(&first.trim())).map_or(text, |(_, inner)| inner.trim())
 }
 
 fn add(sum: &mut Usage, usage: Usage) {
     *sum = Usage {
-        input: sum.input + usage.input,
-        cached: sum.cached + usage.cached,
-        output: sum.output + usage.output,
+        input: sum.input.saturating_add(usage.input),
+        cached: sum.cached.saturating_add(usage.cached),
+        output: sum.output.saturating_add(usage.output),
     };
 }

@@ -30,7 +30,8 @@ const LIST: &[&str] = &["ls-files", "-z", "--stage", "--no-recurse-submodules"];
 /// The same for a working copy in which nothing was checked out yet.
 const LIST_HEAD: &[&str] = &["ls-tree", "-z", "-r", "--full-tree", "HEAD"];
 
-/// The modes of entries that are no regular files.
+/// The modes of entries that are no plain files.
+const EXECUTABLE: &str = "100755";
 const SYMLINK: &str = "120000";
 const SUBMODULE: &str = "160000";
 
@@ -40,6 +41,7 @@ pub(super) struct Entry {
     /// The path from the top folder, with `/` as separator.
     pub(super) name: String,
     pub(super) bytes: u64,
+    pub(super) is_executable: bool,
     place: Place,
 }
 
@@ -117,7 +119,8 @@ impl<'a> Tree<'a> {
     fn add(&mut self, head: &str, path: &[u8]) {
         let name = shown_name(path);
         let mut words = head.split(' ');
-        match words.next() {
+        let mode = words.next();
+        match mode {
             Some(SYMLINK) => self.skipped.symlinks += 1,
             Some(SUBMODULE) => self.skipped.submodules += 1,
             _ => {
@@ -129,7 +132,8 @@ impl<'a> Tree<'a> {
                         (Place::Repository(id.to_owned()), 0)
                     }
                 };
-                return self.entries.push(Entry { name, bytes, place });
+                let is_executable = mode == Some(EXECUTABLE);
+                return self.entries.push(Entry { name, bytes, is_executable, place });
             }
         }
         self.others.push(name);

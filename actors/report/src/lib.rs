@@ -23,6 +23,7 @@ pub mod hotspots;
 pub mod inventory;
 pub mod manifests;
 pub mod review;
+pub mod sources;
 
 mod child;
 mod files;
@@ -47,6 +48,7 @@ pub use self::hotspots::{Hotspots, hotspots};
 pub use self::inventory::{Inventory, inventory};
 pub use self::manifests::{Manifests, manifests};
 pub use self::review::{Review, review};
+pub use self::sources::{Source, sources};
 
 /// Called with the units done, the total when it is known, and a short note on the current work.
 pub type Progress = dyn Fn(u64, Option<u64>, &str) + Send + Sync;

@@ -75,11 +75,11 @@ impl Arguments {
     }
 }
 
-/// Prints the configuration, or that it is valid with the file of the models.
+/// Prints the configuration, or that it is valid with the file of the models and the images of the sandbox.
 pub fn run(config: &Config, arguments: &Arguments, output: Output) -> Result<(), Failure> {
     match arguments.verb {
         Verb::Show => output.show(&Values(config.redacted())),
-        Verb::Check => match crate::models::load(config) {
+        Verb::Check => match crate::tools::load(config) {
             Ok(_) => output.show(&Checked { valid: true }),
             Err(mistakes) => return refuse(&mistakes, output),
         },

@@ -96,11 +96,11 @@ impl System {
             // The recorder comes before anything that counts: a counter made without one is never exported.
             gateway::record();
         }
-        let models = match config.agents {
-            true => crate::models::load(config).map_err(|mistakes| super::config::refused(&mistakes))?,
-            false => std::sync::Arc::default(),
+        let tools = match config.agents {
+            true => crate::tools::load(config).map_err(|mistakes| super::config::refused(&mistakes))?,
+            false => actors_agents::Tools::default(),
         };
-        let agents = actors_agents::shipped(models);
+        let agents = actors_agents::shipped(&tools);
         let running = actors_host::start_unless(config, agents, interrupted.as_mut()).await?;
         let stop = CancellationToken::new();
         let mut system = Self { running, gateway: None, metrics: None, lacking: None, stop, discovery: None };

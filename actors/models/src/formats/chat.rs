@@ -5,10 +5,13 @@
 use serde_json::{Map, Value, json};
 
 use super::draft::{Draft, Stop};
-use super::{Reader, json, text, vector};
+use super::{Reader, arguments, json, relaxed, text, vector};
 use crate::call::{Call, Chunk, Completion, Embeddings, Message, ToolCall, ToolChoice, Usage};
 use crate::fault::Fault;
 use crate::frames::Frame;
+
+/// The field of the most tokens in the format of OpenAI itself.
+pub(super) const ORIGINAL_BOUND: &str = "max_completion_tokens";
 
 /// The body of a call; `bound` is the field of the most tokens.
 pub(super) fn body(call: &Call, stream: bool, bound: &str) -> Value {
@@ -27,7 +30,10 @@ pub(super) fn body(call: &Call, stream: bool, bound: &str) -> Value {
         set("stop", json!(parameters.stop));
     }
     if let Some(schema) = &call.schema {
-        let schema = json!({"name": schema.name, "schema": schema.schema, "strict": true});
+        // Those who imitate the format enforce bounds of values, or ignore the schema.
+        let is_original = bound == ORIGINAL_BOUND;
+        let sent = if is_original { relaxed(&schema.schema) } else { schema.schema.clone() };
+        let schema = json!({"name": schema.name, "schema": sent, "strict": true});
         set("response_format", json!({"type": "json_schema", "json_schema": schema}));
     }
     if !call.tools.is_empty() {
@@ -115,6 +121,9 @@ impl Reader for Stream {
 /// The completion of a body.
 pub(super) fn whole(body: &Value) -> Result<Completion, Fault> {
     let mut draft = Draft::default();
+    if !body["error"].is_null() {
+        return Err(Fault::of_event(&body["error"]));
+    }
     take(&mut draft, body, "message", &mut |_| {})?;
     draft.complete(true)
 }
@@ -142,20 +151,27 @@ fn take(
             show(Chunk::Reasoning(reasoning.to_owned()));
         }
     }
+    if !(said["content"].is_string() || said["content"].is_null()) {
+        return Err(Fault::malformed("the text of the answer is no text").counted(draft.usage));
+    }
     draft.say(text(&said["content"]), show)?;
     draft.refuse(text(&said["refusal"]))?;
     for (place, call) in said["tool_calls"].as_array().into_iter().flatten().enumerate() {
         let place = call["index"].as_u64().unwrap_or(place as u64);
         let function = &call["function"];
-        draft.ask(place, text(&call["id"]), text(&function["name"]), text(&function["arguments"]))?;
+        draft.ask(place, text(&call["id"]), text(&function["name"]), &arguments(&function["arguments"])?)?;
+    }
+    if !choice["error"].is_null() {
+        return Err(Fault::of_event(&choice["error"]).counted(draft.usage));
     }
     if let Some(reason) = choice["finish_reason"].as_str() {
-        draft.stop = Some(match reason {
-            "length" => Stop::Length,
-            "content_filter" => Stop::Refused,
-            _ if !text(&said["refusal"]).is_empty() => Stop::Refused,
-            _ => Stop::Done,
-        });
+        draft.stop = match reason {
+            "stop" | "tool_calls" | "function_call" => Some(Stop::Done),
+            "length" | "model_length" => Some(Stop::Length),
+            "content_filter" => Some(Stop::Refused),
+            // Whatever else ends an answer is not known to leave it whole.
+            _ => None,
+        };
     }
     Ok(())
 }
@@ -174,6 +190,8 @@ pub(super) fn embeddings(body: &Value) -> Result<Embeddings, Fault> {
     let no_vectors = || Fault::malformed("the answer has no vectors");
     let mut data: Vec<&Value> = body["data"].as_array().ok_or_else(no_vectors)?.iter().collect();
     data.sort_by_key(|one| one["index"].as_u64());
-    let vectors = data.into_iter().map(|one| vector(&one["embedding"])).collect::<Option<_>>();
+    // A repeated or missing index would give a text the vector of another one.
+    let at = |(place, one): (usize, &Value)| vector(&one["embedding"]).filter(|_| one["index"] == place);
+    let vectors = data.into_iter().enumerate().map(at).collect::<Option<_>>();
     Ok(Embeddings { vectors: vectors.ok_or_else(no_vectors)?, usage: usage(&body["usage"]) })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bus_schemas::text;
 use serde_json::Value;
 
 use crate::call::{Chunk, Completion, ToolCall, Usage};
@@ -9,6 +10,8 @@ use crate::fault::{Fault, Kind};
 
 /// The most bytes of an answer, with the arguments of its tool calls.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most bytes of the name of a model.
+const MODEL_BYTES_MAX: usize = 128;
 /// The most tool calls of an answer.
 const TOOL_CALLS_MAX: usize = 128;
 
@@ -106,6 +109,10 @@ impl Draft {
                 let said = if self.refusal.is_empty() { "without a reason" } else { &self.refusal };
                 return Err(fault(Kind::Refused, format!("the model refuses to answer: {said}")));
             }
+            // Some providers end a refusal as they end an answer.
+            Stop::Done if !self.refusal.is_empty() => {
+                return Err(fault(Kind::Refused, format!("the model refuses to answer: {}", self.refusal)));
+            }
             Stop::Done => {}
         }
         let mut tool_calls = Vec::new();
@@ -120,6 +127,7 @@ impl Draft {
             let id = if id.is_empty() { format!("call-{place}") } else { id };
             tool_calls.push(ToolCall { id, name, arguments });
         }
-        Ok(Completion { text: self.text, tool_calls, usage: self.usage, model: self.model })
+        let model = text::cut(&text::one_line(&self.model), MODEL_BYTES_MAX);
+        Ok(Completion { text: self.text, tool_calls, usage: self.usage, model })
     }
 }

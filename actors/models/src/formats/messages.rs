@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::draft::{Draft, Stop};
-use super::{Reader, json, text};
+use super::{Reader, json, relaxed, text};
 use crate::call::{Call, Chunk, Completion, Message, ToolChoice, Usage};
 use crate::fault::Fault;
 use crate::frames::Frame;
@@ -42,7 +42,7 @@ pub(super) fn body(call: &Call, stream: bool) -> Value {
         set("stop_sequences", json!(parameters.stop));
     }
     if let Some(schema) = &call.schema {
-        set("output_config", json!({"format": {"type": "json_schema", "schema": schema.schema}}));
+        set("output_config", json!({"format": {"type": "json_schema", "schema": relaxed(&schema.schema)}}));
     }
     if !call.tools.is_empty() {
         let tool = |tool: &crate::Tool| json!({"name": tool.name, "description": tool.description, "input_schema": tool.parameters});
@@ -64,11 +64,11 @@ pub(super) fn body(call: &Call, stream: bool) -> Value {
 fn turns(messages: &[Message]) -> Value {
     let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
     for message in messages {
-        let (role, blocks) = match message {
+        let (role, blocks): (_, Vec<Value>) = match message {
             Message::System { .. } => continue,
             Message::User { text } => ("user", vec![json!({"type": "text", "text": text})]),
             Message::Assistant { text, tool_calls } => {
-                let words = (!text.is_empty()).then(|| json!({"type": "text", "text": text}));
+                let words = (!text.trim().is_empty()).then(|| json!({"type": "text", "text": text}));
                 let calls = tool_calls.iter().map(|call| {
                     json!({"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments})
                 });
@@ -78,6 +78,9 @@ fn turns(messages: &[Message]) -> Value {
                 ("user", vec![json!({"type": "tool_result", "tool_use_id": call_id, "content": text})])
             }
         };
+        if blocks.is_empty() {
+            continue;
+        }
         match turns.last_mut() {
             Some((last, all)) if *last == role => all.extend(blocks),
             _ => turns.push((role, blocks)),
@@ -135,13 +138,13 @@ fn begin(draft: &mut Draft, event: &Value, show: &mut (dyn FnMut(Chunk) + Send))
     let block = &event["content_block"];
     match text(&block["type"]) {
         "text" => draft.say(text(&block["text"]), show),
-        // The input of a block that begins is an empty object; its pieces follow as text.
-        "tool_use" => draft.ask(
-            event["index"].as_u64().unwrap_or_default(),
-            text(&block["id"]),
-            text(&block["name"]),
-            "",
-        ),
+        // The input of a block that begins is an empty object, and its pieces follow as text; some send it whole.
+        "tool_use" => {
+            let is_empty = block["input"].as_object().is_none_or(serde_json::Map::is_empty);
+            let input = if is_empty { String::new() } else { block["input"].to_string() };
+            let place = event["index"].as_u64().unwrap_or_default();
+            draft.ask(place, text(&block["id"]), text(&block["name"]), &input)
+        }
         _ => Ok(()),
     }
 }
@@ -169,20 +172,26 @@ pub(super) fn whole(body: &Value) -> Result<Completion, Fault> {
 
 fn stop(reason: &Value) -> Option<Stop> {
     Some(match reason.as_str()? {
+        "end_turn" | "stop_sequence" | "tool_use" => Stop::Done,
         // A paused turn is not whole either: the provider wants to be asked to go on.
         "max_tokens" | "model_context_window_exceeded" | "pause_turn" => Stop::Length,
         "refusal" => Stop::Refused,
-        _ => Stop::Done,
+        // Whatever else ends an answer is not known to leave it whole.
+        _ => return None,
     })
 }
 
 /// Takes over the counts of an event: each has the sum until then, and may leave some out.
 fn count(usage: &mut Usage, of: &Value) {
     let number = |name: &str| of[name].as_u64();
+    let (read, written) = (number("cache_read_input_tokens"), number("cache_creation_input_tokens"));
     if let Some(fresh) = number("input_tokens") {
-        let cached = number("cache_read_input_tokens").unwrap_or_default();
-        let written = number("cache_creation_input_tokens").unwrap_or_default();
-        (usage.input, usage.cached) = (fresh + cached + written, cached);
+        // An event without the counts of the cache says nothing new about the input.
+        let is_known = usage.input > 0 && read.is_none() && written.is_none();
+        if !is_known {
+            usage.cached = read.unwrap_or_default();
+            usage.input = fresh.saturating_add(usage.cached).saturating_add(written.unwrap_or_default());
+        }
     }
     usage.output = number("output_tokens").unwrap_or(usage.output);
 }

@@ -5,8 +5,8 @@
 use serde_json::{Map, Value, json};
 
 use super::draft::{Draft, Stop};
-use super::{Reader, chat, json, text, vector};
-use crate::call::{Call, Chunk, Completion, Embeddings, Message, ToolCall, Usage};
+use super::{Reader, arguments, chat, json, text, vector};
+use crate::call::{Call, Chunk, Completion, Embeddings, Message, ToolCall, ToolChoice, Usage};
 use crate::fault::Fault;
 use crate::frames::Frame;
 
@@ -24,11 +24,14 @@ pub(super) fn body(call: &Call, stream: bool) -> Value {
         "messages": call.messages.iter().map(message).collect::<Vec<_>>(),
         "stream": stream,
         "options": options,
+        // A conversation that is too long is refused, and not cut.
+        "truncate": false,
+        "shift": false,
     });
     if let Some(schema) = &call.schema {
         body["format"] = schema.schema.clone();
     }
-    if !call.tools.is_empty() {
+    if !call.tools.is_empty() && call.tool_choice != ToolChoice::None {
         body["tools"] = call.tools.iter().map(|tool| json!({"type": "function", "function": tool})).collect();
     }
     body
@@ -76,7 +79,7 @@ impl Stream {
                 self.asked,
                 text(&call["id"]),
                 text(&function["name"]),
-                &function["arguments"].to_string(),
+                &arguments(&function["arguments"])?,
             )?;
             self.asked += 1;
         }
@@ -85,7 +88,12 @@ impl Stream {
         }
         let number = |name: &str| line[name].as_u64().unwrap_or_default();
         draft.usage = Usage { input: number("prompt_eval_count"), cached: 0, output: number("eval_count") };
-        draft.stop = Some(if line["done_reason"] == "length" { Stop::Length } else { Stop::Done });
+        draft.stop = match line["done_reason"].as_str() {
+            None | Some("stop") => Some(Stop::Done),
+            Some("length") => Some(Stop::Length),
+            // The server loaded or unloaded the model, and answered nothing.
+            Some(_) => None,
+        };
         self.is_terminated = true;
         Ok(true)
     }

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::draft::{Draft, Stop};
-use super::{Reader, chat, json, text};
+use super::{Reader, arguments, chat, json, relaxed, text};
 use crate::call::{Call, Chunk, Completion, Message, ToolChoice, Usage};
 use crate::fault::Fault;
 use crate::frames::Frame;
@@ -29,8 +29,7 @@ pub(super) fn body(call: &Call, stream: bool) -> Value {
         }
     }
     if let Some(schema) = &call.schema {
-        let format =
-            json!({"type": "json_schema", "name": schema.name, "schema": schema.schema, "strict": true});
+        let format = json!({"type": "json_schema", "name": schema.name, "schema": relaxed(&schema.schema), "strict": true});
         set("text", json!({"format": format}));
     }
     if !call.tools.is_empty() {
@@ -73,7 +72,7 @@ fn items(message: &Message) -> Vec<Value> {
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     response: Option<Value>,
-    /// Bounds what is shown, and says how much came when no terminal marker did.
+    /// What was shown: bounded, and said when no terminal marker comes.
     shown: Draft,
 }
 
@@ -83,6 +82,11 @@ impl Reader for Stream {
             return Ok(true);
         }
         let mut event = json(frame)?;
+        let Some(fields) = event.as_object_mut() else {
+            return Err(Fault::malformed("a piece of the answer is no object"));
+        };
+        // The data and not the name of the event counts, where both say what it is.
+        let response = fields.remove("response");
         let kind = if frame.name.is_empty() { text(&event["type"]) } else { frame.name.as_str() }.to_owned();
         match kind.as_str() {
             "response.output_text.delta" => self.shown.say(text(&event["delta"]), show)?,
@@ -90,7 +94,7 @@ impl Reader for Stream {
                 show(Chunk::Reasoning(text(&event["delta"]).to_owned()));
             }
             "response.completed" | "response.incomplete" | "response.failed" => {
-                self.response = Some(event["response"].take());
+                self.response = response;
                 return Ok(true);
             }
             "error" => {
@@ -103,10 +107,13 @@ impl Reader for Stream {
     }
 
     fn finish(self: Box<Self>) -> Result<Completion, Fault> {
-        match self.response {
-            Some(response) => whole(&response),
-            None => self.shown.complete(false),
+        let Some(response) = self.response else { return self.shown.complete(false) };
+        let completion = whole(&response)?;
+        if completion.text.is_empty() && !self.shown.text.is_empty() {
+            return Err(Fault::malformed("the answer was streamed, and its end has no text")
+                .counted(completion.usage));
         }
+        Ok(completion)
     }
 }
 
@@ -146,7 +153,7 @@ pub(super) fn whole(response: &Value) -> Result<Completion, Fault> {
                     place as u64,
                     text(&item["call_id"]),
                     text(&item["name"]),
-                    text(&item["arguments"]),
+                    &arguments(&item["arguments"])?,
                 )?;
             }
             _ => {}

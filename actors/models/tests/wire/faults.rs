@@ -120,6 +120,77 @@ async fn a_bound_and_a_refusal_are_faults() {
     }
 }
 
+/// Goal: an end that is not known to leave an answer whole leaves none, and a refusal is one however it ends. Method: the
+/// ends of several servers that imitate a format, and shapes that none should send.
+#[tokio::test]
+async fn an_end_that_is_not_known_is_no_end() {
+    let chat = |reason: &str, delta: serde_json::Value| {
+        let mut answer = hello(Format::Chat, "stop");
+        answer.first.push(json!({"choices": [{"delta": delta}]}));
+        answer.end[0] = json!({"choices": [{"delta": {}, "finish_reason": reason}]});
+        answer.script(Format::Chat)
+    };
+    let nothing = || json!({});
+    for (reason, delta, wanted) in [
+        ("insufficient_system_resource", nothing(), Kind::Truncated),
+        ("error", nothing(), Kind::Truncated),
+        ("model_length", nothing(), Kind::OutputLimit),
+        ("stop", json!({"refusal": "no"}), Kind::Refused),
+        ("stop", json!({"content": [{"type": "text", "text": "x"}]}), Kind::Malformed),
+        (
+            "tool_calls",
+            json!({"tool_calls": [{"index": 0, "function": {"name": "x", "arguments": 3}}]}),
+            Kind::Malformed,
+        ),
+    ] {
+        assert_eq!(kind(reason, Format::Chat, chat(reason, delta)).await, wanted, "{reason}");
+    }
+    let failed = json!({"choices": [{"delta": {}, "error": {"code": "overloaded", "message": "later"}}]});
+    let script = stream(Format::Chat, &[frame(Format::Chat, &failed)]);
+    assert_eq!(kind("an error in a choice", Format::Chat, script).await, Kind::Overloaded);
+    for data in
+        ["[]", "3", "\"x\"", "{\"response\":[]}", "{\"response\":{\"status\":\"completed\",\"output\":[]}}"]
+    {
+        let said = json!({"type": "response.output_text.delta", "delta": "Hello"});
+        let frames =
+            [frame(Format::Responses, &said), format!("event: response.completed\ndata: {data}\n\n")];
+        let found = kind(data, Format::Responses, stream(Format::Responses, &frames)).await;
+        assert!([Kind::Malformed, Kind::Truncated].contains(&found), "{data}: {found:?}");
+    }
+    let mut answer = hello(Format::Messages, "stop");
+    answer.end = vec![json!({"type": "message_delta", "delta": {"stop_reason": "what_else"}})];
+    assert_eq!(kind("an end", Format::Messages, answer.script(Format::Messages)).await, Kind::Truncated);
+    let loaded = json!({"message": {"content": ""}, "done": true, "done_reason": "load"});
+    let script = stream(Format::Ollama, &[frame(Format::Ollama, &loaded)]);
+    assert_eq!(kind("load", Format::Ollama, script).await, Kind::Truncated);
+}
+
+/// Goal: counts of tokens that nobody can have overflow nothing, and later events do not lose the cached ones. Method:
+/// the largest numbers, and an event without the counts of the cache.
+#[tokio::test]
+async fn counts_of_tokens_are_bounded() {
+    let mut answer = hello(Format::Messages, "stop");
+    let usage =
+        json!({"input_tokens": u64::MAX, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 2});
+    answer.first[0] = json!({"type": "message_start", "message": {"usage": usage}});
+    let usage = json!({"input_tokens": 1, "output_tokens": u64::MAX});
+    answer.end = vec![json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage})];
+    let usage = ask(Format::Messages, answer.script(Format::Messages)).await.expect("an answer").usage;
+    assert_eq!((usage.input, usage.cached, usage.output), (u64::MAX, 4, u64::MAX));
+}
+
+/// Goal: no part of a key is left where a message is cut. Method: a refusal whose words reach the cut within the key.
+#[tokio::test]
+async fn a_cut_leaves_no_part_of_the_key() {
+    for before in 400..512 {
+        let body = format!(r#"{{"error":{{"message":"{}{KEY}"}}}}"#, "x".repeat(before));
+        let server = Scripted::start(vec![whole("401 Unauthorized", "application/json", "", &body)]).await;
+        let outcome = provider(Format::Chat, &server).complete(&call(), &mut |_| {}).await;
+        let fault = fault(outcome, "a long refusal", Format::Chat);
+        assert!(!fault.message.contains("sk-") && fault.message.len() <= 512, "{fault}");
+    }
+}
+
 /// Goal: an error inside of an answer is one. Method: each format's own.
 #[tokio::test]
 async fn an_error_in_the_stream_is_a_fault() {

@@ -63,6 +63,42 @@ async fn a_tool_call_has_its_arguments() {
     }
 }
 
+/// Goal: arguments that a server sends as an object are those arguments. Method: each format that has text instead.
+#[tokio::test]
+async fn arguments_may_be_an_object() {
+    let call = json!({"index": 0, "id": "c1", "function": {"name": "add", "arguments": {"a": 1}}});
+    let mut chat = tool(Format::Chat, &[]);
+    chat.first = vec![json!({"choices": [{"delta": {"tool_calls": [call]}}]})];
+    let mut messages = tool(Format::Messages, &[]);
+    messages.first[1]["content_block"]["input"] = json!({"a": 1});
+    for (format, answer) in [(Format::Chat, chat), (Format::Messages, messages)] {
+        let completion = ask(format, answer.script(format)).await.expect("an answer");
+        assert_eq!(completion.tool_calls[0].arguments, json!({"a": 1}), "{format:?}");
+    }
+}
+
+/// Goal: bounds of values are not sent to those who refuse them. Method: a schema with bounds, one of which is the name of
+/// a property.
+#[tokio::test]
+async fn strict_providers_get_a_schema_without_bounds() {
+    let one = json!({"type": "string", "maxLength": 9});
+    let schema = json!({"type": "object", "minProperties": 1, "properties": {"maximum": one}, "required": ["maximum"]});
+    let call = Call { schema: Some(Schema { name: "x".into(), schema: schema.clone() }), ..call() };
+    for (format, place, is_whole) in [
+        (Format::Chat, "/response_format/json_schema/schema", false),
+        (Format::CompatibleChat, "/response_format/json_schema/schema", true),
+        (Format::Responses, "/text/format/schema", false),
+        (Format::Messages, "/output_config/format/schema", false),
+        (Format::Ollama, "/format", true),
+    ] {
+        let server = Scripted::start(vec![hello(format, "stop").script(format)]).await;
+        provider(format, &server).complete(&call, &mut |_| {}).await.expect("an answer");
+        let sent = server.asked().remove(0).body.pointer(place).cloned().expect("a schema");
+        assert_eq!(sent == schema, is_whole, "{format:?}: {sent}");
+        assert_eq!(sent["properties"]["maximum"]["type"], "string", "{format:?}: {sent}");
+    }
+}
+
 fn full() -> Call {
     let earlier = ToolCall { id: "c1".into(), name: "add".into(), arguments: json!({"a": 1}) };
     let answered = Message::Assistant { text: "let me see".into(), tool_calls: vec![earlier] };

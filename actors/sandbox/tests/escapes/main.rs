@@ -3,6 +3,7 @@
 
 mod bounds;
 mod ends;
+mod engine;
 mod images;
 mod inspect;
 mod isolation;
