@@ -67,7 +67,7 @@ pub const VARIABLES_MAX: usize = 64;
 /// Bytes of all names and values together.
 pub const VARIABLE_BYTES_MAX: usize = 16 * KIB as usize;
 
-/// Files of a run on the way in, and on the way out: both are held in memory.
+/// Files and folders of a run on the way in, and on the way out: both are held in memory.
 pub const FILES_MAX: usize = 20_000;
 /// Bytes of all files on the way in, and at most on the way out.
 pub const FILES_BYTES_MAX: u64 = 256 * MIB;

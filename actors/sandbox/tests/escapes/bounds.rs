@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use actors_sandbox::{Chunk, Reason, limits};
+use actors_sandbox::{Chunk, Entry, Files, Reason, limits};
 
 use crate::stage::{self, MEMORY, MIB, WORKSPACE, command, python, ran};
 
@@ -229,7 +229,13 @@ async fn a_run_beyond_its_limits_is_refused() {
     let long = "x".repeat(limits::ARGUMENT_BYTES_MAX);
     let many = vec!["x"; limits::ARGUMENTS_MAX + 1];
     let run = || command(&["true"]);
+    let mut small = Files::new();
+    for name in ["a", "b", "c"] {
+        small.insert(name, Entry::file("x")).unwrap();
+    }
     let runs = [
+        // Three pages do not fit into two.
+        run().files(small).workspace(2 * rustix::param::page_size() as u64),
         command(&[]),
         command(&[""]),
         command(&[&long]),
