@@ -35,6 +35,8 @@ pub const UID_PROCESSES_MAX: u64 = 16_384;
 pub const OPEN_FILES_MAX: u64 = 1_024;
 /// Processors, in billionths: one.
 pub const NANO_CPUS: u64 = 1_000_000_000;
+/// The weight against others on a busy machine, of 1,024: who kills a fork bomb must not queue behind it.
+pub const CPU_SHARES: u64 = 128;
 
 /// How long a program may run when its run names no limit.
 pub const WALL_CLOCK: Duration = Duration::from_secs(300);

@@ -59,7 +59,7 @@ async fn orphans_of_a_killed_owner_are_reaped_at_its_next_start() {
     assert_eq!(stage::volumes("orphan").await.len(), 1);
 
     let begun = Instant::now();
-    let sandbox = stage::sandbox("orphan").await;
+    let sandbox = stage::connect(stage::config("orphan", 0)).await;
     let reaped = begun.elapsed();
     assert!(stage::containers("orphan").await.is_empty() && stage::volumes("orphan").await.is_empty());
     assert!(reaped < Duration::from_secs(5), "{reaped:?}");
@@ -88,7 +88,7 @@ async fn a_dropped_run_is_canceled() {
 /// Containers that wait are used once: the next run finds nothing of the one before.
 #[tokio::test]
 async fn a_warm_container_serves_one_run() {
-    let sandbox = stage::connect(stage::config("single-use", 2)).await.unwrap();
+    let sandbox = stage::with(stage::config("single-use", 2)).await;
     let waiting = stage::containers("single-use").await;
     assert_eq!(waiting.len(), 2);
     let code = "import os, socket\nprint(sorted(os.listdir('/tmp') + os.listdir('/dev/shm') + os.listdir('.')))\n\
@@ -117,7 +117,7 @@ async fn a_warm_container_serves_one_run() {
 /// More runs than places wait for each other, and a container that ended while it waited is replaced.
 #[tokio::test]
 async fn runs_wait_for_a_place_and_dead_containers_are_replaced() {
-    let sandbox = stage::connect(stage::config("places-wait", 1)).await.unwrap();
+    let sandbox = stage::with(stage::config("places-wait", 1)).await;
     for id in stage::containers("places-wait").await {
         stage::engine().kill_container(&id, None).await.unwrap();
     }
