@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::time::Instant;
 
 use bollard::container::LogOutput;
+use futures::future::OptionFuture;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
@@ -133,18 +134,21 @@ pub(crate) async fn follow(
         Err(reason) => engine.kill(&container.id).await.map(|_| reason)?,
         Ok(code) => {
             let code = code.ok_or(Error::SandboxEnded)?;
-            let used = if code == 0 { Used::default() } else { used(engine, container).await };
-            if let Some(bytes_max) = run.read_back {
-                let read = within(
-                    limits::READ_BACK_TIMEOUT,
-                    "read the workspace",
-                    read_back(engine, container, bytes_max),
-                );
-                tokio::select! {
-                    () = cancel.cancelled() => {}
-                    read = read => workspace = Some(read),
+            let looked = async {
+                let used = if code == 0 { Used::default() } else { used(engine, container).await };
+                let read = run.read_back.map(|bytes_max| {
+                    let read = read_back(engine, container, bytes_max);
+                    within(limits::READ_BACK_TIMEOUT, "read the workspace", read)
+                });
+                (used, OptionFuture::from(read).await)
+            };
+            let used = tokio::select! {
+                () = cancel.cancelled() => Used::default(),
+                (used, read) = looked => {
+                    workspace = read;
+                    used
                 }
-            }
+            };
             // What the program left behind must not outlive it.
             let ended = engine.kill(&container.id).await?;
             match code {
