@@ -27,7 +27,7 @@ pub const SHM_BYTES: u64 = 64 * MIB;
 /// The largest single file. The workspace bounds their sum; this bounds holes, which take no space.
 pub const FILE_BYTES_MAX: u64 = 512 * MIB;
 /// Processes and threads: enough for a parallel test run, and a fork bomb ends at once.
-pub const PIDS_MAX: u64 = 256;
+pub const PIDS_MAX: u64 = 128;
 /// Processes of one uid by `RLIMIT_NPROC`, which some engines must be told. Never the bound that is met: the kernel
 /// counts by uid over all containers, so [`PIDS_MAX`] of every slot fits.
 pub const UID_PROCESSES_MAX: u64 = 16_384;
