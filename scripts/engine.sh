@@ -2,6 +2,8 @@
 # Makes sure that the container engine and the builder of its images are installed: Debian's docker.io and mmdebstrap.
 # The tests start an engine of their own; none that runs already is touched, and none is left running.
 set -eu
+# Administration programs are not on the path of every user.
+PATH=$PATH:/usr/sbin:/sbin
 missing=
 command -v dockerd >/dev/null || missing="$missing docker.io"
 command -v mmdebstrap >/dev/null || missing="$missing mmdebstrap"

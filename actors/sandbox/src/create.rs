@@ -99,6 +99,7 @@ fn host(shape: &Shape) -> HostConfig {
         memory: Some(signed(shape.memory)),
         // Memory and swap together: equal means no swap.
         memory_swap: Some(signed(shape.memory)),
+        cpu_shares: Some(signed(limits::CPU_SHARES)),
         nano_cpus: Some(signed(limits::NANO_CPUS)),
         ulimits: Some(ulimits()),
         tmpfs: Some(sealed.into_iter().chain([("/tmp".to_owned(), tmp)]).collect()),

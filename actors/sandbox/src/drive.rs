@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::time::Instant;
 
 use bollard::container::LogOutput;
+use futures::future::OptionFuture;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
@@ -32,7 +33,7 @@ const PROBE_PARTS_MAX: usize = 16;
 
 /// What became of the output.
 #[derive(Debug, Default)]
-struct Told {
+struct Counts {
     chunks: u64,
     bytes: u64,
     truncated: bool,
@@ -41,32 +42,32 @@ struct Told {
 /// Where output goes.
 pub(crate) struct Outlet {
     chunks: mpsc::Sender<Chunk>,
-    told: Told,
+    counts: Counts,
 }
 
 impl Outlet {
     pub fn new(chunks: mpsc::Sender<Chunk>) -> Self {
-        Self { chunks, told: Told::default() }
+        Self { chunks, counts: Counts::default() }
     }
 
     /// Passes output on, in pieces. Waits while the caller has enough of them.
     async fn pass(&mut self, output: LogOutput) {
         let source = if matches!(output, LogOutput::StdErr { .. }) { Source::Stderr } else { Source::Stdout };
         let mut bytes = output.into_bytes();
-        let room = limits::OUTPUT_BYTES_MAX.saturating_sub(self.told.bytes);
-        self.told.bytes += bytes.len() as u64;
-        if self.told.truncated {
+        let room = limits::OUTPUT_BYTES_MAX.saturating_sub(self.counts.bytes);
+        self.counts.bytes += bytes.len() as u64;
+        if self.counts.truncated {
             return;
         }
         let fits = bytes.len() as u64 <= room;
         bytes.truncate(usize::try_from(room).unwrap_or(usize::MAX));
-        self.told.truncated = !fits;
+        self.counts.truncated = !fits;
         loop {
             let piece = bytes.split_to(bytes.len().min(limits::CHUNK_BYTES_MAX));
-            let truncated = self.told.truncated && bytes.is_empty();
+            let truncated = self.counts.truncated && bytes.is_empty();
             if !piece.is_empty() || truncated {
-                let chunk = Chunk { number: self.told.chunks, source, bytes: piece, truncated };
-                self.told.chunks += 1;
+                let chunk = Chunk { number: self.counts.chunks, source, bytes: piece, truncated };
+                self.counts.chunks += 1;
                 // Nobody listens: the run is being canceled.
                 let _ = self.chunks.send(chunk).await;
             }
@@ -109,11 +110,11 @@ pub(crate) async fn follow(
     cancel: &CancellationToken,
 ) -> Result<Finished, Error> {
     let Program { id, mut output, started } = program;
-    let told = &mut outlet;
+    let sink = &mut outlet;
     // Owns the output: the engine does not end a container while somebody holds its output and does not read.
     let pumped = async move {
         while let Some(output) = output.next().await {
-            told.pass(output.map_err(Error::engine("pass on output"))?).await;
+            sink.pass(output.map_err(Error::engine("pass on output"))?).await;
         }
         engine.exit_code(&id).await
     };
@@ -133,18 +134,21 @@ pub(crate) async fn follow(
         Err(reason) => engine.kill(&container.id).await.map(|_| reason)?,
         Ok(code) => {
             let code = code.ok_or(Error::SandboxEnded)?;
-            let used = if code == 0 { Used::default() } else { used(engine, container).await };
-            if let Some(bytes_max) = run.read_back {
-                let read = within(
-                    limits::READ_BACK_TIMEOUT,
-                    "read the workspace",
-                    read_back(engine, container, bytes_max),
-                );
-                tokio::select! {
-                    () = cancel.cancelled() => {}
-                    read = read => workspace = Some(read),
+            let looked = async {
+                let used = if code == 0 { Used::default() } else { used(engine, container).await };
+                let read = run.read_back.map(|bytes_max| {
+                    let read = read_back(engine, container, bytes_max);
+                    within(limits::READ_BACK_TIMEOUT, "read the workspace", read)
+                });
+                (used, OptionFuture::from(read).await)
+            };
+            let used = tokio::select! {
+                () = cancel.cancelled() => Used::default(),
+                (used, read) = looked => {
+                    workspace = read;
+                    used
                 }
-            }
+            };
             // What the program left behind must not outlive it.
             let ended = engine.kill(&container.id).await?;
             match code {
@@ -156,7 +160,7 @@ pub(crate) async fn follow(
             }
         }
     };
-    let Told { bytes, truncated, .. } = outlet.told;
+    let Counts { bytes, truncated, .. } = outlet.counts;
     Ok(Finished { reason, output_bytes: bytes, truncated, elapsed, workspace })
 }
 

@@ -65,8 +65,9 @@ impl Engine {
 
     async fn check(&self) -> Result<(), Error> {
         let about = self.docker.info().await.map_err(Error::engine("describe itself"))?;
-        let seccomp =
-            about.security_options.unwrap_or_default().iter().any(|option| option.contains("name=seccomp"));
+        let options = about.security_options.unwrap_or_default();
+        let seccomp = options.iter().find(|option| option.contains("name=seccomp"));
+        let seccomp = seccomp.is_some_and(|option| !option.contains("profile=unconfined"));
         let abilities = [
             ("memory limits", about.memory_limit == Some(true)),
             ("swap limits", about.swap_limit == Some(true)),
@@ -192,13 +193,7 @@ impl Engine {
             Err(error) if matches!(status(&error), Some(404 | 409)) => {}
             done => done.map_err(Error::engine("kill a container"))?,
         }
-        let options = query::WaitContainerOptionsBuilder::default().condition("not-running").build();
-        let mut ended = self.docker.wait_container(container, Some(options));
-        match tokio::time::timeout(ENGINE_TIMEOUT, ended.next()).await {
-            Ok(Some(Ok(_) | Err(EngineError::DockerContainerWaitError { .. })) | None) => {}
-            Ok(Some(Err(error))) => return Err(Error::engine("wait for a container")(error)),
-            Err(_) => return Err(Error::engine("wait for a container")(EngineError::RequestTimeoutError)),
-        }
+        self.wait(container, "not-running").await?;
         let found = self.docker.inspect_container(container, None).await;
         let state = found.map_err(Error::engine("tell how a container ended"))?.state.unwrap_or_default();
         Ok(Ended { out_of_memory: state.oom_killed == Some(true) })
@@ -208,9 +203,22 @@ impl Engine {
     pub async fn remove(&self, container: &str) -> Result<(), Error> {
         let options = query::RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(container, Some(options)).await {
-            // Gone, or somebody else is removing it.
-            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+            Err(error) if status(&error) == Some(404) => Ok(()),
+            // A removal that began earlier: of an owner that was killed meanwhile.
+            Err(error) if status(&error) == Some(409) => self.wait(container, "removed").await,
             done => done.map_err(Error::engine("remove a container")),
+        }
+    }
+
+    async fn wait(&self, container: &str, condition: &str) -> Result<(), Error> {
+        let options = query::WaitContainerOptionsBuilder::default().condition(condition).build();
+        let mut ended = self.docker.wait_container(container, Some(options));
+        let failed = Error::engine("wait for a container");
+        match tokio::time::timeout(ENGINE_TIMEOUT, ended.next()).await {
+            Ok(Some(Ok(_) | Err(EngineError::DockerContainerWaitError { .. })) | None) => Ok(()),
+            Ok(Some(Err(error))) if status(&error) == Some(404) => Ok(()),
+            Ok(Some(Err(error))) => Err(failed(error)),
+            Err(_) => Err(failed(EngineError::RequestTimeoutError)),
         }
     }
 

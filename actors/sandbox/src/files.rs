@@ -1,9 +1,8 @@
 //! Files on their way into a workspace and out of it. One check serves both ways: no absolute path, no `..`, no link
 //! that leaves, nothing but files and links.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
-use std::ops::Bound;
 
 use bytes::Bytes;
 use tar::{Archive, Builder, EntryType, Header};
@@ -39,7 +38,10 @@ impl Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
     entries: BTreeMap<String, Entry>,
+    /// The folders above the entries.
+    folders: BTreeSet<String>,
     bytes: u64,
+    pages: u64,
 }
 
 /// What was read out of a workspace.
@@ -84,16 +86,27 @@ impl Files {
         self.bytes
     }
 
+    /// The bytes of the pages that all of it takes in a workspace.
+    pub(crate) fn bytes_in_pages(&self) -> u64 {
+        self.pages * rustix::param::page_size() as u64
+    }
+
     /// Adds an entry, or says why it is refused.
     pub fn insert(&mut self, path: &str, entry: Entry) -> Result<(), Error> {
+        self.add(path, entry, FILES_BYTES_MAX)
+    }
+
+    fn add(&mut self, path: &str, entry: Entry, bytes_max: u64) -> Result<(), Error> {
         let (bytes, link) = match &entry {
             Entry::File { bytes, .. } => (bytes.len() as u64, None),
             Entry::Link { target } => (0, Some(target.as_str())),
         };
         check(path, link).and_then(|()| self.fits(path)).map_err(|why| unsafe_path(path, why))?;
-        self.reserve(bytes, FILES_BYTES_MAX)?;
+        self.reserve(bytes, bytes_max)?;
+        self.folders.extend(path.match_indices('/').map(|(at, _)| path[..at].to_owned()));
         self.entries.insert(path.to_owned(), entry);
         self.bytes += bytes;
+        self.pages += bytes.div_ceil(rustix::param::page_size() as u64);
         Ok(())
     }
 
@@ -112,12 +125,12 @@ impl Files {
     /// A tar archive in which a uid owns everything.
     pub(crate) fn to_archive(&self, uid: u32) -> io::Result<Vec<u8>> {
         let mut archive = Builder::new(Vec::new());
-        let mut folders = std::collections::BTreeSet::new();
+        // In their order a folder comes before what is in it.
+        for folder in &self.folders {
+            let mut header = header(EntryType::Directory, 0o755, uid);
+            archive.append_data(&mut header, format!("{folder}/"), io::empty())?;
+        }
         for (path, entry) in &self.entries {
-            for (at, _) in path.match_indices('/').filter(|(at, _)| folders.insert(&path[..*at])) {
-                let mut header = header(EntryType::Directory, 0o755, uid);
-                archive.append_data(&mut header, format!("{}/", &path[..at]), io::empty())?;
-            }
             match entry {
                 Entry::File { bytes, executable } => {
                     let mode = if *executable { 0o755 } else { 0o644 };
@@ -141,16 +154,14 @@ impl Files {
         if path.match_indices('/').any(|(at, _)| self.entries.contains_key(&path[..at])) {
             return Err("what is above it is not a folder");
         }
-        let below = format!("{path}/");
-        let next = self.entries.range::<str, _>((Bound::Included(below.as_str()), Bound::Unbounded)).next();
-        match next {
-            Some((other, _)) if other.starts_with(&below) => Err("a folder is there"),
-            _ => Ok(()),
-        }
+        if self.folders.contains(path) { Err("a folder is there") } else { Ok(()) }
     }
 
     fn reserve(&self, bytes: u64, bytes_max: u64) -> Result<(), Error> {
-        if self.entries.len() >= FILES_MAX || self.bytes.saturating_add(bytes) > bytes_max {
+        // Folders are bounded too, but for those above the last file.
+        if self.entries.len() + self.folders.len() >= FILES_MAX
+            || self.bytes.saturating_add(bytes) > bytes_max
+        {
             return Err(Error::WorkspaceTooLarge { bytes_max, files_max: FILES_MAX });
         }
         Ok(())
@@ -200,7 +211,7 @@ pub(crate) fn read(archive: impl Read, folder: &str, bytes_max: u64) -> Result<R
             }),
             _ => None,
         };
-        match content.map(|entry| read.files.insert(path, entry)) {
+        match content.map(|entry| read.files.add(path, entry, bytes_max)) {
             None => read.refuse(path, "neither a file nor a link to one"),
             Some(Err(Error::WorkspaceUnsafe { why, .. })) => read.refuse(path, why),
             Some(done) => done?,

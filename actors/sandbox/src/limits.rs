@@ -27,7 +27,7 @@ pub const SHM_BYTES: u64 = 64 * MIB;
 /// The largest single file. The workspace bounds their sum; this bounds holes, which take no space.
 pub const FILE_BYTES_MAX: u64 = 512 * MIB;
 /// Processes and threads: enough for a parallel test run, and a fork bomb ends at once.
-pub const PIDS_MAX: u64 = 256;
+pub const PIDS_MAX: u64 = 128;
 /// Processes of one uid by `RLIMIT_NPROC`, which some engines must be told. Never the bound that is met: the kernel
 /// counts by uid over all containers, so [`PIDS_MAX`] of every slot fits.
 pub const UID_PROCESSES_MAX: u64 = 16_384;
@@ -35,6 +35,8 @@ pub const UID_PROCESSES_MAX: u64 = 16_384;
 pub const OPEN_FILES_MAX: u64 = 1_024;
 /// Processors, in billionths: one.
 pub const NANO_CPUS: u64 = 1_000_000_000;
+/// The weight against others on a busy machine, of 1,024: who kills a fork bomb must not queue behind it.
+pub const CPU_SHARES: u64 = 128;
 
 /// How long a program may run when its run names no limit.
 pub const WALL_CLOCK: Duration = Duration::from_secs(300);
@@ -67,7 +69,7 @@ pub const VARIABLES_MAX: usize = 64;
 /// Bytes of all names and values together.
 pub const VARIABLE_BYTES_MAX: usize = 16 * KIB as usize;
 
-/// Files of a run on the way in, and on the way out: both are held in memory.
+/// Files and folders of a run on the way in, and on the way out: both are held in memory.
 pub const FILES_MAX: usize = 20_000;
 /// Bytes of all files on the way in, and at most on the way out.
 pub const FILES_BYTES_MAX: u64 = 256 * MIB;

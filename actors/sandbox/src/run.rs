@@ -101,7 +101,7 @@ impl Run {
         within("milliseconds", wall_clock, 1, limits::WALL_CLOCK_MAX.as_millis() as u64)?;
         within("memory", self.memory, limits::MEMORY_BYTES_MIN, limits::MEMORY_BYTES_MAX)?;
         within("workspace", self.workspace, limits::WORKSPACE_BYTES_MIN, limits::WORKSPACE_BYTES_MAX)?;
-        within("the bytes of files", self.files.bytes(), 0, self.workspace)?;
+        within("the bytes of files in pages", self.files.bytes_in_pages(), 0, self.workspace)?;
         within("the bytes to read back", self.read_back.unwrap_or(0), 0, limits::FILES_BYTES_MAX)
     }
 }

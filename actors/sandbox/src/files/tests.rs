@@ -77,6 +77,10 @@ fn an_archive_is_bounded() {
         files.insert(&n.to_string(), Entry::file("")).expect("there is room");
     }
     assert_eq!(files.insert("more", Entry::file("")).expect_err("full").code(), "workspace-too-large");
+    let mut deep = Files::new();
+    let refused = (0..FILES_MAX).find_map(|n| deep.insert(&format!("{n}/a/b/c/d"), Entry::file("")).err());
+    assert_eq!(refused.expect("folders count").code(), "workspace-too-large");
+    assert!(deep.len() < FILES_MAX / 4);
     let error = Files::new().insert(&"x/".repeat(PATH_DEPTH_MAX), Entry::file("")).expect_err("too deep");
     assert_eq!(error.code(), "workspace-unsafe");
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use actors_sandbox::{Chunk, Reason, limits};
+use actors_sandbox::{Chunk, Entry, Files, Kind, Reason, limits, measure};
 
 use crate::stage::{self, MEMORY, MIB, WORKSPACE, command, python, ran};
 
@@ -13,7 +13,7 @@ const BOMB: &str = "import os\nwhile True:\n    try: os.fork()\n    except OSErr
 /// Two containers fork without end; a third still starts processes and ends.
 #[tokio::test]
 async fn two_fork_bombs_stay_in_their_containers() {
-    let sandbox = stage::sandbox("bombs").await;
+    let sandbox = stage::alone(stage::config("bombs", 0)).await;
     let bombs: Vec<_> = (0..2).map(|_| sandbox.run(python(BOMB)).unwrap()).collect();
     let code = "import subprocess\nfor _ in range(20): subprocess.run(['true'], check=True)\n\
                 many = [subprocess.Popen(['sleep', '9']) for _ in range(50)]\nprint('free')\n[p.kill() for p in many]";
@@ -126,6 +126,7 @@ async fn places_beside_the_workspace_and_open_files_are_bounded() {
 /// The owner of the socket is a process of its own, whose memory is looked at.
 #[test]
 fn a_flood_of_output_needs_bounded_memory() {
+    let _turn = stage::turn();
     let flood = "import os\nfor _ in range(1 << 14): os.write(1, bytes(1 << 16))";
     let mut owner = Command::new(env!("CARGO_BIN_EXE_sandbox"));
     owner.args(["run", &stage::socket(), "flood", "python"]).arg(stage::images());
@@ -193,7 +194,7 @@ async fn a_program_waits_for_those_who_read_its_output() {
 
 #[tokio::test]
 async fn the_wall_clock_is_bounded() {
-    let sandbox = stage::sandbox("clock").await;
+    let sandbox = stage::alone(stage::config("clock", 0)).await;
     for code in ["import time\ntime.sleep(600)", "while True: pass"] {
         let run = python(&format!("import signal\nsignal.signal(15, signal.SIG_IGN)\n{code}"));
         let ran = ran(&sandbox, run.wall_clock(Duration::from_secs(1))).await;
@@ -207,7 +208,7 @@ async fn the_wall_clock_is_bounded() {
 /// A program that ignores every signal that can be ignored is dead half a second after the cancellation.
 #[tokio::test]
 async fn a_canceled_program_is_dead_at_once() {
-    let sandbox = stage::sandbox("cancel").await;
+    let sandbox = stage::alone(stage::config("cancel", 0)).await;
     let code = "import signal\nfor n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError): pass\n\
                 print('up', flush=True)\nwhile True: pass";
     for _ in 0..3 {
@@ -222,6 +223,18 @@ async fn a_canceled_program_is_dead_at_once() {
     assert!(stage::containers("cancel").await.is_empty());
 }
 
+/// The figures that the sandbox promises.
+#[tokio::test]
+async fn the_first_output_and_the_end_come_soon() {
+    let sandbox = stage::alone(stage::config("figures", 1)).await;
+    let figures = measure::measure(&sandbox, Kind::Python, 7).await.unwrap();
+    println!("{figures:?}");
+    assert!(figures.cold.p50 <= Duration::from_millis(500), "{figures:?}");
+    assert!(figures.warm.p50 <= Duration::from_millis(150), "{figures:?}");
+    assert!(figures.kill.p50 <= Duration::from_millis(500), "{figures:?}");
+    sandbox.close().await;
+}
+
 /// What a run may ask for is bounded before anything starts.
 #[tokio::test]
 async fn a_run_beyond_its_limits_is_refused() {
@@ -229,7 +242,13 @@ async fn a_run_beyond_its_limits_is_refused() {
     let long = "x".repeat(limits::ARGUMENT_BYTES_MAX);
     let many = vec!["x"; limits::ARGUMENTS_MAX + 1];
     let run = || command(&["true"]);
+    let mut small = Files::new();
+    for name in ["a", "b", "c"] {
+        small.insert(name, Entry::file("x")).unwrap();
+    }
     let runs = [
+        // Three pages do not fit into two.
+        run().files(small).workspace(2 * rustix::param::page_size() as u64),
         command(&[]),
         command(&[""]),
         command(&[&long]),

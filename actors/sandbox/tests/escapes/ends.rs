@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use actors_sandbox::{Kind, Reason, Run, Sandbox};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+
 use crate::stage::{self, command, python, ran};
 
 /// The program ends at once; what it left behind is dead when the run is over.
@@ -56,7 +59,7 @@ async fn orphans_of_a_killed_owner_are_reaped_at_its_next_start() {
     assert_eq!(stage::volumes("orphan").await.len(), 1);
 
     let begun = Instant::now();
-    let sandbox = stage::sandbox("orphan").await;
+    let sandbox = stage::connect(stage::config("orphan", 0)).await;
     let reaped = begun.elapsed();
     assert!(stage::containers("orphan").await.is_empty() && stage::volumes("orphan").await.is_empty());
     assert!(reaped < Duration::from_secs(5), "{reaped:?}");
@@ -85,7 +88,7 @@ async fn a_dropped_run_is_canceled() {
 /// Containers that wait are used once: the next run finds nothing of the one before.
 #[tokio::test]
 async fn a_warm_container_serves_one_run() {
-    let sandbox = stage::connect(stage::config("single-use", 2)).await.unwrap();
+    let sandbox = stage::with(stage::config("single-use", 2)).await;
     let waiting = stage::containers("single-use").await;
     assert_eq!(waiting.len(), 2);
     let code = "import os, socket\nprint(sorted(os.listdir('/tmp') + os.listdir('/dev/shm') + os.listdir('.')))\n\
@@ -114,7 +117,7 @@ async fn a_warm_container_serves_one_run() {
 /// More runs than places wait for each other, and a container that ended while it waited is replaced.
 #[tokio::test]
 async fn runs_wait_for_a_place_and_dead_containers_are_replaced() {
-    let sandbox = stage::connect(stage::config("places-wait", 1)).await.unwrap();
+    let sandbox = stage::with(stage::config("places-wait", 1)).await;
     for id in stage::containers("places-wait").await {
         stage::engine().kill_container(&id, None).await.unwrap();
     }
@@ -135,6 +138,50 @@ async fn without_an_engine_nothing_runs() {
         let error = Sandbox::connect(config).await.expect_err(socket);
         assert_eq!(error.code(), "engine-missing", "{socket}");
         assert!(error.hint().contains("nothing runs outside a sandbox"));
+    }
+}
+
+/// An engine that only says what it is.
+async fn said_by(about: &str) -> Result<Sandbox, actors_sandbox::Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let about = about.to_owned();
+    let answers = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = [0; 1024];
+            let bytes = stream.read(&mut asked).await.unwrap();
+            let is_version = String::from_utf8_lossy(&asked[..bytes]).contains("/version");
+            let body = if is_version { r#"{"ApiVersion":"1.41"}"# } else { &about };
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+            let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let socket = Some(path.display().to_string());
+    let done = Sandbox::connect(actors_sandbox::Config { socket, ..stage::config("unfit", 0) }).await;
+    answers.abort();
+    done
+}
+
+#[tokio::test]
+async fn an_engine_that_cannot_enforce_the_limits_is_refused() {
+    let seccomp = |profile: &str| format!(r#""SecurityOptions":["name=seccomp,profile={profile}"]"#);
+    let limits = r#""MemoryLimit":true,"SwapLimit":true,"PidsLimit":true,"CpuCfsQuota":true"#;
+    let (default, unconfined) = (seccomp("default"), seccomp("unconfined"));
+    let fewer = limits.replace(r#""SwapLimit":true,"#, "");
+    for (about, missing) in [
+        (format!("{{{limits}}}"), "seccomp"),
+        (format!("{{{limits},{unconfined}}}"), "seccomp"),
+        (format!("{{{fewer},{default}}}"), "swap limits"),
+        (
+            "{}".to_owned(),
+            "memory limits, swap limits, limits of processes, limits of processor time, seccomp",
+        ),
+    ] {
+        let error = said_by(&about).await.expect_err(&about);
+        assert_eq!(error.code(), "engine-unfit");
+        assert_eq!(error.to_string(), format!("the container engine cannot enforce: {missing}"));
     }
 }
 

@@ -44,7 +44,7 @@ async fn the_node_image_tests_and_checks_programs() {
     let socket = Some(stage::socket());
     let images = vec![(stage::image(Kind::Node), 0)];
     let config = Config { socket, installation: "node-image".into(), capacity: 1, images };
-    let sandbox = stage::connect(config).await.unwrap();
+    let sandbox = stage::with(config).await;
     let project = files(&[
         ("eslint.config.mjs", "import js from '@eslint/js';\nexport default [js.configs.recommended];\n"),
         ("a.js", "y();\n"),

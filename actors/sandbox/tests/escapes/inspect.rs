@@ -25,6 +25,7 @@ fn expected() -> Value {
         "Memory": MEMORY,
         "MemorySwap": MEMORY,
         "NanoCpus": limits::NANO_CPUS,
+        "CpuShares": limits::CPU_SHARES,
         "Ulimits": [
             {"Name": "core", "Soft": 0, "Hard": 0},
             {"Name": "cpu", "Soft": 900, "Hard": 900},
@@ -195,7 +196,7 @@ async fn the_engine_hears_allowed_calls_only() {
     listening(&path, Arc::clone(&seen));
     let socket = Some(path.display().to_string());
     let config = actors_sandbox::Config { socket, ..stage::config("calls", 1) };
-    let sandbox = stage::connect(config).await.unwrap();
+    let sandbox = stage::with(config).await;
     let mut files = Files::new();
     files.insert("x", Entry::file("x")).unwrap();
     ran(&sandbox, command(&["sh", "-c", "exit 3"]).files(files).read_back(MIB)).await;

@@ -1,7 +1,9 @@
 //! The shortest way to run something on the engine of the tests.
 
-use actors_sandbox::{Config, Error, Finished, Image, Kind, Run, Running, Sandbox, Source};
-use tokio::sync::Mutex;
+use std::ops::Deref;
+
+use actors_sandbox::{Config, Finished, Image, Kind, Run, Running, Sandbox, Source};
+use tokio::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use crate::engine::{PATIENCE, images, socket};
 
@@ -21,16 +23,60 @@ pub fn config(installation: &str, warm: u16) -> Config {
     Config { socket: Some(socket()), installation, capacity: 3, images: vec![(image, warm)] }
 }
 
+/// Tests that measure time run alone; all others run beside each other.
+static TURNS: RwLock<()> = RwLock::const_new(());
+
+#[allow(dead_code, reason = "the guards are held, not used")]
+enum Turn {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+/// A sandbox while its test has its turn. One for each test: a second would wait behind who wants to be alone.
+pub struct Stage {
+    sandbox: Sandbox,
+    _turn: Turn,
+}
+
+impl Deref for Stage {
+    type Target = Sandbox;
+    fn deref(&self) -> &Sandbox {
+        &self.sandbox
+    }
+}
+
+impl Stage {
+    pub async fn close(self) {
+        self.sandbox.close().await;
+    }
+}
+
 /// A sandbox of one test, with the test's name as its installation.
-pub async fn sandbox(installation: &str) -> Sandbox {
-    connect(config(installation, 0)).await.unwrap_or_else(|error| panic!("{error:?}: {}", error.hint()))
+pub async fn sandbox(installation: &str) -> Stage {
+    with(config(installation, 0)).await
+}
+
+pub async fn with(config: Config) -> Stage {
+    let _turn = Turn::Shared(TURNS.read().await);
+    Stage { sandbox: connect(config).await, _turn }
+}
+
+/// The same while nothing else runs.
+pub async fn alone(config: Config) -> Stage {
+    let _turn = Turn::Alone(TURNS.write().await);
+    Stage { sandbox: connect(config).await, _turn }
+}
+
+/// Holds the turn of a test that runs no sandbox in its own process.
+pub fn turn() -> RwLockReadGuard<'static, ()> {
+    TURNS.blocking_read()
 }
 
 /// One after the other: the first gives the engine the image.
-pub async fn connect(config: Config) -> Result<Sandbox, Error> {
+pub async fn connect(config: Config) -> Sandbox {
     static LOADING: Mutex<()> = Mutex::const_new(());
     let _one_at_a_time = LOADING.lock().await;
-    Sandbox::connect(config).await
+    Sandbox::connect(config).await.unwrap_or_else(|error| panic!("{error:?}: {}", error.hint()))
 }
 
 /// A run of a program in Python.
