@@ -6,6 +6,7 @@ mod breaker;
 mod budget;
 mod chaos;
 mod claims;
+mod code;
 mod dead;
 mod decide;
 mod effects;

@@ -13,7 +13,7 @@ use system_tests::sandboxes::system;
 use system_tests::{Server, accepted, command, eventually, query, view};
 
 /// A repository with these files.
-fn repository(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub fn repository(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in files {
         let path = folder.path().join(name);
@@ -34,7 +34,7 @@ async fn submit(bus: &Bus, key: &str, repo: &Path, expect: &[&str]) {
     accepted(bus, &command(key, &Command::Submit(submit))).await;
 }
 
-async fn ended(bus: &Bus, key: &str) -> Task {
+pub async fn ended(bus: &Bus, key: &str) -> Task {
     eventually(&format!("the task `{key}`"), || async {
         let task: Task = view(bus, &query(key, &Query::Describe)).await?;
         task.state.is_final().then_some(task)
@@ -43,7 +43,7 @@ async fn ended(bus: &Bus, key: &str) -> Task {
 }
 
 /// What the artifact says.
-async fn results(bus: &Bus, task: &Task) -> Value {
+pub async fn results(bus: &Bus, task: &Task) -> Value {
     let artifact = task.artifacts.first().unwrap_or_else(|| panic!("no results: {:?}", task.failure));
     serde_json::from_slice(&bus.get_blob(artifact.hash).await.expect("a blob")).expect("JSON")
 }

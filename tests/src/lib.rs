@@ -16,6 +16,7 @@ pub mod sandboxes;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use actors_agents::Tools;
 use actors_host::embedded::{Embedded, Listening, Ports};
 use actors_host::{Config, Running};
 use bus_client::{Ask, Bus, NatsConfig, Profile};
@@ -98,6 +99,15 @@ impl Server {
     }
     /// Starts a host, some of whose partitions may not answer.
     pub async fn host_unready(&self, name: &str, agents: bool) -> Running {
+        self.host_with(name, agents, &Tools::default()).await
+    }
+    /// Starts a host whose agents have these tools, and waits until every partition answers.
+    pub async fn host_of(&self, name: &str, tools: &Tools) -> Running {
+        let running = self.host_with(name, true, tools).await;
+        running.ready().await.expect("every partition answers");
+        running
+    }
+    async fn host_with(&self, name: &str, agents: bool, tools: &Tools) -> Running {
         if agents {
             actors_report::parse_by(process::program());
         }
@@ -108,9 +118,7 @@ impl Server {
             agents,
             ..Config::default()
         };
-        actors_host::start(&config, actors_agents::shipped(&actors_agents::Tools::default()))
-            .await
-            .expect("the host starts")
+        actors_host::start(&config, actors_agents::shipped(tools)).await.expect("the host starts")
     }
 }
 

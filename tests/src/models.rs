@@ -6,7 +6,8 @@ pub mod scripted;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use actors_host::{Config, Running};
+use actors_agents::Tools;
+use actors_host::Running;
 use actors_models::Models;
 use serde_json::{Value, json};
 
@@ -16,9 +17,8 @@ use crate::Server;
 /// The key of every provider.
 pub const KEY: &str = "sk-hunter2-hunter2";
 
-/// A system whose agents ask these servers, in order.
-pub async fn system(server: &Server, models: &[&Scripted]) -> Running {
-    actors_report::parse_by(crate::process::program());
+/// Models that are these servers, in order.
+pub fn models(server: &Server, models: &[&Scripted]) -> Arc<Models> {
     let key = server.directory().join("key");
     std::fs::write(&key, KEY).expect("a file");
     let mut file = String::new();
@@ -26,25 +26,19 @@ pub async fn system(server: &Server, models: &[&Scripted]) -> Running {
         let _ = write!(
             file,
             "[[provider]]\nname = \"m{number}\"\nformat = \"chat\"\nurl = \"{}\"\nmodel = \"m\"\n\
-             max_tokens = 100\ninput_price = 1.0\noutput_price = 2.0\n\
-             key_file = \"{}\"\n",
+             max_tokens = 100\ninput_price = 1.0\noutput_price = 2.0\nkey_file = \"{}\"\n",
             model.url,
             key.display()
         );
     }
     let path = server.directory().join("models.toml");
     std::fs::write(&path, file).expect("a file");
-    let models = Arc::new(Models::load(&path).expect("a file of providers"));
-    let tools = actors_agents::Tools { models, ..actors_agents::Tools::default() };
-    let config = Config {
-        data_dir: server.directory().join("a"),
-        nats: server.config(),
-        host_name: Some("a".to_owned()),
-        ..Config::default()
-    };
-    let running = actors_host::start(&config, actors_agents::shipped(&tools)).await.expect("the host starts");
-    running.ready().await.expect("every partition answers");
-    running
+    Arc::new(Models::load(&path).expect("a file of providers"))
+}
+
+/// A system whose agents ask these servers.
+pub async fn system(server: &Server, servers: &[&Scripted]) -> Running {
+    server.host_of("a", &Tools { models: models(server, servers), ..Tools::default() }).await
 }
 
 /// A model that says this.

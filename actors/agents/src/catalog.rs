@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actors_models::Models;
 use actors_worker::Agents;
 
+use crate::code::Code;
 use crate::filesystem::Filesystem;
 use crate::git::Git;
 use crate::no_op::NoOp;
@@ -39,6 +40,7 @@ pub fn shipped(tools: &Tools) -> Agents {
         (Arc::new(Git), READERS),
         (Arc::new(Research), READERS),
         (Arc::new(Reviewer::new(Arc::clone(&tools.models))), READERS),
+        (Arc::new(Code::new(Arc::clone(&tools.models), Arc::clone(&tools.sandboxes))), READERS),
         (Arc::new(Tester::new(Arc::clone(&tools.sandboxes))), READERS),
         (Arc::new(NoOp), NO_OPS),
     ]

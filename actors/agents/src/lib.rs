@@ -8,11 +8,13 @@
 //! | `research` | `hotspots`, `docs` | `hotspots.json`, `docs.json` |
 //! | `reviewer` | `review`, `report` | `review.json`; `report.md`, `report.html` |
 //! | | `judge`, which needs a model | `verdict.json` |
+//! | `code` | `repair`, which needs a model and the sandbox | `repair.json`, `repair.patch` |
 //! | `test` | `test`, which needs the sandbox | `tests.json` |
 //! | `no-op` | `noop` | nothing, at once |
 
 mod orchestrator;
 
+mod code;
 mod filesystem;
 mod git;
 mod research;

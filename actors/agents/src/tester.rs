@@ -24,14 +24,17 @@ use futures::future::{BoxFuture, try_join_all};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::junit::{Case, Outcome};
-use self::runner::Runner;
+use self::junit::Case;
+pub(crate) use self::junit::Outcome;
+pub(crate) use self::runner::Runner;
 use crate::card::{card, skill, unknown_skill};
 use crate::repository;
 use crate::sandbox::Sandboxes;
 use crate::step::look;
 
 const NAME: &str = "test";
+/// The verdict of tests that all ran and passed.
+pub(crate) const PASSED: &str = "passed";
 /// The artifact.
 const RESULTS: &str = "tests.json";
 /// The most bytes of a repository's files.
@@ -110,18 +113,29 @@ async fn test(work: &Work, sandboxes: &Sandboxes) -> Result<Done, Failure> {
         )));
     }
     let (files, runners) = sources(work).await?;
-    let digest = digest(&files);
-    // A later attempt gets the recorded results: they are those of the same files.
-    let input = json!({"files": digest, "runners": runners});
-    let ran = work.step("tests", &input, || all(work, sandboxes, &files, &runners)).await?;
-    let found = Results::of(ran, &expected, digest);
+    let found = results(work, sandboxes, "tests", &files, &runners, &expected).await?;
     let bytes = serde_json::to_vec_pretty(&found).expect("it is plain data");
     let artifact = work.put_artifact(RESULTS, "application/json", Bytes::from(bytes)).await?;
     Ok(Done::with(vec![artifact], found.summary()))
 }
 
+/// Runs the tests of files, as a step of the job: a later attempt gets the recorded results.
+pub(crate) async fn results(
+    work: &Work,
+    sandboxes: &Sandboxes,
+    step: &str,
+    files: &Files,
+    runners: &[Runner],
+    expected: &BTreeSet<String>,
+) -> Result<Results, Failure> {
+    let digest = digest(files);
+    let input = json!({"files": digest, "runners": runners});
+    let ran = work.step(step, &input, || all(work, sandboxes, files, runners)).await?;
+    Ok(Results::of(ran, expected, digest))
+}
+
 /// The files of the repository, and the runners that it uses.
-async fn sources(work: &Work) -> Result<(Files, Vec<Runner>), Failure> {
+pub(crate) async fn sources(work: &Work) -> Result<(Files, Vec<Runner>), Failure> {
     let repo = repository::required(&work.job)?;
     let sources = look(work, move |watch| actors_report::sources(&repo, SOURCE_BYTES_MAX, watch)).await?;
     let runners = runner::used(sources.iter().map(|source| source.name.as_str()));
@@ -224,13 +238,13 @@ fn ended(runner: Runner, finished: Finished, output: String) -> Result<Ran, Fail
 
 /// The results of a job.
 #[derive(Debug, Serialize)]
-struct Results {
-    /// `passed`, `failed` or `absent`.
-    verdict: &'static str,
+pub(crate) struct Results {
+    /// [`PASSED`], `failed` or `absent`.
+    pub(crate) verdict: &'static str,
     /// Cases by outcome.
     counts: BTreeMap<Outcome, usize>,
     /// Tests that must run, and did not.
-    absent: Vec<String>,
+    pub(crate) absent: Vec<String>,
     /// The hash of the files that were tested.
     files: Hash,
     runners: Vec<Ran>,
@@ -258,12 +272,37 @@ impl Results {
         } else if !absent.is_empty() || !cases().any(|case| case.outcome == Outcome::Passed) {
             "absent"
         } else {
-            "passed"
+            PASSED
         };
         Self { verdict, counts, absent, files, runners }
     }
 
-    fn summary(&self) -> Value {
+    /// The names of the cases with an outcome.
+    pub(crate) fn names(&self, outcome: Outcome) -> impl Iterator<Item = &str> {
+        let cases = self.runners.iter().flat_map(|ran| &ran.cases);
+        cases.filter(move |case| case.outcome == outcome).map(|case| case.name.as_str())
+    }
+
+    /// How far the tests are from passing: cases that fail, tests that did not run, and runners without results.
+    pub(crate) fn failures(&self) -> usize {
+        let failing = self.names(Outcome::Failed).chain(self.names(Outcome::Flaky)).count();
+        failing + self.absent.len() + self.outputs().count()
+    }
+
+    /// The failing cases, with their messages.
+    pub(crate) fn failing(&self) -> impl Iterator<Item = Value> {
+        let cases = self.runners.iter().flat_map(|ran| &ran.cases);
+        let failing = cases.filter(|case| matches!(case.outcome, Outcome::Failed | Outcome::Flaky));
+        failing.map(|case| json!({"test": case.name, "message": case.message}))
+    }
+
+    /// The ends of the outputs of runners that left no results.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let silent = self.runners.iter().filter(|ran| ran.cases.is_empty());
+        silent.map(|ran| (ran.runner.name(), ran.output.as_str()))
+    }
+
+    pub(crate) fn summary(&self) -> Value {
         let ended: BTreeMap<&str, &str> =
             self.runners.iter().map(|ran| (ran.runner.name(), ran.ended.as_str())).collect();
         json!({"verdict": self.verdict, "counts": self.counts, "absent": self.absent.len(), "runners": ended})
@@ -283,8 +322,9 @@ fn digest(files: &Files) -> Hash {
     Hash::of(text.as_bytes())
 }
 
-fn invalid(message: &str) -> Failure {
-    Failure::permanent("invalid-input", message).hint("docs/agents/test.md has an example")
+pub(crate) fn invalid(message: &str) -> Failure {
+    Failure::permanent("invalid-input", message)
+        .hint("docs/agents/test.md and docs/agents/code.md have examples")
 }
 
 /// The failure of an attempt whose sandbox failed. What the engine could not do may work later.

@@ -32,6 +32,15 @@ impl Entry {
     pub fn file(bytes: impl Into<Bytes>) -> Self {
         Self::File { bytes: bytes.into(), executable: false }
     }
+
+    /// The bytes of the content, and the pages that it takes in a workspace.
+    fn size(&self) -> (u64, u64) {
+        let bytes = match self {
+            Self::File { bytes, .. } => bytes.len() as u64,
+            Self::Link { .. } => 0,
+        };
+        (bytes, bytes.div_ceil(rustix::param::page_size() as u64))
+    }
 }
 
 /// A checked tree of files, by path below the workspace.
@@ -97,17 +106,31 @@ impl Files {
     }
 
     fn add(&mut self, path: &str, entry: Entry, bytes_max: u64) -> Result<(), Error> {
-        let (bytes, link) = match &entry {
-            Entry::File { bytes, .. } => (bytes.len() as u64, None),
-            Entry::Link { target } => (0, Some(target.as_str())),
+        let (bytes, pages) = entry.size();
+        let link = match &entry {
+            Entry::File { .. } => None,
+            Entry::Link { target } => Some(target.as_str()),
         };
         check(path, link).and_then(|()| self.fits(path)).map_err(|why| unsafe_path(path, why))?;
         self.reserve(bytes, bytes_max)?;
         self.folders.extend(path.match_indices('/').map(|(at, _)| path[..at].to_owned()));
         self.entries.insert(path.to_owned(), entry);
         self.bytes += bytes;
-        self.pages += bytes.div_ceil(rustix::param::page_size() as u64);
+        self.pages += pages;
         Ok(())
+    }
+
+    /// Replaces the entry at a path, or says why the new one is refused; the old one stays then.
+    pub fn replace(&mut self, path: &str, entry: Entry) -> Result<(), Error> {
+        let Some(old) = self.entries.remove(path) else { return self.insert(path, entry) };
+        let (bytes, pages) = old.size();
+        (self.bytes, self.pages) = (self.bytes - bytes, self.pages - pages);
+        let inserted = self.insert(path, entry);
+        if inserted.is_err() {
+            (self.bytes, self.pages) = (self.bytes + bytes, self.pages + pages);
+            self.entries.insert(path.to_owned(), old);
+        }
+        inserted
     }
 
     /// Reads the archive that somebody else made. Any entry that is not safe refuses the whole.

@@ -19,7 +19,7 @@ const MESSAGE_BYTES_MAX: usize = 2_048;
 /// What became of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// It ran, and nothing was wrong.
     Passed,
     /// It ran or was to be run, and something was wrong.

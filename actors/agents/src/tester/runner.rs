@@ -9,7 +9,7 @@ pub(super) const REPORT: &str = ".orrery-junit.xml";
 /// A runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Runner {
+pub(crate) enum Runner {
     /// pytest, which runs `unittest` as well.
     Pytest,
     /// The runner of Node.

@@ -103,3 +103,17 @@ fn what_goes_in_comes_out_the_same() {
     let packed = files.to_archive(65_532).expect("in memory");
     assert_eq!(Files::from_archive(packed.as_slice()).expect("safe"), files);
 }
+
+#[test]
+fn a_file_is_replaced_and_counted_once() {
+    let mut files = Files::new();
+    files.insert("a/b", Entry::file(vec![1; 10_000])).expect("safe");
+    files.replace("a/b", Entry::file("x")).expect("safe");
+    let mut fresh = Files::new();
+    fresh.insert("a/b", Entry::file("x")).expect("safe");
+    assert_eq!(files, fresh);
+    files
+        .replace("a/b", Entry::Link { target: "../../etc".to_owned() })
+        .expect_err("it leaves the workspace");
+    assert_eq!(files, fresh, "what was there stays");
+}
