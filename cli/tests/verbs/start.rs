@@ -284,3 +284,15 @@ fn mistakes_in_the_file_of_the_models_are_named() {
     std::fs::write(&path, "").expect("a file");
     with(directory.path(), &models, &["config", "check"]).good();
 }
+
+/// Goal: a data directory of an older version is refused with what to do, and stays as it is. Method: a store whose streams
+/// are in the account that everybody shared.
+#[test]
+fn a_store_of_an_older_format_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let streams = directory.path().join("nats/store/jetstream/$G/streams/ORRERY_LOG_0");
+    std::fs::create_dir_all(&streams).expect("a directory");
+    let refused = orrery(directory.path(), &["up", "--http", "127.0.0.1:0"]).failed("format-too-old", 69);
+    assert!(refused.stderr.contains("new data directory"), "{refused:?}");
+    assert!(streams.is_dir(), "it is still there");
+}
