@@ -67,7 +67,7 @@ pub enum Verb {
     Archive(commands::archive::Arguments),
     /// Show agents: their skills, and which of their workers are alive.
     Agents(commands::agents::Arguments),
-    /// Show schedules and when each fires next; add, pause, resume and remove them.
+    /// Show schedules and when each fires next; create, pause, resume and delete them.
     Schedules(commands::schedules::Arguments),
     /// Show dead letters: what could not be processed, and why; edit, redrive or drop them.
     DeadLetters(commands::dead_letters::Arguments),

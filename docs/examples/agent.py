@@ -4,9 +4,10 @@ pip install nats-py blake3        # without blake3 the result is in the answer o
 python agent.py --nats nats://orrery:$(cat .orrery/nats/password)@127.0.0.1:4222 --name wordsmith
 python agent.py --die-after store    # ends as if killed when that step is done and not recorded: the next attempt goes on
 """
-import argparse, asyncio, hashlib, json, os, signal, sys, uuid
+import argparse, asyncio, base64, hashlib, json, os, signal, sys, uuid
 import nats
 from nats.errors import Error, NoRespondersError, TimeoutError
+from nats.js.errors import NotFoundError
 try:
     from blake3 import blake3
 except ImportError:
@@ -66,8 +67,21 @@ class Agent:
         elif answer["status"] == "refused":
             await asyncio.sleep(answer.get("retry_after_ms", 1000) / 1000)
 
+    async def after(self, stream, subject, sequence=0):
+        """The messages of a subject that a stream has. This needs no consumer, and so no credentials."""
+        while True:
+            try:
+                message = await self.js.get_msg(stream, seq=sequence + 1, subject=subject, direct=True, next=True)
+            except NotFoundError:
+                return
+            sequence = message.seq
+            yield message
+
     async def blob(self, digest):
-        return (await (await self.js.object_store(f"{self.prefix}_blobs")).get(digest)).data
+        bucket, place = f"{self.prefix}_blobs", base64.urlsafe_b64encode(digest.encode()).decode()
+        found = await self.js.get_msg(f"OBJ_{bucket}", subject=f"$O.{bucket}.M.{place}", direct=True)
+        pieces = self.after(f"OBJ_{bucket}", f"$O.{bucket}.C.{json.loads(found.data)['nuid']}")
+        return b"".join([piece.data async for piece in pieces])
 
     async def renew(self, job, progressed=False):
         """Whether the attempt is ours still: none, or the code of the refusal. Queries leave no trace in the log."""
@@ -89,14 +103,14 @@ class Agent:
         """What earlier attempts have recorded: their events say it."""
         steps = {}
         if job.get("steps"):
-            events = await self.js.subscribe(f"{self.prefix}.evt.task.{job['task']['key']}", ordered_consumer=True)
-            while len(steps) < job["steps"]:
-                message = await events.next_msg(timeout=10)
-                digest = message.headers.get("Orrery-Blob")  # a large event lies in the blob store
-                event = json.loads(await self.blob(digest) if digest else message.data)
-                if event["type"] == "step-recorded":
-                    steps[event["name"]] = event
-            await events.unsubscribe()
+            stream = f"{self.prefix.upper().replace('-', '_')}_EVENTS"
+            while len(steps) < job["steps"]:  # the stream may show the last ones a little later
+                async for message in self.after(stream, f"{self.prefix}.evt.task.{job['task']['key']}"):
+                    digest = message.headers.get("Orrery-Blob")  # a large event lies in the blob store
+                    event = json.loads(await self.blob(digest) if digest else message.data)
+                    if event["type"] == "step-recorded":
+                        steps[event["name"]] = event
+                await asyncio.sleep(0 if len(steps) >= job["steps"] else 0.1)
         return steps
 
     async def step(self, job, steps, name, value, call):

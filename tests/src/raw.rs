@@ -92,6 +92,15 @@ impl Raw {
         sent.await.ok().map(|stored| stored.sequence)
     }
 
+    /// The first message of a subject behind a sequence: its sequence and its bytes; none while there is none.
+    pub async fn next_after(&self, stream: &str, subject: &str, sequence: u64) -> Option<(u64, Bytes)> {
+        let request = format!(r#"{{"seq":{},"next_by_subj":"{subject}"}}"#, sequence + 1);
+        let get = format!("$JS.API.DIRECT.GET.{stream}");
+        let message = self.client.request(get, request.into()).await.expect("an answer");
+        let headers = message.headers?;
+        Some((headers.get("Nats-Sequence")?.as_str().parse().ok()?, message.payload))
+    }
+
     /// Publishes without waiting for anything but the server's ear.
     pub async fn publish(&self, subject: &str, payload: impl Into<Bytes>) {
         self.client.publish(subject.to_owned(), payload.into()).await.expect("a subject");

@@ -27,6 +27,13 @@ impl Sandboxes {
         Self { config: Some(config), connected: OnceCell::new() }
     }
 
+    /// Cancels every run, and removes every container.
+    pub async fn close(&self) {
+        if let Some(sandbox) = self.connected.get() {
+            sandbox.clone().close().await;
+        }
+    }
+
     /// The sandbox. An engine that is not there is looked for again by the next job.
     pub(crate) async fn get(&self) -> Result<&Sandbox, Failure> {
         let Some(config) = &self.config else {

@@ -1,7 +1,7 @@
 //! `halt`: stops all work of a scope. The key is the scope: `all`, `lane.<lane>`, `agent.<agent>`,
 //! `task.<task>`.
 //!
-//! States: resumed (as at first) → halted → resumed.
+//! States: not halted (as at first) → halted → not halted.
 //!
 //! Workers, hosts and gateways read the events of this kind and stop at once by themselves. The messages of
 //! this entity to lanes make that last: they give no jobs to what is halted, and take back running attempts.

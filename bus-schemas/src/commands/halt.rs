@@ -18,7 +18,7 @@ pub enum Command {
         #[serde(default = "default_grace_ms")]
         grace_ms: u64,
     },
-    /// Ends the halt: work resumes gradually. For a halt that ends already, changes the rate, or
+    /// Ends the halt: work resumes gradually. For a halt that has ended already, changes the rate, or
     /// removes it if none is given. Answers with the halt that ended, a [`Standstill`], or `null` if it had ended
     /// before.
     Resume {

@@ -51,7 +51,7 @@ enum Verb {
     },
 }
 
-/// The schedule to add.
+/// The schedule to create.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("when").required(true).args(["at", "every", "cron"]))]
 struct Create {
@@ -123,7 +123,7 @@ fn when(schedule: &Schedule) -> String {
 
 fn state(schedule: &Schedule) -> &'static str {
     match (schedule.deleted, schedule.paused, schedule.next) {
-        (true, ..) => "removed",
+        (true, ..) => "deleted",
         (_, true, _) => "paused",
         (_, _, None) => "over",
         _ => "active",

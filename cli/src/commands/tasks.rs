@@ -1,4 +1,4 @@
-//! `orrery task`: listing, showing, submitting and controlling tasks.
+//! `orrery tasks`: tasks from their submission to their end.
 
 pub(super) mod budget;
 mod show;

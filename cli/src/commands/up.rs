@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use actors_agents::Sandboxes;
 use actors_host::{Config, Running, StartError};
 use clap::ValueEnum;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +68,7 @@ pub fn configured(mut config: Config, arguments: &Arguments) -> Config {
 #[derive(Debug)]
 pub struct System {
     running: Running,
+    sandboxes: Arc<Sandboxes>,
     gateway: Option<gateway::Gateway>,
     metrics: Option<gateway::Gateway>,
     /// The partitions that do not answer although the others do, as text.
@@ -103,7 +106,15 @@ impl System {
         let agents = actors_agents::shipped(&tools);
         let running = actors_host::start_unless(config, agents, interrupted.as_mut()).await?;
         let stop = CancellationToken::new();
-        let mut system = Self { running, gateway: None, metrics: None, lacking: None, stop, discovery: None };
+        let mut system = Self {
+            running,
+            sandboxes: tools.sandboxes,
+            gateway: None,
+            metrics: None,
+            lacking: None,
+            stop,
+            discovery: None,
+        };
         let served = tokio::select! {
             served = system.serve(config, http) => served,
             () = interrupted => Err(StartError::Interrupted.into()),
@@ -160,6 +171,7 @@ impl System {
             edge = edge.and(served.stopped().await.map_err(Failure::from));
         }
         self.running.stop().await;
+        self.sandboxes.close().await;
         if let Some(discovery) = self.discovery {
             discovery.remove();
         }

@@ -1,4 +1,4 @@
-//! `config get|set|activate|rollback|history|diff`: settings that change while the system runs.
+//! `settings show|propose|activate|rollback|history|diff`: settings that change while the system runs.
 
 use std::path::PathBuf;
 

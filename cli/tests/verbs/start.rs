@@ -214,7 +214,7 @@ fn every_mistake_in_the_settings_is_told() {
 fn wrong_arguments_have_a_code_and_a_next_step() {
     let none = Path::new("/nonexistent");
     for arguments in
-        [&["tasks", "list", "--state", "bogus"][..], &["fly"], &["up", "--http", "nowhere"], &["task"], &[]]
+        [&["tasks", "list", "--state", "bogus"][..], &["fly"], &["up", "--http", "nowhere"], &["tasks"], &[]]
     {
         let people = orrery(none, arguments).failed("bad-argument", 64);
         assert!(people.stderr.contains("\n next: "), "{people:?}");

@@ -19,17 +19,12 @@ pub(super) const HOST: &str = "orrery";
 const LOCAL: &str = "local";
 /// The file of the first user's password, in the server's directory.
 const PASSWORD_FILE: &str = "password";
-/// The first tokens of requests that read a stream and have one answer; the stream follows, and in some a further
-/// token.
-const READS_OF_ONE: [&str; 5] = [
-    "$JS.API.STREAM.INFO",
-    "$JS.API.STREAM.MSG.GET",
-    "$JS.API.CONSUMER.CREATE",
-    "$JS.API.CONSUMER.INFO",
-    "$JS.API.CONSUMER.DELETE",
-];
-/// Those that may have several answers.
-const READS_OF_MANY: [&str; 2] = ["$JS.API.DIRECT.GET", "$JS.API.CONSUMER.MSG.NEXT"];
+/// The first tokens of requests that read a stream; the stream follows, and in some a further token. None makes a
+/// consumer: its creator chooses where the server delivers, with the rights of the server, and an empty delivery is a
+/// valid request to delete a stream.
+const READS: [&str; 3] = ["$JS.API.STREAM.INFO", "$JS.API.STREAM.MSG.GET", "$JS.API.DIRECT.GET"];
+/// How long the server remembers where the further answers to a request go.
+const ANSWERS: &str = "15s";
 
 /// The password of hosts and verbs, created at the first start, and its file.
 pub(super) fn password(directory: &Path) -> std::io::Result<(String, PathBuf)> {
@@ -67,10 +62,10 @@ pub(super) fn private(path: &Path, text: &str) -> std::io::Result<()> {
 pub(super) fn lines(password: &str, topology: &Topology) -> String {
     let prefix = topology.subjects.prefix();
     let services = services(topology);
-    let streams = ["stop.>", "taken-over"].map(|rest| format!("{prefix}.{rest}"));
-    let streams: Vec<String> = std::iter::once("_INBOX.>".to_owned()).chain(streams).collect();
-    let exports = services.iter().map(|service| {
-        format!("{{ service: \"{}\", response_type: {} }}", service.subject, service.responses)
+    let streams = ["evt.>", "out.>", "stop.>", "taken-over"].map(|rest| format!("{prefix}.{rest}"));
+    let exports = services.iter().map(|Service { subject, responses }| match *responses {
+        "stream" => format!("{{ service: \"{subject}\", response_type: stream, threshold: \"{ANSWERS}\" }}"),
+        one => format!("{{ service: \"{subject}\", response_type: {one} }}"),
     });
     let exports = exports.chain(streams.iter().map(|subject| format!("{{ stream: \"{subject}\" }}")));
     let import =
@@ -83,7 +78,8 @@ pub(super) fn lines(password: &str, topology: &Topology) -> String {
     });
     let publish = services.iter().map(|service| format!("\"{}\"", service.subject));
     let publish = publish.chain([format!("\"{prefix}.do.>\"")]);
-    let subscribe = streams.iter().map(|subject| format!("\"{subject}\""));
+    let inboxes = "_INBOX.>".to_owned();
+    let subscribe = std::iter::once(&inboxes).chain(&streams).map(|subject| format!("\"{subject}\""));
     let mappings = super::mappings(topology.partitions);
     // Nobody needs the second password: a client without a name is this user.
     let nobody_knows = made_up();
@@ -111,22 +107,20 @@ struct Service {
 fn services(topology: &Topology) -> Vec<Service> {
     let prefix = topology.subjects.prefix();
     let service = |subject: String, responses| Service { subject, responses };
-    let asks = ["cmd", "request", "ask", "query", "view", "claim"];
+    let asks = ["cmd", "request", "ask", "query", "view"];
     let asks = asks.map(|verb| service(format!("{prefix}.{verb}.>"), "singleton"));
-    // The replies to one batch arrive in several messages.
-    let batch = service(format!("{prefix}.batch.>"), "stream");
+    // The replies to a batch, and the jobs of a claim, arrive in several messages.
+    let many = ["batch", "claim"].map(|verb| service(format!("{prefix}.{verb}.>"), "stream"));
     let account =
         ["$JS.API.INFO", "$JS.API.STREAM.NAMES"].map(|subject| service(subject.into(), "singleton"));
     let streams = [topology.events(), topology.output(), format!("OBJ_{}", topology.blobs())];
     let reads = streams.iter().flat_map(|stream| {
-        let one = READS_OF_ONE.map(|read| (read, "singleton"));
-        let reads = one.into_iter().chain(READS_OF_MANY.map(|read| (read, "stream")));
-        let reads = reads.flat_map(move |(read, responses)| {
+        READS.into_iter().flat_map(move |read| {
+            let responses = if read.ends_with("DIRECT.GET") { "stream" } else { "singleton" };
             [service(format!("{read}.{stream}"), responses), service(format!("{read}.{stream}.>"), responses)]
-        });
-        reads.chain(["$JS.ACK", "$JS.FC"].map(|read| service(format!("{read}.{stream}.>"), "singleton")))
+        })
     });
-    asks.into_iter().chain([batch]).chain(account).chain(reads).collect()
+    asks.into_iter().chain(many).chain(account).chain(reads).collect()
 }
 
 fn listed(items: impl Iterator<Item = String>) -> String {

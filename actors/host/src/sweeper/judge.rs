@@ -50,7 +50,7 @@ pub(super) struct Found<'a> {
     pub(super) why: &'a Why,
     /// The lane's explanation, when the task waits in one.
     pub(super) in_lane: Option<&'a Waiting>,
-    /// A halt for which the lane holds the task, although it ended.
+    /// A halt for which the lane holds the task, although the halt has ended.
     pub(super) resumed: Option<&'a str>,
     /// The children that, as the task knows, have not ended.
     pub(super) children: &'a [(Key, Child)],

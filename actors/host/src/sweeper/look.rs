@@ -115,7 +115,7 @@ fn is_kept_apart(task: &Key, why: &Why, quarantine: &Quarantine) -> bool {
         || (why.waits_for == WaitsFor::Lane && is_held(lane::Command::KIND, &why.lane))
 }
 
-/// A halt for which a lane holds the task, although it ended.
+/// A halt for which a lane holds the task, although the halt has ended.
 fn resumed(waiting: &Waiting, halts: &Halts) -> Option<SmolStr> {
     let causes = waiting.blocks.iter().filter(|block| block.what == Limit::Held);
     let mut causes = causes.filter_map(|block| block.cause.as_ref());

@@ -63,5 +63,5 @@ fn admit_query(
 
 fn halted(active: &ActiveHalt) -> Refusal {
     Refusal::new(code::HALTED, format!("work is halted: {}", active.reason))
-        .hint("`orrery halts` shows since when; again once the halt is resumed")
+        .hint("`orrery halts` shows since when; again once the scope is resumed")
 }
