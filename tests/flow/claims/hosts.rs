@@ -55,9 +55,9 @@ async fn the_work_of_a_lane_lies_in_all_partitions_alike() {
         let here: usize = entities.values().sum();
         assert!(here * partitions * 2 <= all * 3, "partition {partition} did {here} of {all} commands");
     }
-    // Each queue hears of its own attempts, and the lane of its queues alone: not of an attempt.
+    // Each queue hears of its own attempts, and the lane of its queues alone, each from time to time: not of an attempt.
     let of_lane: usize = commands.values().filter_map(|entities| entities.get("lane/default")).sum();
-    assert!(of_lane <= partitions * 2, "the lane's own entity did {of_lane} commands for {all}");
+    assert!(of_lane <= TASKS * 3 / 4, "the lane's own entity did {of_lane} commands for {all}");
     one.stop().await;
     two.stop().await;
 }
