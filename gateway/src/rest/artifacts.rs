@@ -1,7 +1,10 @@
 //! Downloads of artifacts.
 
+use std::time::Duration;
+
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bus_schemas::commands::task::Query::Describe;
 use bus_schemas::jobs::Artifact;
 use gateway_api::code;
 use gateway_api::tasks::OneArtifact;
@@ -16,6 +19,9 @@ const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox");
 /// The media type of an artifact that has none.
 const UNKNOWN_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
+/// How long the owner of a task is asked for an artifact that the read model does not show.
+const OWNER_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Downloads an artifact.
 pub async fn download(
     call: Call,
@@ -23,8 +29,15 @@ pub async fn download(
     Query(query): Query<OneArtifact>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let task = find(&call, &key(&id)?).await?;
-    let artifact = choose(&task.artifacts, &name, query.step.as_deref())?;
+    let id = key(&id)?;
+    let (mut task, step) = (find(&call, &id).await?, query.step.as_deref());
+    if choose(&task.artifacts, &name, step).is_err() {
+        // The read model may not show yet what the task has told its caller already.
+        if let Ok(told) = call.query(&id, &Describe, OWNER_PATIENCE).await {
+            task = told;
+        }
+    }
+    let artifact = choose(&task.artifacts, &name, step)?;
     let tag = format!("\"{}\"", artifact.hash);
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     if known.flat_map(|value| value.split(',')).any(|known| {
