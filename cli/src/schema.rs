@@ -14,7 +14,7 @@ use gateway_api::redrives::{Redrive, RedrivePage};
 use gateway_api::schedules::{Schedule, SchedulePage};
 use gateway_api::settings::{SettingsChanged, SettingsList};
 use gateway_api::tasks::TaskPage;
-use orrery_storage::replay::{Step, redecide};
+use orrery_storage::replay::{Step, effects, redecide};
 use orrery_storage::{archive, backup, restore, verify};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -44,6 +44,8 @@ pub fn document() -> Value {
     schemas.add::<Step>("replay-step");
     schemas.add::<redecide::Divergence>("divergence");
     schemas.add::<redecide::Summary>("redecided");
+    schemas.add::<effects::Compare>("replayed-attempt");
+    schemas.add::<effects::Compares>("replayed");
     schemas.add::<verify::Finding>("finding");
     schemas.add::<verify::Summary>("verified");
     schemas.add::<rebuild::Rebuilt>("rebuilt");

@@ -1,6 +1,8 @@
-//! Replay: an entity's state after each event, or its recorded commands decided again.
+//! Replay: an entity's state after each event, its recorded commands decided again, or the agents of a task run
+//! again.
 
 mod difference;
+pub mod effects;
 pub mod redecide;
 
 use actors_core::Instance;
@@ -43,6 +45,9 @@ pub enum Error {
     /// Commands lead to another result than the recorded one.
     #[error("{0} entities decide otherwise today")]
     Diverged(u64),
+    /// Agents ask for something else than the recorded effects, or decide otherwise.
+    #[error("{0} attempts differ from their record")]
+    Drifted(u64),
     /// An error of reading logs, stream or archive.
     #[error(transparent)]
     History(#[from] history::Error),
@@ -68,6 +73,7 @@ impl Error {
             Self::Event { .. } => "event-unreadable",
             Self::Damaged(error) => error.code(),
             Self::Diverged(_) => "decisions-diverge",
+            Self::Drifted(_) => "replay-drifted",
             Self::History(error) => error.code(),
         }
     }
@@ -85,6 +91,9 @@ impl Error {
             Self::Diverged(_) => {
                 "keep the version that wrote the log, or make the change one of a new event or schema version"
             }
+            Self::Drifted(_) => {
+                "run the version that did the work, or see what the change does with `--with`"
+            }
             Self::History(error) => error.hint(),
         }
     }
@@ -95,7 +104,7 @@ impl Error {
                 Sort::NotFound
             }
             Self::Broken { .. } | Self::Event { .. } | Self::Damaged(_) => Sort::Data,
-            Self::Diverged(_) => Sort::No,
+            Self::Diverged(_) | Self::Drifted(_) => Sort::No,
             Self::History(error) => error.sort(),
         }
     }

@@ -28,7 +28,10 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("actors-sandbox", &[]),
     ("gateway-api", &["bus-schemas"]),
     ("gateway", &["bus-client", "bus-schemas", "gateway-api"]),
-    ("orrery-storage", &["actors-core", "actors-logic", "actors-runtime", "bus-client", "bus-schemas"]),
+    (
+        "orrery-storage",
+        &["actors-core", "actors-logic", "actors-runtime", "actors-worker", "bus-client", "bus-schemas"],
+    ),
     ("bare-loop", &[]),
     (
         "orrery-bench",
@@ -77,6 +80,7 @@ const EDGES: [(&str, &[&str]); 19] = [
             "bus-client",
             "bus-schemas",
             "gateway",
+            "orrery-storage",
         ],
     ),
 ];

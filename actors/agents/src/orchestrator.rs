@@ -66,14 +66,16 @@ impl Agent for Orchestrator {
 async fn plan(work: &Work) -> Result<Done, Failure> {
     let (repo, asked) = repository_of(&work.job)?;
     let (look_at, goal) = (repo.clone(), work.job.goal.clone());
-    let known = look(work, move |watch| {
-        actors_report::check_repository(&look_at)?;
-        Ok(match asked {
-            Asked::Question => actors_report::docs(&look_at, &goal, watch)?.goal.is_some(),
-            _ => true,
+    let look = || {
+        look(work, move |watch| {
+            actors_report::check_repository(&look_at)?;
+            Ok(match asked {
+                Asked::Question => actors_report::docs(&look_at, &goal, watch)?.goal.is_some(),
+                _ => true,
+            })
         })
-    });
-    if !known.await? {
+    };
+    if !work.step("look", &json!({"repo": &repo, "goal": &work.job.goal}), look).await? {
         let why = format!("nothing in the documentation of `{}` speaks about this question", repo.display());
         return Err(not_plannable(&why));
     }

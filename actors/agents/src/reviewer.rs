@@ -106,7 +106,7 @@ async fn compose(work: &Work) -> Result<Done, Failure> {
         title: format!("Repository report: {name}"),
         goal: work.job.goal.clone(),
         repo: repo.display().to_string(),
-        generated_at: bus_client::now().to_rfc3339(),
+        generated_at: work.step("now", &(), async || Ok(bus_client::now().to_rfc3339())).await?,
         commit: inputs.history.head.clone(),
     };
     let result = json!({

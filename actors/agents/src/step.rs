@@ -4,10 +4,11 @@ use std::path::Path;
 
 use actors_report::{Error, Watch};
 use actors_worker::{Done, Failure, Work};
+use bus_schemas::jobs::Artifact;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{failure, repository};
 
@@ -32,7 +33,7 @@ pub(crate) async fn look<T: Send + 'static>(
     .await
 }
 
-/// Analyses the job's repository and stores the finding as `<step>.json`; `summary` is the small result.
+/// Analyses the job's repository, as a step, and stores the finding as `<step>.json`; `summary` is the small result.
 pub(crate) async fn analyse<T: Serialize + 'static>(
     work: &Work,
     step: &str,
@@ -40,14 +41,20 @@ pub(crate) async fn analyse<T: Serialize + 'static>(
     summary: fn(&T) -> Value,
 ) -> Result<Done, Failure> {
     let repo = repository::required(&work.job)?;
-    let (json, result) = look(work, move |watch| {
-        let found = analysis(&repo, watch)?;
-        // Serialized here, because a large finding takes time.
-        let json = serde_json::to_vec(&found).expect("findings have string keys and are written to memory");
-        Ok((json, summary(&found)))
-    })
-    .await?;
-    let artifact = work.put_artifact(&file_name(step), JSON, Bytes::from(json)).await?;
+    let input = json!({"repo": &repo, "goal": &work.job.goal, "inputs": &work.job.inputs});
+    let (artifact, result): (Artifact, Value) = work
+        .step(step, &input, async || {
+            let (json, result) = look(work, move |watch| {
+                let found = analysis(&repo, watch)?;
+                // Serialized here, because a large finding takes time.
+                let json =
+                    serde_json::to_vec(&found).expect("findings have string keys and are written to memory");
+                Ok((json, summary(&found)))
+            })
+            .await?;
+            Ok((work.put_artifact(&file_name(step), JSON, Bytes::from(json)).await?, result))
+        })
+        .await?;
     Ok(Done::with(vec![artifact], result))
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use actors_sandbox::{Entry, Error, Files, Finished, Reason, Run};
 use actors_worker::{Agent, Done, Failure, Work};
 use bus_schemas::commands::agent::AgentCard;
-use bus_schemas::jobs::FailureClass;
+use bus_schemas::jobs::{Artifact, FailureClass};
 use bus_schemas::{Hash, chain, text};
 use bytes::Bytes;
 use futures::future::{BoxFuture, try_join_all};
@@ -37,8 +37,10 @@ const NAME: &str = "test";
 pub(crate) const PASSED: &str = "passed";
 /// The artifact.
 const RESULTS: &str = "tests.json";
-/// The most bytes of a repository's files.
-const SOURCE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// The files of the repository, as one archive.
+const SOURCES: &str = "sources.tar";
+/// The most bytes of a repository's files: their archive is an artifact.
+const SOURCE_BYTES_MAX: u64 = 60 * 1024 * 1024;
 /// The most bytes that are read back from the workspace.
 const READ_BACK_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The most names of tests that must run.
@@ -134,16 +136,29 @@ pub(crate) async fn results(
     Ok(Results::of(ran, expected, digest))
 }
 
-/// The files of the repository, and the runners that it uses.
+/// The files of the repository as they were when the job first read them, and the runners that it uses.
 pub(crate) async fn sources(work: &Work) -> Result<(Files, Vec<Runner>), Failure> {
     let repo = repository::required(&work.job)?;
-    let sources = look(work, move |watch| actors_report::sources(&repo, SOURCE_BYTES_MAX, watch)).await?;
-    let runners = runner::used(sources.iter().map(|source| source.name.as_str()));
-    let mut files = Files::new();
-    for source in sources {
-        let entry = Entry::File { bytes: source.bytes.into(), executable: source.is_executable };
-        files.insert(&source.name, entry).map_err(|error| failed(&error))?;
-    }
+    let mut read = None;
+    let read_them = async || {
+        let sources = look(work, move |watch| actors_report::sources(&repo, SOURCE_BYTES_MAX, watch)).await?;
+        let mut files = Files::new();
+        for source in sources {
+            let entry = Entry::File { bytes: source.bytes.into(), executable: source.is_executable };
+            files.insert(&source.name, entry).map_err(|error| failed(&error))?;
+        }
+        let archive = files.to_archive(0).expect("it is written to memory");
+        read = Some(files);
+        work.put_artifact(SOURCES, "application/x-tar", Bytes::from(archive)).await
+    };
+    let archive: Artifact =
+        work.step("sources", &json!({"repo": work.job.input.get("repo")}), read_them).await?;
+    let files = match read {
+        Some(files) => files,
+        // A later attempt works on what the first one saw.
+        None => Files::from_archive(&*work.get_artifact(&archive).await?).map_err(|error| failed(&error))?,
+    };
+    let runners = runner::used(files.iter().map(|(path, _)| path));
     Ok((files, runners))
 }
 

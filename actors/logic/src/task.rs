@@ -53,6 +53,7 @@ mod check;
 mod decide;
 mod draft;
 mod gate;
+pub mod recorded;
 mod state;
 mod view;
 

@@ -72,6 +72,17 @@ pub(crate) struct Configured {
 #[derive(Default)]
 pub struct Models {
     providers: Vec<Configured>,
+    /// Makes questions differ from recorded ones, so that they are asked anew.
+    anew: Option<String>,
+}
+
+/// What the step of a question is recorded with.
+#[derive(Serialize)]
+struct Asked<'a> {
+    #[serde(flatten)]
+    question: &'a Question,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anew: Option<&'a str>,
 }
 
 /// A question of an agent.
@@ -112,7 +123,26 @@ impl fmt::Debug for Models {
 
 impl Models {
     pub(crate) fn of(providers: Vec<Configured>) -> Self {
-        Self { providers }
+        Self { providers, anew: None }
+    }
+
+    /// These models for a replay in which every question is asked anew; `only` one provider, and a model of it.
+    ///
+    /// # Errors
+    /// The names of the providers, when none has the name.
+    pub fn anew(mut self, only: Option<(&str, Option<&str>)>) -> Result<Self, String> {
+        if let Some((name, model)) = only {
+            if !self.providers.iter().any(|one| one.name == name) {
+                return Err(self.names().join(", "));
+            }
+            self.providers.retain(|one| one.name == name);
+            if let Some(model) = model {
+                self.providers.iter_mut().for_each(|one| one.model = model.to_owned());
+            }
+        }
+        let named = self.providers.iter().map(|one| format!("{}/{}", one.name, one.model));
+        self.anew = Some(named.collect::<Vec<_>>().join(","));
+        Ok(self)
     }
 
     /// The names of the providers, in order.
@@ -122,16 +152,17 @@ impl Models {
 
     /// Asks for an answer by a schema, as the step `name` of the job.
     pub async fn ask(&self, work: &Work, name: &str, question: &Question) -> Result<Answer, Failure> {
+        let asked = Asked { question, anew: self.anew.as_deref() };
+        work.step(name, &asked, || self.answer(work, question)).await
+    }
+
+    async fn answer(&self, work: &Work, question: &Question) -> Result<Answer, Failure> {
         if self.providers.is_empty() {
             let message = "this work needs a model, and the process has none";
             let hint =
                 "name a file with a provider in the setting `models`; docs/configuration.md has an example";
             return Err(Failure::permanent("no-model", message).hint(hint));
         }
-        work.step(name, question, || self.answer(work, question)).await
-    }
-
-    async fn answer(&self, work: &Work, question: &Question) -> Result<Answer, Failure> {
         // The bound of an answer is one times that of the provider that is asked.
         let parameters = Parameters::bounded(1);
         let call = Call {

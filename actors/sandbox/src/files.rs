@@ -145,8 +145,8 @@ impl Files {
         }
     }
 
-    /// A tar archive in which a uid owns everything.
-    pub(crate) fn to_archive(&self, uid: u32) -> io::Result<Vec<u8>> {
+    /// A tar archive in which a uid owns everything: the same bytes for the same files.
+    pub fn to_archive(&self, uid: u32) -> io::Result<Vec<u8>> {
         let mut archive = Builder::new(Vec::new());
         // In their order a folder comes before what is in it.
         for folder in &self.folders {

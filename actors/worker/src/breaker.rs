@@ -48,6 +48,8 @@ pub struct Breakers {
 struct Inner {
     bus: Bus,
     reporter: SmolStr,
+    /// Whether every call is permitted and none is counted.
+    is_inert: bool,
     known: Mutex<HashMap<Key, Local>>,
     /// Notified when there is something to report.
     counted: Notify,
@@ -122,7 +124,14 @@ impl Breakers {
     /// [`Self::run`].
     pub fn new(bus: Bus, reporter: impl Into<SmolStr>) -> Self {
         let (known, counted) = (Mutex::default(), Notify::new());
-        Self { inner: Arc::new(Inner { bus, reporter: reporter.into(), known, counted }) }
+        Self { inner: Arc::new(Inner { bus, reporter: reporter.into(), is_inert: false, known, counted }) }
+    }
+
+    /// Breakers that permit every call and tell nobody: for a replay.
+    pub(crate) fn inert(bus: Bus) -> Self {
+        let (known, counted) = (Mutex::default(), Notify::new());
+        let reporter = SmolStr::default();
+        Self { inner: Arc::new(Inner { bus, reporter, is_inert: true, known, counted }) }
     }
 
     /// Listens for events and sends reports until `stop`; then sends what is left.
@@ -155,6 +164,9 @@ impl Breakers {
     /// A permit for one call. Asks the breaker only while it is half-open, and at the very first call.
     pub async fn permit(&self, dependency: &Key) -> Result<Permit, Rejected> {
         let permit = self.begin(dependency);
+        if self.inner.is_inert {
+            return Ok(permit);
+        }
         if self.with(dependency, Local::is_first_asked).unwrap_or(false) {
             // A breaker that cannot be asked does not stop the call: it protects, it grants no permission.
             let _ = tokio::time::timeout(FIRST_LOOK, tell::look(self, dependency)).await;

@@ -7,14 +7,16 @@
 //!                           └→ panic    → fail-job, class `poison`
 //! ```
 //!
-//! An agent may read clocks, files and the network. It must tolerate being run twice for one task: a worker
-//! can die after the work and before the report. Side effects that must not happen twice go through
+//! An agent may read clocks, files and the network, and draw random numbers, within a [`Work::step`]: then a later
+//! attempt, and a replay of the recorded effects, finds what was read. It must tolerate being run twice for one
+//! task: a worker can die after the work and before the report. Side effects that must not happen twice go through
 //! [`Work::effect`].
 
 mod budget;
 mod effect;
 mod failure;
 mod step;
+mod tape;
 mod task_client;
 mod trace;
 mod watch;
@@ -29,14 +31,16 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 pub use self::budget::Meter;
-pub use self::effect::{Effect, Reconciled};
+pub use self::effect::{Effect, Reconciled, canonical};
 pub use self::failure::Failure;
+pub use self::tape::{Compared, Recording, Request};
 pub use self::watch::Watch;
 pub use self::work::{ARTIFACT_BYTES_MAX, PROGRESS_PAUSE, Work};
 
 pub(crate) use self::budget::BUDGET_EXCEEDED;
 pub(crate) use self::effect::reconcile;
 pub(crate) use self::step::Steps;
+pub(crate) use self::tape::{DRIFTED, Tape};
 pub(crate) use self::task_client::{TaskClient, Verdict};
 pub(crate) use self::trace::{job_span, note_report};
 

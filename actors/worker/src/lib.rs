@@ -7,8 +7,12 @@
 pub mod breaker;
 pub mod contract;
 pub mod crash;
+pub mod replay;
 pub mod worker;
 
 pub use breaker::Breakers;
-pub use contract::{Agent, Agents, Done, Effect, Failure, Meter, Reconciled, Watch, Work};
+pub use contract::{
+    Agent, Agents, Compared, Done, Effect, Failure, Meter, Reconciled, Recording, Request, Watch, Work,
+    canonical,
+};
 pub use worker::{Worker, WorkerError};

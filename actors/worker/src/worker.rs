@@ -14,7 +14,7 @@
 mod attempt;
 mod jobs;
 mod presence;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

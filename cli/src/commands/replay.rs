@@ -1,6 +1,8 @@
-//! `orrery replay`: an entity's state after each event, or its recorded commands decided again.
+//! `orrery replay`: an entity's state after each event, its recorded commands decided again, or the agents of a task
+//! run again.
 
 pub mod against;
+pub mod effects;
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,7 @@ use orrery_storage::archive::Archive;
 use orrery_storage::replay::redecide::{self, Divergence, Summary};
 use orrery_storage::replay::{self, Request, Step};
 
+use self::effects::{Change, Effects};
 use super::archive::Location;
 use crate::address;
 use crate::bar::Bar;
@@ -18,26 +21,36 @@ use crate::session::Session;
 /// What to replay, and how.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The entity: `<kind>/<key>`, such as `task/order-42`
+    /// The entity: `<kind>/<key>`, such as `task/order-42`; with `--effects` also a task's key
     #[arg(value_name = "ENTITY", required_unless_present = "all")]
     entity: Option<String>,
     /// Show the state at this revision instead of the last one
-    #[arg(long, value_name = "REVISION", conflicts_with = "redecide")]
+    #[arg(long, value_name = "REVISION", conflicts_with = "again")]
     at: Option<u64>,
     /// Show every event, not only the last
-    #[arg(long, conflicts_with = "redecide")]
+    #[arg(long, conflicts_with = "again")]
     step: bool,
     /// Show what each event changed instead of the whole state
-    #[arg(long, conflicts_with = "redecide")]
+    #[arg(long, conflicts_with = "again")]
     diff: bool,
     /// Decide the recorded commands again and compare the results, byte for byte
-    #[arg(long)]
+    #[arg(long, group = "again")]
     redecide: bool,
+    /// Run the agents of a task, and of all tasks below it, again with the results of their steps and effects, and
+    /// compare what they ask for and decide; nothing is written, and no network is used
+    #[arg(long, value_name = "SOURCE", value_enum, group = "again")]
+    effects: Option<Effects>,
+    /// With `--effects`: make a change, run the steps that it changes, and show the decisions that differ; no effect is
+    /// done again. `model=PROVIDER` or `model=PROVIDER/MODEL` asks that model; `config=FILE` takes models and sandbox
+    /// from another configuration file
+    #[arg(long = "with", value_name = "CHANGE", requires = "effects")]
+    changes: Vec<Change>,
     /// With `--redecide`: every entity
     #[arg(long, requires = "redecide", conflicts_with = "entity")]
     all: bool,
-    /// With `--redecide`: read a copy of this backup or data directory instead of the running installation
-    #[arg(long, value_name = "DIR", requires = "redecide")]
+    /// With `--redecide` or `--effects`: read a copy of this backup or data directory instead of the running
+    /// installation
+    #[arg(long, value_name = "DIR", requires = "again")]
     against: Option<PathBuf>,
     #[command(flatten)]
     archive: Location,
@@ -102,6 +115,9 @@ async fn within(
     output: Output,
 ) -> Result<(), Failure> {
     let Arguments { at, step, diff, .. } = arguments;
+    if let (Some(Effects::Recorded), Some(task)) = (arguments.effects, &arguments.entity) {
+        return effects::again(session, &archive, task, &arguments.changes, output).await;
+    }
     let entity = arguments.entity.as_deref().map(address::known).transpose()?;
     if arguments.redecide {
         let mut show = |divergence: Divergence| output.show(&divergence);

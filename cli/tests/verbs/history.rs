@@ -148,3 +148,64 @@ asyncio.run(main())
     let page = world.orrery(&["tasks", "list", "--json"]).good().line();
     assert!(page["tasks"].as_array().expect("a list").len() >= 2, "{page}");
 }
+
+/// Goal: a report is made again from what was recorded: without the repository, without a network, and by nobody else.
+/// Method: a running system, then its store in a network of its own; a damaged request is named.
+#[test]
+fn agents_run_again_with_recorded_effects() {
+    let world = World::start();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let repo = crate::world::repository(directory.path());
+    let repo = repo.to_str().expect("UTF-8");
+    let input = format!("{{\"repo\": \"{repo}\"}}");
+    let submit =
+        ["tasks", "submit", "report on this repository", "--id", "made", "--wait", "--input", &input];
+    world.orrery(&submit).good();
+    std::fs::remove_dir_all(repo).expect("it is there");
+
+    let lines = world.orrery(&["replay", "made", "--effects", "recorded", "--json"]).good().lines();
+    let (sum, attempts) = lines.split_last().expect("a summary");
+    check("replayed", sum);
+    attempts.iter().for_each(|line| check("replayed-attempt", line));
+    assert_eq!(
+        (&sum["attempts"], &sum["differ"], &sum["elsewhere"]),
+        (&8.into(), &0.into(), &0.into()),
+        "{sum}"
+    );
+    assert!(
+        attempts.iter().all(|line| line["verdict"] == "same" && line["recorded"] == line["decided"]),
+        "{lines:?}"
+    );
+    assert_eq!(attempts[0]["task"], "made", "the root comes first");
+    let below =
+        world.orrery(&["replay", "task/made.history", "--effects", "recorded", "--json"]).good().lines();
+    assert_eq!(below.len(), 2, "a task and its sum: {below:?}");
+    world.orrery(&["replay", "unknown", "--effects", "recorded"]).failed("entity-not-found", 66);
+    world.orrery(&["replay", "agent/git", "--effects", "recorded"]).failed("invalid-key", 64);
+    assert_eq!(
+        world.orrery(&["replay", "made", "--with", "model=x"]).status,
+        64,
+        "a change needs `--effects`"
+    );
+    let unknown = ["replay", "made", "--effects", "recorded", "--with", "model=x"];
+    world.orrery(&unknown).failed("no-model", 64);
+
+    let past = world.stop();
+    let elsewhere = tempfile::tempdir().expect("a temporary directory");
+    // A new network has a loopback device that is down: SIOCSIFFLAGS with IFF_UP.
+    let up = "import fcntl, os, socket, struct, sys
+fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh', b'lo', 1))
+os.execv(sys.argv[1], sys.argv[1:])";
+    let alone = Command::new("unshare")
+        .args(["--net", "python3", "-c", up])
+        .arg(crate::world::program())
+        .arg("--data-dir")
+        .arg(elsewhere.path())
+        .args(["replay", "made", "--effects", "recorded", "--json", "--against"])
+        .arg(past.path())
+        .output()
+        .expect("unshare runs: it is of util-linux");
+    let said = String::from_utf8(alone.stdout).expect("UTF-8");
+    assert!(alone.status.success(), "{said}{}", String::from_utf8_lossy(&alone.stderr));
+    assert_eq!(said.lines().count(), lines.len(), "{said}");
+}

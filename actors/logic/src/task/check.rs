@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use actors_core::{Context, Key, Refusal, Timestamp};
 use bus_schemas::Caller;
 use bus_schemas::commands::lane::LANE_BYTES_MAX;
-use bus_schemas::commands::task::{Plan, PlanStep, Submit};
+use bus_schemas::commands::task::{Failure, Plan, PlanStep, Submit};
+use bus_schemas::jobs::FailureClass;
 use bus_schemas::settings::Budget;
 use bus_schemas::text::{is_line, is_prose};
+
+use crate::text::cut_failure;
 
 /// The longest goal in bytes: a page of text; larger texts belong into a blob.
 pub(super) const GOAL_BYTES_MAX: usize = 8_192;
@@ -133,6 +136,13 @@ pub(super) fn parent(submission: &Submit, key: &Key) -> Result<(), Refusal> {
     }
     Err(Refusal::new("invalid-parent", format!("the key `{key}` and the parent do not fit together"))
         .hint("submit a key without dots and without parent; children come from plans"))
+}
+
+/// The failure of an attempt whose plan is refused.
+pub(super) fn refused_plan(refusal: Refusal) -> Failure {
+    let Refusal { code, message, hint, .. } = refusal;
+    let class = FailureClass::Permanent;
+    cut_failure(Failure { class, code: code.to_string(), message, hint, dependency: None })
 }
 
 /// Checks a plan for the task with this key.

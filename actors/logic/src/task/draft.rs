@@ -16,7 +16,7 @@ use bus_schemas::{CommandId, EntityAddress, Hash, Timestamp};
 use smol_str::{SmolStr, ToSmolStr, format_smolstr};
 
 use super::decide::budget;
-use super::state::{Phase, State, fold};
+use super::state::{Effect, Phase, State, fold};
 use super::view::view;
 
 /// How long a worker may be silent, in milliseconds.
@@ -115,26 +115,8 @@ impl<'a> Draft<'a> {
     }
     /// Issues the job of the current attempt.
     pub(super) fn issue_job(&mut self, claim: CommandId, token: SmolStr, agent: Key) {
-        let (attempt, submission) = (self.state.attempt, self.submission());
-        let job = Job {
-            id: format!("{}/{attempt}", self.key()).into(),
-            task: EntityAddress::new(Command::KIND, self.key().clone()),
-            attempt,
-            token: token.clone(),
-            agent,
-            skill: submission.skill.clone(),
-            lane: submission.lane.clone(),
-            goal: submission.goal.clone(),
-            input: submission.input.clone(),
-            inputs: submission.inputs.clone(),
-            answers: self.state.answers.clone(),
-            deadline: submission.deadline,
-            lease_ms: LEASE_MS,
-            effects: self.past_effects(),
-            steps: u32::try_from(self.state.steps.size()).unwrap_or(u32::MAX),
-            metered: budget::is_metered(&self.state),
-            correlation: self.context.correlation,
-        };
+        let attempt = self.state.attempt;
+        let job = job(&self.state, self.context.entity, token.clone(), agent, self.context.correlation);
         let progress_ms = self.state.policy.retry.progress.as_ms();
         let unrenewed = Command::ReturnIssue { attempt, token };
         let silent = Command::ExpireLease { attempt };
@@ -143,19 +125,6 @@ impl<'a> Draft<'a> {
             .job(claim, job)
             .begin_lease(LEASE, BEGIN_MS, &unrenewed, LEASE_MS + LEASE_GRACE_MS, &silent)
             .begin_lease(PROGRESS, progress_ms, &late, progress_ms, &late);
-    }
-    /// The effects that the next attempt must know of.
-    fn past_effects(&self) -> Vec<PastEffect> {
-        let told = self.state.effects.iter().filter_map(|(name, effect)| {
-            let detail = match effect.step {
-                EffectStep::Completed => String::new(),
-                EffectStep::Ambiguous => effect.detail.clone(),
-                _ => return None,
-            };
-            let (key, result) = (effect.key.clone(), effect.result.clone());
-            Some(PastEffect { effect: name.into(), step: effect.step, detail, key, result })
-        });
-        told.collect()
     }
     pub(super) fn await_deadline(&mut self) {
         if let Some(deadline) = self.submission().deadline {
@@ -272,6 +241,48 @@ impl<'a> Draft<'a> {
         let view = view(&self.state, self.key());
         Ok(self.decision.reply(&view))
     }
+}
+
+/// The job of the current attempt.
+pub(super) fn job(
+    state: &State,
+    task: &EntityAddress,
+    token: SmolStr,
+    agent: Key,
+    correlation: CommandId,
+) -> Job {
+    let submission = state.submission.as_ref().expect("a task with an attempt was submitted");
+    let is_known = |effect: &Effect| matches!(effect.step, EffectStep::Completed | EffectStep::Ambiguous);
+    let effects = state.effects.iter().filter(|(_, effect)| is_known(effect));
+    Job {
+        id: format_smolstr!("{}/{}", task.key, state.attempt),
+        task: task.clone(),
+        attempt: state.attempt,
+        token,
+        agent,
+        skill: submission.skill.clone(),
+        lane: submission.lane.clone(),
+        goal: submission.goal.clone(),
+        input: submission.input.clone(),
+        inputs: submission.inputs.clone(),
+        answers: state.answers.clone(),
+        deadline: submission.deadline,
+        lease_ms: LEASE_MS,
+        effects: effects.map(|(name, effect)| past_effect(name, effect)).collect(),
+        steps: u32::try_from(state.steps.size()).unwrap_or(u32::MAX),
+        metered: budget::is_metered(state),
+        correlation,
+    }
+}
+
+/// An effect, as a later attempt is told of it.
+pub(super) fn past_effect(name: &str, effect: &Effect) -> PastEffect {
+    let detail = match effect.step {
+        EffectStep::Completed => String::new(),
+        _ => effect.detail.clone(),
+    };
+    let (key, result) = (effect.key.clone(), effect.result.clone());
+    PastEffect { effect: name.into(), step: effect.step, detail, key, result }
 }
 
 /// The key of the dead letter of a task whose last attempt failed; unique to the task.

@@ -9,6 +9,7 @@ mod halts;
 mod plans;
 mod properties;
 mod questions;
+mod recorded;
 mod steps;
 mod submit;
 mod tokens;

@@ -57,6 +57,9 @@ impl Effect {
         self.detail = detail.into();
         self
     }
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
     /// The idempotency key: the same in every attempt of the task, different for other arguments. BLAKE3 over
     /// task, name, tool and arguments, these as JSON with sorted keys and without spaces.
     pub fn key(&self, job: &Job) -> SmolStr {
@@ -71,7 +74,7 @@ impl Effect {
 }
 
 /// JSON with sorted keys and without spaces: equal values have equal text.
-pub(super) fn canonical(value: &Value) -> String {
+pub fn canonical(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
             let mut fields: Vec<_> = fields.iter().collect();
@@ -131,8 +134,12 @@ pub(crate) async fn reconcile(
 }
 
 /// The result of the effect when an earlier attempt did it; `None` when it is still to be done.
-fn done_before<T: DeserializeOwned>(job: &Job, name: &str, key: &str) -> Option<Result<T, Failure>> {
-    let past = job.effects.iter().find(|past| past.effect == name && past.step == EffectStep::Completed)?;
+pub(super) fn done_before<T: DeserializeOwned>(
+    effects: &[PastEffect],
+    name: &str,
+    key: &str,
+) -> Option<Result<T, Failure>> {
+    let past = effects.iter().find(|past| past.effect == name && past.step == EffectStep::Completed)?;
     if past.key.as_ref().is_some_and(|before| before != key) {
         return Some(Err(Failure::permanent(
             "effect-changed",
@@ -255,7 +262,7 @@ where
     F: Future<Output = Result<T, Failure>>,
 {
     let (name, detail, key) = (effect.name.as_str(), effect.detail.as_str(), effect.key(job));
-    if let Some(done) = done_before(job, name, &key) {
+    if let Some(done) = done_before(&job.effects, name, &key) {
         return done;
     }
     let entry = Entry { client, name, run: Uuid::now_v7(), key: Some(key.clone()) };

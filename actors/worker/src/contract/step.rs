@@ -14,6 +14,7 @@ use bus_schemas::commands::task::Command;
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::{INLINE_BYTES_MAX, Job, StepResult};
 use bus_schemas::{EntityAddress, Hash, Revision, chain, record, upcast};
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -76,14 +77,14 @@ impl Steps {
         let name = SmolStr::new(name);
         let input = hash(input)?;
         if let Some(known) = self.begin(&name, input).await? {
-            return self.given(&name, known.result).await;
+            return given(self.client.bus(), &name, known.result, |_| None).await;
         }
         let outcome = call().await;
         let mut inner = self.inner.lock().await;
         inner.open.remove(&name);
         let value = outcome?;
         drop(inner);
-        let result = self.kept(&name, &value).await?;
+        let result = kept(&name, &value, async |bytes| self.client.bus().put_blob(&bytes).await).await?;
         let step = StepResult { name: name.clone(), input, result };
         let mut inner = self.inner.lock().await;
         if let Some(known) = &mut inner.known {
@@ -208,40 +209,49 @@ impl Steps {
         });
         Ok(read.collect())
     }
+}
 
-    /// The recorded form of a value: itself, or its hash in the blob store.
-    async fn kept<T: Serialize>(&self, name: &str, value: &T) -> Result<Value, Failure> {
-        let bytes = serde_json::to_vec(value).map_err(|error| unwritable(name, &error))?;
-        if bytes.len() <= INLINE_BYTES_MAX {
-            return serde_json::from_slice(&bytes).map_err(|error| unwritable(name, &error));
-        }
-        let stored = self.client.bus().put_blob(&bytes).await;
-        let hash = stored.map_err(|error| {
-            let message = format!("storing what the step `{name}` gave: {}", chain(&error));
-            Failure::transient("ledger-unreachable", message).hint(error.hint())
-        })?;
-        Ok(json!({ BLOB: hash.to_hex() }))
+/// The recorded form of a value: itself, or its hash in the blob store.
+pub(super) async fn kept<T: Serialize>(
+    name: &str,
+    value: &T,
+    store: impl AsyncFnOnce(Vec<u8>) -> Result<Hash, bus_client::Error>,
+) -> Result<Value, Failure> {
+    let bytes = serde_json::to_vec(value).map_err(|error| unwritable(name, &error))?;
+    if bytes.len() <= INLINE_BYTES_MAX {
+        return serde_json::from_slice(&bytes).map_err(|error| unwritable(name, &error));
     }
+    let hash = store(bytes).await.map_err(|error| {
+        let message = format!("storing what the step `{name}` gave: {}", chain(&error));
+        Failure::transient("ledger-unreachable", message).hint(error.hint())
+    })?;
+    Ok(json!({ BLOB: hash.to_hex() }))
+}
 
-    /// The result of a step of an earlier attempt.
-    async fn given<T: DeserializeOwned>(&self, name: &str, result: Value) -> Result<T, Failure> {
-        let read = match blob(&result) {
-            None => serde_json::from_value(result),
-            Some(hash) => {
-                let bus: &Bus = self.client.bus();
-                let bytes = bus.get_blob(hash).await.map_err(|error| {
+/// The value of a recorded result. `at_hand` has blobs that are not in the store.
+pub(super) async fn given<T: DeserializeOwned>(
+    bus: &Bus,
+    name: &str,
+    result: Value,
+    at_hand: impl Fn(Hash) -> Option<Bytes>,
+) -> Result<T, Failure> {
+    let read = match blob(&result) {
+        None => serde_json::from_value(result),
+        Some(hash) => {
+            let bytes = match at_hand(hash) {
+                Some(bytes) => bytes,
+                None => bus.get_blob(hash).await.map_err(|error| {
                     let message = format!("reading what the step `{name}` gave: {}", chain(&error));
                     Failure::transient("ledger-unreachable", message).hint(error.hint())
-                })?;
-                serde_json::from_slice(&bytes)
-            }
-        };
-        read.map_err(|error| {
-            let message = format!("what the step `{name}` gave is not what this program expects: {error}");
-            Failure::permanent("step-changed", message)
-                .hint("give the step another name when its result changes")
-        })
-    }
+                })?,
+            };
+            serde_json::from_slice(&bytes)
+        }
+    };
+    read.map_err(|error| {
+        let message = format!("what the step `{name}` gave is not what this program expects: {error}");
+        Failure::permanent("step-changed", message).hint("give the step another name when its result changes")
+    })
 }
 
 /// The hash of a result in the blob store.
@@ -251,7 +261,7 @@ fn blob(result: &Value) -> Option<Hash> {
 }
 
 /// BLAKE3 of an input as JSON with sorted keys and without spaces.
-fn hash<I: Serialize + ?Sized>(input: &I) -> Result<Hash, Failure> {
+pub(super) fn hash<I: Serialize + ?Sized>(input: &I) -> Result<Hash, Failure> {
     let value = serde_json::to_value(input).map_err(|error| {
         Failure::permanent("invalid-step", format!("the input of a step cannot be written as JSON: {error}"))
     })?;

@@ -21,6 +21,7 @@ use super::budget::{self, Meter};
 use super::effect::{self, Effect};
 use super::failure::Failure;
 use super::step::Steps;
+use super::tape::Tape;
 use super::task_client::TaskClient;
 use super::watch::Watch;
 use crate::breaker::Breakers;
@@ -36,10 +37,24 @@ pub const ARTIFACT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub struct Work {
     /// The job to do.
     pub job: Job,
-    client: TaskClient,
+    source: Source,
     canceled: CancellationToken,
     output: Arc<Mutex<Output>>,
     breakers: Breakers,
+}
+
+/// What answers the calls of an attempt.
+#[derive(Debug, Clone)]
+enum Source {
+    /// Its task.
+    Live(Arc<Live>),
+    /// A recording.
+    Recorded(Tape),
+}
+
+#[derive(Debug)]
+struct Live {
+    client: TaskClient,
     steps: Steps,
 }
 
@@ -58,7 +73,18 @@ impl Work {
         breakers: Breakers,
         steps: Steps,
     ) -> Self {
-        Self { job, client, canceled, output: Arc::default(), breakers, steps }
+        Self {
+            job,
+            source: Source::Live(Arc::new(Live { client, steps })),
+            canceled,
+            output: Arc::default(),
+            breakers,
+        }
+    }
+
+    /// The work of a recorded attempt.
+    pub(crate) fn recorded(job: Job, tape: Tape, canceled: CancellationToken, breakers: Breakers) -> Self {
+        Self { job, source: Source::Recorded(tape), canceled, output: Arc::default(), breakers }
     }
 
     /// Runs a step of the attempt: at least once, with its result recorded once. A later attempt that comes
@@ -73,7 +99,10 @@ impl Work {
         T: Serialize + DeserializeOwned,
         F: Future<Output = Result<T, Failure>>,
     {
-        self.steps.perform(name, input, call).await
+        match &self.source {
+            Source::Live(live) => live.steps.perform(name, input, call).await,
+            Source::Recorded(tape) => tape.step(name, input, call).await,
+        }
     }
 
     /// The breakers of the work's dependencies: `work.breakers().call("model.openai", || async { … })`.
@@ -106,10 +135,11 @@ impl Work {
     }
 
     async fn stream(&self, output: &mut Output, text: String, progress: Option<Progress>) {
+        let Source::Live(live) = &self.source else { return };
         output.number += 1;
-        self.client.step();
+        live.client.step();
         let chunk = OutputChunk { attempt: self.job.attempt, number: output.number, text, progress };
-        self.client.bus().publish_output(self.client.task(), &chunk).await;
+        live.client.bus().publish_output(live.client.task(), &chunk).await;
     }
 
     /// Stores bytes under their hash. Storing the same bytes again costs nothing, so a repeated attempt
@@ -124,7 +154,11 @@ impl Work {
         if length > ARTIFACT_BYTES_MAX {
             return Err(too_large(name, length));
         }
-        let hash = self.client.bus().put_blob(&bytes).await.map_err(|error| {
+        let stored = match &self.source {
+            Source::Live(live) => live.client.bus().put_blob(&bytes).await,
+            Source::Recorded(tape) => Ok(tape.make(bytes)),
+        };
+        let hash = stored.map_err(|error| {
             Failure::transient("artifact-not-stored", format!("storing artifact `{name}`: {}", chain(&error)))
                 .hint(error.hint())
         })?;
@@ -144,7 +178,14 @@ impl Work {
         if artifact.bytes > ARTIFACT_BYTES_MAX {
             return Err(too_large(name, artifact.bytes));
         }
-        self.client.bus().get_blob(artifact.hash).await.map_err(|error| {
+        let bus = match &self.source {
+            Source::Live(live) => live.client.bus(),
+            Source::Recorded(tape) => match tape.made(artifact.hash) {
+                Some(bytes) => return Ok(bytes),
+                None => tape.bus(),
+            },
+        };
+        bus.get_blob(artifact.hash).await.map_err(|error| {
             Failure::transient("artifact-unreadable", format!("reading artifact `{name}`: {}", chain(&error)))
                 .hint(error.hint())
         })
@@ -173,7 +214,7 @@ impl Work {
 
     /// The step of the plan that this task is; empty for a task without a parent.
     pub fn step_of_plan(&self) -> SmolStr {
-        self.client.task().as_str().rsplit_once('.').map(|(_, step)| SmolStr::new(step)).unwrap_or_default()
+        self.job.task.key.as_str().rsplit_once('.').map(|(_, step)| SmolStr::new(step)).unwrap_or_default()
     }
 
     /// Fires when the result is no longer wanted: the task was canceled, its deadline passed, or the worker
@@ -193,8 +234,13 @@ impl Work {
         T: Serialize + DeserializeOwned,
         F: Future<Output = Result<T, Failure>>,
     {
-        self.steps.record().await?;
-        effect::perform(&self.client, &self.canceled, &self.job, &effect, call).await
+        match &self.source {
+            Source::Live(live) => {
+                live.steps.record().await?;
+                effect::perform(&live.client, &self.canceled, &self.job, &effect, call).await
+            }
+            Source::Recorded(tape) => tape.effect(&self.job, &effect),
+        }
     }
 
     /// Makes a call that costs: of a model, or of a tool that is counted. `worst` is the most that it can
@@ -212,7 +258,13 @@ impl Work {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        budget::spend(&self.client, &self.job, budget::Bound { worst, lease }, call).await
+        match &self.source {
+            Source::Live(live) => {
+                budget::spend(&live.client, &self.job, budget::Bound { worst, lease }, call).await
+            }
+            // The budget of a tree is for its work, not for looking at it again.
+            Source::Recorded(_) => call(Meter::default()).await,
+        }
     }
 
     /// Runs long work that does not yield on a thread of its own. Its progress is streamed, and its `Watch`

@@ -29,7 +29,7 @@ pub(super) const STOPS: &str = "its worker stops";
 
 /// How the agent ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The agent returned.
     Returned(Result<Done, Failure>),
     /// The agent panicked, with this message.
@@ -40,7 +40,7 @@ pub(super) enum End {
 
 /// Why an attempt was interrupted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Interruption {
+pub(crate) enum Interruption {
     /// The task refuses to renew the lease: it was canceled, has failed, or was given to another worker.
     Unwanted { reason: String },
     /// The task was unreachable for a whole lease, and has given the attempt up.
@@ -76,16 +76,16 @@ impl Interruption {
 
 /// The report to the task.
 #[derive(Debug, PartialEq)]
-pub(super) struct Report {
+pub(crate) struct Report {
     /// The purpose: the command's id is derived from it and from the job.
-    pub(super) purpose: &'static str,
+    pub(crate) purpose: &'static str,
     /// The command.
-    pub(super) command: Command,
+    pub(crate) command: Command,
 }
 
 impl End {
     /// Reads how the agent's task ended.
-    pub(super) fn of(ended: Result<Result<Done, Failure>, JoinError>) -> Self {
+    pub(crate) fn of(ended: Result<Result<Done, Failure>, JoinError>) -> Self {
         match ended.map_err(JoinError::try_into_panic) {
             Ok(returned) => Self::Returned(returned),
             Err(Ok(panic)) => Self::Panicked(words(panic.as_ref())),
@@ -104,7 +104,7 @@ fn words(panic: &(dyn Any + Send)) -> String {
 }
 
 /// The report to the task; `None` when the task has given the attempt up already.
-pub(super) fn report_of(job: &Job, end: End, interruption: Option<Interruption>) -> Option<Report> {
+pub(crate) fn report_of(job: &Job, end: End, interruption: Option<Interruption>) -> Option<Report> {
     let (attempt, token) = (job.attempt, job.token.clone());
     let failure = match end {
         End::Returned(Ok(Done { artifacts, result, plan })) => {
@@ -196,7 +196,7 @@ impl Report {
     }
 
     /// This report, or a failure in its place when it exceeds `bytes_max`, the largest message.
-    pub(super) fn bounded(self, job: &Job, bytes_max: usize) -> Self {
+    pub(crate) fn bounded(self, job: &Job, bytes_max: usize) -> Self {
         let Command::CompleteJob { .. } = self.command else { return self };
         let bytes = serde_json::to_vec(&self.command).map_or(usize::MAX, |body| body.len());
         if bytes.saturating_add(MESSAGE_OVERHEAD_BYTES) <= bytes_max {

@@ -10,4 +10,5 @@ mod effects;
 mod interrupted;
 mod jobs;
 mod presence;
+mod replay;
 mod steps;

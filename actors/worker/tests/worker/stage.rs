@@ -57,6 +57,15 @@ where
     }
 }
 
+/// An agent that follows a script.
+pub fn scripted<F, R>(script: F) -> Arc<dyn Agent>
+where
+    F: Fn(Work) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Done, Failure>> + Send + 'static,
+{
+    Arc::new(Scripted(script))
+}
+
 impl Stage {
     pub async fn new() -> Self {
         let server = Server::start().await;
@@ -71,7 +80,7 @@ impl Stage {
         F: Fn(Work) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Done, Failure>> + Send + 'static,
     {
-        self.start(Arc::new(Scripted(script)), name, capacity)
+        self.start(scripted(script), name, capacity)
     }
 
     /// Starts a worker of any agent. Running jobs get no time when it stops.

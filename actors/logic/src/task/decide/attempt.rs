@@ -17,7 +17,6 @@ use super::super::check;
 use super::super::draft::dead_letter_key;
 use super::super::state::{Phase, State};
 use super::{Draft, IssueRef, budget, check_current, children, input, is_current, step, was_completed};
-use crate::text::cut_failure;
 
 /// The most artifacts of one task: parents repeat those of their children.
 pub(super) const ARTIFACTS_MAX: usize = 1_000;
@@ -166,16 +165,7 @@ pub(super) fn complete(
             draft.leave_phase();
             children::begin(&mut draft, plan);
         }
-        Some(Err(refusal)) => {
-            let failure = Failure {
-                class: FailureClass::Permanent,
-                code: refusal.code.to_string(),
-                message: refusal.message,
-                hint: refusal.hint,
-                dependency: None,
-            };
-            end_attempt(&mut draft, cut_failure(failure));
-        }
+        Some(Err(refusal)) => end_attempt(&mut draft, check::refused_plan(refusal)),
     }
     draft.done()
 }
