@@ -1,9 +1,12 @@
 //! A host in a process of its own, so that a test can kill it: settings from the environment, logs on
 //! stderr, one line when every partition answers, and the end at SIGTERM.
 
+use std::sync::Arc;
+
 use actors_host::telemetry::{self, Logs};
 use actors_host::{Config, Running, StartError};
 use bus_schemas::chain;
+use system_tests::agents::Clerk;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The process ends with this when it cannot start.
@@ -21,14 +24,15 @@ fn main() {
 async fn host() {
     let config = Config::load(None, std::env::vars()).expect("the test's settings");
     let _logs = telemetry::init(&config, Logs::default());
-    let running =
-        match actors_host::start(&config, actors_agents::shipped(&actors_agents::Tools::default())).await {
-            Ok(running) => running,
-            Err(error) => {
-                println!("{}", outcome(Err(error)));
-                std::process::exit(NOT_STARTED);
-            }
-        };
+    let mut agents = actors_agents::shipped(&actors_agents::Tools::default());
+    agents.push((Arc::new(Clerk), 1));
+    let running = match actors_host::start(&config, agents).await {
+        Ok(running) => running,
+        Err(error) => {
+            println!("{}", outcome(Err(error)));
+            std::process::exit(NOT_STARTED);
+        }
+    };
     let mut terminate = signal(SignalKind::terminate()).expect("a fresh process can listen to signals");
     tokio::select! {
         reason = running.failed() => {

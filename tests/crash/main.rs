@@ -4,6 +4,7 @@
 mod bad_log;
 mod bad_servers;
 mod credentials;
+mod effects;
 mod full;
 mod kill_nine;
 mod points;

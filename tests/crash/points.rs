@@ -249,9 +249,8 @@ fn places(folder: &Path, found: &mut BTreeSet<String>) {
 /// Goal: no step is left out above. Method: the places in the sources are those of the lists.
 #[test]
 fn every_place_is_listed() {
-    for (folder, listed) in
-        [("actors/runtime/src", &runtime::POINTS[..]), ("actors/worker/src", &worker::POINTS[..])]
-    {
+    let worker = [&worker::POINTS[..], &worker::STEP_POINTS, &worker::EFFECT_POINTS].concat();
+    for (folder, listed) in [("actors/runtime/src", &runtime::POINTS[..]), ("actors/worker/src", &worker)] {
         let mut found = BTreeSet::new();
         places(&repository().join(folder), &mut found);
         assert_eq!(found, listed.iter().map(|point| (*point).to_owned()).collect(), "in {folder}");

@@ -1,18 +1,21 @@
 //! An agent that does what a test says, and small things that tests need of tasks.
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 use std::sync::Arc;
 
-use actors_worker::{Agent, Done, Failure, Work, Worker};
+use actors_worker::{Agent, Done, Effect, Failure, Reconciled, Work, Worker};
 use bus_client::{Bus, EventQuery};
 use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::commands::task::{Command as Task, Plan, PlanStep, Submit};
 use bus_schemas::events::task::Event;
+use bus_schemas::jobs::PastEffect;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{EntityAddress, Key, upcast};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
+use smol_str::SmolStr;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -109,6 +112,68 @@ impl Gate {
         self.stop.cancel();
         self.worker.await.expect("the gate's worker does not panic");
     }
+}
+
+/// An agent with an effect outside: a line in the file that is the task's goal. With the skill `enter` it can find out
+/// afterwards whether the line is there; with `enter-blindly` it cannot.
+pub struct Clerk;
+
+impl Agent for Clerk {
+    fn card(&self) -> AgentCard {
+        let skills = ["enter", "enter-blindly"].map(|id| Skill {
+            id: id.into(),
+            name: id.into(),
+            description: String::new(),
+            tags: Vec::new(),
+        });
+        AgentCard {
+            name: Key::parse("clerk").expect("a constant"),
+            description: "enters lines".into(),
+            version: "1".into(),
+            skills: skills.into(),
+            dependencies: vec![],
+        }
+    }
+
+    fn reconcile(&self, work: Work, effect: PastEffect) -> BoxFuture<'static, Result<Reconciled, Failure>> {
+        Box::pin(async move {
+            if work.job.skill == "enter-blindly" {
+                return Ok(Reconciled::Unknown("this clerk does not look at the file".to_owned()));
+            }
+            let (entered, key) = (lines(Path::new(&work.job.goal)), effect.key.unwrap_or_default());
+            Ok(if entered.contains(&key.to_string()) {
+                Reconciled::Done(key.as_str().into())
+            } else {
+                Reconciled::NotDone
+            })
+        })
+    }
+
+    fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
+        Box::pin(async move {
+            let file = PathBuf::from(&work.job.goal);
+            let looks = file.with_extension("looks");
+            let () = work.step("look", &(), async || Ok(enter(&looks, "look"))).await?;
+            let entered: SmolStr = work
+                .effect(Effect::new("enter"), async |key| {
+                    enter(&file, &key);
+                    Ok(key)
+                })
+                .await?;
+            Ok(Done::with(Vec::new(), entered.as_str().into()))
+        })
+    }
+}
+
+fn enter(file: &Path, line: &str) {
+    let file = std::fs::File::options().create(true).append(true).open(file).expect("a file of the test's");
+    (&file).write_all(format!("{line}\n").as_bytes()).expect("a file of the test's");
+}
+
+/// The lines of a file; none when it is not there.
+pub fn lines(file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
 }
 
 /// A task's address.

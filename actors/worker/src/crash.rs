@@ -4,8 +4,14 @@
 //! They are compiled in only with the feature `crash-points`, and follow `ORRERY_CRASH_AT=<name>:<n>`, as
 //! those of `actors-runtime` do, on which this crate does not depend.
 
-/// All crash points, in the order in which a job passes them.
+/// The crash points that every job passes, in their order.
 pub const POINTS: [&str; 4] = ["before-start", "after-start", "before-report", "after-report"];
+/// The crash points of a step: when it was done and is not recorded, and when it is.
+pub const STEP_POINTS: [&str; 2] = ["after-step", "after-record"];
+/// The crash points of an effect, in their order: before and after its intention is recorded, when it may begin, when
+/// it was done, and when that is recorded.
+pub const EFFECT_POINTS: [&str; 5] =
+    ["before-intent", "after-intent", "before-call", "after-call", "after-effect"];
 
 /// Aborts the process if a test asked for it here.
 #[cfg(feature = "crash-points")]

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 use super::task_client::{TaskClient, Verdict};
+use crate::crash;
 
 /// How long the ledger may be unreachable before an effect that has not begun is given up: a partition moves
 /// to another host within seconds.
@@ -266,7 +267,9 @@ where
         return done;
     }
     let entry = Entry { client, name, run: Uuid::now_v7(), key: Some(key.clone()) };
+    crash::point("before-intent");
     entry.open(EffectStep::Intended, detail).await?;
+    crash::point("after-intent");
     if canceled.is_cancelled() || client.halted().is_some() {
         return entry.close(Err(Failure::canceled())).await;
     }
@@ -275,6 +278,7 @@ where
     if client.halted().is_some() {
         return entry.close(Err(Failure::canceled())).await;
     }
+    crash::point("before-call");
     let too_late = async {
         canceled.cancelled().await;
         let grace = client.halted().map_or(CALL_GRACE, |halt| Duration::from_millis(halt.grace_ms));
@@ -289,5 +293,8 @@ where
         )
         .hint("find out whether it happened, then retry the task or leave it")),
     };
-    entry.close(outcome).await
+    crash::point("after-call");
+    let closed = entry.close(outcome).await;
+    crash::point("after-effect");
+    closed
 }

@@ -26,6 +26,7 @@ use uuid::Uuid;
 use super::effect::canonical;
 use super::failure::Failure;
 use super::task_client::{TaskClient, Verdict};
+use crate::crash;
 
 /// How long the record may be unreachable: a partition moves to another host within seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -84,6 +85,7 @@ impl Steps {
         inner.open.remove(&name);
         let value = outcome?;
         drop(inner);
+        crash::point("after-step");
         let result = kept(&name, &value, async |bytes| self.client.bus().put_blob(&bytes).await).await?;
         let step = StepResult { name: name.clone(), input, result };
         let mut inner = self.inner.lock().await;
@@ -149,6 +151,7 @@ impl Steps {
         let id = self.client.id(&format!("step/{}", Uuid::now_v7()), 0);
         match self.client.tell(id, &command, PATIENCE).await {
             Ok(Verdict::Accepted) => {
+                crash::point("after-record");
                 inner.pending.clear();
                 Ok(())
             }
