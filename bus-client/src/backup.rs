@@ -21,6 +21,7 @@ use async_nats::jetstream::context::{DeleteStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::object_store::DeleteErrorKind;
 use async_nats::jetstream::stream::Stream;
 use async_nats::jetstream::{self, ErrorCode};
+use bus_schemas::topology::Store;
 use bytes::Bytes;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -260,8 +261,7 @@ impl Bus {
     /// Deletes an object of [`Bus::put_named`]; a missing object is no error.
     pub async fn delete_named(&self, name: &str) -> Result<(), Error> {
         let failed = |error: String| Error::call(format!("deleting object `{name}`"), error);
-        let store = self.jetstream().get_object_store(self.topology().blobs()).await;
-        match store.map_err(|error| failed(error.to_string()))?.delete(name).await {
+        match self.object_store(Store::Private).await?.delete(name).await {
             Err(error) if error.kind() != DeleteErrorKind::NotFound => Err(failed(error.to_string())),
             _ => Ok(()),
         }
@@ -278,7 +278,7 @@ impl Bus {
         .await
     }
 
-    async fn request(
+    pub(crate) async fn request(
         &self,
         doing: &str,
         subject: String,

@@ -217,11 +217,17 @@ impl Bus {
 
     /// Resolves when a new connection is established: requests in transit before it may never be answered.
     pub async fn reconnected(&self) {
-        let mut connections = self.inner.connections.clone();
-        connections.mark_unchanged();
+        let mut connections = self.connections();
         if connections.changed().await.is_err() {
             std::future::pending().await
         }
+    }
+
+    /// Counts established connections; changes with each one from now on.
+    pub(crate) fn connections(&self) -> watch::Receiver<u64> {
+        let mut connections = self.inner.connections.clone();
+        connections.mark_unchanged();
+        connections
     }
 
     pub(crate) fn client(&self) -> &async_nats::Client {

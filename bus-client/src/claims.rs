@@ -8,7 +8,7 @@ use async_nats::{HeaderMap, StatusCode, Subscriber};
 use bus_schemas::claims::{Answer, Claim, Issued};
 use bus_schemas::envelope::header;
 use bus_schemas::jobs::Job;
-use bus_schemas::{CommandId, Key, Refusal, Reply, TraceContext};
+use bus_schemas::{CommandId, Hash, Key, Refusal, Reply, TraceContext};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt, stream};
@@ -35,6 +35,9 @@ pub enum Heard {
     Nobody,
 }
 
+/// The length of a token in hexadecimal digits: 128 bits.
+const TOKEN_DIGITS: usize = 32;
+
 type Reading = BoxFuture<'static, Result<Heard, String>>;
 
 /// A worker's connection to the hosts: sends claims and receives the answers.
@@ -42,6 +45,8 @@ pub struct ClaimConnection {
     bus: Bus,
     agent: Key,
     inbox: String,
+    /// From which the tokens of the claims are made.
+    secret: Uuid,
     answers: Subscriber,
     /// The answer that is being read: large jobs are fetched from the blob store. The mutex is never locked;
     /// it only makes the type `Sync`.
@@ -60,15 +65,24 @@ impl ClaimConnection {
         let inbox = format!("{}.{agent}.{}", bus.inbox_prefix(), Uuid::now_v7().simple());
         let answers = bus.client().subscribe(format!("{inbox}.*")).await;
         let answers = answers.map_err(|error| Error::call("subscribing to answers of claims", error))?;
-        Ok(Self { bus: bus.clone(), agent: agent.clone(), inbox, answers, reading: None })
+        let (bus, agent, secret) = (bus.clone(), agent.clone(), Uuid::new_v4());
+        Ok(Self { bus, agent, inbox, secret, answers, reading: None })
     }
 
-    /// Sends a claim. A claim with the same id is a repeat.
+    /// The token of the jobs of a claim: 128 bits that nobody but this connection has.
+    fn token(&self, id: CommandId) -> SmolStr {
+        let mut token = Hash::of(format!("{} {id}", self.secret).as_bytes()).to_hex();
+        token.truncate(TOKEN_DIGITS);
+        token.into()
+    }
+
+    /// Sends a claim, with the hash of the token of its jobs. A claim with the same id is a repeat.
     pub async fn send(&self, id: CommandId, claim: &Claim) {
         let mut headers = HeaderMap::new();
         headers.insert(header::COMMAND_ID, id.to_string());
         let reply_to = format!("{}.{}", self.inbox, id.0.simple());
-        let payload = serde_json::to_vec(claim).expect("a claim is plain data").into();
+        let claim = Claim { token: Hash::of(self.token(id).as_bytes()), ..claim.clone() };
+        let payload = serde_json::to_vec(&claim).expect("a claim is plain data").into();
         let subject = self.bus.subjects().claim(&self.agent);
         let sent = self.bus.client().publish_with_reply_and_headers(subject, reply_to, headers, payload);
         if let Err(error) = sent.await {
@@ -93,7 +107,7 @@ impl ClaimConnection {
             if message.status == Some(StatusCode::NO_RESPONDERS) {
                 return Some((id, Heard::Nobody));
             }
-            let reading: Reading = Box::pin(read(self.bus.clone(), message.payload));
+            let reading: Reading = Box::pin(read(self.bus.clone(), self.token(id), message.payload));
             self.reading = Some((id, Mutex::new(reading)));
         }
     }
@@ -111,14 +125,15 @@ impl ClaimConnection {
     }
 }
 
-async fn read(bus: Bus, payload: Bytes) -> Result<Heard, String> {
+async fn read(bus: Bus, token: SmolStr, payload: Bytes) -> Result<Heard, String> {
     if let Ok(answer) = serde_json::from_slice::<Answer>(&payload) {
         return match answer {
             Answer::ComeAgain { .. } => Ok(Heard::ComeAgain),
             Answer::Issued { jobs, more, .. } => {
                 let mut read = Vec::with_capacity(jobs.len());
                 for job in jobs {
-                    read.push(read_job(&bus, job).await?);
+                    let (job, trace) = read_job(&bus, job).await?;
+                    read.push((Job { token: token.clone(), ..job }, trace));
                 }
                 Ok(Heard::Jobs { jobs: read, more })
             }
@@ -132,13 +147,17 @@ async fn read(bus: Bus, payload: Bytes) -> Result<Heard, String> {
 }
 
 async fn read_job(bus: &Bus, issued: Issued) -> Result<(Job, Option<TraceContext>), String> {
-    let trace = issued.traceparent.as_deref().and_then(TraceContext::parse);
-    if let Some(job) = issued.job {
-        return Ok((*job, trace));
-    }
-    let blob = issued.blob.ok_or("the answer holds neither a job nor the hash of one")?;
-    let bytes = bus.get_blob(blob).await.map_err(|error| error.to_string())?;
-    Ok((serde_json::from_slice(&bytes).map_err(|error| error.to_string())?, trace))
+    let Issued { job, blob, traceparent } = issued;
+    let trace = traceparent.as_deref().and_then(TraceContext::parse);
+    let job = match job {
+        Some(job) => *job,
+        None => {
+            let blob = blob.ok_or("the answer holds neither a job nor the hash of one")?;
+            let bytes = bus.get_blob(blob).await.map_err(|error| error.to_string())?;
+            serde_json::from_slice(&bytes).map_err(|error| error.to_string())?
+        }
+    };
+    Ok((job, trace))
 }
 
 /// A message to a worker beside its jobs.

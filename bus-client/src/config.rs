@@ -127,7 +127,7 @@ impl NatsConfig {
     }
 }
 
-/// URLs, separated by commas, without what may be secret: the text before `@`, and the query.
+/// URLs, separated by commas, without what may be secret: the text before `@`, the path and the query.
 pub fn redacted_url(urls: &str) -> String {
     let hide = |url: &str| {
         let (scheme, rest) = match url.split_once("://") {
@@ -138,11 +138,8 @@ pub fn redacted_url(urls: &str) -> String {
             Some((_, host)) => format!("***@{host}"),
             None => rest.to_owned(),
         };
-        let rest = match rest.split_once('?') {
-            Some((path, _)) => format!("{path}?***"),
-            None => rest,
-        };
-        scheme + &rest
+        let (host, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        scheme + host + if behind.len() > 1 { "/***" } else { behind }
     };
     urls.split(',').map(hide).collect::<Vec<_>>().join(",")
 }

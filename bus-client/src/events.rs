@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use async_nats::{HeaderMap, HeaderName};
 use bus_schemas::envelope::header;
+use bus_schemas::topology::Store;
 use bus_schemas::{CommandId, EntityAddress, Hash, LogSequence, PartitionId, Revision, Timestamp, record};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -145,7 +146,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &'static str) -> Option<&'a str> {
 }
 
 pub(crate) async fn decode(bus: Bus, mut message: RawMessage) -> Result<StoredEvent, Error> {
-    message.payload = bus.body(&message.headers, message.payload).await?;
+    message.payload = bus.body(Store::Blobs, &message.headers, message.payload).await?;
     let unreadable = |reason: String| Error::Event {
         sequence: message.sequence,
         subject: message.subject.clone(),

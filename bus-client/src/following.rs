@@ -15,6 +15,8 @@ use crate::events::RawMessage;
 struct Consumer {
     jetstream: jetstream::Context,
     stream: String,
+    /// The name of the first consumer, with which those of its successors begin.
+    first: String,
     /// Its current name: the client creates a new consumer after lost messages.
     name: String,
 }
@@ -56,6 +58,7 @@ pub(crate) async fn following(
     let mut ours = Consumer {
         jetstream: bus.jetstream().clone(),
         stream: stream.to_owned(),
+        first: consumer.cached_info().name.clone(),
         name: consumer.cached_info().name.clone(),
     };
     let messages = consumer.messages().await.map_err(|error| failed(error.to_string()))?;
@@ -63,6 +66,13 @@ pub(crate) async fn following(
         .map(move |message| {
             let message = message.map_err(|error| Error::call(doing.clone(), error))?;
             let info = message.info().map_err(|error| Error::call(doing.clone(), error))?;
+            // Whoever makes a consumer chooses where the server delivers: also to the subject of this reader, whose
+            // place in the stream the client library then loses.
+            if info.stream != ours.stream || !info.consumer.starts_with(&ours.first) {
+                let reason =
+                    format!("consumer `{}` of stream `{}` delivers here", info.consumer, info.stream);
+                return Err(Error::call(doing.clone(), reason));
+            }
             if info.consumer != ours.name {
                 ours.name = info.consumer.to_owned();
             }

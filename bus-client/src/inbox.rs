@@ -1,5 +1,7 @@
 //! The durable inbox of a partition: reading commands in order, and trimming applied ones.
 
+mod reading;
+
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
@@ -14,7 +16,6 @@ use serde::Deserialize;
 use crate::asks::Incoming;
 use crate::bus::Bus;
 use crate::error::Error;
-use crate::following::following;
 
 /// A durable command in the inbox.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Bus {
         partition: PartitionId,
         after: u64,
     ) -> Result<BoxStream<'static, Result<InboxEntry, Error>>, Error> {
-        let messages = following(self, &self.topology().inbox(partition), Vec::new(), after + 1).await?;
+        let messages = reading::read(self, self.topology().inbox(partition), after + 1).await?;
         let entries = messages.map(|message| {
             let message = message?;
             let incoming = Incoming::read(message.subject, None, Some(&message.headers), message.payload);

@@ -3,6 +3,7 @@
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, StorageType};
+use bus_schemas::topology::Store;
 
 use crate::bus::Bus;
 use crate::error::Error;
@@ -71,13 +72,16 @@ fn buckets(bus: &Bus) -> Vec<Config> {
         ..Config::default()
     };
     let table = |name: String| bucket(format!("KV_{name}"), vec![format!("$KV.{name}.>")]);
-    let blobs = topology.blobs();
-    vec![
+    let objects = |store| {
+        let name = topology.objects(store);
+        bucket(format!("OBJ_{name}"), vec![format!("$O.{name}.C.>"), format!("$O.{name}.M.>")])
+    };
+    let tables = [
         Config { max_age: LEASE_TTL, ..table(topology.leases()) },
         table(topology.settings()),
         crate::snapshots::config(bus),
-        bucket(format!("OBJ_{blobs}"), vec![format!("$O.{blobs}.C.>"), format!("$O.{blobs}.M.>")]),
-    ]
+    ];
+    tables.into_iter().chain(Store::ALL.map(objects)).collect()
 }
 
 /// Settings that must be equal, and limits that may be larger.

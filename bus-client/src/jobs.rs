@@ -4,6 +4,7 @@ use async_nats::HeaderMap;
 use bus_schemas::Key;
 use bus_schemas::envelope::header;
 use bus_schemas::jobs::{INLINE_BYTES_MAX, OutputChunk};
+use bus_schemas::topology::Store;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 
@@ -55,7 +56,7 @@ impl Bus {
         let mut headers = HeaderMap::new();
         headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
         headers.insert(header::REASON, bounded::header(reason, REASON_BYTES_MAX));
-        // With headers, a payload near the message limit would not fit; the journal has stored it as a blob.
+        // With headers, a payload near the message limit would not fit; the journal has stored it already.
         let room = self.payload_bytes_max() / 2;
         let payload = if payload.len() > room { carried(&payload, &mut headers) } else { payload };
         match publish::acked(self, self.subjects().dead(kind, entry), headers, payload).await {
@@ -71,7 +72,7 @@ impl Bus {
         let handle =
             self.jetstream().get_stream_no_info(&stream).await.map_err(|error| failed(error.to_string()))?;
         match handle.direct_get_last_for_subject(self.subjects().dead(kind, entry)).await {
-            Ok(message) => self.body(&message.headers, message.payload).await.map(Some),
+            Ok(message) => self.body(Store::Private, &message.headers, message.payload).await.map(Some),
             Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => {
                 Ok(None)
             }

@@ -1,7 +1,8 @@
 //! A partition's log: append with an expected sequence, read in order, find the end.
 //!
 //! Every record is appended with an expected sequence in its headers. A message without one was written by no
-//! host, for example by a client that named a log as its reply subject: readers skip and log it.
+//! host, for example by a client that named a log as its reply subject. Nor was a message of another subject, which
+//! the server delivered into the log because the creator of a consumer said so. Readers skip and log them.
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
@@ -43,12 +44,13 @@ pub struct LogEnd {
     pub last: LogSequence,
 }
 
-/// Whether a host wrote a message of a log.
-fn is_record(headers: &HeaderMap) -> bool {
-    headers.get(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE).is_some()
-}
-
 impl Bus {
+    /// Whether a host wrote a message in the log of a partition.
+    fn is_record(&self, partition: PartitionId, subject: &str, headers: &HeaderMap) -> bool {
+        subject == self.subjects().log(partition)
+            && headers.get(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE).is_some()
+    }
+
     /// Appends a record if `expected` is still the last sequence of the partition's subject.
     pub async fn append(
         &self,
@@ -69,11 +71,12 @@ impl Bus {
     /// The end of a partition's log.
     pub async fn log_end(&self, partition: PartitionId) -> Result<LogEnd, Error> {
         // No direct get: after an unanswered append only the leader knows what was written.
-        let Some(message) = self.last_at(&self.log_place(partition)).await? else {
+        let place = Place { subject: self.subjects().log(partition), ..self.log_place(partition) };
+        let Some(message) = self.last_at(&place).await? else {
             return Ok(LogEnd { record: None, last: LogSequence(0) });
         };
         let last = LogSequence(message.sequence);
-        if is_record(&message.headers) {
+        if self.is_record(partition, &message.subject, &message.headers) {
             let record = LogEntry { sequence: last, record: message.payload, foreign: 0 };
             return Ok(LogEnd { record: Some(record), last });
         }
@@ -83,7 +86,7 @@ impl Bus {
             match before.0 {
                 0 => break None,
                 _ => match self.stored(partition, before).await? {
-                    Some(message) if is_record(&message.headers) => {
+                    Some(message) if self.is_record(partition, &message.subject, &message.headers) => {
                         break Some(LogEntry { sequence: before, record: message.payload, foreign: 0 });
                     }
                     Some(_) => {}
@@ -94,8 +97,9 @@ impl Bus {
         Ok(LogEnd { record, last })
     }
 
+    /// All messages in a log, whatever their subject.
     fn log_place(&self, partition: PartitionId) -> Place {
-        Place { stream: self.topology().log(partition), subject: self.subjects().log(partition) }
+        Place { stream: self.topology().log(partition), subject: ">".to_owned() }
     }
 
     /// One record; `None` if it is gone, or if no host wrote the message.
@@ -104,7 +108,8 @@ impl Bus {
         partition: PartitionId,
         sequence: LogSequence,
     ) -> Result<Option<LogEntry>, Error> {
-        let stored = self.stored(partition, sequence).await?.filter(|message| is_record(&message.headers));
+        let stored = self.stored(partition, sequence).await?;
+        let stored = stored.filter(|message| self.is_record(partition, &message.subject, &message.headers));
         Ok(stored.map(|message| LogEntry { sequence, record: message.payload, foreign: 0 }))
     }
 
@@ -156,10 +161,10 @@ impl Bus {
         let place = self.log_place(partition);
         // The leader gives the end of the log: a lagging replica has less.
         let messages = self.read_until_now(place, after.next().0).await?;
-        let mut foreign = 0;
+        let (bus, mut foreign) = (self.clone(), 0);
         Ok(messages.try_filter_map(move |message| {
             let sequence = LogSequence(message.sequence);
-            let entry = is_record(&message.headers).then(|| {
+            let entry = bus.is_record(partition, &message.subject, &message.headers).then(|| {
                 let foreign = std::mem::take(&mut foreign);
                 LogEntry { sequence, record: message.payload, foreign }
             });

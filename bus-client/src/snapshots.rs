@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::{Config, DirectGetErrorKind, DiscardPolicy, StorageType};
+use bus_schemas::topology::Store;
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -46,12 +47,12 @@ impl Bus {
         format!("$KV.{}.{name}", self.topology().snapshots())
     }
 
-    /// Writes a snapshot; one that is too large for a message goes into the blob store.
+    /// Writes a snapshot; one that is too large for a message goes into the private store.
     pub async fn put_snapshot(&self, name: &str, bytes: Bytes) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
         let payload = carried(&bytes, &mut headers);
         if payload.is_empty() {
-            self.put_blob(&bytes).await?;
+            self.put_body(Store::Private, &bytes).await?;
         }
         let put = publish::acked(self, self.snapshot_subject(name), headers, payload).await;
         put.map(drop).map_err(|error| {
@@ -86,7 +87,7 @@ impl Bus {
         match stream.direct_get_last_for_subject(self.snapshot_subject(name)).await {
             // A deleted snapshot leaves a message without content.
             Ok(message) => {
-                let bytes = self.body(&message.headers, message.payload).await?;
+                let bytes = self.body(Store::Private, &message.headers, message.payload).await?;
                 Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
             }
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),

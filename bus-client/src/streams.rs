@@ -6,7 +6,7 @@ use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType, Stream};
 use async_nats::jetstream::{kv, object_store};
-use bus_schemas::topology::{DUPLICATE_WINDOW_MS, OUTPUT_TTL_SECONDS};
+use bus_schemas::topology::{DUPLICATE_WINDOW_MS, OUTPUT_TTL_SECONDS, Store};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ pub const LEASE_TTL: Duration = Duration::from_secs(4);
 const INBOX_MESSAGES_MAX: i64 = 125_000;
 
 /// The version of the layout of streams, records and events that this program reads and writes.
-pub const FORMAT: u16 = 4;
+pub const FORMAT: u16 = 5;
 
 /// The settings that cannot change once an installation exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,7 +218,13 @@ async fn buckets(bus: &Bus) -> Result<(), Error> {
     let topology = bus.topology();
     bucket(bus, topology.leases(), LEASE_TTL).await?;
     stream(bus, crate::snapshots::config(bus)).await?;
-    let name = topology.blobs();
+    for store in Store::ALL {
+        objects(bus, topology.objects(store)).await?;
+    }
+    Ok(())
+}
+
+async fn objects(bus: &Bus, name: String) -> Result<(), Error> {
     if bus.jetstream().get_object_store(&name).await.is_ok() {
         return Ok(());
     }

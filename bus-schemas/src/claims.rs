@@ -3,6 +3,9 @@
 //! A claim goes to `<prefix>.claim.<agent>`. It is answered when jobs for it are committed, or after
 //! [`WAIT_MS`] with [`Answer::ComeAgain`]. The answer uses the claim up: the worker claims places that it did
 //! not fill again.
+//!
+//! The token that every command about a job must carry is made by the worker. The claim has its hash, and nobody sends
+//! it to the worker, so whoever hears the answer, or reads a large job, cannot report in the worker's place.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +37,8 @@ pub struct Claim {
     /// The worker's skills, out of those on the agent's card.
     #[schemars(length(min = 1, max = 64))]
     pub skills: Vec<SmolStr>,
+    /// The BLAKE3 hash of the token of its jobs: a secret of the worker, made for this claim.
+    pub token: Hash,
     /// How many more jobs it can begin now.
     #[schemars(range(min = 1, max = 256))]
     pub places: u32,

@@ -1,7 +1,7 @@
 //! Jobs: work with side effects, from a task to an agent, and the agent's reports.
 //!
 //! A job comes with the answer to a claim ([`crate::claims`]). Before it begins, and then three times per
-//! lease, its worker asks the task whether the attempt is still its own (the query `renew`). Each issue has a
+//! lease, its worker asks the task whether the attempt is still its own (the query `renew`). The claim has a
 //! secret token: a command without it is refused as `stale-attempt`.
 
 use schemars::JsonSchema;
@@ -24,7 +24,9 @@ pub struct Job {
     pub task: EntityAddress,
     /// The number of the attempt.
     pub attempt: u32,
-    /// The token that every command about this attempt must carry.
+    /// The token that every command about this attempt must carry. It is no part of the JSON: the worker made it for
+    /// the claim that this job answers.
+    #[serde(skip)]
     pub token: SmolStr,
     /// The agent.
     pub agent: Key,

@@ -10,27 +10,28 @@ use smol_str::SmolStr;
 
 use crate::envelope::{Body, Refusal, TraceContext};
 use crate::ids::{CommandId, EntityAddress, Epoch, Hash, Key, PartitionId, Revision, Timestamp};
+use crate::topology::Store;
 
 /// The version that this program writes.
 pub const RECORD_VERSION: u16 = 1;
-/// A larger body, in bytes, goes into the blob store. This keeps records, streams and takeovers small, and
-/// stores a body that is in a command, an event and a job only once.
+/// A larger body, in bytes, goes into an object store. This keeps records, streams and takeovers small, and
+/// stores a body that is in an event and a job, or in a command and a mail, only once.
 pub const BODY_INLINE_BYTES_MAX: usize = 65_536;
 
 /// The most bytes of all bodies in a record: more would not fit into one message of a server's default size.
-/// Above it, every body above [`BODY_CROWDED_BYTES_MAX`] goes into the blob store.
+/// Above it, every body above [`BODY_CROWDED_BYTES_MAX`] goes into an object store.
 pub const BODIES_BYTES_MAX: usize = 768 * 1024;
 /// The largest body, in bytes, that stays in a record above [`BODIES_BYTES_MAX`].
 pub const BODY_CROWDED_BYTES_MAX: usize = 2_048;
 
-/// The bytes of one decision in a record, without the bodies that go into the blob store. A larger decision is refused:
+/// The bytes of one decision in a record, without the bodies that go into an object store. A larger decision is refused:
 /// together with the turns before it, it would not fit into a message of [`PAYLOAD_BYTES_NEEDED`].
 pub const DECISION_BYTES_MAX: usize = 700 * 1024;
 /// The smallest message limit of a server, in bytes, with which every record fits into a message: a server's default.
 pub const PAYLOAD_BYTES_NEEDED: usize = 1024 * 1024;
 /// The bytes that an event or a mail takes beside its body: address, name, ids, hash.
 const PART_BYTES: usize = 160;
-/// The bytes that remain in a record of a body in the blob store: its place and its hash.
+/// The bytes that remain in a record of a body in an object store: its place and its hash.
 const DETACHED_BYTES: usize = 64;
 
 /// The bytes of a decision in a record, by the lengths of the bodies of its events and mail, if the record is crowded.
@@ -62,12 +63,12 @@ pub struct CommitRecord {
     pub dead_out: u64,
     /// The turns, in the order of their decisions. Empty in a takeover record.
     pub turns: Vec<Turn>,
-    /// Bodies in the blob store; the record has empty bodies in their places.
+    /// Bodies in the object stores; the record has empty bodies in their places.
     #[serde(default)]
     pub detached: Vec<Detached>,
 }
 
-/// A body that is kept in the blob store under its hash.
+/// A body that is kept in an object store under its hash: in [`Part::store`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detached {
     /// The index of the turn in the record.
@@ -89,6 +90,16 @@ pub enum Part {
     Send(u32),
     /// A job.
     Job(u32),
+}
+
+impl Part {
+    /// The store for a large body. Events are published and jobs are fetched by workers; a command may hold a token.
+    pub fn store(self) -> Store {
+        match self {
+            Self::Event(_) | Self::Job(_) => Store::Blobs,
+            Self::Command | Self::Send(_) => Store::Private,
+        }
+    }
 }
 
 /// How far the durable inbox and the mail of each partition are applied.
@@ -288,9 +299,9 @@ impl Turn {
 }
 
 impl CommitRecord {
-    /// The record without its large bodies, and those bodies; `None` if all bodies may stay. If all together
-    /// are too large for one message, small bodies are taken out too.
-    pub fn detach(&self) -> Option<(Self, Vec<Bytes>)> {
+    /// The record without its large bodies, and those bodies with their stores; `None` if all bodies may stay. If
+    /// all together are too large for one message, small bodies are taken out too.
+    pub fn detach(&self) -> Option<(Self, Vec<(Store, Bytes)>)> {
         let (mut all, mut largest) = (0, 0);
         for length in self.turns.iter().flat_map(Turn::lengths) {
             (all, largest) = (all + length, largest.max(length));
@@ -306,8 +317,8 @@ impl CommitRecord {
                 let body = std::mem::take(body);
                 let hash = Hash::of(&body);
                 record.detached.push(Detached { turn, part, hash });
-                if known.insert(hash) {
-                    blobs.push(body);
+                if known.insert((part.store(), hash)) {
+                    blobs.push((part.store(), body));
                 }
             }
         }

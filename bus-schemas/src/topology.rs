@@ -15,6 +15,21 @@ pub const OUTPUT_TTL_SECONDS: u64 = 24 * 3_600;
 /// wrong.
 pub const DUPLICATE_WINDOW_MS: u64 = 100;
 
+/// An object store of the installation, by who reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Store {
+    /// The blob store, which workers and clients read too: artifacts, results, and large bodies of events and jobs.
+    Blobs,
+    /// The store that only hosts read: partition snapshots, and large bodies of commands, mail, dead letters and
+    /// entity snapshots. They hold the tokens of jobs.
+    Private,
+}
+
+impl Store {
+    /// All object stores.
+    pub const ALL: [Self; 2] = [Self::Blobs, Self::Private];
+}
+
 /// The names of one installation's streams and buckets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
@@ -72,9 +87,12 @@ impl Topology {
     pub fn snapshots(&self) -> String {
         self.bucket("snapshots")
     }
-    /// The object store of content-addressed payloads.
-    pub fn blobs(&self) -> String {
-        self.bucket("blobs")
+    /// An object store.
+    pub fn objects(&self, store: Store) -> String {
+        match store {
+            Store::Blobs => self.bucket("blobs"),
+            Store::Private => self.bucket("private"),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actors_host::Config;
 use bus_schemas::{Caller, Key};
 use gateway_api::paging::Paging;
-use gateway_api::{Endpoint, Method, Problem};
+use gateway_api::{Endpoint, Method, NextStep, Problem};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
@@ -38,22 +38,6 @@ const BEHIND_PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The bytes that are encoded in a path: all but those that RFC 3986 calls unreserved.
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Hints of the gateway, as text, and the command that does the same here.
-const HINTS: [(&str, &str); 12] = [
-    ("`/errors/", "`orrery explain "),
-    ("`GET /v1/tasks`", "`orrery tasks list`"),
-    ("`GET /v1/dead-letters`", "`orrery dead-letters list`"),
-    ("`GET /v1/redrives`", "`orrery redrives`"),
-    ("`GET /v1/agents`", "`orrery agents`"),
-    ("`GET /v1/schedules`", "`orrery schedules`"),
-    ("`GET /v1/lanes`", "`orrery lanes`"),
-    ("`GET /v1/breakers`", "`orrery breakers`"),
-    ("`PATCH /v1/lanes/NAME` with `new`", "`orrery lanes set NAME --new`"),
-    ("`GET /v1/settings/lanes/history`", "`orrery settings history lanes`"),
-    ("the same request with the same `Idempotency-Key` is safe to repeat", "the same command again is safe"),
-    ("`/ready`", "`orrery doctor`"),
-];
-
 /// A gateway and the caller's name.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -314,19 +298,42 @@ pub fn unreachable(error: reqwest::Error) -> Failure {
 
 /// The failure for a problem document.
 fn problem(status: StatusCode, body: Option<Problem>) -> Failure {
-    let Some(Problem { code, detail, hint, .. }) = body else {
+    let Some(Problem { code, detail, hint, next, .. }) = body else {
         return Failure::new("malformed-answer", format!("the gateway answered {status} without saying why"))
             .next("whatever stands at this address is no gateway of Orrery: correct ORRERY_GATEWAY")
             .exit(exit::UNAVAILABLE);
     };
-    let hint = hint.map(|hint| HINTS.iter().fold(hint, |hint, (edge, command)| hint.replace(edge, command)));
-    let failure = Failure { next: hint, ..Failure::new(code, detail) };
+    let next = next.map(|step| in_commands(step, &code)).or(hint);
+    let failure = Failure { next, ..Failure::new(code, detail) };
     failure.exit(match status.as_u16() {
         404 | 410 => exit::NOT_FOUND,
         409 | 413 | 422 => exit::DATA,
         400..500 => exit::USAGE,
         _ => exit::UNAVAILABLE,
     })
+}
+
+/// A next step as a command of this program, for a problem with this code.
+fn in_commands(step: NextStep, code: &str) -> String {
+    let lists = |verb: &str| format!("`orrery {verb}` lists what there is");
+    match step {
+        NextStep::Explain => format!("`orrery explain {code}` says what to do"),
+        NextStep::ListTasks => lists("tasks list"),
+        NextStep::ListDeadLetters => lists("dead-letters list"),
+        NextStep::ListRedrives => lists("redrives"),
+        NextStep::ListAgents => lists("agents"),
+        NextStep::ListSchedules => lists("schedules"),
+        NextStep::ListBreakers => lists("breakers"),
+        NextStep::ListLanes => lists("lanes") + "; `orrery lanes set NAME --new` makes rules for one to come",
+        NextStep::AskAgain => {
+            "no host answered: `orrery doctor` shows the partitions; the same command is safe to repeat"
+                .into()
+        }
+        NextStep::AwaitReadModel => "try again; `orrery doctor` shows how far it is".into(),
+        NextStep::ReadLaneHistory => {
+            "try again; `orrery settings history lanes` shows who changes them".into()
+        }
+    }
 }
 
 /// Checks an id that becomes part of a path.
@@ -349,6 +356,27 @@ mod tests {
             (of(Some("Ada Lovelace"), "", ""), named(None, |_| None)),
             ("Ada-Lovelace".into(), "cli".into())
         );
+    }
+
+    /// Every step names a command here and a path over HTTP; a word that this program does not know leaves the hint.
+    #[test]
+    fn each_edge_says_what_to_do_in_its_own_words() {
+        let told = |next: Value| {
+            let body = serde_json::json!({
+                "type": "/errors/lane-not-found", "title": "", "status": 404, "detail": "no lane",
+                "code": "lane-not-found", "hint": "as HTTP says", "next": next,
+            });
+            problem(StatusCode::NOT_FOUND, read(body).ok()).next.unwrap_or_default()
+        };
+        for step in NextStep::all() {
+            let (here, http) = (in_commands(step, "lane-not-found"), step.in_http("lane-not-found"));
+            assert_eq!(told(serde_json::to_value(step).expect("a word")), here);
+            assert!(here.contains("`orrery ") && !here.contains('/'), "{here}");
+            assert!(http.contains('/') && !http.contains("orrery"), "{http}");
+        }
+        for unknown in [Value::Null, "a-newer-word".into()] {
+            assert_eq!(told(unknown), "as HTTP says");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //!    the other. [`cut`] finds the earliest places behind the current ends at which all of them
 //!    agree; mail that is on its way there is sent again from the sender's log, as after any crash.
 //!    Everything acknowledged before the backup began is before the cut.
-//! 3. Blobs come last: they are stored before the record that names them.
+//! 3. Objects come last: they are stored before the record that names them.
 //!
 //! The server sends a stream's messages up to the last one at the time of the request, without those deleted
 //! while it sends. Logs and events are never deleted; other streams may lack what was trimmed, taken or
@@ -23,7 +23,7 @@
 //! The restore corrects three things. Jobs and dead letters of records that were not published when their
 //! streams were read are published again: a job may arrive twice, as after any crash. The inbox continues
 //! behind every log's position; otherwise new commands would get sequences that count as applied. Partition
-//! snapshots lie among the blobs, where they may be newer than the logs: those that were read earlier replace
+//! snapshots lie among the objects, where they may be newer than the logs: those that were read earlier replace
 //! them. Leases are not in a backup: no host holds one after it.
 
 mod cut;
@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use bus_client::Bus;
 use bus_client::backup::{Snapshot, Totals};
 use bus_schemas::record::CommitRecord;
+use bus_schemas::topology::Store;
 use bus_schemas::{LogSequence, PartitionId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -218,7 +219,8 @@ impl Backup<'_> {
         for (inbox, partition) in streams[first_inbox..].iter_mut().zip(&partitions) {
             go_on_behind(&mut inbox.restored, partition.inbox);
         }
-        for stream in [topology.output(), format!("OBJ_{}", topology.blobs())] {
+        let objects = Store::ALL.map(|store| format!("OBJ_{}", topology.objects(store)));
+        for stream in std::iter::once(topology.output()).chain(objects) {
             streams.push(self.stream(&stream, None).await?);
         }
         Ok(Manifest {

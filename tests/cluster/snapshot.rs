@@ -2,6 +2,7 @@
 
 use async_nats::jetstream;
 use bus_client::Profile;
+use bus_schemas::topology::Store;
 use system_tests::{Server, touch_all};
 
 /// Entities: some in every partition.
@@ -18,9 +19,9 @@ async fn a_takeover_does_not_wait_for_a_snapshot_without_its_pieces() {
     touch_all(&bus, KEYS, 1).await;
     before.stop().await;
     let client = server.client().await;
-    let (context, blobs) = (jetstream::new(client), bus.topology().blobs());
-    let stream = context.get_stream(format!("OBJ_{blobs}")).await.expect("the blobs");
-    let purged = stream.purge().filter(format!("$O.{blobs}.C.>")).await.expect("pieces can be deleted");
+    let (context, objects) = (jetstream::new(client), bus.topology().objects(Store::Private));
+    let stream = context.get_stream(format!("OBJ_{objects}")).await.expect("the objects");
+    let purged = stream.purge().filter(format!("$O.{objects}.C.>")).await.expect("pieces can be deleted");
     assert!(purged.purged >= 8, "every partition left a snapshot: {}", purged.purged);
     let after = server.host("after", false).await;
     touch_all(&bus, KEYS, 2).await;

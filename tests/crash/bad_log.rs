@@ -293,10 +293,41 @@ async fn what_no_host_wrote_is_passed_over() {
     assert_eq!(after.last, before.next(), "and nothing but its record is there");
     owner.stop().await;
     stray(&log).await;
+    deliver(&insider, &bus, SOUND).await;
     let successor = server.host("successor", false).await;
     assert_eq!(accepted(&bus, &touch(&key)).await.0, 6, "so does the next owner");
     assert_eq!(accepted(&bus, &touch(&empty)).await.0, 2);
     successor.stop().await;
     let logged = system_tests::check::whole(&bus).await;
     assert_eq!(logged.events[&format!("probe/{key}")].len(), 6);
+    let mut records = bus.records_after(SOUND, LogSequence(0)).await.expect("the log");
+    let (mut last, mut foreign) = (LogSequence(0), 0);
+    while let Some(entry) = records.try_next().await.expect("a record") {
+        assert_eq!(entry.follows(), last, "what lies before record {} is counted", entry.sequence);
+        (last, foreign) = (entry.sequence, foreign + entry.foreign);
+    }
+    assert_eq!(foreign, 4 + STRAYS);
+}
+
+/// How many messages are delivered into a log.
+const STRAYS: u64 = 3;
+
+/// Lets the server deliver messages of another stream into a log; they keep their own subject.
+async fn deliver(insider: &jetstream::Context, bus: &Bus, partition: PartitionId) {
+    let subjects = vec!["strays".to_owned()];
+    let config = jetstream::stream::Config { name: "STRAYS".into(), subjects, ..Default::default() };
+    let stream = insider.create_stream(config).await.expect("a stream");
+    for _ in 0..STRAYS {
+        insider.publish("strays", "stray".into()).await.expect("sent").await.expect("stored");
+    }
+    let log = bus.topology().log(partition);
+    let before = bus.state_of(&log).await.expect("the log").last_sequence;
+    let (deliver_subject, ack_policy) = (bus.subjects().log(partition), jetstream::consumer::AckPolicy::None);
+    let config = jetstream::consumer::push::Config { deliver_subject, ack_policy, ..Default::default() };
+    stream.create_consumer(config).await.expect("a consumer");
+    eventually("all deliveries", || async {
+        let after = bus.state_of(&log).await.ok()?.last_sequence;
+        (after == before + STRAYS).then_some(())
+    })
+    .await;
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream;
 use bus_client::Profile;
 use bus_schemas::commands::probe::Command as Probe;
+use bus_schemas::topology::Store;
 use bus_schemas::{CommandId, Hash, PartitionId, Revision};
 use futures::StreamExt;
 use system_tests::process::Process;
@@ -80,7 +81,7 @@ async fn a_blob_without_its_pieces_is_missing() {
     let server = Server::start(Profile::Fast).await;
     let bus = server.bus().await;
     let hash = bus.put_blob(&vec![7; 100_000]).await.expect("it is stored");
-    let bucket = bus.topology().blobs();
+    let bucket = bus.topology().objects(Store::Blobs);
     let store = jetstream::new(server.client().await).get_stream(format!("OBJ_{bucket}")).await;
     store.expect("the store").purge().filter(format!("$O.{bucket}.C.>")).await.expect("its pieces go");
     let error = bus.get_blob(hash).await.expect_err("it has no content");

@@ -11,7 +11,7 @@ use bus_schemas::events::dead_letter::Event;
 use bus_schemas::jobs::FailureClass;
 use bus_schemas::payload::Payload;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, CommandId, EntityAddress, Key, Revision, TraceContext, upcast};
+use bus_schemas::{Body, CommandId, EntityAddress, Hash, Key, Revision, TraceContext, upcast};
 use system_tests::agents::task;
 use system_tests::raw::{Raw, dead_letter};
 use system_tests::{Server, accepted, command, eventually, probe, refused, touch, until_revision};
@@ -168,7 +168,7 @@ async fn begin(bus: &Bus, key: &str, attempt: u32) {
             worker: "w".into(),
             claim: CommandId::from_text("a claim"),
             attempt,
-            token: TOKEN.into(),
+            token: Hash::of(TOKEN.as_bytes()),
             policy: None,
         };
         accepted(bus, &command(key, &assign)).await;

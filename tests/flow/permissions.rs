@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
-use bus_client::{Bus, Profile};
-use bus_schemas::kinds;
+use bus_client::{Bus, NatsConfig, Profile};
+use bus_schemas::commands::task::{Command as Task, Submit};
+use bus_schemas::jobs::StepResult;
+use bus_schemas::{Hash, kinds};
 use futures::{StreamExt, TryStreamExt};
 use system_tests::raw::Raw;
-use system_tests::{PATIENCE, Server, accepted, eventually, touch};
+use system_tests::{PATIENCE, Server, accepted, command, eventually, plain, touch};
 
 /// How long somebody waits for an answer that never comes.
 const NEVER: Duration = Duration::from_millis(300);
@@ -68,12 +70,20 @@ async fn who_has_no_name_writes_nothing_that_hosts_trust() {
         "$KV.orrery_snapshots.probe.p",
         "$O.orrery_blobs.C.x",
         "$O.orrery_blobs.M.x",
+        "$O.orrery_private.C.x",
+        "$O.orrery_private.M.x",
         "$JS.API.STREAM.DELETE.ORRERY_LOG_0",
         "$JS.API.STREAM.PURGE.ORRERY_EVENTS",
         "$JS.API.STREAM.UPDATE.ORRERY_EVENTS",
         "$JS.API.STREAM.MSG.DELETE.ORRERY_LOG_0",
         "$JS.API.STREAM.MSG.GET.ORRERY_LOG_0",
         "$JS.API.DIRECT.GET.KV_orrery_leases",
+        "$JS.API.DIRECT.GET.KV_orrery_snapshots",
+        "$JS.API.DIRECT.GET.ORRERY_DEAD",
+        "$JS.API.DIRECT.GET.OBJ_orrery_private",
+        "$JS.API.DIRECT.GET.OBJ_orrery_private.$O.orrery_private.M.x",
+        "$JS.API.STREAM.MSG.GET.OBJ_orrery_private",
+        "$JS.API.STREAM.INFO.OBJ_orrery_private",
         "$JS.API.CONSUMER.CREATE.ORRERY_LOG_0",
         "$JS.API.CONSUMER.CREATE.ORRERY_EVENTS",
         "$JS.API.CONSUMER.CREATE.ORRERY_EVENTS.mine",
@@ -104,6 +114,76 @@ async fn who_has_no_name_writes_nothing_that_hosts_trust() {
         topology.all_partitions().filter(|id| before[id.0 as usize] != after[id.0 as usize]).count();
     assert_eq!(touched, 1, "only what was asked is in the logs: {before:?} {after:?}");
     host.stop().await;
+}
+
+/// Goal: who has no name reads and hears neither the token of another's job nor what hosts keep for themselves. Method:
+/// a large job of a worker without a name, which reports something large under its token, while somebody listens to
+/// all answers; a host that leaves its snapshots; then everything that such a client can read is looked at, and what
+/// hosts read, where the token is.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_lies_where_who_has_no_name_reads() {
+    let server = Server::start(Profile::Fast).await;
+    let host = server.host("a", false).await;
+    let (raw, insider, bus) = (Raw::connect(&server).await, Raw::insider(&server).await, server.bus().await);
+    let worker = NatsConfig { user: None, password_file: None, ..server.config() };
+    let worker = Bus::connect_only(&worker).await.expect("no credentials are needed");
+    let mut heard = raw.client.subscribe("_INBOX.>").await.expect("a subject");
+    raw.client.flush().await.expect("the server listens");
+    plain::register(&worker, plain::WORKER).await;
+    let input = "x".repeat(100_000).into();
+    let submit = Task::Submit(Submit { skill: plain::AGENT.into(), input, ..Submit::new("a large job") });
+    accepted(&bus, &command("large", &submit)).await;
+    let job = plain::next_job(&mut plain::connection(&worker).await, plain::WORKER).await;
+    let (input, result) = (Hash::of(b"input"), serde_json::Value::from("y".repeat(40_000)));
+    let step = |name: &str| StepResult { name: name.into(), input, result: result.clone() };
+    let steps = vec![step("one"), step("two")];
+    accepted(&bus, &command("large", &Task::RecordStep { attempt: 1, token: job.token.clone(), steps }))
+        .await;
+    let mut answers = 0;
+    while answers == 0 {
+        let answer = tokio::time::timeout(PATIENCE, heard.next()).await.expect("in time").expect("an answer");
+        let text = String::from_utf8_lossy(&answer.payload).into_owned();
+        assert!(!text.contains(job.token.as_str()), "{text}");
+        answers += usize::from(text.contains("\"status\":\"issued\""));
+    }
+    host.stop().await;
+    let is_named = |text: &str| text.contains(job.token.as_str()) || text.contains("partition-");
+    let mut jobs = 0;
+    for stream in ["OBJ_orrery_blobs", "ORRERY_EVENTS", "ORRERY_OUTPUT"] {
+        let mut sequence = 0;
+        while let Some((at, bytes)) = raw.next_after(stream, ">", sequence).await {
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(!is_named(&text), "message {at} of {stream}: {}", &text[..text.len().min(200)]);
+            (sequence, jobs) = (at, jobs + usize::from(text.contains("\"id\":\"large/1\"")));
+        }
+    }
+    assert_eq!(jobs, 1, "who has no name reads the job itself");
+    let (mut sequence, mut named) = (0, 0);
+    while let Some((at, bytes)) = insider.next_after("OBJ_orrery_private", ">", sequence).await {
+        (sequence, named) = (at, named + usize::from(is_named(&String::from_utf8_lossy(&bytes))));
+    }
+    assert!(named > 8, "hosts keep a report and the snapshots of all partitions: {named}");
+}
+
+/// Goal: the server tells nobody but hosts who is connected and what is stored. Method: its monitoring, with and without
+/// the secret in its address, which stays the same when the server starts again.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_no_name_sees_no_monitoring() {
+    let mut server = Server::start(Profile::Fast).await;
+    let monitor = server.listening.monitor_url.clone();
+    let (open, secret) = monitor.rsplit_once('/').expect("a path");
+    let status = async |url: String| reqwest::get(url).await.expect("the server answers").status().as_u16();
+    for page in ["connz?subs=1", "jsz?streams=1", "varz", "subsz", "routez", "accountz", "healthz", ""] {
+        assert_eq!(status(format!("{open}/{page}")).await, 404, "{page}");
+    }
+    for page in ["connz", "jsz", "healthz"] {
+        assert_eq!(status(format!("{monitor}/{page}")).await, 200, "{page}");
+    }
+    assert!(secret.len() == 64 && !bus_client::redacted_url(&monitor).contains(secret));
+    let stored = bus_client::server::storage(&server.config()).await.expect("hosts look there");
+    assert!(stored[0].monitor.starts_with(open) && !stored[0].monitor.contains(secret), "{stored:?}");
+    server.crash().await;
+    assert_eq!(server.listening.monitor_url, monitor);
 }
 
 /// Goal: no reply becomes state that hosts trust, although the one who replies may write it. Method: every request
@@ -159,7 +239,7 @@ async fn no_reply_is_stored() {
 }
 
 /// Subjects of every kind of stored message that only hosts may write.
-const PROTECTED: [&str; 10] = [
+const PROTECTED: [&str; 11] = [
     "orrery.log.0",
     "orrery.mark.0",
     "orrery.evt.probe.stolen",
@@ -170,6 +250,7 @@ const PROTECTED: [&str; 10] = [
     "$KV.orrery_settings.installation",
     "$KV.orrery_snapshots.probe.stolen",
     "$O.orrery_blobs.M.stolen",
+    "$O.orrery_private.M.stolen",
 ];
 
 /// Goal: nobody but the system tells an entity what only the system knows: what a worker got, who is lost, what is
@@ -189,9 +270,13 @@ async fn who_has_no_name_is_not_taken_for_the_system() {
             assert_ne!(answer.code(), "system-command", "{kind} {name} of a host");
         }
     }
-    let assign = r#"{"type":"assign","agent":"noop","worker":"w","claim":"c","attempt":1,"token":"mine"}"#;
+    let token = Hash::of(b"mine");
+    let assign = serde_json::json!({
+        "type": "assign", "agent": "noop", "worker": "w", "claim": "c", "attempt": 1, "token": token,
+    });
+    let assign = assign.to_string();
     let named = [("Orrery-Command-Id", "0199c7a5-7a4e-7cc3-a4a7-6f0c5b6a1f10")];
-    raw.store("orrery.do.me.task.x", &named, assign).await.expect("it is stored");
+    raw.store("orrery.do.me.task.x", &named, assign.clone()).await.expect("it is stored");
     let letter = "orrery.request.me.dead-letter.0199c7a57a4e7cc3a4a76f0c5b6a1f10";
     eventually("the refusal is a dead letter that nobody redrives", || async {
         let answer = raw.request(letter, &[], r#"{"type":"redrive"}"#).await;
@@ -208,7 +293,7 @@ async fn who_has_no_name_is_not_taken_for_the_system() {
         "orrery.view.0.orrery-system.task.x",
         "orrery.batch.0.orrery-system",
     ] {
-        let asked = tokio::time::timeout(NEVER, raw.client.request(subject, assign.into())).await;
+        let asked = tokio::time::timeout(NEVER, raw.client.request(subject, assign.clone().into())).await;
         assert!(!matches!(asked, Ok(Ok(_))), "`{subject}` answers {asked:?}");
     }
     host.stop().await;

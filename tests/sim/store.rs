@@ -93,7 +93,7 @@ impl Store {
         Ok(last.next())
     }
     /// Keeps a body beside the log.
-    pub fn put_blob(&mut self, bytes: &Bytes) {
+    pub fn put_body(&mut self, bytes: &Bytes) {
         self.blobs.insert(Hash::of(bytes), bytes.clone());
     }
     /// Reads a record, with the bodies that are kept beside the log in their places.

@@ -80,10 +80,8 @@ impl Server {
     /// Kills the server without a word and starts it again on the same ports and files.
     pub async fn crash(&mut self) {
         self.child.kill().await.expect("the server can be killed");
-        let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
-        let Listening { nats_url, monitor_url } = &self.listening;
-        let ports = Ports { nats: port(nats_url), monitor: port(monitor_url) };
-        let (child, listening) = self.embedded.start(ports).await.expect("the server starts again");
+        let (child, listening) =
+            self.embedded.start(self.listening.ports()).await.expect("the server starts again");
         self.child = child;
         self.listening = listening;
     }

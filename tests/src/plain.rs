@@ -6,7 +6,7 @@ use bus_schemas::claims::Claim;
 use bus_schemas::commands::agent::{AgentCard, Command as Agent, Skill};
 use bus_schemas::commands::task::{Command, Query};
 use bus_schemas::jobs::Job;
-use bus_schemas::{CommandId, Key};
+use bus_schemas::{CommandId, Hash, Key};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -32,6 +32,8 @@ pub fn claim_of(agent: &str, worker: &str, places: u32) -> Claim {
         worker: worker.into(),
         incarnation: 1,
         skills: vec![agent.into()],
+        // The connection knows it.
+        token: Hash::default(),
         places,
         repeated: false,
         lanes: vec![key("default")],

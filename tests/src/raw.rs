@@ -5,6 +5,7 @@ use async_nats::{Client, HeaderMap, Request, client::RequestErrorKind};
 use bus_client::Bus;
 use bus_schemas::commands::dead_letter::Entry;
 use bus_schemas::events::dead_letter::Event;
+use bus_schemas::topology::Store;
 use bus_schemas::{CommandId, EntityAddress, Key, Kind, Reply, Revision, upcast};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,11 +112,12 @@ impl Raw {
     ///
     /// `PING` comes last, so that the server's answer to it, or the end of the connection, ends the
     /// reading.
-    pub async fn protocol(&self, lines: &str) -> String {
+    pub async fn protocol(&self, lines: impl AsRef<[u8]>) -> String {
         let address = self.url.trim_start_matches("nats://");
         let mut socket = TcpStream::connect(address).await.expect("the server takes connections");
         let hello = "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n";
-        socket.write_all(format!("{hello}{lines}PING\r\n").as_bytes()).await.expect("a socket");
+        let lines = [hello.as_bytes(), lines.as_ref(), b"PING\r\n"].concat();
+        socket.write_all(&lines).await.expect("a socket");
         let (mut said, mut buffer) = (Vec::new(), [0; 4096]);
         let reading = async {
             loop {
@@ -132,7 +134,8 @@ impl Raw {
     /// Deletes the snapshot of a partition, as somebody would who tidies up.
     pub async fn delete_object(&self, bus: &Bus, name: &str) {
         let context = jetstream::new(self.client.clone());
-        let store = context.get_object_store(bus.topology().blobs()).await.expect("the object store");
+        let store =
+            context.get_object_store(bus.topology().objects(Store::Private)).await.expect("the object store");
         store.delete(name).await.expect("the object is there");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bus_schemas::subjects::Subjects;
-use bus_schemas::topology::{PARTITIONS_DEFAULT, Topology};
+use bus_schemas::topology::{PARTITIONS_DEFAULT, Store, Topology};
 
 use crate::files::{self, Findings};
 
@@ -24,7 +24,8 @@ fn names(subjects: Subjects) -> BTreeSet<String> {
         topology.leases(),
         topology.settings(),
         topology.snapshots(),
-        topology.blobs(),
+        topology.objects(Store::Blobs),
+        topology.objects(Store::Private),
     ]
     .into()
 }

@@ -109,8 +109,6 @@ pub struct Taking<'a> {
     pub agent: &'a Key,
     /// The claim.
     pub claim: &'a Claim,
-    /// A random secret, for the tokens of the jobs.
-    pub secret: &'a SmolStr,
 }
 
 /// The request that began an entity.

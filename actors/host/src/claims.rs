@@ -128,8 +128,7 @@ impl Door {
                 return Ok(());
             }
         }
-        let secret = Uuid::new_v4().simple().to_string().into();
-        match self.pool.arrive(Offer { id, agent, claim, secret, reply_to, since: steady() }) {
+        match self.pool.arrive(Offer { id, agent, claim, reply_to, since: steady() }) {
             Arrived::Waits => Ok(()),
             Arrived::Refused(refusal) => Err(refusal),
         }
@@ -171,9 +170,8 @@ impl Door {
 
     async fn take_over(&self, passed: Passed) {
         let Passed { id, agent, claim, reply_to, waited_ms } = passed;
-        let (secret, since) =
-            (Uuid::new_v4().simple().to_string().into(), steady().saturating_sub(waited_ms));
-        let offer = Offer { id, agent, claim, secret, reply_to: reply_to.clone().into(), since };
+        let since = steady().saturating_sub(waited_ms);
+        let offer = Offer { id, agent, claim, reply_to: reply_to.clone().into(), since };
         if let Arrived::Refused(refusal) = self.pool.arrive(offer) {
             self.bus.answer(reply_to.into(), refusal_reply(id, refusal)).await;
         }

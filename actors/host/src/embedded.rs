@@ -35,7 +35,9 @@ const DIRECTORY: &str = "nats";
 const BASE: &str = include_str!("../../../nats.conf");
 /// The name under which the server's own file includes it.
 const BASE_FILE: &str = "base.conf";
-/// Where the server of format 3 kept its streams, which were in the account of everybody.
+/// The last format whose server had one account.
+const FORMER_FORMAT: u16 = 3;
+/// Where that server kept its streams, which were in the account of everybody.
 const FORMER_STREAMS: &str = "store/jetstream/$G/streams";
 /// The variable that bounds the server's memory: near the bound its garbage collector works harder, and frees
 /// more.
@@ -60,8 +62,17 @@ pub struct Ports {
 pub struct Listening {
     /// `nats://127.0.0.1:<port>`
     pub nats_url: String,
-    /// `http://127.0.0.1:<port>`
+    /// `http://127.0.0.1:<port>/<secret>`: the server answers nowhere else, since it lists connections and streams to
+    /// anybody who asks.
     pub monitor_url: String,
+}
+
+impl Listening {
+    /// The ports, with which a restarted server is found where its clients look for it.
+    pub fn ports(&self) -> Ports {
+        let port = |url: &str| url.split([':', '/']).find_map(|part| part.parse().ok()).unwrap_or_default();
+        Ports { nats: port(&self.nats_url), monitor: port(&self.monitor_url) }
+    }
 }
 
 /// What the server is started with.
@@ -72,6 +83,8 @@ pub struct Embedded {
     /// The settings of the installation on it.
     nats: NatsConfig,
     password: String,
+    /// The path of the monitoring.
+    monitor_path: String,
     /// Locked while any clone lives: two servers on one store destroy it. The lock ends with the process, so
     /// a killed one leaves none behind.
     _lock: Arc<std::fs::File>,
@@ -98,7 +111,8 @@ impl Embedded {
         let (password, password_file) = users::password(&directory).map_err(unusable)?;
         let user = Some(users::HOST.to_owned());
         let nats = NatsConfig { user, password_file: Some(password_file), ..nats.clone() };
-        Ok(Self { program, directory, nats, password, _lock: Arc::new(lock) })
+        let monitor_path = users::made_up();
+        Ok(Self { program, directory, nats, password, monitor_path, _lock: Arc::new(lock) })
     }
 
     /// How hosts and verbs connect to the server once it listens.
@@ -121,7 +135,7 @@ impl Embedded {
     ) -> Result<(Child, Listening), StartError> {
         stop_former(&self.directory).await;
         if self.directory.join(FORMER_STREAMS).is_dir() {
-            return Err(bus_client::Error::Format { found: FORMAT - 1, wanted: FORMAT }.into());
+            return Err(bus_client::Error::Format { found: FORMER_FORMAT, wanted: FORMAT }.into());
         }
         let failed = |reason: String| StartError::Embedded { reason };
         for port in [ports.nats, ports.monitor] {
@@ -196,7 +210,7 @@ impl Embedded {
         let ports: PortsFile = serde_json::from_str(&text).ok()?;
         Some(Listening {
             nats_url: ports.nats.into_iter().next()?,
-            monitor_url: ports.monitoring.into_iter().next()?,
+            monitor_url: format!("{}/{}", ports.monitoring.into_iter().next()?, self.monitor_path),
         })
     }
 
@@ -210,12 +224,13 @@ impl Embedded {
             "# Written by orrery at every start.\n\
              include ./{BASE_FILE}\n\
              server_name: orrery-embedded\n\
-             port: {}\nhttp: \"127.0.0.1:{}\"\n\
+             port: {}\nhttp: \"127.0.0.1:{}\"\nhttp_base_path: \"/{}\"\n\
              pid_file: {}\nports_file_dir: {}\n\
              {}\
              jetstream {{\n  store_dir: {}\n  sync_interval: {}\n}}\n",
             port(ports.nats),
             port(ports.monitor),
+            self.monitor_path,
             quoted(&self.pid_file()),
             quoted(&self.directory),
             users::lines(&self.password, &topology),

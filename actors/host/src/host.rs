@@ -329,8 +329,7 @@ async fn start_server(
     let embedded = Embedded::new(config.nats_server.as_deref(), &config.data_dir, &config.nats)?;
     let (child, listening) =
         embedded.start_unless(Ports { nats: config.nats_port, monitor: 0 }, interrupted).await?;
-    let port = |url: &str| url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
-    let ports = Ports { nats: port(&listening.nats_url), monitor: port(&listening.monitor_url) };
+    let ports = listening.ports();
     let (first, access) = (Arc::new(std::sync::Mutex::new(Some(child))), embedded.access(&listening));
     let work: Work = Arc::new(move |stop| {
         let (embedded, first) = (embedded.clone(), Arc::clone(&first));

@@ -58,14 +58,14 @@ impl Entity for Queue {
         view::openings(state, entity)
     }
     fn take(taking: &Taking<'_>) -> Option<Command> {
-        let Taking { id, agent, claim, secret } = *taking;
+        let Taking { id, agent, claim } = *taking;
         Some(Command::Take(Take {
             claim: id,
             agent: agent.clone(),
             worker: claim.worker.clone(),
             skills: claim.skills.clone(),
             places: claim.places,
-            secret: secret.clone(),
+            token: claim.token,
         }))
     }
     fn fold(state: &mut State, event: &Event) {

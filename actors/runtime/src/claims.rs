@@ -36,8 +36,6 @@ pub struct Offer {
     pub agent: Key,
     /// The claim.
     pub claim: Claim,
-    /// A random secret from which the tokens of its jobs are made.
-    pub secret: SmolStr,
     /// The worker's reply subject.
     pub reply_to: ReplyTo,
     /// When it arrived, in milliseconds on the monotonic clock.

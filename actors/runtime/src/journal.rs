@@ -5,6 +5,7 @@
 
 use bus_client::{Bus, PublishError, ReplyTo};
 use bus_schemas::record::{CommitRecord, Turn};
+use bus_schemas::topology::Store;
 use bus_schemas::{CommandId, Hash, LogSequence, PartitionId};
 use bytes::Bytes;
 
@@ -94,8 +95,8 @@ pub struct Commit {
     pub expected: LogSequence,
     /// The encoded record.
     pub bytes: Bytes,
-    /// Bodies that are too large for a record: they go into the blob store before the append.
-    pub blobs: Vec<Bytes>,
+    /// Bodies that are too large for a record: they go into their object stores before the append.
+    pub blobs: Vec<(Store, Bytes)>,
 }
 
 /// A committed record.
@@ -174,8 +175,8 @@ pub async fn append(bus: &Bus, commit: &Commit) -> Fate {
 /// full disk stops it and loses nothing.
 pub async fn append_until_known(bus: Bus, commit: Commit, stuck: Stuck) -> Fate {
     let mut attempts = Attempts::new(commit.partition, "journal", &stuck);
-    for blob in &commit.blobs {
-        while let Err(error) = bus.put_blob(blob).await {
+    for (store, body) in &commit.blobs {
+        while let Err(error) = bus.put_body(*store, body).await {
             attempts.wait(&format!("a large body cannot be stored: {error}")).await;
         }
     }

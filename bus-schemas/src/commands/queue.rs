@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::lane::{Limits, Outcome};
-use crate::ids::{CommandId, Key, PartitionId, Timestamp};
+use crate::ids::{CommandId, Hash, Key, PartitionId, Timestamp};
 use crate::settings::{Budget, Retry};
 
 /// A command for a queue.
@@ -137,8 +137,8 @@ pub struct Take {
     pub skills: Vec<SmolStr>,
     /// How many jobs it can begin.
     pub places: u32,
-    /// A random secret of the host, which makes the tokens of the jobs unguessable.
-    pub secret: SmolStr,
+    /// The BLAKE3 hash of the token of the jobs, from the claim.
+    pub token: Hash,
 }
 
 /// A lane's rules for its queues.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
 
-use crate::ids::{Caller, CommandId, Key, Revision, Timestamp};
+use crate::ids::{Caller, CommandId, Hash, Key, Revision, Timestamp};
 use crate::jobs::{Artifact, EffectStep, FailureClass, StepResult};
 use crate::settings::{Budget, RetryPolicy};
 use crate::views::task::TaskState;
@@ -27,8 +27,8 @@ pub enum Command {
         claim: CommandId,
         /// The number of the attempt.
         attempt: u32,
-        /// The token that the worker must present.
-        token: SmolStr,
+        /// The BLAKE3 hash of the token that the worker must present.
+        token: Hash,
         /// The task's policy from the settings; absent for the defaults.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         policy: Option<Box<Policy>>,
@@ -124,8 +124,8 @@ pub enum Command {
     ReturnIssue {
         /// The number of the attempt.
         attempt: u32,
-        /// The token of the job.
-        token: SmolStr,
+        /// The BLAKE3 hash of the token of the job.
+        token: Hash,
     },
     /// From a halt: its lane gives no jobs to this task and those below it, and takes back running ones.
     Hold {

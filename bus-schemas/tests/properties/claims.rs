@@ -4,11 +4,12 @@ use super::*;
 
 fn claim() -> impl Strategy<Value = Claim> {
     let sizes = (any::<u64>(), 1..=256_u32, any::<bool>());
-    (word(), sizes, vec(word(), 1..4), vec(key(), 1..4)).prop_map(
-        |(worker, (incarnation, places, repeated), skills, lanes)| Claim {
+    (word(), sizes, vec(word(), 1..4), vec(key(), 1..4), hash()).prop_map(
+        |(worker, (incarnation, places, repeated), skills, lanes, token)| Claim {
             worker,
             incarnation,
             skills,
+            token,
             places,
             repeated,
             lanes,
@@ -17,12 +18,12 @@ fn claim() -> impl Strategy<Value = Claim> {
 }
 
 fn job() -> impl Strategy<Value = Job> {
-    (key(), any::<u32>(), word(), value(), any::<u32>(), id()).prop_map(
-        |(task, attempt, token, input, steps, correlation)| Job {
+    (key(), any::<u32>(), value(), any::<u32>(), id()).prop_map(
+        |(task, attempt, input, steps, correlation)| Job {
             id: format!("{task}/{attempt}").into(),
             task: EntityAddress::new(Kind::from_static("task"), task),
             attempt,
-            token,
+            token: SmolStr::default(),
             agent: Key::parse("coder").unwrap(),
             skill: "plan".into(),
             lane: Key::parse("default").unwrap(),

@@ -13,6 +13,7 @@ use bus_schemas::record::{
     Position, RECORD_VERSION, Source, TimerChange, Turn,
 };
 use bus_schemas::subjects::{SubjectError, Subjects};
+use bus_schemas::topology::Store;
 use bus_schemas::views::task::TaskState;
 use bus_schemas::{
     Body, Caller, CommandId, ContentType, EntityAddress, Hash, Key, Kind, PartitionId, Refusal, Revision,
@@ -112,7 +113,7 @@ fn command() -> impl Strategy<Value = Command> {
     let attempt = any::<u32>;
     prop_oneof![
         submit().prop_map(Command::Submit),
-        (key(), attempt(), word(), id(), word()).prop_map(|(agent, attempt, worker, claim, token)| {
+        (key(), attempt(), word(), id(), hash()).prop_map(|(agent, attempt, worker, claim, token)| {
             Command::Assign { agent, worker, claim, attempt, token, policy: None }
         }),
         (attempt(), word(), vec(step(), 1..4)).prop_map(|(attempt, token, steps)| Command::RecordStep {

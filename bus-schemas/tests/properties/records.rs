@@ -156,7 +156,11 @@ fn large_bodies_are_detached_and_attached() {
             prop_assert!(size == 0 || record.turns.is_empty());
             return Ok(());
         };
-        prop_assert_eq!(blobs, [body.clone()]);
+        let parts = slim.detached.iter().map(|detached| detached.part);
+        let stores: std::collections::BTreeSet<Store> = parts.map(Part::store).collect();
+        let found = blobs.iter().map(|(store, _)| *store).collect();
+        prop_assert!(blobs.len() == stores.len() && stores == found && stores.contains(&Store::Private));
+        prop_assert!(blobs.iter().all(|(_, blob)| *blob == body));
         let mut read = CommitRecord::decode(&slim.encode()).unwrap();
         for detached in std::mem::take(&mut read.detached) {
             prop_assert_eq!(detached.hash, Hash::of(&body));
@@ -204,12 +208,12 @@ fn a_crowded_record_keeps_small_bodies_only() {
         prop_assert!(is_crowded);
         let kept = slim.turns.iter().flat_map(|turn| &turn.events).map(|event| event.body.len()).max();
         prop_assert!(kept <= Some(BODY_CROWDED_BYTES_MAX));
-        let by_hash: std::collections::BTreeMap<Hash, bytes::Bytes> =
-            blobs.iter().map(|blob| (Hash::of(blob), blob.clone())).collect();
+        let by_hash: std::collections::BTreeMap<(Store, Hash), bytes::Bytes> =
+            blobs.iter().map(|(store, blob)| ((*store, Hash::of(blob)), blob.clone())).collect();
         prop_assert_eq!(by_hash.len(), blobs.len(), "each once");
         let mut read = CommitRecord::decode(&slim.encode()).unwrap();
         for detached in std::mem::take(&mut read.detached) {
-            read.attach(&detached, by_hash[&detached.hash].clone()).unwrap();
+            read.attach(&detached, by_hash[&(detached.part.store(), detached.hash)].clone()).unwrap();
         }
         prop_assert_eq!(read, record);
     });

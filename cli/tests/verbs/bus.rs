@@ -8,7 +8,7 @@ use bus_client::{Ask, Bus};
 use bus_schemas::claims::Claim;
 use bus_schemas::commands::{agent, probe, task};
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, CommandId, ContentType, EntityAddress, Key, Refusal, Reply};
+use bus_schemas::{Body, CommandId, ContentType, EntityAddress, Hash, Key, Refusal, Reply};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -132,6 +132,7 @@ fn one_place() -> Claim {
         worker: "delphi".into(),
         incarnation: 0,
         skills: vec!["oracle".into()],
+        token: Hash::default(),
         places: 1,
         repeated: false,
         lanes: vec![Key::parse("default").expect("a key")],

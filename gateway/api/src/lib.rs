@@ -25,4 +25,4 @@ pub mod openapi;
 pub mod routes;
 
 pub use endpoint::{Endpoint, Method};
-pub use problem::{Problem, code};
+pub use problem::{NextStep, Problem, code};

@@ -1,7 +1,9 @@
 //! What goes wrong: its codes, its document (RFC 9457), and the one place that chooses its status.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use strum::IntoEnumIterator;
 
 use crate::errors;
 
@@ -55,12 +57,77 @@ pub struct Problem {
     pub detail: String,
     /// A stable word for programs.
     pub code: String,
-    /// What to do next, where there is something.
+    /// What to do next, where there is something, in the words of HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The same as a word for programs that show it in words of their own; absent where `hint` is for everybody.
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextStep>,
     /// When to try again, in seconds, where that helps. Also in the header `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+}
+
+/// A next step that every edge says in its own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::EnumIter)]
+#[serde(rename_all = "kebab-case")]
+pub enum NextStep {
+    /// Read what the code means.
+    Explain,
+    /// Find the task in the list.
+    ListTasks,
+    /// Find the dead letter in the list.
+    ListDeadLetters,
+    /// Find the redrive in the list.
+    ListRedrives,
+    /// Find the agent in the list.
+    ListAgents,
+    /// Find the schedule in the list.
+    ListSchedules,
+    /// Find the breaker in the list.
+    ListBreakers,
+    /// Find the lane in the list, or make rules for a new one.
+    ListLanes,
+    /// Look at the partitions, and send the same again.
+    AskAgain,
+    /// Look how far the read model is, and try again.
+    AwaitReadModel,
+    /// Look who changes the settings of lanes, and try again.
+    ReadLaneHistory,
+}
+
+impl NextStep {
+    /// All steps.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::iter()
+    }
+    /// The step in the words of HTTP, for a problem with this code.
+    pub fn in_http(self, code: &str) -> String {
+        let lists = |path: &str| format!("`GET {path}` lists what there is");
+        match self {
+            Self::Explain => format!("`/errors/{code}` says what to do"),
+            Self::ListTasks => lists("/v1/tasks"),
+            Self::ListDeadLetters => lists("/v1/dead-letters"),
+            Self::ListRedrives => lists("/v1/redrives"),
+            Self::ListAgents => lists("/v1/agents"),
+            Self::ListSchedules => lists("/v1/schedules"),
+            Self::ListBreakers => lists("/v1/breakers"),
+            Self::ListLanes => {
+                lists("/v1/lanes") + "; `PATCH /v1/lanes/NAME` with `new` makes rules for one to come"
+            }
+            Self::AskAgain => "no host answered: `/ready` shows the partitions; the same request with the same `Idempotency-Key` is safe to repeat".into(),
+            Self::AwaitReadModel => "try again; `/ready` shows how far it is".into(),
+            Self::ReadLaneHistory => {
+                "try again; `GET /v1/settings/lanes/history` shows who changes them".into()
+            }
+        }
+    }
+}
+
+/// A next step, or none where a newer gateway has a word that this program does not know.
+fn known<'de, D: Deserializer<'de>>(document: D) -> Result<Option<NextStep>, D::Error> {
+    let word = Option::<Value>::deserialize(document)?;
+    Ok(word.and_then(|word| NextStep::deserialize(word).ok()))
 }
 
 /// The HTTP status of a code: from the table of codes, or by rule.

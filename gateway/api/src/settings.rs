@@ -69,6 +69,9 @@ pub struct SettingsList {
     /// Lanes, breakers and settings that did not answer.
     #[serde(default)]
     pub silent: Vec<Silent>,
+    /// The number of lanes and breakers that were not asked: at most 200 of each are, by name.
+    #[serde(default)]
+    pub left_out: u64,
 }
 
 /// Settings, with the version that each host and entity runs.

@@ -26,7 +26,7 @@ use super::view::{View, time};
 const READERS_MAX: usize = 8;
 /// How long SQLite waits for a lock. Only opening and checkpoints take one that blocks readers.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Halts, lanes, breakers or agents in a whole list: a larger number is a mistake of whoever creates them.
+/// Halts or agents in a whole list: a larger number is a mistake of whoever creates them.
 const LIST_MAX: u32 = 10_000;
 
 /// Queries the read model; cheap to clone.
@@ -182,10 +182,6 @@ impl Reader {
     pub async fn lanes(&self, after: Option<Place>, limit: u32) -> Result<Page<Lane>, Error> {
         self.named("TRUE", after, limit).await
     }
-    /// All lanes, by name.
-    pub async fn all_lanes(&self) -> Result<Vec<Lane>, Error> {
-        self.list("TRUE").await
-    }
     /// A breaker.
     pub async fn breaker(&self, dependency: &Key) -> Result<Option<Breaker>, Error> {
         self.get(dependency).await
@@ -194,9 +190,14 @@ impl Reader {
     pub async fn breakers(&self, after: Option<Place>, limit: u32) -> Result<Page<Breaker>, Error> {
         self.named("TRUE", after, limit).await
     }
-    /// All known breakers, by name.
-    pub async fn all_breakers(&self) -> Result<Vec<Breaker>, Error> {
-        self.list("TRUE").await
+    /// The number of known lanes and breakers.
+    pub async fn lanes_and_breakers(&self) -> Result<u64, Error> {
+        let sql = format!(
+            "SELECT (SELECT count(*) FROM {}) + (SELECT count(*) FROM {})",
+            Lane::TABLE,
+            Breaker::TABLE
+        );
+        self.with(move |connection| connection.query_row(&sql, [], |row| row.get(0))).await
     }
     /// An agent.
     pub async fn agent(&self, name: &Key) -> Result<Option<Agent>, Error> {

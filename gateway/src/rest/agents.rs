@@ -1,8 +1,8 @@
 //! Agents and their workers.
 
 use gateway_api::agents::{Agent, AgentPage};
-use gateway_api::code;
 use gateway_api::paging::Paging;
+use gateway_api::{NextStep, code};
 
 use super::ask::{Answer, Call};
 use super::cursor;
@@ -20,8 +20,7 @@ pub async fn list(call: Call, Query(paging): Query<Paging>) -> Answer<AgentPage>
 /// Shows an agent with its workers.
 pub async fn show(call: Call, Id(name): Id) -> Answer<Agent> {
     let mut agent = call.projections.reader.agent(&name).await?.ok_or_else(|| {
-        Problem::new(code::AGENT_NOT_FOUND, format!("no agent is called `{name}`"))
-            .hint("`GET /v1/agents` lists what there is")
+        Problem::new(code::AGENT_NOT_FOUND, format!("no agent is called `{name}`")).next(NextStep::ListAgents)
     })?;
     call.heard.note(&mut agent);
     Ok(axum::Json(agent))

@@ -5,8 +5,8 @@
 use bus_schemas::Key;
 use bus_schemas::commands::breaker::{Command, Phase, Query as BreakerQuery};
 use gateway_api::breakers::{Breaker, BreakerChanged, BreakerPage, ChangeBreaker};
-use gateway_api::code;
 use gateway_api::paging::Paging;
+use gateway_api::{NextStep, code};
 
 use super::ask::{Answer, Call, PATIENCE};
 use super::cursor;
@@ -64,7 +64,7 @@ async fn known(call: &Call, dependency: Key) -> Result<Breaker, Problem> {
         return Ok(breaker);
     }
     let missing = format!("no dependency `{dependency}` is known");
-    Err(Problem::new(code::BREAKER_NOT_FOUND, missing).hint("`GET /v1/breakers` lists what there is"))
+    Err(Problem::new(code::BREAKER_NOT_FOUND, missing).next(NextStep::ListBreakers))
 }
 
 async fn describe(call: &Call, dependency: &Key) -> Result<Breaker, Problem> {

@@ -5,10 +5,10 @@ pub mod export;
 use bus_schemas::commands::dead_letter::{self, Command, Payloads};
 use bus_schemas::payload::Payload;
 use bus_schemas::{ContentType, EntityAddress, Key, Kind, Timestamp};
-use gateway_api::code;
 use gateway_api::dead_letters::{
     Content, DeadLetter, DeadLetterPage, DeadLetterWithPayload, EditPayload, ListDeadLetters, Reason,
 };
+use gateway_api::{NextStep, code};
 
 use super::ask::{Answer, Call, PATIENCE};
 use super::cursor;
@@ -86,7 +86,7 @@ async fn whole(call: &Call, letter: DeadLetter) -> Result<DeadLetterWithPayload,
 
 fn missing(id: &Key) -> Problem {
     Problem::new(code::DEAD_LETTER_NOT_FOUND, format!("there is no dead letter `{id}`"))
-        .hint("`GET /v1/dead-letters` lists what there is")
+        .next(NextStep::ListDeadLetters)
 }
 
 /// The original payload from the stream of dead letters, which also has payloads too large for an event.

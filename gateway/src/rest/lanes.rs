@@ -15,9 +15,9 @@ use bus_schemas::views::lane::{Lane, Part};
 use bus_schemas::views::silent::Silent;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{EntityAddress, Key, Revision};
-use gateway_api::code;
 use gateway_api::lanes::{ChangeLane, LaneChanged, LanePage, LanePaused, PauseLane, ResumeLane};
 use gateway_api::paging::Paging;
+use gateway_api::{NextStep, code};
 use serde_json::Value;
 
 use super::ask::{Answer, Call, PATIENCE, PATIENCE_OF_MANY};
@@ -137,9 +137,7 @@ async fn known(call: &Call, lane: &Key) -> Result<(), Problem> {
 }
 
 fn not_found(lane: &Key) -> Problem {
-    Problem::new(code::LANE_NOT_FOUND, format!("no lane `{lane}` is known")).hint(
-        "`GET /v1/lanes` lists what there is; `PATCH /v1/lanes/NAME` with `new` makes rules for one to come",
-    )
+    Problem::new(code::LANE_NOT_FOUND, format!("no lane `{lane}` is known")).next(NextStep::ListLanes)
 }
 
 fn document_name() -> Key {
@@ -168,7 +166,7 @@ async fn hold(call: &Call, lane: &Key, patch: &Value, reason: String) -> Result<
         return call.tell(&name, &documents::Command::Activate { version, reason }).await;
     }
     Err(Problem::new(code::SETTINGS_CONTENDED, "the settings `lanes` were changed by others all the time")
-        .hint("try again; `GET /v1/settings/lanes/history` shows who changes them"))
+        .next(NextStep::ReadLaneHistory))
 }
 
 async fn describe(call: &Call, lane: &Key) -> Result<Lane, Problem> {

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use bus_client::AskError;
 use bus_schemas::{Refusal, chain, text};
 use gateway_api::problem::status;
-use gateway_api::{Problem as View, code};
+use gateway_api::{NextStep, Problem as View, code};
 
 use crate::projections;
 
@@ -24,8 +24,10 @@ pub struct Problem {
     pub code: String,
     /// What happened this time.
     pub detail: String,
-    /// What to do next, where there is something.
+    /// What to do next, where there is something, in words for every edge.
     pub hint: Option<String>,
+    /// What to do next, where each edge has words of its own.
+    pub next: Option<NextStep>,
     /// When to try again, in seconds, where that helps.
     pub retry_after: Option<u64>,
 }
@@ -33,12 +35,18 @@ pub struct Problem {
 impl Problem {
     /// A problem with a code and what happened.
     pub fn new(code: &str, detail: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), detail: detail.into(), hint: None, retry_after: None }
+        Self { code: code.to_owned(), detail: detail.into(), hint: None, next: None, retry_after: None }
     }
     /// Adds what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+    /// Adds what to do next, which each edge says in its own words.
+    #[must_use]
+    pub fn next(mut self, step: NextStep) -> Self {
+        self.next = Some(step);
         self
     }
     /// Adds that trying again soon helps.
@@ -63,9 +71,9 @@ impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         let detail = chain(&error);
         match error {
-            AskError::Unanswered { .. } => Self::new(code::NO_ANSWER, detail)
-                .hint("no host answered: `/ready` shows the partitions; the same request with the same `Idempotency-Key` is safe to repeat")
-                .retryable(),
+            AskError::Unanswered { .. } => {
+                Self::new(code::NO_ANSWER, detail).next(NextStep::AskAgain).retryable()
+            }
             AskError::Malformed { .. } => Self::new(code::MALFORMED_ANSWER, detail)
                 .hint("gateway and host are of different versions; update the older one"),
         }
@@ -93,11 +101,12 @@ impl From<projections::Error> for Problem {
 
 impl From<Problem> for View {
     fn from(problem: Problem) -> Self {
-        let Problem { code, detail, hint, retry_after } = problem;
+        let Problem { code, detail, hint, next, retry_after } = problem;
         // Some say again what the client sent.
         let detail = text::cut(&text::one_line(&detail), DETAIL_BYTES_MAX);
         // The page says it at more length, and for everything that has no words of its own.
-        let hint = hint.or_else(|| Some(format!("`/errors/{code}` says what to do")));
+        let next = next.or_else(|| hint.is_none().then_some(NextStep::Explain));
+        let hint = hint.or_else(|| next.map(|step| step.in_http(&code)));
         Self {
             kind: format!("/errors/{code}"),
             title: code.replace('-', " "),
@@ -105,6 +114,7 @@ impl From<Problem> for View {
             detail,
             code,
             hint,
+            next,
             retry_after,
         }
     }

@@ -4,10 +4,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bus_schemas::commands::redrive::{Command, Filter};
 use bus_schemas::{Key, Revision, Timestamp};
-use gateway_api::code;
 use gateway_api::dead_letters::Reason;
 use gateway_api::paging::Paging;
 use gateway_api::redrives::{NewRedrive, Redrive, RedrivePage, ResumeRedrive};
+use gateway_api::{NextStep, code};
 use uuid::Uuid;
 
 use super::ask::{Answer, Call};
@@ -46,7 +46,7 @@ pub async fn show(call: Call, Id(id): Id) -> Answer<Redrive> {
     let found = call.projections.reader.redrive(&id).await?;
     found.map(axum::Json).ok_or_else(|| {
         Problem::new(code::REDRIVE_NOT_FOUND, format!("there is no redrive `{id}`"))
-            .hint("`GET /v1/redrives` lists what there is")
+            .next(NextStep::ListRedrives)
     })
 }
 

@@ -5,9 +5,9 @@ use axum::response::{IntoResponse, Response};
 use bus_schemas::commands::schedule::Command;
 use bus_schemas::commands::task::Submit;
 use bus_schemas::{Key, Revision};
-use gateway_api::code;
 use gateway_api::paging::Paging;
 use gateway_api::schedules::{NewSchedule, Schedule, SchedulePage, ScheduledTask};
+use gateway_api::{NextStep, code};
 
 use super::ask::{Answer, Call};
 use super::cursor;
@@ -66,7 +66,7 @@ async fn change(call: &Call, name: &Key, command: Command) -> Result<Schedule, P
 
 fn unknown(name: &Key) -> Problem {
     Problem::new(code::SCHEDULE_NOT_FOUND, format!("there is no schedule `{name}`"))
-        .hint("`GET /v1/schedules` lists what there is")
+        .next(NextStep::ListSchedules)
 }
 
 /// The schedule as of a revision: what was acknowledged is shown.

@@ -23,29 +23,40 @@ use super::ask::{Answer, Call, PATIENCE};
 use super::extract::{Id, Json, Query};
 use super::problem::Problem;
 use super::silent::{Asked, ask_all};
+use crate::projections::breaker::Breaker as KnownBreaker;
+use crate::projections::lane::Lane as KnownLane;
+
+/// The most lanes that are asked which version they run, and the most breakers: as many as a page of either has.
+const ASKED_MAX: u32 = 200;
 
 /// Lists all settings with their active versions, and who runs which.
 pub async fn list(call: Call) -> Answer<SettingsList> {
     let keys = names().filter_map(|name| Key::parse(name).ok());
     let Asked { answers, mut silent } =
         ask_all::<_, Description>(&call, keys, &Question::Describe { version: None }).await?;
-    let mut known = lanes(&call, &mut silent).await?;
-    known.insert(Breakers::NAME.to_owned(), breakers(&call, &mut silent).await?);
+    let reader = &call.projections.reader;
+    let some_lanes = reader.lanes(None, ASKED_MAX).await?.items;
+    let some_breakers = reader.breakers(None, ASKED_MAX).await?.items;
+    let asked = (some_lanes.len() + some_breakers.len()) as u64;
+    let left_out = reader.lanes_and_breakers().await?.saturating_sub(asked);
+    let mut known = lanes(&call, some_lanes, &mut silent).await?;
+    known.insert(Breakers::NAME.to_owned(), breakers(&call, some_breakers, &mut silent).await?);
     let running = |(_, settings): (EntityAddress, Description)| {
         let entities = known.remove(settings.name.as_str()).unwrap_or_default();
         RunningSettings { settings, entities }
     };
     let settings = answers.into_iter().map(running).collect();
-    Ok(axum::Json(SettingsList { settings, silent }))
+    Ok(axum::Json(SettingsList { settings, silent, left_out }))
 }
 
-/// The version that every lane runs, by the name of the settings.
+/// The version that each of these lanes runs, by the name of the settings.
 async fn lanes(
     call: &Call,
+    lanes: Vec<KnownLane>,
     quiet: &mut Vec<Silent>,
 ) -> Result<BTreeMap<String, Vec<EntityVersion>>, Problem> {
-    let heard_of = call.projections.reader.all_lanes().await?.into_iter().map(|lane| lane.name);
-    let Asked { answers, silent } = ask_all::<_, Lane>(call, heard_of, &lane::Query::Describe).await?;
+    let keys = lanes.into_iter().map(|lane| lane.name);
+    let Asked { answers, silent } = ask_all::<_, Lane>(call, keys, &lane::Query::Describe).await?;
     quiet.extend(silent);
     let mut known: BTreeMap<String, Vec<EntityVersion>> = BTreeMap::new();
     for (entity, lane) in answers {
@@ -58,11 +69,14 @@ async fn lanes(
     Ok(known)
 }
 
-/// The version that every breaker runs.
-async fn breakers(call: &Call, quiet: &mut Vec<Silent>) -> Result<Vec<EntityVersion>, Problem> {
-    let heard_of =
-        call.projections.reader.all_breakers().await?.into_iter().map(|breaker| breaker.dependency);
-    let Asked { answers, silent } = ask_all::<_, Breaker>(call, heard_of, &breaker::Query::Describe).await?;
+/// The version that each of these breakers runs.
+async fn breakers(
+    call: &Call,
+    breakers: Vec<KnownBreaker>,
+    quiet: &mut Vec<Silent>,
+) -> Result<Vec<EntityVersion>, Problem> {
+    let names = breakers.into_iter().map(|breaker| breaker.dependency);
+    let Asked { answers, silent } = ask_all::<_, Breaker>(call, names, &breaker::Query::Describe).await?;
     quiet.extend(silent);
     // A breaker that was never told a version runs the defaults.
     let runs = |(entity, now): (EntityAddress, Breaker)| EntityVersion {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bus_schemas::commands::task::{self, Command};
 use bus_schemas::views::task::Task;
 use bus_schemas::{EntityAddress, Key, Kind, Revision};
-use gateway_api::code;
 use gateway_api::tasks::{AnswerTask, CancelTask, ExtendBudget, ListTasks, RetryTask, ShowTask, TaskPage};
+use gateway_api::{NextStep, code};
 
 use super::ask::{Accepted, Answer, Call, PATIENCE};
 use super::cursor;
@@ -121,7 +121,7 @@ fn missing(call: &Call, id: &Key) -> Problem {
     let progress = call.projections.progress();
     if progress.caught_up && progress.connected {
         return Problem::new(code::TASK_NOT_FOUND, format!("there is no task `{id}`"))
-            .hint("`GET /v1/tasks` lists what there is");
+            .next(NextStep::ListTasks);
     }
     behind(call)
 }
@@ -130,7 +130,7 @@ fn missing(call: &Call, id: &Key) -> Problem {
 pub fn behind(call: &Call) -> Problem {
     let lag = call.projections.progress().lag();
     Problem::new(code::READ_MODEL_BEHIND, format!("the read model is {lag} messages behind"))
-        .hint("try again; `/ready` shows how far it is")
+        .next(NextStep::AwaitReadModel)
         .retryable()
 }
 

@@ -14,7 +14,11 @@ async fn story(world: &World) {
         let joined = lane::Event::Joined { partition: PartitionId(0) };
         world.record(vec![(lane, joined.into())]).await;
     }
-    let reported = breaker::Event::Reported {
+    world.record(vec![("breaker/tool.git", reported().into())]).await;
+}
+
+fn reported() -> breaker::Event {
+    breaker::Event::Reported {
         reporter: "w".into(),
         succeeded: 1,
         failed: 0,
@@ -22,8 +26,36 @@ async fn story(world: &World) {
         consecutive_failed: 0,
         last_error: String::new(),
         at: Timestamp(1),
+    }
+}
+
+/// Goal: a list of settings asks a bounded number of entities, however many somebody made, and says how many it left
+/// out. Method: more breakers than it asks, all of which would answer.
+#[tokio::test]
+async fn a_list_of_settings_asks_no_more_than_a_page_of_entities() {
+    let world = World::new().await;
+    world.serve_asks().await;
+    story(&world).await;
+    let names: Vec<String> = (0..205).map(|number| format!("breaker/tool.{number:03}")).collect();
+    world.record(names.iter().map(|name| (name.as_str(), reported().into())).collect()).await;
+    let gateway = world.gateway().await;
+    let all = eventually("all breakers", async || {
+        let (_, all) = get(&gateway.url, "/v1/settings").await;
+        (all["left_out"] == 6).then_some(all)
+    })
+    .await;
+    let run = |name: &str| {
+        let settings = all["settings"].as_array().into_iter().flatten();
+        settings
+            .filter(|settings| settings["name"] == name)
+            .map(|settings| settings["entities"].clone())
+            .next()
     };
-    world.record(vec![("breaker/tool.git", reported.into())]).await;
+    let breakers = run("breakers").expect("the settings of breakers");
+    assert_eq!(breakers.as_array().map(Vec::len), Some(200), "{breakers}");
+    assert_eq!((&breakers[0]["entity"], &all["silent"]), (&json!("breaker/tool.000"), &json!([])));
+    assert_eq!(run("lanes").and_then(|lanes| lanes.as_array().map(Vec::len)), Some(2));
+    gateway.stopped().await;
 }
 
 /// Goal: a lane is shown with all that its queues say, and one entity that does not answer takes nothing away

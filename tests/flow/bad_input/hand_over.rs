@@ -111,6 +111,40 @@ async fn bad_subjects_become_dead_letters() {
     host.stop().await;
 }
 
+/// Goal: a message that the client library cannot read, and closes the connection on, stops no partition and is lost
+/// nowhere. Method: bad headers and a bad subject between good commands, before and while a host runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_client_library_cannot_read_stops_nothing() {
+    let server = Server::start(Profile::Fast).await;
+    server.host("first", false).await.stop().await;
+    let (raw, bus) = (Raw::connect(&server).await, server.bus().await);
+    let hand_over = async |subject: &[u8], headers: &[u8]| {
+        let headers = [b"NATS/1.0", headers, b"\r\n\r\n"].concat();
+        let lengths = format!(" {} {}\r\n", headers.len(), headers.len() + TOUCH.len());
+        let parts: [&[u8]; 6] =
+            [b"HPUB orrery.do.test.probe.", subject, lengths.as_bytes(), &headers, TOUCH.as_bytes(), b"\r\n"];
+        assert!(!raw.protocol(parts.concat()).await.contains("-ERR"));
+    };
+    let bad: [&[u8]; 5] =
+        [b"\r\nNote: caf\xe9", b"\r\ncaf\xe9: x", b"\r\nno colon", b"\r\ntwo words: x", b" what"];
+    for headers in bad {
+        hand_over(b"p", headers).await;
+    }
+    hand_over(b"caf\xe9", b"\r\nOrrery-Command-Id: before").await;
+    let host = server.host("a", false).await;
+    until_revision(&bus, &probe("p"), Revision(5)).await;
+    is_dead(&bus, "before", "bad-subject", "unknown", TOUCH.as_bytes()).await;
+    for headers in bad {
+        hand_over(b"p", headers).await;
+        hand_over(b"p", b"\r\nNote: good").await;
+    }
+    hand_over(b"caf\xe9", b"\r\nOrrery-Command-Id: meanwhile").await;
+    until_revision(&bus, &probe("p"), Revision(15)).await;
+    is_dead(&bus, "meanwhile", "bad-subject", "unknown", TOUCH.as_bytes()).await;
+    goes_on(&bus, "p", 16).await;
+    host.stop().await;
+}
+
 /// How many commands were ever stored.
 async fn stored(bus: &Bus) -> u64 {
     let mut stored = 0;

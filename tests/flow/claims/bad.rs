@@ -10,7 +10,8 @@ async fn bad_claims_are_refused_and_say_why() {
     let running = server.host("host-1", false).await;
     let (bus, raw) = (server.bus().await, Raw::connect(&server).await);
     register(&bus, WORKER).await;
-    let base = json!({ "worker": WORKER, "skills": [AGENT], "places": 1 });
+    let token = Hash::of(b"a token");
+    let base = json!({ "worker": WORKER, "skills": [AGENT], "token": token, "places": 1 });
     let with = |name: &str, value: Value| {
         let mut claim = base.clone();
         claim[name] = value;
@@ -26,6 +27,7 @@ async fn bad_claims_are_refused_and_say_why() {
         ("an unknown worker", AGENT, with("worker", json!("nobody")), "unknown-worker"),
         ("an unknown agent", "nobody", base.to_string(), "agent-not-found"),
         ("no name", AGENT, with("worker", json!("")), "invalid-claim"),
+        ("a token and not its hash", AGENT, with("token", json!("a token")), "malformed-command"),
         ("a field that is none", AGENT, with("colour", json!(1)), "malformed-command"),
         ("no JSON", AGENT, "{".to_owned(), "malformed-command"),
     ] {

@@ -29,12 +29,13 @@ fn offer(name: &str, places: u32) -> Offer {
         worker: "worker".into(),
         incarnation: 1,
         skills: vec!["code".into()],
+        token: Hash::of(b"a token"),
         places,
         repeated: false,
         lanes: vec![key("default")],
     };
-    let (secret, reply_to) = ("secret".into(), "inbox".into());
-    Offer { id: CommandId::from_text(name), agent: key("agent"), claim, secret, reply_to, since: 1 }
+    let (agent, reply_to) = (key("agent"), "inbox".into());
+    Offer { id: CommandId::from_text(name), agent, claim, reply_to, since: 1 }
 }
 
 fn opening(rank: u64) -> Opening {

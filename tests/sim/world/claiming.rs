@@ -4,7 +4,8 @@
 use bus_schemas::claims::{Answer, Claim, WAIT_MS};
 use bus_schemas::commands::task;
 use bus_schemas::jobs::Job;
-use bus_schemas::{Body, CommandId, Refusal, Reply};
+use bus_schemas::{Body, CommandId, Hash, Refusal, Reply};
+use smol_str::{SmolStr, format_smolstr};
 
 use super::claims::{ClaimAnswer, NOBODY_AGAIN_MS};
 use super::clients::{DEADLY, LANES, key};
@@ -26,6 +27,11 @@ pub struct OpenClaim {
     /// Its places that no job has.
     pub left: u32,
     sent: u64,
+}
+
+/// The token of the jobs of a claim, which its worker alone knows.
+fn token(claim: CommandId) -> SmolStr {
+    format_smolstr!("token of {claim}")
 }
 
 impl World {
@@ -74,6 +80,7 @@ impl World {
                 worker: worker.name.clone(),
                 incarnation: worker.incarnation,
                 skills: worker.skills.clone(),
+                token: Hash::of(token(command).as_bytes()),
                 places,
                 repeated: false,
                 lanes: LANES.map(key).to_vec(),
@@ -108,7 +115,7 @@ impl World {
                         break;
                     }
                     open.left -= 1;
-                    self.take_job(*id, *job)?;
+                    self.take_job(*id, Job { token: token(*claim), ..*job })?;
                 }
                 if more && self.workers[*id].life == *life {
                     self.workers[*id].open.insert(*claim, open);

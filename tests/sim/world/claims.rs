@@ -13,7 +13,6 @@ use bus_schemas::claims::{Answer, Claim};
 use bus_schemas::commands::agent::{Command, Query, Registration};
 use bus_schemas::{Body, CommandId, Key, Refusal, Reply};
 use bytes::Bytes;
-use smol_str::format_smolstr;
 use tokio::sync::Notify;
 
 use super::clients::address;
@@ -190,11 +189,10 @@ impl World {
 
     /// A claim comes into the pool.
     fn take_claim(&mut self, sent: Sent) {
-        let secret = format_smolstr!("{:016x}", self.random.number());
         let since = self.steady(sent.host).saturating_sub(sent.waited);
         let reply_to = format!("{}.{}", sent.worker, sent.life).into();
         let (id, agent, claim) = (sent.id, sent.agent.clone(), sent.claim.clone());
-        let offer = Offer { id, agent, claim, secret, reply_to, since };
+        let offer = Offer { id, agent, claim, reply_to, since };
         match self.hosts[sent.host].pool.arrive(offer) {
             Arrived::Waits => {
                 self.free.arrives(sent.id, sent.host, sent.worker, self.time);

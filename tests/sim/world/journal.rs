@@ -28,8 +28,8 @@ impl World {
         owner.round += 1;
         let round = owner.round;
         // They are stored before the record, as `journal::append_until_known` does.
-        for blob in &commit.blobs {
-            self.store.put_blob(blob);
+        for (_, body) in &commit.blobs {
+            self.store.put_body(body);
         }
         if self.defect == Some(Defect::RepliesBeforeCommit) {
             self.reply_early(id, &commit)?;

@@ -3,14 +3,15 @@
 //! Hosts and the verbs of this data directory are one user, whose password is in a file that only its owner
 //! can read. A client without a name is another user in an account of its own: it may hand commands over, ask,
 //! query and claim, and read events, blobs and output. What a host trusts (logs, mail, marks, leases) only the
-//! first user can write. The second one cannot send under the name of the system either.
+//! first user can write, and what hosts keep for themselves (the private store) only it can read. The second one
+//! cannot send under the name of the system either.
 
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use bus_schemas::Caller;
-use bus_schemas::topology::Topology;
+use bus_schemas::topology::{Store, Topology};
 use uuid::Uuid;
 
 /// The user of hosts and verbs.
@@ -41,7 +42,7 @@ pub(super) fn password(directory: &Path) -> std::io::Result<(String, PathBuf)> {
 }
 
 /// A random secret of 244 bits.
-fn made_up() -> String {
+pub(super) fn made_up() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 
@@ -113,7 +114,7 @@ fn services(topology: &Topology) -> Vec<Service> {
     let many = ["batch", "claim"].map(|verb| service(format!("{prefix}.{verb}.>"), "stream"));
     let account =
         ["$JS.API.INFO", "$JS.API.STREAM.NAMES"].map(|subject| service(subject.into(), "singleton"));
-    let streams = [topology.events(), topology.output(), format!("OBJ_{}", topology.blobs())];
+    let streams = [topology.events(), topology.output(), format!("OBJ_{}", topology.objects(Store::Blobs))];
     let reads = streams.iter().flat_map(|stream| {
         READS.into_iter().flat_map(move |read| {
             let responses = if read.ends_with("DIRECT.GET") { "stream" } else { "singleton" };

@@ -1,19 +1,15 @@
 //! Decides the commands of a queue.
 
 use actors_core::{Context, Decision, Key, Refusal, Revision};
+use bus_schemas::PartitionId;
 use bus_schemas::commands::lane;
 use bus_schemas::commands::queue::{Command, Entry, Rules, Take, lane};
 use bus_schemas::commands::task::{self, Policy};
 use bus_schemas::events::queue::Event;
-use bus_schemas::{Hash, PartitionId};
-use smol_str::SmolStr;
 
 use super::state::{State, fold};
 use super::{hold, report};
 use crate::text::words;
-
-/// The length of a token in hexadecimal digits: 128 bits.
-const TOKEN_DIGITS: usize = 32;
 
 /// The decision on a command.
 pub(super) fn decide(
@@ -126,18 +122,11 @@ fn take(state: &State, offer: &Take, context: &Context<'_>) -> Decision<Event> {
             at: context.now,
         };
         fold(&mut after, &assigned);
-        let token = token(&offer.secret, &task, attempt);
-        let assign = task::Command::Assign { agent, worker, claim: offer.claim, attempt, token, policy };
+        let (claim, token) = (offer.claim, offer.token);
+        let assign = task::Command::Assign { agent, worker, claim, attempt, token, policy };
         decision = decision.and(assigned).send(task, &assign);
     }
     decision
-}
-
-/// A token that cannot be guessed: only the log has the secret.
-fn token(secret: &str, task: &Key, attempt: u32) -> SmolStr {
-    let mut token = Hash::of(format!("{secret} {task} {attempt}").as_bytes()).to_hex();
-    token.truncate(TOKEN_DIGITS);
-    token.into()
 }
 
 /// The policy for a task with this skill; `None` for the default.

@@ -12,7 +12,7 @@ use bus_schemas::commands::queue::{Command, Entry, Query, Rules, Take, key as qu
 use bus_schemas::commands::{lane, task};
 use bus_schemas::events::queue::Event;
 use bus_schemas::topology::PARTITIONS_DEFAULT;
-use bus_schemas::{CommandId, PartitionId};
+use bus_schemas::{CommandId, Hash, PartitionId};
 
 use super::Queue;
 use crate::testing::{address, key, sent};
@@ -65,8 +65,8 @@ fn claim() -> CommandId {
 /// A worker of an agent with a number of places.
 fn take_by(agent: &str, places: u32, skills: &[&str]) -> Command {
     let skills = skills.iter().map(|skill| (*skill).into()).collect();
-    let (agent, worker, secret) = (key(agent), "w1".into(), "a secret".into());
-    Command::Take(Take { claim: claim(), agent, worker, skills, places, secret })
+    let (agent, worker) = (key(agent), "w1".into());
+    Command::Take(Take { claim: claim(), agent, worker, skills, places, token: Hash::of(b"a token") })
 }
 
 fn take(places: u32) -> Command {

@@ -82,9 +82,7 @@ pub(super) fn decide(
         Command::GiveBack { attempt, token, reason } => {
             withdraw::give_back(state, IssueRef { attempt, token: &token }, words(reason), context)
         }
-        Command::ReturnIssue { attempt, token } => {
-            withdraw::return_issue(state, IssueRef { attempt, token: &token }, context)
-        }
+        Command::ReturnIssue { attempt, token } => withdraw::return_issue(state, attempt, token, context),
         Command::Hold { cause, reason, grace_ms } => {
             hold::hold(state, hold::Hold { cause, reason: words(reason), grace_ms }, context)
         }

@@ -114,9 +114,9 @@ impl<'a> Draft<'a> {
         queue::key(&self.submission().lane, partition, self.context.partitions)
     }
     /// Issues the job of the current attempt.
-    pub(super) fn issue_job(&mut self, claim: CommandId, token: SmolStr, agent: Key) {
+    pub(super) fn issue_job(&mut self, claim: CommandId, token: Hash, agent: Key) {
         let attempt = self.state.attempt;
-        let job = job(&self.state, self.context.entity, token.clone(), agent, self.context.correlation);
+        let job = job(&self.state, self.context.entity, agent, self.context.correlation);
         let progress_ms = self.state.policy.retry.progress.as_ms();
         let unrenewed = Command::ReturnIssue { attempt, token };
         let silent = Command::ExpireLease { attempt };
@@ -244,13 +244,7 @@ impl<'a> Draft<'a> {
 }
 
 /// The job of the current attempt.
-pub(super) fn job(
-    state: &State,
-    task: &EntityAddress,
-    token: SmolStr,
-    agent: Key,
-    correlation: CommandId,
-) -> Job {
+pub(super) fn job(state: &State, task: &EntityAddress, agent: Key, correlation: CommandId) -> Job {
     let submission = state.submission.as_ref().expect("a task with an attempt was submitted");
     let is_known = |effect: &Effect| matches!(effect.step, EffectStep::Completed | EffectStep::Ambiguous);
     let effects = state.effects.iter().filter(|(_, effect)| is_known(effect));
@@ -258,7 +252,7 @@ pub(super) fn job(
         id: format_smolstr!("{}/{}", task.key, state.attempt),
         task: task.clone(),
         attempt: state.attempt,
-        token,
+        token: SmolStr::default(),
         agent,
         skill: submission.skill.clone(),
         lane: submission.lane.clone(),

@@ -17,7 +17,7 @@ use crate::text::cut_failure;
 /// An attempt.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// The job that the agent was given. Its token is empty, and its correlation is not the recorded one.
+    /// The job that the agent was given, with another correlation than the recorded one.
     pub job: Job,
     /// The steps that were recorded in this attempt or before it.
     pub steps: Vec<StepResult>,
@@ -134,7 +134,7 @@ impl Decision {
 /// The job of the attempt that has just begun.
 fn begun(state: &State, task: &EntityAddress, agent: &Key) -> Job {
     let correlation = CommandId::from_text(task.key.as_str());
-    job(state, task, SmolStr::default(), agent.clone(), correlation)
+    job(state, task, agent.clone(), correlation)
 }
 
 /// Notes the end of an effect; one of an earlier attempt that was found out now belongs to the job.

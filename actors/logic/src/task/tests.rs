@@ -47,7 +47,7 @@ fn queued(attempt: u32) -> Event {
 }
 
 fn issued(attempt: u32) -> Event {
-    let (agent, worker, token) = (key("coder"), "w1".into(), Hash::of(token(attempt).as_bytes()));
+    let (agent, worker, token) = (key("coder"), "w1".into(), hashed(attempt));
     Event::JobIssued { attempt, agent, worker, token, at: NOW }
 }
 
@@ -56,13 +56,18 @@ fn token(attempt: u32) -> SmolStr {
     format_smolstr!("token-{attempt}")
 }
 
+/// The hash of that token, which the claim had.
+fn hashed(attempt: u32) -> Hash {
+    Hash::of(token(attempt).as_bytes())
+}
+
 /// The claim that each job answers.
 fn claim() -> CommandId {
     CommandId::from_text("a claim")
 }
 
 fn assign(attempt: u32) -> Command {
-    let (agent, worker, token) = (key("coder"), "w1".into(), token(attempt));
+    let (agent, worker, token) = (key("coder"), "w1".into(), hashed(attempt));
     Command::Assign { agent, worker, claim: claim(), attempt, token, policy: None }
 }
 

@@ -19,6 +19,9 @@ use smol_str::SmolStr;
 
 use super::{address, key};
 
+/// The token of the worker's jobs.
+const TOKEN: &str = "a token";
+
 /// All entities, and everything in transit.
 pub(super) struct World {
     registry: Registry,
@@ -100,6 +103,7 @@ impl World {
             worker: "w1".into(),
             incarnation: 0,
             skills: skills.to_vec(),
+            token: Hash::of(TOKEN.as_bytes()),
             places,
             repeated: false,
             lanes: vec![key("default")],
@@ -115,8 +119,8 @@ impl World {
             let next = openings.filter(|(opening, _)| fits(opening)).min_by_key(|(opening, _)| opening.rank);
             let Some(entity) = next.map(|(_, entity)| entity.clone()).filter(|_| left > 0) else { break };
             let claim = Claim { places: left, ..claim.clone() };
-            let (id, secret) = (CommandId::from_text(&format!("claim {}", self.turns)), "secret".into());
-            let taking = Taking { id, agent, claim: &claim, secret: &secret };
+            let id = CommandId::from_text(&format!("claim {}", self.turns));
+            let taking = Taking { id, agent, claim: &claim };
             let taken = self.entities[&entity].instance.take(&taking).expect("it has work");
             self.hand(entity, taken, None);
         }
@@ -184,7 +188,7 @@ impl World {
             Err(error) => panic!("`{to}`: {error:?}"),
         };
         live.events.extend(turn.events);
-        self.jobs.extend(turn.jobs.into_iter().map(|(_, job)| job));
+        self.jobs.extend(turn.jobs.into_iter().map(|(_, job)| Job { token: TOKEN.into(), ..job }));
         let sender = SmolStr::new(to.to_string());
         self.mail.extend(turn.sends.into_iter().map(|send| (send.to, send.body, Some(sender.clone()))));
         for timer in turn.timers {

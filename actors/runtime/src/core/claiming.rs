@@ -135,8 +135,7 @@ impl Core {
                 self.issued.extend((!jobs.is_empty()).then_some(Issue { offer, jobs }));
             };
             let Some(offer) = offer else { continue };
-            let taking =
-                Taking { id: offer.id, agent: &offer.agent, claim: &offer.claim, secret: &offer.secret };
+            let taking = Taking { id: offer.id, agent: &offer.agent, claim: &offer.claim };
             let Some(body) = self.cache.look(entity).and_then(|live| live.take(&taking)) else {
                 self.settings.places.put_back(offer);
                 continue;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bus_client::claims::{ClaimConnection, Heard, Word};
 use bus_schemas::claims::{Claim, PLACES_MAX, WAIT_MS};
 use bus_schemas::jobs::Job;
-use bus_schemas::{CommandId, Refusal, TraceContext, chain};
+use bus_schemas::{CommandId, Hash, Refusal, TraceContext, chain};
 use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
@@ -154,6 +154,8 @@ impl Taking<'_> {
                 worker: self.context.name.clone(),
                 incarnation: self.context.incarnation,
                 skills: self.context.card.skills.iter().map(|skill| skill.id.clone()).collect(),
+                // The connection knows it.
+                token: Hash::default(),
                 places: u32::try_from(places.len()).unwrap_or(PLACES_MAX),
                 repeated: false,
                 lanes: self.context.lanes.clone(),

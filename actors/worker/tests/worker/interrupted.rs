@@ -96,7 +96,7 @@ async fn a_job_under_a_halt_is_given_back() {
         });
         stage.host.give(&Job { lease_ms: 300, ..job("t1") }).await;
         let told = stage.host.expect("t1", "give-back").await;
-        assert_eq!(told.command["token"], json!("token-1"));
+        assert_eq!(told.command["token"].as_str().map(str::len), Some(32));
         assert!(told.command["reason"].as_str().is_some_and(|reason| reason.starts_with("halted")));
     }
 }

@@ -107,7 +107,7 @@ async fn a_step_that_is_recorded_is_not_done_again() {
         stage.host.give(&job("t1")).await;
         let told = stage.host.expect("t1", "record-step").await;
         assert_eq!(names(&told), ["read"]);
-        assert_eq!(told.command["token"], json!("token-1"));
+        assert_eq!(told.command["token"].as_str().map(str::len), Some(32));
         stage.host.expect("t1", "fail-job").await;
         publish_steps(&stage, &key("t1"), &told.command["steps"]).await;
 

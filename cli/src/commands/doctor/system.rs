@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bus_client::events::Mark;
 use bus_client::{Ask, Bus};
+use bus_schemas::topology::Store;
 use bus_schemas::{Body, ContentType, EntityAddress, Key, Kind, PartitionId, Timestamp};
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -161,7 +162,7 @@ async fn streams(bus: &Bus) -> Result<Vec<Check>, bus_client::Error> {
     names.extend(
         [topology.leases(), topology.settings(), topology.snapshots()].map(|name| format!("KV_{name}")),
     );
-    names.push(format!("OBJ_{}", topology.blobs()));
+    names.extend(Store::ALL.map(|store| format!("OBJ_{}", topology.objects(store))));
     let mut states = BTreeMap::new();
     for name in names {
         states.insert(name.clone(), bus.state_of(&name).await?);

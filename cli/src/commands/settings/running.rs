@@ -26,7 +26,10 @@ impl Show for SettingsList {
         };
         let rows: Vec<Vec<String>> = self.settings.iter().map(row).collect();
         let table = table(&["SETTINGS", "HOLDS", "NEWEST", "HOSTS", "LANES AND BREAKERS"], &rows);
-        [table].into_iter().chain(silent_lines(&self.silent)).collect::<Vec<_>>().join("\n")
+        let left_out = format!("and {} more lanes and breakers, which were not asked", self.left_out);
+        let left_out = (self.left_out > 0).then_some(left_out);
+        let lines = [table].into_iter().chain(left_out).chain(silent_lines(&self.silent));
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -40,4 +40,10 @@ fn a_problem_has_its_type_its_code_and_when_to_try_again() {
     assert_eq!(problem.kind, "/errors/task-not-found");
     assert_eq!(problem.title, "task not found");
     assert_eq!(problem.hint.as_deref(), Some("`/errors/task-not-found` says what to do"));
+    assert_eq!(problem.next, Some(NextStep::Explain));
+    let problem =
+        View::from(Problem::new("task-not-found", "there is no task `x`").next(NextStep::ListTasks));
+    assert_eq!(problem.hint.as_deref(), Some("`GET /v1/tasks` lists what there is"));
+    let problem = View::from(Problem::new("invalid-id", "a space").hint("leave it out"));
+    assert_eq!((problem.hint.as_deref(), problem.next), (Some("leave it out"), None));
 }

@@ -4,7 +4,7 @@ use bus_schemas::Refusal;
 use bus_schemas::halts::{ActiveHalt, Halts};
 use bus_schemas::views::waits::{Inquiry, Question, Waits};
 use futures::{StreamExt, TryStreamExt};
-use gateway_api::code;
+use gateway_api::{NextStep, code};
 use serde_json::Value;
 
 use crate::rest::ask::{Answer as Answered, Call, PATIENCE, PATIENCE_OF_MANY};
@@ -38,10 +38,8 @@ pub async fn why(call: Call, Id(id): Id) -> Answered<Waits> {
             }
         }
     }
-    let missing = || {
-        Problem::new(code::TASK_NOT_FOUND, format!("there is no task `{id}`"))
-            .hint("`GET /v1/tasks` lists what there is")
-    };
+    let missing =
+        || Problem::new(code::TASK_NOT_FOUND, format!("there is no task `{id}`")).next(NextStep::ListTasks);
     let halts = halts(&call).await?;
     inquiry.end(&halts).map(axum::Json).ok_or_else(missing)
 }

@@ -40,7 +40,7 @@ fn command() -> impl Strategy<Value = Command> {
         3 => (name(), attempt())
             .prop_map(|(task, attempt)| Command::Release { task, attempt, outcome: lane::Outcome::Done }),
         4 => (agent(), vec(skill(), 1..3), 1..4u32).prop_map(|(agent, skills, places)| Command::Take(Take {
-            claim: claim(), agent, worker: "w".into(), skills, places, secret: "s".into(),
+            claim: claim(), agent, worker: "w".into(), skills, places, token: Hash::of(b"t"),
         })),
         2 => (any::<bool>(), 0..3u64, limits())
             .prop_map(|(governed, number, limits)| Command::Rules(Rules { limits, ..rules(governed, number) })),

@@ -31,7 +31,7 @@ pub(super) struct Issue {
     pub(super) worker: SmolStr,
     pub(super) claim: CommandId,
     pub(super) attempt: u32,
-    pub(super) token: SmolStr,
+    pub(super) token: Hash,
 }
 
 /// From its queue: assigns an attempt to a worker.
@@ -48,9 +48,8 @@ pub(super) fn assign(
         Phase::Queued if is_latest => {
             budget::apply_policy(&mut draft, policy);
             if budget::root_may_begin(&mut draft, attempt) {
-                let hash = Hash::of(token.as_bytes());
                 let at = context.now;
-                draft.emit(Event::JobIssued { attempt, agent: agent.clone(), worker, token: hash, at });
+                draft.emit(Event::JobIssued { attempt, agent: agent.clone(), worker, token, at });
                 draft.issue_job(claim, token, agent);
                 budget::tell_job(&mut draft, attempt);
             }

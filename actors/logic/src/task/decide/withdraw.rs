@@ -1,12 +1,13 @@
 //! `withdraw`, `give-back` and `return-issue`: an attempt is taken back without a failure.
 
 use actors_core::{Context, Decision, Refusal};
+use bus_schemas::Hash;
 use bus_schemas::commands::task::Failure;
 use bus_schemas::events::task::{Event, WithdrawnBy};
 use bus_schemas::jobs::FailureClass;
 
 use super::super::state::State;
-use super::{Draft, IssueRef, attempt, check_current, is_current, is_shown};
+use super::{Draft, IssueRef, attempt, check_current, is_current};
 
 /// How often in a row workers may give a task back before that is a failure. An attempt that a hold keeps
 /// waiting in its queue in between does not count.
@@ -59,11 +60,12 @@ pub(super) fn give_back(
 /// From the partition's owner: no worker began the attempt.
 pub(super) fn return_issue(
     state: &State,
-    issue: IssueRef<'_>,
+    attempt: u32,
+    token: Hash,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
     let mut draft = Draft::of(state, context);
-    if !is_current(state, issue.attempt) || !is_shown(state, issue.token) {
+    if !is_current(state, attempt) || state.token != Some(token) {
         return draft.done();
     }
     if state.unbegun >= UNBEGUN_MAX {

@@ -73,7 +73,7 @@ fn command() -> impl Strategy<Value = Command> {
         1 => Just(Command::ExpireDeadline),
         3 => attempt().prop_map(|attempt| Command::EndBackoff { attempt }),
         1 => attempt().prop_map(|attempt| Command::ExpireLease { attempt }),
-        2 => attempt().prop_map(|attempt| Command::ReturnIssue { attempt, token: token(attempt) }),
+        2 => attempt().prop_map(|attempt| Command::ReturnIssue { attempt, token: hashed(attempt) }),
         1 => attempt().prop_map(|attempt| Command::Withdraw { attempt, reason: String::new() }),
         1 => attempt().prop_map(|attempt| {
             Command::GiveBack { attempt, token: token(attempt), reason: String::new() }

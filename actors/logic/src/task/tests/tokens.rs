@@ -76,7 +76,7 @@ fn who_shows_another_token_is_refused_whatever_it_wants() {
 #[test]
 fn a_late_word_of_an_issue_ends_no_other_one() {
     let late = |attempt, token| Command::ReturnIssue { attempt, token };
-    for command in [late(1, token(2)), late(2, token(1)), late(2, token(2))] {
+    for command in [late(1, hashed(2)), late(2, hashed(1)), late(2, hashed(2))] {
         running(Submit::new("a goal")).when(command).then([]);
     }
 }

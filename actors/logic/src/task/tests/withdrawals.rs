@@ -14,7 +14,7 @@ fn give_back(attempt: u32) -> Command {
 }
 
 fn return_issue(attempt: u32) -> Command {
-    Command::ReturnIssue { attempt, token: token(attempt) }
+    Command::ReturnIssue { attempt, token: hashed(attempt) }
 }
 
 fn withdrawn(attempt: u32, by: WithdrawnBy) -> Event {
