@@ -73,8 +73,7 @@ impl Drop for Counted {
 
 impl Agent for Spender {
     fn card(&self) -> AgentCard {
-        let skill =
-            Skill { id: AGENT.into(), name: "Calls".into(), description: String::new(), tags: Vec::new() };
+        let skill = Skill { id: AGENT.into(), name: "Calls".into(), ..Skill::default() };
         AgentCard {
             name: Key::parse(AGENT).expect("a constant that is a key"),
             description: "makes calls that cost".into(),

@@ -101,8 +101,7 @@ impl Drop for Counted {
 
 impl Agent for Busy {
     fn card(&self) -> AgentCard {
-        let skill =
-            Skill { id: AGENT.into(), name: "Effects".into(), description: String::new(), tags: Vec::new() };
+        let skill = Skill { id: AGENT.into(), name: "Effects".into(), ..Skill::default() };
         AgentCard {
             name: Key::parse(AGENT).expect("a constant that is a key"),
             description: "begins effects".into(),

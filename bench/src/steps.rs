@@ -40,7 +40,7 @@ struct Stepper;
 impl Agent for Stepper {
     fn card(&self) -> AgentCard {
         let id = AGENT.into();
-        let skill = Skill { id, name: AGENT.to_owned(), description: String::new(), tags: Vec::new() };
+        let skill = Skill { id, name: AGENT.to_owned(), ..Skill::default() };
         AgentCard {
             name: bus_schemas::Key::parse(AGENT).expect("a constant that is a key"),
             description: "records three steps".to_owned(),

@@ -1,9 +1,9 @@
-//! What the agents in this process use: the models and the sandbox.
+//! What the agents in this process use: the models, the sandbox and the workspaces.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use actors_agents::{Sandboxes, Tools};
+use actors_agents::{Sandboxes, Tools, Workspaces};
 use actors_host::{Config, ConfigError};
 use actors_models::Models;
 use actors_sandbox::{Image, Kind};
@@ -28,9 +28,17 @@ pub fn load(config: &Config) -> Result<Tools, Vec<ConfigError>> {
         None => Ok(Sandboxes::default()),
         Some(folder) => sandboxes(config, folder).map_err(|error| vec![error]),
     };
-    match (models, sandboxes) {
-        (Ok(models), Ok(sandboxes)) => Ok(Tools { models: Arc::new(models), sandboxes: Arc::new(sandboxes) }),
-        (models, sandboxes) => Err([models.err(), sandboxes.err()].into_iter().flatten().flatten().collect()),
+    let workspaces = Workspaces::new(&config.workspace.roots, &config.data_dir)
+        .map_err(|error| vec![mistake("workspace.roots", bus_schemas::chain(&error), error.hint())]);
+    match (models, sandboxes, workspaces) {
+        (Ok(models), Ok(sandboxes), Ok(workspaces)) => Ok(Tools {
+            models: Arc::new(models),
+            sandboxes: Arc::new(sandboxes),
+            workspaces: Arc::new(workspaces),
+        }),
+        (models, sandboxes, workspaces) => {
+            Err([models.err(), sandboxes.err(), workspaces.err()].into_iter().flatten().flatten().collect())
+        }
     }
 }
 

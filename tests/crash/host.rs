@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use actors_agents::{Tools, Workspaces};
 use actors_host::telemetry::{self, Logs};
 use actors_host::{Config, Running, StartError};
 use bus_schemas::chain;
@@ -24,7 +25,9 @@ fn main() {
 async fn host() {
     let config = Config::load(None, std::env::vars()).expect("the test's settings");
     let _logs = telemetry::init(&config, Logs::default());
-    let mut agents = actors_agents::shipped(&actors_agents::Tools::default());
+    let workspaces = Workspaces::new(&config.workspace.roots, &config.data_dir).expect("the test's folders");
+    let tools = Tools { workspaces: Arc::new(workspaces), ..Tools::default() };
+    let mut agents = actors_agents::shipped(&tools);
     agents.push((Arc::new(Clerk), 1));
     let running = match actors_host::start(&config, agents).await {
         Ok(running) => running,

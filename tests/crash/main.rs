@@ -3,6 +3,7 @@
 
 mod bad_log;
 mod bad_servers;
+mod changes;
 mod credentials;
 mod effects;
 mod full;

@@ -40,8 +40,7 @@ struct Flaky {
 
 impl Agent for Flaky {
     fn card(&self) -> AgentCard {
-        let skill =
-            Skill { id: SKILL.into(), name: "Flaky".into(), description: String::new(), tags: Vec::new() };
+        let skill = Skill { id: SKILL.into(), name: "Flaky".into(), ..Skill::default() };
         let key = |text| Key::parse(text).expect("a constant");
         AgentCard {
             name: key(SKILL),

@@ -28,7 +28,7 @@ const WORST: u64 = 150;
 const USED: u64 = 100;
 
 fn card(name: &str) -> AgentCard {
-    let skill = Skill { id: name.into(), name: name.into(), description: String::new(), tags: Vec::new() };
+    let skill = Skill { id: name.into(), name: name.into(), ..Skill::default() };
     AgentCard {
         name: Key::parse(name).expect("a test's key"),
         description: "spends".into(),

@@ -365,8 +365,7 @@ struct Stuck {
 
 impl Agent for Stuck {
     fn card(&self) -> AgentCard {
-        let skill =
-            Skill { id: "stuck".into(), name: "Stuck".into(), description: String::new(), tags: Vec::new() };
+        let skill = Skill { id: "stuck".into(), name: "Stuck".into(), ..Skill::default() };
         AgentCard {
             name: key("stuck"),
             description: "stands still once".into(),

@@ -53,8 +53,8 @@ async fn a_bug_is_repaired_and_no_short_way_is_taken() {
         edits("lib.py", "a - b", "a + b"),
     ];
     let model = Scripted::start(answers.iter().map(says).collect()).await;
-    let tools =
-        actors_agents::Tools { models: models(&server, &[&model]), sandboxes: sandboxes("flow-repair") };
+    let (models, sandboxes) = (models(&server, &[&model]), sandboxes("flow-repair"));
+    let tools = actors_agents::Tools { models, sandboxes, ..actors_agents::Tools::default() };
     let host = server.host_of("a", &tools).await;
     let bus = server.bus().await;
     let repo = repository(&[("lib.py", LIB), ("test_lib.py", TESTS)]);
@@ -75,7 +75,7 @@ async fn a_bug_is_repaired_and_no_short_way_is_taken() {
         .iter()
         .filter_map(|round| round["refused"].as_str())
         .collect();
-    for (reason, part) in refused.iter().zip(["cannot be edited", "no file", "0 times", "rolled back"]) {
+    for (reason, part) in refused.iter().zip(["cannot be edited", "is refused", "0 times", "rolled back"]) {
         assert!(reason.contains(part), "{part} in {refused:?}");
     }
     assert_eq!(refused[4], "", "the last edits count");
@@ -140,8 +140,8 @@ async fn replayed(bus: &Bus, former: &Scripted) {
 async fn a_repair_that_fails_says_so_and_leaves_no_patch() {
     let server = Server::start(Profile::Fast).await;
     let model = Scripted::start(vec![says(&edits("lib.py", "a - b", "a * b"))]).await;
-    let tools =
-        actors_agents::Tools { models: models(&server, &[&model]), sandboxes: sandboxes("flow-unrepaired") };
+    let (models, sandboxes) = (models(&server, &[&model]), sandboxes("flow-unrepaired"));
+    let tools = actors_agents::Tools { models, sandboxes, ..actors_agents::Tools::default() };
     let host = server.host_of("a", &tools).await;
     let bus = server.bus().await;
     let repo = repository(&[("lib.py", LIB), ("test_lib.py", TESTS)]);

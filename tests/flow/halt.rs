@@ -128,7 +128,7 @@ struct Payer {
 }
 
 fn card(name: &str) -> AgentCard {
-    let skill = Skill { id: name.into(), name: name.into(), description: String::new(), tags: Vec::new() };
+    let skill = Skill { id: name.into(), name: name.into(), ..Skill::default() };
     AgentCard {
         name: Key::parse(name).expect("a constant"),
         description: "an agent of a test".into(),

@@ -27,3 +27,4 @@ mod settings;
 mod sweep;
 mod tail;
 mod tester;
+mod workspaces;

@@ -49,8 +49,7 @@ struct Keeper {
 
 impl Agent for Keeper {
     fn card(&self) -> AgentCard {
-        let skill =
-            Skill { id: GATE.into(), name: "Gate".into(), description: String::new(), tags: Vec::new() };
+        let skill = Skill { id: GATE.into(), name: "Gate".into(), ..Skill::default() };
         let name = Key::parse(GATE).expect("a constant");
         AgentCard {
             name,

@@ -47,7 +47,7 @@ pub async fn register(bus: &Bus, worker: &str) {
 
 /// Registers a worker of an agent whose only skill has the agent's name.
 pub async fn register_with(bus: &Bus, agent: &str, worker: &str) {
-    let skill = Skill { id: agent.into(), name: agent.into(), description: String::new(), tags: vec![] };
+    let skill = Skill { id: agent.into(), name: agent.into(), ..Skill::default() };
     let card = AgentCard {
         name: key(agent),
         description: "of a test".into(),

@@ -162,6 +162,11 @@ fn spawn(launch: &Launch, crash_at: Option<&str>) -> Child {
         .stdout(Stdio::piped())
         .stderr(log)
         .kill_on_drop(true);
+    // The agents may write in a folder `work` beside the data, where a test has made one.
+    let work = data_dir.with_file_name("work");
+    if work.is_dir() {
+        command.env("ORRERY__WORKSPACE__ROOTS", serde_json::json!([work]).to_string());
+    }
     if let Some((user, file)) = nats.user.as_ref().zip(nats.password_file.as_ref()) {
         command.env("ORRERY__NATS__USER", user).env("ORRERY__NATS__PASSWORD_FILE", file);
     }

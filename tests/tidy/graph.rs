@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use crate::files::{self, Findings};
 
 /// Every edge between crates of the workspace; those of tests included.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("bus-schemas", &[]),
     ("bus-client", &["bus-schemas"]),
     ("actors-core", &["bus-schemas"]),
@@ -16,10 +16,19 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("actors-worker", &["bus-client", "bus-schemas"]),
     ("http-client", &["bus-schemas"]),
     ("actors-models", &["actors-worker", "bus-schemas", "http-client"]),
-    ("actors-report", &[]),
+    ("actors-workspace", &["bus-schemas"]),
+    ("actors-report", &["actors-workspace"]),
     (
         "actors-agents",
-        &["actors-models", "actors-report", "actors-sandbox", "actors-worker", "bus-client", "bus-schemas"],
+        &[
+            "actors-models",
+            "actors-report",
+            "actors-sandbox",
+            "actors-worker",
+            "actors-workspace",
+            "bus-client",
+            "bus-schemas",
+        ],
     ),
     (
         "actors-host",

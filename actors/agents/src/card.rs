@@ -3,6 +3,7 @@
 use actors_worker::Failure;
 use bus_schemas::Key;
 use bus_schemas::commands::agent::{AgentCard, Skill};
+use schemars::{JsonSchema, schema_for};
 use smol_str::SmolStr;
 
 /// A card of this version of Orrery. `name` is a constant of ours and a valid key.
@@ -23,7 +24,19 @@ pub(crate) fn skill(id: &'static str, name: &str, description: &str, tags: &[&st
         name: name.to_owned(),
         description: description.to_owned(),
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        ..Skill::default()
     }
+}
+
+/// A skill with the schemas of its input and of its result.
+pub(crate) fn typed<I: JsonSchema, O: JsonSchema>(
+    id: &'static str,
+    name: &str,
+    description: &str,
+    tags: &[&str],
+) -> Skill {
+    let (input, output) = (schema_for!(I).to_value(), schema_for!(O).to_value());
+    Skill { input, output, ..skill(id, name, description, tags) }
 }
 
 /// The failure for a job whose skill is not on the agent's card: it was assigned by hand.

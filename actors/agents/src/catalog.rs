@@ -14,6 +14,7 @@ use crate::research::Research;
 use crate::reviewer::Reviewer;
 use crate::sandbox::Sandboxes;
 use crate::tester::Tester;
+use crate::workspaces::Workspaces;
 
 /// Capacity of agents that read a whole repository: two jobs of each keep a small machine busy and its memory
 /// bounded.
@@ -23,21 +24,24 @@ const PLANNERS: usize = 4;
 /// Capacity of the no-op agent, which measures the flow and so must never be the bottleneck.
 const NO_OPS: usize = 1_024;
 
-/// What the agents of a process use beside the bus. By default there is neither a model nor a sandbox.
+/// What the agents of a process use beside the bus. By default there is neither a model nor a sandbox, and
+/// nothing is written.
 #[derive(Debug, Clone, Default)]
 pub struct Tools {
     /// The models.
     pub models: Arc<Models>,
     /// The sandbox.
     pub sandboxes: Arc<Sandboxes>,
+    /// The folders that agents may use, and the trees of tasks.
+    pub workspaces: Arc<Workspaces>,
 }
 
 /// The shipped agents, each with its capacity.
 pub fn shipped(tools: &Tools) -> Agents {
     vec![
         (Arc::new(Orchestrator), PLANNERS),
-        (Arc::new(Filesystem), READERS),
-        (Arc::new(Git), READERS),
+        (Arc::new(Filesystem::new(Arc::clone(&tools.workspaces))), READERS),
+        (Arc::new(Git::new(Arc::clone(&tools.workspaces))), READERS),
         (Arc::new(Research), READERS),
         (Arc::new(Reviewer::new(Arc::clone(&tools.models))), READERS),
         (Arc::new(Code::new(Arc::clone(&tools.models), Arc::clone(&tools.sandboxes))), READERS),

@@ -3,7 +3,8 @@
 use actors_report::Error;
 use actors_worker::Failure;
 use bus_schemas::chain;
-use bus_schemas::jobs::FailureClass;
+use bus_schemas::jobs::{FailureClass, Job};
+use serde::de::DeserializeOwned;
 
 /// The failure of an attempt whose analysis failed.
 pub(crate) fn of(error: Error) -> Failure {
@@ -14,6 +15,26 @@ pub(crate) fn of(error: Error) -> Failure {
         _ => FailureClass::Permanent,
     };
     Failure::new(class, error.code(), chain(&error)).hint(error.hint())
+}
+
+/// The failure of an attempt whose work in a workspace failed.
+pub(crate) fn of_workspace(error: actors_workspace::Error) -> Failure {
+    use actors_workspace::Error;
+    let class = match &error {
+        Error::Canceled => FailureClass::Canceled,
+        // Space, rights and locks change by themselves; what was asked for does not.
+        Error::Io { .. } => FailureClass::Transient,
+        _ => FailureClass::Permanent,
+    };
+    Failure::new(class, error.code(), chain(&error)).hint(error.hint())
+}
+
+/// The input of a job, which its schema has let through.
+pub(crate) fn input<T: DeserializeOwned>(job: &Job) -> Result<T, Failure> {
+    T::deserialize(&job.input).map_err(|error| {
+        Failure::permanent("invalid-input", format!("the input of `{}` is wrong: {error}", job.skill))
+            .hint(format!("`orrery agents show {}` prints the schema of the input", job.agent))
+    })
 }
 
 #[cfg(test)]

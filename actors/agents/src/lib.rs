@@ -4,7 +4,12 @@
 //! | --- | --- | --- |
 //! | `orchestrator` | `plan` | the plan of a repository report |
 //! | `filesystem` | `inventory`, `manifests` | `inventory.json`, `manifests.json` |
+//! | | `list-files`, `read-file`, `search-files` | `files.json`, the content, `matches.json` |
+//! | | `write-file` | a file in a workspace |
 //! | `git` | `history` | `history.json` |
+//! | | `git-status`, `git-log`, `git-blame`, `git-diff`, `git-branches` | what they are called |
+//! | | `git-branch`, `git-worktree`, `git-worktree-remove`, `git-commit` | a branch, a tree, a commit |
+//! | | `git-merge-check`, `git-merge` | a merge, before and after |
 //! | `research` | `hotspots`, `docs` | `hotspots.json`, `docs.json` |
 //! | `reviewer` | `review`, `report` | `review.json`; `report.md`, `report.html` |
 //! | | `judge`, which needs a model | `verdict.json` |
@@ -30,8 +35,10 @@ mod goal;
 mod repository;
 mod sandbox;
 mod step;
+mod workspaces;
 
 mod catalog;
 
 pub use catalog::{Tools, shipped};
 pub use sandbox::Sandboxes;
+pub use workspaces::Workspaces;

@@ -4,10 +4,19 @@ use std::path::{Path, PathBuf};
 
 use actors_worker::Failure;
 use bus_schemas::jobs::Job;
+use schemars::JsonSchema;
 use serde_json::Value;
 
 /// The field of a job's input that holds the path.
 pub(crate) const FIELD: &str = "repo";
+
+/// The input of a skill that reads a repository.
+#[derive(Debug, JsonSchema)]
+pub(crate) struct RepositoryInput {
+    /// The absolute path of its top folder.
+    #[allow(dead_code, reason = "it is the schema of an input")]
+    repo: PathBuf,
+}
 
 /// The path in the job's input; `None` when the input has none.
 pub(crate) fn given(job: &Job) -> Result<Option<PathBuf>, Failure> {

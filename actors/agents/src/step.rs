@@ -1,11 +1,13 @@
 //! One step of the report: analyses on its own thread, stores the finding as JSON, and returns a few counts.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use actors_report::{Error, Watch};
 use actors_worker::{Done, Failure, Work};
 use bus_schemas::jobs::Artifact;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -57,6 +59,36 @@ pub(crate) async fn analyse<T: Serialize + 'static>(
         .await?;
     Ok(Done::with(vec![artifact], result))
 }
+
+/// Runs a skill that only reads, as a step: a later attempt, and a replay, finds what was read.
+pub(crate) async fn reading<F>(work: &Work, read: impl FnOnce() -> F) -> Result<Done, Failure>
+where
+    F: Future<Output = Result<Done, Failure>>,
+{
+    let call = async || read().await.map(|done| (done.artifacts, done.result));
+    let (artifacts, result): (Vec<Artifact>, Value) =
+        work.step(&work.job.skill, &work.job.input, call).await?;
+    Ok(Done::with(artifacts, result))
+}
+
+/// Stores what was found as JSON; the small result goes with the task.
+pub(crate) async fn stored<T: Serialize, R: Serialize>(
+    work: &Work,
+    name: &str,
+    found: &T,
+    result: &R,
+) -> Result<Done, Failure> {
+    let json = serde_json::to_vec(found).expect("findings have string keys and are written to memory");
+    let artifact = work.put_artifact(name, JSON, Bytes::from(json)).await?;
+    Ok(Done::with(vec![artifact], json!(result)))
+}
+
+/// The counts of a finding by name; the artifact has the rest.
+#[derive(Debug, JsonSchema)]
+#[schemars(transparent)]
+pub(crate) struct Counts(
+    #[allow(dead_code, reason = "it is the schema of a result")] BTreeMap<String, Value>,
+);
 
 /// Reads the finding of the step `step`.
 pub(crate) async fn finding<T: DeserializeOwned>(work: &Work, step: &str) -> Result<T, Failure> {

@@ -49,6 +49,8 @@ pub struct Config {
     pub models: Option<PathBuf>,
     /// Where these agents run programs that nobody has to trust.
     pub sandbox: SandboxConfig,
+    /// Where these agents may write.
+    pub workspace: WorkspaceConfig,
     /// Whether this process runs partitions. Default: true.
     pub host: bool,
     /// How long a task may stand still before the sweeper looks at it, at least `1s`; `0` for never. Default:
@@ -108,6 +110,15 @@ pub struct SandboxConfig {
     pub socket: Option<String>,
 }
 
+/// Where agents may write.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkspaceConfig {
+    /// The folders, as absolute paths, below which agents may read, write and use git repositories. Default: none;
+    /// then they read any git working copy, and write nothing.
+    pub roots: Vec<PathBuf>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -123,6 +134,7 @@ impl Default for Config {
             agent_lanes: "default".to_owned(),
             models: None,
             sandbox: SandboxConfig::default(),
+            workspace: WorkspaceConfig::default(),
             host: true,
             sweep_after: SweepAfter::default(),
             dead_letters: DeadLetters::default(),

@@ -1,14 +1,11 @@
-//! The only place that runs the `git` program.
-//!
-//! A repository is untrusted: its own configuration could name programs to run, servers to call or another format
-//! to print. Every invocation therefore starts from an empty environment and overrides what matters.
-//! It must never write to the repository and never reach the network.
+//! What the report reads by the `git` program, called as [`actors_workspace::git`] says: it never writes to the
+//! repository and never reaches the network.
 
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::child::Spoken;
 use super::{Error, Watch, files};
@@ -18,23 +15,6 @@ const STDERR_BYTES_MAX: u64 = 4 * 1024;
 
 /// Bytes of a field of git's output: a line of numbers and a path, or a person's name.
 const FIELD_BYTES_MAX: usize = 1024 * 1024;
-
-/// Settings that a repository's own configuration must not choose. `safe.directory` lets agents read a folder
-/// of another user, which is safe because nothing below can run a program that the repository names.
-const OVERRIDES: &[&str] = &[
-    "safe.directory=*",
-    "core.fsmonitor=false",
-    "core.hooksPath=/dev/null",
-    "core.pager=cat",
-    "protocol.allow=never",
-    "log.showRoot=true",
-    "log.showSignature=false",
-    "log.follow=false",
-    "diff.relative=false",
-    "diff.ignoreSubmodules=none",
-    "mailmap.file=",
-    "color.ui=false",
-];
 
 /// A running `git` that is killed when this is dropped.
 pub(super) struct Git {
@@ -47,32 +27,8 @@ pub(super) struct Git {
 impl Git {
     /// Starts `git <arguments>` in `repo`; the first argument names the command in errors.
     pub(super) fn start(repo: &Path, arguments: &[&'static str], input: Stdio) -> Result<Self, Error> {
-        let mut command = Command::new("git");
-        command.env_clear();
-        // PATH is needed to find the program; everything else in the environment could change its answer.
-        if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
-        }
-        if let Some(parent) = repo.parent() {
-            // Without this, git would answer for a repository that merely contains the folder.
-            command.env("GIT_CEILING_DIRECTORIES", parent);
-        }
-        for (name, value) in [
-            ("LC_ALL", "C"),
-            ("GIT_CONFIG_NOSYSTEM", "1"),
-            ("GIT_CONFIG_GLOBAL", "/dev/null"),
-            ("GIT_ATTR_NOSYSTEM", "1"),
-            ("GIT_NO_LAZY_FETCH", "1"),
-            ("GIT_NO_REPLACE_OBJECTS", "1"),
-            ("GIT_OPTIONAL_LOCKS", "0"),
-            ("GIT_TERMINAL_PROMPT", "0"),
-        ] {
-            command.env(name, value);
-        }
-        for setting in OVERRIDES {
-            command.args(["-c", setting]);
-        }
-        command.args(["--no-pager", "-C"]).arg(repo).args(arguments);
+        let mut command = actors_workspace::git::guarded(repo);
+        command.args(arguments);
         let stderr = tempfile::tempfile().map_err(|source| Error::GitMissing { source })?;
         let stderr_copy = stderr.try_clone().map_err(|source| Error::GitMissing { source })?;
         command.stdin(input).stderr(stderr_copy);

@@ -12,6 +12,7 @@
 //! begin without that confirmation.
 
 mod attempt;
+mod inputs;
 mod jobs;
 mod presence;
 pub(crate) mod verdict;
@@ -103,6 +104,7 @@ impl Worker {
             breakers: Breakers::new(self.bus.clone(), self.name.clone()),
             // An agent's name that is too long for a key has no breaker.
             breaker: Key::parse(&format!("agent.{}", card.name)).ok(),
+            inputs: Arc::new(inputs::Inputs::of(&card)),
             card,
             bus: self.bus,
             agent: self.agent,
@@ -164,6 +166,8 @@ struct WorkerContext {
     bus: Bus,
     agent: Arc<dyn Agent>,
     card: AgentCard,
+    /// What the inputs of jobs must be like.
+    inputs: Arc<inputs::Inputs>,
     name: SmolStr,
     capacity: usize,
     lanes: Vec<Key>,

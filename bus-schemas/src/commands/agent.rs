@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::ids::Key;
@@ -97,7 +98,7 @@ pub struct AgentCard {
 }
 
 /// A skill of an agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Skill {
     /// The id of the skill, which tasks ask for.
@@ -110,4 +111,11 @@ pub struct Skill {
     /// Search terms.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// The JSON Schema of the job's input: a job with another input fails as `invalid-input` before it runs. Absent:
+    /// the agent checks by itself.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub input: Value,
+    /// The JSON Schema of the result.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub output: Value,
 }

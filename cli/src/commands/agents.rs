@@ -109,6 +109,11 @@ impl Show for Counted {
         };
         for skill in self.skills() {
             lines.push(format!("  skill   {}: {}", one_line(&skill.id), one_line(&skill.description)));
+            for (name, schema) in [("input", &skill.input), ("output", &skill.output)] {
+                if !schema.is_null() {
+                    lines.push(format!("    {name:<6}{}", one_line(&schema.to_string())));
+                }
+            }
         }
         for Hold { cause, reason, since } in &self.agent.holds {
             let (cause, reason) = (one_line(cause), one_line(reason));

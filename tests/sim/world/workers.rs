@@ -203,12 +203,7 @@ impl World {
         if !worker.alive || worker.registered {
             return;
         }
-        let skill = |id: &SmolStr| Skill {
-            id: id.clone(),
-            name: id.to_string(),
-            description: String::new(),
-            tags: Vec::new(),
-        };
+        let skill = |id: &SmolStr| Skill { id: id.clone(), name: id.to_string(), ..Skill::default() };
         let command = agent::Command::Register {
             worker: worker.name.clone(),
             card: AgentCard {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use actors_sandbox::{Entry, Files};
 use actors_worker::Failure;
+use actors_workspace::WorkspacePath;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -73,6 +74,7 @@ pub(super) fn is_fixed(path: &str) -> bool {
 pub(super) fn applied(files: &Files, edits: &[Edit]) -> Result<Files, String> {
     let mut edited = files.clone();
     for Edit { path, old, new } in edits {
+        WorkspacePath::parse(path).map_err(|error| error.to_string())?;
         let Some(Entry::File { bytes, executable }) = edited.get(path) else {
             return Err(format!("`{path}` is no file of the repository"));
         };
@@ -172,8 +174,9 @@ mod tests {
             (edit("a.py", "x  = 1", "x = 2"), "0 times"),
             (edit("a.py", "", "x = 2"), "0 times"),
             (edit("a.py", "x = 1", "x = 1"), "changes nothing"),
-            (edit("../a.py", "x", "y"), "no file"),
-            (edit("/etc/passwd", "x", "y"), "no file"),
+            (edit("../a.py", "x", "y"), "is refused"),
+            (edit("/etc/passwd", "x", "y"), "is refused"),
+            (edit(".git/config", "x", "y"), "is refused"),
             (edit("new.py", "x", "y"), "no file"),
             (edit("tests/test_a.py", "z", "y"), "cannot be edited"),
             (edit("conftest.py", "z", "y"), "cannot be edited"),

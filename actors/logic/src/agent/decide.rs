@@ -27,6 +27,8 @@ const LANES_MAX: usize = 16;
 const CARD_TEXT_BYTES_MAX: usize = 4_096;
 /// The longest version or skill name in bytes: it fits into one table cell.
 const CARD_NAME_BYTES_MAX: usize = 256;
+/// The most bytes of all schemas of a card: it is in every `worker-registered`, and a command has 256 KiB.
+const SCHEMAS_BYTES_MAX: usize = 64 * 1024;
 
 /// The decision on a command.
 pub(super) fn decide(
@@ -186,6 +188,26 @@ fn check_worker(state: &State, worker: &SmolStr, said: &Worker) -> Result<(), Re
     Ok(())
 }
 
+/// Whether schemas are small, and JSON Schemas at first sight: whoever runs the skill compiles them.
+fn check_schemas(card: &AgentCard) -> Result<(), Refusal> {
+    let mut bytes = 0;
+    for skill in &card.skills {
+        for schema in [&skill.input, &skill.output] {
+            if !schema.is_null() && !schema.is_object() && !schema.is_boolean() {
+                let message =
+                    format!("a schema of the skill `{}` is no JSON Schema: an object or a boolean", skill.id);
+                return Err(Refusal::new("invalid-skills", message));
+            }
+            bytes += if schema.is_null() { 0 } else { schema.to_string().len() };
+        }
+    }
+    if bytes <= SCHEMAS_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("the schemas of a card have at most {SCHEMAS_BYTES_MAX} bytes, not {bytes}");
+    Err(Refusal::new("invalid-skills", message))
+}
+
 fn check_card(card: &AgentCard, context: &Context<'_>) -> Result<(), Refusal> {
     let name = &context.entity.key;
     if card.name != *name {
@@ -213,6 +235,7 @@ fn check_card(card: &AgentCard, context: &Context<'_>) -> Result<(), Refusal> {
             return Err(Refusal::new("invalid-skills", format!("the skill `{}` is listed twice", skill.id)));
         }
     }
+    check_schemas(card)?;
     let of_skills = card.skills.iter().flat_map(|skill| [&skill.name].into_iter().chain(&skill.tags));
     let mut names = of_skills.chain([&card.version]).map(|text| (text, CARD_NAME_BYTES_MAX, is_line(text)));
     let mut texts = card.skills.iter().map(|skill| &skill.description).chain([&card.description]);

@@ -16,7 +16,7 @@ fn agent(events: impl IntoIterator<Item = Event>) -> Given<Agent> {
 }
 
 fn card() -> AgentCard {
-    let skill = |id: &str| Skill { id: id.into(), name: id.into(), description: String::new(), tags: vec![] };
+    let skill = |id: &str| Skill { id: id.into(), name: id.into(), ..Skill::default() };
     AgentCard {
         name: key("coder"),
         description: "writes code".into(),
@@ -161,6 +161,11 @@ fn an_end_that_is_said_again_is_handed_on() {
 #[test]
 fn unsound_registrations_are_refused() {
     let nameless = AgentCard { skills: vec![], ..card() };
+    let schema = |schema| {
+        let mut card = card();
+        card.skills[0].input = schema;
+        card
+    };
     let twice = AgentCard { skills: [card().skills, card().skills].concat(), ..card() };
     let cases = [
         ("name-mismatch", register_with("w", 1, &["default"], AgentCard { name: key("other"), ..card() })),
@@ -172,6 +177,11 @@ fn unsound_registrations_are_refused() {
         ("invalid-worker", register("a b", 1, &["default"])),
         ("invalid-worker", register(&"w".repeat(65), 1, &["default"])),
         ("invalid-skills", register_with("w", 1, &["default"], nameless)),
+        ("invalid-skills", register_with("w", 1, &["default"], schema(serde_json::json!("text")))),
+        (
+            "invalid-skills",
+            register_with("w", 1, &["default"], schema(serde_json::json!({"x": "y".repeat(70_000)}))),
+        ),
         ("invalid-skills", register_with("w", 1, &["default"], twice)),
         (
             "invalid-card",

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span};
 
+use super::inputs::Inputs;
 use super::verdict::{End, Interruption, Report, STOPS, report_of};
 use super::{Hold, STOP_GRACE, WorkerContext};
 use crate::breaker::Outcome;
@@ -135,9 +136,10 @@ impl<'a> Attempt<'a> {
         let breakers = self.context.breakers.clone();
         let (job, client) = (self.job.clone(), self.client.clone());
         let work = Work::new(job, client, canceled.clone(), breakers, steps.clone());
-        let (agent, client) = (self.context.agent.clone(), self.client.clone());
+        let (agent, client, inputs) =
+            (self.context.agent.clone(), self.client.clone(), self.context.inputs.clone());
         // A task of its own, so that a panic ends the attempt and nothing else.
-        let running = tokio::spawn(settle_and_run(agent, client, work).instrument(Span::current()));
+        let running = tokio::spawn(settle_and_run(agent, client, inputs, work).instrument(Span::current()));
         let mut running = AbortOnDropHandle::new(running);
         let interruption = tokio::select! {
             biased;
@@ -246,8 +248,14 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// Reconciles the effects of earlier attempts, then runs the agent.
-async fn settle_and_run(agent: Arc<dyn Agent>, client: TaskClient, mut work: Work) -> Result<Done, Failure> {
+/// Checks the input, reconciles the effects of earlier attempts, then runs the agent.
+async fn settle_and_run(
+    agent: Arc<dyn Agent>,
+    client: TaskClient,
+    inputs: Arc<Inputs>,
+    mut work: Work,
+) -> Result<Done, Failure> {
+    inputs.check(&work.job)?;
     for index in 0..work.job.effects.len() {
         let past = work.job.effects[index].clone();
         if past.step == EffectStep::Ambiguous {

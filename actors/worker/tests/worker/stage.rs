@@ -42,8 +42,7 @@ where
     R: Future<Output = Result<Done, Failure>> + Send + 'static,
 {
     fn card(&self) -> AgentCard {
-        let skill =
-            Skill { id: "play".into(), name: "Play".into(), description: String::new(), tags: Vec::new() };
+        let skill = Skill { id: "play".into(), name: "Play".into(), ..Skill::default() };
         AgentCard {
             name: key(AGENT),
             description: "plays".into(),
