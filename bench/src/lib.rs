@@ -19,6 +19,7 @@ mod tasks;
 mod budget;
 mod halt;
 mod handover;
+mod history;
 mod idle;
 mod replay;
 mod resume;

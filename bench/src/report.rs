@@ -60,6 +60,9 @@ pub struct Figures {
     /// The most by which a tree exceeded its budget, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over_tokens: Option<u64>,
+    /// Bytes that are stored for each call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_call: Option<f64>,
     /// Entities that were touched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entities: Option<u64>,

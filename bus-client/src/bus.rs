@@ -78,6 +78,8 @@ struct Inner {
     inbox_prefix: &'static str,
     /// Started by the first ask.
     batches: OnceCell<Batches>,
+    /// The installation's name, once it was read.
+    identity: OnceCell<String>,
     /// Counts established connections: the first one and each reconnect.
     connections: watch::Receiver<u64>,
 }
@@ -139,6 +141,7 @@ impl Bus {
             url,
             inbox_prefix,
             batches: OnceCell::new(),
+            identity: OnceCell::new(),
             connections,
         };
         Ok(Self { inner: Arc::new(inner), disturbances: None })
@@ -164,6 +167,14 @@ impl Bus {
     /// The profile that was checked.
     pub fn profile(&self) -> Profile {
         self.inner.config.profile
+    }
+    /// A name that no other installation has: the prefix of its subjects, and its id. It never changes.
+    pub async fn identity(&self) -> Result<&str, Error> {
+        let name = self.inner.identity.get_or_try_init(|| async {
+            let id = self.installation_id().await?.unwrap_or_default();
+            Ok::<_, Error>(format!("{}/{id}", self.subjects().prefix()))
+        });
+        name.await.map(String::as_str)
     }
     /// The prefix of this connection's reply subjects.
     pub(crate) fn inbox_prefix(&self) -> &'static str {

@@ -80,6 +80,7 @@ fn buckets(bus: &Bus) -> Vec<Config> {
         Config { max_age: LEASE_TTL, ..table(topology.leases()) },
         table(topology.settings()),
         crate::snapshots::config(bus),
+        crate::cache::config(bus),
     ];
     tables.into_iter().chain(Store::ALL.map(objects)).collect()
 }

@@ -25,6 +25,7 @@ pub mod streams;
 pub mod asks;
 pub mod backup;
 pub mod blobs;
+pub mod cache;
 pub mod claims;
 pub mod disturbance;
 pub mod events;

@@ -218,6 +218,7 @@ async fn buckets(bus: &Bus) -> Result<(), Error> {
     let topology = bus.topology();
     bucket(bus, topology.leases(), LEASE_TTL).await?;
     stream(bus, crate::snapshots::config(bus)).await?;
+    stream(bus, crate::cache::config(bus)).await?;
     for store in Store::ALL {
         objects(bus, topology.objects(store)).await?;
     }

@@ -12,6 +12,7 @@ mod difference;
 mod duration;
 mod lanes;
 mod limits;
+mod prompts;
 mod retry;
 mod shape;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use difference::{Difference, differences};
 pub use duration::Duration;
 pub use lanes::{Lane, Lanes, MaintenanceWindow};
 pub use limits::{Budget, Limits};
+pub use prompts::{ActivePrompt, Prompts, is_prompt_name};
 pub use retry::{Backoff, Retry, RetryPolicy};
 
 /// The largest document in bytes, as JSON without spaces: a command or mail that contains it stays well below
@@ -118,8 +120,13 @@ impl Known {
 }
 
 /// All names of this release.
-const KNOWN: [Known; 4] =
-    [Known::of::<Breakers>(), Known::of::<Lanes>(), Known::of::<Limits>(), Known::of::<Retry>()];
+const KNOWN: [Known; 5] = [
+    Known::of::<Breakers>(),
+    Known::of::<Lanes>(),
+    Known::of::<Limits>(),
+    Known::of::<Prompts>(),
+    Known::of::<Retry>(),
+];
 
 fn known(name: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.name == name)

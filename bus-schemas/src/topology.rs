@@ -87,6 +87,10 @@ impl Topology {
     pub fn snapshots(&self) -> String {
         self.bucket("snapshots")
     }
+    /// The bucket of what can be made again and is kept for a while, such as answers of models.
+    pub fn cache(&self) -> String {
+        self.bucket("cache")
+    }
     /// An object store.
     pub fn objects(&self, store: Store) -> String {
         match store {

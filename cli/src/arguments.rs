@@ -93,6 +93,8 @@ pub enum Verb {
     Explain(commands::explain::Arguments),
     /// Run benchmarks, each compared with a bare loop on the same server.
     Bench(commands::bench::Arguments),
+    /// Show the prompts of the agents of this process: the versions that ship, and the operator's.
+    Prompts(commands::prompts::Arguments),
     /// Show and change the settings that apply while the system runs.
     Settings(commands::settings::Arguments),
     /// Show and check a process's configuration, from its file and the environment.

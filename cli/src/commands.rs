@@ -31,3 +31,4 @@ pub mod completions;
 pub mod config;
 pub mod doctor;
 pub mod explain;
+pub mod prompts;

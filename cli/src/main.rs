@@ -149,6 +149,7 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Doctor(arguments) => commands::doctor::run(&config, arguments, output).await,
         Verb::Explain(arguments) => commands::explain::run(&arguments, output),
         Verb::Bench(arguments) => commands::bench::run(&config, arguments, output).await,
+        Verb::Prompts(arguments) => commands::prompts::run(&config, &arguments, output),
         Verb::Config(arguments) => commands::config::run(&config, &arguments, output),
         Verb::Completions(arguments) => commands::completions::run(&arguments, output),
     }

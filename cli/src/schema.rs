@@ -21,7 +21,8 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::commands::{
-    agents, chaos, config, dead_letters, doctor, down, events, halt, heal, rebuild, run, settings, tasks,
+    agents, chaos, config, dead_letters, doctor, down, events, halt, heal, prompts, rebuild, run, settings,
+    tasks,
 };
 use crate::discovery::Discovery;
 use crate::failure::Failure;
@@ -78,6 +79,8 @@ pub fn document() -> Value {
     schemas.add::<doctor::Check>("check");
     schemas.add::<Entry>("error-code");
     schemas.add::<orrery_bench::Report>("bench");
+    schemas.add::<prompts::List>("prompts");
+    schemas.add::<prompts::Shown>("prompt");
     schemas.add::<config::Values>("config-show");
     schemas.add::<config::Checked>("config-check");
     schemas.add::<Description>("settings");

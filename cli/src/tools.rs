@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actors_agents::{Sandboxes, Tools, Workspaces};
 use actors_host::{Config, ConfigError};
-use actors_models::Models;
+use actors_models::{Cache, Library, Models};
 use actors_sandbox::{Image, Kind};
 use bus_schemas::Hash;
 
@@ -14,15 +15,14 @@ const CAPACITY: u16 = 4;
 /// Characters of the name of an installation at the engine.
 const NAME_CHARACTERS: usize = 16;
 
-/// Reads the file of the models, with the keys that it names, and looks at the images of the sandbox. Reports every
-/// mistake.
+/// Reads the file of the models with the keys that it names, and the prompts, and looks at the images of the sandbox.
+/// Reports every mistake.
 pub fn load(config: &Config) -> Result<Tools, Vec<ConfigError>> {
-    let models = match &config.models {
-        None => Ok(Models::default()),
-        Some(path) => Models::load(path).map_err(|reasons| {
-            let hint = "correct the file that the setting names; docs/guides/use-models.md has an example";
-            reasons.into_iter().map(|reason| mistake("models", reason, hint)).collect::<Vec<_>>()
-        }),
+    let models = match (models(config), library(config), cache(config)) {
+        (Ok(models), Ok(library), Ok(cache)) => Ok(models.with_prompts(library).cached_in(cache)),
+        (models, library, cache) => {
+            Err([models.err(), library.err(), cache.err()].into_iter().flatten().flatten().collect())
+        }
     };
     let sandboxes = match &config.sandbox.images {
         None => Ok(Sandboxes::default()),
@@ -40,6 +40,38 @@ pub fn load(config: &Config) -> Result<Tools, Vec<ConfigError>> {
             Err([models.err(), sandboxes.err(), workspaces.err()].into_iter().flatten().flatten().collect())
         }
     }
+}
+
+fn models(config: &Config) -> Result<Models, Vec<ConfigError>> {
+    let Some(path) = &config.models else { return Ok(Models::default()) };
+    let hint = "correct the file that the setting names; docs/guides/use-models.md has an example";
+    Models::load(path).map_err(|reasons| mistakes("models", reasons, hint))
+}
+
+/// The prompts that the program ships, and those in the folder of the operator.
+pub fn library(config: &Config) -> Result<Library, Vec<ConfigError>> {
+    let hint = "correct the folder that the setting names; docs/guides/use-models.md says what is in it";
+    let read = Library::load(&actors_agents::prompts(), config.prompts.as_deref());
+    read.map_err(|reasons| mistakes("prompts", reasons, hint))
+}
+
+fn cache(config: &Config) -> Result<Cache, Vec<ConfigError>> {
+    let hint = "docs/configuration.md says what the setting can be";
+    let (mut setting, mut url) = ("cache.redis_url", config.cache.redis_url.clone());
+    if let Some(path) = &config.cache.redis_url_file {
+        setting = "cache.redis_url_file";
+        let read = std::fs::read_to_string(path);
+        let text = read.map_err(|error| {
+            mistakes(setting, vec![format!("`{}` cannot be read: {error}", path.display())], hint)
+        })?;
+        url = Some(text.lines().next().unwrap_or_default().trim().to_owned());
+    }
+    let age = Duration::from_millis(config.cache.age.as_ms());
+    Cache::new(url.as_deref(), age).map_err(|reason| mistakes(setting, vec![reason], hint))
+}
+
+fn mistakes(setting: &str, reasons: Vec<String>, hint: &str) -> Vec<ConfigError> {
+    reasons.into_iter().map(|reason| mistake(setting, reason, hint)).collect()
 }
 
 /// The sandbox of the images in a folder. The engine is looked for when the first program is to run.

@@ -1,5 +1,7 @@
 //! Systems whose agents ask models that a test plays.
 
+#[path = "../../actors/models/tests/redis/server.rs"]
+pub mod redis;
 #[path = "../../actors/models/tests/wire/server.rs"]
 pub mod scripted;
 
@@ -9,6 +11,10 @@ use std::sync::Arc;
 use actors_agents::Tools;
 use actors_host::Running;
 use actors_models::Models;
+use bus_client::Bus;
+use bus_schemas::events::task::Event;
+use bus_schemas::jobs::StepResult;
+use bus_schemas::{EntityAddress, Key, Kind, Revision, upcast};
 use serde_json::{Value, json};
 
 use self::scripted::{Act, Scripted, head};
@@ -19,6 +25,11 @@ pub const KEY: &str = "sk-hunter2-hunter2";
 
 /// Models that are these servers, in order.
 pub fn models(server: &Server, models: &[&Scripted]) -> Arc<Models> {
+    Arc::new(models_of(server, models, ""))
+}
+
+/// Models that are these servers, each with more lines in its part of the file.
+pub fn models_of(server: &Server, models: &[&Scripted], more: &str) -> Models {
     let key = server.directory().join("key");
     std::fs::write(&key, KEY).expect("a file");
     let mut file = String::new();
@@ -26,14 +37,14 @@ pub fn models(server: &Server, models: &[&Scripted]) -> Arc<Models> {
         let _ = write!(
             file,
             "[[provider]]\nname = \"m{number}\"\nformat = \"chat\"\nurl = \"{}\"\nmodel = \"m\"\n\
-             max_tokens = 100\ninput_price = 1.0\noutput_price = 2.0\nkey_file = \"{}\"\n",
+             max_tokens = 100\ninput_price = 1.0\noutput_price = 2.0\nkey_file = \"{}\"\n{more}",
             model.url,
             key.display()
         );
     }
     let path = server.directory().join("models.toml");
     std::fs::write(&path, file).expect("a file");
-    Arc::new(Models::load(&path).expect("a file of providers"))
+    Models::load(&path).expect("a file of providers")
 }
 
 /// A system whose agents ask these servers.
@@ -43,12 +54,45 @@ pub async fn system(server: &Server, servers: &[&Scripted]) -> Running {
 
 /// A model that says this.
 pub fn says(answer: &Value) -> Vec<Act> {
-    let body = json!({"model": "m-1", "choices": [{"index": 0, "delta": {"content": answer.to_string()}}]});
-    let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]});
+    streamed(&json!({"content": answer.to_string()}), "stop")
+}
+
+/// A model that asks for these tools, each with its arguments.
+pub fn asks(calls: &[(&str, Value)]) -> Vec<Act> {
+    let calls = calls.iter().enumerate().map(|(index, (name, arguments))| {
+        let function = json!({"name": name, "arguments": arguments.to_string()});
+        json!({"index": index, "id": format!("call-{index}"), "type": "function", "function": function})
+    });
+    streamed(&json!({"tool_calls": calls.collect::<Vec<_>>()}), "tool_calls")
+}
+
+/// A model that runs into its bound.
+pub fn is_cut() -> Vec<Act> {
+    streamed(&json!({"content": "{"}), "length")
+}
+
+fn streamed(delta: &Value, reason: &str) -> Vec<Act> {
+    let body = json!({"model": "m-1", "choices": [{"index": 0, "delta": delta}]});
+    let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]});
     let usage = json!({"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": 7}});
     let frames = [body, end, usage].map(|frame| format!("data: {frame}\n\n")).concat();
     vec![
         head("200 OK", "text/event-stream", ""),
         Act::Write(format!("{frames}data: [DONE]\n\n").into_bytes()),
     ]
+}
+
+/// The result of each recorded step of a task, as the log holds it.
+pub async fn recorded(bus: &Bus, key: &str) -> Vec<StepResult> {
+    let entity = EntityAddress::new(Kind::from_static("task"), Key::parse(key).expect("a test's key"));
+    let events = bus.history(&entity, Revision(0), 0).await.expect("its events");
+    let read = events.iter().map(|stored| {
+        let event = &stored.event;
+        upcast::read::<Event>(&event.event_type, event.schema, &event.body).expect("an event of ours")
+    });
+    let steps = read.filter_map(|event| match event {
+        Event::StepRecorded { step, .. } => Some(step),
+        _ => None,
+    });
+    steps.collect()
 }

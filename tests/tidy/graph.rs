@@ -49,6 +49,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "actors-core",
             "actors-host",
             "actors-logic",
+            "actors-models",
             "actors-runtime",
             "actors-worker",
             "bare-loop",

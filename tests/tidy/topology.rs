@@ -24,6 +24,7 @@ fn names(subjects: Subjects) -> BTreeSet<String> {
         topology.leases(),
         topology.settings(),
         topology.snapshots(),
+        topology.cache(),
         topology.objects(Store::Blobs),
         topology.objects(Store::Private),
     ]

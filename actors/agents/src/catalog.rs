@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actors_models::Models;
+use actors_models::{Models, Prompt};
 use actors_worker::Agents;
 
 use crate::code::Code;
@@ -50,12 +50,29 @@ pub fn shipped(tools: &Tools) -> Agents {
     ]
 }
 
+/// The prompts of the shipped agents.
+pub fn prompts() -> Vec<Prompt> {
+    vec![crate::judge::PROMPT, crate::code::PROMPT]
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
     use crate::orchestrator::report_plan;
+
+    /// A version never changes: who changes a template gives it another version, and adds its hash here.
+    #[test]
+    fn the_versions_of_prompts_are_what_they_were() {
+        let known = [("judge", 1, "JUDGE"), ("repair", 1, "REPAIR")];
+        let shipped = prompts();
+        let shipped: Vec<_> =
+            shipped.iter().map(|one| (one.name, one.version, one.hash().to_hex())).collect();
+        let known: Vec<_> =
+            known.into_iter().map(|(name, version, hash)| (name, version, hash.to_owned())).collect();
+        assert_eq!(shipped, known);
+    }
 
     #[test]
     fn every_skill_that_the_orchestrator_plans_with_has_one_agent() {

@@ -16,10 +16,9 @@ mod edits;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use actors_models::{Message, Models, Prompt, Question, Schema};
+use actors_models::{Message, Models, Prompt, PromptRef, Question, Schema};
 use actors_sandbox::{Entry, Files};
 use actors_worker::{Agent, Done, Failure, Work};
-use bus_schemas::chain;
 use bus_schemas::commands::agent::AgentCard;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -43,7 +42,8 @@ const SHOWN_FAILURES_MAX: usize = 20;
 /// The most bytes of files that a model is shown.
 const SHOWN_BYTES_MAX: usize = 128 * 1024;
 
-const PROMPT: Prompt = Prompt { name: "repair", version: 1, template: include_str!("prompts/repair.v1.j2") };
+pub(crate) const PROMPT: Prompt =
+    Prompt { name: "repair", version: 1, template: include_str!("prompts/repair.v1.j2") };
 
 /// Repairs code.
 pub struct Code {
@@ -119,7 +119,8 @@ async fn repair(work: &Work, models: &Models, sandboxes: &Sandboxes) -> Result<D
     let (mut files, mut rounds) = (original.clone(), Vec::new());
     while best.verdict != tester::PASSED && rounds.len() < input.rounds as usize {
         let number = rounds.len() + 1;
-        let question = question(&work.job.goal, &files, &best, rounds.last())?;
+        let prompt = models.prompt(work, &PROMPT, &json!({})).await?;
+        let question = question(&work.job.goal, &files, &best, rounds.last(), prompt);
         let answer = models.ask(work, &format!("repair/{number}"), &question).await?;
         let edits = edits::read(&answer.value)?;
         work.output(&format!("round {number}: {} edits by {}\n", edits.len(), answer.model)).await;
@@ -170,7 +171,13 @@ async fn report(
 }
 
 /// What a model is asked: the failing tests, and files of the repository, each on a line of its own.
-fn question(goal: &str, files: &Files, found: &Results, former: Option<&Round>) -> Result<Question, Failure> {
+fn question(
+    goal: &str,
+    files: &Files,
+    found: &Results,
+    former: Option<&Round>,
+    (instructions, prompt): (String, PromptRef),
+) -> Question {
     let failing: Vec<Value> = found.failing().take(SHOWN_FAILURES_MAX).collect();
     let mut lines = vec![json!({"goal": goal}), json!({"failing": failing, "absent": found.absent})];
     lines.extend(found.outputs().map(|(runner, output)| json!({"runner": runner, "output": output})));
@@ -185,14 +192,12 @@ fn question(goal: &str, files: &Files, found: &Results, former: Option<&Round>) 
             lines.push(json!({"path": path, "read_only": edits::is_fixed(path), "text": text}));
         }
     }
-    let (instructions, prompt) =
-        PROMPT.render(&json!({})).map_err(|error| Failure::permanent("prompt-invalid", chain(&error)))?;
     let material: Vec<String> = lines.iter().map(ToString::to_string).collect();
-    Ok(Question {
+    Question {
         messages: vec![Message::system(instructions), Message::user(material.join("\n"))],
         schema: Schema { name: "edits".into(), schema: edits::schema() },
         prompts: vec![prompt],
-    })
+    }
 }
 
 /// The texts among the files, those first that the failing tests speak of.

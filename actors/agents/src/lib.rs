@@ -39,6 +39,6 @@ mod workspaces;
 
 mod catalog;
 
-pub use catalog::{Tools, shipped};
+pub use catalog::{Tools, prompts, shipped};
 pub use sandbox::Sandboxes;
 pub use workspaces::Workspaces;

@@ -15,9 +15,14 @@ use std::path::{Path, PathBuf};
 
 use bus_client::{NatsConfig, Profile};
 use bus_schemas::Key;
+use bus_schemas::settings::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::sweep::SweepAfter;
+
+/// The bounds of `cache.age`: the installation's bucket keeps nothing for longer.
+const CACHE_AGES: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
 
 /// The settings of a process.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +52,10 @@ pub struct Config {
     pub agent_lanes: String,
     /// The file that names the models of these agents. Default: none.
     pub models: Option<PathBuf>,
+    /// The folder of the operator's own prompts for these agents. Default: none.
+    pub prompts: Option<PathBuf>,
+    /// Where answers of models are kept.
+    pub cache: CacheConfig,
     /// Where these agents run programs that nobody has to trust.
     pub sandbox: SandboxConfig,
     /// Where these agents may write.
@@ -100,6 +109,24 @@ pub struct DeadLetters {
     pub webhook: Option<String>,
 }
 
+/// Where answers of models are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// The URL of Redis, `redis` or `rediss`. Default: none, and answers are kept in the installation's NATS.
+    pub redis_url: Option<String>,
+    /// A file whose first line is that URL, so that its password is in no other place. Default: none.
+    pub redis_url_file: Option<PathBuf>,
+    /// How old an answer may be, `1s` to `30d`. Default: `1d`.
+    pub age: Duration,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { redis_url: None, redis_url_file: None, age: Duration::from_secs(86_400) }
+    }
+}
+
 /// Where agents run programs that nobody has to trust.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -133,6 +160,8 @@ impl Default for Config {
             agents: true,
             agent_lanes: "default".to_owned(),
             models: None,
+            prompts: None,
+            cache: CacheConfig::default(),
             sandbox: SandboxConfig::default(),
             workspace: WorkspaceConfig::default(),
             host: true,
@@ -235,10 +264,18 @@ impl Config {
         if self.sweep_after.is_too_short() {
             told("sweep_after", &"must be at least 1s, or 0 for never");
         }
+        if !CACHE_AGES.contains(&self.cache.age) {
+            let (least, most) = (CACHE_AGES.start(), CACHE_AGES.end());
+            told("cache.age", &format!("is {}, and must be {least} to {most}", self.cache.age));
+        }
+        if self.cache.redis_url.is_some() && self.cache.redis_url_file.is_some() {
+            told("cache.redis_url_file", &"is set beside `cache.redis_url`: one of them is enough");
+        }
         for (setting, urls, schemes) in [
             ("nats.url", &self.nats.url, &["nats", "tls", "ws", "wss"][..]),
             ("nats.monitor_url", &self.nats.monitor_url, &["http", "https"]),
             ("otlp_endpoint", &self.otlp_endpoint, &["http", "https"]),
+            ("cache.redis_url", &self.cache.redis_url, &["redis", "rediss"]),
         ] {
             if let Some(reason) = urls.as_deref().and_then(|urls| wrong_url(urls, schemes)) {
                 told(setting, &reason);

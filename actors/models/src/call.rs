@@ -41,12 +41,14 @@ pub struct Parameters {
     pub seed: Option<u64>,
     /// Texts that end the answer.
     pub stop: Vec<String>,
+    /// The tokens of the context that the server is to hold, for Ollama; `None` for the server's default.
+    pub num_ctx: Option<u32>,
 }
 
 impl Parameters {
     /// The provider's defaults, with a bound.
     pub fn bounded(max_tokens: u32) -> Self {
-        Self { max_tokens, temperature: None, top_p: None, seed: None, stop: Vec::new() }
+        Self { max_tokens, temperature: None, top_p: None, seed: None, stop: Vec::new(), num_ctx: None }
     }
     /// Sampling that is as repeatable as the provider allows.
     pub fn repeatable(max_tokens: u32, seed: u64) -> Self {

@@ -9,7 +9,7 @@ mod responses;
 use std::borrow::Cow;
 
 use hyper::http::request::Builder;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::{Call, Chunk, Completion, Embeddings};
@@ -18,7 +18,7 @@ use crate::frames::{Frame, Framing};
 use crate::secret::Secret;
 
 /// A wire format, and where it differs between those who speak it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Chat Completions, as OpenAI defines them.

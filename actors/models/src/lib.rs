@@ -9,10 +9,13 @@
 //! act on text that is not whole. Nothing is repeated here: whoever calls decides about retries, fallbacks,
 //! breakers and budgets.
 
+mod cache;
 mod call;
+mod conversation;
 mod fault;
 mod formats;
 mod frames;
+mod library;
 mod models;
 mod prompt;
 mod provider;
@@ -20,11 +23,14 @@ mod secret;
 mod settings;
 mod structured;
 
+pub use cache::{AGE, AGES, Cache, Cached};
 pub use call::{
     Call, Chunk, Completion, Embeddings, Message, Parameters, Schema, Tool, ToolCall, ToolChoice, Usage,
 };
+pub use conversation::{Conversation, Ended, TURNS_MAX, ToolError};
 pub use fault::{Fault, Kind};
 pub use formats::Format;
+pub use library::{Library, Listed, Source};
 pub use models::{Answer, Models, Question};
 pub use prompt::{Prompt, PromptError, PromptRef};
 pub use provider::{ModelProvider, Provider, Timeouts};

@@ -7,19 +7,22 @@ use std::time::Duration;
 
 use actors_worker::breaker::{Outcome, Rejected};
 use actors_worker::{Failure, Work};
-use bus_schemas::Key;
 use bus_schemas::commands::task::Usage as Spent;
 use bus_schemas::jobs::FailureClass;
+use bus_schemas::{Hash, Key};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::{Instrument, field};
 
+use crate::cache::{Asked, Cache, Cached};
 use crate::call::{Call, Chunk, Completion, Embeddings, Message, Parameters, Schema, Usage};
 use crate::fault::{Fault, Kind};
+use crate::formats::Format;
+use crate::library::Library;
 use crate::prompt::PromptRef;
 use crate::provider::ModelProvider;
-use crate::structured::{Invalid, structured};
+use crate::structured::{Invalid, LARGER, add, structured};
 
 /// How long a reservation of the budget can be held, and how much longer than the answer may take.
 const LEASE_MIN: Duration = Duration::from_secs(1);
@@ -60,9 +63,14 @@ pub(crate) struct Configured {
     pub(crate) name: String,
     /// The name of its breaker: `model.<name>`.
     pub(crate) dependency: Key,
+    pub(crate) format: Format,
+    pub(crate) url: String,
     pub(crate) model: String,
     pub(crate) max_tokens: u32,
     pub(crate) temperature: Option<f64>,
+    pub(crate) num_ctx: Option<u32>,
+    /// Whether its answers may come from the cache.
+    pub(crate) is_cached: bool,
     pub(crate) prices: Prices,
     pub(crate) whole: Duration,
     pub(crate) provider: Box<dyn ModelProvider>,
@@ -72,13 +80,17 @@ pub(crate) struct Configured {
 #[derive(Default)]
 pub struct Models {
     providers: Vec<Configured>,
+    cache: Cache,
+    pub(crate) library: Library,
     /// Makes questions differ from recorded ones, so that they are asked anew.
-    anew: Option<String>,
+    pub(crate) anew: Option<String>,
+    /// For a replay: the version of a prompt that is used instead of the recorded one.
+    pub(crate) instead: Option<(String, u32)>,
 }
 
 /// What the step of a question is recorded with.
 #[derive(Serialize)]
-struct Asked<'a> {
+struct Requested<'a> {
     #[serde(flatten)]
     question: &'a Question,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,8 +123,22 @@ pub struct Answer {
     pub provider: String,
     /// The model, as the provider names it.
     pub model: String,
+    /// Whether the last answer came from the cache. One that did has no tokens.
+    #[serde(default)]
+    pub cache: Cached,
     /// The prompts of the question.
     pub prompts: Vec<PromptRef>,
+    /// The conversation that was asked, for whoever wants to know later.
+    #[serde(default)]
+    pub asked: Vec<Message>,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct By {
+    pub(crate) provider: String,
+    pub(crate) model: String,
+    pub(crate) cache: Cached,
 }
 
 impl fmt::Debug for Models {
@@ -123,7 +149,40 @@ impl fmt::Debug for Models {
 
 impl Models {
     pub(crate) fn of(providers: Vec<Configured>) -> Self {
-        Self { providers, anew: None }
+        Self { providers, ..Self::default() }
+    }
+
+    /// One provider that a program brings along. It costs nothing, and nothing of it is cached.
+    pub fn played(name: &str, provider: Box<dyn ModelProvider>) -> Self {
+        let dependency = Key::parse(&format!("model.{name}")).expect("a program gives it a name");
+        Self::of(vec![Configured {
+            name: name.to_owned(),
+            dependency,
+            format: Format::Chat,
+            url: String::new(),
+            model: name.to_owned(),
+            max_tokens: 4_096,
+            temperature: None,
+            num_ctx: None,
+            is_cached: false,
+            prices: Prices { input: 0.0, cached: 0.0, output: 0.0 },
+            whole: LEASE_MAX,
+            provider,
+        }])
+    }
+
+    /// With answers in this cache, instead of the installation's own bucket.
+    #[must_use]
+    pub fn cached_in(mut self, cache: Cache) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// With the prompts of this library.
+    #[must_use]
+    pub fn with_prompts(mut self, library: Library) -> Self {
+        self.library = library;
+        self
     }
 
     /// These models for a replay in which every question is asked anew; `only` one provider, and a model of it.
@@ -145,6 +204,13 @@ impl Models {
         Ok(self)
     }
 
+    /// These models for a replay with another version of a prompt.
+    #[must_use]
+    pub fn instead(mut self, prompt: &str, version: u32) -> Self {
+        self.instead = Some((prompt.to_owned(), version));
+        self
+    }
+
     /// The names of the providers, in order.
     pub fn names(&self) -> Vec<&str> {
         self.providers.iter().map(|one| one.name.as_str()).collect()
@@ -152,40 +218,63 @@ impl Models {
 
     /// Asks for an answer by a schema, as the step `name` of the job.
     pub async fn ask(&self, work: &Work, name: &str, question: &Question) -> Result<Answer, Failure> {
-        let asked = Asked { question, anew: self.anew.as_deref() };
-        work.step(name, &asked, || self.answer(work, question)).await
+        let requested = Requested { question, anew: self.anew.as_deref() };
+        work.step(name, &requested, || self.answer(work, question)).await
+    }
+
+    /// Refuses a call where there is no model. What was recorded needs none.
+    fn expect_some(&self) -> Result<(), Failure> {
+        if !self.providers.is_empty() {
+            return Ok(());
+        }
+        let message = "this work needs a model, and the process has none";
+        let hint =
+            "name a file with a provider in the setting `models`; docs/configuration.md has an example";
+        Err(Failure::permanent("no-model", message).hint(hint))
     }
 
     async fn answer(&self, work: &Work, question: &Question) -> Result<Answer, Failure> {
-        if self.providers.is_empty() {
-            let message = "this work needs a model, and the process has none";
-            let hint =
-                "name a file with a provider in the setting `models`; docs/configuration.md has an example";
-            return Err(Failure::permanent("no-model", message).hint(hint));
-        }
+        self.expect_some()?;
         // The bound of an answer is one times that of the provider that is asked.
         let parameters = Parameters::bounded(1);
         let call = Call {
             schema: Some(question.schema.clone()),
             ..Call::new("", question.messages.clone(), parameters)
         };
-        let asking = Asking {
-            models: self,
-            work,
-            stopped: Mutex::default(),
-            answered_by: Mutex::default(),
-            failed: Mutex::default(),
-        };
+        let asking = Asking::of(self, work, &question.prompts);
         let outcome = structured(&asking, &call).await;
-        let (provider, model) = asking.answered_by.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some(failure) = asking.stopped.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Err(failure);
-        }
-        let dependency = asking.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let answer = outcome.map_err(|invalid| failed(&invalid, dependency.as_ref()))?;
+        let (answer, By { provider, model, cache }) = asking.end(outcome).await?;
         let (usage, reasks, truncations) = (answer.usage, answer.reasks, answer.truncations);
-        let prompts = question.prompts.clone();
-        Ok(Answer { value: answer.value, usage, reasks, truncations, provider, model, prompts })
+        let (prompts, asked) = (question.prompts.clone(), question.messages.clone());
+        let value = answer.value;
+        Ok(Answer { value, usage, reasks, truncations, provider, model, cache, prompts, asked })
+    }
+
+    /// Asks for the next turn of a conversation, once more with a larger bound if the first one was too small. An
+    /// answer is cached if it is `accepted`.
+    pub(crate) async fn turn(
+        &self,
+        work: &Work,
+        mut call: Call,
+        prompts: &[PromptRef],
+        accepted: impl FnOnce(&Completion) -> bool,
+    ) -> Result<(Completion, By), Failure> {
+        self.expect_some()?;
+        let mut asking = Asking::of(self, work, prompts);
+        let mut usage = Usage::default();
+        let mut outcome = asking.complete(&call, &mut |_| {}).await;
+        if let Err(Fault { kind: Kind::OutputLimit, usage: counted, .. }) = &outcome {
+            usage = counted.unwrap_or_default();
+            call.parameters.max_tokens = call.parameters.max_tokens.saturating_mul(LARGER);
+            outcome = asking.complete(&call, &mut |_| {}).await;
+        }
+        if !outcome.as_ref().is_ok_and(accepted) {
+            asking.keepable = Mutex::default();
+        }
+        let (mut completion, by) = asking.end(outcome.map_err(Invalid::from)).await?;
+        add(&mut usage, completion.usage);
+        completion.usage = usage;
+        Ok((completion, by))
     }
 }
 
@@ -221,10 +310,13 @@ enum Unasked {
 struct Asking<'a> {
     models: &'a Models,
     work: &'a Work,
+    prompts: &'a [PromptRef],
     /// Why the attempt must end, where that is no fault of a provider: its budget, a halt, its cancellation.
     stopped: Mutex<Option<Failure>>,
-    /// The provider and the model of the last answer.
-    answered_by: Mutex<(String, String)>,
+    /// Who gave the last answer.
+    answered_by: Mutex<By>,
+    /// The last answer, if the cache may keep it.
+    keepable: Mutex<Option<(Hash, Completion)>>,
     /// The breaker of the provider that failed last.
     failed: Mutex<Option<Key>>,
 }
@@ -273,36 +365,102 @@ impl ModelProvider for Asking<'_> {
     }
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
+    fn of(models: &'a Models, work: &'a Work, prompts: &'a [PromptRef]) -> Self {
+        Self {
+            models,
+            work,
+            prompts,
+            stopped: Mutex::default(),
+            answered_by: Mutex::default(),
+            keepable: Mutex::default(),
+            failed: Mutex::default(),
+        }
+    }
+
+    /// The outcome of all calls, and who answered. The last answer was accepted, and is kept for others.
+    async fn end<T>(self, outcome: Result<T, Invalid>) -> Result<(T, By), Failure> {
+        if let Some(failure) = self.stopped.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(failure);
+        }
+        let dependency = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let answer = outcome.map_err(|invalid| failed(&invalid, dependency.as_ref()))?;
+        let keepable = self.keepable.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some((key, completion)) = keepable {
+            self.models.cache.keep(self.work, key, &completion).await;
+        }
+        Ok((answer, self.answered_by.into_inner().unwrap_or_else(PoisonError::into_inner)))
+    }
+
     fn is_stopped(&self) -> bool {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Asks one provider, behind its breaker and within the budget.
+    /// Asks one provider, unless it gave an answer to the same call before.
     async fn ask(
         &self,
         one: &Configured,
         call: &Call,
         show: &mut (dyn FnMut(Chunk) + Send),
     ) -> Result<Completion, Unasked> {
-        let permit = self.work.breakers().permit(&one.dependency).await.map_err(Unasked::Rejected)?;
         let mut call = call.clone();
         call.model.clone_from(&one.model);
-        call.parameters.temperature = one.temperature;
-        // The bound is a factor of the provider's: `structured` asks with a larger one after an answer that was cut.
+        (call.parameters.temperature, call.parameters.num_ctx) = (one.temperature, one.num_ctx);
+        // The bound is a factor of the provider's: a caller asks with a larger one after an answer that was cut.
         call.parameters.max_tokens = one.max_tokens.saturating_mul(call.parameters.max_tokens);
+        let (mut key, cache) = (None, &self.models.cache);
+        if one.is_cached {
+            let (provider, format, url) = (one.name.as_str(), one.format, one.url.as_str());
+            key = cache
+                .key(self.work, &Asked { provider, format, url, call: &call, prompts: self.prompts })
+                .await;
+        }
+        *self.keepable.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let found = match key {
+            None => None,
+            Some(key) => cache.find(self.work, key).await,
+        };
+        let (completion, cached) = match found {
+            Some(completion) => {
+                // A span of its own, so that a trace shows why there is no call.
+                span(one, &call, Cached::Hit).in_scope(|| tracing::debug!("answered from the cache"));
+                show(Chunk::Text(completion.text.clone()));
+                (Completion { usage: Usage::default(), ..completion }, Cached::Hit)
+            }
+            None => {
+                let cached = if key.is_some() { Cached::Miss } else { Cached::Off };
+                let completion = self.call(one, &call, cached, show).await?;
+                let keepable = key.map(|key| (key, completion.clone()));
+                *self.keepable.lock().unwrap_or_else(PoisonError::into_inner) = keepable;
+                (completion, cached)
+            }
+        };
+        *self.answered_by.lock().unwrap_or_else(PoisonError::into_inner) =
+            By { provider: one.name.clone(), model: completion.model.clone(), cache: cached };
+        Ok(completion)
+    }
+
+    /// Calls one provider, behind its breaker and within the budget.
+    async fn call(
+        &self,
+        one: &Configured,
+        call: &Call,
+        cached: Cached,
+        show: &mut (dyn FnMut(Chunk) + Send),
+    ) -> Result<Completion, Unasked> {
+        let permit = self.work.breakers().permit(&one.dependency).await.map_err(Unasked::Rejected)?;
         // A token is at least a byte of the request.
-        let input = serde_json::to_vec(&call).map_or(u64::MAX, |bytes| bytes.len() as u64);
+        let input = serde_json::to_vec(call).map_or(u64::MAX, |bytes| bytes.len() as u64);
         let worst = Usage { input, cached: 0, output: u64::from(call.parameters.max_tokens) };
         let mut fault = None;
-        let span = span(one, &call);
+        let span = span(one, call, cached);
         let lease = (one.whole + LEASE_MARGIN).clamp(LEASE_MIN, LEASE_MAX);
         let spent = self.work.spend(one.prices.spent(worst), lease, async |meter| {
             let canceled = self.work.canceled();
             let asked = tokio::select! {
                 biased;
                 () = canceled.cancelled() => return Err(Failure::canceled()),
-                asked = one.provider.complete(&call, show) => asked,
+                asked = one.provider.complete(call, show) => asked,
             };
             if let Some(usage) = known(&asked, worst) {
                 meter.add(one.prices.spent(usage));
@@ -316,8 +474,6 @@ impl Asking<'_> {
                 span.record("gen_ai.usage.input_tokens", completion.usage.input);
                 span.record("gen_ai.usage.output_tokens", completion.usage.output);
                 span.record("gen_ai.response.model", completion.model.as_str());
-                *self.answered_by.lock().unwrap_or_else(PoisonError::into_inner) =
-                    (one.name.clone(), completion.model.clone());
                 Ok(completion)
             }
             (_, Some(fault)) => {
@@ -353,7 +509,7 @@ fn known(asked: &Result<Completion, Fault>, worst: Usage) -> Option<Usage> {
 }
 
 /// The span of a call, with the attributes of OpenTelemetry's conventions for models.
-fn span(one: &Configured, call: &Call) -> tracing::Span {
+fn span(one: &Configured, call: &Call, cached: Cached) -> tracing::Span {
     tracing::info_span!(
         "effects",
         otel.name = format!("chat {}", call.model),
@@ -366,6 +522,7 @@ fn span(one: &Configured, call: &Call) -> tracing::Span {
         gen_ai.response.model = field::Empty,
         gen_ai.usage.input_tokens = field::Empty,
         gen_ai.usage.output_tokens = field::Empty,
+        orrery.model.cache = <&str>::from(cached),
     )
 }
 

@@ -15,6 +15,8 @@ use crate::secret::{Secret, SecretError};
 const PROVIDERS_MAX: usize = 16;
 /// The bounds of `max_tokens`.
 const TOKENS: std::ops::RangeInclusive<u32> = 1..=1_000_000;
+/// The bounds of `num_ctx`.
+const CONTEXT: std::ops::RangeInclusive<u32> = 256..=10_000_000;
 /// The bounds of a timeout.
 const TIMEOUTS: std::ops::RangeInclusive<Duration> = Duration::from_ms(100)..=Duration::from_secs(3_600);
 /// The highest price of a million tokens.
@@ -42,6 +44,8 @@ struct Entry {
     #[serde(default = "default_max_tokens")]
     max_tokens: u32,
     temperature: Option<f64>,
+    num_ctx: Option<u32>,
+    cache: Option<bool>,
     #[serde(default)]
     input_price: f64,
     cached_price: Option<f64>,
@@ -130,6 +134,16 @@ fn mistakes(entry: &Entry) -> Vec<String> {
     if entry.temperature.is_some_and(|temperature| !(0.0..=2.0).contains(&temperature)) {
         wrong.push("`temperature` is 0 to 2".to_owned());
     }
+    match entry.num_ctx {
+        None => {}
+        Some(_) if entry.format != Format::Ollama => {
+            wrong.push("`num_ctx` is for the format `ollama` only".to_owned());
+        }
+        Some(tokens) if !CONTEXT.contains(&tokens) => {
+            wrong.push(format!("`num_ctx` is {} to {}, not {tokens}", CONTEXT.start(), CONTEXT.end()));
+        }
+        Some(_) => {}
+    }
     let cached = entry.cached_price.unwrap_or_default();
     for (name, price) in
         [("input_price", entry.input_price), ("cached_price", cached), ("output_price", entry.output_price)]
@@ -186,7 +200,8 @@ fn configured(entry: Entry) -> Result<Configured, Vec<String>> {
         wrong.push(error.to_string());
         None
     });
-    let provider = match entry.url.as_deref().or(entry.format.default_url()) {
+    let url = entry.url.clone().or_else(|| entry.format.default_url().map(str::to_owned));
+    let provider = match url.as_deref() {
         None => Err("`url` is missing, and this format has no URL of its own".to_owned()),
         Some(url) => Provider::new(entry.format, url, key).map_err(|error| format!("`url`: {error}")),
     };
@@ -204,9 +219,14 @@ fn configured(entry: Entry) -> Result<Configured, Vec<String>> {
     Ok(Configured {
         name: entry.name,
         dependency,
+        format: entry.format,
+        url: url.unwrap_or_default(),
         model: entry.model,
         max_tokens: entry.max_tokens,
         temperature: entry.temperature,
+        num_ctx: entry.num_ctx,
+        // Only an answer that the provider would give again is worth another one.
+        is_cached: entry.cache.unwrap_or(entry.temperature == Some(0.0)),
         prices: Prices { input: entry.input_price, cached, output: entry.output_price },
         whole: timeouts.whole,
         provider: Box::new(provider.within(timeouts)),
@@ -254,6 +274,8 @@ mod tests {
             (&format!("{GOOD}max_tokens = \"sk-hunter2\"\n"), "u32"),
             (&format!("{GOOD}key_variable = \"sk-hunter2\"\n"), "key_variable"),
             (&GOOD.replace("http://", "http://ada:hunter2@"), "`url`"),
+            (&format!("{GOOD}num_ctx = 4096\n"), "`num_ctx` is for"),
+            (&format!("{}num_ctx = 9\n", GOOD.replace("compatible-chat", "ollama")), "`num_ctx` is 256"),
         ] {
             let mistakes = load(text).unwrap_err();
             assert!(mistakes.iter().any(|mistake| mistake.contains(part)), "{part} in {mistakes:?}");

@@ -10,7 +10,7 @@ use crate::provider::ModelProvider;
 /// How often a model is asked again after an answer that the schema refuses.
 pub const REASKS_MAX: u32 = 2;
 /// The factor by which the bound of an answer grows, once, when it was too small.
-const LARGER: u32 = 4;
+pub(crate) const LARGER: u32 = 4;
 /// The most mistakes that the model is told.
 const MISTAKES_MAX: usize = 5;
 /// The most bytes of a refused answer that the model is shown again.
@@ -100,8 +100,16 @@ pub async fn structured(provider: &dyn ModelProvider, call: &Call) -> Result<Str
 fn check(validator: &Validator, completion: &Completion) -> Result<Value, String> {
     let value: Value = serde_json::from_str(unfenced(&completion.text))
         .map_err(|error| format!("the answer is no JSON: {error}"))?;
+    match mistakes(validator, &value) {
+        None => Ok(value),
+        Some(mistakes) => Err(mistakes),
+    }
+}
+
+/// What is wrong in a value by a schema, in words for a model; `None` if nothing is.
+pub(crate) fn mistakes(validator: &Validator, value: &Value) -> Option<String> {
     let mistakes: Vec<String> = validator
-        .iter_errors(&value)
+        .iter_errors(value)
         .take(MISTAKES_MAX)
         .map(|error| {
             format!(
@@ -111,7 +119,7 @@ fn check(validator: &Validator, completion: &Completion) -> Result<Value, String
             )
         })
         .collect();
-    if mistakes.is_empty() { Ok(value) } else { Err(mistakes.join("; ")) }
+    (!mistakes.is_empty()).then(|| mistakes.join("; "))
 }
 
 /// The text without a fence of Markdown around all of it.
@@ -123,7 +131,7 @@ fn unfenced(text: &str) -> &str {
     inner.filter(|(first, _)| ["", "json"].contains(&first.trim())).map_or(text, |(_, inner)| inner.trim())
 }
 
-fn add(sum: &mut Usage, usage: Usage) {
+pub(crate) fn add(sum: &mut Usage, usage: Usage) {
     *sum = Usage {
         input: sum.input.saturating_add(usage.input),
         cached: sum.cached.saturating_add(usage.cached),

@@ -19,7 +19,7 @@ fn places(name: &str, value: Value) -> Vec<String> {
 
 #[test]
 fn the_default_of_every_name_is_good_and_says_everything() {
-    assert_eq!(names().collect::<Vec<_>>(), ["breakers", "lanes", "limits", "retry"]);
+    assert_eq!(names().collect::<Vec<_>>(), ["breakers", "lanes", "limits", "prompts", "retry"]);
     for name in names() {
         let value = default_value(name).expect("known");
         assert_eq!(mistakes(name, &value), Some(vec![]), "{name}: {value}");

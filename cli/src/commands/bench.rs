@@ -67,6 +67,8 @@ enum Which {
     Wake,
     /// Commands that are stored before they are acknowledged, beside a bare publisher into as many streams
     Handover,
+    /// The bytes that a run of a thousand tool calls stores for each of them
+    History,
     /// The bare loop only
     Baseline,
     /// A host, for the benchmarks that kill one
@@ -98,6 +100,12 @@ impl Show for Report {
             let (entities, each) = (line.entities.unwrap_or(0), line.bytes_per_entity.unwrap_or(0.0));
             let rss = line.rss_bytes.unwrap_or(0);
             lines.push(format!("{entities} entities: {rss} bytes resident, {each} for each"));
+        }
+        for line in &self.results {
+            let (case, calls) = (line.case.unwrap_or_default(), line.samples.unwrap_or_default());
+            lines.extend(
+                line.bytes_per_call.map(|bytes| format!("{case}: {bytes} bytes a call, {calls} calls")),
+            );
         }
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines.join("\n")
@@ -136,6 +144,7 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
         Which::Budget => Bench::Budget,
         Which::Wake => Bench::Wake { entities: arguments.entities },
         Which::Handover => Bench::Handover,
+        Which::History => Bench::History,
         Which::Baseline => Bench::Baseline,
         Which::Owner => {
             let settings = arguments.settings.unwrap_or_default();

@@ -41,7 +41,8 @@ pub struct Arguments {
     #[arg(long, value_name = "SOURCE", value_enum, group = "again")]
     effects: Option<Effects>,
     /// With `--effects`: make a change, run the steps that it changes, and show the decisions that differ; no effect is
-    /// done again. `model=PROVIDER` or `model=PROVIDER/MODEL` asks that model; `config=FILE` takes models and sandbox
+    /// done again. `model=PROVIDER` or `model=PROVIDER/MODEL` asks that model;
+    /// `prompt=NAME/VERSION` uses that version; `config=FILE` takes models and sandbox
     /// from another configuration file
     #[arg(long = "with", value_name = "CHANGE", requires = "effects")]
     changes: Vec<Change>,

@@ -45,6 +45,22 @@ fn a_budget_is_measured_under_fan_out() {
     assert!(over[1].is_some_and(|tokens| tokens <= 8 * 50), "{report}");
 }
 
+/// A long run stores for its last tool calls what it stored for its first: a history grows linearly.
+#[test]
+fn a_history_grows_linearly() {
+    let nowhere = tempfile::tempdir().expect("a temporary directory");
+    let report = orrery(nowhere.path(), &["bench", "history", "--profile", "fast", "--json"]).good().line();
+    check("bench", &report);
+    let lines = report["results"].as_array().expect("a list");
+    let cases: Vec<_> = lines.iter().map(|line| (line["case"].as_str(), line["samples"].as_u64())).collect();
+    let wanted = [("first hundred", 100), ("last hundred", 100), ("all", 1_000)];
+    assert_eq!(cases, wanted.map(|(case, calls)| (Some(case), Some(calls))), "{report}");
+    let bytes = |line: usize| lines[line]["bytes_per_call"].as_f64().expect("a figure");
+    let (first, last) = (bytes(0), bytes(1));
+    assert!(first > 2_000.0, "a call stores its result in the log and in the events: {report}");
+    assert!((last / first - 1.0).abs() <= 0.1, "{first} bytes a call at first, {last} at last");
+}
+
 /// What cannot be measured is refused before anything is started.
 #[test]
 fn what_can_not_be_measured_is_refused() {

@@ -20,6 +20,7 @@ mod history;
 mod lanes;
 mod life;
 mod monitor;
+mod prompts;
 mod readme;
 mod reads;
 mod recipes;

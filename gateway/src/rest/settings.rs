@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use bus_schemas::commands::breaker::{self, Description as Breaker};
 use bus_schemas::commands::lane;
 use bus_schemas::commands::settings::{Active, Command, Description, History, Proposed, Query as Question};
-use bus_schemas::settings::{Breakers, Setting, names};
+use bus_schemas::settings::{Breakers, Prompts, Setting, names};
 use bus_schemas::views::lane::Lane;
 use bus_schemas::views::silent::Silent;
 use bus_schemas::{EntityAddress, Key};
@@ -60,7 +60,7 @@ async fn lanes(
     quiet.extend(silent);
     let mut known: BTreeMap<String, Vec<EntityVersion>> = BTreeMap::new();
     for (entity, lane) in answers {
-        for name in names().filter(|name| *name != Breakers::NAME) {
+        for name in names().filter(|name| ![Breakers::NAME, Prompts::NAME].contains(name)) {
             let version = lane.settings.get(name).copied();
             let runs = EntityVersion { entity: entity.clone(), version };
             known.entry(name.to_owned()).or_default().push(runs);

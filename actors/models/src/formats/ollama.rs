@@ -16,6 +16,9 @@ pub(super) fn body(call: &Call, stream: bool) -> Value {
     let mut set = |name: &str, value: Value| drop(options.insert(name.to_owned(), value));
     set("num_predict", call.parameters.max_tokens.into());
     chat::sampling(call, &mut set);
+    if let Some(tokens) = call.parameters.num_ctx {
+        set("num_ctx", tokens.into());
+    }
     if !call.parameters.stop.is_empty() {
         set("stop", json!(call.parameters.stop));
     }

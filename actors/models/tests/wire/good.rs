@@ -213,3 +213,18 @@ async fn embeddings_are_in_order() {
     let none = provider(Format::Messages, &server).embed("e", &texts).await.expect_err("it has none");
     assert_eq!(none.kind.code(), "model-call-invalid");
 }
+
+/// Goal: the size of the context is sent to Ollama, which has a small one otherwise, and to nobody else. Method: every
+/// format.
+#[tokio::test]
+async fn ollama_is_told_the_size_of_its_context() {
+    for format in FORMATS {
+        let server = Scripted::start(vec![hello(format, "stop").script(format)]).await;
+        let mut call = call();
+        call.parameters.num_ctx = Some(16_384);
+        provider(format, &server).complete(&call, &mut |_| {}).await.expect("an answer");
+        let body = server.asked().remove(0).body;
+        assert_eq!(body["options"]["num_ctx"] == 16_384, format == Format::Ollama, "{format:?}: {body}");
+        assert_eq!(body.to_string().contains("num_ctx"), format == Format::Ollama, "{format:?}: {body}");
+    }
+}

@@ -83,6 +83,10 @@ impl TaskClient {
     pub(crate) fn bus(&self) -> &Bus {
         &self.bus
     }
+    /// The worker's name, under which it asks.
+    pub(crate) fn worker(&self) -> &str {
+        &self.worker
+    }
     pub(crate) fn attempt(&self) -> u32 {
         self.attempt
     }

@@ -1,5 +1,7 @@
 //! What an agent gets for one attempt: the job, and the calls it can make meanwhile.
 
+mod installation;
+
 use std::future::Future;
 use std::panic::resume_unwind;
 use std::sync::Arc;

@@ -160,7 +160,8 @@ async fn streams(bus: &Bus) -> Result<Vec<Check>, bus_client::Error> {
     names.extend(topology.inboxes());
     names.extend([topology.events(), topology.output(), topology.dead()]);
     names.extend(
-        [topology.leases(), topology.settings(), topology.snapshots()].map(|name| format!("KV_{name}")),
+        [topology.leases(), topology.settings(), topology.snapshots(), topology.cache()]
+            .map(|name| format!("KV_{name}")),
     );
     names.extend(Store::ALL.map(|store| format!("OBJ_{}", topology.objects(store))));
     let mut states = BTreeMap::new();

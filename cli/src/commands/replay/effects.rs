@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use actors_agents::{Tools, shipped};
 use actors_host::Config;
+use actors_models::Models;
 use bus_schemas::Key;
 use clap::ValueEnum;
 use orrery_storage::archive::Archive;
@@ -27,6 +28,8 @@ pub enum Effects {
 pub enum Change {
     /// Every question goes to this provider, and to this model of it.
     Model { provider: String, model: Option<String> },
+    /// This version of a prompt is used, and every question is asked anew.
+    Prompt { name: String, version: u32 },
     /// Models and sandbox are those of another configuration file, and every question is asked anew.
     Config(PathBuf),
 }
@@ -44,8 +47,17 @@ impl FromStr for Change {
                 };
                 Ok(Self::Model { provider: provider.to_owned(), model })
             }
+            "prompt" => {
+                let (name, version) = value.rsplit_once('/').unwrap_or_default();
+                let version = version.parse().ok().filter(|version| *version > 0 && !name.is_empty());
+                let version = version.ok_or("a prompt is `prompt=NAME/VERSION`, as in `prompt=judge/2`")?;
+                Ok(Self::Prompt { name: name.to_owned(), version })
+            }
             "config" => Ok(Self::Config(value.into())),
-            _ => Err("a change is `model=PROVIDER`, `model=PROVIDER/MODEL` or `config=FILE`".to_owned()),
+            _ => Err(
+                "a change is `model=PROVIDER`, `model=PROVIDER/MODEL`, `prompt=NAME/VERSION` or `config=FILE`"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -125,19 +137,25 @@ pub(super) async fn again(
 
 /// What the agents use: nothing where everything is recorded.
 fn tools(config: &Config, changes: &[Change]) -> Result<Tools, Failure> {
-    if changes.is_empty() {
-        return Ok(Tools::default());
-    }
     let refused = |mistakes: Vec<_>| crate::commands::config::refused(&mistakes);
+    if changes.is_empty() {
+        // The texts of prompts are not in the log: their hashes are.
+        let library = crate::tools::library(config).map_err(refused)?;
+        return Ok(Tools { models: Arc::new(Models::default().with_prompts(library)), ..Tools::default() });
+    }
     let other = changes.iter().rev().find_map(|change| match change {
         Change::Config(file) => Some(file),
-        Change::Model { .. } => None,
+        Change::Model { .. } | Change::Prompt { .. } => None,
     });
     let other = other.map(|file| Config::load(Some(file), std::env::vars()).map_err(refused)).transpose()?;
     let mut tools = crate::tools::load(other.as_ref().unwrap_or(config)).map_err(refused)?;
     let chosen = changes.iter().rev().find_map(|change| match change {
         Change::Model { provider, model } => Some((provider.as_str(), model.as_deref())),
-        Change::Config(_) => None,
+        Change::Config(_) | Change::Prompt { .. } => None,
+    });
+    let prompt = changes.iter().rev().find_map(|change| match change {
+        Change::Prompt { name, version } => Some((name.as_str(), *version)),
+        Change::Config(_) | Change::Model { .. } => None,
     });
     let models = Arc::into_inner(std::mem::take(&mut tools.models)).unwrap_or_default();
     let models = models.anew(chosen).map_err(|names| {
@@ -151,6 +169,10 @@ fn tools(config: &Config, changes: &[Change]) -> Result<Tools, Failure> {
             .next("name one of the file in the setting `models`")
             .exit(exit::USAGE)
     })?;
+    let models = match prompt {
+        Some((name, version)) => models.instead(name, version),
+        None => models,
+    };
     Ok(Tools { models: Arc::new(models), ..tools })
 }
 
@@ -167,7 +189,9 @@ mod tests {
         assert_eq!("model=local".parse(), Ok(model("local", None)));
         assert_eq!("model=router/some/model".parse(), Ok(model("router", Some("some/model"))));
         assert_eq!("config=/a=b".parse(), Ok(Change::Config("/a=b".into())));
-        for bad in ["", "model", "model=", "=x", "prompts=x", "config="] {
+        let judge = Change::Prompt { name: "judge".to_owned(), version: 2 };
+        assert_eq!("prompt=judge/2".parse(), Ok(judge));
+        for bad in ["", "model", "model=", "=x", "prompts=x", "config=", "prompt=judge", "prompt=judge/0"] {
             assert!(bad.parse::<Change>().is_err(), "{bad}");
         }
     }

@@ -1,0 +1,445 @@
+//! A conversation in which a model may ask for tools, on behalf of a job.
+//!
+//! ```text
+//! opening ─→ turn: a model ─→ tool calls ─→ arguments checked ─→ each handler ─→ results ─→ next turn
+//!                          └→ text, or the arguments of the closing tool: the end
+//! ```
+//!
+//! Each turn and each tool call is recorded once, with what it added: a history grows with the turns, however long the
+//! conversation is. A later attempt goes through the recorded turns and asks nobody. A tool that only reads is a step
+//! and may run twice; one that must not is an effect in the ledger.
+
+use std::future::Future;
+use std::time::Duration;
+
+use actors_worker::{Effect, Failure, Work};
+use bus_schemas::commands::task::Usage as Spent;
+use bus_schemas::{Hash, chain, text};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jsonschema::Validator;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use smol_str::SmolStr;
+
+use crate::cache::Cached;
+use crate::call::{Call, Completion, Message, Parameters, Tool, ToolCall, Usage};
+use crate::models::Models;
+use crate::prompt::PromptRef;
+use crate::structured::{REASKS_MAX, add, mistakes};
+
+/// Turns of a conversation that names no other bound, and the most: with a tool call each, half of what a task may
+/// record.
+const TURNS: u32 = 32;
+pub const TURNS_MAX: u32 = 5_000;
+/// The most bytes of a conversation: every turn sends all of it.
+const CONVERSATION_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The most tools, and the most bytes of a tool's name.
+const TOOLS_MAX: usize = 128;
+const NAME_BYTES_MAX: usize = 64;
+/// The most bytes of what a tool answers.
+const RESULT_BYTES_MAX: usize = 256 * 1024;
+/// The most bytes of an effect's answer that the ledger keeps itself: all of them together have 256 KiB there.
+const LEDGER_BYTES_MAX: usize = 256;
+/// How long a tool call can be reserved in the budget.
+const LEASE: Duration = Duration::from_secs(3_600);
+
+/// Why a tool gives no result.
+#[derive(Debug)]
+pub enum ToolError {
+    /// Nothing was done; the model is told why, and goes on.
+    Refused(String),
+    /// The attempt ends.
+    Failed(Failure),
+}
+
+impl From<Failure> for ToolError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+type Outcome = Result<Value, ToolError>;
+
+/// What a tool call does.
+enum Handler {
+    /// It only reads, and may run again.
+    Reads(Box<dyn Fn(Value) -> BoxFuture<'static, Outcome> + Send + Sync>),
+    /// It must not happen twice. It gets the idempotency key of its effect.
+    Writes(Box<dyn Fn(SmolStr, Value) -> BoxFuture<'static, Outcome> + Send + Sync>),
+    /// Its arguments are the end of the conversation.
+    Closes,
+}
+
+/// A conversation, before it begins.
+pub struct Conversation {
+    name: String,
+    opening: Vec<Message>,
+    prompts: Vec<PromptRef>,
+    tools: Vec<Tool>,
+    handlers: Vec<Handler>,
+    turns_max: u32,
+}
+
+/// How a conversation ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// What the model said last.
+    pub text: String,
+    /// The arguments of the closing tool, which fit its schema; null without such a tool.
+    pub value: Value,
+    /// The number of turns.
+    pub turns: u32,
+    /// The number of tool calls that ran.
+    pub tool_calls: u32,
+    /// The tokens of all turns.
+    pub usage: Usage,
+}
+
+/// A recorded turn: what was added to the conversation before it, where nothing else records that, and what the model
+/// said.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Turn {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    asked: Vec<Message>,
+    text: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<ToolCall>,
+    usage: Usage,
+    provider: String,
+    model: String,
+    #[serde(default)]
+    cache: Cached,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    prompts: Vec<PromptRef>,
+}
+
+/// A recorded answer of an effect: in the ledger, or in the blob store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kept {
+    Text(String),
+    Blob(Hash),
+}
+
+/// A conversation under way.
+struct Talk<'a> {
+    work: &'a Work,
+    models: &'a Models,
+    validators: Vec<Validator>,
+    messages: Vec<Message>,
+    bytes: usize,
+    /// Messages that no step or effect records: the next turn does.
+    unrecorded: Vec<Message>,
+    /// The hash over everything that was said, so that a turn is known by it without hashing all again.
+    said: Hash,
+    ended: Ended,
+    /// Turns in a row in which the model asked for nothing that could be done.
+    mistaken: u32,
+}
+
+impl Conversation {
+    /// A conversation that begins with these messages, made with these prompts. Its name, at most 64 bytes, is unique
+    /// within the task.
+    pub fn new(name: impl Into<String>, opening: Vec<Message>, prompts: Vec<PromptRef>) -> Self {
+        let (tools, handlers) = (Vec::new(), Vec::new());
+        Self { name: name.into(), opening, prompts, tools, handlers, turns_max: TURNS }
+    }
+
+    /// With a tool that only reads: a call is a step, and may run twice.
+    #[must_use]
+    pub fn reads<F>(self, tool: Tool, handler: impl Fn(Value) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        self.with(tool, Handler::Reads(Box::new(move |arguments| handler(arguments).boxed())))
+    }
+
+    /// With a tool whose call must not happen twice: an effect in the ledger, with its idempotency key.
+    #[must_use]
+    pub fn writes<F>(self, tool: Tool, handler: impl Fn(SmolStr, Value) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        self.with(tool, Handler::Writes(Box::new(move |key, arguments| handler(key, arguments).boxed())))
+    }
+
+    /// With a tool by which the model must end the conversation: its arguments are the result.
+    #[must_use]
+    pub fn closes(self, tool: Tool) -> Self {
+        self.with(tool, Handler::Closes)
+    }
+
+    /// With at most this many turns, 1 to [`TURNS_MAX`].
+    #[must_use]
+    pub fn turns(mut self, turns_max: u32) -> Self {
+        self.turns_max = turns_max.clamp(1, TURNS_MAX);
+        self
+    }
+
+    fn with(mut self, tool: Tool, handler: Handler) -> Self {
+        self.tools.push(tool);
+        self.handlers.push(handler);
+        self
+    }
+
+    /// Lets the model speak until it ends.
+    pub async fn run(&self, work: &Work, models: &Models) -> Result<Ended, Failure> {
+        let mut talk = Talk::begin(work, models, self)?;
+        loop {
+            let turn = self.turn(&mut talk).await?;
+            if turn.tool_calls.is_empty() {
+                if !self.handlers.iter().any(|handler| matches!(handler, Handler::Closes)) {
+                    return Ok(Ended { text: turn.text, ..talk.ended });
+                }
+                talk.tell(Message::user("This is no tool call. End with the tool that takes the result."))?;
+                talk.mistake("the model ended without its result")?;
+                continue;
+            }
+            let mut is_done = false;
+            for (index, call) in turn.tool_calls.iter().enumerate() {
+                let answer = match self.find(&talk, call) {
+                    Ok(Handler::Closes) => {
+                        let value = call.arguments.clone();
+                        return Ok(Ended { text: turn.text, value, ..talk.ended });
+                    }
+                    Ok(handler) => {
+                        is_done = true;
+                        talk.ended.tool_calls += 1;
+                        self.perform(&talk, index, call, handler).await.map(|text| (text, true))?
+                    }
+                    Err(mistake) => (json!({ "error": mistake }).to_string(), false),
+                };
+                talk.answer(call, answer)?;
+            }
+            if !is_done {
+                talk.mistake("the model asked for no tool that it has, with arguments that fit")?;
+            } else {
+                talk.mistaken = 0;
+            }
+        }
+    }
+
+    /// The next turn of the model.
+    async fn turn(&self, talk: &mut Talk<'_>) -> Result<Turn, Failure> {
+        if talk.ended.turns == self.turns_max {
+            let message = format!("the model did not end within {} turns", self.turns_max);
+            return Err(Failure::permanent("conversation-too-long", message).hint("give it a smaller task"));
+        }
+        talk.ended.turns += 1;
+        let name = format!("{}/{}", self.name, talk.ended.turns);
+        let prompts = if talk.ended.turns == 1 { self.prompts.clone() } else { Vec::new() };
+        let ask = || async {
+            let call = Call {
+                tools: self.tools.clone(),
+                ..Call::new("", talk.messages.clone(), Parameters::bounded(1))
+            };
+            let is_fit = |completion: &Completion| {
+                completion.tool_calls.iter().all(|call| self.find(talk, call).is_ok())
+            };
+            let (completion, by) = talk.models.turn(talk.work, call, &self.prompts, is_fit).await?;
+            let Completion { text, tool_calls, usage, .. } = completion;
+            let asked = talk.unrecorded.clone();
+            Ok(Turn {
+                asked,
+                text,
+                tool_calls,
+                usage,
+                provider: by.provider,
+                model: by.model,
+                cache: by.cache,
+                prompts,
+            })
+        };
+        let turn = talk.work.step(&name, &talk.said, ask).await?;
+        talk.unrecorded.clear();
+        add(&mut talk.ended.usage, turn.usage);
+        let (text, tool_calls) = (turn.text.clone(), turn.tool_calls.clone());
+        talk.add(Message::Assistant { text, tool_calls })?;
+        Ok(turn)
+    }
+
+    /// The handler of a call, or what the model did wrong.
+    fn find(&self, talk: &Talk<'_>, call: &ToolCall) -> Result<&Handler, String> {
+        let place = self.tools.iter().position(|tool| tool.name == call.name);
+        let place = place.ok_or_else(|| {
+            let names: Vec<&str> = self.tools.iter().map(|tool| tool.name.as_str()).collect();
+            format!("there is no such tool; there are: {}", names.join(", "))
+        })?;
+        match mistakes(&talk.validators[place], &call.arguments) {
+            None => Ok(&self.handlers[place]),
+            Some(mistakes) => Err(format!("the arguments do not fit: {mistakes}")),
+        }
+    }
+
+    /// What a tool answers, recorded.
+    async fn perform(
+        &self,
+        talk: &Talk<'_>,
+        index: usize,
+        call: &ToolCall,
+        handler: &Handler,
+    ) -> Result<String, Failure> {
+        let (work, ToolCall { name: tool, arguments, .. }) = (talk.work, call);
+        let name = format!("{}/{}.{}", self.name, talk.ended.turns, index + 1);
+        match handler {
+            Handler::Reads(handler) => {
+                let input = json!({"tool": tool, "arguments": arguments});
+                let call = || async {
+                    let canceled = work.canceled();
+                    tokio::select! {
+                        biased;
+                        () = canceled.cancelled() => Err(Failure::canceled()),
+                        outcome = metered(work, || handler(arguments.clone())) => answered(outcome),
+                    }
+                };
+                work.step(&name, &input, call).await
+            }
+            Handler::Writes(handler) => {
+                let effect = Effect::new(name).tool(tool.as_str(), arguments.clone());
+                let effect = effect.detail(text::cut(&format!("{tool} {arguments}"), 512));
+                // The ledger decides what becomes of a call that is canceled after it began.
+                let call =
+                    |key| async { kept(work, metered(work, || handler(key, arguments.clone())).await).await };
+                match work.effect(effect, call).await? {
+                    Kept::Text(text) => Ok(text),
+                    Kept::Blob(hash) => {
+                        let bytes = work.get_blob(hash).await?;
+                        let text = String::from_utf8(bytes.into());
+                        text.map_err(|error| Failure::permanent("artifact-malformed", chain(&error)))
+                    }
+                }
+            }
+            Handler::Closes => Ok(String::new()),
+        }
+    }
+
+    /// The validators of the tools, in order.
+    fn validators(&self) -> Result<Vec<Validator>, Failure> {
+        let wrong = |reason: String| {
+            Failure::permanent("invalid-tool", format!("the conversation `{}`: {reason}", self.name))
+        };
+        if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX || self.tools.len() > TOOLS_MAX {
+            return Err(wrong(format!(
+                "its name has 1 to {NAME_BYTES_MAX} bytes, and it has at most {TOOLS_MAX} tools"
+            )));
+        }
+        let sign = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        let compiled = self.tools.iter().enumerate().map(|(place, tool)| {
+            let is_name = (1..=NAME_BYTES_MAX).contains(&tool.name.len()) && tool.name.bytes().all(sign);
+            if !is_name || self.tools[..place].iter().any(|other| other.name == tool.name) {
+                return Err(wrong(format!(
+                    "`{}` is no name of one tool: 1 to {NAME_BYTES_MAX} letters, digits, `_` and `-`",
+                    text::cut(&tool.name, NAME_BYTES_MAX)
+                )));
+            }
+            let validator = jsonschema::validator_for(&tool.parameters);
+            validator.map_err(|error| wrong(format!("the schema of `{}`: {error}", tool.name)))
+        });
+        compiled.collect()
+    }
+}
+
+impl<'a> Talk<'a> {
+    fn begin(work: &'a Work, models: &'a Models, of: &Conversation) -> Result<Self, Failure> {
+        let ended = Ended {
+            text: String::new(),
+            value: Value::Null,
+            turns: 0,
+            tool_calls: 0,
+            usage: Usage::default(),
+        };
+        let tools = serde_json::to_vec(&(&of.tools, &of.prompts, &models.anew)).expect("it is plain data");
+        let mut talk = Self {
+            work,
+            models,
+            validators: of.validators()?,
+            messages: Vec::new(),
+            bytes: 0,
+            unrecorded: Vec::new(),
+            said: Hash::of(&tools),
+            ended,
+            mistaken: 0,
+        };
+        for message in &of.opening {
+            talk.tell(message.clone())?;
+        }
+        Ok(talk)
+    }
+
+    /// Adds a message.
+    fn add(&mut self, message: Message) -> Result<(), Failure> {
+        let bytes = serde_json::to_vec(&message).expect("it is plain data");
+        self.bytes += bytes.len();
+        if self.bytes > CONVERSATION_BYTES_MAX {
+            let message = format!("the conversation has more than {CONVERSATION_BYTES_MAX} bytes");
+            return Err(Failure::permanent("conversation-too-long", message).hint("give it a smaller task"));
+        }
+        self.said = Hash::of(&[&self.said.0[..], &bytes].concat());
+        self.messages.push(message);
+        Ok(())
+    }
+
+    /// Adds a message that is recorded with the next turn.
+    fn tell(&mut self, message: Message) -> Result<(), Failure> {
+        self.unrecorded.push(message.clone());
+        self.add(message)
+    }
+
+    /// Adds the answer of a tool, and whether it is recorded.
+    fn answer(&mut self, call: &ToolCall, (text, is_recorded): (String, bool)) -> Result<(), Failure> {
+        let message = Message::Tool { call_id: call.id.clone(), name: call.name.clone(), text };
+        if is_recorded { self.add(message) } else { self.tell(message) }
+    }
+
+    /// Counts a turn of which nothing could be done.
+    fn mistake(&mut self, what: &str) -> Result<(), Failure> {
+        self.mistaken += 1;
+        if self.mistaken <= REASKS_MAX {
+            return Ok(());
+        }
+        let message = format!("{what}, {} times in a row", self.mistaken);
+        Err(Failure::permanent("invalid-output", message).hint("`orrery explain invalid-output` says more"))
+    }
+}
+
+/// A tool call within the budget of the tree.
+async fn metered(work: &Work, call: impl FnOnce() -> BoxFuture<'static, Outcome>) -> Outcome {
+    let one = Spent { tool_calls: 1, ..Spent::default() };
+    let spent = work.spend(one, LEASE, async |meter| {
+        meter.add(one);
+        match call().await {
+            Err(ToolError::Failed(failure)) => Err(failure),
+            told => Ok(told),
+        }
+    });
+    spent.await?
+}
+
+/// An outcome as the model reads it.
+fn answered(outcome: Outcome) -> Result<String, Failure> {
+    let text = match outcome {
+        Ok(Value::String(text)) => text,
+        Ok(value) => value.to_string(),
+        Err(ToolError::Refused(reason)) => {
+            json!({ "error": text::cut(&reason, RESULT_BYTES_MAX / 2) }).to_string()
+        }
+        Err(ToolError::Failed(failure)) => return Err(failure),
+    };
+    if text.len() <= RESULT_BYTES_MAX {
+        return Ok(text);
+    }
+    let error = format!("the result has {} bytes, and at most {RESULT_BYTES_MAX} are taken", text.len());
+    Ok(json!({ "error": error }).to_string())
+}
+
+/// An outcome of an effect as the ledger keeps it.
+async fn kept(work: &Work, outcome: Outcome) -> Result<Kept, Failure> {
+    let text = answered(outcome)?;
+    if text.len() <= LEDGER_BYTES_MAX {
+        return Ok(Kept::Text(text));
+    }
+    // The effect was done: what cannot be recorded of it must not look as if nothing had happened.
+    let stored = work.put_blob(text.into()).await;
+    stored.map(Kept::Blob).map_err(|failure| Failure::ambiguous("effect-unrecorded", failure.to_string()))
+}
