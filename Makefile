@@ -37,6 +37,8 @@ MODEL := actors/models/tests/real/requirements.txt
 	scripts/engine.sh
 	cargo run --quiet --package actors-sandbox --bin sandbox -- build $* .tools/sandbox
 
+.tools/sandbox/python.manifest: actors/sandbox/images/audit.txt
+
 .tools/sandbox/node.manifest: $(wildcard actors/sandbox/images/node/*.json)
 
 tools: .tools/nats-server .tools/venv/bin/python .tools/model .tools/sandbox/python.manifest .tools/sandbox/node.manifest  ## obtain what the tests need beside Rust

@@ -15,6 +15,7 @@ use bus_client::Bus;
 use bus_schemas::Key;
 use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::commands::task::{Command as Task, Submit};
+use bus_schemas::topology::Store;
 use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -82,7 +83,7 @@ struct Talker {
 impl Agent for Talker {
     fn card(&self) -> AgentCard {
         let id = AGENT.into();
-        let skill = Skill { id, name: AGENT.to_owned(), description: String::new(), tags: Vec::new() };
+        let skill = Skill { id, name: AGENT.to_owned(), ..Skill::default() };
         AgentCard {
             name: Key::parse(AGENT).expect("a constant that is a key"),
             description: "has a conversation".to_owned(),
@@ -163,7 +164,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
 async fn stored(bus: &Bus) -> Result<u64, Error> {
     let topology = bus.topology();
     let mut names: Vec<String> = topology.all_partitions().map(|partition| topology.log(partition)).collect();
-    names.extend([topology.events(), format!("OBJ_{}", topology.blobs())]);
+    names.extend([topology.events(), format!("OBJ_{}", topology.objects(Store::Blobs))]);
     let mut bytes = 0;
     for name in names {
         bytes += bus.state_of(&name).await?.bytes;

@@ -91,6 +91,10 @@ pub enum Verb {
     Doctor(commands::doctor::Arguments),
     /// Explain an error code: what happened, why, and what to do.
     Explain(commands::explain::Arguments),
+    /// Check the manifest of a run: its artifacts, prompts, images and inputs.
+    Manifest(commands::manifest::Arguments),
+    /// Build and show the images of the sandbox, and run one program in it.
+    Sandbox(commands::sandbox::Arguments),
     /// Run benchmarks, each compared with a bare loop on the same server.
     Bench(commands::bench::Arguments),
     /// Show the prompts of the agents of this process: the versions that ship, and the operator's.

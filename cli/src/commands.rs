@@ -18,6 +18,7 @@ pub mod schedules;
 pub mod settings;
 
 pub mod events;
+pub mod manifest;
 pub mod rebuild;
 pub mod replay;
 pub mod verify;
@@ -32,3 +33,4 @@ pub mod config;
 pub mod doctor;
 pub mod explain;
 pub mod prompts;
+pub mod sandbox;

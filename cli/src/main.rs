@@ -148,6 +148,8 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         }
         Verb::Doctor(arguments) => commands::doctor::run(&config, arguments, output).await,
         Verb::Explain(arguments) => commands::explain::run(&arguments, output),
+        Verb::Manifest(arguments) => commands::manifest::run(&config, arguments, output).await,
+        Verb::Sandbox(arguments) => commands::sandbox::run(&config, arguments, output).await,
         Verb::Bench(arguments) => commands::bench::run(&config, arguments, output).await,
         Verb::Prompts(arguments) => commands::prompts::run(&config, &arguments, output),
         Verb::Config(arguments) => commands::config::run(&config, &arguments, output),

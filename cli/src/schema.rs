@@ -21,8 +21,8 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::commands::{
-    agents, chaos, config, dead_letters, doctor, down, events, halt, heal, prompts, rebuild, run, settings,
-    tasks,
+    agents, bench, chaos, config, dead_letters, doctor, down, events, halt, heal, manifest, prompts, rebuild,
+    run, sandbox, settings, tasks,
 };
 use crate::discovery::Discovery;
 use crate::failure::Failure;
@@ -81,6 +81,13 @@ pub fn document() -> Value {
     schemas.add::<orrery_bench::Report>("bench");
     schemas.add::<prompts::List>("prompts");
     schemas.add::<prompts::Shown>("prompt");
+    schemas.add::<bench::sandbox::Report>("bench-sandbox");
+    schemas.add::<manifest::Finding>("manifest-finding");
+    schemas.add::<manifest::Verified>("manifest-verified");
+    schemas.add::<sandbox::ImageShown>("sandbox-image");
+    schemas.add::<sandbox::Images>("sandbox-images");
+    schemas.add::<sandbox::OutputShown>("sandbox-output");
+    schemas.add::<sandbox::Ran>("sandbox-ran");
     schemas.add::<config::Values>("config-show");
     schemas.add::<config::Checked>("config-check");
     schemas.add::<Description>("settings");

@@ -84,12 +84,18 @@ fn sandboxes(config: &Config, folder: &Path) -> Result<Sandboxes, ConfigError> {
     let data_dir = config.data_dir.canonicalize().unwrap_or_else(|_| config.data_dir.clone());
     let installation =
         Hash::of(data_dir.as_os_str().as_encoded_bytes()).to_hex()[..NAME_CHARACTERS].to_owned();
-    Ok(Sandboxes::new(actors_sandbox::Config {
+    if let Some(path) = config.sandbox.advisories.as_ref().filter(|path| !path.is_file()) {
+        let reason = format!("there is no file `{}`", path.display());
+        let hint = "name a file of OSV, or none; docs/guides/use-the-sandbox.md says where to get one";
+        return Err(mistake("sandbox.advisories", reason, hint));
+    }
+    let sandboxes = Sandboxes::new(actors_sandbox::Config {
         socket: config.sandbox.socket.clone(),
         installation,
         capacity: CAPACITY,
         images: images.into_iter().flatten().collect(),
-    }))
+    });
+    Ok(sandboxes.advisories_of(config.sandbox.advisories.clone()))
 }
 
 fn mistake(setting: &str, reason: String, hint: &str) -> ConfigError {

@@ -37,8 +37,7 @@ struct Clerk {
 
 impl Agent for Clerk {
     fn card(&self) -> AgentCard {
-        let skill =
-            Skill { id: "clerk".into(), name: "Clerk".into(), description: String::new(), tags: vec![] };
+        let skill = Skill { id: "clerk".into(), name: "Clerk".into(), ..Skill::default() };
         AgentCard {
             name: Key::parse("clerk").expect("a test's key"),
             description: "works with tools".into(),

@@ -22,6 +22,7 @@ mod lanes;
 mod lease;
 mod models;
 mod permissions;
+mod pipeline;
 mod projections;
 mod prompts;
 mod restore;

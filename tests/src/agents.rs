@@ -119,12 +119,8 @@ pub struct Clerk;
 
 impl Agent for Clerk {
     fn card(&self) -> AgentCard {
-        let skills = ["enter", "enter-blindly"].map(|id| Skill {
-            id: id.into(),
-            name: id.into(),
-            description: String::new(),
-            tags: Vec::new(),
-        });
+        let skills = ["enter", "enter-blindly"];
+        let skills = skills.map(|id| Skill { id: id.into(), name: id.into(), ..Skill::default() });
         AgentCard {
             name: Key::parse("clerk").expect("a constant"),
             description: "enters lines".into(),

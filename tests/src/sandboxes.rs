@@ -3,6 +3,7 @@
 #[path = "../../actors/sandbox/tests/escapes/engine.rs"]
 pub mod engine;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use actors_agents::{Sandboxes, Tools};
@@ -13,15 +14,24 @@ use crate::Server;
 
 /// A sandbox with the images of `make tools`.
 pub fn sandboxes(installation: &str) -> Arc<Sandboxes> {
+    Arc::new(of(installation))
+}
+
+/// The same, with a file of advisories.
+pub fn audited(installation: &str, advisories: PathBuf) -> Arc<Sandboxes> {
+    Arc::new(of(installation).advisories_of(Some(advisories)))
+}
+
+fn of(installation: &str) -> Sandboxes {
     let images = [Kind::Python, Kind::Node];
     let images =
         images.map(|kind| (Image::open(&engine::images(), kind).expect("`make tools` builds the images"), 0));
-    Arc::new(Sandboxes::new(actors_sandbox::Config {
+    Sandboxes::new(actors_sandbox::Config {
         socket: Some(engine::socket()),
         installation: installation.to_owned(),
         capacity: 4,
         images: images.to_vec(),
-    }))
+    })
 }
 
 /// A system whose agents have a sandbox.

@@ -12,7 +12,7 @@ use crate::no_op::NoOp;
 use crate::orchestrator::Orchestrator;
 use crate::research::Research;
 use crate::reviewer::Reviewer;
-use crate::sandbox::Sandboxes;
+use crate::sandbox::{AGENTS_MAX, Sandboxes};
 use crate::tester::Tester;
 use crate::workspaces::Workspaces;
 
@@ -44,8 +44,8 @@ pub fn shipped(tools: &Tools) -> Agents {
         (Arc::new(Git::new(Arc::clone(&tools.workspaces))), READERS),
         (Arc::new(Research), READERS),
         (Arc::new(Reviewer::new(Arc::clone(&tools.models))), READERS),
-        (Arc::new(Code::new(Arc::clone(&tools.models), Arc::clone(&tools.sandboxes))), READERS),
-        (Arc::new(Tester::new(Arc::clone(&tools.sandboxes))), READERS),
+        (Arc::new(Code::new(Arc::clone(&tools.models), Arc::clone(&tools.sandboxes))), AGENTS_MAX),
+        (Arc::new(Tester::new(Arc::clone(&tools.sandboxes))), AGENTS_MAX),
         (Arc::new(NoOp), NO_OPS),
     ]
 }

@@ -1,10 +1,10 @@
 //! `code`: makes the tests of a repository pass. Skill `repair`.
 //!
 //! ```text
-//! tests ─→ all pass? ─→ done
+//! tests ─→ all pass? ─→ the guard: no new finding of high severity ─→ done
 //!   ▲         │ no
 //!   │         ▼
-//!   └── edits ◀── a model: exact texts to replace, in files that are no tests
+//!   └── the guard ◀── edits ◀── a model: exact texts to replace, in files that are no tests
 //! ```
 //!
 //! The repository is never written: the agent works on a copy, in the sandbox, and leaves a patch. An edit counts only
@@ -12,6 +12,7 @@
 //! Tests and what decides how tests run cannot be edited, and what passed at the beginning must pass at the end.
 
 mod edits;
+mod guard;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,12 +24,16 @@ use bus_schemas::commands::agent::AgentCard;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::edits::Edit;
+use self::guard::{Guard, Judged};
 use crate::card::{card, skill, unknown_skill};
-use crate::sandbox::Sandboxes;
-use crate::tester::{self, Outcome, Results};
+use crate::checks::code::{DEPENDENCY_NOT_IN_IMAGE, SECRET_FOUND};
+use crate::checks::secrets;
+use crate::manifest::{self, ModelUsed, Used};
+use crate::sandbox::{Limits, Sandboxes};
+use crate::tester::{self, Analysis, Outcome, Results, Runner};
 
 const NAME: &str = "code";
 /// The artifacts.
@@ -89,6 +94,9 @@ struct Input {
     /// The most rounds of edits.
     #[serde(default = "default_rounds")]
     rounds: u32,
+    /// The most seconds of a program.
+    #[serde(default)]
+    step_seconds: Option<u64>,
 }
 
 fn default_rounds() -> u32 {
@@ -103,6 +111,14 @@ struct Round {
     refused: String,
     provider: String,
     model: String,
+    prompts: Vec<PromptRef>,
+}
+
+/// The best files so far, with their tests and, where these pass, their checks.
+struct Best {
+    files: Files,
+    tests: Results,
+    judged: Judged,
 }
 
 async fn repair(work: &Work, models: &Models, sandboxes: &Sandboxes) -> Result<Done, Failure> {
@@ -111,63 +127,105 @@ async fn repair(work: &Work, models: &Models, sandboxes: &Sandboxes) -> Result<D
     if !(1..=ROUNDS_MAX).contains(&input.rounds) {
         return Err(tester::invalid(&format!("`rounds` is 1 to {ROUNDS_MAX}, not {}", input.rounds)));
     }
+    let limit = tester::step_limit(input.step_seconds)?;
+    let _place = sandboxes.enter(work).await?;
     let (original, runners) = tester::sources(work).await?;
     let mut expected = input.expect;
-    let mut best = tester::results(work, sandboxes, "tests/0", &original, &runners, &expected).await?;
+    let tests = tester::results(work, sandboxes, "tests/0", &original, &runners, &expected, limit).await?;
     // What passes now must run and pass at the end too: a test that is gone is no pass.
-    expected.extend(best.names(Outcome::Passed).map(str::to_owned));
-    let (mut files, mut rounds) = (original.clone(), Vec::new());
-    while best.verdict != tester::PASSED && rounds.len() < input.rounds as usize {
+    expected.extend(tests.names(Outcome::Passed).map(str::to_owned));
+    let mut best = Best { files: original.clone(), tests, judged: Judged::default() };
+    let guard = Guard { work, sandboxes, original: &original, limit };
+    let mut rounds = Vec::new();
+    while best.tests.verdict != tester::PASSED && rounds.len() < input.rounds as usize {
         let number = rounds.len() + 1;
         let prompt = models.prompt(work, &PROMPT, &json!({})).await?;
-        let question = question(&work.job.goal, &files, &best, rounds.last(), prompt);
+        let question = question(&work.job.goal, &best.files, &best.tests, rounds.last(), prompt);
         let answer = models.ask(work, &format!("repair/{number}"), &question).await?;
         let edits = edits::read(&answer.value)?;
         work.output(&format!("round {number}: {} edits by {}\n", edits.len(), answer.model)).await;
-        let refused = match edits::applied(&files, &edits) {
+        let refused = match edits::applied(&best.files, &edits) {
             Err(reason) => reason,
-            Ok(edited) => {
-                let step = format!("tests/{number}");
-                let found = tester::results(work, sandboxes, &step, &edited, &runners, &expected).await?;
-                if found.verdict == tester::PASSED || found.failures() < best.failures() {
-                    (files, best) = (edited, found);
-                    String::new()
-                } else {
-                    let failures = (best.failures(), found.failures());
-                    format!(
-                        "rolled back: {} tests failed before these edits, and {} after",
-                        failures.0, failures.1
-                    )
-                }
-            }
+            Ok(edited) => tried(&guard, number, edited, &runners, &expected, &mut best).await?,
         };
-        rounds.push(Round { edits, refused, provider: answer.provider, model: answer.model });
+        let (provider, model, prompts) = (answer.provider, answer.model, answer.prompts);
+        rounds.push(Round { edits, refused, provider, model, prompts });
     }
-    report(work, &original, &files, &best, &rounds).await
+    report(models, &guard, &best, &rounds).await
 }
 
-async fn report(
-    work: &Work,
-    original: &Files,
-    files: &Files,
-    found: &Results,
-    rounds: &[Round],
-) -> Result<Done, Failure> {
-    let verdict = match (found.verdict == tester::PASSED, rounds.is_empty()) {
+/// Tries edited files, and keeps them if they are better. Otherwise says why they do not count.
+async fn tried(
+    guard: &Guard<'_>,
+    number: usize,
+    edited: Files,
+    runners: &[Runner],
+    expected: &BTreeSet<String>,
+    best: &mut Best,
+) -> Result<String, Failure> {
+    if let Some(reason) = guard.refusal(number, &edited).await? {
+        return Ok(reason);
+    }
+    let (work, sandboxes, step) = (guard.work, guard.sandboxes, format!("tests/{number}"));
+    let tests = tester::results(work, sandboxes, &step, &edited, runners, expected, guard.limit).await?;
+    let judged = if tests.verdict == tester::PASSED {
+        match guard.judged(number, &edited).await? {
+            Err(reason) => return Ok(reason),
+            Ok(judged) => judged,
+        }
+    } else if tests.failures() < best.tests.failures() {
+        Judged::default()
+    } else {
+        let (before, after) = (best.tests.failures(), tests.failures());
+        return Ok(format!("rolled back: {before} tests failed before these edits, and {after} after"));
+    };
+    *best = Best { files: edited, tests, judged };
+    Ok(String::new())
+}
+
+/// What the artifact says.
+#[derive(Serialize)]
+struct Report<'a> {
+    verdict: &'static str,
+    rounds: &'a [Round],
+    tests: &'a Results,
+    #[serde(flatten)]
+    judged: &'a Judged,
+}
+
+async fn report(models: &Models, guard: &Guard<'_>, best: &Best, rounds: &[Round]) -> Result<Done, Failure> {
+    let work = guard.work;
+    let verdict = match (best.tests.verdict == tester::PASSED, rounds.is_empty()) {
         (true, true) => "nothing-to-repair",
         (true, false) => "repaired",
         (false, _) => "not-repaired",
     };
-    let whole = json!({"verdict": verdict, "rounds": rounds, "tests": found});
-    let bytes = serde_json::to_vec_pretty(&whole).expect("it is plain data");
-    let mut artifacts = vec![work.put_artifact(REPORT, "application/json", Bytes::from(bytes)).await?];
-    let patch = edits::patch(original, files);
+    let whole = Report { verdict, rounds, tests: &best.tests, judged: &best.judged };
+    let mut artifacts = vec![tester::report(work, REPORT, &whole).await?];
     // A patch that leaves tests failing is in the report only: nobody should apply it by mistake.
     if verdict == "repaired" {
+        let patch = edits::patch(guard.original, &best.files);
         artifacts.push(work.put_artifact(PATCH, "text/x-diff; charset=utf-8", Bytes::from(patch)).await?);
     }
-    let result = json!({"verdict": verdict, "rounds": rounds.len(), "tests": found.summary()});
+    let used = Used {
+        limits: Limits::of(guard.limit),
+        prompts: rounds.iter().flat_map(|round| round.prompts.clone()).collect(),
+        models: rounds.iter().map(answered).collect(),
+        outputs: &artifacts,
+    };
+    let manifest = manifest::leave(work, models, guard.sandboxes, guard.original, used).await?;
+    artifacts.push(manifest);
+    let mut result = json!({"verdict": verdict, "rounds": rounds.len(), "tests": best.tests.summary()});
+    result["new_findings"] = best.judged.new_findings_count.into();
+    let missing = &best.tests.analysis.missing_dependencies;
+    if !missing.is_empty() {
+        result[DEPENDENCY_NOT_IN_IMAGE] = json!(missing);
+    }
     Ok(Done::with(artifacts, result))
+}
+
+fn answered(round: &Round) -> ModelUsed {
+    ModelUsed { provider: round.provider.clone(), model: round.model.clone() }
 }
 
 /// What a model is asked: the failing tests, and files of the repository, each on a line of its own.
@@ -178,16 +236,19 @@ fn question(
     former: Option<&Round>,
     (instructions, prompt): (String, PromptRef),
 ) -> Question {
-    let failing: Vec<Value> = found.failing().take(SHOWN_FAILURES_MAX).collect();
-    let mut lines = vec![json!({"goal": goal}), json!({"failing": failing, "absent": found.absent})];
-    lines.extend(found.outputs().map(|(runner, output)| json!({"runner": runner, "output": output})));
+    let analysis = found.analysis.clone().cut(SHOWN_FAILURES_MAX);
+    let mut lines = vec![json!({"goal": goal}), json!({"absent": found.absent}), json!(analysis)];
     if let Some(Round { edits, refused, .. }) = former {
         let what = if refused.is_empty() { "these edits were kept, and tests still fail" } else { refused };
         lines.push(json!({"former_edits": edits, "result": what}));
     }
+    lines.iter_mut().for_each(secrets::hide);
     let mut left = SHOWN_BYTES_MAX;
-    for (path, text) in relevant(files, &failing) {
-        if text.len() <= left {
+    for (path, text) in relevant(files, &analysis) {
+        // A secret of the repository is nothing for a model, and a text that is not the file's cannot be replaced.
+        if secrets::is_held_in(text) {
+            lines.push(json!({"path": path, "read_only": true, "withheld": SECRET_FOUND}));
+        } else if text.len() <= left {
             left -= text.len();
             lines.push(json!({"path": path, "read_only": edits::is_fixed(path), "text": text}));
         }
@@ -201,8 +262,8 @@ fn question(
 }
 
 /// The texts among the files, those first that the failing tests speak of.
-fn relevant<'a>(files: &'a Files, failing: &[Value]) -> Vec<(&'a str, &'a str)> {
-    let said = Value::from(failing.to_vec()).to_string();
+fn relevant<'a>(files: &'a Files, analysis: &Analysis) -> Vec<(&'a str, &'a str)> {
+    let said = json!(analysis.failing).to_string();
     let stem = |path: &str| {
         let name = path.rsplit('/').next().unwrap_or_default();
         name.split('.').next().unwrap_or_default().to_owned()

@@ -13,8 +13,8 @@
 //! | `research` | `hotspots`, `docs` | `hotspots.json`, `docs.json` |
 //! | `reviewer` | `review`, `report` | `review.json`; `report.md`, `report.html` |
 //! | | `judge`, which needs a model | `verdict.json` |
-//! | `code` | `repair`, which needs a model and the sandbox | `repair.json`, `repair.patch` |
-//! | `test` | `test`, which needs the sandbox | `tests.json` |
+//! | `code` | `repair`, which needs a model and the sandbox | `repair.json`, `repair.patch`, `manifest.json` |
+//! | `test` | `test`, `check`, which need the sandbox | `tests.json`; `checks.json` |
 //! | `no-op` | `noop` | nothing, at once |
 
 mod orchestrator;
@@ -30,8 +30,10 @@ mod judge;
 mod no_op;
 
 mod card;
+mod checks;
 mod failure;
 mod goal;
+pub mod manifest;
 mod repository;
 mod sandbox;
 mod step;
@@ -40,5 +42,5 @@ mod workspaces;
 mod catalog;
 
 pub use catalog::{Tools, prompts, shipped};
-pub use sandbox::Sandboxes;
+pub use sandbox::{Limits, Sandboxes};
 pub use workspaces::Workspaces;

@@ -1,4 +1,5 @@
-//! `test`: runs a repository's own tests in the sandbox. Skill `test`.
+//! `test`: runs a repository's own tests in the sandbox, and with skill `check` the whole pipeline: tests, lint, types
+//! and more. Skills `test`, `check`.
 //!
 //! ```text
 //! files of git ─→ runners that the project uses ─→ a container each ─→ JUnit ─→ cases
@@ -8,28 +9,34 @@
 //! Passed, failed, skipped and absent are four things: a test that was asked for and did not run is absent, and so are
 //! the tests of a project that has none. None of these counts as passed.
 
+mod analysis;
 mod junit;
+mod pipeline;
 mod runner;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use actors_sandbox::{Entry, Error, Files, Finished, Reason, Run};
+use actors_report::Source;
+use actors_sandbox::{Entry, Error, Files, Run};
 use actors_worker::{Agent, Done, Failure, Work};
+use bus_schemas::Hash;
 use bus_schemas::commands::agent::AgentCard;
-use bus_schemas::jobs::{Artifact, FailureClass};
-use bus_schemas::{Hash, chain, text};
+use bus_schemas::jobs::Artifact;
 use bytes::Bytes;
 use futures::future::{BoxFuture, try_join_all};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(crate) use self::analysis::{Analysis, missing_dependency};
 use self::junit::Case;
 pub(crate) use self::junit::Outcome;
 pub(crate) use self::runner::Runner;
 use crate::card::{card, skill, unknown_skill};
+use crate::checks::secrets;
 use crate::repository;
-use crate::sandbox::Sandboxes;
+use crate::sandbox::{Limits, Ran as Program, STEP_MAX, Sandboxes, ended, failed};
 use crate::step::look;
 
 const NAME: &str = "test";
@@ -40,16 +47,11 @@ const RESULTS: &str = "tests.json";
 /// The files of the repository, as one archive.
 const SOURCES: &str = "sources.tar";
 /// The most bytes of a repository's files: their archive is an artifact.
-const SOURCE_BYTES_MAX: u64 = 60 * 1024 * 1024;
+pub(crate) const SOURCE_BYTES_MAX: u64 = 60 * 1024 * 1024;
 /// The most bytes that are read back from the workspace.
 const READ_BACK_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// The most names of tests that must run.
 const EXPECTED_MAX: usize = 10_000;
-/// The most bytes of output that are streamed; the end of it is kept in the results.
-const STREAMED_BYTES_MAX: usize = 256 * 1024;
-/// The bytes of output that are kept for a runner without results.
-const TAIL_BYTES_MAX: usize = 4_096;
-
 /// Runs tests.
 pub struct Tester {
     sandboxes: Arc<Sandboxes>,
@@ -64,12 +66,20 @@ impl Tester {
 
 impl Agent for Tester {
     fn card(&self) -> AgentCard {
-        let skills = vec![skill(
-            "test",
-            "Test",
-            "runs the project's own tests in a container without network, with a result for each case",
-            &["test", "pytest", "node", "junit", "sandbox"],
-        )];
+        let skills = vec![
+            skill(
+                "test",
+                "Test",
+                "runs the project's own tests in a container without network, with a result for each case",
+                &["test", "pytest", "node", "junit", "sandbox"],
+            ),
+            skill(
+                "check",
+                "Check",
+                "runs the project's tests, linters, type checkers and security checks in containers without network; what cannot run is absent, never passed",
+                &["check", "pipeline", "lint", "types", "security", "sandbox"],
+            ),
+        ];
         card(NAME, "runs the tests of a repository in the sandbox", skills)
     }
 
@@ -78,6 +88,7 @@ impl Agent for Tester {
         Box::pin(async move {
             match work.job.skill.as_str() {
                 "test" => test(&work, &sandboxes).await,
+                "check" => pipeline::check(&work, &sandboxes).await,
                 other => Err(unknown_skill(NAME, other)),
             }
         })
@@ -85,11 +96,40 @@ impl Agent for Tester {
 }
 
 /// What a job may ask for beside the repository.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Input {
     /// The tests that must run, by name; one that does not is absent.
     #[serde(default)]
     expect: BTreeSet<String>,
+    /// The most seconds of a program.
+    #[serde(default)]
+    step_seconds: Option<u64>,
+}
+
+impl Input {
+    fn of(work: &Work) -> Result<(BTreeSet<String>, Duration), Failure> {
+        let skill = &work.job.skill;
+        let input = Self::deserialize(&work.job.input)
+            .map_err(|error| invalid(&format!("the input of `{skill}` is wrong: {error}")))?;
+        if input.expect.len() > EXPECTED_MAX {
+            let found = input.expect.len();
+            return Err(invalid(&format!("`expect` has {found} names, at most {EXPECTED_MAX} are taken")));
+        }
+        Ok((input.expect, step_limit(input.step_seconds)?))
+    }
+}
+
+/// How long a program of a job may run.
+pub(crate) fn step_limit(seconds: Option<u64>) -> Result<Duration, Failure> {
+    let limit = seconds.map_or(STEP_MAX, Duration::from_secs);
+    if limit.is_zero() || limit > STEP_MAX {
+        return Err(invalid(&format!(
+            "`step_seconds` is 1 to {}, not {}",
+            STEP_MAX.as_secs(),
+            limit.as_secs()
+        )));
+    }
+    Ok(limit)
 }
 
 /// The results of one runner.
@@ -105,20 +145,20 @@ struct Ran {
 }
 
 async fn test(work: &Work, sandboxes: &Sandboxes) -> Result<Done, Failure> {
-    let expected = Input::deserialize(&work.job.input)
-        .map_err(|error| invalid(&format!("the input of `test` is wrong: {error}")))?
-        .expect;
-    if expected.len() > EXPECTED_MAX {
-        return Err(invalid(&format!(
-            "`expect` has {} names, at most {EXPECTED_MAX} are taken",
-            expected.len()
-        )));
-    }
+    let (expected, limit) = Input::of(work)?;
+    let _place = sandboxes.enter(work).await?;
     let (files, runners) = sources(work).await?;
-    let found = results(work, sandboxes, "tests", &files, &runners, &expected).await?;
-    let bytes = serde_json::to_vec_pretty(&found).expect("it is plain data");
-    let artifact = work.put_artifact(RESULTS, "application/json", Bytes::from(bytes)).await?;
+    let found = results(work, sandboxes, "tests", &files, &runners, &expected, limit).await?;
+    let artifact = report(work, RESULTS, &found).await?;
     Ok(Done::with(vec![artifact], found.summary()))
+}
+
+/// Stores a report, in which the kind of each secret stands in the secret's place.
+pub(crate) async fn report(work: &Work, name: &str, report: &impl Serialize) -> Result<Artifact, Failure> {
+    let mut whole = serde_json::to_value(report).expect("it is plain data");
+    secrets::hide(&mut whole);
+    let bytes = serde_json::to_vec_pretty(&whole).expect("it is plain data");
+    work.put_artifact(name, "application/json", Bytes::from(bytes)).await
 }
 
 /// Runs the tests of files, as a step of the job: a later attempt gets the recorded results.
@@ -129,11 +169,12 @@ pub(crate) async fn results(
     files: &Files,
     runners: &[Runner],
     expected: &BTreeSet<String>,
+    limit: Duration,
 ) -> Result<Results, Failure> {
     let digest = digest(files);
     let input = json!({"files": digest, "runners": runners});
-    let ran = work.step(step, &input, || all(work, sandboxes, files, runners)).await?;
-    Ok(Results::of(ran, expected, digest))
+    let ran = work.step(step, &input, || all(work, sandboxes, files, runners, limit)).await?;
+    Ok(Results::of(ran, expected, digest, limit))
 }
 
 /// The files of the repository as they were when the job first read them, and the runners that it uses.
@@ -142,11 +183,7 @@ pub(crate) async fn sources(work: &Work) -> Result<(Files, Vec<Runner>), Failure
     let mut read = None;
     let read_them = async || {
         let sources = look(work, move |watch| actors_report::sources(&repo, SOURCE_BYTES_MAX, watch)).await?;
-        let mut files = Files::new();
-        for source in sources {
-            let entry = Entry::File { bytes: source.bytes.into(), executable: source.is_executable };
-            files.insert(&source.name, entry).map_err(|error| failed(&error))?;
-        }
+        let files = files_of(sources).map_err(|error| failed(&error))?;
         let archive = files.to_archive(0).expect("it is written to memory");
         read = Some(files);
         work.put_artifact(SOURCES, "application/x-tar", Bytes::from(archive)).await
@@ -162,18 +199,29 @@ pub(crate) async fn sources(work: &Work) -> Result<(Files, Vec<Runner>), Failure
     Ok((files, runners))
 }
 
+/// The files of a repository as they go into a workspace.
+pub(crate) fn files_of(sources: Vec<Source>) -> Result<Files, Error> {
+    let mut files = Files::new();
+    for source in sources {
+        let entry = Entry::File { bytes: source.bytes.into(), executable: source.is_executable };
+        files.insert(&source.name, entry)?;
+    }
+    Ok(files)
+}
+
 /// Runs every runner, side by side; those with failures a second time.
 async fn all(
     work: &Work,
     sandboxes: &Sandboxes,
     files: &Files,
     runners: &[Runner],
+    limit: Duration,
 ) -> Result<Vec<Ran>, Failure> {
     let ran = runners.iter().map(|runner| async move {
-        let mut first = once(work, sandboxes, files, *runner).await?;
+        let mut first = once(work, sandboxes, files, *runner, limit).await?;
         if first.cases.iter().any(|case| case.outcome == Outcome::Failed) {
             work.output(&format!("{}: once more, because there are failures\n", runner.name())).await;
-            let second = once(work, sandboxes, files, *runner).await?;
+            let second = once(work, sandboxes, files, *runner, limit).await?;
             mark_flaky(&mut first.cases, &second.cases);
         }
         Ok(first)
@@ -193,61 +241,29 @@ fn mark_flaky(first: &mut [Case], second: &[Case]) {
 }
 
 /// Runs one runner once, in a container of its own.
-async fn once(work: &Work, sandboxes: &Sandboxes, files: &Files, runner: Runner) -> Result<Ran, Failure> {
-    let sandbox = sandboxes.get().await?;
-    let run = runner.command().iter().copied();
-    let run = Run::new(runner.kind(), run).files(files.clone()).read_back(READ_BACK_BYTES_MAX);
+async fn once(
+    work: &Work,
+    sandboxes: &Sandboxes,
+    files: &Files,
+    runner: Runner,
+    limit: Duration,
+) -> Result<Ran, Failure> {
+    let run = Run::new(runner.kind(), runner.command().iter().copied());
+    let run = run.files(files.clone()).read_back(READ_BACK_BYTES_MAX).wall_clock(limit);
     let run = runner.variables().iter().fold(run, |run, (name, value)| run.variable(*name, *value));
-    let mut running = sandbox.run(run).map_err(|error| failed(&error))?;
-    let (canceled, mut streamed, mut tail) = (work.canceled(), 0, String::new());
-    loop {
-        let chunk = tokio::select! {
-            biased;
-            () = canceled.cancelled() => {
-                running.cancel();
-                // Nothing of the run is left when this returns.
-                let _ = running.finish().await;
-                return Err(Failure::canceled());
-            }
-            chunk = running.next() => chunk,
-        };
-        let Some(chunk) = chunk else { break };
-        let said = text::prose(&String::from_utf8_lossy(&chunk.bytes));
-        if streamed < STREAMED_BYTES_MAX {
-            work.output(&said).await;
-        }
-        streamed += said.len();
-        tail.push_str(&said);
-        if tail.len() > 2 * TAIL_BYTES_MAX {
-            tail.drain(..tail.ceil_char_boundary(tail.len() - TAIL_BYTES_MAX));
-        }
-    }
-    let finished = running.finish().await.map_err(|error| failed(&error))?;
-    ended(runner, finished, tail)
-}
-
-/// The results that a run left.
-fn ended(runner: Runner, finished: Finished, output: String) -> Result<Ran, Failure> {
-    let ended = match finished.reason {
-        Reason::Exited(code) => format!("exit {code}"),
-        Reason::TimedOut => "step-timeout".to_owned(),
-        Reason::OutOfMemory => "out-of-memory".to_owned(),
-        Reason::WorkspaceFull => "workspace-too-large".to_owned(),
-        Reason::Canceled => return Err(Failure::canceled()),
-    };
+    let Program { finished, tail, .. } = sandboxes.run(work, run, 0, true).await?;
+    let ended = ended(finished.reason)?;
     let left = finished.workspace.transpose().map_err(|error| failed(&error))?;
     let report = left.as_ref().and_then(|left| left.files.get(runner::REPORT));
     let cases = match report {
-        Some(Entry::File { bytes, .. }) => junit::cases(bytes),
+        Some(Entry::File { bytes, .. }) => junit::cases(bytes, |file| files.get(file).is_some()),
         _ => Ok(Vec::new()),
     };
     let cases = cases.map_err(|reason| {
-        Failure::permanent(
-            "tests-unreadable",
-            format!("the results of {} cannot be read: {reason}", runner.name()),
-        )
+        let message = format!("the results of {} cannot be read: {reason}", runner.name());
+        Failure::permanent("tests-unreadable", message)
     })?;
-    let output = if cases.is_empty() { output } else { String::new() };
+    let output = if cases.is_empty() { tail } else { String::new() };
     Ok(Ran { runner, ended, seconds: finished.elapsed.as_secs_f64(), output, cases })
 }
 
@@ -262,19 +278,17 @@ pub(crate) struct Results {
     pub(crate) absent: Vec<String>,
     /// The hash of the files that were tested.
     files: Hash,
+    pub(crate) analysis: Analysis,
+    limits: Limits,
     runners: Vec<Ran>,
 }
 
 impl Results {
-    fn of(runners: Vec<Ran>, expected: &BTreeSet<String>, files: Hash) -> Self {
+    fn of(runners: Vec<Ran>, expected: &BTreeSet<String>, files: Hash, limit: Duration) -> Self {
         let cases = || runners.iter().flat_map(|ran| &ran.cases);
         let names: BTreeSet<&str> = cases().map(|case| case.name.as_str()).collect();
         let absent: Vec<String> =
             expected.iter().filter(|name| !names.contains(name.as_str())).cloned().collect();
-        let mut counts = BTreeMap::new();
-        for case in cases() {
-            *counts.entry(case.outcome).or_default() += 1;
-        }
         // A runner that ended in any other way, or without a result, has not said everything.
         let is_whole = |ran: &Ran| match ran.cases.is_empty() {
             true => ran.runner.has_none(&ran.ended),
@@ -289,7 +303,8 @@ impl Results {
         } else {
             PASSED
         };
-        Self { verdict, counts, absent, files, runners }
+        let (counts, analysis) = (analysis::counts(&runners), Analysis::of(&runners));
+        Self { verdict, counts, absent, files, analysis, limits: Limits::of(limit), runners }
     }
 
     /// The names of the cases with an outcome.
@@ -301,20 +316,7 @@ impl Results {
     /// How far the tests are from passing: cases that fail, tests that did not run, and runners without results.
     pub(crate) fn failures(&self) -> usize {
         let failing = self.names(Outcome::Failed).chain(self.names(Outcome::Flaky)).count();
-        failing + self.absent.len() + self.outputs().count()
-    }
-
-    /// The failing cases, with their messages.
-    pub(crate) fn failing(&self) -> impl Iterator<Item = Value> {
-        let cases = self.runners.iter().flat_map(|ran| &ran.cases);
-        let failing = cases.filter(|case| matches!(case.outcome, Outcome::Failed | Outcome::Flaky));
-        failing.map(|case| json!({"test": case.name, "message": case.message}))
-    }
-
-    /// The ends of the outputs of runners that left no results.
-    pub(crate) fn outputs(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let silent = self.runners.iter().filter(|ran| ran.cases.is_empty());
-        silent.map(|ran| (ran.runner.name(), ran.output.as_str()))
+        failing + self.absent.len() + self.analysis.silent.len()
     }
 
     pub(crate) fn summary(&self) -> Value {
@@ -325,7 +327,7 @@ impl Results {
 }
 
 /// The hash of files: of their paths and contents in order.
-fn digest(files: &Files) -> Hash {
+pub(crate) fn digest(files: &Files) -> Hash {
     let mut text = String::new();
     for (path, entry) in files.iter() {
         let content = match entry {
@@ -342,14 +344,6 @@ pub(crate) fn invalid(message: &str) -> Failure {
         .hint("docs/agents/test.md and docs/agents/code.md have examples")
 }
 
-/// The failure of an attempt whose sandbox failed. What the engine could not do may work later.
-pub(crate) fn failed(error: &Error) -> Failure {
-    let may_pass =
-        matches!(error, Error::EngineMissing { .. } | Error::EngineFailed { .. } | Error::SandboxEnded);
-    let class = if may_pass { FailureClass::Transient } else { FailureClass::Permanent };
-    Failure::new(class, error.code(), chain(error)).hint(error.hint())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,6 +354,7 @@ mod tests {
             outcome: *outcome,
             seconds: 0.0,
             message: String::new(),
+            locations: Vec::new(),
         };
         let cases = cases.iter().map(case).collect();
         Ran { runner: Runner::Pytest, ended: ended.into(), seconds: 0.1, output: String::new(), cases }
@@ -367,7 +362,7 @@ mod tests {
 
     fn verdict(runs: Vec<Ran>, expected: &[&str]) -> &'static str {
         let expected = expected.iter().map(ToString::to_string).collect();
-        Results::of(runs, &expected, Hash::of(b"")).verdict
+        Results::of(runs, &expected, Hash::of(b""), STEP_MAX).verdict
     }
 
     #[test]

@@ -135,6 +135,8 @@ pub struct SandboxConfig {
     pub images: Option<PathBuf>,
     /// The Unix socket of the container engine. Default: where Docker and podman usually listen.
     pub socket: Option<String>,
+    /// The file of advisories about Python packages, in OSV's format. Default: none, and dependencies are not audited.
+    pub advisories: Option<PathBuf>,
 }
 
 /// Where agents may write.

@@ -31,7 +31,7 @@ pub use conversation::{Conversation, Ended, TURNS_MAX, ToolError};
 pub use fault::{Fault, Kind};
 pub use formats::Format;
 pub use library::{Library, Listed, Source};
-pub use models::{Answer, Models, Question};
+pub use models::{Answer, ModelSettings, Models, Question};
 pub use prompt::{Prompt, PromptError, PromptRef};
 pub use provider::{ModelProvider, Provider, Timeouts};
 pub use secret::{Secret, SecretError};

@@ -97,6 +97,19 @@ struct Requested<'a> {
     anew: Option<&'a str>,
 }
 
+/// A provider as a run could ask it: what of the settings bears on its answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelSettings {
+    /// The name of the provider.
+    pub name: String,
+    /// The model.
+    pub model: String,
+    /// The most tokens of an answer.
+    pub max_tokens: u32,
+    /// The temperature.
+    pub temperature: Option<f64>,
+}
+
 /// A question of an agent.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Question {
@@ -214,6 +227,17 @@ impl Models {
     /// The names of the providers, in order.
     pub fn names(&self) -> Vec<&str> {
         self.providers.iter().map(|one| one.name.as_str()).collect()
+    }
+
+    /// The providers, in order, as a run could ask them.
+    pub fn settings(&self) -> Vec<ModelSettings> {
+        let settings = |one: &Configured| ModelSettings {
+            name: one.name.clone(),
+            model: one.model.clone(),
+            max_tokens: one.max_tokens,
+            temperature: one.temperature,
+        };
+        self.providers.iter().map(settings).collect()
     }
 
     /// Asks for an answer by a schema, as the step `name` of the job.

@@ -50,6 +50,17 @@ pub struct Image {
     archive: PathBuf,
 }
 
+/// An image at the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageInUse {
+    /// What it can run.
+    pub kind: Kind,
+    /// The hash of its manifest, in hexadecimal.
+    pub manifest: String,
+    /// Its digest, as the engine gives it.
+    pub id: String,
+}
+
 impl Image {
     /// Finds an image in the folder where [`build`] or [`adopt`] put it.
     pub fn open(folder: &Path, kind: Kind) -> Result<Self, Error> {

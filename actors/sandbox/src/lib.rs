@@ -23,6 +23,6 @@ mod pool;
 
 pub use error::Error;
 pub use files::{Entry, Files, ReadBack};
-pub use image::{Image, Kind};
+pub use image::{Image, ImageInUse, Kind};
 pub use run::{Chunk, Finished, Reason, Run, Running, Source};
 pub use sandbox::{Config, Sandbox};

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::create::Shape;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::image::Kind;
+use crate::image::{ImageInUse, Kind};
 use crate::limits::{MEMORY_BYTES_MAX, SLOTS_MAX, UID_FIRST, WARM_AGE_MAX, WORKSPACE_BYTES_MAX};
 
 /// What a container must be for a run.
@@ -58,7 +58,7 @@ pub(crate) struct Container {
 #[derive(Debug)]
 pub(crate) struct Pool {
     engine: Engine,
-    images: Vec<(Kind, String)>,
+    images: Vec<ImageInUse>,
     warm: Vec<(Kind, usize)>,
     waiting: Mutex<Vec<Container>>,
     taken: Arc<Mutex<BTreeSet<u16>>>,
@@ -66,7 +66,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub fn new(engine: Engine, images: Vec<(Kind, String)>, warm: Vec<(Kind, usize)>) -> Self {
+    pub fn new(engine: Engine, images: Vec<ImageInUse>, warm: Vec<(Kind, usize)>) -> Self {
         let (waiting, taken, filling) = Default::default();
         Self { engine, images, warm, waiting, taken, filling }
     }
@@ -77,7 +77,11 @@ impl Pool {
 
     /// Whether there is an image for a kind.
     pub fn serves(&self, kind: Kind) -> bool {
-        self.images.iter().any(|(known, _)| *known == kind)
+        self.images.iter().any(|image| image.kind == kind)
+    }
+
+    pub fn images(&self) -> &[ImageInUse] {
+        &self.images
     }
 
     /// A container that waits, if there is one.
@@ -90,7 +94,7 @@ impl Pool {
 
     /// A new container.
     pub async fn make(&self, class: Class) -> Result<Container, Error> {
-        let image = self.images.iter().find(|(kind, _)| *kind == class.kind).map(|(_, id)| id.clone());
+        let image = self.images.iter().find(|image| image.kind == class.kind).map(|image| image.id.clone());
         let image = image.ok_or_else(|| Error::ImageMissing { path: class.kind.name().to_owned() })?;
         let slot = self.slot()?;
         let volume = format!("orrery-sandbox-{}", uuid::Uuid::new_v4());

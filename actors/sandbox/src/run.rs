@@ -1,5 +1,6 @@
 //! A run: what a caller asks for, what it sees of it, and how it ends.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -146,6 +147,28 @@ pub enum Reason {
     WorkspaceFull,
     /// The caller canceled the run. Nothing of it is left running.
     Canceled,
+}
+
+/// The codes of ends by a limit, which `docs/errors` explains.
+pub mod code {
+    /// [`super::Reason::TimedOut`].
+    pub const STEP_TIMEOUT: &str = "step-timeout";
+    /// [`super::Reason::OutOfMemory`].
+    pub const OUT_OF_MEMORY: &str = "out-of-memory";
+    /// [`super::Reason::WorkspaceFull`].
+    pub const WORKSPACE_TOO_LARGE: &str = "workspace-too-large";
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "exit {code}"),
+            Self::TimedOut => f.write_str(code::STEP_TIMEOUT),
+            Self::OutOfMemory => f.write_str(code::OUT_OF_MEMORY),
+            Self::WorkspaceFull => f.write_str(code::WORKSPACE_TOO_LARGE),
+            Self::Canceled => f.write_str("canceled"),
+        }
+    }
 }
 
 /// The end of a run.

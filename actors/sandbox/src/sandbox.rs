@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use crate::drive::{self, Outlet};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::image::{Image, Kind};
+use crate::image::{Image, ImageInUse, Kind};
 use crate::limits::{CHUNKS_WAITING_MAX, SLOTS_MAX};
 use crate::pool::{Class, Container, Pool};
 use crate::run::{Finished, Reason, Run, Running};
@@ -46,6 +46,11 @@ impl Config {
     }
 }
 
+/// Whether an engine answers that can enforce every limit. Changes nothing at it.
+pub async fn probe(socket: Option<&str>) -> Result<(), Error> {
+    Engine::connect(socket, "probe").await.map(drop)
+}
+
 /// Runs programs in containers. Cheap to clone; all clones share the containers.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
@@ -72,7 +77,8 @@ impl Sandbox {
         }
         let mut images = Vec::new();
         for (image, _) in &config.images {
-            images.push((image.kind, image.load(&engine).await?));
+            let id = image.load(&engine).await?;
+            images.push(ImageInUse { kind: image.kind, manifest: image.hash.clone(), id });
         }
         let warm = config.images.iter().map(|(image, warm)| (image.kind, usize::from(*warm))).collect();
         let shared = Arc::new(Shared {
@@ -102,6 +108,11 @@ impl Sandbox {
     /// Waits until the containers that are to wait do so, or could not be made.
     pub async fn warmed(&self) {
         self.shared.pool.fill().await;
+    }
+
+    /// The images that runs get.
+    pub fn images(&self) -> Vec<ImageInUse> {
+        self.shared.pool.images().to_vec()
     }
 
     /// Whether there is an image of a kind.

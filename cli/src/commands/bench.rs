@@ -1,5 +1,7 @@
 //! `orrery bench`: throughput and latency on this machine, beside a bare loop on the same server.
 
+pub mod sandbox;
+
 use std::ffi::OsString;
 use std::sync::Arc;
 
@@ -34,6 +36,9 @@ pub struct Arguments {
     /// For `wake`: the number of entities
     #[arg(long, value_name = "N", default_value_t = WAKE_ENTITIES)]
     entities: u64,
+    /// For `sandbox`: runs of each case, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    samples: u16,
     /// For `owner` only: what the benchmark passes to the process that it kills
     #[arg(hide = true)]
     settings: Option<String>,
@@ -71,6 +76,8 @@ enum Which {
     History,
     /// The bare loop only
     Baseline,
+    /// Programs in containers: first output in a new one and in one that waited, and the time to kill it
+    Sandbox,
     /// A host, for the benchmarks that kill one
     #[value(hide = true)]
     Owner,
@@ -146,6 +153,7 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
         Which::Handover => Bench::Handover,
         Which::History => Bench::History,
         Which::Baseline => Bench::Baseline,
+        Which::Sandbox => return sandbox::run(config, usize::from(arguments.samples), output).await,
         Which::Owner => {
             let settings = arguments.settings.unwrap_or_default();
             return orrery_bench::run_owner(&settings).await.map_err(|error| failed(&error));

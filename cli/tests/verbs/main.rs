@@ -25,6 +25,7 @@ mod readme;
 mod reads;
 mod recipes;
 mod replicated;
+mod sandbox;
 mod schema;
 mod settings;
 mod start;

@@ -16,6 +16,18 @@ const NAME_BYTES_MAX: usize = 512;
 /// The most bytes of a message.
 const MESSAGE_BYTES_MAX: usize = 2_048;
 
+/// The most places of a failure.
+const LOCATIONS_MAX: usize = 10;
+/// The most bytes of the text of a failure that are looked at.
+const TRACE_BYTES_MAX: usize = 64 * 1024;
+
+/// A line of a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Location {
+    pub(crate) file: String,
+    pub(crate) line: u32,
+}
+
 /// What became of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,16 +52,19 @@ pub(super) struct Case {
     /// Why it failed or was skipped.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) message: String,
+    /// Where it failed: files of the project alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) locations: Vec<Location>,
 }
 
-/// The cases of a report, or why it cannot be read.
-pub(super) fn cases(report: &[u8]) -> Result<Vec<Case>, String> {
+/// The cases of a report, or why it cannot be read. `is_file` knows the files of the project.
+pub(super) fn cases(report: &[u8], is_file: impl Fn(&str) -> bool) -> Result<Vec<Case>, String> {
     if report.len() > REPORT_BYTES_MAX {
         return Err(format!("the report has more than {REPORT_BYTES_MAX} bytes"));
     }
     let mut reader = Reader::from_reader(report);
     let (mut cases, mut open): (Vec<Case>, Option<Case>) = (Vec::new(), None);
-    let mut buffer = Vec::new();
+    let (mut buffer, mut trace) = (Vec::new(), String::new());
     loop {
         let event = reader.read_event_into(&mut buffer).map_err(|error| error.to_string())?;
         let is_empty = matches!(event, Event::Empty(_));
@@ -60,6 +75,7 @@ pub(super) fn cases(report: &[u8]) -> Result<Vec<Case>, String> {
                         return Err(format!("the report has more than {CASES_MAX} cases"));
                     }
                     let case = begun(&tag)?;
+                    trace.clear();
                     if is_empty { cases.push(case) } else { open = Some(case) }
                 }
                 // pytest reports a broken collection as an error, Node a failed test as a failure.
@@ -67,7 +83,15 @@ pub(super) fn cases(report: &[u8]) -> Result<Vec<Case>, String> {
                 b"skipped" => note(open.as_mut(), Outcome::Skipped, &tag)?,
                 _ => {}
             },
-            Event::End(tag) if tag.local_name().as_ref() == b"testcase" => cases.extend(open.take()),
+            Event::Text(said) if open.is_some() && trace.len() < TRACE_BYTES_MAX => {
+                trace.push_str(&String::from_utf8_lossy(&said));
+            }
+            Event::End(tag) if tag.local_name().as_ref() == b"testcase" => {
+                if let Some(case) = open.as_mut().filter(|case| case.outcome == Outcome::Failed) {
+                    case.locations = locations(&trace, &is_file);
+                }
+                cases.extend(open.take());
+            }
             Event::Eof => {
                 return if open.is_none() { Ok(cases) } else { Err("the report breaks off".to_owned()) };
             }
@@ -75,6 +99,26 @@ pub(super) fn cases(report: &[u8]) -> Result<Vec<Case>, String> {
         }
         buffer.clear();
     }
+}
+
+/// The places in a trace: each a path of the project, a colon and a number.
+fn locations(trace: &str, is_file: &impl Fn(&str) -> bool) -> Vec<Location> {
+    let mut found: Vec<Location> = Vec::new();
+    for word in trace.split(|sign: char| sign.is_whitespace() || "()\"',".contains(sign)) {
+        let word = word.trim_start_matches("file://").trim_start_matches("/workspace/");
+        let mut parts = word.split(':');
+        let (Some(file), Some(line)) = (parts.next(), parts.next().and_then(|line| line.parse().ok())) else {
+            continue;
+        };
+        let place = Location { file: file.to_owned(), line };
+        if is_file(file) && !found.contains(&place) {
+            found.push(place);
+        }
+        if found.len() == LOCATIONS_MAX {
+            break;
+        }
+    }
+    found
 }
 
 fn attribute(tag: &BytesStart<'_>, name: &str) -> Result<String, String> {
@@ -89,7 +133,13 @@ fn begun(tag: &BytesStart<'_>) -> Result<Case, String> {
     let name = if class.is_empty() || class == "test" { name } else { format!("{class}::{name}") };
     let seconds = attribute(tag, "time")?.parse().ok().filter(|seconds: &f64| seconds.is_finite());
     let name = text::cut(&text::one_line(&name), NAME_BYTES_MAX);
-    Ok(Case { name, outcome: Outcome::Passed, seconds: seconds.unwrap_or_default(), message: String::new() })
+    Ok(Case {
+        name,
+        outcome: Outcome::Passed,
+        seconds: seconds.unwrap_or_default(),
+        message: String::new(),
+        locations: Vec::new(),
+    })
 }
 
 fn note(case: Option<&mut Case>, outcome: Outcome, tag: &BytesStart<'_>) -> Result<(), String> {
@@ -104,7 +154,33 @@ fn note(case: Option<&mut Case>, outcome: Outcome, tag: &BytesStart<'_>) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        CASES_MAX, Case, LOCATIONS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, Outcome, REPORT_BYTES_MAX,
+    };
+
+    fn cases(report: &[u8]) -> Result<Vec<Case>, String> {
+        super::cases(report, |file| ["tests/test_a.py", "lib.py", "web/lib.mjs"].contains(&file))
+    }
+
+    #[test]
+    fn a_failure_has_its_places_in_the_project() {
+        let report = br#"<testsuite><testcase name="a"><failure message="m">def test():
+            tests/test_a.py:5:
+            /usr/lib/python3.11/json.py:3: in loads
+            lib.py:3: ZeroDivisionError
+            lib.py:3: again, other.py:4: and lib.py:x</failure></testcase>
+            <testcase name="b"><failure message="m"> at g (file:///workspace/web/lib.mjs:1:30) at node:vm:3</failure></testcase>
+            <testcase name="c"><system-out>lib.py:9</system-out></testcase></testsuite>"#;
+        let found = cases(report).unwrap();
+        let places = |at: usize| {
+            found[at].locations.iter().map(|one| (one.file.as_str(), one.line)).collect::<Vec<_>>()
+        };
+        assert_eq!(places(0), [("tests/test_a.py", 5), ("lib.py", 3)]);
+        assert_eq!((places(1), places(2)), (vec![("web/lib.mjs", 1)], vec![]));
+        let many: String = (0..99).map(|line| format!("lib.py:{line} ")).collect();
+        let many = cases(format!("<testcase name='a'><error>{many}</error></testcase>").as_bytes()).unwrap();
+        assert_eq!(many[0].locations.len(), LOCATIONS_MAX);
+    }
 
     #[test]
     fn cases_of_pytest_and_node_are_read() {

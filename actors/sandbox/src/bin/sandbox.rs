@@ -1,15 +1,14 @@
-//! A small front for the sandbox: builds images for `make tools`, runs one command, measures.
+//! What `make tools` and the tests need of the sandbox before there is the `orrery` binary, whose verb `sandbox` is for
+//! everybody else: builds an image, and runs one command in a process that a test can kill.
 
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use actors_sandbox::{Config, Error, Image, Kind, Reason, Run, Sandbox, Source, image, measure};
+use actors_sandbox::{Config, Error, Image, Kind, Reason, Run, Sandbox, Source, image};
 
 const USAGE: &str = "usage: sandbox build python|node FOLDER
-       sandbox adopt python|node FOLDER <ARCHIVE
-       sandbox run SOCKET INSTALLATION python|node FOLDER COMMAND…
-       sandbox bench SOCKET python|node FOLDER SAMPLES";
+       sandbox run SOCKET INSTALLATION python|node FOLDER COMMAND…";
 
 /// A mistake in the arguments, as `sysexits` names it.
 const EXIT_USAGE: u8 = 64;
@@ -19,14 +18,10 @@ async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
-        ["build", kind, folder] => made(kind, |kind| image::build(kind, Path::new(folder))),
-        ["adopt", kind, folder] => {
-            made(kind, |kind| image::adopt(kind, Path::new(folder), std::io::stdin().lock()))
-        }
+        ["build", kind, folder] => build(kind, folder),
         ["run", socket, installation, kind, folder, ref command @ ..] => {
             run(socket, installation, kind, folder, command).await
         }
-        ["bench", socket, kind, folder, samples] => bench(socket, kind, folder, samples).await,
         _ => Ok(usage()),
     };
     done.unwrap_or_else(|error| {
@@ -50,9 +45,9 @@ fn kind(name: &str) -> Option<Kind> {
     [Kind::Python, Kind::Node].into_iter().find(|kind| kind.name() == name)
 }
 
-fn made(name: &str, make: impl FnOnce(Kind) -> Result<Image, Error>) -> Result<ExitCode, Error> {
+fn build(name: &str, folder: &str) -> Result<ExitCode, Error> {
     let Some(kind) = kind(name) else { return Ok(usage()) };
-    let image = make(kind)?;
+    let image = image::build(kind, Path::new(folder))?;
     println!("{} {}", kind.name(), image.hash);
     Ok(ExitCode::SUCCESS)
 }
@@ -82,17 +77,4 @@ async fn run(
     sandbox.close().await;
     eprintln!("{:?}, {} bytes, truncated: {}", finished.reason, finished.output_bytes, finished.truncated);
     Ok(if finished.reason == Reason::Exited(0) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn bench(socket: &str, name: &str, folder: &str, samples: &str) -> Result<ExitCode, Error> {
-    let (Some(kind), Ok(samples)) = (kind(name), samples.parse()) else { return Ok(usage()) };
-    let images = vec![(Image::open(Path::new(folder), kind)?, 1)];
-    let (socket, installation) = (Some(socket.to_owned()), "bench".to_owned());
-    let sandbox = Sandbox::connect(Config { socket, installation, capacity: 1, images }).await?;
-    let figures = measure::measure(&sandbox, kind, samples).await?;
-    sandbox.close().await;
-    for (what, figure) in [("cold", figures.cold), ("warm", figures.warm), ("kill", figures.kill)] {
-        println!("{what} p50 {} ms, p95 {} ms", figure.p50.as_millis(), figure.p95.as_millis());
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -14,6 +14,7 @@ use crate::error::Error;
 /// Debian's release: that of the packages' wheels (Python 3.11).
 const RELEASE: &str = "bookworm";
 const PYTHON_PACKAGES: &str = include_str!("../../images/python.txt");
+const AUDIT_PACKAGES: &str = include_str!("../../images/audit.txt");
 const NODE: &str = include_str!("../../images/node.txt");
 const NODE_PACKAGE: &str = include_str!("../../images/node/package.json");
 const NODE_LOCK: &str = include_str!("../../images/node/package-lock.json");
@@ -28,7 +29,7 @@ const LEFT_OUT: [&str; 7] = [
     "var/log/",
 ];
 /// Compiled files must not depend on times: nothing can write new ones, and each start would compile again.
-const COMPILE: &str = "chroot \"$1\" python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3.11 /opt/python; true";
+const COMPILE: &str = "chroot \"$1\" python3 -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3.11 /opt/python /opt/audit; true";
 
 /// Builds an image into a folder, as `<kind>.tar` and `<kind>.manifest`. Takes a minute, needs root and the network.
 pub fn build(kind: Kind, folder: &Path) -> Result<Image, Error> {
@@ -37,8 +38,9 @@ pub fn build(kind: Kind, folder: &Path) -> Result<Image, Error> {
     let archive = scratch.path().join("image.tar");
     match kind {
         Kind::Python => {
-            let packages = python_packages(scratch.path())?;
-            system("python3,tini", &[copied(&packages, "/opt"), COMPILE.to_owned()], &archive)?;
+            let (packages, audit) = python_packages(scratch.path())?;
+            let steps = [copied(&packages, "/opt"), copied(&audit, "/opt"), COMPILE.to_owned()];
+            system("python3,tini", &steps, &archive)?;
         }
         Kind::Node => {
             let (node, packages) = node_packages(scratch.path())?;
@@ -72,10 +74,12 @@ fn store(kind: Kind, folder: &Path, scratch: &Path, archive: &Path) -> Result<Im
     Image::open(folder, kind)
 }
 
-/// Installs the pinned packages for the image's Python, whatever Python runs here.
-fn python_packages(scratch: &Path) -> Result<PathBuf, Error> {
-    let target = scratch.join("python");
+/// Installs the pinned packages for the image's Python, whatever Python runs here, and apart from them the auditor of
+/// packages, whose own packages are not those of projects.
+fn python_packages(scratch: &Path) -> Result<(PathBuf, PathBuf), Error> {
+    let (target, audit) = (scratch.join("python"), scratch.join("audit"));
     pip(scratch, PYTHON_PACKAGES, &target)?;
+    pip(scratch, AUDIT_PACKAGES, &audit)?;
     // Their programs name the Python that installed them.
     for program in fs::read_dir(target.join("bin")).map_err(failed("read the programs"))? {
         let path = program.map_err(failed("read the programs"))?.path();
@@ -87,7 +91,7 @@ fn python_packages(scratch: &Path) -> Result<PathBuf, Error> {
             fs::write(&path, text).map_err(failed("correct the programs"))?;
         }
     }
-    Ok(target)
+    Ok((target, audit))
 }
 
 /// Node from its wheel, and the locked packages for it. They go to the root, where Node looks for packages of any

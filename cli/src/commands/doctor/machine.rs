@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use actors_host::Config;
 use actors_host::embedded;
+use actors_sandbox::{Image, Kind};
 
 use super::Check;
+use crate::commands;
 use crate::discovery::Discovery;
 use crate::failure::Failure;
 
@@ -27,7 +29,30 @@ pub async fn checks(config: &Config) -> Vec<Check> {
             Err(error) => Check::of("nats-server", Failure::from(error)),
         });
     }
+    checks.push(sandbox(config).await);
     checks
+}
+
+/// Where programs of agents run, and within which limits.
+async fn sandbox(config: &Config) -> Check {
+    let Some(folder) = &config.sandbox.images else {
+        return Check::ok("sandbox", "none: work that runs programs is refused (`sandbox.images` is unset)");
+    };
+    let images = [Kind::Python, Kind::Node].map(|kind| Image::open(folder, kind));
+    let fit = match &images[0] {
+        Err(error) => Err(commands::sandbox::failed(error)),
+        Ok(_) => actors_sandbox::sandbox::probe(config.sandbox.socket.as_deref())
+            .await
+            .map_err(|error| commands::sandbox::failed(&error)),
+    };
+    let names: Vec<&str> = images.iter().flatten().map(|image| image.kind.name()).collect();
+    match fit {
+        Ok(()) => {
+            let limits = commands::sandbox::limits_in_words();
+            Check::ok("sandbox", format!("images {}; {limits}", names.join(" and ")))
+        }
+        Err(failure) => Check::of("sandbox", failure),
+    }
 }
 
 /// Whether the system that runs on the data directory uses another server: then no server program is needed

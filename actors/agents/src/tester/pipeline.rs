@@ -1,0 +1,103 @@
+//! The skill `check`: tests and every other check of a repository, side by side.
+
+use std::collections::BTreeMap;
+
+use actors_worker::{Done, Failure, Work};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Input, PASSED, Results, report, results, sources};
+use crate::checks::{self, Check, Outcome, Tool, secrets};
+use crate::sandbox::Sandboxes;
+
+/// The artifact.
+const RESULTS: &str = "checks.json";
+/// Every check, whether or not a repository has files for it.
+const ALL: [&str; 10] = [
+    "tests",
+    "syntax",
+    "patterns",
+    "imports",
+    "secrets",
+    "lint",
+    "types",
+    "security",
+    "dependencies",
+    "image",
+];
+
+/// The results of a job.
+#[derive(Debug, Serialize)]
+struct Checked {
+    /// [`PASSED`], `failed` or `absent`.
+    verdict: &'static str,
+    checks: Vec<Check>,
+    tests: Results,
+}
+
+pub(super) async fn check(work: &Work, sandboxes: &Sandboxes) -> Result<Done, Failure> {
+    let (expected, limit) = Input::of(work)?;
+    let _place = sandboxes.enter(work).await?;
+    let (files, runners) = sources(work).await?;
+    // Nothing of the project runs before its files were looked at.
+    let mut found = checks::run(work, sandboxes, "inspect", (&files, &[]), &Tool::INSPECTORS, limit).await?;
+    let scanned = files.clone();
+    found.push(work.blocking(move |_| Ok(secrets::check(&scanned))).await?);
+    let judged = checks::run(work, sandboxes, "checks", (&files, &[]), &Tool::JUDGES, limit);
+    let tested = results(work, sandboxes, "tests", &files, &runners, &expected, limit);
+    let (judged, tests) = futures::future::try_join(judged, tested).await?;
+    found.extend(judged);
+    found.insert(0, of_tests(&tests));
+    for name in ALL {
+        if found.iter().all(|check| check.check != name) {
+            let reason = match name {
+                "image" => "no base image is given, and images are not built",
+                _ => "the repository has no files for it",
+            };
+            found.push(Check::absent(name, "", reason));
+        }
+    }
+    let verdict = verdict(&found, &tests);
+    let checked = Checked { verdict, checks: found.into_iter().map(Check::shown).collect(), tests };
+    let artifact = report(work, RESULTS, &checked).await?;
+    let by_name = |wanted| {
+        let named = checked.checks.iter().filter(move |check| check.outcome == wanted);
+        named.map(|check| name(check)).collect::<Vec<_>>()
+    };
+    let absent: BTreeMap<String, &str> = checked
+        .checks
+        .iter()
+        .filter(|check| check.outcome == Outcome::Absent)
+        .map(|check| (name(check), check.reason.as_str()))
+        .collect();
+    let result = json!({
+        "verdict": verdict,
+        "passed": by_name(Outcome::Passed),
+        "failed": by_name(Outcome::Failed),
+        "absent": absent,
+        "tests": checked.tests.summary(),
+    });
+    Ok(Done::with(vec![artifact], result))
+}
+
+/// The name of a check with its tool, since some have one for each language.
+fn name(check: &Check) -> String {
+    if check.tool.is_empty() { check.check.clone() } else { format!("{}/{}", check.check, check.tool) }
+}
+
+/// The tests as one of the checks; their cases and their analysis are beside it.
+fn of_tests(tests: &Results) -> Check {
+    match tests.verdict {
+        PASSED => Check::ran("tests", "", 0.0, String::new(), Vec::new()),
+        "failed" => {
+            let reason = format!("{} tests or runners failed; `tests.analysis` says how", tests.failures());
+            Check::ran("tests", "", 0.0, reason, Vec::new())
+        }
+        _ => Check::absent("tests", "", "no test passed or one that must run did not"),
+    }
+}
+
+/// Passed is what had tests that passed, and no check that failed.
+fn verdict(checks: &[Check], tests: &Results) -> &'static str {
+    if checks.iter().any(|check| check.outcome == Outcome::Failed) { "failed" } else { tests.verdict }
+}
