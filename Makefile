@@ -3,13 +3,16 @@ REPO ?= .
 GOAL ?= Report on this repository
 DATA ?= .orrery
 
-.PHONY: help run up build tools test lint size growth audit bench soak clean
+.PHONY: help run demo up build tools test lint size growth audit bench soak clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
 run: build  ## make a report on a repository: make run REPO=/some/repo GOAL="…"
 	target/debug/orrery --data-dir "$(DATA)" run "$(GOAL)" --repo "$(REPO)"
+
+demo: build tools  ## generate, test, repair in the sandbox: by a small model, which mends next to nothing, then by scripted answers
+	scripts/with-engine.sh scripts/demo.sh
 
 up: build  ## start the system and leave it running
 	target/debug/orrery --data-dir "$(DATA)" up
@@ -41,7 +44,11 @@ MODEL := actors/models/tests/real/requirements.txt
 
 .tools/sandbox/node.manifest: $(wildcard actors/sandbox/images/node/*.json)
 
-tools: .tools/nats-server .tools/venv/bin/python .tools/model .tools/sandbox/python.manifest .tools/sandbox/node.manifest  ## obtain what the tests need beside Rust
+.tools/packages: bench/src/repair/packages.txt .tools/venv/bin/python
+	scripts/packages.sh .tools/venv/bin/python $@
+	@touch $@
+
+tools: .tools/nats-server .tools/venv/bin/python .tools/model .tools/packages .tools/sandbox/python.manifest .tools/sandbox/node.manifest  ## obtain what the tests need beside Rust
 	scripts/debian.sh redis-server=redis-server
 
 test: tools  ## run every test

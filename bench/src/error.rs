@@ -21,6 +21,9 @@ pub enum Error {
     /// A wait timed out.
     #[error("{what} did not come within {seconds} s")]
     Late { what: &'static str, seconds: u64 },
+    /// A package is not what it must be.
+    #[error("`{}` {reason}; `make tools` obtains the packages", path.display())]
+    Package { path: std::path::PathBuf, reason: String },
     /// The options are invalid.
     #[error("option `{option}`: {reason}")]
     Option { option: &'static str, reason: &'static str },

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actors_host::embedded::{self, Embedded, Ports};
 use actors_host::{Config, Running};
+use actors_worker::Agents;
 use bare_loop::BareLoop;
 use bus_client::{Bus, NatsConfig};
 use bus_schemas::PartitionId;
@@ -99,6 +100,13 @@ impl Installation {
         }
     }
     async fn named_host(&self, name: &str, agents: bool) -> Result<Running, Error> {
+        self.host_with(name, agents, actors_agents::shipped(&actors_agents::Tools::default())).await
+    }
+    /// Starts a host in this process that runs all partitions and these agents.
+    pub async fn host_of(&self, name: &str, agents: Agents) -> Result<Running, Error> {
+        self.host_with(name, true, agents).await
+    }
+    async fn host_with(&self, name: &str, agents: bool, shipped: Agents) -> Result<Running, Error> {
         let config = Config {
             data_dir: self.host_directory(name),
             nats: self.config(),
@@ -106,8 +114,7 @@ impl Installation {
             agents,
             ..Config::default()
         };
-        let running =
-            actors_host::start(&config, actors_agents::shipped(&actors_agents::Tools::default())).await?;
+        let running = actors_host::start(&config, shipped).await?;
         running.ready().await?;
         Ok(running)
     }

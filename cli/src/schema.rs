@@ -79,6 +79,8 @@ pub fn document() -> Value {
     schemas.add::<doctor::Check>("check");
     schemas.add::<Entry>("error-code");
     schemas.add::<orrery_bench::Report>("bench");
+    schemas.add::<orrery_bench::RepairReport>("bench-repair");
+    schemas.add::<bench::repair::List>("bench-repair-list");
     schemas.add::<prompts::List>("prompts");
     schemas.add::<prompts::Shown>("prompt");
     schemas.add::<bench::sandbox::Report>("bench-sandbox");

@@ -18,6 +18,13 @@ const NAME_CHARACTERS: usize = 16;
 /// Reads the file of the models with the keys that it names, and the prompts, and looks at the images of the sandbox.
 /// Reports every mistake.
 pub fn load(config: &Config) -> Result<Tools, Vec<ConfigError>> {
+    let data_dir = config.data_dir.canonicalize().unwrap_or_else(|_| config.data_dir.clone());
+    let name = Hash::of(data_dir.as_os_str().as_encoded_bytes()).to_hex()[..NAME_CHARACTERS].to_owned();
+    load_as(config, name)
+}
+
+/// As [`load`], with the name of the installation at the engine: a process removes there what has its name.
+pub fn load_as(config: &Config, installation: String) -> Result<Tools, Vec<ConfigError>> {
     let models = match (models(config), library(config), cache(config)) {
         (Ok(models), Ok(library), Ok(cache)) => Ok(models.with_prompts(library).cached_in(cache)),
         (models, library, cache) => {
@@ -26,7 +33,7 @@ pub fn load(config: &Config) -> Result<Tools, Vec<ConfigError>> {
     };
     let sandboxes = match &config.sandbox.images {
         None => Ok(Sandboxes::default()),
-        Some(folder) => sandboxes(config, folder).map_err(|error| vec![error]),
+        Some(folder) => sandboxes(config, folder, installation).map_err(|error| vec![error]),
     };
     let workspaces = Workspaces::new(&config.workspace.roots, &config.data_dir)
         .map_err(|error| vec![mistake("workspace.roots", bus_schemas::chain(&error), error.hint())]);
@@ -75,15 +82,12 @@ fn mistakes(setting: &str, reasons: Vec<String>, hint: &str) -> Vec<ConfigError>
 }
 
 /// The sandbox of the images in a folder. The engine is looked for when the first program is to run.
-fn sandboxes(config: &Config, folder: &Path) -> Result<Sandboxes, ConfigError> {
+fn sandboxes(config: &Config, folder: &Path, installation: String) -> Result<Sandboxes, ConfigError> {
     let open = |kind| Image::open(folder, kind);
     let python =
         open(Kind::Python).map_err(|error| mistake("sandbox.images", error.to_string(), error.hint()))?;
     // The image for Node is optional: without it, projects of Node have no tests that could run.
     let images = [Some((python, 1)), open(Kind::Node).ok().map(|node| (node, 0))];
-    let data_dir = config.data_dir.canonicalize().unwrap_or_else(|_| config.data_dir.clone());
-    let installation =
-        Hash::of(data_dir.as_os_str().as_encoded_bytes()).to_hex()[..NAME_CHARACTERS].to_owned();
     if let Some(path) = config.sandbox.advisories.as_ref().filter(|path| !path.is_file()) {
         let reason = format!("there is no file `{}`", path.display());
         let hint = "name a file of OSV, or none; docs/guides/use-the-sandbox.md says where to get one";

@@ -2,8 +2,6 @@
 
 #[path = "../../actors/models/tests/redis/server.rs"]
 pub mod redis;
-#[path = "../../actors/models/tests/wire/server.rs"]
-pub mod scripted;
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -11,13 +9,14 @@ use std::sync::Arc;
 use actors_agents::Tools;
 use actors_host::Running;
 use actors_models::Models;
+pub use actors_models::scripted;
 use bus_client::Bus;
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::StepResult;
 use bus_schemas::{EntityAddress, Key, Kind, Revision, upcast};
 use serde_json::{Value, json};
 
-use self::scripted::{Act, Scripted, head};
+use self::scripted::{Act, Scripted};
 use crate::Server;
 
 /// The key of every provider.
@@ -54,7 +53,7 @@ pub async fn system(server: &Server, servers: &[&Scripted]) -> Running {
 
 /// A model that says this.
 pub fn says(answer: &Value) -> Vec<Act> {
-    streamed(&json!({"content": answer.to_string()}), "stop")
+    scripted::chat(&answer.to_string(), "stop")
 }
 
 /// A model that asks for these tools, each with its arguments.
@@ -63,23 +62,12 @@ pub fn asks(calls: &[(&str, Value)]) -> Vec<Act> {
         let function = json!({"name": name, "arguments": arguments.to_string()});
         json!({"index": index, "id": format!("call-{index}"), "type": "function", "function": function})
     });
-    streamed(&json!({"tool_calls": calls.collect::<Vec<_>>()}), "tool_calls")
+    scripted::streamed(&json!({"tool_calls": calls.collect::<Vec<_>>()}), "tool_calls")
 }
 
 /// A model that runs into its bound.
 pub fn is_cut() -> Vec<Act> {
-    streamed(&json!({"content": "{"}), "length")
-}
-
-fn streamed(delta: &Value, reason: &str) -> Vec<Act> {
-    let body = json!({"model": "m-1", "choices": [{"index": 0, "delta": delta}]});
-    let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]});
-    let usage = json!({"choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": 7}});
-    let frames = [body, end, usage].map(|frame| format!("data: {frame}\n\n")).concat();
-    vec![
-        head("200 OK", "text/event-stream", ""),
-        Act::Write(format!("{frames}data: [DONE]\n\n").into_bytes()),
-    ]
+    scripted::chat("{", "length")
 }
 
 /// The result of each recorded step of a task, as the log holds it.

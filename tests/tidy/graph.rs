@@ -51,6 +51,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "actors-logic",
             "actors-models",
             "actors-runtime",
+            "actors-sandbox",
             "actors-worker",
             "bare-loop",
             "bus-client",

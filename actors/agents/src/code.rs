@@ -13,12 +13,13 @@
 
 mod edits;
 mod guard;
+mod shown;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use actors_models::{Message, Models, Prompt, PromptRef, Question, Schema};
-use actors_sandbox::{Entry, Files};
+use actors_models::{Message, Models, Offer, Prompt, PromptRef, Question, Schema};
+use actors_sandbox::Files;
 use actors_worker::{Agent, Done, Failure, Work};
 use bus_schemas::commands::agent::AgentCard;
 use bytes::Bytes;
@@ -29,11 +30,11 @@ use serde_json::json;
 use self::edits::Edit;
 use self::guard::{Guard, Judged};
 use crate::card::{card, skill, unknown_skill};
-use crate::checks::code::{DEPENDENCY_NOT_IN_IMAGE, SECRET_FOUND};
+use crate::checks::code::DEPENDENCY_NOT_IN_IMAGE;
 use crate::checks::secrets;
 use crate::manifest::{self, ModelUsed, Used};
 use crate::sandbox::{Limits, Sandboxes};
-use crate::tester::{self, Analysis, Outcome, Results, Runner};
+use crate::tester::{self, Outcome, Results, Runner};
 
 const NAME: &str = "code";
 /// The artifacts.
@@ -44,8 +45,6 @@ const ROUNDS: u32 = 3;
 const ROUNDS_MAX: u32 = 10;
 /// The most failing tests that a model is shown.
 const SHOWN_FAILURES_MAX: usize = 20;
-/// The most bytes of files that a model is shown.
-const SHOWN_BYTES_MAX: usize = 128 * 1024;
 
 pub(crate) const PROMPT: Prompt =
     Prompt { name: "repair", version: 1, template: include_str!("prompts/repair.v1.j2") };
@@ -107,11 +106,18 @@ fn default_rounds() -> u32 {
 #[derive(Debug, Serialize)]
 struct Round {
     edits: Vec<Edit>,
-    /// Why the edits do not count; empty if they do.
+    /// Why the edits do not count: a code to count by, and a sentence; empty if they do.
     refused: String,
     provider: String,
     model: String,
     prompts: Vec<PromptRef>,
+}
+
+impl Round {
+    fn without_edits(refused: String) -> Self {
+        let (edits, prompts) = (Vec::new(), Vec::new());
+        Self { edits, refused, provider: String::new(), model: String::new(), prompts }
+    }
 }
 
 /// The best files so far, with their tests and, where these pass, their checks.
@@ -131,7 +137,8 @@ async fn repair(work: &Work, models: &Models, sandboxes: &Sandboxes) -> Result<D
     let _place = sandboxes.enter(work).await?;
     let (original, runners) = tester::sources(work).await?;
     let mut expected = input.expect;
-    let tests = tester::results(work, sandboxes, "tests/0", &original, &runners, &expected, limit).await?;
+    let tests = tester::once_each(work, sandboxes, "tests/0", &original, &runners, &expected, limit).await?;
+    let failing: Vec<String> = tests.failing_names().map(str::to_owned).collect();
     // What passes now must run and pass at the end too: a test that is gone is no pass.
     expected.extend(tests.names(Outcome::Passed).map(str::to_owned));
     let mut best = Best { files: original.clone(), tests, judged: Judged::default() };
@@ -141,7 +148,15 @@ async fn repair(work: &Work, models: &Models, sandboxes: &Sandboxes) -> Result<D
         let number = rounds.len() + 1;
         let prompt = models.prompt(work, &PROMPT, &json!({})).await?;
         let question = question(&work.job.goal, &best.files, &best.tests, rounds.last(), prompt);
-        let answer = models.ask(work, &format!("repair/{number}"), &question).await?;
+        let answer = match models.offer(work, &format!("repair/{number}"), &question).await? {
+            Offer::Answer(answer) => answer,
+            // A round without edits: the next one may have some.
+            Offer::Unusable { unusable, message } => {
+                work.output(&format!("round {number}: no edits: {message}\n")).await;
+                rounds.push(Round::without_edits(format!("{unusable}: {message}")));
+                continue;
+            }
+        };
         let edits = edits::read(&answer.value)?;
         work.output(&format!("round {number}: {} edits by {}\n", edits.len(), answer.model)).await;
         let refused = match edits::applied(&best.files, &edits) {
@@ -151,7 +166,7 @@ async fn repair(work: &Work, models: &Models, sandboxes: &Sandboxes) -> Result<D
         let (provider, model, prompts) = (answer.provider, answer.model, answer.prompts);
         rounds.push(Round { edits, refused, provider, model, prompts });
     }
-    report(models, &guard, &best, &rounds).await
+    report(models, &guard, &failing, &best, &rounds).await
 }
 
 /// Tries edited files, and keeps them if they are better. Otherwise says why they do not count.
@@ -167,7 +182,7 @@ async fn tried(
         return Ok(reason);
     }
     let (work, sandboxes, step) = (guard.work, guard.sandboxes, format!("tests/{number}"));
-    let tests = tester::results(work, sandboxes, &step, &edited, runners, expected, guard.limit).await?;
+    let tests = tester::once_each(work, sandboxes, &step, &edited, runners, expected, guard.limit).await?;
     let judged = if tests.verdict == tester::PASSED {
         match guard.judged(number, &edited).await? {
             Err(reason) => return Ok(reason),
@@ -177,7 +192,9 @@ async fn tried(
         Judged::default()
     } else {
         let (before, after) = (best.tests.failures(), tests.failures());
-        return Ok(format!("rolled back: {before} tests failed before these edits, and {after} after"));
+        return Ok(format!(
+            "no-better: rolled back: {before} tests failed before these edits, and {after} after"
+        ));
     };
     *best = Best { files: edited, tests, judged };
     Ok(String::new())
@@ -187,20 +204,28 @@ async fn tried(
 #[derive(Serialize)]
 struct Report<'a> {
     verdict: &'static str,
+    /// The tests that failed at the beginning.
+    failing_before: &'a [String],
     rounds: &'a [Round],
     tests: &'a Results,
     #[serde(flatten)]
     judged: &'a Judged,
 }
 
-async fn report(models: &Models, guard: &Guard<'_>, best: &Best, rounds: &[Round]) -> Result<Done, Failure> {
+async fn report(
+    models: &Models,
+    guard: &Guard<'_>,
+    failing_before: &[String],
+    best: &Best,
+    rounds: &[Round],
+) -> Result<Done, Failure> {
     let work = guard.work;
     let verdict = match (best.tests.verdict == tester::PASSED, rounds.is_empty()) {
         (true, true) => "nothing-to-repair",
         (true, false) => "repaired",
         (false, _) => "not-repaired",
     };
-    let whole = Report { verdict, rounds, tests: &best.tests, judged: &best.judged };
+    let whole = Report { verdict, failing_before, rounds, tests: &best.tests, judged: &best.judged };
     let mut artifacts = vec![tester::report(work, REPORT, &whole).await?];
     // A patch that leaves tests failing is in the report only: nobody should apply it by mistake.
     if verdict == "repaired" {
@@ -210,7 +235,7 @@ async fn report(models: &Models, guard: &Guard<'_>, best: &Best, rounds: &[Round
     let used = Used {
         limits: Limits::of(guard.limit),
         prompts: rounds.iter().flat_map(|round| round.prompts.clone()).collect(),
-        models: rounds.iter().map(answered).collect(),
+        models: rounds.iter().filter(|round| !round.provider.is_empty()).map(answered).collect(),
         outputs: &artifacts,
     };
     let manifest = manifest::leave(work, models, guard.sandboxes, guard.original, used).await?;
@@ -243,45 +268,11 @@ fn question(
         lines.push(json!({"former_edits": edits, "result": what}));
     }
     lines.iter_mut().for_each(secrets::hide);
-    let mut left = SHOWN_BYTES_MAX;
-    for (path, text) in relevant(files, &analysis) {
-        // A secret of the repository is nothing for a model, and a text that is not the file's cannot be replaced.
-        if secrets::is_held_in(text) {
-            lines.push(json!({"path": path, "read_only": true, "withheld": SECRET_FOUND}));
-        } else if text.len() <= left {
-            left -= text.len();
-            lines.push(json!({"path": path, "read_only": edits::is_fixed(path), "text": text}));
-        }
-    }
+    lines.extend(shown::files(files, &json!(analysis.failing).to_string()));
     let material: Vec<String> = lines.iter().map(ToString::to_string).collect();
     Question {
         messages: vec![Message::system(instructions), Message::user(material.join("\n"))],
         schema: Schema { name: "edits".into(), schema: edits::schema() },
         prompts: vec![prompt],
     }
-}
-
-/// The texts among the files, those first that the failing tests speak of.
-fn relevant<'a>(files: &'a Files, analysis: &Analysis) -> Vec<(&'a str, &'a str)> {
-    let said = json!(analysis.failing).to_string();
-    let stem = |path: &str| {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        name.split('.').next().unwrap_or_default().to_owned()
-    };
-    let mut texts: Vec<(&str, &str)> = files
-        .iter()
-        .filter_map(|(path, entry)| match entry {
-            Entry::File { bytes, .. } => std::str::from_utf8(bytes).ok().map(|text| (path, text)),
-            Entry::Link { .. } => None,
-        })
-        .collect();
-    let tests: String =
-        texts.iter().filter(|(path, _)| said.contains(&stem(path))).map(|(_, text)| *text).collect();
-    let rank = |path: &str| match stem(path) {
-        name if name.len() > 2 && said.contains(&name) => 0,
-        name if name.len() > 2 && tests.contains(&name) => 1,
-        _ => 2,
-    };
-    texts.sort_by_key(|(path, text)| (rank(path), text.len()));
-    texts
 }

@@ -177,6 +177,23 @@ pub(crate) async fn results(
     Ok(Results::of(ran, expected, digest, limit))
 }
 
+/// As [`results`], with one run of each runner. Who goes on by the number of failures need not know which are flaky.
+pub(crate) async fn once_each(
+    work: &Work,
+    sandboxes: &Sandboxes,
+    step: &str,
+    files: &Files,
+    runners: &[Runner],
+    expected: &BTreeSet<String>,
+    limit: Duration,
+) -> Result<Results, Failure> {
+    let digest = digest(files);
+    let input = json!({"files": digest, "runners": runners});
+    let each = || try_join_all(runners.iter().map(|runner| once(work, sandboxes, files, *runner, limit)));
+    let ran = work.step(step, &input, each).await?;
+    Ok(Results::of(ran, expected, digest, limit))
+}
+
 /// The files of the repository as they were when the job first read them, and the runners that it uses.
 pub(crate) async fn sources(work: &Work) -> Result<(Files, Vec<Runner>), Failure> {
     let repo = repository::required(&work.job)?;
@@ -240,7 +257,7 @@ fn mark_flaky(first: &mut [Case], second: &[Case]) {
     }
 }
 
-/// Runs one runner once, in a container of its own.
+/// Runs one runner once, in a container of its own; in a second one where the project's options are not known here.
 async fn once(
     work: &Work,
     sandboxes: &Sandboxes,
@@ -248,7 +265,22 @@ async fn once(
     runner: Runner,
     limit: Duration,
 ) -> Result<Ran, Failure> {
-    let run = Run::new(runner.kind(), runner.command().iter().copied());
+    let ran = one_run(work, sandboxes, files, (runner, &[]), limit).await?;
+    let Some(without) = runner.without_options(&ran.ended) else { return Ok(ran) };
+    let what = "once more without the project's own options, which need what the image does not have";
+    work.output(&format!("{}: {what}\n", runner.name())).await;
+    one_run(work, sandboxes, files, (runner, without), limit).await
+}
+
+/// A run of one runner, with further arguments.
+async fn one_run(
+    work: &Work,
+    sandboxes: &Sandboxes,
+    files: &Files,
+    (runner, arguments): (Runner, &'static [&'static str]),
+    limit: Duration,
+) -> Result<Ran, Failure> {
+    let run = Run::new(runner.kind(), runner.command().iter().chain(arguments).copied());
     let run = run.files(files.clone()).read_back(READ_BACK_BYTES_MAX).wall_clock(limit);
     let run = runner.variables().iter().fold(run, |run, (name, value)| run.variable(*name, *value));
     let Program { finished, tail, .. } = sandboxes.run(work, run, 0, true).await?;
@@ -313,10 +345,14 @@ impl Results {
         cases.filter(move |case| case.outcome == outcome).map(|case| case.name.as_str())
     }
 
+    /// The names of the failing cases.
+    pub(crate) fn failing_names(&self) -> impl Iterator<Item = &str> {
+        self.names(Outcome::Failed).chain(self.names(Outcome::Flaky))
+    }
+
     /// How far the tests are from passing: cases that fail, tests that did not run, and runners without results.
     pub(crate) fn failures(&self) -> usize {
-        let failing = self.names(Outcome::Failed).chain(self.names(Outcome::Flaky)).count();
-        failing + self.absent.len() + self.analysis.silent.len()
+        self.failing_names().count() + self.absent.len() + self.analysis.silent.len()
     }
 
     pub(crate) fn summary(&self) -> Value {

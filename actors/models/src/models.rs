@@ -154,6 +154,24 @@ pub(crate) struct By {
     pub(crate) cache: Cached,
 }
 
+/// What a question led to, as it is recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Offer {
+    /// An answer.
+    Answer(Answer),
+    /// None that can be used: the model answered, and what it said does not count.
+    Unusable {
+        /// The code of the failure.
+        unusable: String,
+        /// What is wrong with the answer.
+        message: String,
+    },
+}
+
+/// The codes of answers that are no use, and no fault of the way to the model: asking it something else may help.
+const UNUSABLE: [&str; 3] = ["invalid-output", "model-output-limit", "model-refused"];
+
 impl fmt::Debug for Models {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Models {:?}", self.names())
@@ -244,6 +262,21 @@ impl Models {
     pub async fn ask(&self, work: &Work, name: &str, question: &Question) -> Result<Answer, Failure> {
         let requested = Requested { question, anew: self.anew.as_deref() };
         work.step(name, &requested, || self.answer(work, question)).await
+    }
+
+    /// As [`ask`](Self::ask), for who goes on without an answer that can be used.
+    pub async fn offer(&self, work: &Work, name: &str, question: &Question) -> Result<Offer, Failure> {
+        let requested = Requested { question, anew: self.anew.as_deref() };
+        let asking = || async {
+            match self.answer(work, question).await {
+                Ok(answer) => Ok(Offer::Answer(answer)),
+                Err(Failure::Failed(failure)) if UNUSABLE.contains(&failure.code.as_str()) => {
+                    Ok(Offer::Unusable { unusable: failure.code, message: failure.message })
+                }
+                Err(failure) => Err(failure),
+            }
+        };
+        work.step(name, &requested, asking).await
     }
 
     /// Refuses a call where there is no model. What was recorded needs none.

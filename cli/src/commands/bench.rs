@@ -1,5 +1,6 @@
 //! `orrery bench`: throughput and latency on this machine, beside a bare loop on the same server.
 
+pub mod repair;
 pub mod sandbox;
 
 use std::ffi::OsString;
@@ -39,6 +40,8 @@ pub struct Arguments {
     /// For `sandbox`: runs of each case, 1 to 1000
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     samples: u16,
+    #[command(flatten)]
+    repair: repair::RepairArguments,
     /// For `owner` only: what the benchmark passes to the process that it kills
     #[arg(hide = true)]
     settings: Option<String>,
@@ -74,6 +77,8 @@ enum Which {
     Handover,
     /// The bytes that a run of a thousand tool calls stores for each of them
     History,
+    /// Seeded bugs in packages of Python, repaired in the sandbox by a model or by scripted answers
+    Repair,
     /// The bare loop only
     Baseline,
     /// Programs in containers: first output in a new one and in one that waited, and the time to kill it
@@ -152,6 +157,7 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
         Which::Wake => Bench::Wake { entities: arguments.entities },
         Which::Handover => Bench::Handover,
         Which::History => Bench::History,
+        Which::Repair => return repair::run(config, arguments.repair, output).await,
         Which::Baseline => Bench::Baseline,
         Which::Sandbox => return sandbox::run(config, usize::from(arguments.samples), output).await,
         Which::Owner => {
@@ -171,14 +177,16 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
     // An interruption drops the server and the owners that were started: they end with it.
     let report = tokio::select! {
         report = orrery_bench::run(bench, options) => report.map_err(|error| failed(&error))?,
-        () = interrupted() => {
-            return Err(Failure::new("interrupted", "nothing was measured to its end")
-                .next("the same command measures anew; `--seconds` makes it shorter")
-                .exit(exit::INTERRUPTED));
-        }
+        () = interrupted() => return Err(stopped("`--seconds` makes it shorter")),
     };
     output.show(&report);
     Ok(())
+}
+
+fn stopped(shorter: &str) -> Failure {
+    Failure::new("interrupted", "nothing was measured to its end")
+        .next(format!("the same command measures anew; {shorter}"))
+        .exit(exit::INTERRUPTED)
 }
 
 fn failed(error: &orrery_bench::Error) -> Failure {

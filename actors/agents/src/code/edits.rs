@@ -41,7 +41,8 @@ pub(super) struct Edit {
 
 /// The schema of a model's answer.
 pub(super) fn schema() -> Value {
-    let text = json!({"type": "string", "maxLength": TEXT_BYTES_MAX});
+    // Without bounds of lengths: servers that make a grammar of a schema refuse large ones. `applied` has them.
+    let text = json!({"type": "string"});
     json!({
         "type": "object",
         "properties": {"edits": {"type": "array", "minItems": 1, "maxItems": EDITS_MAX, "items": {
@@ -70,28 +71,35 @@ pub(super) fn is_fixed(path: &str) -> bool {
     is_test || in_tests || name.ends_with(".pth") || FIXED.contains(&name)
 }
 
-/// The files after all edits, or why none of them counts.
+/// The files after all edits, or why none of them counts: a code to count by, and a sentence.
 pub(super) fn applied(files: &Files, edits: &[Edit]) -> Result<Files, String> {
     let mut edited = files.clone();
     for Edit { path, old, new } in edits {
-        WorkspacePath::parse(path).map_err(|error| error.to_string())?;
+        WorkspacePath::parse(path).map_err(|error| format!("path-refused: {error}"))?;
         let Some(Entry::File { bytes, executable }) = edited.get(path) else {
-            return Err(format!("`{path}` is no file of the repository"));
+            return Err(format!("no-such-file: `{path}` is no file of the repository"));
         };
         if is_fixed(path) {
-            return Err(format!("`{path}` is a test or decides how tests run, and cannot be edited"));
+            return Err(format!(
+                "test-edited: `{path}` is a test or decides how tests run, and cannot be edited"
+            ));
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| format!("`{path}` is no text"))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| format!("no-text: `{path}` is no text"))?;
+        if old.len().max(new.len()) > TEXT_BYTES_MAX {
+            return Err(format!("edit-too-large: a text for `{path}` has more than {TEXT_BYTES_MAX} bytes"));
+        }
         let found = if old.is_empty() { 0 } else { text.matches(old.as_str()).count() };
         if found != 1 {
-            return Err(format!("the old text stands {found} times in `{path}`, and must stand there once"));
+            return Err(format!(
+                "text-differs: the old text stands {found} times in `{path}`, and must stand there once"
+            ));
         }
         if old == new {
-            return Err(format!("the edit of `{path}` changes nothing"));
+            return Err(format!("no-change: the edit of `{path}` changes nothing"));
         }
         let entry =
             Entry::File { bytes: text.replacen(old.as_str(), new, 1).into(), executable: *executable };
-        edited.replace(path, entry).map_err(|error| error.to_string())?;
+        edited.replace(path, entry).map_err(|error| format!("{}: {error}", error.code()))?;
     }
     Ok(edited)
 }

@@ -63,7 +63,7 @@ impl Guard<'_> {
         }
         if let Some(broken) = after.iter().find(|check| check.outcome == Outcome::Failed && check.found == 0)
         {
-            return Ok(Some(format!("the syntax could not be checked: {}", broken.reason)));
+            return Ok(Some(format!("syntax-unchecked: {}", broken.reason)));
         }
         if others.is_empty() {
             return Ok(None);

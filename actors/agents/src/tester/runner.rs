@@ -61,6 +61,12 @@ impl Runner {
         }
     }
 
+    /// The arguments without the options of the project's own settings, where an end means that those are not known:
+    /// `--cov` needs a plugin that the image does not have.
+    pub(super) fn without_options(self, ended: &str) -> Option<&'static [&'static str]> {
+        (self == Self::Pytest && ended == "exit 4").then_some(&["-o", "addopts="])
+    }
+
     /// Whether an end means that there are no tests.
     pub(super) fn has_none(self, ended: &str) -> bool {
         self == Self::Pytest && ended == "exit 5"

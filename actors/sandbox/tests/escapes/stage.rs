@@ -1,12 +1,15 @@
 //! The shortest way to run something on the engine of the tests.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use actors_sandbox::{Config, Finished, Image, Kind, Run, Running, Sandbox, Source};
 use tokio::sync::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-pub use crate::engine::{PATIENCE, images, socket};
+pub use crate::engine::{images, socket};
 
+/// How long anything may take on a loaded machine before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const MIB: u64 = 1 << 20;
 /// Memory of a test's run: small, since many run at once.
 pub const MEMORY: u64 = 256 * MIB;
