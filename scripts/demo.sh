@@ -26,7 +26,7 @@ format = "compatible-chat"
 url = "http://127.0.0.1:$port/v1"
 model = "smollm2"
 key_file = "$folder/key"
-max_tokens = 128
+max_tokens = 96
 temperature = 0.0
 TOML
 

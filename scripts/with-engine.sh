@@ -7,7 +7,12 @@ folder=$(mktemp -d -t orrery-engine-XXXXXX)
 dockerd --iptables=false --ip6tables=false --bridge=none --data-root "$folder/data" --exec-root "$folder/exec" \
     --pidfile "$folder/pid" -H "unix://$folder/socket" >"$folder/log" 2>&1 &
 engine=$!
-stop() { kill "$engine" 2>/dev/null; wait "$engine" 2>/dev/null || true; rm -rf "$folder"; }
+# An engine that is stopped while it starts leaves a mount.
+stop() {
+    kill "$engine" 2>/dev/null && wait "$engine" 2>/dev/null || true
+    umount -l "$folder/data" 2>/dev/null || true
+    rm -rf "$folder"
+}
 trap stop EXIT
 trap 'exit 130' INT TERM
 tries=0

@@ -99,6 +99,7 @@ fn sandboxes(config: &Config, folder: &Path, installation: String) -> Result<San
         capacity: CAPACITY,
         images: images.into_iter().flatten().collect(),
     });
+    let sandboxes = sandboxes.base_image_of(config.sandbox.base_image.clone());
     Ok(sandboxes.advisories_of(config.sandbox.advisories.clone()))
 }
 

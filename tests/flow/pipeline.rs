@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use actors_agents::prompts;
+use actors_models::Library;
 use bus_client::{Bus, Profile};
 use bus_schemas::Key;
 use bus_schemas::commands::task::{Command, Submit};
@@ -11,7 +13,7 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 use system_tests::models::scripted::Scripted;
 use system_tests::models::{models, says};
-use system_tests::sandboxes::{audited, sandboxes, system};
+use system_tests::sandboxes::{base, provided, sandboxes, system};
 use system_tests::{Server, accepted, command, eventually};
 
 use crate::tester::{ended, repository, results};
@@ -34,6 +36,10 @@ fn check<'a>(found: &'a Value, name: &str, tool: &str) -> &'a Value {
     let checks = found["checks"].as_array().expect("checks");
     let check = checks.iter().find(|check| check["check"] == name && check["tool"] == tool);
     check.unwrap_or_else(|| panic!("no {name} by {tool} in {found}"))
+}
+
+fn image(found: &Value) -> &Value {
+    check(found, "image", "engine")
 }
 
 /// The places of a check's findings, with their rules.
@@ -156,7 +162,7 @@ async fn dependencies_are_audited_by_a_file_of_advisories() {
     let file = server.directory().join("advisories.json");
     let lines: Vec<String> = advisories.iter().map(Value::to_string).collect();
     std::fs::write(&file, lines.join("\n")).expect("a file");
-    let tools = actors_agents::Tools { sandboxes: audited("flow-audit", file), ..Default::default() };
+    let tools = actors_agents::Tools { sandboxes: provided("flow-audit", file), ..Default::default() };
     let host = server.host_of("a", &tools).await;
     let bus = server.bus().await;
     let requirements = "requests==2.19.0\nJinja2==3.1.6  # new enough\nzope_interface == 5.0\nflask>=2\n";
@@ -169,6 +175,16 @@ async fn dependencies_are_audited_by_a_file_of_advisories() {
         ("requirements.txt", 4, "not-pinned"),
     ];
     assert_eq!((places(check), &check["outcome"]), (hits.to_vec(), &json!("failed")), "{check}");
+    assert_eq!(image(&found)["outcome"], "absent", "without a file that says how: {found}");
+    for (number, (rest, outcome)) in
+        [("COPY . /app", "passed"), ("COPY nothing /app", "failed"), ("RUN make", "absent")]
+            .into_iter()
+            .enumerate()
+    {
+        let repo = repository(&[("Dockerfile", &format!("FROM {}\n{rest}\n", base()))]);
+        let (_, found) = checked(&bus, &format!("image-{number}"), repo.path()).await;
+        assert_eq!(image(&found)["outcome"], outcome, "{rest}: {}", image(&found));
+    }
     host.stop().await;
 }
 
@@ -242,7 +258,8 @@ fn sleeping(seconds: &str) -> bool {
         .any(|found| found == line.as_bytes())
 }
 
-const WRONG: &str = "import subprocess
+const WRONG: &str = "import hashlib
+import subprocess
 
 
 def add(a, b):
@@ -251,6 +268,10 @@ def add(a, b):
 
 def run(command):
     return subprocess.call(command)
+
+
+def digest(data):
+    return hashlib.sha256(data)
 ";
 
 fn edit(old: &str, new: &str) -> Value {
@@ -268,12 +289,12 @@ async fn a_repair_brings_nothing_along() {
     let answers = [
         edit("a - b", "a + + + ("),
         sum(&format!("token = \"{secret}\"")),
-        edit("import subprocess\n", "import requests\nimport subprocess\n"),
+        edit("import hashlib\n", "import hashlib\nimport requests\n"),
         sum("eval(str(a))"),
-        edit(
-            "    return a - b\n\n\ndef run(command):\n    return subprocess.call(command)",
-            "    return a + b\n\n\ndef run(command):\n    return __import__('hashlib').md5(command)",
-        ),
+        json!({"edits": [
+            {"path": "lib.py", "old": "a - b", "new": "a + b"},
+            {"path": "lib.py", "old": "sha256", "new": "md5"},
+        ]}),
         sum("unused = 1"),
     ];
     let model = Scripted::start(answers.iter().map(says).collect()).await;
@@ -308,7 +329,7 @@ async fn a_repair_brings_nothing_along() {
         assert!(reason.split(':').next() == Some(code), "{code} in {refused:?}");
     }
     assert_eq!((refused.len(), &task.result["verdict"]), (codes.len(), &json!("repaired")), "{report}");
-    assert!(refused[1].contains("lib.py:5") && refused[2].contains("requests"), "{refused:?}");
+    assert!(refused[1].contains("lib.py:6") && refused[2].contains("requests"), "{refused:?}");
     let new = report["new_findings"].as_array().expect("findings");
     assert!(new.iter().any(|one| one["rule"] == "F841" && one["file"] == "lib.py"), "{report}");
     assert!(!report.to_string().contains(&secret), "neither the report");
@@ -333,7 +354,8 @@ async fn manifest(bus: &Bus, task: &Task, repo: &Path) {
         assert!(task.artifacts.iter().any(|one| one.name == output.name && one.hash == output.hash));
     }
     assert_eq!(manifest.images.len(), 2);
-    assert_eq!(manifest.differences(), []);
+    let library = Library::load(&prompts(), None).expect("prompts");
+    assert_eq!(manifest.differences(&library), []);
     assert_eq!(manifest.differences_of(&files_of(repo).expect("files")), []);
     std::fs::write(repo.join("lib.py"), "").expect("a file");
     assert_eq!(manifest.differences_of(&files_of(repo).expect("files")).len(), 1);

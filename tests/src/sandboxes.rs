@@ -17,9 +17,15 @@ pub fn sandboxes(installation: &str) -> Arc<Sandboxes> {
     Arc::new(of(installation))
 }
 
-/// The same, with a file of advisories.
-pub fn audited(installation: &str, advisories: PathBuf) -> Arc<Sandboxes> {
-    Arc::new(of(installation).advisories_of(Some(advisories)))
+/// The same, with a file of advisories and the Python image as a base image.
+pub fn provided(installation: &str, advisories: PathBuf) -> Arc<Sandboxes> {
+    Arc::new(of(installation).advisories_of(Some(advisories)).base_image_of(Some(base())))
+}
+
+/// The name that the engine has for the Python image.
+pub fn base() -> String {
+    let image = Image::open(&engine::images(), Kind::Python).expect("`make tools` builds the images");
+    format!("orrery-sandbox/python:{}", &image.hash[..32])
 }
 
 fn of(installation: &str) -> Sandboxes {

@@ -14,7 +14,7 @@ mod tools;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use actors_sandbox::{Entry, Files, Run};
+use actors_sandbox::{Entry, Files, Run, Trial};
 use actors_worker::{Failure, Work};
 use bus_schemas::text;
 use futures::future::try_join_all;
@@ -217,6 +217,28 @@ async fn one(
         Check::ran(check, tool.name(), elapsed, reason.clone(), findings.collect())
     };
     Ok(tool.checks().map(of).collect())
+}
+
+/// Builds an image of the project on trial, as a step of the job.
+pub(crate) async fn image(work: &Work, sandboxes: &Sandboxes, files: &Files) -> Result<Check, Failure> {
+    let input = json!({"files": tester::digest(files)});
+    let built = async || {
+        let begun = std::time::Instant::now();
+        let built = sandboxes.build(work, files).await?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let failed = |reason: &str| text::cut(&text::one_line(reason), MESSAGE_BYTES_MAX);
+        Ok(match built {
+            None => {
+                Check::absent("image", "engine", "no base image is given: the setting `sandbox.base_image`")
+            }
+            Some(Trial::Untried(reason)) => Check::absent("image", "engine", reason),
+            Some(Trial::Built) => Check::ran("image", "engine", seconds, String::new(), Vec::new()),
+            Some(Trial::Failed(reason)) => {
+                Check::ran("image", "engine", seconds, failed(&reason), Vec::new())
+            }
+        })
+    };
+    work.step("image", &input, built).await
 }
 
 /// The findings of `after` that `before` does not have, by check. Lines move, so they are not compared; of findings

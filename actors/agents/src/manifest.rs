@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use actors_models::{ModelSettings, Models, PromptRef};
+use actors_models::{Library, ModelSettings, Models, PromptRef};
 use actors_sandbox::{Entry, Files, ImageInUse};
 use actors_worker::{Failure, Work};
 use bus_schemas::Hash;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::sandbox::{Limits, Sandboxes};
-use crate::{code, judge, tester};
+use crate::tester;
 
 /// The artifact.
 pub const MANIFEST: &str = "manifest.json";
@@ -186,28 +186,25 @@ impl Manifest {
         }
     }
 
-    /// What is not as it says by itself: its settings, and its prompts as this program ships them.
-    pub fn differences(&self) -> Vec<Difference> {
+    /// What is not as it says by itself: its settings, and its prompts as a library has them.
+    pub fn differences(&self, library: &Library) -> Vec<Difference> {
         let mut found = Vec::new();
         let Settings { version, models, limits } = &self.settings;
         if hash_of(&json!({"models": models, "limits": limits})) != *version {
             let detail = "the settings do not have the hash that is their version".to_owned();
             found.push(Difference { finding: "settings-differ", place: "settings".to_owned(), detail });
         }
-        let shipped = [code::PROMPT, judge::PROMPT];
         for prompt in &self.prompts {
-            let known = shipped.iter().find(|one| one.name == prompt.name && one.version == prompt.version);
-            let place = format!("{} {}", prompt.name, prompt.version);
+            let mut known = library.list();
+            let known = known.find(|one| one.name == prompt.name && one.version == prompt.version);
             let detail = match known {
-                None => "this program does not ship this version of the prompt".to_owned(),
-                Some(known) if Hash::of(known.template.as_bytes()) != prompt.template => {
-                    format!(
-                        "its template is not the one that this program ships: {}",
-                        prompt.template.to_hex()
-                    )
+                None => "this program has no such version of the prompt".to_owned(),
+                Some(known) if known.hash() != prompt.template => {
+                    format!("the template that this program has is {}", known.hash().to_hex())
                 }
                 Some(_) => continue,
             };
+            let place = format!("{} {}", prompt.name, prompt.version);
             let difference = Difference { finding: "prompt-differs", place, detail };
             if !found.contains(&difference) {
                 found.push(difference);
@@ -269,7 +266,7 @@ mod tests {
 
     fn manifest(files: &Files) -> Manifest {
         let limits = Limits::of(crate::sandbox::STEP_MAX);
-        let (_, prompt) = code::PROMPT.render(&json!({})).unwrap();
+        let (_, prompt) = crate::code::PROMPT.render(&json!({})).unwrap();
         Manifest {
             manifest: VERSION,
             orrery: "0".into(),
@@ -289,6 +286,10 @@ mod tests {
         }
     }
 
+    fn library() -> Library {
+        Library::load(&crate::catalog::prompts(), None).unwrap()
+    }
+
     fn words(found: &[Difference]) -> Vec<(&str, &str)> {
         found.iter().map(|one| (one.finding, one.place.as_str())).collect()
     }
@@ -299,7 +300,7 @@ mod tests {
         let whole = manifest(&before);
         let read = Manifest::read(&serde_json::to_vec(&whole).unwrap()).unwrap();
         assert_eq!(read, whole);
-        assert_eq!((read.differences(), read.differences_of(&before)), (vec![], vec![]));
+        assert_eq!((read.differences(&library()), read.differences_of(&before)), (vec![], vec![]));
         let changed = files(&[("a.py", "3"), ("c.py", "2")]);
         assert_eq!(
             words(&read.differences_of(&changed)),
@@ -317,11 +318,11 @@ mod tests {
         changed.prompts[0].template = Hash::of(b"another");
         changed.settings.limits.agents = 4;
         assert_eq!(
-            words(&changed.differences()),
+            words(&changed.differences(&library())),
             [("settings-differ", "settings"), ("prompt-differs", "repair 1")]
         );
         changed.prompts[0].version = 99;
-        assert_eq!(words(&changed.differences())[1], ("prompt-differs", "repair 99"));
+        assert_eq!(words(&changed.differences(&library()))[1], ("prompt-differs", "repair 99"));
         changed.manifest = 2;
         let text = serde_json::to_vec(&changed).unwrap();
         assert!(Manifest::read(&text).unwrap_err().contains("version 2"));

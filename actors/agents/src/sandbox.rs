@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actors_sandbox::{Config, Error, Finished, ImageInUse, Reason, Run, Sandbox, Source, limits};
+use actors_sandbox::{
+    Config, Error, Files, Finished, ImageInUse, Reason, Run, Sandbox, Source, Trial, limits,
+};
 use actors_worker::{Failure, Work};
 use bus_schemas::jobs::FailureClass;
 use bus_schemas::{chain, text};
@@ -53,6 +55,7 @@ impl Limits {
 pub struct Sandboxes {
     config: Option<Config>,
     advisories: Option<PathBuf>,
+    base_image: Option<String>,
     connected: OnceCell<Sandbox>,
     places: Semaphore,
 }
@@ -62,6 +65,7 @@ impl Default for Sandboxes {
         Self {
             config: None,
             advisories: None,
+            base_image: None,
             connected: OnceCell::new(),
             places: Semaphore::new(AGENTS_MAX),
         }
@@ -93,6 +97,24 @@ impl Sandboxes {
     #[must_use]
     pub fn advisories_of(self, path: Option<PathBuf>) -> Self {
         Self { advisories: path, ..self }
+    }
+
+    /// With the name of an image at the engine, on which images of projects are built on trial.
+    #[must_use]
+    pub fn base_image_of(self, name: Option<String>) -> Self {
+        Self { base_image: name, ..self }
+    }
+
+    /// Builds an image of files on trial; none without a base image.
+    pub(crate) async fn build(&self, work: &Work, files: &Files) -> Result<Option<Trial>, Failure> {
+        let Some(base) = &self.base_image else { return Ok(None) };
+        let canceled = work.canceled();
+        let sandbox = self.get().await?;
+        tokio::select! {
+            biased;
+            () = canceled.cancelled() => Err(Failure::canceled()),
+            built = sandbox.build(files, base) => built.map(Some).map_err(|error| failed(&error)),
+        }
     }
 
     /// The file of advisories; none if none is given.

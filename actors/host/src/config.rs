@@ -135,6 +135,9 @@ pub struct SandboxConfig {
     pub images: Option<PathBuf>,
     /// The Unix socket of the container engine. Default: where Docker and podman usually listen.
     pub socket: Option<String>,
+    /// The name of an image at the engine, on which images of projects are built on trial. Default: none, and no image
+    /// is built.
+    pub base_image: Option<String>,
     /// The file of advisories about Python packages, in OSV's format. Default: none, and dependencies are not audited.
     pub advisories: Option<PathBuf>,
 }

@@ -43,7 +43,7 @@ pub const AGES: std::ops::RangeInclusive<Duration> =
 pub enum Cached {
     /// The answer of an earlier call: it cost nothing.
     Hit,
-    /// No answer was there, so the provider was asked.
+    /// No answer was there, or the cache is away, so the provider was asked.
     Miss,
     /// The call is none that may be answered from the cache.
     #[default]

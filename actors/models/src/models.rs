@@ -108,6 +108,9 @@ pub struct ModelSettings {
     pub max_tokens: u32,
     /// The temperature.
     pub temperature: Option<f64>,
+    /// The tokens of the context, for Ollama.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_ctx: Option<u32>,
 }
 
 /// A question of an agent.
@@ -254,6 +257,7 @@ impl Models {
             model: one.model.clone(),
             max_tokens: one.max_tokens,
             temperature: one.temperature,
+            num_ctx: one.num_ctx,
         };
         self.providers.iter().map(settings).collect()
     }
@@ -485,7 +489,7 @@ impl<'a> Asking<'a> {
                 (Completion { usage: Usage::default(), ..completion }, Cached::Hit)
             }
             None => {
-                let cached = if key.is_some() { Cached::Miss } else { Cached::Off };
+                let cached = if one.is_cached { Cached::Miss } else { Cached::Off };
                 let completion = self.call(one, &call, cached, show).await?;
                 let keepable = key.map(|key| (key, completion.clone()));
                 *self.keepable.lock().unwrap_or_else(PoisonError::into_inner) = keepable;

@@ -93,7 +93,44 @@ impl Engine {
         for volume in volumes.volumes.unwrap_or_default() {
             self.remove_volume(&volume.name).await?;
         }
+        let listed = query::ListImagesOptionsBuilder::default().filters(&ours).build();
+        let images = self.docker.list_images(Some(listed)).await.map_err(Error::engine("list images"))?;
+        for image in images {
+            self.remove_image(&image.id).await?;
+        }
         Ok(ids.len())
+    }
+
+    /// Whether there is an image of a name.
+    pub async fn has_image(&self, name: &str) -> Result<bool, Error> {
+        let named = HashMap::from([("reference".to_owned(), vec![name.to_owned()])]);
+        let listed = query::ListImagesOptionsBuilder::default().filters(&named).build();
+        let found = self.docker.list_images(Some(listed)).await.map_err(Error::engine("list images"))?;
+        Ok(!found.is_empty())
+    }
+
+    /// Builds an image of an archive with a file that says how, and removes it: what the engine said if it could not.
+    pub async fn build(&self, name: &str, archive: Vec<u8>) -> Result<Option<String>, Error> {
+        let options = query::BuildImageOptionsBuilder::default().dockerfile("Dockerfile").t(name);
+        let options = options.networkmode("none").rm(true).forcerm(true);
+        let options = options.labels(&create::labels(&self.installation)).build();
+        let body = bollard::body_full(archive.into());
+        let said: Result<Vec<_>, _> = self.docker.build_image(options, None, Some(body)).try_collect().await;
+        match said {
+            Ok(_) => self.remove_image(name).await.map(|()| None),
+            Err(EngineError::DockerStreamError { error }) => Ok(Some(error)),
+            // What is wrong with the file itself is said at once.
+            Err(EngineError::DockerResponseServerError { status_code: 400, message }) => Ok(Some(message)),
+            Err(error) => Err(Error::engine("build an image")(error)),
+        }
+    }
+
+    async fn remove_image(&self, name: &str) -> Result<(), Error> {
+        let options = query::RemoveImageOptionsBuilder::default().force(true).build();
+        match self.docker.remove_image(name, Some(options), None).await {
+            Err(error) if status(&error) == Some(404) => Ok(()),
+            done => done.map(drop).map_err(Error::engine("remove an image")),
+        }
     }
 
     /// The id of the image with a label. Names are not asked for: engines give different ones.

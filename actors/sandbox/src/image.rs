@@ -77,7 +77,10 @@ impl Image {
 
     /// The id of the image at the engine, which gets it when it does not have it yet.
     pub(crate) async fn load(&self, engine: &Engine) -> Result<String, Error> {
+        // Two sandboxes of one process do not give the engine the same image twice.
+        static LOADING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
         let label = format!("{MANIFEST_LABEL}={}", self.hash);
+        let _one_at_a_time = LOADING.lock().await;
         if let Some(id) = engine.image(&label).await? {
             return Ok(id);
         }

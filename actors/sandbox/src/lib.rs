@@ -20,9 +20,11 @@ mod create;
 mod drive;
 mod engine;
 mod pool;
+mod trial;
 
 pub use error::Error;
 pub use files::{Entry, Files, ReadBack};
 pub use image::{Image, ImageInUse, Kind};
 pub use run::{Chunk, Finished, Reason, Run, Running, Source};
 pub use sandbox::{Config, Sandbox};
+pub use trial::Trial;

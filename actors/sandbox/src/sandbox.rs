@@ -7,12 +7,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::drive::{self, Outlet};
-use crate::engine::Engine;
+use crate::engine::{Engine, within};
 use crate::error::Error;
+use crate::files::Files;
 use crate::image::{Image, ImageInUse, Kind};
-use crate::limits::{CHUNKS_WAITING_MAX, SLOTS_MAX};
+use crate::limits::{CHUNKS_WAITING_MAX, SLOTS_MAX, WALL_CLOCK};
 use crate::pool::{Class, Container, Pool};
 use crate::run::{Finished, Reason, Run, Running};
+use crate::trial::{self, Trial};
 
 /// What a sandbox needs to know.
 #[derive(Debug, Clone)]
@@ -103,6 +105,24 @@ impl Sandbox {
         let work = Arc::clone(&self.shared).work(run, Outlet::new(sender), cancel.clone());
         let task = self.shared.tasks.spawn(work);
         Ok(Running { chunks, cancel, guard, task })
+    }
+
+    /// Builds an image of files as their `Dockerfile` says, on the base image of this name, and removes it. Nothing is
+    /// run, fetched or unpacked; what would is not tried.
+    pub async fn build(&self, files: &Files, base: &str) -> Result<Trial, Error> {
+        if let Some(reason) = trial::refusal(files, base) {
+            return Ok(Trial::Untried(reason));
+        }
+        let engine = self.shared.pool.engine();
+        if !engine.has_image(base).await? {
+            return Ok(Trial::Untried(format!("the engine does not have the base image `{base}`")));
+        }
+        let archive = files.to_archive(0);
+        let archive = archive
+            .map_err(|source| Error::EngineFailed { doing: "pack the files", source: Box::new(source) })?;
+        let name = format!("orrery-trial-{}", uuid::Uuid::new_v4());
+        let built = within(WALL_CLOCK, "build an image", engine.build(&name, archive)).await?;
+        Ok(built.map_or(Trial::Built, Trial::Failed))
     }
 
     /// Waits until the containers that are to wait do so, or could not be made.

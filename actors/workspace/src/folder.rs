@@ -142,7 +142,7 @@ impl Folder {
             if self.closed == Some(identity(&found)) {
                 return Err(Error::PathRefused {
                     path: path.to_owned(),
-                    why: "it is the data of this installation",
+                    why: "the folder holds the data of this installation",
                 });
             }
         }
@@ -182,7 +182,7 @@ impl Folder {
         let before = self.look(name, path)?;
         plain(&before, path)?;
         let handle = openat(&self.handle, name, FILE, Mode::empty()).map_err(|errno| match errno {
-            Errno::LOOP => Error::NotAFile { path: path.to_owned(), what: "it is a symbolic link" },
+            Errno::LOOP => Error::NotAFile { path: path.to_owned(), what: "a symbolic link" },
             Errno::NOENT => Error::PathMissing { path: path.to_owned() },
             errno => Error::io("open", path, errno),
         })?;
@@ -305,17 +305,17 @@ fn plain(found: &Stat, path: &str) -> Result<(), Error> {
     let refused = |what| Err(Error::NotAFile { path: path.to_owned(), what });
     match FileType::from_raw_mode(found.st_mode) {
         FileType::RegularFile if found.st_nlink == 1 => Ok(()),
-        FileType::RegularFile => refused("it has more than one name (hard links)"),
-        FileType::Directory => refused("it is a folder"),
-        FileType::Symlink => refused("it is a symbolic link"),
-        FileType::Fifo => refused("it is a pipe"),
-        FileType::Socket => refused("it is a socket"),
-        _ => refused("it is a device"),
+        FileType::RegularFile => refused("a file with more than one name (hard links)"),
+        FileType::Directory => refused("a folder"),
+        FileType::Symlink => refused("a symbolic link"),
+        FileType::Fifo => refused("a pipe"),
+        FileType::Socket => refused("a socket"),
+        _ => refused("a device"),
     }
 }
 
 fn not_plain(found: &Stat, kind: Kind) -> Option<&'static str> {
-    (kind == Kind::File && found.st_nlink > 1).then_some("it has more than one name (hard links)")
+    (kind == Kind::File && found.st_nlink > 1).then_some("a file with more than one name (hard links)")
 }
 
 fn of_folder(path: &str, errno: Errno) -> Error {

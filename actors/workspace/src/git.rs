@@ -128,7 +128,7 @@ pub(crate) fn run(
                 break Err(Error::Canceled);
             }
             if Instant::now() > ends {
-                break Err(failed(command, "it takes longer than two minutes"));
+                break Err(failed(command, "the call takes longer than two minutes"));
             }
             match receiver.recv_timeout(STOP_EVERY) {
                 Ok(Ok(chunk)) => output.extend(chunk),

@@ -64,16 +64,16 @@ impl fmt::Display for WorkspacePath {
 /// Why a path is refused; `None` if it is not.
 fn refused(path: &str) -> Option<&'static str> {
     if path.is_empty() {
-        return Some("it is empty");
+        return Some("an empty path");
     }
     if path.len() > PATH_BYTES_MAX {
-        return Some("it is longer than 4096 bytes");
+        return Some("more than 4096 bytes");
     }
     if path.starts_with('/') {
-        return Some("it is absolute");
+        return Some("an absolute path");
     }
     if path.split('/').count() > DEPTH_MAX {
-        return Some("it has more than 64 names");
+        return Some("more than 64 names");
     }
     path.split('/').find_map(name_refused)
 }
@@ -81,19 +81,19 @@ fn refused(path: &str) -> Option<&'static str> {
 /// Why a name is refused; `None` if it is not.
 pub(crate) fn name_refused(name: &str) -> Option<&'static str> {
     if name.is_empty() {
-        return Some("a name in it is empty");
+        return Some("an empty name");
     }
     if name == "." || name == ".." {
-        return Some("it has `.` or `..`");
+        return Some("`.` or `..`");
     }
     if name.len() > NAME_BYTES_MAX {
-        return Some("a name in it is longer than 255 bytes");
+        return Some("a name of more than 255 bytes");
     }
     // A name that hides something is shown to people as another one; one with a backslash is a path elsewhere.
     if !is_line(name) || name.contains('\\') {
-        return Some("a name in it has hidden characters or a backslash");
+        return Some("a name with hidden characters or a backslash");
     }
-    is_protected(name).then_some("a name in it is protected: `.git` and what begins with `.orrery`")
+    is_protected(name).then_some("a protected name: `.git`, or what begins with `.orrery`")
 }
 
 /// Whether a name belongs to git or to Orrery on any file system: some ignore case, some ignore dots and blanks at the

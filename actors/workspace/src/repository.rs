@@ -145,7 +145,7 @@ impl Repository {
         {
             return Err(Error::invalid(
                 format!("the name `{}`", bus_schemas::text::one_line(name)),
-                "it names no commit",
+                "no commit can have it",
             ));
         }
         let mut command = self.itself();
@@ -211,7 +211,7 @@ fn own_folder(format: &str) -> std::io::Result<TempDir> {
 /// Checks a message of a commit.
 pub(crate) fn check_message(message: &str) -> Result<(), Error> {
     let is_good = !message.trim().is_empty() && message.len() <= 16 * 1024 && !message.contains('\0');
-    is_good.then_some(()).ok_or_else(|| Error::invalid("the message", "it has 1 to 16384 bytes of text"))
+    is_good.then_some(()).ok_or_else(|| Error::invalid("the message", "1 to 16384 bytes of text are allowed"))
 }
 
 /// The fields of an output that ends each with a zero byte.

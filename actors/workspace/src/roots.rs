@@ -64,7 +64,8 @@ impl Roots {
             if rest.as_os_str().is_empty() {
                 return Ok(folder);
             }
-            let rest = rest.to_str().ok_or(Error::PathRefused { path: shown, why: "it is not UTF-8" })?;
+            let rest =
+                rest.to_str().ok_or(Error::PathRefused { path: shown, why: "the path is not UTF-8" })?;
             return folder.descend(&WorkspacePath::parse(rest)?);
         }
         match access {

@@ -37,7 +37,7 @@ impl Query {
         if text.is_empty() || text.len() > PATTERN_BYTES_MAX {
             return Err(Error::invalid(
                 "the text to search for",
-                format!("it has 1 to {PATTERN_BYTES_MAX} bytes"),
+                format!("1 to {PATTERN_BYTES_MAX} bytes are allowed"),
             ));
         }
         let source = if is_pattern { text.to_owned() } else { regex::escape(text) };

@@ -34,7 +34,7 @@ impl WriteSet {
     /// Checks the declared paths.
     pub fn parse(paths: &[String]) -> Result<Self, Error> {
         if paths.len() > DECLARED_MAX {
-            return Err(Error::invalid("the write set", format!("it has at most {DECLARED_MAX} paths")));
+            return Err(Error::invalid("the write set", format!("at most {DECLARED_MAX} paths are allowed")));
         }
         let checked = paths.iter().map(|path| WorkspacePath::parse(path.strip_suffix('/').unwrap_or(path)));
         let mut paths =
@@ -151,7 +151,7 @@ impl Worktrees {
             && !name.ends_with(".json");
         if !is_good {
             let name = bus_schemas::text::one_line(name);
-            let why = format!("it has 1 to {NAME_BYTES_MAX} letters, digits, `.`, `_` and `-`");
+            let why = format!("1 to {NAME_BYTES_MAX} letters, digits, `.`, `_` and `-` are allowed");
             return Err(Error::invalid(format!("the name `{name}` of a worktree"), why));
         }
         Ok(self.folder()?.join(name))
@@ -316,7 +316,7 @@ impl Worktrees {
         if modes.split(|byte| *byte == 0).any(is_link) {
             return Err(Error::invalid(
                 "the worktree",
-                "it has a repository in it: a commit would not have its files",
+                "a folder in it is a repository: a commit would not have its files",
             ));
         }
         let commit = repository.write_commit(&tree, &[&parent], message, by, stop)?;

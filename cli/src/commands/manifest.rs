@@ -10,6 +10,7 @@ use bus_schemas::{Hash, Key};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::config::refused;
 use super::tasks::{download, one_line};
 use crate::client::{self, Client};
 use crate::failure::{Failure, exit};
@@ -107,7 +108,8 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
     let Verb::Verify { which, repo } = arguments.verb;
     let (manifest, place) = found(config, &which).await?;
     let mut findings = artifacts(&manifest, &place).await?;
-    findings.extend(manifest.differences().into_iter().map(Finding::from));
+    let library = crate::tools::library(config).map_err(|mistakes| refused(&mistakes))?;
+    findings.extend(manifest.differences(&library).into_iter().map(Finding::from));
     let (mut unchecked, mut images, mut inputs) = (Vec::new(), 0, 0);
     match &config.sandbox.images {
         Some(folder) => {

@@ -10,7 +10,7 @@ use actors_workspace::{
 };
 use bus_schemas::Hash;
 use bytes::Bytes;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -47,6 +47,9 @@ pub(super) struct ListInput {
     limit: usize,
 }
 
+fn hash_or_none(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$"})
+}
 fn one() -> usize {
     1
 }
@@ -144,7 +147,7 @@ pub(super) struct WriteInput {
     path: String,
     /// The hash of what the file holds now; null if there must be none.
     #[serde(deserialize_with = "Option::deserialize")]
-    #[schemars(required)]
+    #[schemars(required, schema_with = "hash_or_none")]
     expected: Option<Hash>,
     /// The content, as text.
     text: Option<String>,

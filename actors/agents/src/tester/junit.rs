@@ -89,6 +89,7 @@ pub(super) fn cases(report: &[u8], is_file: impl Fn(&str) -> bool) -> Result<Vec
             Event::End(tag) if tag.local_name().as_ref() == b"testcase" => {
                 if let Some(case) = open.as_mut().filter(|case| case.outcome == Outcome::Failed) {
                     case.locations = locations(&trace, &is_file);
+                    explain(case, &trace);
                 }
                 cases.extend(open.take());
             }
@@ -99,6 +100,17 @@ pub(super) fn cases(report: &[u8], is_file: impl Fn(&str) -> bool) -> Result<Vec
         }
         buffer.clear();
     }
+}
+
+/// Adds what pytest marks as the error where the message does not say it: that of a broken collection says nothing.
+fn explain(case: &mut Case, trace: &str) {
+    let errors = trace.lines().filter_map(|line| line.strip_prefix("E ")).map(str::trim);
+    let mut said = case.message.clone();
+    for error in errors.filter(|error| !error.is_empty() && !case.message.contains(error)) {
+        said.push('\n');
+        said.push_str(error);
+    }
+    case.message = text::cut(&text::prose(&said), MESSAGE_BYTES_MAX);
 }
 
 /// The places in a trace: each a path of the project, a colon and a number.
@@ -170,13 +182,17 @@ mod tests {
             lib.py:3: ZeroDivisionError
             lib.py:3: again, other.py:4: and lib.py:x</failure></testcase>
             <testcase name="b"><failure message="m"> at g (file:///workspace/web/lib.mjs:1:30) at node:vm:3</failure></testcase>
+            <testcase name="d"><error message="collection failure">test_a.py:1: in x
+E   ModuleNotFoundError: No module named 'requests'
+E   collection failure</error></testcase>
             <testcase name="c"><system-out>lib.py:9</system-out></testcase></testsuite>"#;
         let found = cases(report).unwrap();
         let places = |at: usize| {
             found[at].locations.iter().map(|one| (one.file.as_str(), one.line)).collect::<Vec<_>>()
         };
         assert_eq!(places(0), [("tests/test_a.py", 5), ("lib.py", 3)]);
-        assert_eq!((places(1), places(2)), (vec![("web/lib.mjs", 1)], vec![]));
+        assert_eq!((places(1), places(3)), (vec![("web/lib.mjs", 1)], vec![]));
+        assert_eq!(found[2].message, "collection failure\nModuleNotFoundError: No module named 'requests'");
         let many: String = (0..99).map(|line| format!("lib.py:{line} ")).collect();
         let many = cases(format!("<testcase name='a'><error>{many}</error></testcase>").as_bytes()).unwrap();
         assert_eq!(many[0].locations.len(), LOCATIONS_MAX);

@@ -13,18 +13,8 @@ use crate::sandbox::Sandboxes;
 /// The artifact.
 const RESULTS: &str = "checks.json";
 /// Every check, whether or not a repository has files for it.
-const ALL: [&str; 10] = [
-    "tests",
-    "syntax",
-    "patterns",
-    "imports",
-    "secrets",
-    "lint",
-    "types",
-    "security",
-    "dependencies",
-    "image",
-];
+const ALL: [&str; 9] =
+    ["tests", "syntax", "patterns", "imports", "secrets", "lint", "types", "security", "dependencies"];
 
 /// The results of a job.
 #[derive(Debug, Serialize)]
@@ -45,16 +35,14 @@ pub(super) async fn check(work: &Work, sandboxes: &Sandboxes) -> Result<Done, Fa
     found.push(work.blocking(move |_| Ok(secrets::check(&scanned))).await?);
     let judged = checks::run(work, sandboxes, "checks", (&files, &[]), &Tool::JUDGES, limit);
     let tested = results(work, sandboxes, "tests", &files, &runners, &expected, limit);
-    let (judged, tests) = futures::future::try_join(judged, tested).await?;
+    let built = checks::image(work, sandboxes, &files);
+    let (judged, tests, built) = futures::future::try_join3(judged, tested, built).await?;
     found.extend(judged);
+    found.push(built);
     found.insert(0, of_tests(&tests));
     for name in ALL {
         if found.iter().all(|check| check.check != name) {
-            let reason = match name {
-                "image" => "no base image is given, and images are not built",
-                _ => "the repository has no files for it",
-            };
-            found.push(Check::absent(name, "", reason));
+            found.push(Check::absent(name, "", "the repository has no files for it"));
         }
     }
     let verdict = verdict(&found, &tests);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use actors_sandbox::{Entry, Files, limits};
+use actors_sandbox::{Entry, Files, Trial, limits};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -127,8 +127,9 @@ async fn no_path_of_the_host_is_mounted() {
 }
 
 /// The calls that a sandbox makes, with ids and names as `*`.
-const ALLOWED: [&str; 20] = [
+const ALLOWED: [&str; 22] = [
     "DELETE /containers/*",
+    "DELETE /images/*",
     "DELETE /volumes/*",
     "GET /containers/*/archive",
     "GET /containers/*/json",
@@ -138,6 +139,7 @@ const ALLOWED: [&str; 20] = [
     "GET /info",
     "GET /version",
     "GET /volumes",
+    "POST /build",
     "POST /containers/*/exec",
     "POST /containers/*/kill",
     "POST /containers/*/pause",
@@ -200,6 +202,14 @@ async fn the_engine_hears_allowed_calls_only() {
     let mut files = Files::new();
     files.insert("x", Entry::file("x")).unwrap();
     ran(&sandbox, command(&["sh", "-c", "exit 3"]).files(files).read_back(MIB)).await;
+    let mut image = Files::new();
+    image.insert("Dockerfile", Entry::file("FROM scratch\nCOPY Dockerfile /\n")).unwrap();
+    assert_eq!(sandbox.build(&image, &stage::base()).await.unwrap(), Trial::Built);
+    image.replace("Dockerfile", Entry::file("FROM scratch\nCOPY nothing /\n")).unwrap();
+    assert!(matches!(sandbox.build(&image, &stage::base()).await.unwrap(), Trial::Failed(_)));
+    image.replace("Dockerfile", Entry::file("FROM scratch\nRUN true\n")).unwrap();
+    assert!(matches!(sandbox.build(&image, &stage::base()).await.unwrap(), Trial::Untried(_)));
+    assert!(matches!(sandbox.build(&image, "no/such:image").await.unwrap(), Trial::Untried(_)));
     sandbox.close().await;
     let seen = seen.lock().unwrap();
     let others: Vec<&String> = seen.iter().filter(|call| !ALLOWED.contains(&call.as_str())).collect();

@@ -19,6 +19,11 @@ pub fn image(kind: Kind) -> Image {
     Image::open(&images(), kind).unwrap_or_else(|error| panic!("{error}: {}", error.hint()))
 }
 
+/// The name that the engine has for the Python image.
+pub fn base() -> String {
+    format!("orrery-sandbox/python:{}", &image(Kind::Python).hash[..32])
+}
+
 pub fn config(installation: &str, warm: u16) -> Config {
     let image =
         Image::open(&images(), Kind::Python).unwrap_or_else(|error| panic!("{error}: {}", error.hint()));

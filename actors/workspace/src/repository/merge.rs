@@ -32,7 +32,10 @@ impl Repository {
         let mut command = self.isolated();
         command.args(["merge-base", &into, &from]);
         let base = line(&mut command, stop).map_err(|_| {
-            Error::invalid(format!("a merge of `{source}` into `{target}`"), "they have no commit in common")
+            Error::invalid(
+                format!("a merge of `{source}` into `{target}`"),
+                "the two have no commit in common",
+            )
         })?;
         let mut command = self.isolated();
         command.args(["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", &into, &from]);

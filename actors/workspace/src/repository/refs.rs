@@ -53,7 +53,7 @@ impl Repository {
         match found {
             Some(branch) if branch.is_symbolic => Err(Error::invalid(
                 format!("the branch `{name}`"),
-                "it stands for another branch: name that one",
+                "the name stands for another branch: give that one",
             )),
             found => Ok(found),
         }
