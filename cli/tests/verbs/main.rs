@@ -24,6 +24,7 @@ mod prompts;
 mod readme;
 mod reads;
 mod recipes;
+mod repair;
 mod replicated;
 mod sandbox;
 mod schema;

@@ -97,6 +97,12 @@ impl World {
         let file = file.to_str().expect("a plain path").to_owned();
         Self::start_saying(directory, Stdio::inherit(), &[&["--config", &file], arguments].concat())
     }
+    /// Starts again with the settings in a directory that was in use.
+    pub fn start_again(directory: TempDir) -> Self {
+        let file = directory.path().join("orrery.toml");
+        let file = file.to_str().expect("a plain path").to_owned();
+        Self::start_saying(directory, Stdio::inherit(), &["--config", &file])
+    }
     /// Starts with programs of the test's own before those of the machine.
     pub fn start_with_programs(programs: &Path) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
