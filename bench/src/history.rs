@@ -1,9 +1,9 @@
 //! history: what a run of many tool calls stores, so that nobody pays for a long conversation with each of its turns.
 //!
-//! A model that is played asks for one tool call in each turn. At every hundredth call the conversation waits until
-//! everything so far is in the streams, and their bytes are counted: logs, events and blobs.
+//! A model that is played asks for one tool call in each turn. At every hundredth call the conversation waits until its
+//! steps so far are in the event stream, and the bytes of logs, events and blobs are counted.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actors_models::{
@@ -12,10 +12,10 @@ use actors_models::{
 };
 use actors_worker::{Agent, Done, Failure, Work, Worker};
 use bus_client::Bus;
-use bus_schemas::Key;
 use bus_schemas::commands::agent::{AgentCard, Skill};
 use bus_schemas::commands::task::{Command as Task, Submit};
 use bus_schemas::topology::Store;
+use bus_schemas::{EntityAddress, Key, Revision};
 use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bench::{Measured, Options};
 use crate::error::Error;
-use crate::installation::{Installation, settle};
+use crate::installation::{Installation, LOOK, SETTLE_DEADLINE, late};
 use crate::report::{Figures, round};
 use crate::tasks::Tasks;
 
@@ -35,6 +35,8 @@ const WINDOW: usize = 100;
 const RESULT_BYTES: usize = 1_024;
 /// How long a window may take.
 const DEADLINE: Duration = Duration::from_secs(300);
+/// The type of the event that records a step.
+const RECORDED: &str = "step-recorded";
 /// The name of the agent and of its skill.
 const AGENT: &str = "bench-history";
 
@@ -78,6 +80,8 @@ impl ModelProvider for Played {
 /// An agent that has a conversation.
 struct Talker {
     models: Arc<Models>,
+    /// The task, once it runs.
+    task: Arc<OnceLock<EntityAddress>>,
 }
 
 impl Agent for Talker {
@@ -95,6 +99,7 @@ impl Agent for Talker {
 
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
         let models = Arc::clone(&self.models);
+        self.task.get_or_init(|| work.job.task.clone());
         Box::pin(async move {
             let parameters = json!({
                 "type": "object",
@@ -119,8 +124,9 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     let (bus, client) = (installation.bus().await?, installation.client().await?);
     let (waits, mut waiting) = mpsc::channel(1);
     let models = Arc::new(Models::played(AGENT, Box::new(Played { waits })));
-    let (worker, stop) =
-        (Worker::new(bus.clone(), Arc::new(Talker { models }), AGENT, 1), CancellationToken::new());
+    let task = Arc::new(OnceLock::new());
+    let talker = Arc::new(Talker { models, task: Arc::clone(&task) });
+    let (worker, stop) = (Worker::new(bus.clone(), talker, AGENT, 1), CancellationToken::new());
     let token = stop.clone();
     let working = tokio::spawn(async move {
         // An early end is reported by the run that waits for the worker.
@@ -134,7 +140,9 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
             let hold = timeout(DEADLINE, waiting.recv()).await.ok().flatten();
             let _hold =
                 hold.ok_or(Error::Late { what: "the next hundred calls", seconds: DEADLINE.as_secs() })?;
-            settle(&bus).await?;
+            let task = task.get().ok_or(Error::Late { what: "the task", seconds: 0 })?;
+            // Each call is two steps: a turn, and what its tool gave.
+            shown(&bus, task, counts.len() * WINDOW * 2).await?;
             counts.push(stored(&bus).await?);
             options.say(&format!("history: {} calls", (counts.len() - 1) * WINDOW));
         }
@@ -158,6 +166,19 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
         "each call is a turn of a model that is played, and a tool call with a result of a kilobyte",
     ];
     Ok(Measured { results, unit: "tool calls", notes })
+}
+
+/// Waits until the event stream has so many steps of a task.
+async fn shown(bus: &Bus, task: &EntityAddress, steps: usize) -> Result<(), Error> {
+    let deadline = Instant::now() + SETTLE_DEADLINE;
+    loop {
+        let events = bus.history(task, Revision(0), 0).await?;
+        if events.iter().filter(|stored| stored.event.event_type == RECORDED).count() >= steps {
+            return Ok(());
+        }
+        late(deadline, "the steps of the task")?;
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The bytes in the logs, the event stream and the blob store.

@@ -235,14 +235,14 @@ struct Run {
 
 /// What the agent `code` says of its work.
 #[derive(Debug, Deserialize)]
-struct Told {
+struct RepairedWork {
     verdict: String,
     failing_before: BTreeSet<String>,
-    rounds: Vec<ToldRound>,
+    rounds: Vec<RepairedRound>,
 }
 
 #[derive(Debug, Deserialize)]
-struct ToldRound {
+struct RepairedRound {
     /// Empty if the edits count; else a code, a colon and a sentence.
     refused: String,
 }
@@ -275,7 +275,7 @@ impl Run {
             result.verdict.clone_from(&failure.code);
             result.wrong = Some(failure.message.clone());
         } else {
-            let told: Told = self.artifact(&task, "repair.json").await?;
+            let told: RepairedWork = self.artifact(&task, "repair.json").await?;
             if told.failing_before != bug.fails {
                 let reason =
                     format!("{}: other tests fail than its data says: {:?}", bug.name, told.failing_before);

@@ -15,7 +15,7 @@ use system_tests::{Server, accepted, command, eventually, query, view};
 use crate::process::Process;
 
 /// Systems side by side: they wait for lost workers most of the time.
-const SIDE_BY_SIDE: usize = 8;
+const SIDE_BY_SIDE: usize = 10;
 /// The effects of the plan, each of one step.
 const EFFECTS: usize = 4;
 

@@ -148,7 +148,11 @@ impl Agent for Clerk {
         Box::pin(async move {
             let file = PathBuf::from(&work.job.goal);
             let looks = file.with_extension("looks");
-            let () = work.step("look", &(), async || Ok(enter(&looks, "look"))).await?;
+            let look = async || {
+                enter(&looks, "look");
+                Ok(())
+            };
+            let () = work.step("look", &(), look).await?;
             let entered: SmolStr = work
                 .effect(Effect::new("enter"), async |key| {
                     enter(&file, &key);

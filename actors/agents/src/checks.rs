@@ -159,13 +159,14 @@ pub(crate) async fn run(
     work: &Work,
     sandboxes: &Sandboxes,
     step: &str,
-    (files, only): (&Files, &[String]),
+    files: &Files,
+    only: &[String],
     tools: &[Tool],
     seconds: Duration,
 ) -> Result<Vec<Check>, Failure> {
     let input = json!({"files": tester::digest(files), "only": only, "tools": tools});
     let all = || async {
-        let each = tools.iter().map(|tool| one(work, sandboxes, (files, only), *tool, seconds));
+        let each = tools.iter().map(|tool| one(work, sandboxes, files, only, *tool, seconds));
         Ok(try_join_all(each).await?.into_iter().flatten().collect::<Vec<Check>>())
     };
     work.step(step, &input, all).await
@@ -174,7 +175,8 @@ pub(crate) async fn run(
 async fn one(
     work: &Work,
     sandboxes: &Sandboxes,
-    (files, only): (&Files, &[String]),
+    files: &Files,
+    only: &[String],
     tool: Tool,
     seconds: Duration,
 ) -> Result<Vec<Check>, Failure> {
@@ -244,10 +246,10 @@ pub(crate) async fn image(work: &Work, sandboxes: &Sandboxes, files: &Files) -> 
 /// The findings of `after` that `before` does not have, by check. Lines move, so they are not compared; of findings
 /// that are alike, as many are new as there are more.
 pub(crate) fn new_findings(before: &[Check], after: &[Check]) -> Vec<(String, Finding)> {
-    let mut known: BTreeMap<(&str, &str, (&str, &str, &str)), usize> = BTreeMap::new();
+    let mut known = BTreeMap::new();
     for check in before {
         for finding in &check.findings {
-            *known.entry((&check.check, &check.tool, finding.identity())).or_default() += 1;
+            *known.entry((&*check.check, &*check.tool, finding.identity())).or_insert(0_usize) += 1;
         }
     }
     let mut new = Vec::new();

@@ -146,8 +146,10 @@ async fn repair(work: &Work, models: &Models, sandboxes: &Sandboxes) -> Result<D
     let mut rounds = Vec::new();
     while best.tests.verdict != tester::PASSED && rounds.len() < input.rounds as usize {
         let number = rounds.len() + 1;
-        let prompt = models.prompt(work, &PROMPT, &json!({})).await?;
-        let question = question(&work.job.goal, &best.files, &best.tests, rounds.last(), prompt);
+        let (instructions, prompt) = models.prompt(work, &PROMPT, &json!({})).await?;
+        let mut question = question(&work.job.goal, &best.files, &best.tests, rounds.last());
+        question.messages.insert(0, Message::system(instructions));
+        question.prompts.push(prompt);
         let answer = match models.offer(work, &format!("repair/{number}"), &question).await? {
             Offer::Answer(answer) => answer,
             // A round without edits: the next one may have some.
@@ -253,14 +255,9 @@ fn answered(round: &Round) -> ModelUsed {
     ModelUsed { provider: round.provider.clone(), model: round.model.clone() }
 }
 
-/// What a model is asked: the failing tests, and files of the repository, each on a line of its own.
-fn question(
-    goal: &str,
-    files: &Files,
-    found: &Results,
-    former: Option<&Round>,
-    (instructions, prompt): (String, PromptRef),
-) -> Question {
+/// What a model is asked after its instructions: the failing tests, and files of the repository, each on a line of its
+/// own.
+fn question(goal: &str, files: &Files, found: &Results, former: Option<&Round>) -> Question {
     let analysis = found.analysis.clone().cut(SHOWN_FAILURES_MAX);
     let mut lines = vec![json!({"goal": goal}), json!({"absent": found.absent}), json!(analysis)];
     if let Some(Round { edits, refused, .. }) = former {
@@ -271,8 +268,8 @@ fn question(
     lines.extend(shown::files(files, &json!(analysis.failing).to_string()));
     let material: Vec<String> = lines.iter().map(ToString::to_string).collect();
     Question {
-        messages: vec![Message::system(instructions), Message::user(material.join("\n"))],
+        messages: vec![Message::user(material.join("\n"))],
         schema: Schema { name: "edits".into(), schema: edits::schema() },
-        prompts: vec![prompt],
+        prompts: Vec::new(),
     }
 }

@@ -14,7 +14,7 @@ pub(crate) const FIELD: &str = "repo";
 #[derive(Debug, JsonSchema)]
 pub(crate) struct RepositoryInput {
     /// The absolute path of its top folder.
-    #[allow(dead_code, reason = "it is the schema of an input")]
+    #[allow(dead_code, reason = "the schema of an input")]
     repo: PathBuf,
 }
 

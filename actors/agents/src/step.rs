@@ -86,9 +86,7 @@ pub(crate) async fn stored<T: Serialize, R: Serialize>(
 /// The counts of a finding by name; the artifact has the rest.
 #[derive(Debug, JsonSchema)]
 #[schemars(transparent)]
-pub(crate) struct Counts(
-    #[allow(dead_code, reason = "it is the schema of a result")] BTreeMap<String, Value>,
-);
+pub(crate) struct Counts(#[allow(dead_code, reason = "the schema of a result")] BTreeMap<String, Value>);
 
 /// Reads the finding of the step `step`.
 pub(crate) async fn finding<T: DeserializeOwned>(work: &Work, step: &str) -> Result<T, Failure> {

@@ -265,11 +265,11 @@ async fn once(
     runner: Runner,
     limit: Duration,
 ) -> Result<Ran, Failure> {
-    let ran = one_run(work, sandboxes, files, (runner, &[]), limit).await?;
+    let ran = one_run(work, sandboxes, files, runner, &[], limit).await?;
     let Some(without) = runner.without_options(&ran.ended) else { return Ok(ran) };
     let what = "once more without the project's own options, which need what the image does not have";
     work.output(&format!("{}: {what}\n", runner.name())).await;
-    one_run(work, sandboxes, files, (runner, without), limit).await
+    one_run(work, sandboxes, files, runner, without, limit).await
 }
 
 /// A run of one runner, with further arguments.
@@ -277,7 +277,8 @@ async fn one_run(
     work: &Work,
     sandboxes: &Sandboxes,
     files: &Files,
-    (runner, arguments): (Runner, &'static [&'static str]),
+    runner: Runner,
+    arguments: &'static [&'static str],
     limit: Duration,
 ) -> Result<Ran, Failure> {
     let run = Run::new(runner.kind(), runner.command().iter().chain(arguments).copied());

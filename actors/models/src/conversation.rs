@@ -198,7 +198,7 @@ impl Conversation {
             }
             let mut is_done = false;
             for (index, call) in turn.tool_calls.iter().enumerate() {
-                let answer = match self.find(&talk, call) {
+                let (text, is_recorded) = match self.find(&talk, call) {
                     Ok(Handler::Closes) => {
                         let value = call.arguments.clone();
                         return Ok(Ended { text: turn.text, value, ..talk.ended });
@@ -206,11 +206,11 @@ impl Conversation {
                     Ok(handler) => {
                         is_done = true;
                         talk.ended.tool_calls += 1;
-                        self.perform(&talk, index, call, handler).await.map(|text| (text, true))?
+                        (self.perform(&talk, index, call, handler).await?, true)
                     }
                     Err(mistake) => (json!({ "error": mistake }).to_string(), false),
                 };
-                talk.answer(call, answer)?;
+                talk.answer(call, text, is_recorded)?;
             }
             if !is_done {
                 talk.mistake("the model asked for no tool that it has, with arguments that fit")?;
@@ -387,7 +387,7 @@ impl<'a> Talk<'a> {
     }
 
     /// Adds the answer of a tool, and whether it is recorded.
-    fn answer(&mut self, call: &ToolCall, (text, is_recorded): (String, bool)) -> Result<(), Failure> {
+    fn answer(&mut self, call: &ToolCall, text: String, is_recorded: bool) -> Result<(), Failure> {
         let message = Message::Tool { call_id: call.id.clone(), name: call.name.clone(), text };
         if is_recorded { self.add(message) } else { self.tell(message) }
     }

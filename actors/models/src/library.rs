@@ -205,7 +205,7 @@ fn named(path: &Path) -> Option<(String, u32)> {
 fn read(path: &Path) -> std::io::Result<String> {
     let bytes = std::fs::metadata(path)?.len();
     if bytes > TEMPLATE_BYTES_MAX {
-        let reason = format!("it has {bytes} bytes, and at most {TEMPLATE_BYTES_MAX} are taken");
+        let reason = format!("the file has {bytes} bytes, and at most {TEMPLATE_BYTES_MAX} are taken");
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, reason));
     }
     std::fs::read_to_string(path)

@@ -91,7 +91,8 @@ fn check(text: &str, base: &str, bytes: u64) -> Result<(), String> {
 
 /// The instructions, each with the number of its line, as words.
 fn instructions(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
-    let (mut found, mut open): (Vec<(usize, Vec<String>)>, Option<(usize, String)>) = (Vec::new(), None);
+    let mut found = Vec::new();
+    let mut open: Option<(usize, String)> = None;
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         let is_comment = line.starts_with('#');

@@ -1,6 +1,6 @@
 //! The folders that the operator allows, and how a workspace is opened below one.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -25,13 +25,13 @@ pub struct Roots {
     /// The folder of the trees that tasks have made: each is a workspace.
     own: Option<PathBuf>,
     /// The folder of the installation's own data, which is no part of any workspace.
-    data: Option<Identity>,
+    data: Option<PathBuf>,
 }
 
 impl Roots {
     /// Opens the operator's folders; `data` is the installation's own folder.
     pub fn new(allowed: &[PathBuf], data: &Path) -> Result<Self, Error> {
-        let real = |path: &PathBuf| {
+        let allow = |path: &PathBuf| {
             let shown = path.display().to_string();
             if !path.is_absolute() {
                 return Err(Error::NotAllowed { path: shown, why: "is not an absolute path" });
@@ -45,10 +45,15 @@ impl Roots {
             }
             Ok(real)
         };
-        let allowed = allowed.iter().map(real).collect::<Result<_, _>>()?;
-        let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-        let identity = fs::metadata(&data).ok().map(|found| identity(&found));
-        Ok(Self { allowed, own: Some(data.join(crate::worktree::FOLDER)), data: identity })
+        let allowed = allowed.iter().map(allow).collect::<Result<_, _>>()?;
+        let data = real(data);
+        Ok(Self { allowed, own: Some(data.join(crate::worktree::FOLDER)), data: Some(data) })
+    }
+
+    /// The installation's own folder, which may be made after this.
+    fn closed(&self) -> Option<Identity> {
+        let found = self.data.as_ref().and_then(|data| fs::metadata(data).ok())?;
+        Some((found.dev(), found.ino()))
     }
 
     /// Opens a workspace: an allowed folder, or one below it. Below an allowed folder no symbolic link is followed.
@@ -60,7 +65,7 @@ impl Roots {
         let below = |root: &&PathBuf| path.strip_prefix(root).is_ok();
         if let Some(root) = self.own.iter().chain(&self.allowed).find(below) {
             let rest = path.strip_prefix(root).expect("it was found by this");
-            let folder = Folder::open(root, self.data)?;
+            let folder = Folder::open(root, self.closed())?;
             if rest.as_os_str().is_empty() {
                 return Ok(folder);
             }
@@ -69,7 +74,7 @@ impl Roots {
             return folder.descend(&WorkspacePath::parse(rest)?);
         }
         match access {
-            Access::Read if self.allowed.is_empty() => read_only(path, self.data),
+            Access::Read if self.allowed.is_empty() => read_only(path, self.closed()),
             Access::Read => Err(Error::NotAllowed { path: shown, why: "is not below an allowed folder" }),
             Access::Write => Err(Error::NotAllowed { path: shown, why: "may not be written to" }),
         }
@@ -105,6 +110,9 @@ fn read_only(path: &Path, data: Option<Identity>) -> Result<Folder, Error> {
     Folder::open(&real, data)
 }
 
-pub(crate) fn identity(found: &Metadata) -> Identity {
-    (found.dev(), found.ino())
+/// The real path of a folder that may not be there yet.
+pub(crate) fn real(folder: &Path) -> PathBuf {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let above = |path: &Path| Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    absolute.canonicalize().ok().or_else(|| above(&absolute)).unwrap_or(absolute)
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::git::{guarded, line, output};
 use crate::repository::check_message;
-use crate::roots::{Access, Roots};
+use crate::roots::{Access, Roots, real};
 use crate::{Error, Identity, Repository, Stop, WorkspacePath};
 
 /// The folder of all trees in the installation's data.
@@ -99,8 +99,7 @@ pub struct Worktrees {
 impl Worktrees {
     /// The trees in the installation's own folder.
     pub fn new(data: &Path) -> Self {
-        let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-        Self { folder: Some(data.join(FOLDER)) }
+        Self { folder: Some(real(data).join(FOLDER)) }
     }
 
     fn folder(&self) -> Result<&Path, Error> {

@@ -25,6 +25,8 @@ enum Verb {
     /// List all versions, with the hash by which the settings `prompts` name each
     List,
     /// Show the template of a version
+    // `--version` means the prompt's version here, not the program's.
+    #[command(disable_version_flag = true)]
     Show {
         /// The prompt's name
         name: String,

@@ -34,7 +34,7 @@ enum Verb {
     // `--version` means the document's version here, not the program's.
     #[command(disable_version_flag = true)]
     Show {
-        /// `breakers`, `lanes`, `limits` or `retry`
+        /// `breakers`, `lanes`, `limits`, `prompts` or `retry`
         name: String,
         /// The version to print; 0 for the defaults. Default: the active version
         #[arg(long)]
@@ -45,7 +45,7 @@ enum Verb {
     },
     /// Make a new version of a document
     Propose {
-        /// `breakers`, `lanes`, `limits` or `retry`
+        /// `breakers`, `lanes`, `limits`, `prompts` or `retry`
         name: String,
         /// A file with the document as JSON; `-` for stdin
         file: PathBuf,
@@ -58,7 +58,7 @@ enum Verb {
     },
     /// Activate a version
     Activate {
-        /// `breakers`, `lanes`, `limits` or `retry`
+        /// `breakers`, `lanes`, `limits`, `prompts` or `retry`
         name: String,
         /// The version to activate; 0 for the defaults
         #[arg(id = "which", value_name = "VERSION")]
@@ -69,7 +69,7 @@ enum Verb {
     },
     /// Activate the version that was active before
     Rollback {
-        /// `breakers`, `lanes`, `limits` or `retry`
+        /// `breakers`, `lanes`, `limits`, `prompts` or `retry`
         name: String,
         /// The reason
         #[arg(long)]
@@ -77,12 +77,12 @@ enum Verb {
     },
     /// Print who changed what, when and why
     History {
-        /// `breakers`, `lanes`, `limits` or `retry`
+        /// `breakers`, `lanes`, `limits`, `prompts` or `retry`
         name: String,
     },
     /// Print the differences between two versions
     Diff {
-        /// `breakers`, `lanes`, `limits` or `retry`
+        /// `breakers`, `lanes`, `limits`, `prompts` or `retry`
         name: String,
         /// The first version; 0 for the defaults
         before: u64,

@@ -1,5 +1,8 @@
 //! The command line as people and programs use it: the real binary, against a real system.
 
+#[path = "../../../actors/sandbox/tests/escapes/engine.rs"]
+mod engine;
+
 mod advice;
 mod archive;
 mod around;

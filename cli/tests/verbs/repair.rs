@@ -1,8 +1,5 @@
 //! A repair whose host, workers and server are killed in the middle.
 
-#[path = "../../../actors/sandbox/tests/escapes/engine.rs"]
-mod engine;
-
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +8,7 @@ use std::sync::mpsc;
 use actors_models::scripted::{Act, Scripted, chat};
 use serde_json::{Value, json};
 
+use crate::engine;
 use crate::world::{World, eventually};
 
 /// A repository with a bug that its test shows.

@@ -1,11 +1,9 @@
 //! `sandbox`, `bench sandbox` and `manifest verify`, on an engine of the tests.
 
-#[path = "../../../actors/sandbox/tests/escapes/engine.rs"]
-mod engine;
-
 use std::path::Path;
 use std::process::Command;
 
+use crate::engine;
 use crate::schema::check;
 use crate::world::{World, orrery};
 

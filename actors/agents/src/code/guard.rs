@@ -112,7 +112,7 @@ impl Guard<'_> {
     ) -> Result<Vec<Check>, Failure> {
         let changed = edited.iter().filter(|(path, entry)| self.original.get(path) != Some(entry));
         let changed: Vec<String> = changed.map(|(path, _)| path.to_owned()).collect();
-        checks::run(self.work, self.sandboxes, step, (files, &changed), tools, self.limit).await
+        checks::run(self.work, self.sandboxes, step, files, &changed, tools, self.limit).await
     }
 }
 

@@ -30,10 +30,10 @@ pub(super) async fn check(work: &Work, sandboxes: &Sandboxes) -> Result<Done, Fa
     let _place = sandboxes.enter(work).await?;
     let (files, runners) = sources(work).await?;
     // Nothing of the project runs before its files were looked at.
-    let mut found = checks::run(work, sandboxes, "inspect", (&files, &[]), &Tool::INSPECTORS, limit).await?;
+    let mut found = checks::run(work, sandboxes, "inspect", &files, &[], &Tool::INSPECTORS, limit).await?;
     let scanned = files.clone();
     found.push(work.blocking(move |_| Ok(secrets::check(&scanned))).await?);
-    let judged = checks::run(work, sandboxes, "checks", (&files, &[]), &Tool::JUDGES, limit);
+    let judged = checks::run(work, sandboxes, "checks", &files, &[], &Tool::JUDGES, limit);
     let tested = results(work, sandboxes, "tests", &files, &runners, &expected, limit);
     let built = checks::image(work, sandboxes, &files);
     let (judged, tests, built) = futures::future::try_join3(judged, tested, built).await?;
@@ -50,7 +50,7 @@ pub(super) async fn check(work: &Work, sandboxes: &Sandboxes) -> Result<Done, Fa
     let artifact = report(work, RESULTS, &checked).await?;
     let by_name = |wanted| {
         let named = checked.checks.iter().filter(move |check| check.outcome == wanted);
-        named.map(|check| name(check)).collect::<Vec<_>>()
+        named.map(name).collect::<Vec<_>>()
     };
     let absent: BTreeMap<String, &str> = checked
         .checks

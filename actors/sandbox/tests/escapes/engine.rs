@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 /// Says where the engine listens, and keeps it until the input ends, which the kernel brings about however the tests end.
@@ -10,7 +10,8 @@ const KEEP: &str = r#"echo "$ORRERY__SANDBOX__SOCKET"; read -r _"#;
 
 struct Engine {
     socket: String,
-    _alive: ChildStdin,
+    /// Its input ends with this process.
+    _keeper: Child,
 }
 
 /// The engine's socket. All tests of a process share the engine.
@@ -21,17 +22,17 @@ pub fn socket() -> String {
 
 fn start() -> Engine {
     let script = above("scripts/with-engine.sh").expect("the repository has it");
-    let keeper = Command::new(script)
+    let mut keeper = Command::new(script)
         .args(["sh", "-c", KEEP])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("the script can be run");
-    let (alive, said) = (keeper.stdin.expect("piped"), keeper.stdout.expect("piped"));
+    let said = keeper.stdout.take().expect("piped");
     let socket = BufReader::new(said).lines().next().and_then(Result::ok);
     let socket =
         socket.expect("dockerd starts: `make tools` installs it, and the script says why it does not start");
-    Engine { socket, _alive: alive }
+    Engine { socket, _keeper: keeper }
 }
 
 /// Where `make tools` puts the images.

@@ -94,6 +94,20 @@ fn only_what_the_operator_allows_is_opened() {
     }
 }
 
+/// The installation's folder is closed also when it is made after the settings were read; the trees in it are open.
+#[test]
+fn the_data_of_the_installation_is_no_workspace() {
+    let stage = Stage::new();
+    let roots = Roots::new(&[stage.at("root")], &stage.at("root/later")).expect("roots");
+    fs::create_dir_all(stage.at("root/later/worktrees/t")).expect("a folder");
+    assert_eq!(code(roots.open(&stage.at("root/later"), Access::Read)), "path-refused");
+    assert!(roots.open(&stage.at("root/later/worktrees/t"), Access::Write).is_ok());
+    let root = roots.open(&stage.at("root"), Access::Read).expect("a workspace");
+    assert_eq!(code(root.read_whole(&path("later/orrery.json"), 10)), "path-refused");
+    let listed = root.list(None, 9, 100, &go_on).expect("a list");
+    assert!(listed.entries.iter().all(|entry| !entry.path.starts_with("later/")), "{listed:?}");
+}
+
 #[test]
 fn a_write_replaces_only_what_was_seen() {
     let stage = Stage::new();
@@ -317,7 +331,8 @@ fn an_interrupted_write_is_settled() {
     let expected = Existing::Content(old);
     let left = format!(".orrery-{}", &Hash::of(b"key").to_hex()[..16]);
     // What has the name, what is on the way; what is found out, what has the name then.
-    let cases: [(&[u8], Option<&[u8]>, Option<bool>, &[u8]); 7] = [
+    type Case = (&'static [u8], Option<&'static [u8]>, Option<bool>, &'static [u8]);
+    let cases: [Case; 7] = [
         (b"old", None, Some(false), b"old"),
         (b"old", Some(b"new"), Some(false), b"old"),
         (b"old", Some(b"ne"), Some(false), b"old"),

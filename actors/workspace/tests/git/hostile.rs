@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use actors_workspace::{Declared, WorkspacePath, WriteSet};
 
@@ -52,10 +53,8 @@ const HOOKS: [&str; 12] = [
     "update",
 ];
 
-/// Goal: nothing that a repository names runs. Method: all of it writes to one file; all that agents do is done.
-#[test]
-fn nothing_that_a_repository_names_runs() {
-    let stage = Stage::new();
+/// Makes a repository run a program wherever git lets it, and says where the program leaves a trace.
+fn made_hostile(stage: &Stage) -> PathBuf {
     let (ran, program) = (stage.repo().join("../ran"), stage.repo().join("../evil"));
     fs::write(&program, format!("#!/bin/sh\necho \"$0 $@\" >> {}\ncat\n", ran.display())).expect("a program");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("rights");
@@ -82,6 +81,14 @@ fn nothing_that_a_repository_names_runs() {
     ] {
         stage.git(&["config", setting, &value]);
     }
+    ran
+}
+
+/// Goal: nothing that a repository names runs. Method: all of it writes to one file; all that agents do is done.
+#[test]
+fn nothing_that_a_repository_names_runs() {
+    let stage = Stage::plain();
+    let ran = made_hostile(&stage);
     // It does run when a person calls git: the test would see it.
     let _ = std::process::Command::new("git")
         .current_dir(stage.repo())

@@ -23,7 +23,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub fn plain() -> Self {
         Self::with(&[])
     }
 

@@ -16,7 +16,7 @@ fn topic(stage: &Stage, file: &str, text: &str) {
 
 #[test]
 fn a_merge_moves_a_target_that_is_where_it_was() {
-    let stage = Stage::new();
+    let stage = Stage::plain();
     topic(&stage, "b.txt", "b\n");
     stage.git(&["branch", "target"]);
     let before = stage.git(&["rev-parse", "main"]);
@@ -50,7 +50,7 @@ fn a_merge_moves_a_target_that_is_where_it_was() {
 
 #[test]
 fn a_conflict_names_the_files() {
-    let stage = Stage::new();
+    let stage = Stage::plain();
     topic(&stage, "a.txt", "one\nzwei\n");
     let error = stage.open().merge_check("topic", "main", &go_on).expect_err("a conflict");
     assert!(matches!(&error, Error::MergeConflict { paths, .. } if paths == "a.txt"), "{error}");
@@ -62,7 +62,7 @@ fn a_conflict_names_the_files() {
 
 #[test]
 fn a_tree_with_changes_is_left_alone_and_one_without_follows() {
-    let stage = Stage::new();
+    let stage = Stage::plain();
     topic(&stage, "b.txt", "b\n");
     let repository = stage.open();
     let main = || repository.branch("main", &go_on).expect("a branch").expect("it is there");
@@ -92,7 +92,7 @@ fn a_tree_with_changes_is_left_alone_and_one_without_follows() {
 /// has moved.
 #[test]
 fn merges_at_once_come_one_after_the_other() {
-    let stage = Stage::new();
+    let stage = Stage::plain();
     for number in 0..6 {
         stage.git(&["checkout", "-q", "-b", &format!("t{number}"), "main"]);
         stage.file(&format!("f{number}"), "x");

@@ -51,7 +51,7 @@ fn what_git_knows_is_read() {
 
 #[test]
 fn reading_changes_nothing() {
-    let stage = Stage::new();
+    let stage = Stage::plain();
     // A file with another time makes git refresh its index, unless it is told not to.
     stage.file("a.txt", "one\n2\n");
     let before = stage.snapshot();
@@ -65,7 +65,7 @@ fn reading_changes_nothing() {
 
 #[test]
 fn names_are_no_options_and_no_way_out() {
-    let stage = Stage::new();
+    let stage = Stage::plain();
     let repository = stage.open();
     for bad in ["", "-x", "--output=/tmp/x", "a b", "a\0b", "HEAD:a.txt", "$(x)", &"a".repeat(300)] {
         assert_eq!(code(repository.commit_id(bad, &go_on)), "invalid-input", "{bad:?}");
@@ -80,7 +80,7 @@ fn names_are_no_options_and_no_way_out() {
 
 #[test]
 fn shallow_clones_worktrees_and_empty_repositories_are_read() {
-    let stage = Stage::new();
+    let stage = Stage::plain();
     let clone = stage.repo().join("clone");
     git(
         &stage.repo(),

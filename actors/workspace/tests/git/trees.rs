@@ -57,7 +57,7 @@ fn a_task_commits_from_a_tree_of_its_own() {
 
 #[test]
 fn what_is_not_declared_is_not_committed() {
-    let stage = Stage::new();
+    let stage = Stage::plain();
     let (repository, trees) = (stage.open(), stage.trees());
     let tree = trees.make(&repository, "t", &declared(&stage, "t", &["src/"]), &go_on).expect("a tree");
     fs::write(tree.path.join("a.txt"), "x").expect("a file");
@@ -77,13 +77,14 @@ fn what_is_not_declared_is_not_committed() {
 
 #[test]
 fn two_open_trees_never_declare_one_path() {
-    let stage = Stage::new();
+    let stage = Stage::plain();
     let (repository, trees, roots) = (stage.open(), stage.trees(), stage.roots());
     let make =
         |name: &str, writes: &[&str]| trees.make(&repository, name, &declared(&stage, name, writes), &go_on);
-    make("a", &["src", "docs/a.md"]).expect("a tree");
-    make("b", &["docs/b.md", "srcs"]).expect("a tree");
-    for (writes, path) in [(&["src/lib.py"][..], "src/lib.py"), (&["docs"], "docs/a.md"), (&[], "docs/a.md")]
+    make("a", &["src", "pages/a.md"]).expect("a tree");
+    make("b", &["pages/b.md", "srcs"]).expect("a tree");
+    for (writes, path) in
+        [(&["src/lib.py"][..], "src/lib.py"), (&["pages"], "pages/a.md"), (&[], "pages/a.md")]
     {
         let error = make("c", writes).expect_err("they overlap");
         assert!(
@@ -106,7 +107,7 @@ fn two_open_trees_never_declare_one_path() {
 
 #[test]
 fn of_those_who_declare_at_once_one_gets_the_path() {
-    let stage = Stage::new();
+    let stage = Stage::plain();
     let (repository, trees) = (stage.open(), stage.trees());
     let made = std::thread::scope(|scope| {
         let make = |number: usize| {
@@ -126,7 +127,7 @@ fn of_those_who_declare_at_once_one_gets_the_path() {
 
 #[test]
 fn a_branch_that_moved_is_not_committed_over() {
-    let stage = Stage::new();
+    let stage = Stage::plain();
     let (repository, trees) = (stage.open(), stage.trees());
     let tree = trees.make(&repository, "t", &declared(&stage, "t", &[]), &go_on).expect("a tree");
     fs::write(tree.path.join("a.txt"), "x").expect("a file");
