@@ -81,7 +81,7 @@ impl ClaimConnection {
         let mut headers = HeaderMap::new();
         headers.insert(header::COMMAND_ID, id.to_string());
         let reply_to = format!("{}.{}", self.inbox, id.0.simple());
-        let claim = Claim { token: Hash::of(self.token(id).as_bytes()), ..claim.clone() };
+        let claim = Claim { token: Hash::of_token(&self.token(id)), ..claim.clone() };
         let payload = serde_json::to_vec(&claim).expect("a claim is plain data").into();
         let subject = self.bus.subjects().claim(&self.agent);
         let sent = self.bus.client().publish_with_reply_and_headers(subject, reply_to, headers, payload);

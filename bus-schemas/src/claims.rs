@@ -37,7 +37,7 @@ pub struct Claim {
     /// The worker's skills, out of those on the agent's card.
     #[schemars(length(min = 1, max = 64))]
     pub skills: Vec<SmolStr>,
-    /// The BLAKE3 hash of the token of its jobs: a secret of the worker, made for this claim.
+    /// The SHA-256 hash of the token of its jobs: a secret of the worker, made for this claim.
     pub token: Hash,
     /// How many more jobs it can begin now.
     #[schemars(range(min = 1, max = 256))]

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
@@ -384,6 +385,10 @@ impl Hash {
     /// The hash of bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+    /// SHA-256 of the token of a job: workers of any language have it without another package.
+    pub fn of_token(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
     }
     /// The next link of an entity's chain: over the previous hash, the revision, the type, the schema version
     /// and the body.

@@ -137,7 +137,7 @@ pub struct Take {
     pub skills: Vec<SmolStr>,
     /// How many jobs it can begin.
     pub places: u32,
-    /// The BLAKE3 hash of the token of the jobs, from the claim.
+    /// The SHA-256 hash of the token of the jobs, from the claim.
     pub token: Hash,
 }
 

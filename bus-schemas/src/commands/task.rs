@@ -27,7 +27,7 @@ pub enum Command {
         claim: CommandId,
         /// The number of the attempt.
         attempt: u32,
-        /// The BLAKE3 hash of the token that the worker must present.
+        /// The SHA-256 hash of the token that the worker must present.
         token: Hash,
         /// The task's policy from the settings; absent for the defaults.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,7 +124,7 @@ pub enum Command {
     ReturnIssue {
         /// The number of the attempt.
         attempt: u32,
-        /// The BLAKE3 hash of the token of the job.
+        /// The SHA-256 hash of the token of the job.
         token: Hash,
     },
     /// From a halt: its lane gives no jobs to this task and those below it, and takes back running ones.

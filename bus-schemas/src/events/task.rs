@@ -70,7 +70,7 @@ pub enum Event {
         agent: Key,
         /// The worker.
         worker: SmolStr,
-        /// BLAKE3 of the token that the worker must present.
+        /// SHA-256 of the token that the worker must present.
         token: Hash,
         /// The time of the event.
         at: Timestamp,

@@ -155,7 +155,7 @@ fn is_current(state: &State, attempt: u32) -> bool {
 
 /// Whether this is the token of the latest issue.
 fn is_shown(state: &State, token: &str) -> bool {
-    state.token == Some(Hash::of(token.as_bytes()))
+    state.token == Some(Hash::of_token(token))
 }
 
 fn final_refusal(state: &State, context: &Context<'_>) -> Refusal {

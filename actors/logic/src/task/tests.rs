@@ -58,7 +58,7 @@ fn token(attempt: u32) -> SmolStr {
 
 /// The hash of that token, which the claim had.
 fn hashed(attempt: u32) -> Hash {
-    Hash::of(token(attempt).as_bytes())
+    Hash::of_token(&token(attempt))
 }
 
 /// The claim that each job answers.

@@ -103,7 +103,7 @@ impl World {
             worker: "w1".into(),
             incarnation: 0,
             skills: skills.to_vec(),
-            token: Hash::of(TOKEN.as_bytes()),
+            token: Hash::of_token(TOKEN),
             places,
             repeated: false,
             lanes: vec![key("default")],
