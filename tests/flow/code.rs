@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use actors_agents::{Tools, shipped};
+use actors_agents::Tools;
 use actors_models::Models;
 use bus_client::{Bus, Profile};
-use bus_schemas::Key;
 use bus_schemas::commands::task::{Command, Submit};
-use orrery_storage::archive::Archive;
-use orrery_storage::replay::effects::{self, Request, Verdict};
 use serde_json::{Value, json};
 use system_tests::models::scripted::Scripted;
 use system_tests::models::{models, says};
+use system_tests::replays::replayed;
 use system_tests::sandboxes::sandboxes;
 use system_tests::{Server, accepted, command};
 
@@ -96,35 +94,21 @@ async fn a_bug_is_repaired_and_no_short_way_is_taken() {
     let asked = model.asked();
     let told = asked[1].body["messages"][1]["content"].as_str().expect("text");
     assert!(told.contains("cannot be edited") && told.contains("test_lib::test_add"), "{told}");
-    replayed(&bus, &model).await;
+    looked_at_again(&bus, &model).await;
     host.stop().await;
 }
 
 /// Goal: the whole repair can be looked at again without a model and a sandbox; and with another model one sees what it
 /// would have decided. Method: both, on the task that was just done.
-async fn replayed(bus: &Bus, former: &Scripted) {
+async fn looked_at_again(bus: &Bus, former: &Scripted) {
     let asked = former.asked().len();
-    let archive = Archive::open(std::path::Path::new("no-archive")).expect("no archive");
-    let task = Key::parse("r").expect("a key");
-    let run = async |tools: &Tools, runs_steps| {
-        let mut compares = Vec::new();
-        let request = Request { task: &task, agents: &shipped(tools), runs_steps };
-        let sum = effects::run(bus, &archive, &request, |compare| compares.push(compare)).await;
-        (sum.expect("a replay"), compares)
-    };
-    // The task answers before the event stream has its end.
-    let (sum, compares) = loop {
-        let (sum, compares) = run(&Tools::default(), false).await;
-        if compares.iter().all(|compare| compare.verdict != Verdict::Open) {
-            break (sum, compares);
-        }
-    };
+    let (sum, compares) = replayed(bus, "r", &Tools::default(), false).await;
     assert_eq!((sum.attempts, sum.differ), (1, 0), "{compares:?}");
     // The files, a test run at first and after each edit that could be made, and an answer in each round.
     assert!(sum.effects >= 9, "{compares:?}");
     let models = Models::default().anew(None).expect("no name was asked for");
     let without = Tools { models: Arc::new(models), ..Tools::default() };
-    let (sum, compares) = run(&without, true).await;
+    let (sum, compares) = replayed(bus, "r", &without, true).await;
     assert_eq!(sum.differ, 1, "{compares:?}");
     assert_eq!(
         compares[0].decision.as_ref().expect("a decision")["failed"]["code"],

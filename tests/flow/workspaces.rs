@@ -12,6 +12,7 @@ use bus_schemas::commands::task::{Command, Submit};
 use bus_schemas::views::task::Task;
 use serde_json::{Value, json};
 use system_tests::agents::small_repository;
+use system_tests::replays::assert_same;
 use system_tests::{Server, accepted, command};
 
 use crate::tester::{ended, results};
@@ -108,6 +109,10 @@ async fn files_are_listed_read_searched_and_written() {
     }
     let outside = json!({"workspace": stage.server.directory(), "path": "x", "expected": null, "text": "x"});
     assert_eq!(stage.refused("outside", "write-file", outside).await, "workspace-not-allowed");
+    // What they did can be looked at again by a process that may read and write nothing.
+    std::fs::remove_dir_all(repo).expect("it is there");
+    let tasks = ["list", "read", "search", "write", "again", "up", "outside"];
+    assert_same(&stage.bus, &tasks).await;
     stage.host.stop().await;
 }
 
@@ -139,6 +144,7 @@ async fn an_input_is_held_against_its_schema() {
     assert_eq!(stage.refused("write", "write-file", write).await, "workspace-not-allowed");
     let branch = json!({"repo": stage.repo, "name": "x"});
     assert_eq!(stage.refused("branch", "git-branch", branch).await, "workspace-not-allowed");
+    assert_same(&stage.bus, &["a", "b", "c", "d", "e", "f", "list", "status", "write", "branch"]).await;
     stage.host.stop().await;
 }
 
@@ -190,5 +196,18 @@ async fn several_agents_change_one_repository() {
     assert_eq!(stage.refused("keep", "git-worktree-remove", json!({"name": "a"})).await, "tree-dirty");
     stage.done("drop", "git-worktree-remove", json!({"name": "a", "discard": true})).await;
     stage.done("again", "git-worktree", json!({"repo": repo, "name": "d", "writes": ["a/new.py"]})).await;
+    let tasks = [
+        "a-tree",
+        "a-file",
+        "a-commit",
+        "overlap",
+        "stray-commit",
+        "dirty",
+        "check",
+        "b-merge",
+        "keep",
+        "drop",
+    ];
+    assert_same(&stage.bus, &tasks).await;
     stage.host.stop().await;
 }

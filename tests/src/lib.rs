@@ -11,6 +11,7 @@ pub mod own_server;
 pub mod plain;
 pub mod process;
 pub mod raw;
+pub mod replays;
 pub mod sandboxes;
 
 use std::path::{Path, PathBuf};

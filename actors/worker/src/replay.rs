@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::Breakers;
 use crate::contract::{Agent, DRIFTED, Recording, Request, Tape, Work};
+use crate::worker::inputs::Inputs;
 use crate::worker::verdict::{End, report_of};
 
 /// What a replayed attempt did.
@@ -34,7 +35,11 @@ pub async fn replay(agent: Arc<dyn Agent>, bus: &Bus, recording: Recording) -> R
     let _stop_when_dropped = canceled.clone().drop_guard();
     let work = Work::recorded(job.clone(), tape.clone(), canceled, Breakers::inert(bus.clone()));
     // A task of its own, so that a panic ends the attempt and nothing else.
-    let ended = AbortOnDropHandle::new(tokio::spawn(async move { agent.run(work).await })).await;
+    let running = async move {
+        Inputs::of(&agent.card()).check(&work.job)?;
+        agent.run(work).await
+    };
+    let ended = AbortOnDropHandle::new(tokio::spawn(running)).await;
     let report = report_of(&job, End::of(ended), None);
     let report = report.map(|report| report.bounded(&job, bus.payload_bytes_max()).command);
     let drifted = |report: &Command| matches!(report, Command::FailJob { code, .. } if code == DRIFTED);

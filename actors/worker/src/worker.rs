@@ -12,7 +12,7 @@
 //! begin without that confirmation.
 
 mod attempt;
-mod inputs;
+pub(crate) mod inputs;
 mod jobs;
 mod presence;
 pub(crate) mod verdict;

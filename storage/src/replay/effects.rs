@@ -4,7 +4,7 @@
 //! What other tasks and people did comes from the log: the inputs, the answers, the plan. Nothing is written, and
 //! nothing outside of the store is reached, unless the caller lets steps run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actors_logic::task::recorded::{Attempt, Decision, End, attempts};
@@ -241,7 +241,9 @@ fn drift(attempt: &Attempt, requests: &[actors_worker::Request], is_ended: bool)
     });
     let mut drift: Vec<Drift> = asked.collect();
     let is_asked = |name: &SmolStr| requests.iter().any(|request| request.name == *name);
-    let missing = attempt.own.iter().filter(|name| is_ended && !is_asked(name));
+    // A step and an effect may have one name.
+    let own: BTreeSet<&SmolStr> = attempt.own.iter().collect();
+    let missing = own.into_iter().filter(|name| is_ended && !is_asked(name));
     drift.extend(missing.map(|name| Drift {
         effect: name.to_string(),
         recorded: recorded_hash(attempt, name),

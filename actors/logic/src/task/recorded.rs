@@ -21,7 +21,7 @@ pub struct Attempt {
     pub job: Job,
     /// The steps that were recorded in this attempt or before it.
     pub steps: Vec<StepResult>,
-    /// The effects of this attempt that ended: completed, failed or ambiguous.
+    /// The ends of this attempt's effects, in order: completed, failed or ambiguous.
     pub effects: Vec<PastEffect>,
     /// How the attempt ended.
     pub end: End,
@@ -146,7 +146,6 @@ fn note_effect(attempt: &mut Attempt, state: &State, name: &str, step: EffectSte
         Some(past) if past.step == EffectStep::Ambiguous => *past = effect,
         _ if ended => {
             attempt.own.push(effect.effect.clone());
-            attempt.effects.retain(|known| known.effect != effect.effect);
             attempt.effects.push(effect);
         }
         _ => {}

@@ -231,7 +231,8 @@ impl Entry<'_> {
             Err(failure) if failure.class() == Some(FailureClass::Ambiguous) => {
                 (EffectStep::Ambiguous, failure.to_string(), Value::Null)
             }
-            Err(failure) => (EffectStep::Failed, failure.to_string(), Value::Null),
+            // A replay gives the agent the same failure.
+            Err(failure) => (EffectStep::Failed, failure.to_string(), failure.as_json()),
         };
         let reason = match self.record(step, &detail, result).await {
             Recorded::Yes => return outcome,

@@ -3,6 +3,7 @@
 use bus_schemas::commands::task;
 use bus_schemas::jobs::FailureClass;
 use bus_schemas::{Key, text};
+use serde_json::{Value, json};
 
 /// Bytes of a message or a hint in a report: a sentence for people, not a log.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024;
@@ -68,6 +69,13 @@ impl Failure {
             failure.dependency.get_or_insert_with(|| dependency.clone());
         }
         self
+    }
+    /// The failure as it is reported; null for a question.
+    pub(crate) fn as_json(&self) -> Value {
+        match self {
+            Self::Failed(failure) => json!(failure),
+            Self::InputRequired { .. } => Value::Null,
+        }
     }
     /// The class of the failure; `None` for a question.
     pub fn class(&self) -> Option<FailureClass> {

@@ -3,7 +3,7 @@
 //! Steps and effects are found by their names and compared by the hashes of what they were asked with. Nothing is
 //! written: artifacts are hashed and forgotten, output is dropped, and no effect is ever done again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -76,7 +76,6 @@ pub(crate) struct Tape {
 #[derive(Debug)]
 struct Inner {
     steps: HashMap<SmolStr, StepResult>,
-    effects: HashMap<String, PastEffect>,
     failure: Option<task::Failure>,
     runs_steps: bool,
     progress: Mutex<Progress>,
@@ -85,6 +84,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Progress {
     requests: Vec<Request>,
+    /// The recorded ends of each effect, in order: one that failed may have been tried again.
+    effects: HashMap<SmolStr, VecDeque<PastEffect>>,
     /// Steps that have begun and not ended.
     open: BTreeSet<SmolStr>,
     /// Results of steps that ran in the replay.
@@ -96,12 +97,15 @@ struct Progress {
 impl Tape {
     pub(crate) fn of(bus: Bus, recording: Recording) -> Self {
         let Recording { steps, effects, failure, runs_steps, .. } = recording;
+        let mut progress = Progress::default();
+        for effect in effects {
+            progress.effects.entry(effect.effect.clone()).or_default().push_back(effect);
+        }
         let inner = Inner {
             steps: steps.into_iter().map(|step| (step.name.clone(), step)).collect(),
-            effects: effects.into_iter().map(|effect| (effect.effect.to_string(), effect)).collect(),
             failure,
             runs_steps,
-            progress: Mutex::default(),
+            progress: Mutex::new(progress),
         };
         Self { bus, inner: Arc::new(inner) }
     }
@@ -163,9 +167,9 @@ impl Tape {
     /// An effect: as recorded, and never done.
     pub(super) fn effect<T: DeserializeOwned>(&self, job: &Job, effect: &Effect) -> Result<T, Failure> {
         let (name, key) = (effect.name(), effect.key(job));
-        let before = job.effects.iter().find(|past| past.effect == name);
-        let known = before.or_else(|| self.inner.effects.get(name));
-        let recorded = known.map(|known| known.key.clone().unwrap_or_else(|| key.clone()));
+        let before = job.effects.iter().find(|past| past.effect == name).cloned();
+        let known = before.or_else(|| self.lock().effects.get_mut(name)?.pop_front());
+        let recorded = known.as_ref().map(|known| known.key.clone().unwrap_or_else(|| key.clone()));
         let compared = match recorded {
             Some(recorded) if recorded == key => Compared::Same,
             recorded => compared(recorded, key.clone()),
@@ -173,11 +177,15 @@ impl Tape {
         self.lock().requests.push(Request { name: name.into(), compared: compared.clone() });
         match known.filter(|_| compared == Compared::Same) {
             Some(known) if known.step == EffectStep::Completed => {
-                done_before(std::slice::from_ref(known), name, &key).expect("it is the one and completed")
+                done_before(std::slice::from_ref(&known), name, &key).expect("it is the one and completed")
             }
-            Some(known) => Err(self.failed().unwrap_or_else(|| {
-                Failure::permanent("effect-failed", format!("the effect `{name}` failed: {}", known.detail))
-            })),
+            Some(known) => Err(match serde_json::from_value(known.result) {
+                Ok(failure) => Failure::Failed(failure),
+                Err(_) => self.failed().unwrap_or_else(|| {
+                    let message = format!("the effect `{name}` failed: {}", known.detail);
+                    Failure::permanent("effect-failed", message)
+                }),
+            }),
             None => Err(self.drifted("effect", name, &compared)),
         }
     }

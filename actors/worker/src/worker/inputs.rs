@@ -10,10 +10,10 @@ use smol_str::SmolStr;
 use crate::contract::Failure;
 
 /// The schemas of a card's skills: each compiled once, or why it cannot be.
-pub(super) struct Inputs(HashMap<SmolStr, Result<Validator, String>>);
+pub(crate) struct Inputs(HashMap<SmolStr, Result<Validator, String>>);
 
 impl Inputs {
-    pub(super) fn of(card: &AgentCard) -> Self {
+    pub(crate) fn of(card: &AgentCard) -> Self {
         let with_schema = card.skills.iter().filter(|skill| !skill.input.is_null());
         let compiled = with_schema.map(|skill| {
             let validator = jsonschema::validator_for(&skill.input).map_err(|error| error.to_string());
@@ -23,7 +23,7 @@ impl Inputs {
     }
 
     /// Refuses an input that does not fit, and names the place.
-    pub(super) fn check(&self, job: &Job) -> Result<(), Failure> {
+    pub(crate) fn check(&self, job: &Job) -> Result<(), Failure> {
         let validator = match self.0.get(&job.skill) {
             None => return Ok(()),
             Some(Ok(validator)) => validator,

@@ -184,7 +184,7 @@ async fn a_large_job_is_done_whatever_else_is_heard_meanwhile() {
     let told = stage.host.expect("t1", "complete-job").await.command;
     assert_eq!(told["result"], json!(200_000));
     let token = told["token"].as_str().expect("a token");
-    assert_eq!((Hash::of(token.as_bytes()), token.len()), (claim.claim.token, 32));
+    assert_eq!((Hash::of_token(token), token.len()), (claim.claim.token, 32));
 }
 
 /// A result that the task does not take must not leave it waiting for the lease to run out.

@@ -158,3 +158,25 @@ async fn a_panic_is_told() {
     assert_eq!(code, "agent-panicked");
     assert!(message.contains("no hands"), "{message}");
 }
+
+/// An effect that failed and was tried again gives its failure first, then its result.
+#[tokio::test]
+async fn an_effect_that_was_tried_again_fails_first() {
+    let stage = Stage::new().await;
+    let mut tried = recording();
+    let Failure::Failed(busy) = Failure::transient("bank-busy", "come later") else { panic!("a failure") };
+    let failed = PastEffect { step: EffectStep::Failed, result: json!(busy), ..tried.effects[0].clone() };
+    tried.effects.insert(0, failed);
+    let agent = scripted(async |work| {
+        let pay = || work.effect(Effect::new("pay").tool("bank", json!(7)), async |_| Ok(String::new()));
+        let code = match pay().await {
+            Err(Failure::Failed(failure)) => failure.code,
+            other => panic!("{other:?}"),
+        };
+        let receipt: String = pay().await?;
+        Ok(Done::with(Vec::new(), json!([code, receipt])))
+    });
+    let replayed = replay(agent, &stage.bus, tried).await;
+    let Some(Command::CompleteJob { result, .. }) = replayed.report else { panic!("{:?}", replayed.report) };
+    assert_eq!(result, json!(["bank-busy", "receipt"]));
+}
