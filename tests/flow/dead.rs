@@ -168,7 +168,7 @@ async fn begin(bus: &Bus, key: &str, attempt: u32) {
             worker: "w".into(),
             claim: CommandId::from_text("a claim"),
             attempt,
-            token: Hash::of(TOKEN.as_bytes()),
+            token: Hash::of_token(TOKEN),
             policy: None,
         };
         accepted(bus, &command(key, &assign)).await;

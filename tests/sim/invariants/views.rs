@@ -63,7 +63,7 @@ impl Audit {
         }
         match query.read::<task::Query>() {
             Ok(task::Query::Renew { attempt, token, .. }) => {
-                self.is_told_its_own(entity, attempt, Hash::of(token.as_bytes()), *revision)
+                self.is_told_its_own(entity, attempt, Hash::of_token(&token), *revision)
             }
             _ => Ok(()),
         }

@@ -92,7 +92,7 @@ impl Audit {
                 | task_command::Command::FailJob { attempt, token, .. }
                 | task_command::Command::GiveBack { attempt, token, .. }
                 | task_command::Command::RequireInput { attempt, token, .. },
-            ) => (attempt, Hash::of(token.as_bytes())),
+            ) => (attempt, Hash::of_token(&token)),
             _ => return Ok(()),
         };
         let issued = self.tasks.get(&turn.entity.key).and_then(|known| known.under_way());
@@ -103,7 +103,7 @@ impl Audit {
 
     /// A worker begins only what it was told to be its own.
     pub fn begins_only_its_own(&self, job: &Job) -> Check {
-        let told = (job.task.key.clone(), job.attempt, Hash::of(job.token.as_bytes()));
+        let told = (job.task.key.clone(), job.attempt, Hash::of_token(&job.token));
         hold(self.told_own.contains(&told), "fenced_by_token", || {
             format!("a worker begins {} without the word that it is its own", job.id)
         })

@@ -80,7 +80,7 @@ impl World {
                 worker: worker.name.clone(),
                 incarnation: worker.incarnation,
                 skills: worker.skills.clone(),
-                token: Hash::of(token(command).as_bytes()),
+                token: Hash::of_token(&token(command)),
                 places,
                 repeated: false,
                 lanes: LANES.map(key).to_vec(),
