@@ -44,8 +44,10 @@ async fn every_seeded_bug_is_repaired_and_no_wrong_answer_is_accepted() {
     let wrong = report.bugs as u64;
     let expected = [
         ("model-output-limit", 1),
-        ("no-better", wrong),
+        ("no-better", wrong - 1),
         ("path-refused", 1),
+        // One wrong patch is no Python any more, and never runs.
+        ("syntax-error", 1),
         ("test-edited", 1),
         ("text-differs", 1),
     ];
