@@ -162,7 +162,7 @@ impl Fault for CredulousTask {
     fn folded(event: &events::task::Event) -> Option<Vec<events::task::Event>> {
         let mut event = event.clone();
         let events::task::Event::JobIssued { token, .. } = &mut event else { return None };
-        *token = Hash::of(b"");
+        *token = Hash::of_token("");
         Some(vec![event])
     }
 }

@@ -37,7 +37,8 @@ pub(super) fn offer(state: &State, agent: Key, offer: Offer, context: &Context<'
 /// Watches the halt of everything, and the breakers of the agents' dependencies.
 fn watches(state: &State, dependencies: &BTreeSet<Key>, lane: &Key) -> Decision<Event> {
     let mut decision = Decision::none();
-    if state.offers().next().is_none() {
+    // An agent whose work the lane adopted is known, and has offered nothing yet.
+    if state.offers().all(|(_, offer)| offer.capacity == 0) {
         let all = halts::Scope::All.key().expect("`all` is a key");
         decision = decision.send(all, &halt::Command::Watch { lane: lane.clone() });
     }

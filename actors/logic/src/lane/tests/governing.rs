@@ -278,3 +278,12 @@ fn a_lane_whose_queues_could_have_no_name_is_refused() {
     named(128).when(join()).then([joined(3)]);
     named(129).when(join()).then_refused("invalid-lane");
 }
+
+/// A lane that adopts work before its agent has offered anything still hears of the halt of everything: it watches with
+/// the first offer.
+#[test]
+fn a_lane_that_adopted_work_watches_the_halt_of_everything() {
+    let outcome = lane([adopted("x")]).when(offer("coder", 2));
+    let all = sent("halt/all", &bus_schemas::commands::halt::Command::Watch { lane: key("default") });
+    assert!(outcome.decision().sends.contains(&all), "{:?}", outcome.decision().sends);
+}
