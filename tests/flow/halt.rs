@@ -48,9 +48,9 @@ async fn lane(bus: &Bus) -> Lane {
     view(bus, &query("default", &lane::Query::Describe)).await.expect("a lane")
 }
 
-/// The longest time from a resume to the first job: at once. A worker or a host that has not heard of the end refuses
-/// the job, and the next one comes after a pause of seconds.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// The longest time from a resume to the first job, on a busy machine: long before anything looks for work that was
+/// forgotten.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Goal: a halt stops what runs, lets nothing begin, refuses new work with its reason, survives its
 /// host, and costs no attempt; work goes on at once when it ends. Method: a job at a closed gate for each scope

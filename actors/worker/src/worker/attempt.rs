@@ -28,6 +28,9 @@ const BEGIN_PATIENCE: Duration = Duration::from_secs(2);
 const RENEW_PAUSE: Duration = Duration::from_secs(10);
 /// The shortest pause between two renewals, however short the lease.
 const RENEW_PAUSE_MIN: Duration = Duration::from_millis(50);
+/// How long a halted job is kept for its owner to take it back. A halt reaches worker, lane and owner on ways of their
+/// own: one that is given back before the others know of it is issued again.
+const TAKE_BACK_PATIENCE: Duration = Duration::from_secs(1);
 /// The least time for which a report is retried, also when the lease is almost over.
 const REPORT_PATIENCE_MIN: Duration = Duration::from_secs(2);
 
@@ -71,7 +74,10 @@ impl<'a> Attempt<'a> {
     async fn run(&self) {
         if let Some(halt) = self.client.halted() {
             tracing::info!(reason = halt.reason, "a halt stands; giving the job back");
-            return self.give_back(format!("halted: {}", halt.reason)).await;
+            if !self.is_taken_back().await {
+                self.give_back(format!("halted: {}", halt.reason)).await;
+            }
+            return;
         }
         crash::point("before-start");
         let renewed = tokio::select! {
@@ -96,6 +102,7 @@ impl<'a> Attempt<'a> {
         let breaker = self.context.breaker.as_ref().map(|breaker| self.context.breakers.begin(breaker));
         let steps = Steps::of(self.client.clone(), self.job);
         let (end, interruption) = self.work(&steps).await;
+        let is_halted = matches!(interruption, Some(Interruption::Halted { .. }));
         let report = report_of(self.job, end, interruption);
         if let Some(permit) = breaker {
             permit.record(report.as_ref().map_or(Outcome::Unknown, Report::outcome));
@@ -108,6 +115,11 @@ impl<'a> Attempt<'a> {
             // A job that the budget does not allow waits with its tree for an extension.
             Some(report) if report.waits_for_budget(self.job) || report.waits_for_halt() => {
                 Some(report.withdrawn())
+            }
+            Some(Report { command: Command::GiveBack { .. }, .. })
+                if is_halted && self.is_taken_back().await =>
+            {
+                None
             }
             report => report,
         };
@@ -207,6 +219,16 @@ impl<'a> Attempt<'a> {
                 }
                 Err(error) => tracing::debug!(error = chain(&error), "renewing a lease; trying again"),
             }
+        }
+    }
+
+    /// Whether the owner takes a halted attempt back by itself, while its lease is kept.
+    async fn is_taken_back(&self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.context.drained.cancelled() => false,
+            other = self.keep_lease() => !matches!(other, Interruption::Halted { .. }),
+            () = tokio::time::sleep(TAKE_BACK_PATIENCE) => false,
         }
     }
 
