@@ -31,6 +31,8 @@ const RENEW_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// How long a halted job is kept for its owner to take it back. A halt reaches worker, lane and owner on ways of their
 /// own: one that is given back before the others know of it is issued again.
 const TAKE_BACK_PATIENCE: Duration = Duration::from_secs(1);
+/// The pause between two renewals of a halted job.
+const TAKE_BACK_PAUSE: Duration = Duration::from_millis(100);
 /// The least time for which a report is retried, also when the lease is almost over.
 const REPORT_PATIENCE_MIN: Duration = Duration::from_secs(2);
 
@@ -193,10 +195,14 @@ impl<'a> Attempt<'a> {
     }
 
     /// Renews the lease until the task no longer wants the work, or is unreachable for a whole lease.
-    ///
-    /// A notification that may mean the end only causes a renewal at once.
     async fn keep_lease(&self) -> Interruption {
-        let pause = RENEW_PAUSE.min(Duration::from_millis(self.job.lease_ms) / 3).max(RENEW_PAUSE_MIN);
+        let third = Duration::from_millis(self.job.lease_ms) / 3;
+        self.keep_lease_every(RENEW_PAUSE.min(third).max(RENEW_PAUSE_MIN)).await
+    }
+
+    /// As [`Self::keep_lease`], with a pause between two renewals. A notification that may mean the end only causes a
+    /// renewal at once.
+    async fn keep_lease_every(&self, pause: Duration) -> Interruption {
         let mut ticks = interval_at(Instant::now() + pause, pause);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = self.client.steps();
@@ -222,12 +228,13 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether the owner takes a halted attempt back by itself, while its lease is kept.
+    /// Whether the owner takes a halted attempt back by itself, while its lease is kept. An owner that knows of the halt
+    /// and whose grace time is over refuses the lease.
     async fn is_taken_back(&self) -> bool {
         tokio::select! {
             biased;
             () = self.context.drained.cancelled() => false,
-            other = self.keep_lease() => !matches!(other, Interruption::Halted { .. }),
+            other = self.keep_lease_every(TAKE_BACK_PAUSE) => !matches!(other, Interruption::Halted { .. }),
             () = tokio::time::sleep(TAKE_BACK_PATIENCE) => false,
         }
     }
