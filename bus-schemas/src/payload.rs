@@ -5,12 +5,17 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::envelope::{Body, ContentType};
+use crate::ids::Hash;
 
 /// The largest payload that an entity keeps, in bytes: the size of the largest command. A larger one could
 /// not be sent again as it is.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
+
+/// The field with the token of a job, in every command of a worker.
+const TOKEN: &[u8] = b"token";
 
 /// How the bytes are written in `content`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -41,6 +46,29 @@ impl Payload {
     /// A payload from a body; `None` if it is larger than [`PAYLOAD_BYTES_MAX`].
     pub fn of(body: &Body) -> Option<Self> {
         (body.bytes.len() <= PAYLOAD_BYTES_MAX).then(|| Self::written(body.content_type, &body.bytes))
+    }
+    /// A payload without the token of a job, for what more than hosts read: its SHA-256 hash stands in its place, as in
+    /// the task's events. What cannot be read ends before the word `token`.
+    #[must_use]
+    pub fn without_token(self) -> Self {
+        let Some(body) = self.body() else { return self };
+        match body.read::<Map<String, Value>>() {
+            Ok(mut fields) => match fields.get_mut("token") {
+                Some(Value::String(token)) => {
+                    *token = Hash::of_token(token).to_hex();
+                    let bytes = match self.content_type {
+                        ContentType::Json => serde_json::to_vec(&fields).ok(),
+                        ContentType::Msgpack => rmp_serde::to_vec(&fields).ok(),
+                    };
+                    Self::written(self.content_type, &bytes.expect("what was read can be written"))
+                }
+                _ => self,
+            },
+            Err(_) => match body.bytes.windows(TOKEN.len()).position(|word| word == TOKEN) {
+                Some(end) => Self::written(self.content_type, &body.bytes[..end]),
+                None => self,
+            },
+        }
     }
     /// A payload from bytes of any length.
     pub fn written(content_type: ContentType, bytes: &[u8]) -> Self {
@@ -82,6 +110,35 @@ mod tests {
         for wrong in ["Z", "Zg=", "Z===", "====", "Zg==Zg==", "Zm9v!mFy", "Zm9\n", "Zg", "Zh=="] {
             assert_eq!(read(wrong), None, "{wrong:?}");
         }
+    }
+
+    /// The token is gone whatever the body is: a report, one with an unknown field, one that was cut, MessagePack, and
+    /// bytes that no reader of JSON values takes. All else stays.
+    #[test]
+    fn no_payload_shows_a_token() {
+        let hash = Hash::of_token("s3cret").to_hex();
+        let shown = |content_type, bytes: &[u8]| {
+            let body = Payload::written(content_type, bytes).without_token().body().expect("a body").bytes;
+            assert!(!body.windows(6).any(|word| word == b"s3cret"), "{body:?}");
+            body
+        };
+        let json = |text: &str| shown(ContentType::Json, text.as_bytes());
+        let report = r#"{"attempt":1,"token":"s3cret","type":"complete-job"}"#;
+        assert_eq!(json(report), report.replace("s3cret", &hash));
+        assert_eq!(json(r#"{"token": "\u00733cret"}"#), format!(r#"{{"token":"{hash}"}}"#));
+        assert_eq!(json(r#"{"type":"complete-job","token":"s3cret","#), r#"{"type":"complete-job",""#);
+        assert_eq!(json(r#"["token", "s3cret"]"#), r#"[""#);
+        for plain in [r#"{"type": "touch"}"#, r#"{"token": 7}"#, r#"{"type": "cut"#, ""] {
+            assert_eq!(json(plain), plain);
+        }
+        let fields: Map<String, Value> = serde_json::from_str(report).expect("JSON");
+        let written = shown(ContentType::Msgpack, &rmp_serde::to_vec(&fields).expect("MessagePack"));
+        let fields: Map<String, Value> = rmp_serde::from_slice(&written).expect("MessagePack");
+        assert_eq!(fields["token"], *hash);
+        assert_eq!(
+            shown(ContentType::Msgpack, b"\x82\xa1x\xc4\x01\x00\xa5token\xa6s3cret"),
+            &b"\x82\xa1x\xc4\x01\x00\xa5"[..]
+        );
     }
 
     #[test]

@@ -6,9 +6,9 @@ use async_nats::jetstream;
 use bus_client::{Bus, NatsConfig, Profile};
 use bus_schemas::commands::task::{Command as Task, Submit};
 use bus_schemas::jobs::StepResult;
-use bus_schemas::{Hash, kinds};
+use bus_schemas::{CommandId, Hash, kinds};
 use futures::{StreamExt, TryStreamExt};
-use system_tests::raw::Raw;
+use system_tests::raw::{Raw, dead_letter};
 use system_tests::{PATIENCE, Server, accepted, command, eventually, plain, touch};
 
 /// How long somebody waits for an answer that never comes.
@@ -153,6 +153,7 @@ async fn no_token_lies_where_who_has_no_name_reads() {
         assert!(!text.contains(job.token.as_str()), "{text}");
         answers += usize::from(text.contains("\"status\":\"issued\""));
     }
+    refused_reports(&raw, &bus, &job.token).await;
     host.stop().await;
     let is_named = |text: &str| text.contains(job.token.as_str()) || text.contains("partition-");
     let mut jobs = 0;
@@ -170,6 +171,28 @@ async fn no_token_lies_where_who_has_no_name_reads() {
         (sequence, named) = (at, named + usize::from(is_named(&String::from_utf8_lossy(&bytes))));
     }
     assert!(named > 8, "hosts keep a report and the snapshots of all partitions: {named}");
+}
+
+/// Hands over reports that nobody can accept: of an attempt that is over, with an unknown field, and cut in the middle.
+/// Each becomes a dead letter, whose event tells the hash of the token.
+async fn refused_reports(raw: &Raw, bus: &Bus, token: &str) {
+    let report = |attempt: u32| format!(r#"{{"type":"complete-job","attempt":{attempt},"token":"{token}""#);
+    let reports = [
+        ("late", format!("{}}}", report(7))),
+        ("more", format!(r#"{},"colour":1}}"#, report(1))),
+        ("cut", report(1)),
+    ];
+    for (name, body) in reports {
+        let id = [("Orrery-Command-Id", name)];
+        raw.store("orrery.do.me.task.large", &id, body.clone()).await.expect("it is stored");
+        let kept = dead_letter(bus, CommandId::from_text(name)).await.payload.expect("a payload").content;
+        let rest = body.replace(token, &Hash::of_token(token).to_hex());
+        let expected = serde_json::from_str::<serde_json::Value>(&rest).map_or_else(
+            |_| rest.split("token").next().expect("a beginning").to_owned(),
+            |fields| fields.to_string(),
+        );
+        assert_eq!(kept, expected, "{name}");
+    }
 }
 
 /// Goal: the server tells nobody but hosts who is connected and what is stored. Method: its monitoring, with and without

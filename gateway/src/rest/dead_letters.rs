@@ -94,7 +94,7 @@ async fn original(call: &Call, letter: &DeadLetter) -> Result<Option<Payload>, P
     let known = Kind::parse(&letter.kind).is_ok().then_some(letter.kind.as_str());
     for kind in known.into_iter().chain([UNKNOWN_KIND]) {
         if let Some(bytes) = call.bus.dead_payload(kind, letter.entry.as_str()).await? {
-            return Ok(Some(Payload::written(ContentType::default(), &bytes)));
+            return Ok(Some(Payload::written(ContentType::default(), &bytes).without_token()));
         }
     }
     Ok(None)

@@ -65,7 +65,10 @@ impl Undeliverable for Letters {
             subject: lost.subject.map(ToString::to_string),
             caller: command.caller.clone(),
             cause: command.cause,
-            payload: Payload::of(&command.body),
+            payload: Payload::of(&command.body).map(|payload| match is_from_client(lost.turn) {
+                true => payload.without_token(),
+                false => payload,
+            }),
             ..Entry::new(class, reason, to, (command.id, command.correlation), lost.turn.at)
         });
         let key = Key::parse(&entry).expect("32 hexadecimal digits are a key");
@@ -89,6 +92,12 @@ impl Undeliverable for Letters {
         let told = Command::SettleRedrive { redrive: command.cause, outcome, task: None };
         Some(Send::new(sender, Body::json(&told)))
     }
+}
+
+/// Whether the command is a client's. Only such a command has a token; the system's own have its hash, which a redrive
+/// needs unchanged.
+fn is_from_client(turn: &Turn) -> bool {
+    turn.source == Source::Ask || is_from_outside(turn)
 }
 
 /// Whether a client handed the command over, here or in the partition that forwarded it.
