@@ -115,7 +115,7 @@ mod tests {
     use super::Arguments;
 
     /// Endpoints whose path does not end with the verb, each with its verb on the command line.
-    const VERBS: [(&str, &str, &str); 13] = [
+    const VERBS: [(&str, &str, &str); 14] = [
         ("Post", "/v1/tasks", "tasks submit"),
         ("Get", "/v1/tasks/{id}/artifacts/{name}", "tasks artifact"),
         ("Get", "/v1/tasks/{id}/events", "tasks watch"),
@@ -124,6 +124,7 @@ mod tests {
         ("Put", "/v1/dead-letters/{id}/payload", "dead-letters edit"),
         ("Post", "/v1/redrives", "redrives start"),
         ("Put", "/v1/settings/{name}", "settings propose"),
+        ("Post", "/v1/healer/release", "heal release"),
         ("Post", "/v1/halts", "halt"),
         ("Get", "/v1/halts", "halts"),
         ("Post", "/v1/halts/{scope}/resume", "resume"),

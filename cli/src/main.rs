@@ -114,16 +114,13 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Settings(arguments) => {
             commands::settings::run(&Client::connect(&config)?, arguments, output).await
         }
+        Verb::Chaos(arguments) if arguments.reads() => {
+            stored(&config, async |session| commands::chaos::run(session, arguments, output).await).await
+        }
         Verb::Chaos(arguments) => {
-            let reads = arguments.reads();
-            either(reads, &config, async |session| commands::chaos::run(session, arguments, output).await)
-                .await
+            commands::chaos::run(&Session::connect(&config).await?, arguments, output).await
         }
-        Verb::Heal(arguments) => {
-            let reads = arguments.reads();
-            either(reads, &config, async |session| commands::heal::run(session, arguments, output).await)
-                .await
-        }
+        Verb::Heal(arguments) => commands::heal::run(&config, arguments, output).await,
         Verb::Events(arguments) => {
             stored(&config, async |session| commands::events::run(session, arguments, output).await).await
         }
@@ -157,14 +154,6 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
     }
 }
 
-/// Runs a verb that needs a running system.
-async fn live(
-    config: &Config,
-    verb: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    verb(&Session::connect(config).await?).await
-}
-
 /// Runs a verb that can also read the store of a system that does not run.
 async fn stored(
     config: &Config,
@@ -174,15 +163,6 @@ async fn stored(
     let result = session.unless_interrupted(verb(&session)).await;
     session.close().await;
     result
-}
-
-/// Runs a verb that needs a running system unless it only reads.
-async fn either(
-    reads: bool,
-    config: &Config,
-    verb: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    if reads { stored(config, verb).await } else { live(config, verb).await }
 }
 
 /// `up` logs to stderr. All other verbs are short and a person reads their stderr: only errors are logged

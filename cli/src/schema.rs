@@ -9,6 +9,7 @@ use gateway_api::breakers::{Breaker, BreakerChanged, BreakerPage};
 use gateway_api::dead_letters::{DeadLetter, DeadLetterPage};
 use gateway_api::errors::Entry;
 use gateway_api::halts::{HaltChanged, HaltPage};
+use gateway_api::healer::Released;
 use gateway_api::lanes::{LaneChanged, LanePage, LanePaused};
 use gateway_api::redrives::{Redrive, RedrivePage};
 use gateway_api::schedules::{Schedule, SchedulePage};
@@ -73,7 +74,7 @@ pub fn document() -> Value {
     schemas.add::<LanePaused>("lane-paused");
     schemas.add::<LaneChanged>("lane-changed");
     schemas.add::<heal::HealingRow>("heal-act");
-    schemas.add::<heal::Released>("heal-released");
+    schemas.add::<Released>("heal-released");
     schemas.add::<chaos::List>("chaos-list");
     schemas.add::<chaos::Shown>("chaos-experiment");
     schemas.add::<doctor::Check>("check");

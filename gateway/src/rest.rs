@@ -17,6 +17,7 @@ mod commands;
 mod dead_letters;
 mod events;
 mod halts;
+mod healer;
 mod lanes;
 mod operations;
 mod pages;
@@ -131,6 +132,7 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .on(routes::ListHalts, halts::list)
         .on(routes::Halt, halts::create)
         .on(routes::ResumeHalt, halts::resume)
+        .on(routes::ReleaseEntity, healer::release)
         .on(routes::ListLanes, lanes::list)
         .on(routes::ShowLane, lanes::show)
         .on(routes::ChangeLane, lanes::change)

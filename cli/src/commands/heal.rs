@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use actors_host::Config;
 use bus_client::{EventQuery, StoredEvent};
-use bus_schemas::commands::healer::{Act, Action, Command, QUARANTINE};
+use bus_schemas::commands::healer::{Act, Action, Command};
 use bus_schemas::events::healer::Event;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Key, Timestamp, upcast};
+use bus_schemas::{Timestamp, upcast};
 use futures::{Stream, StreamExt};
+use gateway_api::healer::{ReleaseEntity, Released};
+use gateway_api::routes;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::address;
+use crate::client::Client;
 use crate::commands::tasks::one_line;
 use crate::commands::up::interrupted;
 use crate::failure::{Failure, exit};
@@ -77,15 +81,6 @@ pub struct HealingRow {
     pub evidence: BTreeMap<String, String>,
 }
 
-/// The result of a release.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Released {
-    /// The released entity.
-    pub entity: String,
-    /// The healer's revision after the command.
-    pub revision: u64,
-}
-
 impl Show for Released {
     fn text(&self) -> String {
         format!("{} takes commands again", self.entity)
@@ -129,38 +124,38 @@ impl HealingRow {
     }
 }
 
-impl Arguments {
-    /// Whether the verb only reads stored data, which needs no running system.
-    pub fn reads(&self) -> bool {
-        matches!(&self.verb, Verb::Log(Log { follow: false, .. }))
+/// Runs the verb. The log is read from the store, because an operator needs it most when the system is down.
+pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
+    match arguments.verb {
+        Verb::Log(log) => {
+            let session = match log.follow {
+                true => Session::connect(config).await?,
+                false => Session::open(config).await?,
+            };
+            let result = session.unless_interrupted(show(&session, &log, output)).await;
+            session.close().await;
+            result
+        }
+        Verb::Release { entity, reason } => {
+            let body = ReleaseEntity { entity: address::known(&entity)?, reason };
+            output.show(&Client::connect(config)?.send(routes::ReleaseEntity, &[], &body).await?);
+            Ok(())
+        }
     }
 }
 
-/// Runs the verb.
-pub async fn run(session: &Session, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    match arguments.verb {
-        Verb::Log(log) => {
-            let subjects = vec![session.bus.subjects().events(Some(&Command::KIND))];
-            let query = EventQuery { subjects, from: 0 };
-            if !log.follow {
-                return print(session.bus.events_until_now(query).await?, log.since, output).await;
-            }
-            let events = session.bus.events(query).await?;
-            tokio::select! {
-                ended = print(events, log.since, output) => ended,
-                () = interrupted() => Err(Failure::new("interrupted", "the log goes on")
-                    .next("`orrery heal log` shows what has happened meanwhile")
-                    .exit(exit::INTERRUPTED)),
-            }
-        }
-        Verb::Release { entity, reason } => {
-            let entity = address::known(&entity)?;
-            let key = Key::parse(QUARANTINE).expect("a constant");
-            let command = Command::Release { entity: entity.clone(), reason };
-            let (revision, _) = session.ask(&key, &command).await?;
-            output.show(&Released { entity: entity.to_string(), revision: revision.0 });
-            Ok(())
-        }
+async fn show(session: &Session, log: &Log, output: Output) -> Result<(), Failure> {
+    let subjects = vec![session.bus.subjects().events(Some(&Command::KIND))];
+    let query = EventQuery { subjects, from: 0 };
+    if !log.follow {
+        return print(session.bus.events_until_now(query).await?, log.since, output).await;
+    }
+    let events = session.bus.events(query).await?;
+    tokio::select! {
+        ended = print(events, log.since, output) => ended,
+        () = interrupted() => Err(Failure::new("interrupted", "the log goes on")
+            .next("`orrery heal log` shows what has happened meanwhile")
+            .exit(exit::INTERRUPTED)),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod commands;
 pub mod dead_letters;
 pub mod events;
 pub mod halts;
+pub mod healer;
 pub mod lanes;
 pub mod operations;
 pub mod paging;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::endpoint::endpoints;
 use crate::paging::Paging;
 use crate::{
-    agents, breakers, commands, dead_letters, events, halts, lanes, operations, redrives, schedules,
+    agents, breakers, commands, dead_letters, events, halts, healer, lanes, operations, redrives, schedules,
     settings, tasks,
 };
 
@@ -137,6 +137,9 @@ endpoints! {
     /// Closes a breaker: the dependency may be called again.
     ResetBreaker: "breakers" Post "/v1/breakers/{dependency}/reset" ((), breakers::ChangeBreaker) => breakers::BreakerChanged
         [200 "closed"];
+    /// Releases an entity from quarantine: it takes commands again.
+    ReleaseEntity: "operations" Post "/v1/healer/release" ((), healer::ReleaseEntity) => healer::Released
+        [200 "released"];
     /// Shows whether the process is alive.
     Health: "operations" Get "/health" ((), ()) => operations::Health;
     /// Shows whether requests can be served.
