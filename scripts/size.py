@@ -27,8 +27,8 @@ def product_lines(path):
 
 
 def is_test(path):
-    """Whether a whole file is tests."""
-    return "tests" in path.parts or path.name == "tests.rs"
+    """Whether a whole file is tests: a module `tests`, or `testing`, which is compiled for tests only."""
+    return not {"tests", "testing"}.isdisjoint(path.with_suffix("").parts)
 
 
 def main():

@@ -9,26 +9,24 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use actors_worker::{Agent, Done, Failure, Work, Worker, WorkerError};
-use bus_client::{Ask, Bus};
-use bus_schemas::commands::agent::{AgentCard, Skill};
+use actors_worker::{Agent, Done, Failure, Work};
+use bus_client::Bus;
+use bus_schemas::EntityAddress;
+use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::commands::task::{Command, Plan, PlanStep, Submit, Usage};
 use bus_schemas::settings::Budget;
 use bus_schemas::views::task::{Task, TaskState};
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, Reply};
 use futures::future::BoxFuture;
 use serde_json::Value;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::bench::{Measured, Options};
 use crate::error::Error;
 use crate::installation::Installation;
 use crate::report::Figures;
 use crate::slices::line_of_times;
+use crate::workers::{Workers, card, new_key, told, until};
 
 /// Numbers of jobs that spend at the same time.
 const JOBS: [usize; 2] = [16, 64];
@@ -41,10 +39,6 @@ const WORST: u64 = 150;
 /// Tokens that a call uses: within its reservation, and beyond it.
 const USED: [(&str, u64); 2] =
     [("calls within what they reserve", 100), ("calls a third beyond what they reserve", 200)];
-/// Timeout of any wait, after which the benchmark fails.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The polling interval for the state of the tree.
-const LOOK: Duration = Duration::from_millis(2);
 /// How long a call may stay unsettled.
 const LEASE: Duration = Duration::from_secs(60);
 /// The name of the agent and of its skill.
@@ -73,14 +67,7 @@ impl Drop for Counted {
 
 impl Agent for Spender {
     fn card(&self) -> AgentCard {
-        let skill = Skill { id: AGENT.into(), name: "Calls".into(), ..Skill::default() };
-        AgentCard {
-            name: Key::parse(AGENT).expect("a constant that is a key"),
-            description: "makes calls that cost".into(),
-            version: "1".into(),
-            skills: vec![skill],
-            dependencies: Vec::new(),
-        }
+        card(AGENT, "makes calls that cost")
     }
 
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
@@ -113,7 +100,10 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
         for (case, used_by_call) in USED {
             let tally = Arc::new(Tally::default());
             tally.used_by_call.store(used_by_call, Ordering::SeqCst);
-            let workers = Workers::start(installation, &tally, jobs).await?;
+            let workers = {
+                let agent = Arc::new(Spender(Arc::clone(&tally)));
+                Workers::start(installation, agent, WORKERS, jobs.div_ceil(WORKERS)).await?
+            };
             let (began, mut over) = (Instant::now(), 0);
             let mut rounds = 0_u64;
             while rounds == 0 || began.elapsed() < Duration::from_secs(options.seconds) {
@@ -140,9 +130,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
 
 /// One round: a tree is paused, read, extended and ended. Returns the usage beyond its budget, in tokens.
 async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<u64, Error> {
-    let key = Key::parse(&Uuid::now_v7().simple().to_string())
-        .map_err(|error| Error::answer("making a key", error))?;
-    let task = EntityAddress::new(Command::KIND, key);
+    let task = EntityAddress::new(Command::KIND, new_key());
     let steps = (0..jobs).map(|number| PlanStep {
         step: format!("s{number}").into(),
         goal: "spend".into(),
@@ -159,7 +147,7 @@ async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<u64, Error> 
         ..Submit::new("spend")
     });
     told(bus, &task, &submit).await?;
-    let paused = until(bus, &task, &submit, "a tree that is paused", |view| {
+    let paused = when(bus, &task, &submit, "a tree that is paused", |view| {
         view.state == TaskState::InputRequired && tally.running.load(Ordering::SeqCst) == 0
     })
     .await?;
@@ -169,66 +157,22 @@ async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<u64, Error> 
         reason: "a benchmark".into(),
     };
     told(bus, &task, &more).await?;
-    until(bus, &task, &submit, "the end of the tree", |view| view.state.is_final()).await?;
+    when(bus, &task, &submit, "the end of the tree", |view| view.state.is_final()).await?;
     Ok(account.used.tokens.saturating_sub(limit))
 }
 
 /// Waits until the task fits. The same submission again returns the task.
-async fn until(
+async fn when(
     bus: &Bus,
     task: &EntityAddress,
     submit: &Command,
     what: &'static str,
     fits: impl Fn(&Task) -> bool,
 ) -> Result<Task, Error> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    until(what, async || {
         let view: Task = serde_json::from_value(told(bus, task, submit).await?)
             .map_err(|error| Error::answer("reading a task", error))?;
-        if fits(&view) {
-            return Ok(view);
-        }
-        if Instant::now() >= deadline {
-            return Err(Error::Late { what, seconds: PATIENCE.as_secs() });
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-/// Sends an entity a command that it must accept.
-async fn told(bus: &Bus, to: &EntityAddress, command: &Command) -> Result<Value, Error> {
-    let failed = |reason: &dyn std::fmt::Display| Error::answer("telling a task", reason);
-    let ask = Ask::new(to.clone(), Body::json(command)).caller(AGENT);
-    match bus.ask(&ask, PATIENCE).await.map_err(|error| failed(&error))? {
-        Reply::Accepted { result, .. } => Ok(result),
-        Reply::Refused { refusal, .. } => Err(failed(&refusal.message)),
-    }
-}
-
-/// The workers.
-struct Workers {
-    stop: CancellationToken,
-    workers: Vec<JoinHandle<Result<(), WorkerError>>>,
-}
-
-impl Workers {
-    async fn start(installation: &Installation, tally: &Arc<Tally>, jobs: usize) -> Result<Self, Error> {
-        let (stop, mut workers) = (CancellationToken::new(), Vec::new());
-        for number in 0..WORKERS {
-            let name = format!("{AGENT}-{}-{number}", Uuid::now_v7().simple());
-            let agent = Arc::new(Spender(Arc::clone(tally)));
-            let worker = Worker::new(installation.bus().await?, agent, name, jobs.div_ceil(WORKERS));
-            workers.push(tokio::spawn(worker.run(stop.clone())));
-        }
-        Ok(Self { stop, workers })
-    }
-
-    async fn stop(self) -> Result<(), Error> {
-        self.stop.cancel();
-        for worker in self.workers {
-            let ended = worker.await.map_err(|error| Error::answer("running a worker", error))?;
-            ended.map_err(|error| Error::answer("running a worker", error))?;
-        }
-        Ok(())
-    }
+        Ok(fits(&view).then_some(view))
+    })
+    .await
 }

@@ -7,11 +7,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
-use actors_worker::{Agent, Done, Effect, Failure, Work, Worker};
+use actors_worker::{Agent, Done, Effect, Failure, Work};
 use bus_client::{Ask, Bus};
-use bus_schemas::commands::agent::{AgentCard, Skill};
+use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::commands::halt::Command as Halt;
 use bus_schemas::commands::lane::Query as LaneQuery;
 use bus_schemas::commands::queue::Query as Queue;
@@ -22,17 +21,14 @@ use bus_schemas::{Body, EntityAddress, Key, Reply};
 use futures::future::{BoxFuture, try_join_all};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::bench::{Measured, Options};
 use crate::error::Error;
 use crate::installation::Installation;
 use crate::report::Figures;
 use crate::slices::line_of_times;
+use crate::workers::{PATIENCE, Workers, card, new_key, told, until};
 
 /// Numbers of jobs that run at the same time.
 const JOBS: [usize; 2] = [16, 64];
@@ -42,10 +38,6 @@ const WORKERS: usize = 4;
 const ROUNDS_PER_SECOND: u64 = 10;
 /// Effects that each job has begun on average before the halt: then all jobs are at work.
 const EFFECTS_BEFORE: u64 = 3;
-/// Timeout of any wait, after which the benchmark fails.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The polling interval for running jobs.
-const LOOK: Duration = Duration::from_millis(1);
 /// The name of the agent and of its skill.
 const AGENT: &str = "bench-halt";
 
@@ -101,14 +93,7 @@ impl Drop for Counted {
 
 impl Agent for Busy {
     fn card(&self) -> AgentCard {
-        let skill = Skill { id: AGENT.into(), name: "Effects".into(), ..Skill::default() };
-        AgentCard {
-            name: Key::parse(AGENT).expect("a constant that is a key"),
-            description: "begins effects".into(),
-            version: "1".into(),
-            skills: vec![skill],
-            dependencies: Vec::new(),
-        }
+        card(AGENT, "begins effects")
     }
 
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
@@ -138,7 +123,9 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     let mut results = Vec::new();
     for jobs in options.callers_or(&JOBS) {
         let tally = Arc::new(Tally::new());
-        let workers = Workers::start(installation, &tally, jobs).await?;
+        let agent = Arc::new(Busy { tally: Arc::clone(&tally) });
+        // Enough places for all jobs: no job must wait for a worker.
+        let workers = Workers::start(installation, agent, WORKERS, jobs).await?;
         let (mut last, mut answers, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..options.seconds.saturating_mul(ROUNDS_PER_SECOND) {
             let round = one_round(&bus, &tally, jobs).await?;
@@ -175,25 +162,25 @@ struct Round {
 
 async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<Round, Error> {
     let tasks = submit(bus, jobs).await?;
-    until("all jobs at work", || tally.running.load(Ordering::SeqCst) == jobs).await?;
+    holds("all jobs at work", || tally.running.load(Ordering::SeqCst) == jobs).await?;
     let enough = tally.effects.load(Ordering::SeqCst) + EFFECTS_BEFORE * jobs as u64;
-    until("effects", || tally.effects.load(Ordering::SeqCst) >= enough).await?;
+    holds("effects", || tally.effects.load(Ordering::SeqCst) >= enough).await?;
     let all = EntityAddress::new(Halt::KIND, Key::parse("all").expect("a constant that is a key"));
     let reason = || "a benchmark".to_owned();
     let sent = tally.microseconds();
     let halt = Halt::Halt { reason: reason(), grace_ms: 1_000 };
-    told(bus, all.clone(), &halt).await?;
+    told(bus, &all, &halt).await?;
     let answer = tally.microseconds() - sent;
-    until("the end of all jobs", || tally.running.load(Ordering::SeqCst) == 0).await?;
+    holds("the end of all jobs", || tally.running.load(Ordering::SeqCst) == 0).await?;
     let end = tally.microseconds() - sent;
     let last_effect = tally.last.load(Ordering::SeqCst).saturating_sub(sent);
     // The next round has its own jobs.
     let cancel = Task::Cancel { reason: reason() };
-    try_join_all(tasks.into_iter().map(|task| told(bus, task, &cancel))).await?;
+    try_join_all(tasks.iter().map(|task| told(bus, task, &cancel))).await?;
     let resume = Halt::Resume { reason: reason(), per_minute: None, revision: None };
-    told(bus, all.clone(), &resume).await?;
+    told(bus, &all, &resume).await?;
     // Resumed twice: all work resumes at once, and not one more job for each that is done.
-    told(bus, all, &resume).await?;
+    told(bus, &all, &resume).await?;
     until_open(bus).await?;
     Ok(Round { last_effect, answer, end })
 }
@@ -201,18 +188,14 @@ async fn one_round(bus: &Bus, tally: &Tally, jobs: usize) -> Result<Round, Error
 /// Waits until the lane holds nothing back, and is empty.
 async fn until_open(bus: &Bus) -> Result<(), Error> {
     let lane = EntityAddress::new(LaneQuery::KIND, Submit::new("").lane);
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    until("a lane that holds nothing back", async || {
         let mut now: Lane = shown(bus, lane.clone(), &LaneQuery::Describe).await?;
         for queue in now.queues(bus.topology().partitions) {
             now.add(&shown(bus, queue, &Queue::Describe).await?);
         }
-        if now.blocks.is_empty() && now.waiting + now.running == 0 {
-            return Ok(());
-        }
-        late(deadline, "a lane that holds nothing back")?;
-        tokio::time::sleep(LOOK).await;
-    }
+        Ok((now.blocks.is_empty() && now.waiting + now.running == 0).then_some(()))
+    })
+    .await
 }
 
 /// The answer of an entity to a query.
@@ -232,76 +215,15 @@ async fn shown<Q: Serialize, T: DeserializeOwned>(
 /// Submits tasks, each with one job.
 async fn submit(bus: &Bus, jobs: usize) -> Result<Vec<EntityAddress>, Error> {
     let asks = (0..jobs).map(|_| async {
-        let key = Key::parse(&Uuid::now_v7().simple().to_string())
-            .map_err(|error| Error::answer("making a key", error))?;
-        let task = EntityAddress::new(Task::KIND, key);
+        let task = EntityAddress::new(Task::KIND, new_key());
         let submit = Submit { skill: AGENT.into(), ..Submit::new("effects") };
         let submit = Task::Submit(submit);
-        told(bus, task.clone(), &submit).await?;
+        told(bus, &task, &submit).await?;
         Ok::<_, Error>(task)
     });
     try_join_all(asks).await
 }
 
-/// Sends an entity a command that it must accept. A host that has not received the end of a halt yet refuses
-/// new work, and is asked again.
-async fn told<C: WireCommand>(bus: &Bus, to: EntityAddress, command: &C) -> Result<Value, Error> {
-    let failed = |reason: &dyn std::fmt::Display| Error::answer("telling an entity", reason);
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let ask = Ask::new(to.clone(), Body::json(command)).caller(AGENT);
-        match bus.ask(&ask, PATIENCE).await.map_err(|error| failed(&error))? {
-            Reply::Accepted { result, .. } => return Ok(result),
-            Reply::Refused { refusal, .. } if refusal.code == "halted" => {
-                late(deadline, "a host that has heard of the end of the halt")?;
-                tokio::time::sleep(LOOK).await;
-            }
-            Reply::Refused { refusal, .. } => return Err(failed(&refusal.message)),
-        }
-    }
-}
-
-async fn until(what: &'static str, holds: impl Fn() -> bool) -> Result<(), Error> {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        late(deadline, what)?;
-        tokio::time::sleep(LOOK).await;
-    }
-    Ok(())
-}
-
-fn late(deadline: Instant, what: &'static str) -> Result<(), Error> {
-    if Instant::now() < deadline {
-        return Ok(());
-    }
-    Err(Error::Late { what, seconds: PATIENCE.as_secs() })
-}
-
-/// The workers.
-struct Workers {
-    stop: CancellationToken,
-    workers: Vec<JoinHandle<Result<(), actors_worker::WorkerError>>>,
-}
-
-impl Workers {
-    async fn start(installation: &Installation, tally: &Arc<Tally>, jobs: usize) -> Result<Self, Error> {
-        let (stop, mut workers) = (CancellationToken::new(), Vec::new());
-        for number in 0..WORKERS {
-            let agent = Arc::new(Busy { tally: Arc::clone(tally) });
-            let name = format!("{AGENT}-{jobs}-{number}");
-            // Enough places for all jobs: no job must wait for a worker.
-            let worker = Worker::new(installation.bus().await?, agent, name, jobs);
-            workers.push(tokio::spawn(worker.run(stop.clone())));
-        }
-        Ok(Self { stop, workers })
-    }
-
-    async fn stop(self) -> Result<(), Error> {
-        self.stop.cancel();
-        for worker in self.workers {
-            let ended = worker.await.map_err(|error| Error::answer("running a worker", error))?;
-            ended.map_err(|error| Error::answer("running a worker", error))?;
-        }
-        Ok(())
-    }
+async fn holds(what: &'static str, fact: impl Fn() -> bool) -> Result<(), Error> {
+    until(what, async || Ok(fact().then_some(()))).await
 }

@@ -2,19 +2,16 @@
 //!
 //! Beside it, a bare publisher stores the same bytes in as many streams that nobody reads.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, StorageType};
 use bus_client::Bus;
 use tokio::time::Instant;
 
 use crate::bench::{Measured, Options};
-use crate::callers::{Target, closed_loop};
+use crate::callers::Target;
 use crate::error::Error;
 use crate::installation::{Installation, LOOK, SETTLE_DEADLINE, late, settle};
-use crate::slices::{self, Slice};
+use crate::slices::{Side, in_turns};
 
 /// Numbers of publishers, each of which waits for its acknowledgement.
 const CALLERS: [usize; 4] = [1, 16, 64, 256];
@@ -30,30 +27,10 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     make_streams(&client, bus.topology().partitions).await?;
     let ours = Target::handed_over(client.clone(), &bus, "bench-handover", ENTITIES)?;
     let bare = Target::stored(client, bus.topology().partitions, BARE, ENTITIES)?;
-    let numbers = Arc::new(AtomicU64::new(0));
-    let mut results = Vec::new();
-    for callers in options.callers_or(&CALLERS) {
-        let (count, times) = slices::plan(options.seconds);
-        let (mut orrery, mut baseline) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            for (target, slices) in [(&ours, &mut orrery), (&bare, &mut baseline)] {
-                let target = target.clone();
-                let outcome =
-                    closed_loop(callers, times, &numbers, move |number| target.clone().ask(number)).await?;
-                slices.push(Slice::ended_now(&outcome)?);
-                applied(&bus).await?;
-            }
-        }
-        let line = slices::line(callers, &orrery, &baseline);
-        options.say(&format!(
-            "handover, {callers} publishers: {:.0}/s, p50 {:.0} µs; bare publisher {:.0}/s, p50 {:.0} µs",
-            line.per_s.unwrap_or_default(),
-            line.p50_us.unwrap_or_default(),
-            line.baseline_per_s.unwrap_or_default(),
-            line.baseline_p50_us.unwrap_or_default(),
-        ));
-        results.push(line);
-    }
+    let applied = async || applied(&bus).await;
+    let ours = Side { act: move |number| ours.clone().ask(number), settle: applied };
+    let bare = Side { act: move |number| bare.clone().ask(number), settle: applied };
+    let results = in_turns("handover", options, &CALLERS, ours, bare).await?;
     running.stop().await;
     let notes = vec![
         "a command counts when it is acknowledged; a host applies what is stored meanwhile, and all of it before the next slice",

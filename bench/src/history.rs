@@ -10,23 +10,23 @@ use actors_models::{
     Call, Chunk, Completion, Conversation, Embeddings, Fault, Kind, Message, ModelProvider, Models, Tool,
     ToolCall, Usage,
 };
-use actors_worker::{Agent, Done, Failure, Work, Worker};
+use actors_worker::{Agent, Done, Failure, Work};
 use bus_client::Bus;
-use bus_schemas::commands::agent::{AgentCard, Skill};
+use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::commands::task::{Command as Task, Submit};
 use bus_schemas::topology::Store;
-use bus_schemas::{EntityAddress, Key, Revision};
+use bus_schemas::{EntityAddress, Revision};
 use futures::future::BoxFuture;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::bench::{Measured, Options};
 use crate::error::Error;
 use crate::installation::{Installation, LOOK, SETTLE_DEADLINE, late};
 use crate::report::{Figures, round};
 use crate::tasks::Tasks;
+use crate::workers::{Workers, card};
 
 /// Tool calls of the run, and between two counts.
 const CALLS: usize = 1_000;
@@ -86,15 +86,7 @@ struct Talker {
 
 impl Agent for Talker {
     fn card(&self) -> AgentCard {
-        let id = AGENT.into();
-        let skill = Skill { id, name: AGENT.to_owned(), ..Skill::default() };
-        AgentCard {
-            name: Key::parse(AGENT).expect("a constant that is a key"),
-            description: "has a conversation".to_owned(),
-            version: "1".to_owned(),
-            skills: vec![skill],
-            dependencies: Vec::new(),
-        }
+        card(AGENT, "has a conversation")
     }
 
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
@@ -126,12 +118,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     let models = Arc::new(Models::played(AGENT, Box::new(Played { waits })));
     let task = Arc::new(OnceLock::new());
     let talker = Arc::new(Talker { models, task: Arc::clone(&task) });
-    let (worker, stop) = (Worker::new(bus.clone(), talker, AGENT, 1), CancellationToken::new());
-    let token = stop.clone();
-    let working = tokio::spawn(async move {
-        // An early end is reported by the run that waits for the worker.
-        let _ = worker.run(token).await;
-    });
+    let workers = Workers::start(installation, talker, 1, 1).await?;
     let submission = Task::Submit(Submit { skill: AGENT.into(), ..Submit::new("look around") });
     let tasks = Tasks::new(client, &bus, &submission)?;
     let count = async {
@@ -149,8 +136,7 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
         Ok::<_, Error>((counts, began.elapsed()))
     };
     let ((counts, took), ()) = tokio::try_join!(count, tasks.one())?;
-    stop.cancel();
-    working.await.map_err(|error| Error::answer("stopping the worker", error))?;
+    workers.stop().await?;
     running.stop().await;
     let line = |case, from: usize, to: usize| Figures {
         case: Some(case),

@@ -15,6 +15,7 @@ mod machine;
 mod owner;
 mod slices;
 mod tasks;
+mod workers;
 
 mod budget;
 mod halt;

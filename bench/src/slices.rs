@@ -1,12 +1,15 @@
 //! Slices: a point is measured in several short slices, Orrery and the bare loop in turns, so that other load
 //! on the machine affects both.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
-use crate::callers::{Outcome, Times};
+use crate::bench::Options;
+use crate::callers::{Outcome, Times, closed_loop};
 use crate::error::Error;
 use crate::report::{Figures, median, round};
 
@@ -22,6 +25,65 @@ const DIGITS: u8 = 3;
 pub(crate) fn plan(seconds: u64) -> (u32, Times) {
     let slice = Duration::from_secs(seconds) / SLICES;
     (SLICES, Times { warm_up: slice / WARM_UP_SHARE, duration: slice })
+}
+
+/// One side of a comparison.
+pub(crate) struct Side<A, S> {
+    /// A call.
+    pub act: A,
+    /// Waits until all that was asked for is done.
+    pub settle: S,
+}
+
+impl<A, F, S> Side<A, S>
+where
+    A: Fn(u64) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<(), Error>> + Send,
+    S: AsyncFn() -> Result<(), Error>,
+{
+    async fn slice(&self, callers: usize, times: Times, numbers: &Arc<AtomicU64>) -> Result<Slice, Error> {
+        let outcome = closed_loop(callers, times, numbers, self.act.clone()).await?;
+        (self.settle)().await?;
+        Slice::ended_now(&outcome)
+    }
+}
+
+/// Measures both sides in turns with each number of callers.
+pub(crate) async fn in_turns<A, F, S, B, G, T>(
+    name: &str,
+    options: &Options,
+    callers: &[usize],
+    ours: Side<A, S>,
+    bare: Side<B, T>,
+) -> Result<Vec<Figures>, Error>
+where
+    A: Fn(u64) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<(), Error>> + Send,
+    S: AsyncFn() -> Result<(), Error>,
+    B: Fn(u64) -> G + Clone + Send + 'static,
+    G: Future<Output = Result<(), Error>> + Send,
+    T: AsyncFn() -> Result<(), Error>,
+{
+    let numbers = Arc::new(AtomicU64::new(0));
+    let mut results = Vec::new();
+    for callers in options.callers_or(callers) {
+        let (count, times) = plan(options.seconds);
+        let (mut orrery, mut baseline) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            orrery.push(ours.slice(callers, times, &numbers).await?);
+            baseline.push(bare.slice(callers, times, &numbers).await?);
+        }
+        let line = line(callers, &orrery, &baseline);
+        options.say(&format!(
+            "{name}, {callers} callers: {:.0}/s, p50 {:.0} µs; bare {:.0}/s, p50 {:.0} µs",
+            line.per_s.unwrap_or_default(),
+            line.p50_us.unwrap_or_default(),
+            line.baseline_per_s.unwrap_or_default(),
+            line.baseline_p50_us.unwrap_or_default(),
+        ));
+        results.push(line);
+    }
+    Ok(results)
 }
 
 /// The figures of one slice.

@@ -8,17 +8,27 @@ use bus_schemas::commands::task::Command as Task;
 use bus_schemas::envelope::{code, header};
 use bus_schemas::subjects::Subjects;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Caller, EntityAddress, Key};
+use bus_schemas::{Caller, EntityAddress};
 use bytes::Bytes;
+use futures::future::try_join_all;
 use uuid::Uuid;
 
-use crate::callers::ACCEPTED;
+use crate::bench::Options;
+use crate::callers::{ACCEPTED, Target};
 use crate::error::Error;
+use crate::installation::{Installation, settle, settle_bare_loop, stop_bare_loop};
+use crate::report::Figures;
+use crate::slices::{Side, in_turns};
+use crate::workers::new_key;
 
 /// Timeout of a task, after which the benchmark fails.
 const TASK_DEADLINE: Duration = Duration::from_secs(60);
 /// The query that is answered when the task has ended.
 const WAIT: &[u8] = b"{\"type\":\"wait\"}";
+/// Entities of the bare loop.
+const ENTITIES: u64 = 1_000;
+/// Tasks before the measurement, so that agents are known and every partition has its queue.
+const WARM_UP: usize = 64;
 
 /// Submits tasks and waits for their ends.
 #[derive(Clone)]
@@ -40,8 +50,7 @@ impl Tasks {
 
     /// Runs one task to its end.
     pub async fn one(&self) -> Result<(), Error> {
-        let key = Key::parse(&Uuid::now_v7().simple().to_string());
-        let task = EntityAddress::new(Task::KIND, key.map_err(|error| Error::answer("making a key", error))?);
+        let task = EntityAddress::new(Task::KIND, new_key());
         let partition = task.partition(self.partitions);
         let answer =
             self.ask(self.subjects.ask(partition, &Caller::UNNAMED, &task), self.submission.clone()).await?;
@@ -69,4 +78,38 @@ impl Tasks {
         let answer = self.client.send_request(subject, request).await;
         Ok(answer.map_err(|error| Error::answer("waiting for an answer", error))?.payload)
     }
+}
+
+/// Measures tasks with this submission, and `turns` asks in a row of the bare loop for each, in turns.
+pub(crate) async fn beside_bare_turns(
+    name: &str,
+    installation: &Installation,
+    options: &Options,
+    callers: &[usize],
+    submission: &Task,
+    turns: u64,
+) -> Result<Vec<Figures>, Error> {
+    let bare = installation.bare_loop().await?;
+    let (bus, client) = (installation.bus().await?, installation.client().await?);
+    let tasks = Tasks::new(client.clone(), &bus, submission)?;
+    let target = Target::bare_loop(client, bus.topology().partitions, &format!("bench-{name}"), ENTITIES)?;
+    try_join_all((0..WARM_UP).map(|_| tasks.one())).await?;
+    let whole = move |_| {
+        let tasks = tasks.clone();
+        async move { tasks.one().await }
+    };
+    let in_a_row = move |number| {
+        let target = target.clone();
+        async move {
+            for turn in 0..turns {
+                target.clone().ask(number * turns + turn).await?;
+            }
+            Ok(())
+        }
+    };
+    let ours = Side { act: whole, settle: async || settle(&bus).await };
+    let theirs = Side { act: in_a_row, settle: async || settle_bare_loop(&bare).await };
+    let results = in_turns(name, options, callers, ours, theirs).await?;
+    stop_bare_loop(bare).await?;
+    Ok(results)
 }

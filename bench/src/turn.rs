@@ -7,7 +7,7 @@ use crate::bench::{Measured, Options};
 use crate::callers::{Target, closed_loop};
 use crate::error::Error;
 use crate::installation::{Installation, settle, settle_bare_loop, stop_bare_loop};
-use crate::slices::{self, Slice};
+use crate::slices::{self, Side, Slice, in_turns};
 
 /// Numbers of callers.
 const CALLERS: [usize; 5] = [1, 16, 64, 256, 1_024];
@@ -31,33 +31,12 @@ pub(crate) async fn run(installation: &Installation, options: &Options) -> Resul
     let theirs = Target::bare_loop(client, partitions, PREFIX, ENTITIES)?;
     ours.touch_all(0..ENTITIES, TOUCHING).await?;
     theirs.touch_all(0..ENTITIES, TOUCHING).await?;
-    let numbers = Arc::new(AtomicU64::new(0));
-    let mut results = Vec::new();
-    for callers in options.callers_or(&CALLERS) {
-        let (count, times) = slices::plan(options.seconds);
-        let (mut orrery, mut baseline) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            let target = ours.clone();
-            let outcome =
-                closed_loop(callers, times, &numbers, move |number| target.clone().ask(number)).await?;
-            settle(&bus).await?;
-            orrery.push(Slice::ended_now(&outcome)?);
-            let target = theirs.clone();
-            let outcome =
-                closed_loop(callers, times, &numbers, move |number| target.clone().ask(number)).await?;
-            settle_bare_loop(&bare).await?;
-            baseline.push(Slice::ended_now(&outcome)?);
-        }
-        let line = slices::line(callers, &orrery, &baseline);
-        options.say(&format!(
-            "turn, {callers} callers: {:.0}/s, p50 {:.0} µs; bare loop {:.0}/s, p50 {:.0} µs",
-            line.per_s.unwrap_or_default(),
-            line.p50_us.unwrap_or_default(),
-            line.baseline_per_s.unwrap_or_default(),
-            line.baseline_p50_us.unwrap_or_default(),
-        ));
-        results.push(line);
-    }
+    let ours = Side { act: move |number| ours.clone().ask(number), settle: async || settle(&bus).await };
+    let theirs = Side {
+        act: move |number| theirs.clone().ask(number),
+        settle: async || settle_bare_loop(&bare).await,
+    };
+    let results = in_turns("turn", options, &CALLERS, ours, theirs).await?;
     stop_bare_loop(bare).await?;
     running.stop().await;
     Ok(Measured { results, unit: UNIT, notes: vec![SUSTAINED] })

@@ -128,7 +128,8 @@ macro_rules! of_stored_data {
     ($($error:ty),+) => {
         $(impl From<$error> for Failure {
             fn from(error: $error) -> Self {
-                let status = match error.sort() {
+                let advice = error.advice();
+                let status = match advice.sort {
                     Sort::No => exit::NO,
                     Sort::Usage => exit::USAGE,
                     Sort::Data => exit::DATA,
@@ -137,7 +138,7 @@ macro_rules! of_stored_data {
                     Sort::Unwritable => exit::FILE,
                     Sort::Interrupted => exit::INTERRUPTED,
                 };
-                Self::of(error.code(), &error).next(error.hint()).exit(status)
+                Self::of(advice.code, &error).next(advice.hint).exit(status)
             }
         })+
     };

@@ -33,7 +33,7 @@ use self::choose::Finished;
 pub use self::cut::Kept;
 pub use self::files::Archive;
 pub use self::merged::events;
-use crate::{Progress, Sort, Unit, history};
+use crate::{Advice, Progress, Sort, Unit, history};
 
 /// Why archiving ended early. Everything written and removed until then is consistent.
 #[derive(Debug, thiserror::Error)]
@@ -65,34 +65,31 @@ impl From<bus_client::Error> for Error {
 }
 
 impl Error {
-    /// A stable code with an entry in `docs/errors/`.
-    pub fn code(&self) -> &'static str {
+    /// What to tell whoever meets the error.
+    pub fn advice(&self) -> Advice {
         match self {
-            Self::Changed { .. } | Self::Uncertain { .. } => "archive-incomplete",
-            Self::Text { .. } => "event-unreadable",
-            Self::Uncuttable { .. } => "log-uncuttable",
-            Self::Outdated { .. } => "program-outdated",
-            Self::History(error) => error.code(),
-        }
-    }
-    /// The next step.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Changed { .. } => "nothing was taken out; try again",
-            Self::Text { .. } => "`orrery verify --all` finds what else is damaged; nothing was taken out",
-            Self::Uncertain { .. } => "`orrery verify --all` finds what is damaged; nothing was cut",
-            Self::Uncuttable { .. } => {
-                "`orrery backup` and `orrery restore` into an empty installation make logs that can be cut"
+            Self::Changed { .. } => {
+                Advice::new("archive-incomplete", Sort::Data, "nothing was taken out; try again")
             }
-            Self::Outdated { .. } => "use the version that wrote it",
-            Self::History(error) => error.hint(),
-        }
-    }
-    /// The sort of the error.
-    pub fn sort(&self) -> Sort {
-        match self {
-            Self::History(error) => error.sort(),
-            _ => Sort::Data,
+            Self::Text { .. } => Advice::new(
+                "event-unreadable",
+                Sort::Data,
+                "`orrery verify --all` finds what else is damaged; nothing was taken out",
+            ),
+            Self::Uncertain { .. } => Advice::new(
+                "archive-incomplete",
+                Sort::Data,
+                "`orrery verify --all` finds what is damaged; nothing was cut",
+            ),
+            Self::Uncuttable { .. } => Advice::new(
+                "log-uncuttable",
+                Sort::Data,
+                "`orrery backup` and `orrery restore` into an empty installation make logs that can be cut",
+            ),
+            Self::Outdated { .. } => {
+                Advice::new("program-outdated", Sort::Data, "use the version that wrote it")
+            }
+            Self::History(error) => error.advice(),
         }
     }
 }

@@ -42,7 +42,7 @@ use serde::Serialize;
 
 use self::manifest::{Manifest, Partition, Stored, StreamFile, sync_directory};
 use crate::archive::{self, Archive};
-use crate::{Progress, Sort, Unit, history};
+use crate::{Advice, Progress, Sort, Unit, history};
 
 /// How often entity snapshots are read until none was replaced meanwhile: a bucket of them is sent in less
 /// time than a host takes between two snapshots of one entity, and a missing one only makes loading slower.
@@ -72,31 +72,19 @@ impl From<bus_client::Error> for Error {
 }
 
 impl Error {
-    /// A stable code with an entry in `docs/errors/`.
-    pub fn code(&self) -> &'static str {
+    /// What to tell whoever meets the error.
+    pub fn advice(&self) -> Advice {
         match self {
-            Self::NotEmpty { .. } => "directory-not-empty",
-            Self::Disagree => "logs-disagree",
-            Self::File(error) => error.code(),
-            Self::History(error) => error.code(),
-        }
-    }
-    /// The next step.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::NotEmpty { .. } => "name a directory that is empty or does not exist yet",
-            Self::Disagree => "`orrery verify --all` says what is damaged",
-            Self::File(error) => error.hint(),
-            Self::History(error) => error.hint(),
-        }
-    }
-    /// The sort of the error.
-    pub fn sort(&self) -> Sort {
-        match self {
-            Self::NotEmpty { .. } => Sort::Usage,
-            Self::Disagree => Sort::Data,
-            Self::File(error) => error.sort(),
-            Self::History(error) => error.sort(),
+            Self::NotEmpty { .. } => Advice::new(
+                "directory-not-empty",
+                Sort::Usage,
+                "name a directory that is empty or does not exist yet",
+            ),
+            Self::Disagree => {
+                Advice::new("logs-disagree", Sort::Data, "`orrery verify --all` says what is damaged")
+            }
+            Self::File(error) => error.advice(),
+            Self::History(error) => error.advice(),
         }
     }
 }

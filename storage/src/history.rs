@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::archive::{Archive, expect_own};
 use crate::backup::manifest;
-use crate::{Progress, Sort, Unit};
+use crate::{Advice, Progress, Sort, Unit};
 
 /// Why history cannot be read, or an archive cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,47 +55,42 @@ impl Error {
     pub(crate) fn unlinked(archive: &Archive, partition: PartitionId, sequence: LogSequence) -> Self {
         archive.foreign(format!("the log of partition {partition} does not go on with its record {sequence}"))
     }
-    /// A stable code with an entry in `docs/errors/`.
-    pub fn code(&self) -> &'static str {
+    /// What to tell whoever meets the error.
+    pub fn advice(&self) -> Advice {
         match self {
-            Self::Damaged { .. } | Self::Layout { .. } => "archive-damaged",
-            Self::Foreign { .. } => "archive-foreign",
-            Self::InUse { .. } => "archive-in-use",
-            Self::Cut { .. } | Self::CutMeanwhile { .. } => "log-cut",
-            Self::Record { .. } => "record-unreadable",
-            Self::File(error) => error.code(),
-            Self::Bus(error) => error.code(),
-        }
-    }
-    /// The next step.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Damaged { .. } => {
-                "bring the file back from a backup; for a file of events `orrery rebuild events` does, which writes all of them into the stream again from the logs"
+            Self::Damaged { .. } => Advice::new(
+                "archive-damaged",
+                Sort::Data,
+                "bring the file back from a backup; for a file of events `orrery rebuild events` does, which writes all of them into the stream again from the logs",
+            ),
+            Self::Layout { .. } => {
+                Advice::new("archive-damaged", Sort::Data, "use the version that wrote it")
             }
-            Self::Layout { .. } => "use the version that wrote it",
-            Self::Foreign { .. } => {
-                "nothing was taken out or cut; name this installation's own archive, or bring it back from its backup"
+            Self::Foreign { .. } => Advice::new(
+                "archive-foreign",
+                Sort::Data,
+                "nothing was taken out or cut; name this installation's own archive, or bring it back from its backup",
+            ),
+            Self::InUse { .. } => Advice::new(
+                "archive-in-use",
+                Sort::Unavailable,
+                "wait until that `orrery archive` or `orrery backup` is done",
+            ),
+            Self::Cut { .. } => Advice::new(
+                "log-cut",
+                Sort::Data,
+                "name the directory that was given as `--dir` to `orrery archive` with `--archive DIR`, or bring the files back from a backup",
+            ),
+            Self::CutMeanwhile { .. } => {
+                Advice::new("log-cut", Sort::Unavailable, "try again when `orrery archive` has ended")
             }
-            Self::InUse { .. } => "wait until that `orrery archive` or `orrery backup` is done",
-            Self::Cut { .. } => {
-                "name the directory that was given as `--dir` to `orrery archive` with `--archive DIR`, or bring the files back from a backup"
-            }
-            Self::CutMeanwhile { .. } => "try again when `orrery archive` has ended",
-            Self::Record { .. } => {
-                "the event is damaged, or of a later version; `orrery verify --all` finds what else is"
-            }
-            Self::File(error) => error.hint(),
-            Self::Bus(error) => error.hint(),
-        }
-    }
-    /// The sort of the error.
-    pub fn sort(&self) -> Sort {
-        match self {
-            Self::InUse { .. } | Self::CutMeanwhile { .. } => Sort::Unavailable,
-            Self::File(error) => error.sort(),
+            Self::Record { .. } => Advice::new(
+                "record-unreadable",
+                Sort::Data,
+                "the event is damaged, or of a later version; `orrery verify --all` finds what else is",
+            ),
+            Self::File(error) => error.advice(),
             Self::Bus(error) => error.into(),
-            _ => Sort::Data,
         }
     }
 }

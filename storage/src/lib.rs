@@ -3,8 +3,8 @@
 //! It gets a connection, directories and times, returns typed results and errors, and reports its progress by
 //! [`Progress`]. It never reads arguments or settings, prints, or ends the process.
 
+mod advice;
 mod progress;
-mod sort;
 
 pub mod history;
 
@@ -16,5 +16,5 @@ pub mod rebuild;
 pub mod replay;
 pub mod verify;
 
+pub use advice::{Advice, Sort};
 pub use progress::{Progress, Unit};
-pub use sort::Sort;

@@ -18,7 +18,7 @@ use bus_client::Bus;
 
 use crate::archive::{self, Archive, files};
 use crate::history::{self, records};
-use crate::{Progress, Sort, verify};
+use crate::{Advice, Progress, Sort, verify};
 
 /// Records published at once.
 const RECORDS_PER_ROUND_MAX: usize = 64;
@@ -49,32 +49,21 @@ impl From<bus_client::Error> for Error {
 }
 
 impl Error {
-    /// A stable code with an entry in `docs/errors/`.
-    pub fn code(&self) -> &'static str {
+    /// What to tell whoever meets the error.
+    pub fn advice(&self) -> Advice {
         match self {
-            Self::Running { .. } => "still-running",
-            Self::NoWrites => "nats-call-failed",
-            Self::Verify(error) => error.code(),
-            Self::History(error) => error.code(),
-        }
-    }
-    /// The next step.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Running { .. } => {
-                "stop every host and this directory's gateway (`orrery down`); a host that was killed is forgotten after 4 seconds"
-            }
-            Self::NoWrites => "`orrery doctor` shows what the server lacks; rebuilding again is safe",
-            Self::Verify(error) => error.hint(),
-            Self::History(error) => error.hint(),
-        }
-    }
-    /// The sort of the error.
-    pub fn sort(&self) -> Sort {
-        match self {
-            Self::Running { .. } | Self::NoWrites => Sort::Unavailable,
-            Self::Verify(error) => error.sort(),
-            Self::History(error) => error.sort(),
+            Self::Running { .. } => Advice::new(
+                "still-running",
+                Sort::Unavailable,
+                "stop every host and this directory's gateway (`orrery down`); a host that was killed is forgotten after 4 seconds",
+            ),
+            Self::NoWrites => Advice::new(
+                "nats-call-failed",
+                Sort::Unavailable,
+                "`orrery doctor` shows what the server lacks; rebuilding again is safe",
+            ),
+            Self::Verify(error) => error.advice(),
+            Self::History(error) => error.advice(),
         }
     }
 }

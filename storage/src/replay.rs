@@ -16,7 +16,7 @@ use serde_json::Value;
 pub use self::difference::Change;
 use self::difference::between;
 use crate::archive::{self, Archive};
-use crate::{Sort, history};
+use crate::{Advice, Sort, history};
 
 /// Why a replay failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,49 +63,32 @@ impl From<bus_client::Error> for Error {
 }
 
 impl Error {
-    /// A stable code with an entry in `docs/errors/`.
-    pub fn code(&self) -> &'static str {
+    /// What to tell whoever meets the error.
+    pub fn advice(&self) -> Advice {
         match self {
             Self::NotFound(_) | Self::NoneUpTo(..) | Self::NoCommands(_) | Self::NoRevision { .. } => {
-                "entity-not-found"
+                Advice::new("entity-not-found", Sort::NotFound, "`orrery events` shows what there is")
             }
-            Self::Broken { .. } => "chain-broken",
-            Self::Event { .. } => "event-unreadable",
-            Self::Damaged(error) => error.code(),
-            Self::Diverged(_) => "decisions-diverge",
-            Self::Drifted(_) => "replay-drifted",
-            Self::History(error) => error.code(),
-        }
-    }
-    /// The next step.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::NotFound(_) | Self::NoneUpTo(..) | Self::NoCommands(_) | Self::NoRevision { .. } => {
-                "`orrery events` shows what there is"
+            Self::Broken { .. } => Advice::new(
+                "chain-broken",
+                Sort::Data,
+                "`orrery verify --all` finds what else is damaged; the log may still have the event",
+            ),
+            Self::Event { .. } => {
+                Advice::new("event-unreadable", Sort::Data, "use the version that wrote it")
             }
-            Self::Broken { .. } => {
-                "`orrery verify --all` finds what else is damaged; the log may still have the event"
-            }
-            Self::Event { .. } => "use the version that wrote it",
-            Self::Damaged(error) => error.hint(),
-            Self::Diverged(_) => {
-                "keep the version that wrote the log, or make the change one of a new event or schema version"
-            }
-            Self::Drifted(_) => {
-                "run the version that did the work, or see what the change does with `--with`"
-            }
-            Self::History(error) => error.hint(),
-        }
-    }
-    /// The sort of the error.
-    pub fn sort(&self) -> Sort {
-        match self {
-            Self::NotFound(_) | Self::NoneUpTo(..) | Self::NoCommands(_) | Self::NoRevision { .. } => {
-                Sort::NotFound
-            }
-            Self::Broken { .. } | Self::Event { .. } | Self::Damaged(_) => Sort::Data,
-            Self::Diverged(_) | Self::Drifted(_) => Sort::No,
-            Self::History(error) => error.sort(),
+            Self::Damaged(error) => Advice { sort: Sort::Data, ..error.into() },
+            Self::Diverged(_) => Advice::new(
+                "decisions-diverge",
+                Sort::No,
+                "keep the version that wrote the log, or make the change one of a new event or schema version",
+            ),
+            Self::Drifted(_) => Advice::new(
+                "replay-drifted",
+                Sort::No,
+                "run the version that did the work, or see what the change does with `--with`",
+            ),
+            Self::History(error) => error.advice(),
         }
     }
 }

@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::archive::Archive;
 use crate::archive::files::{self, LOCK};
 use crate::backup::manifest::{self, ARCHIVE, Manifest, StreamFile};
-use crate::{Progress, Sort, Unit, history, verify};
+use crate::{Advice, Progress, Sort, Unit, history, verify};
 
 /// Timeout of the dead letters of one partition: some seconds of work at most, and a server that takes no
 /// writes would otherwise be asked for ever.
@@ -67,45 +67,41 @@ impl From<bus_client::Error> for Error {
 }
 
 impl Error {
-    /// A stable code with an entry in `docs/errors/`.
-    pub fn code(&self) -> &'static str {
+    /// What to tell whoever meets the error.
+    pub fn advice(&self) -> Advice {
         match self {
-            Self::Running { .. } => "still-running",
-            Self::StreamThere { .. } | Self::ArchiveThere { .. } => "restore-not-empty",
-            Self::Differs { .. } => "restore-differs",
-            Self::NoWrites => "nats-call-failed",
-            Self::Interrupted => "interrupted",
-            Self::File(error) => error.code(),
-            Self::History(error) => error.code(),
-        }
-    }
-    /// The next step.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Running { .. } => "name another `--data-dir`, or stop it first (`orrery down`)",
-            Self::StreamThere { .. } => {
-                "restore into an empty data directory, another server, or one whose streams you have removed"
-            }
-            Self::ArchiveThere { .. } => {
-                "restore into another data directory, or move that archive away; nothing was changed"
-            }
-            Self::Differs { .. } => {
-                "`orrery doctor` says whether the server is of a known version; the backup is as it was"
-            }
-            Self::NoWrites => "`orrery doctor` shows what the server lacks",
-            Self::Interrupted => "the same command again starts anew, and is safe",
-            Self::File(error) => error.hint(),
-            Self::History(error) => error.hint(),
-        }
-    }
-    /// The sort of the error.
-    pub fn sort(&self) -> Sort {
-        match self {
-            Self::Running { .. } | Self::NoWrites => Sort::Unavailable,
-            Self::StreamThere { .. } | Self::ArchiveThere { .. } | Self::Differs { .. } => Sort::Data,
-            Self::Interrupted => Sort::Interrupted,
-            Self::File(error) => error.sort(),
-            Self::History(error) => error.sort(),
+            Self::Running { .. } => Advice::new(
+                "still-running",
+                Sort::Unavailable,
+                "name another `--data-dir`, or stop it first (`orrery down`)",
+            ),
+            Self::StreamThere { .. } => Advice::new(
+                "restore-not-empty",
+                Sort::Data,
+                "restore into an empty data directory, another server, or one whose streams you have removed",
+            ),
+            Self::ArchiveThere { .. } => Advice::new(
+                "restore-not-empty",
+                Sort::Data,
+                "restore into another data directory, or move that archive away; nothing was changed",
+            ),
+            Self::Differs { .. } => Advice::new(
+                "restore-differs",
+                Sort::Data,
+                "`orrery doctor` says whether the server is of a known version; the backup is as it was",
+            ),
+            Self::NoWrites => Advice::new(
+                "nats-call-failed",
+                Sort::Unavailable,
+                "`orrery doctor` shows what the server lacks",
+            ),
+            Self::Interrupted => Advice::new(
+                "interrupted",
+                Sort::Interrupted,
+                "the same command again starts anew, and is safe",
+            ),
+            Self::File(error) => error.advice(),
+            Self::History(error) => error.advice(),
         }
     }
 }

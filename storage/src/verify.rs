@@ -9,7 +9,7 @@ use serde::Serialize;
 
 pub use self::audit::audit;
 pub use self::base::lacking;
-use crate::{Sort, history};
+use crate::{Advice, Sort, history};
 
 /// Why a verification failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,30 +26,18 @@ pub enum Error {
 }
 
 impl Error {
-    /// A stable code with an entry in `docs/errors/`.
-    pub fn code(&self) -> &'static str {
+    /// What to tell whoever meets the error.
+    pub fn advice(&self) -> Advice {
         match self {
-            Self::Findings(_) => "verification-failed",
-            Self::NotFound(_) => "entity-not-found",
-            Self::History(error) => error.code(),
-        }
-    }
-    /// The next step.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Findings(_) => {
-                "`orrery rebuild events` writes the event stream again from the log; a broken log needs a backup"
+            Self::Findings(_) => Advice::new(
+                "verification-failed",
+                Sort::No,
+                "`orrery rebuild events` writes the event stream again from the log; a broken log needs a backup",
+            ),
+            Self::NotFound(_) => {
+                Advice::new("entity-not-found", Sort::NotFound, "`orrery events` shows what there is")
             }
-            Self::NotFound(_) => "`orrery events` shows what there is",
-            Self::History(error) => error.hint(),
-        }
-    }
-    /// The sort of the error.
-    pub fn sort(&self) -> Sort {
-        match self {
-            Self::Findings(_) => Sort::No,
-            Self::NotFound(_) => Sort::NotFound,
-            Self::History(error) => error.sort(),
+            Self::History(error) => error.advice(),
         }
     }
 }

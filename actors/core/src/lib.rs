@@ -8,7 +8,6 @@ pub mod entity;
 pub mod gate;
 pub mod instance;
 pub mod registry;
-pub mod scenario;
 pub mod undeliverable;
 
 pub use bus_schemas::{CommandId, EntityAddress, Key, Kind, Refusal, Revision, Timestamp};

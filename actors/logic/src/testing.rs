@@ -1,6 +1,7 @@
 //! Helpers for the tests of all kinds, and a world in which all kinds interact.
 
 mod flow;
+pub(crate) mod scenario;
 mod world;
 
 use actors_core::decision::Send;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+use strum::{Display, IntoStaticStr};
 
 use crate::ids::{EntityAddress, Timestamp};
 
@@ -72,8 +73,8 @@ pub struct Act {
     Serialize,
     Deserialize,
     JsonSchema,
-    strum::IntoStaticStr,
-    strum::Display,
+    IntoStaticStr,
+    Display,
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]

@@ -5,6 +5,7 @@ use bus_schemas::{ContentType, Key, Revision, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strum::{EnumString, IntoStaticStr};
 
 /// The filter and the page of a list of dead letters.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -122,16 +123,7 @@ pub struct Reason {
 
 /// The state of a dead letter.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    strum::IntoStaticStr,
-    strum::EnumString,
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr, EnumString,
 )]
 #[strum(serialize_all = "kebab-case")]
 #[serde(rename_all = "kebab-case")]

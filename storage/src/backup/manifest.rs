@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bus_client::backup::{Held, Snapshot, Totals, count};
 use serde::{Deserialize, Serialize};
 
-use crate::Sort;
+use crate::{Advice, Sort};
 
 /// The layout version of a backup: raised when an older program could not read it.
 pub const SCHEMA: u16 = 1;
@@ -62,41 +62,47 @@ impl Error {
     pub fn lacking(path: &Path, reason: impl std::fmt::Display) -> Self {
         Self::Lacking { path: path.to_owned(), reason: reason.to_string() }
     }
-    /// A stable code with an entry in `docs/errors/`.
-    pub fn code(&self) -> &'static str {
+    /// What to tell whoever meets the error.
+    pub fn advice(&self) -> Advice {
         match self {
-            Self::Unwritable { .. } => "output-unwritable",
-            Self::NoManifest { .. }
-            | Self::Unreadable { .. }
-            | Self::Layout { .. }
-            | Self::Lacking { .. } => "backup-unreadable",
-            Self::Missing { .. } => "backup-file-missing",
-            Self::Truncated { .. } => "backup-file-truncated",
-            Self::Changed { .. } => "backup-file-changed",
-        }
-    }
-    /// The next step.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Unwritable { .. } => "free disk space, mend permissions, or choose another directory",
-            Self::NoManifest { .. } | Self::Unreadable { .. } => {
-                "name the directory that `orrery backup` wrote; one that was interrupted is no backup"
+            Self::Unwritable { .. } => Advice::new(
+                "output-unwritable",
+                Sort::Unwritable,
+                "free disk space, mend permissions, or choose another directory",
+            ),
+            Self::NoManifest { .. } => Advice::new(
+                "backup-unreadable",
+                Sort::NotFound,
+                "name the directory that `orrery backup` wrote; one that was interrupted is no backup",
+            ),
+            Self::Unreadable { .. } => Advice::new(
+                "backup-unreadable",
+                Sort::Data,
+                "name the directory that `orrery backup` wrote; one that was interrupted is no backup",
+            ),
+            Self::Layout { .. } => {
+                Advice::new("backup-unreadable", Sort::Data, "use the version that wrote it")
             }
-            Self::Layout { .. } => "use the version that wrote it",
-            Self::Missing { .. } | Self::Truncated { .. } | Self::Changed { .. } => {
-                "nothing was changed; use another copy of the backup"
-            }
-            Self::Lacking { .. } => {
-                "take the backup again; `orrery doctor` says whether the server is of a known version"
-            }
-        }
-    }
-    /// The sort of the error.
-    pub fn sort(&self) -> Sort {
-        match self {
-            Self::Unwritable { .. } => Sort::Unwritable,
-            Self::NoManifest { .. } => Sort::NotFound,
-            _ => Sort::Data,
+            Self::Missing { .. } => Advice::new(
+                "backup-file-missing",
+                Sort::Data,
+                "nothing was changed; use another copy of the backup",
+            ),
+            Self::Truncated { .. } => Advice::new(
+                "backup-file-truncated",
+                Sort::Data,
+                "nothing was changed; use another copy of the backup",
+            ),
+            Self::Changed { .. } => Advice::new(
+                "backup-file-changed",
+                Sort::Data,
+                "nothing was changed; use another copy of the backup",
+            ),
+            Self::Lacking { .. } => Advice::new(
+                "backup-unreadable",
+                Sort::Data,
+                "take the backup again; `orrery doctor` says whether the server is of a known version",
+            ),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Given, when, then for `agent`.
 
+use crate::testing::scenario::{Given, given};
 use actors_core::Timestamp;
-use actors_core::scenario::{Given, given};
 use bus_schemas::commands::agent::{AgentCard, Command, Query, Registration, Skill};
 use bus_schemas::commands::lane;
 use bus_schemas::events::agent::Event;

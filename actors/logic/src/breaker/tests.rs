@@ -2,8 +2,8 @@
 
 mod properties;
 
+use crate::testing::scenario::{Given, Outcome, given};
 use actors_core::decision::Timer;
-use actors_core::scenario::{Given, Outcome, given};
 use actors_core::{Decision, Timestamp};
 use bus_schemas::commands::breaker::{Command, Description, Phase, Policy, ProbeAnswer, Query};
 use bus_schemas::commands::lane::{self, HoldScope};

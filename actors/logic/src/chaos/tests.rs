@@ -1,8 +1,8 @@
 //! Given, when, then for `chaos`.
 
+use crate::testing::scenario::{Given, given};
 use actors_core::Timestamp;
 use actors_core::decision::Timer;
-use actors_core::scenario::{Given, given};
 use bus_schemas::chaos::FOR_MS_MAX;
 use bus_schemas::commands::breaker;
 use bus_schemas::commands::chaos::{Command, Delayed, Description, EndCause, Ended, Experiment, Query};

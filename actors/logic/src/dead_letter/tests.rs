@@ -1,6 +1,6 @@
 //! Given, when, then for `dead-letter`.
 
-use actors_core::scenario::{Given, Outcome, given};
+use crate::testing::scenario::{Given, Outcome, given};
 use actors_core::{CommandId, EntityAddress, Origin, Timestamp};
 use bus_schemas::commands::dead_letter::{Command, Entry, Outcome as Settled};
 use bus_schemas::commands::redrive::{Command as RedriveCommand, EntryOutcome};

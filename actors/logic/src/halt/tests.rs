@@ -1,6 +1,6 @@
 //! Given, when, then for `halt`.
 
-use actors_core::scenario::{Given, given};
+use crate::testing::scenario::{Given, given};
 use actors_core::{Revision, Timestamp};
 use bus_schemas::commands::halt::Command;
 use bus_schemas::commands::lane::HoldScope;

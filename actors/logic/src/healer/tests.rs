@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::testing::scenario::{Given, given};
 use actors_core::Timestamp;
-use actors_core::scenario::{Given, given};
 use bus_schemas::commands::healer::{Act, Action, Command};
 use bus_schemas::events::healer::Event;
 

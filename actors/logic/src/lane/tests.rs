@@ -7,9 +7,9 @@ mod limits;
 mod properties;
 mod rules;
 
+use crate::testing::scenario::{Given, given};
 use actors_core::Timestamp;
 use actors_core::decision::Send;
-use actors_core::scenario::{Given, given};
 use bus_schemas::commands::lane::{Command, HoldScope, Limits, Outcome, Query, Window};
 use bus_schemas::commands::queue::Entry;
 use bus_schemas::commands::{queue, task};
@@ -243,7 +243,7 @@ fn eased(cause: &str) -> Event {
 }
 
 /// The tasks that a decision assigns.
-fn assignments(outcome: &actors_core::scenario::Outcome<Lane>) -> Vec<String> {
+fn assignments(outcome: &crate::testing::scenario::Outcome<Lane>) -> Vec<String> {
     let events = outcome.decision().events.iter();
     events
         .filter_map(|event| match event {

@@ -2,9 +2,9 @@
 
 use std::panic::catch_unwind;
 
+use crate::testing::scenario::given;
 use actors_core::Timestamp;
 use actors_core::decision::Timer;
-use actors_core::scenario::given;
 use bus_schemas::commands::probe::Command;
 use bus_schemas::events::probe::Event;
 

@@ -6,8 +6,8 @@ mod open;
 mod order;
 mod properties;
 
+use crate::testing::scenario::{Given, Outcome, given};
 use actors_core::Timestamp;
-use actors_core::scenario::{Given, Outcome, given};
 use bus_schemas::commands::queue::{Command, Entry, Query, Rules, Take, key as queue_key};
 use bus_schemas::commands::{lane, task};
 use bus_schemas::events::queue::Event;

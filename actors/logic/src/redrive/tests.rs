@@ -1,8 +1,8 @@
 //! Given, when, then for `redrive`.
 
+use crate::testing::scenario::{Given, Outcome, given};
 use actors_core::Timestamp;
 use actors_core::decision::Timer;
-use actors_core::scenario::{Given, Outcome, given};
 use bus_schemas::Body;
 use bus_schemas::commands::dead_letter;
 use bus_schemas::commands::redrive::{Command, EntryOutcome, Filter};

@@ -1,9 +1,9 @@
 //! Given, when, then for `schedule`.
 
+use crate::testing::scenario::{Given, Outcome, given};
 use actors_core::Timestamp;
 use actors_core::decision::Send;
 use actors_core::decision::Timer;
-use actors_core::scenario::{Given, Outcome, given};
 use bus_schemas::Body;
 use bus_schemas::commands::schedule::{Command, Recurrence};
 use bus_schemas::commands::task::{self, Submit};

@@ -2,9 +2,9 @@
 
 mod properties;
 
+use crate::testing::scenario::{Given, Outcome, given};
 use actors_core::Timestamp;
 use actors_core::decision::Timer;
-use actors_core::scenario::{Given, Outcome, given};
 use bus_schemas::commands::settings::{Active, Command, Description, History, Query, SettingsAction};
 use bus_schemas::events::settings::Event;
 use bus_schemas::settings::{ApplySettings, VALUE_BYTES_MAX};

@@ -15,9 +15,9 @@ mod submit;
 mod tokens;
 mod withdrawals;
 
+use crate::testing::scenario::{Given, Outcome, given};
 use actors_core::Timestamp;
 use actors_core::decision::{Send, Timer};
-use actors_core::scenario::{Given, Outcome, given};
 use bus_schemas::commands::task::{Command, Failure, Plan, PlanStep, Query, Submit};
 use bus_schemas::commands::{dead_letter, lane, queue};
 use bus_schemas::events::task::Event;

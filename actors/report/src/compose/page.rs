@@ -2,8 +2,6 @@
 //!
 //! The template escapes every value; only the charts, which escape their own text, are inserted as they are.
 
-mod template;
-
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
@@ -14,6 +12,12 @@ use super::highlights::Highlight;
 use super::{Meta, Report, words};
 use crate::hotspots::LONG_FUNCTION_LINES;
 use crate::{Error, Inputs, Review};
+
+/// The template. Its sections follow the questions of a newcomer.
+const TEMPLATE: &str = include_str!("page/page.html");
+
+/// The style sheet: light and dark by the reader's setting; printed without the navigation.
+const STYLE: &str = include_str!("page/style.css");
 
 /// The template's name ends in `.html`, which is what turns escaping on.
 const NAME: &str = "report.html";
@@ -62,7 +66,7 @@ pub(super) fn page(report: &Report<'_>) -> Result<String, Error> {
         charts: charts::charts(report.inputs)?,
         limits: LIMITS,
         long_function_lines: LONG_FUNCTION_LINES,
-        style: template::STYLE,
+        style: STYLE,
     };
     render(&view).map_err(|source| Error::Render { what: "page", source: Box::new(source) })
 }
@@ -78,6 +82,6 @@ fn render(view: &View<'_>) -> Result<String, minijinja::Error> {
     environment.add_filter("day", |time: Option<String>| words::day(time.as_deref()).to_owned());
     environment.add_filter("name", |text: String| words::one_line(&text));
     environment.add_filter("quote", |text: String| words::lines(&text));
-    environment.add_template(NAME, template::PAGE)?;
+    environment.add_template(NAME, TEMPLATE)?;
     environment.get_template(NAME)?.render(Serde(view))
 }

@@ -82,8 +82,8 @@ impl<'a> Library<'a> {
         }
         let fits = scores.into_iter().filter_map(|(at, score)| self.fit(&subject, at, score / most));
         Ok(Answer {
-            id: question.id.to_owned(),
-            question: question.text.to_owned(),
+            id: question.id.clone(),
+            question: question.text.clone(),
             passages: self.best(fits.collect()),
         })
     }
@@ -97,7 +97,7 @@ impl<'a> Library<'a> {
         let lines: Vec<&str> = section.body.lines().collect();
         let named = named(&subject.headings, section);
         let filed = filed(question, section);
-        let commands = commanding(&lines, question.commands);
+        let commands = commanding(&lines, &question.commands);
         let example = question.by_example && is_readme(&section.file);
         let example = example.then(|| paragraphs(&lines).into_iter().find(|one| one.is_code)).flatten();
         let (dense, words) = densest(&lines, &subject.words);
@@ -200,7 +200,7 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     fn new(question: &'a Question) -> Self {
-        let stem = |word: &&str| stems::stem(word);
+        let stem = |word: &String| stems::stem(word);
         let headings: BTreeSet<String> = question.headings.iter().map(stem).collect();
         let words = headings.iter().cloned().chain(question.words.iter().map(stem)).collect();
         Self { question, headings, words }
@@ -236,7 +236,7 @@ fn named(subject: &BTreeSet<String>, section: &Indexed) -> f32 {
 
 fn filed(question: &Question, section: &Indexed) -> bool {
     let name = file_name(&section.file).replace(['-', '_'], "");
-    question.files.iter().any(|start| name.starts_with(start))
+    question.files.iter().any(|start| name.starts_with(start.as_str()))
 }
 
 fn opening(sections: &[Indexed]) -> Option<usize> {

@@ -73,10 +73,10 @@ pub(super) fn densest(lines: &[&str], wanted: &BTreeSet<String>) -> (Option<Para
 }
 
 /// The first paragraph in which a line of code, or words in backticks, begins with one of `commands`.
-pub(super) fn commanding(lines: &[&str], commands: &[&str]) -> Option<Paragraph> {
+pub(super) fn commanding(lines: &[&str], commands: &[impl AsRef<str>]) -> Option<Paragraph> {
     let begins = |text: &str| {
         let text = text.trim_start().trim_start_matches(['$', '>', '%']).trim_start();
-        commands.iter().any(|command| {
+        commands.iter().map(AsRef::as_ref).any(|command| {
             text.strip_prefix(command).is_some_and(|rest| {
                 command.ends_with(' ') || !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-')
             })

@@ -1,190 +1,33 @@
 //! The questions of a newcomer, and the characteristics of their answers.
 
-/// A standard question with the words that its answers use.
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+/// A standard question with the words that its answers use; `questions.toml` says what they mean.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Question {
-    pub(super) id: &'static str,
-    pub(super) text: &'static str,
-    /// Words in a heading that make a section an answer.
-    pub(super) headings: &'static [&'static str],
-    /// The start of a file name that makes every section in it an answer.
-    pub(super) files: &'static [&'static str],
-    /// Further words to search for.
-    pub(super) words: &'static [&'static str],
-    /// Beginnings of lines of code that answer.
-    pub(super) commands: &'static [&'static str],
-    /// Whether any code in a README is an answer.
+    pub(super) id: String,
+    pub(super) text: String,
+    pub(super) headings: Vec<String>,
+    #[serde(default)]
+    pub(super) files: Vec<String>,
+    pub(super) words: Vec<String>,
+    #[serde(default)]
+    pub(super) commands: Vec<String>,
+    #[serde(default)]
     pub(super) by_example: bool,
 }
 
 /// In the order a newcomer asks them.
-pub(super) const QUESTIONS: &[Question] = &[
-    Question {
-        id: PURPOSE,
-        text: "What is it for?",
-        headings: &["about", "introduction", "overview", "purpose", "motivation", "why", "what", "features"],
-        files: &[],
-        words: &["provides", "library", "tool", "designed"],
-        commands: &[],
-        by_example: false,
-    },
-    Question {
-        id: "install",
-        text: "How is it installed or built?",
-        headings: &["install", "build", "setup", "compile", "prerequisites", "requirements"],
-        files: &["install", "building", "setup"],
-        words: &[
-            "requires",
-            "cargo",
-            "npm",
-            "pip",
-            "make",
-            "docker",
-            "brew",
-            "toolchain",
-            "download",
-            "binary",
-        ],
-        commands: &[
-            "make",
-            "cargo install",
-            "cargo add",
-            "cargo build",
-            "[dependencies]",
-            "npm install",
-            "npm i ",
-            "npm ci",
-            "yarn add",
-            "yarn install",
-            "pnpm add",
-            "pnpm install",
-            "pip install",
-            "pip3 install",
-            "python -m pip",
-            "pipx install",
-            "uv add",
-            "uv pip",
-            "poetry add",
-            "poetry install",
-            "conda install",
-            "brew install",
-            "apt install",
-            "apt-get install",
-            "sudo apt",
-            "dnf install",
-            "go install",
-            "go get",
-            "gem install",
-            "bundle install",
-            "composer require",
-            "docker pull",
-            "docker run",
-            "docker compose",
-            "./configure",
-            "cmake",
-            "meson",
-            "mvn ",
-            "./gradlew",
-            "gradle ",
-            "bazel build",
-            "nix ",
-            "git clone",
-        ],
-        by_example: false,
-    },
-    Question {
-        id: "usage",
-        text: "How is it used?",
-        headings: &[
-            "usage",
-            "use",
-            "quickstart",
-            "quick",
-            "start",
-            "started",
-            "example",
-            "tutorial",
-            "guide",
-        ],
-        files: &["usage", "quickstart", "tutorial", "gettingstarted"],
-        words: &["run", "command", "call", "prints"],
-        commands: &[],
-        by_example: true,
-    },
-    Question {
-        id: "configuration",
-        text: "How is it configured?",
-        headings: &["configuration", "config", "settings", "options", "environment"],
-        files: &["config", "settings"],
-        words: &["variable", "default", "defaults", "file", "toml", "yaml", "override"],
-        commands: &[],
-        by_example: false,
-    },
-    Question {
-        id: "architecture",
-        text: "How is it made?",
-        headings: &[
-            "architecture",
-            "design",
-            "internals",
-            "structure",
-            "layout",
-            "components",
-            "modules",
-            "overview",
-        ],
-        files: &["architecture", "design"],
-        words: &["crate", "package", "layer", "folder", "directory"],
-        commands: &[],
-        by_example: false,
-    },
-    Question {
-        id: "testing",
-        text: "How is it tested?",
-        headings: &["test", "ci", "coverage"],
-        files: &["test"],
-        words: &["pytest", "suite", "run", "fixtures"],
-        commands: &[
-            "make test",
-            "make check",
-            "cargo test",
-            "cargo nextest",
-            "npm test",
-            "npm run test",
-            "yarn test",
-            "pnpm test",
-            "pytest",
-            "python -m pytest",
-            "tox",
-            "nox",
-            "go test",
-            "mvn test",
-            "./gradlew test",
-            "ctest",
-            "rake test",
-            "bundle exec rspec",
-            "phpunit",
-        ],
-        by_example: false,
-    },
-    Question {
-        id: "contributing",
-        text: "How does one contribute?",
-        headings: &["contribute", "contribution", "contributors", "development", "hacking"],
-        files: &["contributing", "hacking"],
-        words: &["pull", "request", "issue", "commit", "review"],
-        commands: &[],
-        by_example: false,
-    },
-    Question {
-        id: "licence",
-        text: "Under which licence?",
-        headings: &["license", "licence", "copyright"],
-        files: &["license", "licence", "copying"],
-        words: &["licensed", "mit", "apache", "gpl", "bsd"],
-        commands: &[],
-        by_example: false,
-    },
-];
+pub(super) static QUESTIONS: LazyLock<Vec<Question>> = LazyLock::new(|| {
+    #[derive(Deserialize)]
+    struct File {
+        question: Vec<Question>,
+    }
+    toml::from_str::<File>(include_str!("questions.toml")).expect("a constant of this program").question
+});
 
 /// The question that a README's first words answer.
 pub(super) const PURPOSE: &str = "purpose";

@@ -20,44 +20,10 @@ const CROWD: usize = 20;
 const CROWDED: f32 = 0.5;
 
 /// Folders with pages that are looked up rather than read, or that other projects wrote.
-const REFERENCES: &[&str] = &[
-    "adr",
-    "adrs",
-    "api",
-    "archive",
-    "archived",
-    "blog",
-    "changelog",
-    "changelogs",
-    "changes",
-    "codes",
-    "decisions",
-    "deps",
-    "error-codes",
-    "errors",
-    "external",
-    "fixtures",
-    "i18n",
-    "issue_template",
-    "locales",
-    "news",
-    "node_modules",
-    "posts",
-    "reference",
-    "references",
-    "releases",
-    "rfc",
-    "rfcs",
-    "test",
-    "testdata",
-    "tests",
-    "third-party",
-    "third_party",
-    "thirdparty",
-    "translations",
-    "vendor",
-    "vendored",
-];
+const REFERENCES: &str = "\
+    adr adrs api archive archived blog changelog changelogs changes codes decisions deps error-codes errors \
+    external fixtures i18n issue_template locales news node_modules posts reference references releases rfc \
+    rfcs test testdata tests third-party third_party thirdparty translations vendor vendored";
 
 /// Names of records of the past.
 const RECORDS: &[&str] = &["changelog", "changes", "history", "news", "release"];
@@ -81,7 +47,7 @@ fn one(file: &str, neighbours: usize) -> f32 {
         depth => PER_FOLDER.powi(depth as i32),
     };
     let mut folders = folder(file).split('/').map(str::to_ascii_lowercase);
-    if folders.any(|one| REFERENCES.contains(&one.as_str())) {
+    if folders.any(|one| REFERENCES.split(' ').any(|reference| reference == one)) {
         weight *= REFERENCE;
     }
     if depth > 0 && neighbours > CROWD {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::testing::scenario::given;
 use actors_core::decision::Timer;
-use actors_core::scenario::given;
 use actors_core::{Entity, Timestamp};
 use bus_schemas::commands::breaker::{Command, Phase, Policy};
 use bus_schemas::events::breaker::{CloseCause, Event, OpenCause};

@@ -1,7 +1,7 @@
 //! Given, when, then for the end of a gradual release, and for agents that share one.
 
+use crate::testing::scenario::Outcome as Scenario;
 use actors_core::decision::Timer;
-use actors_core::scenario::Outcome as Scenario;
 use bus_schemas::views::lane::{Lane as View, Limit, Waiting};
 
 use super::super::throttle::EASING_MS_MAX;

@@ -58,7 +58,7 @@ fn reported(partition: u16) -> Event {
 }
 
 /// The rules for each queue, by partition.
-fn rules_told(outcome: &actors_core::scenario::Outcome<Lane>) -> Vec<(u16, bool, u64)> {
+fn rules_told(outcome: &crate::testing::scenario::Outcome<Lane>) -> Vec<(u16, bool, u64)> {
     let keys = (0..8).map(|p| (p, queue::key(&key("default"), PartitionId(p), 8)));
     let keys: Vec<_> = keys.collect();
     let sends = outcome.decision().sends.iter().filter(|send| send.to.kind.as_str() == "queue");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use actors_core::scenario::Outcome as Scenario;
+use crate::testing::scenario::Outcome as Scenario;
 
 use super::*;
 

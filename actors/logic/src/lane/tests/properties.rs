@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use actors_core::scenario::Given;
+use crate::testing::scenario::Given;
 use actors_core::{Entity, Key, Timestamp};
 use bus_schemas::commands::lane::{Command, Outcome};
 use bus_schemas::commands::queue::Entry;

@@ -1,7 +1,7 @@
 //! The invariants of settings under random commands.
 
+use crate::testing::scenario::given;
 use actors_core::Entity;
-use actors_core::scenario::given;
 use bus_schemas::commands::settings::Command;
 use bus_schemas::events::settings::Event;
 use bus_schemas::settings::{ApplySettings, mistakes};

@@ -4,15 +4,13 @@
 //! given::<Task>(&address, [submitted()]).when(cancel()).then([canceled()]);
 //! ```
 
+use actors_core::{Context, Decision, Entity, Opening, View};
 use bus_schemas::topology::PARTITIONS_DEFAULT;
 use bus_schemas::{CommandId, EntityAddress, Refusal, Revision, Timestamp};
 use smol_str::SmolStr;
 
-use crate::decision::Decision;
-use crate::entity::{Context, Entity, Opening, View};
-
 /// An entity with past events.
-pub struct Given<T: Entity> {
+pub(crate) struct Given<T: Entity> {
     entity: EntityAddress,
     state: T::State,
     revision: Revision,
@@ -22,15 +20,18 @@ pub struct Given<T: Entity> {
 }
 
 /// The outcome of a command.
-pub struct Outcome<T: Entity> {
+pub(crate) struct Outcome<T: Entity> {
     /// The entity, with the new events folded in.
-    pub given: Given<T>,
+    pub(crate) given: Given<T>,
     /// The decision, or the refusal.
-    pub result: Result<Decision<T::Event>, Refusal>,
+    pub(crate) result: Result<Decision<T::Event>, Refusal>,
 }
 
 /// An entity with these events.
-pub fn given<T: Entity>(entity: &EntityAddress, events: impl IntoIterator<Item = T::Event>) -> Given<T> {
+pub(crate) fn given<T: Entity>(
+    entity: &EntityAddress,
+    events: impl IntoIterator<Item = T::Event>,
+) -> Given<T> {
     let mut given = Given {
         entity: entity.clone(),
         state: T::State::default(),
@@ -49,32 +50,32 @@ pub fn given<T: Entity>(entity: &EntityAddress, events: impl IntoIterator<Item =
 impl<T: Entity> Given<T> {
     /// Sets the time to `now`.
     #[must_use]
-    pub fn at(mut self, now: Timestamp) -> Self {
+    pub(crate) fn at(mut self, now: Timestamp) -> Self {
         self.now = now;
         self
     }
     /// The following commands are timers of the entity itself.
     #[must_use]
-    pub fn by_timer(mut self) -> Self {
+    pub(crate) fn by_timer(mut self) -> Self {
         self.by_timer = true;
         self
     }
     /// Sets the sender of the following commands: a worker, a person.
     #[must_use]
-    pub fn from_caller(mut self, caller: &str) -> Self {
+    pub(crate) fn from_caller(mut self, caller: &str) -> Self {
         self.caller = Some(caller.into());
         self
     }
     /// The state.
-    pub fn state(&self) -> &T::State {
+    pub(crate) fn state(&self) -> &T::State {
         &self.state
     }
     /// Asks a query.
-    pub fn ask(&self, query: T::Query) -> Result<View, Refusal> {
+    pub(crate) fn ask(&self, query: T::Query) -> Result<View, Refusal> {
         T::view(&self.state, query, &self.context())
     }
     /// The open work for workers that claim.
-    pub fn openings(&self) -> Vec<Opening> {
+    pub(crate) fn openings(&self) -> Vec<Opening> {
         T::openings(&self.state, &self.entity)
     }
     fn context(&self) -> Context<'_> {
@@ -92,7 +93,7 @@ impl<T: Entity> Given<T> {
         }
     }
     /// Decides a command and folds its events.
-    pub fn when(mut self, command: T::Command) -> Outcome<T> {
+    pub(crate) fn when(mut self, command: T::Command) -> Outcome<T> {
         let result = T::decide(&self.state, command, &self.context());
         for event in result.iter().flat_map(|decision| &decision.events) {
             T::fold(&mut self.state, event);
@@ -107,13 +108,13 @@ where
     T::Event: PartialEq + std::fmt::Debug,
 {
     /// Asserts the events, and returns the entity.
-    pub fn then(self, events: impl IntoIterator<Item = T::Event>) -> Given<T> {
+    pub(crate) fn then(self, events: impl IntoIterator<Item = T::Event>) -> Given<T> {
         let decision = self.result.expect("the command was refused");
         assert_eq!(decision.events, events.into_iter().collect::<Vec<_>>());
         self.given
     }
     /// Asserts a refusal with this code, and returns the entity.
-    pub fn then_refused(self, code: &str) -> Given<T> {
+    pub(crate) fn then_refused(self, code: &str) -> Given<T> {
         match self.result {
             Err(refusal) => assert_eq!(refusal.code, code, "{}", refusal.message),
             Ok(decision) => panic!("expected the refusal `{code}`, got {:?}", decision.events),
@@ -121,7 +122,7 @@ where
         self.given
     }
     /// The decision.
-    pub fn decision(&self) -> &Decision<T::Event> {
+    pub(crate) fn decision(&self) -> &Decision<T::Event> {
         self.result.as_ref().expect("the command was refused")
     }
 }
