@@ -44,6 +44,9 @@ pub const VALUE_BYTES_MAX: usize = 32 * 1024;
 /// The most mistakes that are reported at once: more would not be read.
 pub const MISTAKES_MAX: usize = 64;
 
+/// What the name of an owner or a skill must be, for mistakes.
+const NAME: &str = "a name has 1 to 64 bytes of visible text";
+
 /// The document type of a name.
 pub trait Setting: Serialize + DeserializeOwned + JsonSchema + Default {
     /// The key of the settings entity.

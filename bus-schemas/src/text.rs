@@ -11,6 +11,9 @@ const HIDDEN: char = '\u{fffd}';
 /// The end of a text that was cut.
 const MARK: &str = "…";
 
+/// The longest name of an owner or a skill in bytes: both become keys of the lane's queues.
+pub const NAME_BYTES_MAX: usize = 64;
+
 /// A text of at most `bytes_max` bytes: a longer one is cut between two characters and ends with a mark.
 pub fn cut(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
@@ -23,6 +26,11 @@ pub fn cut(text: &str, bytes_max: usize) -> String {
 /// Whether a name or a word is empty, or shows something and has no hidden character.
 pub fn is_line(text: &str) -> bool {
     is_visible(text, |_| false)
+}
+
+/// Whether a text can be the name of an owner or a skill.
+pub fn is_name(text: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && is_line(text)
 }
 
 /// Whether a text is empty, or shows something and has no hidden character except line breaks and tabs.

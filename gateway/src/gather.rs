@@ -9,11 +9,11 @@ use bus_client::{Ask, Bus};
 use bus_schemas::commands::redrive::Command;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, Caller, EntityAddress, Reply, Timestamp, chain};
-use gateway_api::dead_letters::DeadLetterState;
+use gateway_api::dead_letters::{DeadLetterFilter, DeadLetterState};
 use gateway_api::redrives::Redrive;
 use tokio_util::sync::CancellationToken;
 
-use crate::projections::{DeadLetterFilter, Order, Projections};
+use crate::projections::{Order, Projections};
 
 /// Entries added at once: a redrive accepts a thousand, and a page must fit into a command.
 const PAGE: u32 = 500;
@@ -88,8 +88,8 @@ async fn gather(bus: &Bus, projections: &Projections, redrive: &Redrive) -> Resu
         kind: filter.kind.as_ref().map(ToString::to_string),
         key: filter.key.as_ref().map(ToString::to_string),
         dependency: filter.dependency.as_ref().map(ToString::to_string),
-        since: filter.since,
-        before: Some(filter.before.map_or(end, |before| before.min(end))),
+        since: filter.since.map(|since| since.0),
+        before: Some(filter.before.map_or(end, |before| before.min(end)).0),
     };
     let mut after = None;
     let mut revision;

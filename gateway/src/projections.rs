@@ -31,7 +31,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use read::{DeadLetterFilter, Order, Place, Reader, TaskFilter};
+pub use read::{Order, Place, Reader, TaskFilter};
 
 /// Why the read model cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]

@@ -95,6 +95,7 @@ fn owed_by(file: &File, codes: &mut Codes) {
         {
             (&["Failure::new(", "Failure::permanent(", "Failure::transient(", "Failure::ambiguous("], false)
         }
+        path if path.starts_with("storage/") => (&["Advice::new("], false),
         _ => (&[], false),
     };
     for call in calls {

@@ -9,7 +9,36 @@ use std::cmp::Reverse;
 use bus_schemas::commands::lane::Limits;
 use bus_schemas::{Key, Timestamp};
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+
+/// A waiting attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// The skill that the task needs.
+    pub skill: SmolStr,
+    /// The priority, 0 (lowest) to 9 (highest).
+    pub priority: u8,
+    /// The owner of the work.
+    pub owner: SmolStr,
+    /// When it began to wait.
+    pub since: Timestamp,
+}
+
+/// A running attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// The owner of the work.
+    pub owner: SmolStr,
+    /// The agent whose worker does it.
+    pub agent: Key,
+    /// When it was assigned.
+    pub at: Timestamp,
+}
 
 /// Waiting attempts by skill, and the agents that are free for them.
 #[derive(Debug, Clone, Default, PartialEq)]

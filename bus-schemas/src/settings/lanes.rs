@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use smol_str::SmolStr;
 
-use super::{Duration, Mistake, Setting, Unfit, pointer};
+use super::{Duration, Mistake, NAME, Setting, Unfit, pointer};
 use crate::commands::lane;
 use crate::ids::Key;
+use crate::text::is_name;
 
 /// The most lanes with rules of their own.
 const LANES_MAX: usize = 256;
@@ -133,6 +134,9 @@ impl Lane {
             told(weights.clone(), format!("has {count} entries; at most {WEIGHTS_MAX} are taken"));
         }
         for (owner, weight) in &self.weights {
+            if !is_name(owner) {
+                told(pointer(&weights, owner), format!("names no owner: {NAME}"));
+            }
             if !(1..=WEIGHT_MAX).contains(weight) {
                 told(pointer(&weights, owner), format!("is {weight}, and must be 1 to {WEIGHT_MAX}"));
             }

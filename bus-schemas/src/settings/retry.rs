@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Duration, Mistake, Setting, Unfit, pointer};
+use super::{Duration, Mistake, NAME, Setting, Unfit, pointer};
+use crate::text::is_name;
 
 /// The most skills with a policy of their own.
 const SKILLS_MAX: usize = 256;
@@ -138,8 +139,8 @@ impl Setting for Retry {
         }
         for (skill, policy) in &self.skills {
             let place = pointer("/skills", skill);
-            if skill.is_empty() {
-                mistakes.push(Mistake::new(&place, "names no skill"));
+            if !is_name(skill) {
+                mistakes.push(Mistake::new(&place, format!("names no skill: {NAME}")));
             }
             mistakes.extend(policy.mistakes(&place, unfit));
         }

@@ -65,16 +65,22 @@ fn every_mistake_is_told_with_its_place() {
 
 #[test]
 fn what_types_can_not_say_is_told_with_its_place() {
-    let retry =
-        json!({"default": {"base": "2s", "cap": "1s"}, "skills": {"x": {"deadline": "0s", "cap": "8d"}}});
-    assert_eq!(places("retry", retry), ["/default/base", "/skills/x/cap", "/skills/x/deadline"]);
+    let retry = json!({"default": {"base": "2s", "cap": "1s"}, "skills": {"x": {"deadline": "0s", "cap": "8d"}, "a\u{7}": {}}});
+    let expected = ["/default/base", "/skills/a\u{7}", "/skills/x/cap", "/skills/x/deadline"];
+    assert_eq!(places("retry", retry), expected);
     let windows = json!([{"cron": "0 3 * * *", "duration": "8d"}]);
     let lanes = json!({
-        "default": {"ageing": "10ms", "weights": {"ada": 0}},
+        "default": {"ageing": "10ms", "weights": {"ada": 0, "": 1, "a\u{202e}": 1}},
         "lanes": {"a b": {}, "night": {"maintenance": windows}},
     });
-    let expected =
-        ["/default/weights/ada", "/default/ageing", "/lanes/night/maintenance/0/duration", "/lanes/a b"];
+    let expected = [
+        "/default/weights/",
+        "/default/weights/ada",
+        "/default/weights/a\u{202e}",
+        "/default/ageing",
+        "/lanes/night/maintenance/0/duration",
+        "/lanes/a b",
+    ];
     assert_eq!(places("lanes", lanes), expected);
     let breakers = json!({"policies": {
         "model.*": {"open_min": "10m", "open_max": "1m"},

@@ -133,7 +133,7 @@ pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Resul
 async fn list(client: &Client, arguments: List, output: Output) -> Result<(), Failure> {
     let List { filter, state, page: Page { limit, cursor } } = arguments;
     let (filtered, first) = (!filter.is_empty() || state.is_some(), cursor.is_none());
-    let query = ListDeadLetters { state, limit, cursor, ..filter.query() };
+    let query = ListDeadLetters { limit, cursor, ..ListDeadLetters::of(filter.of(state)) };
     let page = client.list(routes::ListDeadLetters, &query).await?;
     output.show(&page);
     // An empty list for a misspelled class would look like good news.

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::address;
 use crate::client::Client;
 use crate::commands::tasks::one_line;
+use crate::commands::tasks::submit::time;
 use crate::commands::up::interrupted;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show};
@@ -54,10 +55,6 @@ struct Log {
     /// Follow new entries until Ctrl-C
     #[arg(long, short)]
     follow: bool,
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse_rfc3339(text).ok_or_else(|| "not an RFC 3339 time".to_owned())
 }
 
 /// An action or an observation of a healer.

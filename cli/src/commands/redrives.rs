@@ -2,9 +2,9 @@
 //! that.
 
 use bus_schemas::Revision;
-use gateway_api::dead_letters::Reason;
+use gateway_api::dead_letters::{DeadLetterFilter, Reason};
 use gateway_api::redrives::{NewRedrive, Redrive, RedrivePage, RedriveState, ResumeRedrive};
-use gateway_api::{dead_letters, routes};
+use gateway_api::routes;
 
 use super::dead_letters::filter::Filter;
 use super::dead_letters::{not_redriven, say_what_there_is};
@@ -181,7 +181,7 @@ async fn start(client: &Client, start: Start, output: Output) -> Result<(), Fail
     if filter.means_nothing(client).await? {
         say_what_there_is(client, output).await?;
     }
-    let dead_letters::ListDeadLetters { class, kind, key, dependency, since, before, .. } = filter.query();
+    let DeadLetterFilter { class, kind, key, dependency, since, before, .. } = filter.of(None);
     let dependency = dependency.as_deref().map(id).transpose()?;
     let rate = Some(rate);
     let body = NewRedrive { name, all, class, kind, key, dependency, since, before, rate, reason };

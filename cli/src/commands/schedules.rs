@@ -2,6 +2,7 @@
 
 use bus_schemas::Timestamp;
 use bus_schemas::commands::schedule::Recurrence;
+use bus_schemas::settings::Duration;
 use gateway_api::routes;
 use gateway_api::schedules::{NewSchedule, Schedule, SchedulePage, ScheduledTask};
 use gateway_api::tasks::NewTask;
@@ -13,8 +14,8 @@ use crate::failure::{Failure, exit};
 use crate::output::{Output, Show, table};
 use crate::paging::{self, Page};
 
-/// The minimum interval, in milliseconds: the entity refuses less.
-const EVERY_MS_MIN: u64 = 1_000;
+/// The minimum interval: the entity refuses less.
+const EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// The action on schedules; without a verb they are listed.
 #[derive(Debug, clap::Args)]
@@ -64,7 +65,7 @@ struct Create {
     at: Option<Timestamp>,
     /// Fire at this interval: seconds, or a number with a unit, such as `90s`, `15m`, `6h`, `1d`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
-    every: Option<u64>,
+    every: Option<Duration>,
     /// Fire by a cron expression of five or six fields, in UTC
     #[arg(long, value_name = "EXPRESSION")]
     cron: Option<String>,
@@ -72,27 +73,11 @@ struct Create {
     options: Options,
 }
 
-/// Reads a duration as milliseconds.
-fn duration(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1_000,
-        "ms" => 1,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        other => return Err(format!("`{other}` is no unit: ms, s, m, h or d")),
-    };
-    let number: u64 = digits.parse().map_err(|_| "not a whole number with a unit".to_owned())?;
-    number.checked_mul(unit).ok_or_else(|| "too long".to_owned())
-}
-
-/// Milliseconds as a user would type them, in the largest unit that fits.
-fn typed(milliseconds: u64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    let fits = units.into_iter().find(|(unit, _)| milliseconds.is_multiple_of(*unit));
-    let (unit, name) = fits.unwrap_or((1, "ms"));
-    format!("{}{name}", milliseconds / unit)
+/// Reads a duration; without a unit, seconds are meant.
+fn duration(text: &str) -> Result<Duration, String> {
+    let bare = text.bytes().all(|byte| byte.is_ascii_digit());
+    let duration: Result<Duration, _> = if bare { format!("{text}s").parse() } else { text.parse() };
+    duration.map_err(|wrong: &str| format!("`{text}` {wrong}"))
 }
 
 impl Show for SchedulePage {
@@ -116,7 +101,7 @@ fn row(schedule: &Schedule) -> Vec<String> {
 fn when(schedule: &Schedule) -> String {
     match &schedule.recurrence {
         Recurrence::Once { at } => format!("at {}", at.to_rfc3339()),
-        Recurrence::Every { every_ms } => format!("every {}", typed(*every_ms)),
+        Recurrence::Every { every_ms } => format!("every {}", Duration::from_ms(*every_ms)),
         Recurrence::Cron { expression } => format!("cron {expression}"),
     }
 }
@@ -182,12 +167,12 @@ pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Resul
 fn create(add: Create) -> Result<NewSchedule, Failure> {
     let recurrence = match (add.at, add.every, add.cron) {
         (Some(at), ..) => Recurrence::Once { at },
-        (_, Some(every_ms), _) if every_ms < EVERY_MS_MIN => {
+        (_, Some(every), _) if every < EVERY_MIN => {
             return Err(Failure::new("invalid-recurrence", "`--every` is less than a second")
                 .next("give the time between two runs, at least `--every 1s`, such as `--every 15m`")
                 .exit(exit::USAGE));
         }
-        (_, Some(every_ms), _) => Recurrence::Every { every_ms },
+        (_, Some(every), _) => Recurrence::Every { every_ms: every.as_ms() },
         (_, _, cron) => Recurrence::Cron { expression: cron.expect("clap asks for one of the three") },
     };
     let NewTask { goal, priority, lane, skill, input, plan, attempts_max, budget, .. } =
@@ -200,11 +185,13 @@ fn create(add: Create) -> Result<NewSchedule, Failure> {
 mod tests {
     #[test]
     fn durations_have_units() {
-        assert_eq!(super::duration("90"), Ok(90_000));
-        assert_eq!(super::duration("15m"), Ok(900_000));
-        assert!(super::duration("2w").is_err() && super::duration("m").is_err());
+        let ms = |text| super::duration(text).map(super::Duration::as_ms);
+        assert_eq!((ms("90"), ms("15m")), (Ok(90_000), Ok(900_000)));
+        assert!(
+            super::duration("2w").is_err() && super::duration("m").is_err() && super::duration("").is_err()
+        );
         for text in ["1d", "36h", "15m", "90s", "1500ms"] {
-            assert_eq!(super::duration(text).map(super::typed).as_deref(), Ok(text));
+            assert_eq!(super::duration(text).map(|every| every.to_string()).as_deref(), Ok(text));
         }
     }
 }

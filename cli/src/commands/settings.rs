@@ -133,9 +133,9 @@ fn version_of(version: u64) -> String {
     }
 }
 
-/// The text that a version holds.
-fn holding(version: u64) -> String {
-    format!("{} {}", version_of(version), if version == 0 { "hold" } else { "holds" })
+/// The text that a version is active.
+fn active(version: u64) -> String {
+    format!("{} {} active", version_of(version), if version == 0 { "are" } else { "is" })
 }
 
 /// A document as indented JSON.
@@ -159,12 +159,12 @@ impl Show for Description {
     fn text(&self) -> String {
         let Description { name, active, newest, version, value, proposed, hosts, watchers, .. } = self;
         let mut text = vec![match (version == active, version) {
-            (true, version) => format!("{name}: {}", holding(*version)),
-            (false, 0) => format!("{name}: the defaults do not hold"),
-            (false, version) => format!("{name}: version {version} does not hold"),
+            (true, version) => format!("{name}: {}", self::active(*version)),
+            (false, 0) => format!("{name}: the defaults are not active"),
+            (false, version) => format!("{name}: version {version} is not active"),
         }];
         if version != active {
-            text.push(format!("  holds     {}", version_of(*active)));
+            text.push(format!("  active    {}", version_of(*active)));
         }
         text.push(format!("  newest    {}", version_of(*newest)));
         if let Some(word) = proposed {
@@ -201,7 +201,7 @@ impl Show for Compared {
 
 impl Show for Changes {
     fn text(&self) -> String {
-        let mut text = vec![format!("{}: {}", self.name, holding(self.active))];
+        let mut text = vec![format!("{}: {}", self.name, active(self.active))];
         for each in &self.changes {
             let Change { action, version, former, word, .. } = &each.change;
             let (when, by, reason) = (word.at.to_rfc3339(), &word.by, one_line(&word.reason));
@@ -256,10 +256,10 @@ fn changed(told: &SettingsChanged, output: Output) {
     let SettingsChanged { name, version, active, former } = told;
     let line = match (active, former) {
         (true, Some(former)) if former != version => {
-            format!("{name}: {} instead of {}", holding(*version), version_of(*former))
+            format!("{name}: {} instead of {}", self::active(*version), version_of(*former))
         }
-        (true, _) => format!("{name}: {} already", holding(*version)),
-        (false, _) => format!("{name}: version {version} is made and does not hold yet"),
+        (true, _) => format!("{name}: {} already", self::active(*version)),
+        (false, _) => format!("{name}: version {version} was made and is not active yet"),
     };
     output.changed(told, &line);
 }
@@ -283,7 +283,7 @@ async fn document(file: &Path) -> Result<Value, Failure> {
     })?;
     serde_json::from_slice(&bytes).map_err(|error| {
         Failure::new("invalid-settings", format!("`{}` is no JSON: {error}", file.display()))
-            .next("mend it; `orrery settings show NAME --document` prints what holds")
+            .next("mend it; `orrery settings show NAME --document` prints the active one")
             .exit(exit::DATA)
     })
 }

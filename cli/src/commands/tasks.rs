@@ -104,7 +104,7 @@ enum Verb {
         #[arg(long)]
         step: Option<String>,
         /// The file to write [default: stdout]
-        #[arg(long = "output", short, value_name = "FILE")]
+        #[arg(long = "output", short = 'o', value_name = "FILE")]
         file: Option<PathBuf>,
     },
 }

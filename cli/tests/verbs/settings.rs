@@ -27,7 +27,7 @@ fn settings_are_changed_looked_up_and_taken_back() {
     check("settings-changed", &told);
     assert_eq!((&told["version"], &told["active"]), (&1.into(), &false.into()), "{told}");
     let text = world.orrery(&["settings", "activate", "limits", "1", "--reason", "reviewed"]).good().stdout;
-    assert_eq!(text.trim_end(), "limits: version 1 holds instead of the defaults");
+    assert_eq!(text.trim_end(), "limits: version 1 is active instead of the defaults");
     let large = document(&world, "large.json", r#"{"inbox_queue": 9000}"#);
     world.orrery(&["settings", "propose", "limits", &large, "--reason", "more work", "--activate"]).good();
 
@@ -98,9 +98,9 @@ fn lanes_say_which_versions_they_run() {
     let once = ["    - /default/base: \"1s\"", "    + /default/base: \"1m\""];
     assert_eq!(told, [once, once].concat(), "proposed and activated, and the second one changed nothing");
     let text = world.orrery(&["settings", "rollback", "retry", "--reason", "x"]).good().stdout;
-    assert_eq!(text.trim_end(), "retry: version 1 holds instead of version 2");
+    assert_eq!(text.trim_end(), "retry: version 1 is active instead of version 2");
     let text = world.orrery(&["settings", "activate", "retry", "0", "--reason", "x"]).good().stdout;
-    assert_eq!(text.trim_end(), "retry: the defaults hold instead of version 1");
+    assert_eq!(text.trim_end(), "retry: the defaults are active instead of version 1");
 }
 
 /// Goal: what is wrong is said with its place, and the exit code tells whose mistake it is. Method: a

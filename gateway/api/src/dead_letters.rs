@@ -35,10 +35,10 @@ pub struct ListDeadLetters {
     pub cursor: Option<String>,
 }
 
-/// The filter of an export of dead letters.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// The filter of dead letters; all conditions must hold.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ExportDeadLetters {
+pub struct DeadLetterFilter {
     /// Only dead letters in this state.
     pub state: Option<DeadLetterState>,
     /// Only dead letters of this class: `poison`, `malformed-command`, `unknown-kind`, `refused`,
@@ -56,6 +56,19 @@ pub struct ExportDeadLetters {
     /// Only dead letters recorded before this time, in milliseconds since 1970.
     #[serde(deserialize_with = "bus_schemas::wire::time", default)]
     pub before: Option<u64>,
+}
+
+impl ListDeadLetters {
+    /// A list of the dead letters that a filter selects, from the first page on.
+    pub fn of(filter: DeadLetterFilter) -> Self {
+        let DeadLetterFilter { state, class, kind, key, dependency, since, before } = filter;
+        Self { state, class, kind, key, dependency, since, before, limit: None, cursor: None }
+    }
+    /// The filter without the page.
+    pub fn filter(self) -> DeadLetterFilter {
+        let Self { state, class, kind, key, dependency, since, before, .. } = self;
+        DeadLetterFilter { state, class, kind, key, dependency, since, before }
+    }
 }
 
 /// A page of dead letters.

@@ -69,7 +69,7 @@ endpoints! {
     /// Lists dead letters, newest first.
     ListDeadLetters: "dead letters" Get "/v1/dead-letters" (dead_letters::ListDeadLetters, ()) => dead_letters::DeadLetterPage;
     /// Exports dead letters with their payloads as JSON lines, newest first. A broken stream is incomplete.
-    ExportDeadLetters: "dead letters" Get "/v1/dead-letters/export" (dead_letters::ExportDeadLetters, ()) => ()
+    ExportDeadLetters: "dead letters" Get "/v1/dead-letters/export" (dead_letters::DeadLetterFilter, ()) => ()
         as "application/x-ndjson" [200 "a dead letter in each line"];
     /// Shows a dead letter with its payload, original and edited.
     ShowDeadLetter: "dead letters" Get "/v1/dead-letters/{id}" ((), ()) => dead_letters::DeadLetterWithPayload;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bus_schemas::views::task::{Task, TaskState};
 use bus_schemas::{Key, Timestamp};
 use gateway_api::agents::Agent;
-use gateway_api::dead_letters::{DeadLetter, DeadLetterState};
+use gateway_api::dead_letters::{DeadLetter, DeadLetterFilter};
 use gateway_api::halts::Halt;
 use gateway_api::redrives::Redrive;
 use gateway_api::schedules::Schedule;
@@ -89,25 +89,6 @@ pub enum Order {
     NewestFirst,
     /// The order for processing.
     OldestFirst,
-}
-
-/// The filter of a list of dead letters; all conditions must hold.
-#[derive(Debug, Clone, Default)]
-pub struct DeadLetterFilter {
-    /// Only dead letters in this state.
-    pub state: Option<DeadLetterState>,
-    /// Only dead letters of this class.
-    pub class: Option<String>,
-    /// Only dead letters meant for an entity of this kind.
-    pub kind: Option<String>,
-    /// Only dead letters meant for an entity whose key begins with this.
-    pub key: Option<String>,
-    /// Only dead letters that failed because of this dependency.
-    pub dependency: Option<String>,
-    /// Only dead letters recorded at this time or later.
-    pub since: Option<Timestamp>,
-    /// Only dead letters recorded before this time.
-    pub before: Option<Timestamp>,
 }
 
 /// The numbers of open tasks and dead letters.
@@ -250,8 +231,8 @@ impl Reader {
         conditions.equal("kind", filter.kind);
         conditions.equal("dependency", filter.dependency);
         conditions.with("instr(key, ?) = 1", filter.key.map(Value::Text));
-        conditions.with("at >= ?", filter.since.map(time));
-        conditions.with("at < ?", filter.before.map(time));
+        conditions.with("at >= ?", filter.since.map(|since| time(Timestamp(since))));
+        conditions.with("at < ?", filter.before.map(|before| time(Timestamp(before))));
         self.page("at", conditions, order, after, limit).await
     }
 

@@ -4,7 +4,7 @@ pub mod export;
 
 use bus_schemas::commands::dead_letter::{self, Command, Payloads};
 use bus_schemas::payload::Payload;
-use bus_schemas::{ContentType, EntityAddress, Key, Kind, Timestamp};
+use bus_schemas::{ContentType, EntityAddress, Key, Kind};
 use gateway_api::dead_letters::{
     Content, DeadLetter, DeadLetterPage, DeadLetterWithPayload, EditPayload, ListDeadLetters, Reason,
 };
@@ -15,7 +15,7 @@ use super::cursor;
 use super::extract::{Id, Json, OptionalJson, Query};
 use super::problem::Problem;
 use super::tasks::{VISIBLE_PATIENCE, behind, limit};
-use crate::projections::{DeadLetterFilter, Order};
+use crate::projections::Order;
 
 /// Where payloads are stored whose kind no host knew.
 const UNKNOWN_KIND: &str = "unknown";
@@ -23,16 +23,7 @@ const UNKNOWN_KIND: &str = "unknown";
 /// Lists dead letters, newest first.
 pub async fn list(call: Call, Query(query): Query<ListDeadLetters>) -> Answer<DeadLetterPage> {
     let (limit, after) = (limit(query.limit)?, cursor::read(query.cursor.as_deref())?);
-    let filter = DeadLetterFilter {
-        state: query.state,
-        class: query.class,
-        kind: query.kind,
-        key: query.key,
-        dependency: query.dependency,
-        since: query.since.map(Timestamp),
-        before: query.before.map(Timestamp),
-    };
-    let page = call.projections.reader.dead_letters(filter, Order::NewestFirst, after, limit).await?;
+    let page = call.projections.reader.dead_letters(query.filter(), Order::NewestFirst, after, limit).await?;
     let next_cursor = page.next.as_ref().map(cursor::write);
     Ok(axum::Json(DeadLetterPage { dead_letters: page.items, next_cursor }))
 }

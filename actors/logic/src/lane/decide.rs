@@ -8,6 +8,7 @@ use bus_schemas::commands::schedule::Recurrence;
 use bus_schemas::commands::{halt, queue};
 use bus_schemas::events::lane::Event;
 use bus_schemas::settings::{self, Lanes, Retry};
+use bus_schemas::text::{NAME_BYTES_MAX, is_name};
 use smol_str::SmolStr;
 
 use super::state::{Offer, State, fold};
@@ -342,6 +343,11 @@ fn check(limits: &Limits, context: &Context<'_>) -> Result<(), Refusal> {
     }
     if limits.weights.len() > WEIGHTS_MAX {
         return refuse(format!("`weights` names at most {WEIGHTS_MAX} owners"));
+    }
+    if let Some(owner) = limits.weights.keys().find(|owner| !is_name(owner)) {
+        return refuse(format!(
+            "{owner:?} names no owner: a name has 1 to {NAME_BYTES_MAX} bytes of visible text"
+        ));
     }
     if let Some((owner, _)) = limits.weights.iter().find(|(_, weight)| !(1..=1_000).contains(*weight)) {
         return refuse(format!("the weight of `{owner}` must be 1 to 1000"));

@@ -17,6 +17,7 @@ use super::pause::{self, Pauses};
 use super::policies::{self, Policies};
 use super::throttle::Throttle;
 use crate::order::{Order, Place, Service, class};
+pub use crate::order::{Running, Waiting};
 
 pub(super) const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 86_400_000;
@@ -51,35 +52,6 @@ pub struct State {
     revision: Revision,
     /// The pauses by people.
     pauses: Pauses,
-}
-
-/// A waiting attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
-    /// The number of the attempt.
-    pub attempt: u32,
-    /// The skill that the task needs.
-    pub skill: SmolStr,
-    /// The priority, 0 (lowest) to 9 (highest).
-    pub priority: u8,
-    /// The owner of the work.
-    pub owner: SmolStr,
-    /// When it began to wait.
-    pub since: Timestamp,
-}
-
-/// A running attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Running {
-    /// The number of the attempt.
-    pub attempt: u32,
-    /// The owner of the work.
-    pub owner: SmolStr,
-    /// The agent that does it.
-    pub agent: Key,
-    /// When it was assigned.
-    #[serde(default)]
-    pub at: Timestamp,
 }
 
 /// The offer of an agent, and its jobs.

@@ -356,6 +356,8 @@ fn rules_that_can_not_be_kept_are_refused() {
     let bad = [
         Limits { ageing_ms: Some(999), ..Limits::default() },
         Limits { weights: [("ann".into(), 0)].into(), ..Limits::default() },
+        Limits { weights: [("".into(), 1)].into(), ..Limits::default() },
+        Limits { weights: [("a\u{202e}".into(), 1)].into(), ..Limits::default() },
         Limits { windows: vec![Window { cron: "never".into(), duration_ms: 1 }], ..Limits::default() },
         Limits { windows: vec![Window { cron: "0 2 * * *".into(), duration_ms: 0 }], ..Limits::default() },
     ];

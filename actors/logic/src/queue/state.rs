@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::order::{Order, Place, Service, class};
+pub use crate::order::{Running, Waiting};
 
 /// A queue. Only [`Stored`] is written into snapshots; the order is rebuilt from it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,34 +32,6 @@ pub struct State {
     /// The claim that last got an attempt.
     last_claim: Option<LastClaim>,
     order: Order,
-}
-
-/// A waiting attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
-    /// The number of the attempt.
-    pub attempt: u32,
-    /// The skill that the task needs.
-    pub skill: SmolStr,
-    /// The priority, 0 (lowest) to 9 (highest).
-    pub priority: u8,
-    /// The owner of the work.
-    pub owner: SmolStr,
-    /// When it began.
-    pub since: Timestamp,
-}
-
-/// A running attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Running {
-    /// The number of the attempt.
-    pub attempt: u32,
-    /// The owner of the work.
-    pub owner: SmolStr,
-    /// The agent whose worker does it.
-    pub agent: Key,
-    /// When it began.
-    pub at: Timestamp,
 }
 
 /// A hold of one task tree.

@@ -8,14 +8,12 @@ use bus_schemas::commands::lane::LANE_BYTES_MAX;
 use bus_schemas::commands::task::{Failure, Plan, PlanStep, Submit};
 use bus_schemas::jobs::FailureClass;
 use bus_schemas::settings::Budget;
-use bus_schemas::text::{is_line, is_prose};
+use bus_schemas::text::{NAME_BYTES_MAX, is_line, is_prose};
 
 use crate::text::cut_failure;
 
 /// The longest goal in bytes: a page of text; larger texts belong into a blob.
 pub(super) const GOAL_BYTES_MAX: usize = 8_192;
-/// The longest skill or owner in bytes: both become keys of the lane's queues.
-const NAME_BYTES_MAX: usize = 64;
 /// The highest priority: the lane has ten queues per owner.
 const PRIORITY_MAX: u8 = 9;
 /// The highest `attempts_max`: more attempts hide a failure.

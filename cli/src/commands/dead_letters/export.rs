@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use gateway_api::dead_letters::{DeadLetterState, ExportDeadLetters, ListDeadLetters};
+use gateway_api::dead_letters::DeadLetterState;
 use gateway_api::routes;
 
 use super::filter::Filter;
@@ -38,9 +38,7 @@ pub(super) async fn run(client: &Client, arguments: Arguments, output: Output) -
         Some(path) => Some(std::io::BufWriter::new(std::fs::File::create(path).map_err(unwritable)?)),
         None => None,
     };
-    let ListDeadLetters { class, kind, key, dependency, since, before, .. } = filter.query();
-    let query = ExportDeadLetters { state, class, kind, key, dependency, since, before };
-    let mut lines = Lines::of(client.open(routes::ExportDeadLetters, &[], &query).await?);
+    let mut lines = Lines::of(client.open(routes::ExportDeadLetters, &[], &filter.of(state)).await?);
     let mut count = 0_u64;
     while let Some(line) = lines.next().await? {
         let whole = serde_json::from_str(&line).map_err(|error| malformed(&error))?;

@@ -1,7 +1,7 @@
 //! The filter arguments that listing, redriving and exporting dead letters share.
 
 use bus_schemas::Timestamp;
-use gateway_api::dead_letters::{DeadLetterState, ListDeadLetters};
+use gateway_api::dead_letters::{DeadLetterFilter, DeadLetterState, ListDeadLetters};
 use gateway_api::routes;
 
 use crate::client::Client;
@@ -32,11 +32,11 @@ pub(in crate::commands) struct Filter {
 }
 
 impl Filter {
-    /// The filter as a query of a list.
-    pub(in crate::commands) fn query(&self) -> ListDeadLetters {
+    /// The filter as the gateway takes it, for dead letters in a state.
+    pub(in crate::commands) fn of(&self, state: Option<DeadLetterState>) -> DeadLetterFilter {
         let Self { class, kind, key, dependency, since, before } = self.clone();
         let (since, before) = (since.map(|time| time.0), before.map(|time| time.0));
-        ListDeadLetters { class, kind, key, dependency, since, before, ..ListDeadLetters::default() }
+        DeadLetterFilter { state, class, kind, key, dependency, since, before }
     }
     /// Whether no condition is given.
     pub(in crate::commands) fn is_empty(&self) -> bool {
@@ -46,8 +46,8 @@ impl Filter {
     }
     /// Whether no waiting dead letter matches.
     pub(in crate::commands) async fn means_nothing(&self, client: &Client) -> Result<bool, Failure> {
-        let state = Some(DeadLetterState::Waiting);
-        let query = ListDeadLetters { state, limit: Some(1), ..self.query() };
+        let waiting = ListDeadLetters::of(self.of(Some(DeadLetterState::Waiting)));
+        let query = ListDeadLetters { limit: Some(1), ..waiting };
         Ok(client.list(routes::ListDeadLetters, &query).await?.dead_letters.is_empty())
     }
 }

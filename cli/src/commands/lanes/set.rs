@@ -115,7 +115,7 @@ pub(super) async fn run(client: &Client, arguments: Arguments, output: Output) -
         format!("lane {id}: the rules did not change: version {active} of `lanes` has them already")
     } else {
         let late = if *applied { "" } else { "; the lane has not confirmed it yet" };
-        format!("lane {id}: version {active} of `lanes` holds instead of version {former}{late}")
+        format!("lane {id}: version {active} of `lanes` is active instead of version {former}{late}")
     };
     output.changed(&changed, &line);
     Ok(())

@@ -25,7 +25,7 @@ impl Show for SettingsList {
             ]
         };
         let rows: Vec<Vec<String>> = self.settings.iter().map(row).collect();
-        let table = table(&["SETTINGS", "HOLDS", "NEWEST", "HOSTS", "LANES AND BREAKERS"], &rows);
+        let table = table(&["SETTINGS", "ACTIVE", "NEWEST", "HOSTS", "LANES AND BREAKERS"], &rows);
         let left_out = format!("and {} more lanes and breakers, which were not asked", self.left_out);
         let left_out = (self.left_out > 0).then_some(left_out);
         let lines = [table].into_iter().chain(left_out).chain(silent_lines(&self.silent));

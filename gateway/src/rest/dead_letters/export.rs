@@ -6,13 +6,12 @@ use std::collections::VecDeque;
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use bus_schemas::Timestamp;
 use bytes::Bytes;
 use futures::{TryStreamExt, stream};
-use gateway_api::dead_letters::{DeadLetter, ExportDeadLetters};
+use gateway_api::dead_letters::{DeadLetter, DeadLetterFilter};
 
 use super::whole;
-use crate::projections::{DeadLetterFilter, Order, Place};
+use crate::projections::{Order, Place};
 use crate::rest::ask::Call;
 use crate::rest::extract::Query;
 use crate::rest::problem::Problem;
@@ -24,10 +23,7 @@ const PAGE: u32 = 200;
 
 /// Exports dead letters with their payloads as JSON lines, newest first. A stream that breaks off is
 /// incomplete.
-pub async fn export(call: Call, Query(query): Query<ExportDeadLetters>) -> Result<Response, Problem> {
-    let ExportDeadLetters { state, class, kind, key, dependency, since, before } = query;
-    let (since, before) = (since.map(Timestamp), before.map(Timestamp));
-    let filter = DeadLetterFilter { state, class, kind, key, dependency, since, before };
+pub async fn export(call: Call, Query(filter): Query<DeadLetterFilter>) -> Result<Response, Problem> {
     // Read before the response starts, so that an error at once becomes a problem document.
     let first = read(&call, &filter, None).await?;
     let lines = stream::try_unfold(first, move |left| line(call.clone(), filter.clone(), left));

@@ -52,7 +52,9 @@ impl FromStr for Places {
             let cursor: Cursor = place.parse()?;
             last.insert(cursor.partition, cursor);
         }
-        Ok(Self { sequence: sequence.parse().map_err(|_| wrong)?, last })
+        let sequence: u64 = sequence.parse().map_err(|_| wrong)?;
+        // Whoever has passed something knows the place of it.
+        if last.is_empty() != (sequence == 0) { Err(wrong) } else { Ok(Self { sequence, last }) }
     }
 }
 
@@ -223,7 +225,7 @@ mod tests {
         let text = "812;0.17.2,3.4.0";
         assert_eq!(text.parse::<Places>().unwrap().to_string(), text);
         assert_eq!("0;".parse::<Places>().unwrap(), Places::default());
-        for wrong in ["", "1", "x;0.1.2", "1;0.1", "1;0.1.2;", "1;99999.1.1"] {
+        for wrong in ["", "1", "x;0.1.2", "1;0.1", "1;0.1.2;", "1;99999.1.1", "9;", "0;0.1.2"] {
             assert!(wrong.parse::<Places>().is_err(), "{wrong}");
         }
     }
