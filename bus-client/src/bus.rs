@@ -171,7 +171,7 @@ impl Bus {
     /// A name that no other installation has: the prefix of its subjects, and its id. It never changes.
     pub async fn identity(&self) -> Result<&str, Error> {
         let name = self.inner.identity.get_or_try_init(|| async {
-            let id = self.installation_id().await?.unwrap_or_default();
+            let id = self.installation_id().await?;
             Ok::<_, Error>(format!("{}/{id}", self.subjects().prefix()))
         });
         name.await.map(String::as_str)

@@ -130,16 +130,6 @@ impl Bus {
         }
     }
 
-    /// Whether the server allows cutting the beginning of a partition's log: a log from before cuts existed
-    /// denies it for ever.
-    pub async fn may_cut(&self, partition: PartitionId) -> Result<bool, Error> {
-        let name = self.topology().log(partition);
-        let stream = self.jetstream().get_stream(&name).await;
-        let stream =
-            stream.map_err(|error| Error::call(format!("reading the settings of `{name}`"), error))?;
-        Ok(!stream.cached_info().config.deny_purge)
-    }
-
     /// Deletes the records up to `upto`, and returns their number. They must be archived by then: the
     /// deletion is final.
     pub async fn cut_log(&self, partition: PartitionId, upto: LogSequence) -> Result<u64, Error> {

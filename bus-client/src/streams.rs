@@ -30,9 +30,9 @@ pub struct Installation {
     pub format: u16,
     /// The number of partitions.
     pub partitions: u16,
-    /// A random id of the installation; `None` if it was never opened by a program with ids.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
+    /// A random id of the installation; empty in formats from before there were ids, which are refused.
+    #[serde(default)]
+    pub id: String,
 }
 
 /// Creates what is missing. Changes nothing that exists.
@@ -137,7 +137,7 @@ impl Bus {
     /// installation. Check before writing.
     pub async fn check_installation(&self) -> Result<(), Error> {
         let store = settings_of(self).await?;
-        hold_against(&stored_settings(&store).await?.0, &wanted(self))?;
+        hold_against(&stored_settings(&store).await?, self)?;
         self.check_streams().await
     }
 
@@ -151,18 +151,10 @@ impl Bus {
         Ok(())
     }
 
-    /// The id of the installation; `None` if it was created before ids existed. A restored copy has the id of
-    /// the original: they share a history up to the backup.
-    pub async fn installation_id(&self) -> Result<Option<String>, Error> {
-        Ok(stored_settings(&settings_of(self).await?).await?.0.id)
-    }
-
-    /// Like [`Bus::installation_id`]; an installation without an id gets one.
-    pub async fn make_installation_id(&self) -> Result<String, Error> {
-        let store = settings_of(self).await?;
-        identified(&store).await?;
-        let id = stored_settings(&store).await?.0.id;
-        id.ok_or_else(|| Error::call("giving the installation an id", "an older program took it away"))
+    /// The id of the installation. A restored copy has the id of the original: they share a history up to the
+    /// backup.
+    pub async fn installation_id(&self) -> Result<String, Error> {
+        Ok(stored_settings(&settings_of(self).await?).await?.id)
     }
 
     /// Whether an installation exists under this connection's prefix.
@@ -242,10 +234,6 @@ async fn objects(bus: &Bus, name: String) -> Result<(), Error> {
         .map_err(|error| Error::call(format!("creating object store `{name}`"), error))
 }
 
-fn wanted(bus: &Bus) -> Installation {
-    Installation { format: FORMAT, partitions: bus.topology().partitions, id: None }
-}
-
 async fn settings_of(bus: &Bus) -> Result<kv::Store, Error> {
     let store = bus.jetstream().get_key_value(bus.topology().settings()).await;
     store.map_err(|error| Error::call("opening the installation's settings", error))
@@ -255,55 +243,36 @@ fn encoded(installation: &Installation) -> bytes::Bytes {
     serde_json::to_vec(installation).expect("two numbers and a text").into()
 }
 
-/// A new id.
-fn new_id() -> Option<String> {
-    Some(Uuid::now_v7().to_string())
-}
-
-/// Gives an id to an installation from before ids existed.
-async fn identified(store: &kv::Store) -> Result<(), Error> {
-    let (found, revision) = stored_settings(store).await?;
-    if found.id.is_none() {
-        // If several do so at once, the first id wins.
-        let given = Installation { id: new_id(), ..found };
-        if let Err(error) = store.update("installation", encoded(&given), revision).await {
-            tracing::debug!(%error, "the installation got its id from somebody else");
-        }
-    }
-    Ok(())
-}
-
 /// Writes the fixed settings of a new installation, or compares ours with those of the existing one.
 async fn fix_settings(bus: &Bus) -> Result<(), Error> {
     let topology = bus.topology();
     let store = bucket(bus, topology.settings(), Duration::ZERO).await?;
-    let wanted = wanted(bus);
-    let new = Installation { id: new_id(), ..wanted.clone() };
+    let (partitions, id) = (topology.partitions, Uuid::now_v7().to_string());
+    let new = Installation { format: FORMAT, partitions, id };
     // If two hosts start at once, the second create is refused, and the first one's settings win.
     if store.create("installation", encoded(&new)).await.is_ok() {
         return Ok(());
     }
-    hold_against(&stored_settings(&store).await?.0, &wanted)?;
-    identified(&store).await
+    hold_against(&stored_settings(&store).await?, bus)
 }
 
-/// The fixed settings, and the revision of their entry.
-async fn stored_settings(store: &kv::Store) -> Result<(Installation, u64), Error> {
+/// The fixed settings.
+async fn stored_settings(store: &kv::Store) -> Result<Installation, Error> {
     let doing = "reading the installation's settings";
     let entry = store.entry("installation").await.map_err(|error| Error::call(doing, error))?;
     let gone = |entry: &kv::Entry| entry.operation != kv::Operation::Put;
     let lost = || Error::Refused { doing: doing.into(), reason: "the settings are gone".into() };
     let entry = entry.filter(|entry| !gone(entry)).ok_or_else(lost)?;
-    let settings = serde_json::from_slice(&entry.value).map_err(|error| Error::call(doing, error))?;
-    Ok((settings, entry.revision))
+    serde_json::from_slice(&entry.value).map_err(|error| Error::call(doing, error))
 }
 
-fn hold_against(found: &Installation, wanted: &Installation) -> Result<(), Error> {
-    if found.format != wanted.format {
-        return Err(Error::Format { found: found.format, wanted: wanted.format });
+fn hold_against(found: &Installation, bus: &Bus) -> Result<(), Error> {
+    if found.format != FORMAT {
+        return Err(Error::Format { found: found.format, wanted: FORMAT });
     }
-    if found.partitions != wanted.partitions {
-        let (found, wanted) = (found.partitions.to_string(), wanted.partitions.to_string());
+    let partitions = bus.topology().partitions;
+    if found.partitions != partitions {
+        let (found, wanted) = (found.partitions.to_string(), partitions.to_string());
         return Err(Error::Installation { what: "partitions", found, wanted });
     }
     Ok(())

@@ -47,9 +47,6 @@ pub enum Error {
     /// Archive, logs and snapshots disagree.
     #[error("the logs stay as they are: {reason}")]
     Uncertain { reason: String },
-    /// The stream does not allow purges.
-    #[error("the server denies to cut `{log}`")]
-    Uncuttable { log: String },
     /// Records were written by a later program.
     #[error("partition {partition}: {newer}")]
     Outdated { partition: PartitionId, newer: String },
@@ -80,11 +77,6 @@ impl Error {
                 "archive-incomplete",
                 Sort::Data,
                 "`orrery verify --all` finds what is damaged; nothing was cut",
-            ),
-            Self::Uncuttable { .. } => Advice::new(
-                "log-uncuttable",
-                Sort::Data,
-                "`orrery backup` and `orrery restore` into an empty installation make logs that can be cut",
             ),
             Self::Outdated { .. } => {
                 Advice::new("program-outdated", Sort::Data, "use the version that wrote it")
@@ -145,7 +137,7 @@ impl Archived {
 pub async fn expect_own(bus: &Bus, archive: &Archive) -> Result<(), history::Error> {
     match archive.is_empty() {
         true => Ok(()),
-        false => archive.expect_of(bus.installation_id().await?.as_deref()),
+        false => archive.expect_of(&bus.installation_id().await?),
     }
 }
 
@@ -157,8 +149,8 @@ pub async fn run(bus: &Bus, request: &Request, progress: &dyn Progress) -> Resul
     let _lock = files::lock(directory)?;
     let mut archive = Archive::open(directory)?;
     archive.check()?;
-    let installation = bus.make_installation_id().await?;
-    archive.expect_of(Some(&installation))?;
+    let installation = bus.installation_id().await?;
+    archive.expect_of(&installation)?;
     archive.claim(installation);
     if *logs {
         cut::expect_own(bus, &archive).await?;

@@ -284,8 +284,6 @@ async fn put_back(
     let file = File::open(&path).map_err(|error| manifest::Error::missing(&path, error))?;
     let mut snapshot = stream.snapshot.clone();
     snapshot.config["num_replicas"] = bus.profile().replicas().into();
-    // Logs from before cuts existed denied purges.
-    snapshot.config["deny_purge"] = false.into();
     let (now, then) = (stream.restored, snapshot.totals);
     let differs_from_file = (now.messages, now.last_sequence) != (then.messages, then.last_sequence);
     let wanted = differs_from_file.then_some(now);

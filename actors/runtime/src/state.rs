@@ -18,8 +18,6 @@ use crate::seen::Seen;
 
 /// The version of the stored layout: raised when an older program could not read it.
 pub const STATE_VERSION: u16 = 2;
-/// The first byte of a stored state with a version: a MessagePack array of two.
-const VERSIONED: u8 = 0x92;
 /// How far the clocks of two successive owners may differ, in milliseconds, before the later one counts as set back.
 const CLOCKS_DIFFER_MS_MAX: u64 = 1_000;
 
@@ -51,10 +49,8 @@ pub struct PartitionState {
     /// Recent command ids, with the places of their replies in the log.
     pub recent: Recent,
     /// For each kind: the highest schema version of its events in the log.
-    #[serde(default)]
     pub written: BTreeMap<Kind, u16>,
     /// The entities that ever had an event.
-    #[serde(default = "Seen::unknown")]
     pub seen: Seen,
 }
 
@@ -64,9 +60,6 @@ pub enum StoredError {
     /// The bytes are not a state.
     #[error("decoding a partition's state: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
-    /// A program from before states had versions wrote it.
-    #[error("the state was written by an older program, before states had versions")]
-    Unversioned,
     /// A later program wrote it.
     #[error("the state has version {found}; this program knows versions up to {STATE_VERSION}")]
     Version { found: u16 },
@@ -80,10 +73,6 @@ impl PartitionState {
 
     /// Decodes a stored state.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoredError> {
-        // A state without a version begins with the partition, which is a number too.
-        if !bytes.starts_with(&[VERSIONED]) && rmp_serde::from_slice::<Self>(bytes).is_ok() {
-            return Err(StoredError::Unversioned);
-        }
         match (leading_version(bytes), rmp_serde::from_slice::<(u16, Self)>(bytes)) {
             (Some(found), _) if found > STATE_VERSION => Err(StoredError::Version { found }),
             (_, Ok((_, state))) => Ok(state),
@@ -475,9 +464,6 @@ mod tests {
             PartitionState::decode(&state.encode()).map(|state| state.last).ok(),
             Some(LogSequence(9))
         );
-        let bare = rmp_serde::to_vec(&state).expect("plain data");
-        let decoded = PartitionState::decode(&bare);
-        assert!(matches!(decoded, Err(StoredError::Unversioned)), "partition 5 is no version 5: {decoded:?}");
         let later = rmp_serde::to_vec(&(STATE_VERSION + 1, "anything")).expect("plain data");
         let decoded = PartitionState::decode(&later);
         assert!(matches!(decoded, Err(StoredError::Version { found }) if found == STATE_VERSION + 1));

@@ -3,6 +3,7 @@
 //! The goal goes to the system that runs on the data directory, or to `nats.url`. Without either, a system is
 //! started for the goal and stopped at its end.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use actors_host::Config;
@@ -202,14 +203,26 @@ async fn fetch(
     let mut files = Vec::new();
     for artifact in wanted {
         // An artifact's name comes from an agent: only its last part may choose a file.
-        let name = Path::new(&artifact.name).file_name().unwrap_or(std::ffi::OsStr::new("artifact"));
-        let path = directory.join(name);
+        let name = Path::new(&artifact.name).file_name().unwrap_or(OsStr::new("artifact"));
+        let path = free(&directory, name, &files);
         let step = Some(artifact.step.to_string()).filter(|step| !step.is_empty());
         let bytes = download(client, key, &artifact.name, step).await?;
         std::fs::write(&path, bytes).map_err(|error| unwritable(&path, error))?;
         files.push(File { name: artifact.name.clone(), path, bytes: artifact.bytes });
     }
     Ok(files)
+}
+
+/// A path in the directory that none of the files has: two steps may have artifacts of one name.
+fn free(directory: &Path, name: &OsStr, files: &[File]) -> PathBuf {
+    let mut path = directory.join(name);
+    for copy in 2.. {
+        if files.iter().all(|file| file.path != path) {
+            break;
+        }
+        path = directory.join(format!("{copy}-{}", name.display()));
+    }
+    path
 }
 
 fn outcome(config: &Config, key: &Key, state: TaskState, artifacts: Vec<File>) -> Outcome {
@@ -231,4 +244,20 @@ fn failed(config: &Config, key: &Key, failure: TaskFailure, end: Option<Revision
     let hint = failure.hint.unwrap_or_else(|| format!("`{}`", deeper(config, key).remove(0)));
     let failed = Failure::new(failure.code, format!("task {key} failed: {}", failure.message));
     Failure { next: next(key, Some(hint), end), ..failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artifacts_of_one_name_have_files_of_their_own() {
+        let mut files: Vec<File> = Vec::new();
+        for _ in 0..3 {
+            let path = free(Path::new("/reports"), OsStr::new("report.md"), &files);
+            files.push(File { name: "report.md".into(), path, bytes: 0 });
+        }
+        let names: Vec<_> = files.iter().map(|file| file.path.display().to_string()).collect();
+        assert_eq!(names, ["/reports/report.md", "/reports/2-report.md", "/reports/3-report.md"]);
+    }
 }

@@ -110,12 +110,6 @@ pub async fn run(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     for partition in bus.topology().all_partitions() {
-        if !bus.may_cut(partition).await? {
-            let log = bus.topology().log(partition);
-            return Err(Error::Uncuttable { log });
-        }
-    }
-    for partition in bus.topology().all_partitions() {
         let Folded { state: base, upto, kept } = fold(bus, archive, partition, before, progress).await?;
         archived.kept.extend(kept);
         let begins = bus.state_of(&bus.topology().log(partition)).await?.first_sequence;

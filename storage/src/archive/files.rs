@@ -17,8 +17,6 @@ use crate::history::Error;
 
 /// The layout version of an archive: raised when an older program could not read it.
 const SCHEMA: u16 = 2;
-/// The layout version of an archive without commit records, which older programs read.
-const SCHEMA_OF_EVENTS: u16 = 1;
 /// The name of the manifest.
 const FILE: &str = "manifest.json";
 /// The lock file, held by a writer and by a backup.
@@ -28,7 +26,7 @@ pub(crate) const LOCK: &str = "lock";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Manifest {
     schema: u16,
-    /// The id of the installation; absent in archives from before installations had ids.
+    /// The id of the installation; absent while nothing is archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     installation: Option<String>,
     files: Vec<Stored>,
@@ -85,10 +83,10 @@ impl Archive {
         Ok(Self { directory: directory.to_owned(), manifest })
     }
 
-    /// Refuses an archive of another installation. One without an id is judged by its content.
-    pub fn expect_of(&self, installation: Option<&str>) -> Result<(), Error> {
-        match (self.manifest.installation.as_deref(), installation) {
-            (Some(of), Some(here)) if of != here => {
+    /// Refuses an archive of another installation.
+    pub fn expect_of(&self, here: &str) -> Result<(), Error> {
+        match self.manifest.installation.as_deref() {
+            Some(of) if of != here => {
                 Err(self.foreign(format!("the archive is of the installation `{of}`, and this is `{here}`")))
             }
             _ => Ok(()),
@@ -205,8 +203,7 @@ impl Archive {
 
     fn write(&self) -> Result<(), Error> {
         sync_directory(&self.directory)?;
-        let schema = if self.manifest.logs.is_empty() { SCHEMA_OF_EVENTS } else { SCHEMA };
-        Ok(write_json(&self.directory.join(FILE), &Manifest { schema, ..self.manifest.clone() })?)
+        Ok(write_json(&self.directory.join(FILE), &self.manifest)?)
     }
 }
 

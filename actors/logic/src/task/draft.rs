@@ -196,7 +196,7 @@ impl<'a> Draft<'a> {
             task: Some(task.clone()),
         };
         if state == TaskState::Completed {
-            for entry in self.dead_letters() {
+            for entry in self.dead_letter() {
                 self.send(entry, &settle(dead_letter::Outcome::Completed));
             }
         }
@@ -204,15 +204,12 @@ impl<'a> Draft<'a> {
             self.send(entry, &settle(dead_letter::Outcome::Ended { state }));
         }
     }
-    /// The dead letters of this task, including the one that it was submitted for.
-    fn dead_letters(&self) -> Vec<Key> {
+    /// The dead letter of this task: its own, or the one that it was submitted for.
+    fn dead_letter(&self) -> Option<Key> {
         if let Some(entry) = &self.submission().dead_letter {
-            return vec![entry.clone()];
+            return Some(entry.clone());
         }
-        let Some(attempt) = self.state.dead_letter else { return Vec::new() };
-        let key = self.key();
-        let former = key.parent().map(|_| former_dead_letter_key(key, attempt));
-        [dead_letter_key(key, attempt)].into_iter().chain(former).collect()
+        self.state.dead_letter.map(|attempt| dead_letter_key(self.key(), attempt))
     }
     /// Tells the parent task how this one ended.
     pub(super) fn tell_parent(&mut self) {
@@ -282,12 +279,6 @@ pub(super) fn past_effect(name: &str, effect: &Effect) -> PastEffect {
 /// The key of the dead letter of a task whose last attempt failed; unique to the task.
 pub(super) fn dead_letter_key(key: &Key, attempt: u32) -> Key {
     within_bounds(format!("{key}-{attempt}"))
-}
-
-/// The former key of a step's dead letter, with dashes for dots, which tasks of other names might share.
-/// Logged ones are told as well; one of another task ignores it.
-fn former_dead_letter_key(key: &Key, attempt: u32) -> Key {
-    within_bounds(format!("{}-{attempt}", key.as_str().replace('.', "-")))
 }
 
 /// A key; if the text is too long, a hash of it replaces its tail.
