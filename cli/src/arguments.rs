@@ -190,4 +190,45 @@ mod tests {
             assert!(is_known, "no endpoint is {method} {path}");
         }
     }
+
+    /// The commands of this program in backticks, with what stands behind their verbs.
+    fn named(text: &str) -> impl Iterator<Item = &str> {
+        text.split('`').skip(1).step_by(2).filter_map(|code| {
+            let command = code.trim_start_matches("target/debug/").strip_prefix("orrery ")?;
+            command.starts_with(|c: char| c.is_ascii_lowercase()).then_some(command)
+        })
+    }
+
+    /// Goal: whoever is told what to do next is told a command that exists. Method: each command in backticks, in the
+    /// program's texts and in the documents, is looked for among the verbs.
+    #[test]
+    fn every_command_that_texts_name_exists() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let listed = std::process::Command::new("git").args(["ls-files"]).current_dir(&root).output();
+        let listed = String::from_utf8(listed.expect("git").stdout).expect("names are text");
+        let is_told = |name: &&str| {
+            let product = name.ends_with(".rs") && !name.contains("tests") || name.ends_with(".toml");
+            // What changed names what there was.
+            (product || name.ends_with(".md") || name.ends_with(".yaml"))
+                && !name.starts_with("docs/changes/")
+        };
+        let (program, mut checked) = (Arguments::command(), 0);
+        for name in listed.lines().filter(is_told) {
+            let Ok(text) = std::fs::read_to_string(root.join(name)) else { continue };
+            for command in text.lines().flat_map(named) {
+                let (mut verb, mut words) = (&program, command.split_whitespace().peekable());
+                while let Some(word) = words.peek()
+                    && let Some(known) = verb.find_subcommand(word)
+                {
+                    verb = known;
+                    words.next();
+                }
+                let is_word = |word: &str| word.starts_with(|c: char| c.is_ascii_alphabetic());
+                let is_part = verb.has_subcommands() && words.next().is_some_and(is_word);
+                assert!(!is_part, "{name}: there is no `orrery {command}`");
+                checked += 1;
+            }
+        }
+        assert!(checked > 200, "{checked} commands");
+    }
 }

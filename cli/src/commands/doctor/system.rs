@@ -399,7 +399,7 @@ async fn edge(session: &Session) -> Vec<Check> {
                 _ => Check::warn(
                     "agents",
                     format!("{detail}, {silent} lost"),
-                    "`orrery agents NAME` shows which",
+                    "`orrery agents show NAME` shows which",
                 ),
             }
         }
