@@ -195,10 +195,10 @@ impl<'a> Draft<'a> {
             outcome,
             task: Some(task.clone()),
         };
-        if state == TaskState::Completed {
-            for entry in self.dead_letter() {
-                self.send(entry, &settle(dead_letter::Outcome::Completed));
-            }
+        if state == TaskState::Completed
+            && let Some(entry) = self.dead_letter()
+        {
+            self.send(entry, &settle(dead_letter::Outcome::Completed));
         }
         if let Some(entry) = self.state.retried_for.clone() {
             self.send(entry, &settle(dead_letter::Outcome::Ended { state }));
