@@ -13,6 +13,7 @@ use actors_worker::{Agent, Agents, Compared, Recording};
 use bus_client::{Bus, EventQuery};
 use bus_schemas::commands::task::Command;
 use bus_schemas::events::task::Event;
+use bus_schemas::record::{self, CommitRecord};
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{EntityAddress, Hash, Key, upcast};
 use futures::TryStreamExt;
@@ -23,6 +24,7 @@ use smol_str::SmolStr;
 
 use super::Error;
 use crate::archive::{self, Archive};
+use crate::history;
 
 /// What to run again, and how.
 pub struct Request<'a> {
@@ -145,22 +147,48 @@ pub async fn run(
     Ok(sum)
 }
 
-/// The events of a task and of all below it.
+/// The events of a task and of all below it, up to the end of the log. What the fanout has not published yet comes from
+/// the log itself: an attempt whose end is recorded has ended.
 async fn tree(
     bus: &Bus,
     archive: &Archive,
     root: &EntityAddress,
 ) -> Result<BTreeMap<EntityAddress, Vec<Event>>, Error> {
+    let partition = root.partition(bus.topology().partitions);
+    // Read first: what is published meanwhile is met twice, and its revision tells.
+    let published = bus.mark(partition).await?.upto;
     let subjects = bus.subjects().event_tree(root).to_vec();
     let mut events = archive::events(bus, archive, EventQuery { subjects, from: 0 }, false).await?;
     let mut tasks = BTreeMap::<EntityAddress, Vec<Event>>::new();
     while let Some(stored) = events.try_next().await? {
-        let event = &stored.event;
-        let read = upcast::read(&event.event_type, event.schema, &event.body);
-        let read = read.map_err(|source| Error::Event { entity: stored.entity.clone(), source })?;
+        let read = read(&stored.entity, &stored.event)?;
         tasks.entry(stored.entity).or_default().push(read);
     }
+    let below = format!("{}.", root.key);
+    let is_ours = |entity: &EntityAddress| {
+        entity.kind == root.kind && (entity.key == root.key || entity.key.as_str().starts_with(&below))
+    };
+    let mut records = bus.records_after(partition, published).await?;
+    while let Some(entry) = records.try_next().await? {
+        let record = CommitRecord::decode(&entry.record);
+        let sequence = entry.sequence;
+        let mut record = record.map_err(|source| history::Error::Record { partition, sequence, source })?;
+        bus.attach_blobs(&mut record).await?;
+        for turn in record.turns.iter().filter(|turn| is_ours(&turn.entity)) {
+            for event in &turn.events {
+                let known = tasks.entry(turn.entity.clone()).or_default();
+                if event.revision.0 == known.len() as u64 + 1 {
+                    known.push(read(&turn.entity, event)?);
+                }
+            }
+        }
+    }
     Ok(tasks)
+}
+
+fn read(entity: &EntityAddress, event: &record::Event) -> Result<Event, Error> {
+    let read = upcast::read(&event.event_type, event.schema, &event.body);
+    read.map_err(|source| Error::Event { entity: entity.clone(), source })
 }
 
 async fn compare(bus: &Bus, request: &Request<'_>, attempt: Attempt) -> Compare {

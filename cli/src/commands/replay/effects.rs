@@ -148,7 +148,9 @@ fn tools(config: &Config, changes: &[Change]) -> Result<Tools, Failure> {
         Change::Model { .. } | Change::Prompt { .. } => None,
     });
     let other = other.map(|file| Config::load(Some(file), std::env::vars()).map_err(refused)).transpose()?;
-    let mut tools = crate::tools::load(other.as_ref().unwrap_or(config)).map_err(refused)?;
+    // A name of its own: a system that runs on this data directory keeps its containers.
+    let installation = format!("replay-{}", uuid::Uuid::new_v4());
+    let mut tools = crate::tools::load_as(other.as_ref().unwrap_or(config), installation).map_err(refused)?;
     let chosen = changes.iter().rev().find_map(|change| match change {
         Change::Model { provider, model } => Some((provider.as_str(), model.as_deref())),
         Change::Config(_) | Change::Prompt { .. } => None,
