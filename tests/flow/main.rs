@@ -17,6 +17,7 @@ mod fold;
 mod gateway;
 mod halt;
 mod inbox;
+mod investigate;
 mod journal;
 mod lanes;
 mod lease;

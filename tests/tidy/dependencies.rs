@@ -8,11 +8,7 @@ use crate::files::{self, File, Findings};
 use crate::graph::{Crate, crates, root_manifest};
 
 /// Dependencies that no source names, with the reason why they stay.
-const UNNAMED: &[(&str, &str, &str)] = &[(
-    "actors-agents",
-    "tokio-util",
-    "its tests are played on the stage of the worker's tests, which names it",
-)];
+const UNNAMED: &[(&str, &str, &str)] = &[];
 
 /// What is declared at the root and used by nobody, with the reason why it stays.
 const UNUSED_AT_ROOT: &[(&str, &str)] = &[];

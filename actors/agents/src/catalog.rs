@@ -42,7 +42,7 @@ pub fn shipped(tools: &Tools) -> Agents {
         (Arc::new(Orchestrator), PLANNERS),
         (Arc::new(Filesystem::new(Arc::clone(&tools.workspaces))), READERS),
         (Arc::new(Git::new(Arc::clone(&tools.workspaces))), READERS),
-        (Arc::new(Research), READERS),
+        (Arc::new(Research::new(Arc::clone(&tools.models), Arc::clone(&tools.workspaces))), READERS),
         (Arc::new(Reviewer::new(Arc::clone(&tools.models))), READERS),
         (Arc::new(Code::new(Arc::clone(&tools.models), Arc::clone(&tools.sandboxes))), AGENTS_MAX),
         (Arc::new(Tester::new(Arc::clone(&tools.sandboxes))), AGENTS_MAX),
@@ -52,7 +52,7 @@ pub fn shipped(tools: &Tools) -> Agents {
 
 /// The prompts of the shipped agents.
 pub fn prompts() -> Vec<Prompt> {
-    vec![crate::judge::PROMPT, crate::code::PROMPT]
+    vec![crate::judge::PROMPT, crate::code::PROMPT, crate::investigate::PROMPT]
 }
 
 #[cfg(test)]
@@ -68,6 +68,7 @@ mod tests {
         let known = [
             ("judge", 1, "21106f9a1eee79337b3e8feefb040627c951d986b4076bea861021a158e4d86e"),
             ("repair", 1, "ce8e15012dfe34c3c01d2bfba4c82e1ae5def6fea480de84cc9e4f5aa00da622"),
+            ("investigate", 1, "bbe5d35bc2e72ab0f963dcf0b1beb1620c3113e4445db9533891f604be3c6c67"),
         ];
         let shipped = prompts();
         let shipped: Vec<_> =

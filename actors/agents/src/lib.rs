@@ -11,6 +11,7 @@
 //! | | `git-branch`, `git-worktree`, `git-worktree-remove`, `git-commit` | a branch, a tree, a commit |
 //! | | `git-merge-check`, `git-merge` | a merge, before and after |
 //! | `research` | `hotspots`, `docs` | `hotspots.json`, `docs.json` |
+//! | | `investigate`, which needs a model | `answer.json` |
 //! | `reviewer` | `review`, `report` | `review.json`; `report.md`, `report.html` |
 //! | | `judge`, which needs a model | `verdict.json` |
 //! | `code` | `repair`, which needs a model and the sandbox | `repair.json`, `repair.patch`, `manifest.json` |
@@ -33,6 +34,7 @@ mod card;
 mod checks;
 mod failure;
 mod goal;
+mod investigate;
 pub mod manifest;
 mod repository;
 mod sandbox;

@@ -1,21 +1,35 @@
-//! `research`: findings in the code and its documentation. Skills `hotspots` and `docs`.
+//! `research`: findings in the code and its documentation. Skills `hotspots` and `docs`; `investigate`, which needs a model.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use actors_models::Models;
 use actors_report::Watch;
 use actors_worker::{Agent, Done, Failure, Work};
 use bus_schemas::commands::agent::AgentCard;
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use crate::card::{card, skill, unknown_skill};
+use crate::card::{card, skill, typed, unknown_skill};
+use crate::investigate::{InvestigateInput, Investigated, investigate};
 use crate::step::analyse;
+use crate::workspaces::Workspaces;
 
 const NAME: &str = "research";
 
-/// Parses and searches; quotes word for word.
+/// Parses and searches; quotes word for word. Only the skill `investigate` asks a model.
 #[derive(Debug)]
-pub struct Research;
+pub struct Research {
+    models: Arc<Models>,
+    workspaces: Arc<Workspaces>,
+}
+
+impl Research {
+    /// An agent with these models, for these workspaces.
+    pub fn new(models: Arc<Models>, workspaces: Arc<Workspaces>) -> Self {
+        Self { models, workspaces }
+    }
+}
 
 impl Agent for Research {
     fn card(&self) -> AgentCard {
@@ -32,13 +46,21 @@ impl Agent for Research {
                 "searches the documentation and quotes the passages that answer, with file and lines",
                 &["documentation", "search", "citations"],
             ),
+            typed::<InvestigateInput, Investigated>(
+                "investigate",
+                "Investigate",
+                "answers a question about a repository, with the lines that show it; needs a model",
+                &["question", "citations", "model"],
+            ),
         ];
-        card(NAME, "searches code and documentation", skills)
+        card(NAME, "searches code and documentation, and answers questions about a repository", skills)
     }
 
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
+        let (models, workspaces) = (Arc::clone(&self.models), Arc::clone(&self.workspaces));
         Box::pin(async move {
             match work.job.skill.as_str() {
+                "investigate" => investigate(&work, &models, &workspaces).await,
                 "hotspots" => {
                     analyse(&work, "hotspots", actors_report::hotspots, |found| {
                         json!({

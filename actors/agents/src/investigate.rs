@@ -1,0 +1,315 @@
+//! The skill `investigate` of the agent `research`: a model answers a question about a repository with tools that read.
+//!
+//! ```text
+//! goal ─→ turns of a model ─→ list, read, search, log, blame ─→ answer with citations ─→ each citation looked up
+//! ```
+//!
+//! Every call is a recorded step, and nothing is written. What the tools show has no secrets in the forms of their
+//! issuers. Citations are the program's: one whose lines are not there is counted and left out.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actors_models::{Conversation, Ended, Message, Models, Prompt, Tool, ToolError};
+use actors_worker::{Done, Failure, Work};
+use actors_workspace::{Access, Error, Query, READ_BYTES_MAX, Read, Repository, Stop, WorkspacePath};
+use bus_schemas::{chain, text};
+use futures::future::{BoxFuture, FutureExt};
+use schemars::{JsonSchema, schema_for};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::checks::secrets;
+use crate::failure::{input, of_workspace};
+use crate::step::stored;
+use crate::workspaces::{Workspaces, within};
+
+/// The artifact.
+const ANSWER: &str = "answer.json";
+/// Turns of the model when the job names no other number, and the most.
+const TURNS: u32 = 24;
+const TURNS_MAX: u32 = 100;
+/// The most entries, matches, commits and lines that one call shows: a model reads all of them in each later turn.
+const ENTRIES_MAX: usize = 500;
+const MATCHES_MAX: usize = 100;
+const COMMITS_MAX: usize = 50;
+const LINES_MAX: u64 = 400;
+/// The most bytes of a line that is shown.
+const LINE_BYTES_MAX: usize = 512;
+/// The most bytes of an answer, and of the part of it that is the task's result.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+const RESULT_BYTES_MAX: usize = 2 * 1024;
+/// The most lines of a citation whose text is kept.
+const CITED_LINES_MAX: u64 = 40;
+
+pub(crate) const PROMPT: Prompt =
+    Prompt { name: "investigate", version: 1, template: include_str!("prompts/investigate.v1.j2") };
+
+/// What is looked into; the goal of the task is the question.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InvestigateInput {
+    /// The absolute path of the repository's top folder.
+    repo: PathBuf,
+    /// The most turns of the model.
+    #[serde(default = "turns")]
+    #[schemars(range(min = 1, max = 100))]
+    turns: u32,
+}
+
+fn turns() -> u32 {
+    TURNS
+}
+
+/// The end of it; `answer.json` has all of the answer and the cited lines.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Investigated {
+    /// The answer, at most 2 KiB of it.
+    answer: String,
+    /// Citations that are there.
+    citations: usize,
+    /// Citations that are not, and were left out.
+    refused: usize,
+    /// Turns of the model.
+    turns: u32,
+    /// Calls of tools.
+    tool_calls: u32,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct List {
+    /// The folder; absent for the top.
+    path: Option<String>,
+    /// The levels of folders.
+    #[schemars(range(min = 1, max = 16))]
+    depth: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Lines {
+    /// The file.
+    path: String,
+    /// The first line, from 1 on.
+    #[schemars(range(min = 1))]
+    first: Option<u64>,
+    /// The most lines.
+    #[schemars(range(min = 1, max = 400))]
+    count: Option<u64>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Search {
+    /// The text, found within lines.
+    #[schemars(length(min = 1, max = 1024))]
+    text: String,
+    /// Whether the text is a regular expression.
+    pattern: Option<bool>,
+    /// The folder; absent for the top.
+    path: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Log {
+    /// Only commits that changed this file or folder.
+    path: Option<String>,
+    /// The most commits.
+    #[schemars(range(min = 1, max = 50))]
+    count: Option<usize>,
+}
+
+/// What the model ends with.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    /// A few sentences.
+    #[schemars(length(min = 1, max = 16_384))]
+    answer: String,
+    /// The lines that show it.
+    #[schemars(length(max = 32))]
+    citations: Vec<Citation>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Citation {
+    /// The file.
+    path: String,
+    /// The first line, from 1 on.
+    #[schemars(range(min = 1))]
+    first: u64,
+    /// The last line.
+    #[schemars(range(min = 1))]
+    last: u64,
+}
+
+/// A citation with the lines that are there.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cited {
+    #[serde(flatten)]
+    place: Citation,
+    text: Vec<String>,
+}
+
+pub(crate) async fn investigate(
+    work: &Work,
+    models: &Models,
+    workspaces: &Arc<Workspaces>,
+) -> Result<Done, Failure> {
+    let InvestigateInput { repo, turns } = input(&work.job)?;
+    let (instructions, prompt) = models.prompt(work, &PROMPT, &json!({})).await?;
+    let question = json!({"question": work.job.goal}).to_string();
+    let opening = vec![Message::system(instructions), Message::user(question)];
+    let looker = Looker { workspaces: Arc::clone(workspaces), repo: repo.clone(), canceled: work.canceled() };
+    let conversation = Conversation::new("investigate", opening, vec![prompt.clone()])
+        .reads(tool::<List>("list", "lists files and folders"), looker.clone().does(list))
+        .reads(tool::<Lines>("read", "shows lines of a file"), looker.clone().does(read))
+        .reads(tool::<Search>("search", "finds a text in the files"), looker.clone().does(search))
+        .reads(tool::<Log>("log", "shows commits, the newest first"), looker.clone().does(log))
+        .reads(tool::<Lines>("blame", "shows who wrote lines of a file"), looker.does(blame))
+        .closes(tool::<Answer>("answer", "ends with the answer"))
+        .turns(turns.min(TURNS_MAX));
+    let Ended { value, turns, tool_calls, usage, .. } = conversation.run(work, models).await?;
+    let Answer { answer, citations } = serde_json::from_value(value).map_err(|error| {
+        Failure::permanent(
+            "invalid-output",
+            format!("the answer fits its schema and cannot be read: {error}"),
+        )
+        .hint("`orrery explain invalid-output` says more")
+    })?;
+    let answer = text::cut(&text::prose(&secrets::hidden(&answer)), ANSWER_BYTES_MAX);
+    let look = async || {
+        let (repo, citations) = (repo.clone(), citations.clone());
+        within(work, workspaces, move |workspaces, _| {
+            let folder = workspaces.open(Some(&repo), None, Access::Read)?;
+            let cited = |place| cited(place, |path| folder.read_whole(path, READ_BYTES_MAX));
+            Ok(citations.into_iter().filter_map(cited).collect::<Vec<_>>())
+        })
+        .await
+    };
+    let found: Vec<Cited> = work.step("citations", &citations, look).await?;
+    let refused = citations.len() - found.len();
+    let whole = json!({"question": work.job.goal, "answer": answer, "citations": found, "refused": refused,
+                       "prompts": [prompt], "usage": usage});
+    let answer = text::cut(&answer, RESULT_BYTES_MAX);
+    let result = Investigated { answer, citations: found.len(), refused, turns, tool_calls };
+    stored(work, ANSWER, &whole, &result).await
+}
+
+fn tool<T: JsonSchema>(name: &str, description: &str) -> Tool {
+    let parameters = schema_for!(T).to_value();
+    Tool { name: name.to_owned(), description: description.to_owned(), parameters }
+}
+
+/// What every tool needs.
+#[derive(Clone)]
+struct Looker {
+    workspaces: Arc<Workspaces>,
+    repo: PathBuf,
+    canceled: CancellationToken,
+}
+
+impl Looker {
+    /// The handler of a tool: looks on a thread of its own, and shows what it found without secrets.
+    fn does<T: DeserializeOwned + Send + 'static>(
+        self,
+        look: fn(&Self, T, Stop<'_>) -> Result<Value, Error>,
+    ) -> impl Fn(Value) -> BoxFuture<'static, Result<Value, ToolError>> + Send + Sync + 'static {
+        move |arguments| {
+            let looker = self.clone();
+            async move {
+                let arguments = serde_json::from_value(arguments)
+                    .map_err(|error| ToolError::Refused(format!("the arguments do not fit: {error}")))?;
+                let looked = tokio::task::spawn_blocking(move || {
+                    let stop = || looker.canceled.is_cancelled();
+                    let mut found = look(&looker, arguments, &stop)?;
+                    secrets::hide(&mut found);
+                    Ok(found)
+                });
+                match looked.await {
+                    Ok(Ok(found)) => Ok(found),
+                    Ok(Err(error @ (Error::Canceled | Error::Io { .. }))) => Err(of_workspace(error).into()),
+                    Ok(Err(error)) => Err(ToolError::Refused(chain(&error))),
+                    Err(error) => Err(Failure::transient("worker-stopping", error.to_string()).into()),
+                }
+            }
+            .boxed()
+        }
+    }
+
+    fn read(&self, path: &WorkspacePath) -> Result<Read, Error> {
+        self.workspaces.open(Some(&self.repo), None, Access::Read)?.read_whole(path, READ_BYTES_MAX)
+    }
+
+    fn repository(&self, stop: Stop<'_>) -> Result<(Repository, String), Error> {
+        let repository = self.workspaces.repository(&self.repo, Access::Read, stop)?;
+        let head = repository.commit_id("HEAD", stop)?;
+        Ok((repository, head))
+    }
+}
+
+fn optional(path: Option<&str>) -> Result<Option<WorkspacePath>, Error> {
+    path.filter(|path| !matches!(*path, "" | "." | "/")).map(WorkspacePath::parse).transpose()
+}
+
+fn list(looker: &Looker, asked: List, stop: Stop<'_>) -> Result<Value, Error> {
+    let folder = looker.workspaces.open(Some(&looker.repo), None, Access::Read)?;
+    let path = optional(asked.path.as_deref())?;
+    Ok(json!(folder.list(path.as_ref(), asked.depth.unwrap_or(2), ENTRIES_MAX, stop)?))
+}
+
+fn read(looker: &Looker, asked: Lines, _: Stop<'_>) -> Result<Value, Error> {
+    let path = WorkspacePath::parse(&asked.path)?;
+    let read = looker.read(&path)?;
+    let Ok(whole) = std::str::from_utf8(&read.bytes) else {
+        return Ok(json!({"error": "the file is no text"}));
+    };
+    let first = asked.first.unwrap_or(1);
+    let count = asked.count.unwrap_or(LINES_MAX).min(LINES_MAX);
+    let shown = lines(whole, first, count);
+    Ok(json!({"path": path.as_str(), "first": first, "lines": shown, "lines_of_file": whole.lines().count()}))
+}
+
+/// Lines of a text from a number on, each cut.
+fn lines(text: &str, first: u64, count: u64) -> Vec<String> {
+    let [skip, count] =
+        [first.saturating_sub(1), count].map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+    text.lines().skip(skip).take(count).map(|line| text::cut(line, LINE_BYTES_MAX)).collect()
+}
+
+fn search(looker: &Looker, asked: Search, stop: Stop<'_>) -> Result<Value, Error> {
+    let query = Query::new(&asked.text, asked.pattern.unwrap_or(false), false, MATCHES_MAX)?;
+    let folder = looker.workspaces.open(Some(&looker.repo), None, Access::Read)?;
+    Ok(json!(folder.search(optional(asked.path.as_deref())?.as_ref(), &query, stop)?))
+}
+
+fn log(looker: &Looker, asked: Log, stop: Stop<'_>) -> Result<Value, Error> {
+    let (repository, head) = looker.repository(stop)?;
+    let path = optional(asked.path.as_deref())?;
+    let count = asked.count.unwrap_or(COMMITS_MAX).min(COMMITS_MAX);
+    Ok(json!(repository.log(&head, path.as_ref(), count, stop)?))
+}
+
+fn blame(looker: &Looker, asked: Lines, stop: Stop<'_>) -> Result<Value, Error> {
+    let path = WorkspacePath::parse(&asked.path)?;
+    let (repository, head) = looker.repository(stop)?;
+    let count = asked.count.unwrap_or(LINES_MAX).min(LINES_MAX);
+    Ok(json!(repository.blame(&head, &path, asked.first.unwrap_or(1), count, stop)?))
+}
+
+/// The lines of a citation; none if they are not there.
+fn cited(place: Citation, read: impl Fn(&WorkspacePath) -> Result<Read, Error>) -> Option<Cited> {
+    let read = read(&WorkspacePath::parse(&place.path).ok()?).ok()?;
+    let whole = std::str::from_utf8(&read.bytes).ok()?;
+    if place.first == 0 || place.first > place.last || place.last > whole.lines().count() as u64 {
+        return None;
+    }
+    let count = (place.last - place.first + 1).min(CITED_LINES_MAX);
+    let text = lines(whole, place.first, count).into_iter().map(|line| secrets::hidden(&line).into_owned());
+    Some(Cited { text: text.collect(), place })
+}
