@@ -19,7 +19,7 @@ use orrery_cli::usage::{self, Stop};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if actors_report::parsed_instead() {
+    if actors_report::parsed_instead() || actors_sandbox::kept_instead() {
         return ExitCode::SUCCESS;
     }
     // Files written here and by the server hold what tasks are about: only their owner may read them.
@@ -170,6 +170,7 @@ async fn stored(
 fn logs(config: &Config, arguments: &Arguments) -> Logs {
     let filter = match (arguments.verbose, &arguments.verb) {
         (0, Verb::Up(_) | Verb::Run(_)) => None,
+        (0, Verb::Sandbox(arguments)) if arguments.serves() => None,
         // Waiting is said: a verb that is silent for a minute looks as if it hung.
         (0, _) => Some("error,bus_client::trouble=warn"),
         (1, _) => Some("info"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actors_agents::{Sandboxes, Tools, Workspaces};
 use actors_host::{Config, ConfigError};
 use actors_models::{Cache, Library, Models};
-use actors_sandbox::{Image, Kind};
+use actors_sandbox::{Image, Keeper, Kind};
 use bus_schemas::Hash;
 
 /// Programs that run in the sandbox at once.
@@ -18,9 +18,13 @@ const NAME_CHARACTERS: usize = 16;
 /// Reads the file of the models with the keys that it names, and the prompts, and looks at the images of the sandbox.
 /// Reports every mistake.
 pub fn load(config: &Config) -> Result<Tools, Vec<ConfigError>> {
+    load_as(config, installation(config))
+}
+
+/// The name of an installation at the engine.
+pub fn installation(config: &Config) -> String {
     let data_dir = config.data_dir.canonicalize().unwrap_or_else(|_| config.data_dir.clone());
-    let name = Hash::of(data_dir.as_os_str().as_encoded_bytes()).to_hex()[..NAME_CHARACTERS].to_owned();
-    load_as(config, name)
+    Hash::of(data_dir.as_os_str().as_encoded_bytes()).to_hex()[..NAME_CHARACTERS].to_owned()
 }
 
 /// As [`load`], with the name of the installation at the engine: a process removes there what has its name.
@@ -31,10 +35,7 @@ pub fn load_as(config: &Config, installation: String) -> Result<Tools, Vec<Confi
             Err([models.err(), library.err(), cache.err()].into_iter().flatten().flatten().collect())
         }
     };
-    let sandboxes = match &config.sandbox.images {
-        None => Ok(Sandboxes::default()),
-        Some(folder) => sandboxes(config, folder, installation).map_err(|error| vec![error]),
-    };
+    let sandboxes = sandboxes(config, installation).map_err(|error| vec![error]);
     let workspaces = Workspaces::new(&config.workspace.roots, &config.data_dir)
         .map_err(|error| vec![mistake("workspace.roots", bus_schemas::chain(&error), error.hint())]);
     match (models, sandboxes, workspaces) {
@@ -81,26 +82,40 @@ fn mistakes(setting: &str, reasons: Vec<String>, hint: &str) -> Vec<ConfigError>
     reasons.into_iter().map(|reason| mistake(setting, reason, hint)).collect()
 }
 
-/// The sandbox of the images in a folder. The engine is looked for when the first program is to run.
-fn sandboxes(config: &Config, folder: &Path, installation: String) -> Result<Sandboxes, ConfigError> {
-    let open = |kind| Image::open(folder, kind);
-    let python =
-        open(Kind::Python).map_err(|error| mistake("sandbox.images", error.to_string(), error.hint()))?;
-    // The image for Node is optional: without it, projects of Node have no tests that could run.
-    let images = [Some((python, 1)), open(Kind::Node).ok().map(|node| (node, 0))];
+/// The sandbox of a keeper: that of the setting, or one of this process where there are images. The engine is looked for
+/// when the first program is to run.
+fn sandboxes(config: &Config, installation: String) -> Result<Sandboxes, ConfigError> {
+    let keeper = match (&config.sandbox.keeper, &config.sandbox.images) {
+        (Some(socket), _) => Keeper::At(socket.clone()),
+        (None, Some(folder)) => keeper(config, folder, installation)?.into(),
+        (None, None) => return Ok(Sandboxes::default()),
+    };
     if let Some(path) = config.sandbox.advisories.as_ref().filter(|path| !path.is_file()) {
         let reason = format!("there is no file `{}`", path.display());
         let hint = "name a file of OSV, or none; docs/guides/use-the-sandbox.md says where to get one";
         return Err(mistake("sandbox.advisories", reason, hint));
     }
-    let sandboxes = Sandboxes::new(actors_sandbox::Config {
+    Ok(Sandboxes::new(keeper).advisories_of(config.sandbox.advisories.clone()))
+}
+
+/// What a keeper of the images in a folder needs to know.
+pub fn keeper(
+    config: &Config,
+    folder: &Path,
+    installation: String,
+) -> Result<actors_sandbox::Config, ConfigError> {
+    let open = |kind| Image::open(folder, kind);
+    let python =
+        open(Kind::Python).map_err(|error| mistake("sandbox.images", error.to_string(), error.hint()))?;
+    // The image for Node is optional: without it, projects of Node have no tests that could run.
+    let images = [Some((python, 1)), open(Kind::Node).ok().map(|node| (node, 0))];
+    Ok(actors_sandbox::Config {
         socket: config.sandbox.socket.clone(),
         installation,
         capacity: CAPACITY,
         images: images.into_iter().flatten().collect(),
-    });
-    let sandboxes = sandboxes.base_image_of(config.sandbox.base_image.clone());
-    Ok(sandboxes.advisories_of(config.sandbox.advisories.clone()))
+        base_image: config.sandbox.base_image.clone(),
+    })
 }
 
 fn mistake(setting: &str, reason: String, hint: &str) -> ConfigError {

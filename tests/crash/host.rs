@@ -16,7 +16,7 @@ const NOT_STARTED: i32 = 69;
 const GAVE_UP: i32 = 70;
 
 fn main() {
-    if !actors_report::parsed_instead() {
+    if !actors_report::parsed_instead() && !actors_sandbox::kept_instead() {
         host();
     }
 }

@@ -14,12 +14,12 @@ use crate::Server;
 
 /// A sandbox with the images of `make tools`.
 pub fn sandboxes(installation: &str) -> Arc<Sandboxes> {
-    Arc::new(of(installation))
+    Arc::new(of(installation, None))
 }
 
 /// The same, with a file of advisories and the Python image as a base image.
 pub fn provided(installation: &str, advisories: PathBuf) -> Arc<Sandboxes> {
-    Arc::new(of(installation).advisories_of(Some(advisories)).base_image_of(Some(base())))
+    Arc::new(of(installation, Some(base())).advisories_of(Some(advisories)))
 }
 
 /// The name that the engine has for the Python image.
@@ -28,7 +28,8 @@ pub fn base() -> String {
     format!("orrery-sandbox/python:{}", &image.hash[..32])
 }
 
-fn of(installation: &str) -> Sandboxes {
+fn of(installation: &str, base_image: Option<String>) -> Sandboxes {
+    actors_sandbox::keep_by(crate::process::program());
     let images = [Kind::Python, Kind::Node];
     let images =
         images.map(|kind| (Image::open(&engine::images(), kind).expect("`make tools` builds the images"), 0));
@@ -37,6 +38,7 @@ fn of(installation: &str) -> Sandboxes {
         installation: installation.to_owned(),
         capacity: 4,
         images: images.to_vec(),
+        base_image,
     })
 }
 

@@ -197,7 +197,7 @@ async fn one(
         };
         files.replace(tools::ADVISORIES, Entry::file(advisories)).map_err(|error| failed(&error))?;
     }
-    if !sandboxes.get().await?.serves(tool.kind()) {
+    if !sandboxes.serves(tool.kind()).await? {
         return absent(format!("there is no image of the sandbox for {}", tool.kind().name()));
     }
     let run = Run::new(tool.kind(), tool.command(&asked)).files(files).wall_clock(seconds);
@@ -230,14 +230,9 @@ pub(crate) async fn image(work: &Work, sandboxes: &Sandboxes, files: &Files) -> 
         let seconds = begun.elapsed().as_secs_f64();
         let failed = |reason: &str| text::cut(&text::one_line(reason), MESSAGE_BYTES_MAX);
         Ok(match built {
-            None => {
-                Check::absent("image", "engine", "no base image is given: the setting `sandbox.base_image`")
-            }
-            Some(Trial::Untried(reason)) => Check::absent("image", "engine", reason),
-            Some(Trial::Built) => Check::ran("image", "engine", seconds, String::new(), Vec::new()),
-            Some(Trial::Failed(reason)) => {
-                Check::ran("image", "engine", seconds, failed(&reason), Vec::new())
-            }
+            Trial::Untried(reason) => Check::absent("image", "engine", reason),
+            Trial::Built => Check::ran("image", "engine", seconds, String::new(), Vec::new()),
+            Trial::Failed(reason) => Check::ran("image", "engine", seconds, failed(&reason), Vec::new()),
         })
     };
     work.step("image", &input, built).await

@@ -1,11 +1,12 @@
-//! The sandbox of this process, connected when the first job needs it, and what runs in it on behalf of a job.
+//! The sandbox of this process, whose keeper is started or found when the first job needs it, and what runs in it on
+//! behalf of a job.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use actors_sandbox::{
-    Config, Error, Files, Finished, ImageInUse, Reason, Run, Sandbox, Source, Trial, limits,
+    Error, Files, Finished, ImageInUse, Keeper, Kind, Reason, Run, Sandbox, Source, Trial, limits,
 };
 use actors_worker::{Failure, Work};
 use bus_schemas::jobs::FailureClass;
@@ -53,9 +54,8 @@ impl Limits {
 
 /// The sandbox that agents share. Without a configuration, work that needs one fails as `no-sandbox`.
 pub struct Sandboxes {
-    config: Option<Config>,
+    keeper: Option<Keeper>,
     advisories: Option<PathBuf>,
-    base_image: Option<String>,
     connected: OnceCell<Sandbox>,
     places: Semaphore,
 }
@@ -63,9 +63,8 @@ pub struct Sandboxes {
 impl Default for Sandboxes {
     fn default() -> Self {
         Self {
-            config: None,
+            keeper: None,
             advisories: None,
-            base_image: None,
             connected: OnceCell::new(),
             places: Semaphore::new(AGENTS_MAX),
         }
@@ -74,7 +73,7 @@ impl Default for Sandboxes {
 
 impl fmt::Debug for Sandboxes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sandboxes {:?}", self.config)
+        write!(f, "Sandboxes {:?}", self.keeper)
     }
 }
 
@@ -88,9 +87,9 @@ pub(crate) struct Ran {
 }
 
 impl Sandboxes {
-    /// A sandbox of these images.
-    pub fn new(config: Config) -> Self {
-        Self { config: Some(config), ..Self::default() }
+    /// The sandbox of a keeper.
+    pub fn new(keeper: impl Into<Keeper>) -> Self {
+        Self { keeper: Some(keeper.into()), ..Self::default() }
     }
 
     /// With a file of advisories about packages, in the format of OSV.
@@ -99,21 +98,14 @@ impl Sandboxes {
         Self { advisories: path, ..self }
     }
 
-    /// With the name of an image at the engine, on which images of projects are built on trial.
-    #[must_use]
-    pub fn base_image_of(self, name: Option<String>) -> Self {
-        Self { base_image: name, ..self }
-    }
-
-    /// Builds an image of files on trial; none without a base image.
-    pub(crate) async fn build(&self, work: &Work, files: &Files) -> Result<Option<Trial>, Failure> {
-        let Some(base) = &self.base_image else { return Ok(None) };
+    /// Builds an image of files on trial.
+    pub(crate) async fn build(&self, work: &Work, files: &Files) -> Result<Trial, Failure> {
         let canceled = work.canceled();
         let sandbox = self.get().await?;
         tokio::select! {
             biased;
             () = canceled.cancelled() => Err(Failure::canceled()),
-            built = sandbox.build(files, base) => built.map(Some).map_err(|error| failed(&error)),
+            built = sandbox.build(files) => built.map_err(|error| failed(&error)),
         }
     }
 
@@ -136,7 +128,7 @@ impl Sandboxes {
         }
     }
 
-    /// Cancels every run, and removes every container.
+    /// Cancels every run, and ends the keeper.
     pub async fn close(&self) {
         if let Some(sandbox) = self.connected.get() {
             sandbox.clone().close().await;
@@ -145,13 +137,18 @@ impl Sandboxes {
 
     /// The sandbox. An engine that is not there is looked for again by the next job.
     pub(crate) async fn get(&self) -> Result<&Sandbox, Failure> {
-        let Some(config) = &self.config else {
+        let Some(keeper) = &self.keeper else {
             let message = "this work runs programs, and the process has no sandbox to run them in";
             return Err(Failure::permanent("no-sandbox", message)
                 .hint("name the folder of the images in the setting `sandbox.images`; docs/guides/use-the-sandbox.md"));
         };
-        let connect = || async { Sandbox::connect(config.clone()).await };
+        let connect = || async { Sandbox::connect(keeper.clone()).await };
         self.connected.get_or_try_init(connect).await.map_err(|error| failed(&error))
+    }
+
+    /// Whether there is an image of a kind.
+    pub(crate) async fn serves(&self, kind: Kind) -> Result<bool, Failure> {
+        self.get().await?.serves(kind).await.map_err(|error| failed(&error))
     }
 
     /// The images that programs of this process run in.
@@ -223,8 +220,6 @@ pub(crate) fn ended(reason: Reason) -> Result<String, Failure> {
 
 /// The failure of an attempt whose sandbox failed. What the engine could not do may work later.
 pub(crate) fn failed(error: &Error) -> Failure {
-    let may_pass =
-        matches!(error, Error::EngineMissing { .. } | Error::EngineFailed { .. } | Error::SandboxEnded);
-    let class = if may_pass { FailureClass::Transient } else { FailureClass::Permanent };
+    let class = if error.may_pass() { FailureClass::Transient } else { FailureClass::Permanent };
     Failure::new(class, error.code(), chain(error)).hint(error.hint())
 }

@@ -133,6 +133,9 @@ impl Default for CacheConfig {
 pub struct SandboxConfig {
     /// The folder of the images that `make tools` builds. Default: none, and nothing runs.
     pub images: Option<PathBuf>,
+    /// The Unix socket of a keeper that `orrery sandbox serve` runs elsewhere. Default: none, and the process starts a
+    /// keeper of its own when there are images.
+    pub keeper: Option<PathBuf>,
     /// The Unix socket of the container engine. Default: where Docker and podman usually listen.
     pub socket: Option<String>,
     /// The name of an image at the engine, on which images of projects are built on trial. Default: none, and no image

@@ -19,8 +19,6 @@ use crate::run::{Chunk, Finished, Reason, Run, Source};
 
 /// The folder that the engine packs.
 const PACKED: &str = "workspace";
-/// Bytes of an archive beside those of its files: headers of each, and their padding.
-const ARCHIVE_BYTES_EXTRA: u64 = 256 << 20;
 
 /// Asks for free blocks and for kills, of either version of control groups. Engines tell of kills in their own ways.
 const PROBE: [&str; 3] = [
@@ -90,8 +88,7 @@ pub(crate) async fn start(engine: &Engine, container: &Container, run: &Run) -> 
     let uid = container.slot.uid();
     if !run.files.is_empty() {
         let packed = run.files.to_archive(uid);
-        let packed = packed
-            .map_err(|source| Error::EngineFailed { doing: "pack the files", source: Box::new(source) })?;
+        let packed = packed.map_err(|source| Error::failed("pack the files", &source))?;
         engine.put(&container.id, packed).await?;
     }
     let variables = run.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -196,9 +193,7 @@ async fn read_back(engine: &Engine, container: &Container, bytes_max: u64) -> Re
     engine.freeze(&container.id).await.map_err(|_| Error::SandboxEnded)?;
     let packed = engine.get(&container.id).map_err(io::Error::other);
     let reader = SyncIoBridge::new(StreamReader::new(Box::pin(packed)));
-    let read = move || files::read(reader.take(bytes_max + ARCHIVE_BYTES_EXTRA), PACKED, bytes_max);
+    let read = move || files::read(reader.take(bytes_max + limits::ARCHIVE_BYTES_EXTRA), PACKED, bytes_max);
     let read = tokio::task::spawn_blocking(read).await;
-    read.unwrap_or_else(|error| {
-        Err(Error::EngineFailed { doing: "read the workspace", source: Box::new(error) })
-    })
+    read.unwrap_or_else(|error| Err(Error::failed("read the workspace", &error)))
 }

@@ -15,11 +15,14 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::create::{self, LABEL, Shape, WORKSPACE};
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::limits::ENGINE_TIMEOUT;
 
 /// Where engines listen when nobody says where.
 const USUAL_SOCKETS: [&str; 2] = ["/run/docker.sock", "/run/podman/podman.sock"];
+
+/// What podman says of a container that cannot be killed because it has ended.
+const NOT_RUNNING: &str = "can only kill running containers";
 
 /// Output of a program as the engine sends it.
 pub(crate) type Output = BoxStream<'static, Result<LogOutput, EngineError>>;
@@ -48,7 +51,7 @@ impl Engine {
         };
         let missing = |source: EngineError| Error::EngineMissing {
             socket: socket.into(),
-            source: Some(Box::new(source)),
+            source: Some(Cause::of(&source)),
         };
         if socket.contains("://") {
             return Err(Error::EngineMissing { socket: socket.into(), source: None });
@@ -226,8 +229,9 @@ impl Engine {
     pub async fn kill(&self, container: &str) -> Result<Ended, Error> {
         let options = query::KillContainerOptionsBuilder::default().signal("SIGKILL").build();
         match self.docker.kill_container(container, Some(options)).await {
-            // It ended by itself.
+            // It ended by itself, which podman calls a fault of its own.
             Err(error) if matches!(status(&error), Some(404 | 409)) => {}
+            Err(EngineError::DockerResponseServerError { message, .. }) if message.contains(NOT_RUNNING) => {}
             done => done.map_err(Error::engine("kill a container"))?,
         }
         self.wait(container, "not-running").await?;

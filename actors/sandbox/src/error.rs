@@ -1,12 +1,40 @@
 //! What may go wrong in the sandbox itself. A program that fails is no error: see [`crate::Reason`].
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 
-type Source = Box<dyn StdError + Send + Sync>;
+use serde::{Deserialize, Serialize};
+
+/// What an error came from, as text: errors of the engine's client and of the system do not go from one process to
+/// another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{0}")]
+pub struct Cause(String);
+
+impl Cause {
+    /// The error with everything that it came from.
+    pub(crate) fn of(error: &dyn StdError) -> Self {
+        let (mut said, mut below) = (error.to_string(), error.source());
+        while let Some(error) = below {
+            said = format!("{said}: {error}");
+            below = error.source();
+        }
+        Self(said)
+    }
+}
 
 /// Why the sandbox did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Error {
+    /// The keeper could not be started or reached.
+    #[error("the keeper of the sandbox does not answer: {why}")]
+    KeeperMissing {
+        /// What was seen of it.
+        why: String,
+    },
+    /// The keeper ended during a call.
+    #[error("the keeper of the sandbox ended during the run")]
+    KeeperLost,
     /// No engine answers.
     #[error("no container engine answers at `{socket}`")]
     EngineMissing {
@@ -14,7 +42,7 @@ pub enum Error {
         socket: String,
         /// What the attempt ended with.
         #[source]
-        source: Option<Source>,
+        source: Option<Cause>,
     },
     /// An engine answers, and cannot enforce all limits.
     #[error("the container engine cannot enforce: {missing}")]
@@ -26,10 +54,10 @@ pub enum Error {
     #[error("the container engine failed to {doing}")]
     EngineFailed {
         /// The operation.
-        doing: &'static str,
+        doing: Cow<'static, str>,
         /// Its answer.
         #[source]
-        source: Source,
+        source: Cause,
     },
     /// The files of an image are not there.
     #[error("there is no sandbox image at `{path}`")]
@@ -47,7 +75,7 @@ pub enum Error {
     #[error("the sandbox image could not be built: {step}: {reason}")]
     ImageBuildFailed {
         /// What was done.
-        step: &'static str,
+        step: Cow<'static, str>,
         /// What it said.
         reason: String,
     },
@@ -71,7 +99,7 @@ pub enum Error {
         /// The path, without characters that a terminal obeys.
         path: String,
         /// What is wrong with it.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// The container ended before its workspace was read: its program may have ended it.
     #[error("the container ended before its workspace was read")]
@@ -82,7 +110,11 @@ impl Error {
     pub(crate) fn engine(
         doing: &'static str,
     ) -> impl Fn(bollard::errors::Error) -> Self + Copy + Send + 'static {
-        move |source| Self::EngineFailed { doing, source: Box::new(source) }
+        move |source| Self::failed(doing, &source)
+    }
+
+    pub(crate) fn failed(doing: &'static str, source: &dyn StdError) -> Self {
+        Self::EngineFailed { doing: doing.into(), source: Cause::of(source) }
     }
 
     pub(crate) fn invalid(why: impl Into<String>) -> Self {
@@ -92,6 +124,8 @@ impl Error {
     /// The code, which `docs/errors` explains.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::KeeperMissing { .. } => "keeper-missing",
+            Self::KeeperLost => "keeper-lost",
             Self::EngineMissing { .. } => "engine-missing",
             Self::EngineUnfit { .. } => "engine-unfit",
             Self::EngineFailed { .. } => "engine-failed",
@@ -105,9 +139,20 @@ impl Error {
         }
     }
 
+    /// Whether the same may work later: the engine or the keeper was away.
+    pub fn may_pass(&self) -> bool {
+        let is_keeper = matches!(self, Self::KeeperMissing { .. } | Self::KeeperLost);
+        is_keeper
+            || matches!(self, Self::EngineMissing { .. } | Self::EngineFailed { .. } | Self::SandboxEnded)
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::KeeperMissing { .. } => {
+                "its log says why; where `sandbox.keeper` names its socket, start `orrery sandbox serve` there"
+            }
+            Self::KeeperLost => "run again: a new keeper is started, and removes what the old one left",
             Self::EngineMissing { .. } => {
                 "start Docker or podman on this machine and name its Unix socket; nothing runs outside a sandbox"
             }

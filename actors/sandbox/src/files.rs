@@ -1,6 +1,7 @@
 //! Files on their way into a workspace and out of it. One check serves both ways: no absolute path, no `..`, no link
 //! that leaves, nothing but files and links.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
@@ -59,7 +60,7 @@ pub struct ReadBack {
     /// What passed the check.
     pub files: Files,
     /// What did not and was left out: the path and why. At most [`REFUSED_NAMED_MAX`].
-    pub refused: Vec<(String, &'static str)>,
+    pub refused: Vec<(String, Cow<'static, str>)>,
     /// The number of entries that were left out.
     pub refused_count: usize,
 }
@@ -194,10 +195,7 @@ impl Files {
 /// Reads an archive whose entries lie below a folder. What is not safe is left out and named; more than the limit ends
 /// the reading.
 pub(crate) fn read(archive: impl Read, folder: &str, bytes_max: u64) -> Result<ReadBack, Error> {
-    let broken = |source: io::Error| Error::EngineFailed {
-        doing: "pass on an archive that can be read",
-        source: Box::new(source),
-    };
+    let broken = |source: io::Error| Error::failed("pass on an archive that can be read", &source);
     let mut archive = Archive::new(archive);
     let mut read = ReadBack::default();
     for (seen, entry) in archive.entries().map_err(broken)?.enumerate() {
@@ -208,7 +206,7 @@ pub(crate) fn read(archive: impl Read, folder: &str, bytes_max: u64) -> Result<R
         }
         let name = entry.path_bytes().into_owned();
         let Ok(name) = std::str::from_utf8(&name) else {
-            read.refuse(&String::from_utf8_lossy(&name), "the name is not UTF-8");
+            read.refuse(&String::from_utf8_lossy(&name), "the name is not UTF-8".into());
             continue;
         };
         let below = name.strip_prefix(folder).unwrap_or(name).trim_start_matches("./");
@@ -235,7 +233,7 @@ pub(crate) fn read(archive: impl Read, folder: &str, bytes_max: u64) -> Result<R
             _ => None,
         };
         match content.map(|entry| read.files.add(path, entry, bytes_max)) {
-            None => read.refuse(path, "neither a file nor a link to one"),
+            None => read.refuse(path, "neither a file nor a link to one".into()),
             Some(Err(Error::WorkspaceUnsafe { why, .. })) => read.refuse(path, why),
             Some(done) => done?,
         }
@@ -248,7 +246,7 @@ fn linked(entry: &tar::Entry<'_, impl Read>) -> Option<String> {
 }
 
 impl ReadBack {
-    fn refuse(&mut self, path: &str, why: &'static str) {
+    fn refuse(&mut self, path: &str, why: Cow<'static, str>) {
         self.refused_count += 1;
         if self.refused.len() < REFUSED_NAMED_MAX {
             self.refused.push((shown(path), why));
@@ -257,7 +255,7 @@ impl ReadBack {
 }
 
 fn unsafe_path(path: &str, why: &'static str) -> Error {
-    Error::WorkspaceUnsafe { path: shown(path), why }
+    Error::WorkspaceUnsafe { path: shown(path), why: why.into() }
 }
 
 /// A path for people: short, and without characters that a terminal obeys.

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use tokio_util::io::ReaderStream;
 
 use crate::engine::Engine;
@@ -22,7 +23,7 @@ const TAG_CHARACTERS: usize = 32;
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 
 /// What an image can run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// Python 3 with pytest, ruff, mypy and bandit.
     Python,
@@ -41,7 +42,7 @@ impl Kind {
 }
 
 /// An image that was built: its archive and its manifest in a folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// What it can run.
     pub kind: Kind,
@@ -51,7 +52,7 @@ pub struct Image {
 }
 
 /// An image at the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageInUse {
     /// What it can run.
     pub kind: Kind,

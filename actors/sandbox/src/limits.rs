@@ -60,6 +60,27 @@ pub const CHUNK_BYTES_MAX: usize = 16 * KIB as usize;
 /// Chunks that wait for the caller, 1 MiB at most; then the program waits.
 pub const CHUNKS_WAITING_MAX: usize = 64;
 
+/// Callers of the keeper at once: every agent of a process with every tool that it runs side by side. More wait.
+pub const CONNECTIONS_MAX: usize = 64;
+/// The bytes of a call or an answer without its files: arguments and variables, as JSON writes them at the worst.
+pub const HEAD_BYTES_MAX: u32 = MIB as u32;
+/// Chunks that wait in the caller's process, beside those that wait at the keeper.
+pub const CHUNKS_RECEIVED_MAX: usize = 8;
+/// A caller that connects says at once what it wants.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time for the files of a call, on a machine that swaps.
+pub const FILES_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time for a keeper to start: it gives the engine images of hundreds of megabytes.
+pub const KEEPER_START_TIMEOUT: Duration = Duration::from_secs(300);
+/// The time for a keeper to remove its containers when it ends.
+pub const KEEPER_END_TIMEOUT: Duration = Duration::from_secs(30);
+/// A keeper that nobody calls within this time of its start ends.
+pub const KEEPER_UNCALLED_MAX: Duration = Duration::from_secs(60);
+/// A keeper without callers ends after this time: the process that started it is gone.
+pub const KEEPER_UNUSED_MAX: Duration = Duration::from_secs(1);
+/// The pause before a keeper that ended is started again, doubled at each failure up to the second value.
+pub const KEEPER_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
 /// Arguments of a command.
 pub const ARGUMENTS_MAX: usize = 1_024;
 /// Bytes of all arguments together.
@@ -73,6 +94,8 @@ pub const VARIABLE_BYTES_MAX: usize = 16 * KIB as usize;
 pub const FILES_MAX: usize = 20_000;
 /// Bytes of all files on the way in, and at most on the way out.
 pub const FILES_BYTES_MAX: u64 = 256 * MIB;
+/// Bytes of an archive beside those of its files: headers of each, and their padding.
+pub const ARCHIVE_BYTES_EXTRA: u64 = 256 * MIB;
 /// Bytes of a path.
 pub const PATH_BYTES_MAX: usize = 1_024;
 /// Folders above a file.

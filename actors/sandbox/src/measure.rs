@@ -37,11 +37,11 @@ pub async fn measure(sandbox: &Sandbox, kind: Kind, samples: usize) -> Result<Fi
         // No container of this size waits.
         let (first, _) = sample(sandbox, run().memory(MEMORY_BYTES_MAX / 2)).await?;
         cold.push(first);
-        sandbox.warmed().await;
+        sandbox.warmed().await?;
         let (first, killed) = sample(sandbox, run()).await?;
         warm.push(first);
         kill.push(killed);
-        sandbox.warmed().await;
+        sandbox.warmed().await?;
     }
     Ok(Figures { cold: figure(cold), warm: figure(warm), kill: figure(kill) })
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -14,11 +15,14 @@ use crate::image::Kind;
 use crate::limits;
 
 /// One program to run in a container of its own.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Run {
     pub(crate) kind: Kind,
     pub(crate) command: Vec<String>,
     pub(crate) variables: Vec<(String, String)>,
+    /// They follow when there is a place.
+    #[serde(skip)]
     pub(crate) files: Files,
     pub(crate) wall_clock: Duration,
     pub(crate) memory: u64,
@@ -113,7 +117,7 @@ fn is_variable(name: &str) -> bool {
 }
 
 /// Where output was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {
     /// The standard output.
     Stdout,
@@ -135,7 +139,7 @@ pub struct Chunk {
 }
 
 /// Why a run is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// The program ended, with this code; 128 and the number of the signal when a signal ended it.
     Exited(i64),
@@ -186,6 +190,14 @@ pub struct Finished {
     pub workspace: Option<Result<ReadBack, Error>>,
 }
 
+impl Finished {
+    /// The end of a run that never began.
+    pub(crate) fn canceled() -> Self {
+        let (output_bytes, truncated, elapsed, workspace) = Default::default();
+        Self { reason: Reason::Canceled, output_bytes, truncated, elapsed, workspace }
+    }
+}
+
 /// A run in progress. Dropping it cancels it.
 #[derive(Debug)]
 pub struct Running {
@@ -216,8 +228,6 @@ impl Running {
         while self.chunks.recv().await.is_some() {}
         let finished = self.task.await;
         drop(self.guard);
-        finished.unwrap_or_else(|error| {
-            Err(Error::EngineFailed { doing: "run a program", source: Box::new(error) })
-        })
+        finished.unwrap_or_else(|error| Err(Error::failed("run a program", &error)))
     }
 }

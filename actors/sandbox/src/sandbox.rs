@@ -1,59 +1,24 @@
-//! The owner of the engine's socket. A worker process holds one; agents reach it by jobs.
+//! The sandbox as its users see it: calls to the keeper, which holds the engine's socket in a process of its own.
 
+use std::io;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::drive::{self, Outlet};
-use crate::engine::{Engine, within};
 use crate::error::Error;
 use crate::files::Files;
-use crate::image::{Image, ImageInUse, Kind};
-use crate::limits::{CHUNKS_WAITING_MAX, SLOTS_MAX, WALL_CLOCK};
-use crate::pool::{Class, Container, Pool};
-use crate::run::{Finished, Reason, Run, Running};
-use crate::trial::{self, Trial};
+use crate::image::{ImageInUse, Kind};
+use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_RECEIVED_MAX};
+use crate::link::{Keeper, Link};
+use crate::run::{Chunk, Finished, Run, Running};
+use crate::trial::Trial;
+use crate::wire::{Answer, Call, FILES_BODY_MAX, receive, send};
 
-/// What a sandbox needs to know.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The engine's Unix socket, as a path or as `unix://…`; none means where Docker and podman usually listen.
-    pub socket: Option<String>,
-    /// Whose containers these are: lower-case letters, digits and `-`. Two sandboxes at one engine need two names,
-    /// because each removes at its start what has its own.
-    pub installation: String,
-    /// Runs at once; more wait.
-    pub capacity: u16,
-    /// The images, each with the number of its containers that wait for a run.
-    pub images: Vec<(Image, u16)>,
-}
-
-impl Config {
-    fn check(&self) -> Result<(), Error> {
-        let sign = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if self.installation.is_empty()
-            || self.installation.len() > 64
-            || !self.installation.bytes().all(sign)
-        {
-            return Err(Error::invalid("the installation's name must be 1 to 64 of `a-z`, `0-9` and `-`"));
-        }
-        let warm: u64 = self.images.iter().map(|(_, warm)| u64::from(*warm)).sum();
-        if self.capacity == 0 || u64::from(self.capacity) + warm > u64::from(SLOTS_MAX) {
-            let why = format!("the capacity and the warm containers must together be from 1 to {SLOTS_MAX}");
-            return Err(Error::invalid(why));
-        }
-        Ok(())
-    }
-}
-
-/// Whether an engine answers that can enforce every limit. Changes nothing at it.
-pub async fn probe(socket: Option<&str>) -> Result<(), Error> {
-    Engine::connect(socket, "probe").await.map(drop)
-}
-
-/// Runs programs in containers. Cheap to clone; all clones share the containers.
+/// Runs programs in containers. Cheap to clone; all clones share the keeper.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     shared: Arc<Shared>,
@@ -61,91 +26,70 @@ pub struct Sandbox {
 
 #[derive(Debug)]
 struct Shared {
-    pool: Pool,
-    places: Arc<Semaphore>,
+    link: Link,
     closed: CancellationToken,
     tasks: TaskTracker,
+    _guard: DropGuard,
 }
 
 impl Sandbox {
-    /// Connects to the engine, removes what an earlier process of this installation left there, gives the engine the
-    /// images and starts the containers that wait.
-    pub async fn connect(config: Config) -> Result<Self, Error> {
-        config.check()?;
-        let engine = Engine::connect(config.socket.as_deref(), &config.installation).await?;
-        let reaped = engine.reap().await?;
-        if reaped > 0 {
-            tracing::info!(containers = reaped, "removed what an earlier process left");
-        }
-        let mut images = Vec::new();
-        for (image, _) in &config.images {
-            let id = image.load(&engine).await?;
-            images.push(ImageInUse { kind: image.kind, manifest: image.hash.clone(), id });
-        }
-        let warm = config.images.iter().map(|(image, warm)| (image.kind, usize::from(*warm))).collect();
-        let shared = Arc::new(Shared {
-            pool: Pool::new(engine, images, warm),
-            places: Arc::new(Semaphore::new(usize::from(config.capacity))),
-            closed: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        });
-        shared.pool.fill().await;
-        Ok(Self { shared })
+    /// Starts the keeper, or finds it. A keeper that starts connects to the engine, removes what an earlier one of this
+    /// installation left there, gives the engine the images and starts the containers that wait.
+    pub async fn connect(keeper: impl Into<Keeper>) -> Result<Self, Error> {
+        let closed = CancellationToken::new();
+        let _guard = closed.clone().drop_guard();
+        let link = Link::open(keeper.into(), closed.clone()).await?;
+        Ok(Self { shared: Arc::new(Shared { link, closed, tasks: TaskTracker::new(), _guard }) })
     }
 
     /// Starts a run, as soon as there is a place.
     pub fn run(&self, run: Run) -> Result<Running, Error> {
         run.check()?;
-        if !self.shared.pool.serves(run.kind) {
-            return Err(Error::ImageMissing { path: run.kind.name().to_owned() });
-        }
-        let (sender, chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
+        let (sender, chunks) = mpsc::channel(CHUNKS_RECEIVED_MAX);
         let cancel = self.shared.closed.child_token();
         let guard = cancel.clone().drop_guard();
-        let work = Arc::clone(&self.shared).work(run, Outlet::new(sender), cancel.clone());
+        let work = Arc::clone(&self.shared).work(run, sender, cancel.clone());
         let task = self.shared.tasks.spawn(work);
         Ok(Running { chunks, cancel, guard, task })
     }
 
-    /// Builds an image of files as their `Dockerfile` says, on the base image of this name, and removes it. Nothing is
-    /// run, fetched or unpacked; what would is not tried.
-    pub async fn build(&self, files: &Files, base: &str) -> Result<Trial, Error> {
-        if let Some(reason) = trial::refusal(files, base) {
-            return Ok(Trial::Untried(reason));
+    /// Builds an image of files as their `Dockerfile` says, and removes it. Nothing is run, fetched or unpacked; what
+    /// would is not tried.
+    pub async fn build(&self, files: &Files) -> Result<Trial, Error> {
+        let mut talk = self.shared.talk(&Call::Build).await?;
+        loop {
+            match talk.hear().await? {
+                (Answer::Go, _) => talk.give(files).await?,
+                (Answer::Built(trial), _) => return Ok(trial),
+                (other, _) => return Err(unexpected(other)),
+            }
         }
-        let engine = self.shared.pool.engine();
-        if !engine.has_image(base).await? {
-            return Ok(Trial::Untried(format!("the engine does not have the base image `{base}`")));
-        }
-        let archive = files.to_archive(0);
-        let archive = archive
-            .map_err(|source| Error::EngineFailed { doing: "pack the files", source: Box::new(source) })?;
-        let name = format!("orrery-trial-{}", uuid::Uuid::new_v4());
-        let built = within(WALL_CLOCK, "build an image", engine.build(&name, archive)).await?;
-        Ok(built.map_or(Trial::Built, Trial::Failed))
     }
 
     /// Waits until the containers that are to wait do so, or could not be made.
-    pub async fn warmed(&self) {
-        self.shared.pool.fill().await;
+    pub async fn warmed(&self) -> Result<(), Error> {
+        match self.shared.talk(&Call::Warm).await?.hear().await? {
+            (Answer::Warm, _) => Ok(()),
+            (other, _) => Err(unexpected(other)),
+        }
     }
 
-    /// The images that runs get.
+    /// The images that runs get; none while the keeper is away.
     pub fn images(&self) -> Vec<ImageInUse> {
-        self.shared.pool.images().to_vec()
+        self.shared.link.images()
     }
 
     /// Whether there is an image of a kind.
-    pub fn serves(&self, kind: Kind) -> bool {
-        self.shared.pool.serves(kind)
+    pub async fn serves(&self, kind: Kind) -> Result<bool, Error> {
+        Ok(self.shared.link.up().await?.images.iter().any(|image| image.kind == kind))
     }
 
-    /// Cancels every run and removes every container.
+    /// Cancels every run, and waits until no container is left.
     pub async fn close(self) {
         self.shared.closed.cancel();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
-        self.shared.pool.empty().await;
+        self.shared.link.ended().await;
     }
 }
 
@@ -153,65 +97,96 @@ impl Shared {
     async fn work(
         self: Arc<Self>,
         run: Run,
-        outlet: Outlet,
+        chunks: mpsc::Sender<Chunk>,
         cancel: CancellationToken,
     ) -> Result<Finished, Error> {
-        let place = tokio::select! {
-            () = cancel.cancelled() => return Ok(canceled()),
-            place = Arc::clone(&self.places).acquire_owned() => place,
+        let begun = async {
+            let (files, call) = (run.files.clone(), Call::Run(Box::new(run)));
+            let mut talk = self.talk(&call).await?;
+            match talk.hear().await? {
+                (Answer::Go, _) => talk.give(&files).await.map(|()| talk),
+                (other, _) => Err(unexpected(other)),
+            }
         };
-        let class = Class { kind: run.kind, memory: run.memory, workspace: run.workspace };
-        let (container, program) = self.begin(class, &run).await?;
-        // The successor is made while the program runs.
-        self.refill();
-        let engine = self.pool.engine();
-        let finished = drive::follow(engine, &container, &run, program, outlet, &cancel).await;
-        // The caller need not wait for the removal, the next run must: containers are never more than places.
-        let shared = Arc::clone(&self);
-        self.tasks.spawn(async move {
-            shared.pool.dispose(container).await;
-            drop(place);
-        });
-        finished
+        let talk = tokio::select! {
+            () = cancel.cancelled() => return Ok(Finished::canceled()),
+            begun = begun => begun?,
+        };
+        talk.follow(chunks, cancel).await
     }
 
-    /// Starts the program in a container that waits or in a new one. One that waits may have ended meanwhile.
-    async fn begin(self: &Arc<Self>, class: Class, run: &Run) -> Result<(Container, drive::Program), Error> {
-        let engine = self.pool.engine();
-        if let Some(container) = self.pool.take(class) {
-            match drive::start(engine, &container, run).await {
-                Ok(program) => return Ok((container, program)),
-                Err(error) => {
-                    tracing::debug!(%error, "a container that waited is of no use");
-                    self.pool.dispose(container).await;
+    /// Makes a call.
+    async fn talk(&self, call: &Call) -> Result<Talk, Error> {
+        let lost = self.link.up().await?.lost.clone();
+        let stream = unless(&lost, self.link.call()).await?;
+        let (from, to) = stream.into_split();
+        let mut talk = Talk { from, to, lost };
+        unless(&talk.lost, send(&mut talk.to, call, &[])).await?;
+        Ok(talk)
+    }
+}
+
+/// A call in progress. Dropping it takes it back.
+struct Talk {
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    lost: CancellationToken,
+}
+
+impl Talk {
+    async fn hear(&mut self) -> Result<(Answer, Vec<u8>), Error> {
+        unless(&self.lost, receive(&mut self.from, CHUNK_BYTES_MAX as u64)).await
+    }
+
+    async fn give(&mut self, files: &Files) -> Result<(), Error> {
+        let packed = if files.is_empty() { Ok(Vec::new()) } else { files.to_archive(0) };
+        let packed = packed.map_err(|source| Error::failed("pack the files", &source))?;
+        unless(&self.lost, send(&mut self.to, &(), &packed)).await
+    }
+
+    /// Passes the output on until the run is over; to cancel closes our side, and the end still comes.
+    async fn follow(self, chunks: mpsc::Sender<Chunk>, cancel: CancellationToken) -> Result<Finished, Error> {
+        let Self { mut from, mut to, lost } = self;
+        let heard = async {
+            loop {
+                match unless(&lost, receive(&mut from, FILES_BODY_MAX)).await? {
+                    (Answer::Chunk { number, source, truncated }, bytes) => {
+                        let chunk = Chunk { number, source, bytes: bytes.into(), truncated };
+                        // Nobody listens: the run is being canceled.
+                        let _ = chunks.send(chunk).await;
+                    }
+                    (Answer::Finished(end), body) => return end.whole(&body),
+                    (other, _) => return Err(unexpected(other)),
                 }
             }
-        }
-        let container = self.pool.make(class).await?;
-        match drive::start(engine, &container, run).await {
-            Ok(program) => Ok((container, program)),
-            Err(error) => {
-                self.pool.dispose(container).await;
-                Err(error)
-            }
-        }
-    }
-
-    fn refill(self: &Arc<Self>) {
-        if !self.closed.is_cancelled() {
-            let shared = Arc::clone(self);
-            self.tasks.spawn(async move { shared.pool.fill().await });
+        };
+        let canceled = async {
+            cancel.cancelled().await;
+            // A keeper that is gone has canceled it already.
+            let _ = to.shutdown().await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            heard = heard => heard,
+            never = canceled => never,
         }
     }
 }
 
-/// The end of a run that never began.
-fn canceled() -> Finished {
-    Finished {
-        reason: Reason::Canceled,
-        output_bytes: 0,
-        truncated: false,
-        elapsed: std::time::Duration::ZERO,
-        workspace: None,
+/// What comes of a part of a call, unless the keeper is lost.
+async fn unless<T>(lost: &CancellationToken, part: impl Future<Output = io::Result<T>>) -> Result<T, Error> {
+    tokio::select! {
+        // What was said before the end counts.
+        biased;
+        done = part => done.map_err(|_| Error::KeeperLost),
+        () = lost.cancelled() => Err(Error::KeeperLost),
+    }
+}
+
+/// The failure that an answer is when another one was wanted.
+fn unexpected(answer: Answer) -> Error {
+    match answer {
+        Answer::Failed(error) => error,
+        _ => Error::KeeperMissing { why: "the answer is one to something else".to_owned() },
     }
 }

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::files::{Entry, Files};
 use crate::limits::WORKSPACE_BYTES_MAX;
 
@@ -32,7 +34,7 @@ const HARMLESS: [&str; 14] = [
 const INSTRUCTIONS_MAX: usize = 100;
 
 /// What became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trial {
     /// The image was built, and removed.
     Built,

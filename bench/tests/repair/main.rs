@@ -12,12 +12,14 @@ use orrery_bench::{RepairOptions, RepairReport, repair};
 
 /// The benchmark with the images and packages of `make tools`, and without a model.
 async fn repaired(installation: &str, only: &[&str]) -> RepairReport {
+    actors_sandbox::keep_by(env!("CARGO_BIN_EXE_keeper_for_benchmarks").into());
     let images = engine::images();
     let sandboxes = Sandboxes::new(Config {
         socket: Some(engine::socket()),
         installation: installation.to_owned(),
         capacity: 4,
         images: vec![(Image::open(&images, Kind::Python).expect("`make tools` builds the images"), 0)],
+        base_image: None,
     });
     let options = RepairOptions {
         tools: Tools { sandboxes: Arc::new(sandboxes), ..Tools::default() },

@@ -8,7 +8,9 @@ use std::time::Duration;
 use actors_agents::Limits;
 use actors_agents::manifest::files_of;
 use actors_host::Config;
-use actors_sandbox::{Error, Image, Kind, Reason, Run, Running, Sandbox, Source, image, limits};
+use actors_sandbox::{
+    Error, Image, Keeper, Kind, Reason, Run, Running, Sandbox, Source, image, keeper, limits,
+};
 use bus_schemas::chain;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,6 +18,7 @@ use serde::Serialize;
 use crate::commands::up::interrupted;
 use crate::failure::{Failure, exit};
 use crate::output::{Output, Show, table};
+use crate::tools;
 
 /// Where `make tools` puts the images.
 const FOLDER: &str = ".tools/sandbox";
@@ -40,6 +43,9 @@ enum Verb {
     },
     /// Show the images, and the limits of what runs in them
     Images,
+    /// Run the keeper that holds the engine's socket, for processes whose `sandbox.keeper` names the Unix socket that is
+    /// its standard input
+    Serve,
     /// Run one program in a container of its own, and print its output
     Run {
         /// `python` or `node`
@@ -55,6 +61,13 @@ enum Verb {
         #[arg(last = true, required = true, value_name = "PROGRAM")]
         command: Vec<String>,
     },
+}
+
+impl Arguments {
+    /// Whether the verb runs until it is told to stop.
+    pub fn serves(&self) -> bool {
+        matches!(self.verb, Verb::Serve)
+    }
 }
 
 fn kind(name: &str) -> Result<Kind, String> {
@@ -169,6 +182,11 @@ pub async fn run(config: &Config, arguments: Arguments, output: Output) -> Resul
             output.show(&Images { images, agents, step_seconds, memory_bytes, workspace_bytes });
             missing.filter(|_| is_none).map_or(Ok(()), Err)
         }
+        Verb::Serve => {
+            let keeper = tools::keeper(config, &folder, tools::installation(config));
+            let keeper = keeper.map_err(|mistake| super::config::refused(&[mistake]))?;
+            keeper::serve(&keeper).await.map_err(|error| failed(&error))
+        }
         Verb::Run { image, repo, seconds, command } => {
             let mut run = Run::new(image, command).wall_clock(Duration::from_secs(seconds));
             if let Some(repo) = repo {
@@ -259,26 +277,30 @@ async fn pass(running: &mut Running, output: Output) {
     }
 }
 
-/// A sandbox of one image, with a name of its own: it removes nothing of a system that runs.
+/// The sandbox of the keeper that the settings name, or one of one image with a name of its own: it removes nothing of a
+/// system that runs.
 pub(super) async fn connect(
     config: &Config,
     folder: &Path,
     kind: Kind,
     warm: u16,
 ) -> Result<Sandbox, Failure> {
+    if let Some(socket) = &config.sandbox.keeper {
+        return Sandbox::connect(Keeper::At(socket.clone())).await.map_err(|error| failed(&error));
+    }
     let images = vec![(Image::open(folder, kind).map_err(|error| failed(&error))?, warm)];
     let installation = format!("cli-{}", uuid::Uuid::new_v4());
     let socket = config.sandbox.socket.clone();
-    let config = actors_sandbox::Config { socket, installation, capacity: 1, images };
+    let config = actors_sandbox::Config { socket, installation, capacity: 1, images, base_image: None };
     Sandbox::connect(config).await.map_err(|error| failed(&error))
 }
 
 /// The failure of the sandbox itself.
 pub(super) fn failed(error: &Error) -> Failure {
     let status = match error {
-        Error::EngineMissing { .. } | Error::EngineUnfit { .. } | Error::EngineFailed { .. } => {
-            exit::UNAVAILABLE
-        }
+        Error::EngineUnfit { .. } => exit::UNAVAILABLE,
+        Error::SandboxEnded => exit::NO,
+        error if error.may_pass() => exit::UNAVAILABLE,
         Error::ImageMissing { .. } | Error::ImageDamaged { .. } => exit::NOT_FOUND,
         Error::ImageBuildFailed { .. } => exit::FILE,
         Error::InvalidRun { .. } => exit::USAGE,

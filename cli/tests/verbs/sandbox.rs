@@ -1,11 +1,13 @@
 //! `sandbox`, `bench sandbox` and `manifest verify`, on an engine of the tests.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
 use crate::engine;
 use crate::schema::check;
-use crate::world::{World, orrery};
+use crate::world::{World, orrery, program};
 
 /// Settings with the images of `make tools` and the engine of the tests.
 fn settings() -> String {
@@ -50,6 +52,43 @@ fn a_program_runs_in_the_sandbox_by_hand() {
     let doctor = orrery(folder.path(), &["--config", config, "doctor", "--json"]).lines();
     let found = doctor.iter().find(|check| check["check"] == "sandbox").expect("a check");
     assert_eq!(found["verdict"], "fail", "{found}");
+}
+
+/// Goal: another user can hold the engine's socket: who uses the sandbox then needs neither the engine nor the images.
+/// Method: a keeper at a socket that is its standard input, as systemd starts it; a program, the doctor, the end of the
+/// keeper when nobody uses it, and one that was started by hand.
+#[test]
+fn a_keeper_of_somebody_else_runs_programs() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| folder.path().join(name);
+    let listener = UnixListener::bind(at("socket")).expect("a socket");
+    std::fs::write(at("keeper.toml"), settings()).expect("a file");
+    let user = format!("[sandbox]\nkeeper = {:?}\nsocket = \"/nothing\"\n", at("socket"));
+    std::fs::write(at("user.toml"), user).expect("a file");
+    let mut serving = Command::new(program());
+    serving.arg("--config").arg(at("keeper.toml")).arg("--data-dir").arg(at("keeper"));
+    let serving = serving.args(["sandbox", "serve"]).stdin(OwnedFd::from(listener)).spawn();
+    let mut serving = serving.expect("the binary runs");
+    let config = at("user.toml").display().to_string();
+    let user = |arguments: &[&str]| orrery(&at("user"), &[&["--config", &config], arguments].concat());
+
+    // A caller that says nothing for now: without any the keeper ends.
+    let held = || UnixStream::connect(at("socket")).expect("it listens");
+    let first = held();
+    let ran = user(&["sandbox", "run", "python", "--", "python3", "-c", "print(6 * 7)"]).good();
+    assert_eq!(ran.stdout, "42\n");
+    let second = held();
+    drop(first);
+    let doctor = user(&["doctor", "--json"]).lines();
+    drop(second);
+    let found = doctor.iter().find(|check| check["check"] == "sandbox").expect("a check");
+    assert!(found["verdict"] == "ok" && found["detail"].to_string().contains("python and node"), "{found}");
+    assert!(serving.wait().expect("it ends").success(), "and it ends by itself");
+    user(&["sandbox", "run", "python", "--", "true"]).failed("keeper-missing", 69);
+    let by_hand =
+        orrery(&at("keeper"), &["--config", &at("keeper.toml").display().to_string(), "sandbox", "serve"]);
+    let by_hand = by_hand.failed("keeper-missing", 69);
+    assert!(by_hand.stderr.contains("standard input"), "{by_hand:?}");
 }
 
 /// Goal: the speed of the sandbox is measured beside what is promised. Method: few runs; a busy machine may miss a

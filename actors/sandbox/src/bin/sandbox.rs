@@ -13,8 +13,12 @@ const USAGE: &str = "usage: sandbox build python|node FOLDER
 /// A mistake in the arguments, as `sysexits` names it.
 const EXIT_USAGE: u8 = 64;
 
+fn main() -> ExitCode {
+    if actors_sandbox::kept_instead() { ExitCode::SUCCESS } else { asked() }
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn asked() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments[..] {
@@ -62,7 +66,8 @@ async fn run(
     let Some(kind) = kind(name) else { return Ok(usage()) };
     let images = vec![(Image::open(Path::new(folder), kind)?, 0)];
     let (socket, installation) = (Some(socket.to_owned()), installation.to_owned());
-    let sandbox = Sandbox::connect(Config { socket, installation, capacity: 1, images }).await?;
+    let sandbox =
+        Sandbox::connect(Config { socket, installation, capacity: 1, images, base_image: None }).await?;
     let mut running = sandbox.run(Run::new(kind, command.iter().copied()))?;
     while let Some(chunk) = running.next().await {
         // A reader that went away changes nothing about the run.

@@ -193,5 +193,5 @@ fn run(command: &mut Command, step: &'static str) -> Result<(), Error> {
 }
 
 fn failed(step: &'static str) -> impl Fn(io::Error) -> Error {
-    move |error| Error::ImageBuildFailed { step, reason: error.to_string() }
+    move |error| Error::ImageBuildFailed { step: step.into(), reason: error.to_string() }
 }

@@ -41,9 +41,8 @@ async fn the_python_image_tests_and_checks_programs() {
 
 #[tokio::test]
 async fn the_node_image_tests_and_checks_programs() {
-    let socket = Some(stage::socket());
     let images = vec![(stage::image(Kind::Node), 0)];
-    let config = Config { socket, installation: "node-image".into(), capacity: 1, images };
+    let config = Config { images, ..stage::config("node-image", 0) };
     let sandbox = stage::with(config).await;
     let project = files(&[
         ("eslint.config.mjs", "import js from '@eslint/js';\nexport default [js.configs.recommended];\n"),
@@ -119,7 +118,8 @@ async fn a_changed_image_is_refused() {
     assert!(matches!(error, Error::ImageDamaged { .. }), "{error:?}");
 
     let sandbox = stage::sandbox("no-image").await;
-    let error = sandbox.run(Run::new(Kind::Node, ["node"])).map(|_| ()).expect_err("no image of that kind");
+    let running = sandbox.run(Run::new(Kind::Node, ["node"])).unwrap();
+    let error = running.finish().await.expect_err("no image of that kind");
     assert_eq!(error.code(), "image-missing");
     sandbox.close().await;
 }

@@ -7,5 +7,6 @@ mod engine;
 mod images;
 mod inspect;
 mod isolation;
+mod keeper;
 mod stage;
 mod workspace;

@@ -28,7 +28,8 @@ pub fn config(installation: &str, warm: u16) -> Config {
     let image =
         Image::open(&images(), Kind::Python).unwrap_or_else(|error| panic!("{error}: {}", error.hint()));
     let installation = installation.to_owned();
-    Config { socket: Some(socket()), installation, capacity: 3, images: vec![(image, warm)] }
+    let (socket, images) = (Some(socket()), vec![(image, warm)]);
+    Config { socket, installation, capacity: 3, images, base_image: Some(base()) }
 }
 
 /// Tests that measure time run alone; all others run beside each other.
@@ -76,15 +77,31 @@ pub async fn alone(config: Config) -> Stage {
 }
 
 /// Holds the turn of a test that runs no sandbox in its own process.
-pub fn turn() -> RwLockReadGuard<'static, ()> {
-    TURNS.blocking_read()
+pub async fn turn() -> RwLockReadGuard<'static, ()> {
+    TURNS.read().await
 }
+
+/// The program of the keeper, and of an owner that a test can kill.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_sandbox");
 
 /// One after the other: the first gives the engine the image.
 pub async fn connect(config: Config) -> Sandbox {
+    actors_sandbox::keep_by(PROGRAM.into());
     static LOADING: Mutex<()> = Mutex::const_new(());
     let _one_at_a_time = LOADING.lock().await;
     Sandbox::connect(config).await.unwrap_or_else(|error| panic!("{error:?}: {}", error.hint()))
+}
+
+/// The process of an installation's keeper.
+pub fn keeper(installation: &str) -> u32 {
+    let named = format!("\"installation\":\"{installation}\"");
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut numbers = processes.filter_map(|each| each.file_name().to_str()?.parse().ok());
+    let is_it = |number: &u32| {
+        let line = std::fs::read_to_string(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        line.contains("sandbox-keeper") && line.contains(&named)
+    };
+    numbers.find(is_it).expect("the keeper runs")
 }
 
 /// A run of a program in Python.

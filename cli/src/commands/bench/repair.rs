@@ -98,7 +98,7 @@ pub async fn run(config: &Config, arguments: RepairArguments, output: Output) ->
         output.show(&List { bugs });
         return Ok(());
     }
-    if config.sandbox.images.is_none() {
+    if config.sandbox.images.is_none() && config.sandbox.keeper.is_none() {
         let message = "the bugs are repaired in the sandbox, and there is none";
         return Err(Failure::new("no-sandbox", message)
             .next("`make tools` builds the images; name their folder in ORRERY__SANDBOX__IMAGES")

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use actors_host::Config;
 use actors_host::embedded;
-use actors_sandbox::{Image, Kind};
+use actors_sandbox::{Image, Keeper, Kind, Sandbox};
 
 use super::Check;
 use crate::commands;
@@ -35,24 +35,36 @@ pub async fn checks(config: &Config) -> Vec<Check> {
 
 /// Where programs of agents run, and within which limits.
 async fn sandbox(config: &Config) -> Check {
+    if let Some(socket) = &config.sandbox.keeper {
+        return match Sandbox::connect(Keeper::At(socket.clone())).await {
+            Ok(sandbox) => {
+                let images = sandbox.images();
+                sandbox.close().await;
+                has_images(images.iter().map(|image| image.kind))
+            }
+            Err(error) => Check::of("sandbox", commands::sandbox::failed(&error)),
+        };
+    }
     let Some(folder) = &config.sandbox.images else {
         return Check::ok("sandbox", "none: work that runs programs is refused (`sandbox.images` is unset)");
     };
     let images = [Kind::Python, Kind::Node].map(|kind| Image::open(folder, kind));
     let fit = match &images[0] {
         Err(error) => Err(commands::sandbox::failed(error)),
-        Ok(_) => actors_sandbox::sandbox::probe(config.sandbox.socket.as_deref())
+        Ok(_) => actors_sandbox::probe(config.sandbox.socket.as_deref())
             .await
             .map_err(|error| commands::sandbox::failed(&error)),
     };
-    let names: Vec<&str> = images.iter().flatten().map(|image| image.kind.name()).collect();
     match fit {
-        Ok(()) => {
-            let limits = commands::sandbox::limits_in_words();
-            Check::ok("sandbox", format!("images {}; {limits}", names.join(" and ")))
-        }
+        Ok(()) => has_images(images.iter().flatten().map(|image| image.kind)),
         Err(failure) => Check::of("sandbox", failure),
     }
+}
+
+fn has_images(kinds: impl Iterator<Item = Kind>) -> Check {
+    let names: Vec<&str> = kinds.map(Kind::name).collect();
+    let limits = commands::sandbox::limits_in_words();
+    Check::ok("sandbox", format!("images {}; {limits}", names.join(" and ")))
 }
 
 /// Whether the system that runs on the data directory uses another server: then no server program is needed
