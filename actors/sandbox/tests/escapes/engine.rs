@@ -1,4 +1,4 @@
-//! An engine of the tests' own.
+//! An engine of the tests' own: Docker, or podman for the tests of that name.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ fn start() -> Engine {
     let script = above("scripts/with-engine.sh").expect("the repository has it");
     let mut keeper = Command::new(script)
         .args(["sh", "-c", KEEP])
+        .env("ENGINE", if env!("CARGO_CRATE_NAME") == "podman" { "podman" } else { "docker" })
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
