@@ -49,7 +49,7 @@ MODEL := actors/models/tests/real/requirements.txt
 	@touch $@
 
 tools: .tools/nats-server .tools/venv/bin/python .tools/model .tools/packages .tools/sandbox/python.manifest .tools/sandbox/node.manifest  ## obtain what the tests need beside Rust
-	scripts/debian.sh redis-server=redis-server podman=podman
+	scripts/debian.sh redis-server=redis-server podman=podman docker-compose=docker-compose
 
 test: tools  ## run every test
 	cargo test --workspace --no-fail-fast

@@ -119,7 +119,8 @@ async fn looked_at_again(bus: &Bus, former: &Scripted) {
     assert_eq!(former.asked().len(), asked, "the model was not asked again");
 }
 
-/// Goal: a repair ends in bounded rounds with an honest report. Method: a model that is always wrong.
+/// Goal: a repair that a person asks for in words ends in bounded rounds with an honest report. Method: a model that is
+/// always wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_that_fails_says_so_and_leaves_no_patch() {
     let server = Server::start(Profile::Fast).await;
@@ -130,7 +131,6 @@ async fn a_repair_that_fails_says_so_and_leaves_no_patch() {
     let bus = server.bus().await;
     let repo = repository(&[("lib.py", LIB), ("test_lib.py", TESTS)]);
     let mut submit = Submit::new("make the tests of this repository pass");
-    submit.skill = "repair".into();
     submit.input = json!({"repo": repo.path(), "rounds": 2});
     accepted(&bus, &command("r", &Command::Submit(submit))).await;
     let task = ended(&bus, "r").await;

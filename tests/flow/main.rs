@@ -4,6 +4,7 @@ mod bad_input;
 mod bounded;
 mod breaker;
 mod budget;
+mod build;
 mod cache;
 mod chaos;
 mod claims;

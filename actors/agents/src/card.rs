@@ -28,6 +28,10 @@ pub(crate) fn skill(id: &'static str, name: &str, description: &str, tags: &[&st
     }
 }
 
+/// The input of a skill that goes by the goal and by the artifacts of the steps before it.
+#[derive(Debug, JsonSchema)]
+pub(crate) struct Nothing {}
+
 /// A skill with the schemas of its input and of its result.
 pub(crate) fn typed<I: JsonSchema, O: JsonSchema>(
     id: &'static str,

@@ -13,6 +13,7 @@ use crate::orchestrator::Orchestrator;
 use crate::research::Research;
 use crate::reviewer::Reviewer;
 use crate::sandbox::{AGENTS_MAX, Sandboxes};
+use crate::specialist::Specialist;
 use crate::tester::Tester;
 use crate::workspaces::Workspaces;
 
@@ -38,29 +39,43 @@ pub struct Tools {
 
 /// The shipped agents, each with its capacity.
 pub fn shipped(tools: &Tools) -> Agents {
+    let (models, sandboxes) = (|| Arc::clone(&tools.models), || Arc::clone(&tools.sandboxes));
+    let workspaces = || Arc::clone(&tools.workspaces);
     vec![
-        (Arc::new(Orchestrator), PLANNERS),
-        (Arc::new(Filesystem::new(Arc::clone(&tools.workspaces))), READERS),
-        (Arc::new(Git::new(Arc::clone(&tools.workspaces))), READERS),
-        (Arc::new(Research::new(Arc::clone(&tools.models), Arc::clone(&tools.workspaces))), READERS),
-        (Arc::new(Reviewer::new(Arc::clone(&tools.models))), READERS),
-        (Arc::new(Code::new(Arc::clone(&tools.models), Arc::clone(&tools.sandboxes))), AGENTS_MAX),
-        (Arc::new(Tester::new(Arc::clone(&tools.sandboxes))), AGENTS_MAX),
+        (Arc::new(Orchestrator::new(models(), workspaces())), PLANNERS),
+        (Arc::new(Filesystem::new(workspaces())), READERS),
+        (Arc::new(Git::new(workspaces())), READERS),
+        (Arc::new(Research::new(models(), workspaces())), READERS),
+        (Arc::new(Reviewer::new(models())), READERS),
+        (Arc::new(Specialist::backend(models(), sandboxes())), AGENTS_MAX),
+        (Arc::new(Specialist::frontend(models(), sandboxes())), AGENTS_MAX),
+        (Arc::new(Code::new(models(), sandboxes(), workspaces())), AGENTS_MAX),
+        (Arc::new(Tester::new(sandboxes())), AGENTS_MAX),
         (Arc::new(NoOp), NO_OPS),
     ]
 }
 
 /// The prompts of the shipped agents.
 pub fn prompts() -> Vec<Prompt> {
-    vec![crate::judge::PROMPT, crate::code::PROMPT, crate::investigate::PROMPT]
+    vec![
+        crate::judge::PROMPT,
+        crate::code::PROMPT,
+        crate::investigate::PROMPT,
+        crate::orchestrator::PROMPT,
+        crate::project::BACKEND.prompt,
+        crate::project::FRONTEND.prompt,
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use serde_json::Value;
+
     use super::*;
-    use crate::orchestrator::report_plan;
+    use crate::orchestrator::build::build_plan;
+    use crate::orchestrator::{repair_plan, report_plan};
 
     /// A version never changes: who changes a template gives it another version, and adds its hash here.
     #[test]
@@ -69,6 +84,9 @@ mod tests {
             ("judge", 1, "21106f9a1eee79337b3e8feefb040627c951d986b4076bea861021a158e4d86e"),
             ("repair", 1, "ce8e15012dfe34c3c01d2bfba4c82e1ae5def6fea480de84cc9e4f5aa00da622"),
             ("investigate", 1, "bbe5d35bc2e72ab0f963dcf0b1beb1620c3113e4445db9533891f604be3c6c67"),
+            ("specify", 1, "7fa714640b0cf899705f0dae59c06d07f8ea30a4d7a28702e5af8880e1025b66"),
+            ("generate-backend", 1, "5cedc6cd89df5a0253aa6156a30e76c220a1fe2958b67c90f1061f52ac00490e"),
+            ("generate-frontend", 1, "d0bd55ef898d3c1d37a6701620fb6480850fc30772035a510b4b119b2288063a"),
         ];
         let shipped = prompts();
         let shipped: Vec<_> =
@@ -78,12 +96,28 @@ mod tests {
         assert_eq!(shipped, known);
     }
 
+    /// The no-op agent takes anything and makes nothing.
+    #[test]
+    fn every_other_skill_has_the_schemas_of_its_input_and_its_result() {
+        for (agent, _) in shipped(&Tools::default()) {
+            let card = agent.card();
+            for skill in card.skills.iter().filter(|skill| skill.id != "noop") {
+                assert!(!skill.input.is_null() && !skill.output.is_null(), "`{}`", skill.id);
+            }
+        }
+    }
+
     #[test]
     fn every_skill_that_the_orchestrator_plans_with_has_one_agent() {
         let cards: Vec<_> = shipped(&Tools::default()).iter().map(|(agent, _)| agent.card()).collect();
         let names: BTreeSet<_> = cards.iter().map(|card| card.name.clone()).collect();
         assert_eq!(names.len(), cards.len(), "two agents have one name");
-        for step in report_plan("report", "/repo").steps {
+        let plans = [
+            report_plan("report", "/repo"),
+            repair_plan("mend", "/repo", &Value::Null),
+            build_plan("a", &Value::Null),
+        ];
+        for step in plans.into_iter().flat_map(|plan| plan.steps) {
             let able =
                 cards.iter().filter(|card| card.skills.iter().any(|skill| skill.id == step.skill)).count();
             assert_eq!(able, 1, "`{}` has {able} agents", step.skill);

@@ -1,8 +1,9 @@
 //! Whether the agents here can do what a goal asks for.
 //!
-//! They read one repository and change nothing. So a goal can be planned when it asks for what a report has, or asks a
-//! question that the repository's documentation speaks about. A goal that asks for a change, or for something
-//! else, is refused: a report that nobody asked for would only look like an answer. The rule is in `docs/limits.md`.
+//! A goal can be planned when it asks for what a report on a repository has, asks a question that the repository's
+//! documentation speaks about, wants its failing tests to pass, or wants a small web service. A goal that asks for
+//! another change, or for something else, is refused: what nobody asked for would only look like an answer. The rule
+//! is in `docs/limits.md`.
 
 /// The sort of a goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +12,11 @@ pub(crate) enum Asked {
     Report,
     /// The goal is a question about something that only the repository's documentation may answer.
     Question,
-    /// The goal asks for a change or an action, by this verb.
+    /// The goal asks that tests pass.
+    Repair,
+    /// The goal asks for a small web service.
+    Build,
+    /// The goal asks for another change or action.
     Change,
     /// The goal asks for nothing that a report has.
     Unknown,
@@ -56,8 +61,22 @@ const MAKES: [&str; 11] = [
     "build", "compile", "compose", "create", "draft", "draw", "generate", "make", "prepare", "produce",
     "write",
 ];
+/// Verbs that begin something new, beside these.
+const STARTS: &str = "design develop implement program";
 const PRODUCTS: &str = "account analysis assessment audit chart count description diagram digest inventory list note \
     overview report review statistic statistics stats summary survey table";
+
+/// What a web service is called.
+const SERVICES: &str =
+    "api app application backend frontend page server service site webapp webpage webservice website";
+/// Words by which a request speaks of something that is there.
+const DEFINITE: &str = "its my our that the their these this those your";
+/// Words behind what a request asks for.
+const ABOUT: &str = "about at by for from of on so that to using where which who whose with";
+
+/// Verbs that want tests to pass, and words between a verb and the tests.
+const MENDS: &str = "correct fix get let make mend repair";
+const FAILING: &str = "all broken failing red unit";
 
 /// Words before the verb of a request.
 const POLITE: &str = "also and can could go help hey hi i kindly let lets like me need now please then to us want \
@@ -75,7 +94,13 @@ pub(crate) fn asked(goal: &str) -> Asked {
     let polite = words.iter().take_while(|word| one_of(POLITE, word)).count();
     let request = &words[polite..];
     let question = words.first().is_some_and(|word| one_of(QUESTION_WORDS, word))
-        && !(polite > 0 && request.first().is_some_and(|verb| is_change(verb)));
+        && !(polite > 0 && request.first().is_some_and(|verb| is_request(verb)));
+    if !question && asks_for_passing_tests(request) {
+        return Asked::Repair;
+    }
+    if !question && asks_for_a_service(request) {
+        return Asked::Build;
+    }
     if !question && asks_for_a_change(request) {
         return Asked::Change;
     }
@@ -111,6 +136,34 @@ fn asks_for_a_change(request: &[&str]) -> bool {
     })
 }
 
+/// Whether a request is “make the tests pass”, or “fix the failing tests”.
+fn asks_for_passing_tests(request: &[&str]) -> bool {
+    let Some((verb, rest)) = request.split_first() else { return false };
+    let between = rest.iter().take_while(|word| one_of(OBJECTS, word) || one_of(FAILING, word)).count();
+    let is_about_tests = rest.get(between).is_some_and(|word| ["test", "tests"].contains(word));
+    let are_to_pass = rest.iter().any(|word| ["pass", "green"].contains(word));
+    let is_enough = !["get", "let", "make"].contains(verb);
+    one_of(MENDS, verb) && is_about_tests && (is_enough || are_to_pass)
+}
+
+/// Whether a request is “a small web service that …”, or “build an app”: for one that is not there yet.
+fn asks_for_a_service(request: &[&str]) -> bool {
+    let (verb, rest) = match request.split_first() {
+        Some((verb, rest)) if MAKES.contains(verb) || one_of(STARTS, verb) => (true, rest),
+        _ => (false, request),
+    };
+    let person = rest.iter().take_while(|word| ["me", "us"].contains(word)).count();
+    let what: Vec<&str> = rest[person..].iter().take_while(|word| !one_of(ABOUT, word)).copied().collect();
+    let is_new = verb || what.first().is_some_and(|word| ["a", "an", "one"].contains(word));
+    is_new
+        && !what.iter().any(|word| one_of(DEFINITE, word))
+        && what.last().is_some_and(|word| one_of(SERVICES, word))
+}
+
+fn is_request(verb: &str) -> bool {
+    is_change(verb) || one_of(MENDS, verb) || MAKES.contains(&verb)
+}
+
 fn is_change(verb: &str) -> bool {
     one_of(CHANGES, verb)
 }
@@ -142,6 +195,7 @@ mod tests {
             "who wrote it",
             "Which languages is it written in?",
             "List the dependencies",
+            "Could you write a report on the tests?",
             "Please make a report about the build and the tests",
             "write me a summary of the history",
             "How do I install it?",
@@ -167,6 +221,35 @@ mod tests {
     }
 
     #[test]
+    fn tests_are_to_pass_and_services_are_to_be_built() {
+        for goal in [
+            "make the tests of this repository pass",
+            "Make the tests pass",
+            "please fix the failing tests of /srv/app",
+            "repair tests",
+            "get all unit tests to pass",
+            "Could you make the tests green?",
+            "Can you fix the tests",
+        ] {
+            assert_eq!(asked(goal), Asked::Repair, "{goal:?}");
+        }
+        for goal in [
+            "A small web service that keeps notes",
+            "an app for shopping lists",
+            "Build me a REST API for recipes with a page",
+            "please create a to-do list app",
+            "Could you make me a website?",
+            "I want a website about frogs",
+            "develop a service which counts words",
+        ] {
+            assert_eq!(asked(goal), Asked::Build, "{goal:?}");
+        }
+        for goal in ["Report on the web service", "make a summary of a web service", "describe the API"] {
+            assert_eq!(asked(goal), Asked::Report, "{goal:?}");
+        }
+    }
+
+    #[test]
     fn what_nobody_here_can_do_is_not_taken_for_a_report() {
         for goal in [
             "fix the TODOs",
@@ -176,7 +259,9 @@ mod tests {
             "Report on the tests and then fix them",
             "write tests for the history module",
             "Update the documentation",
-            "make the tests pass",
+            "fix the code so that the tests pass",
+            "make this service faster",
+            "build the app",
             "build the project",
             "make me a sandwich",
         ] {

@@ -10,6 +10,7 @@ use actors_models::{Message, Models, Prompt, PromptRef, Question, Schema};
 use actors_worker::{Done, Failure, Work};
 use bus_schemas::{Hash, text};
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -28,9 +29,9 @@ pub(crate) const PROMPT: Prompt =
     Prompt { name: "judge", version: 1, template: include_str!("prompts/judge.v1.j2") };
 
 /// The input of a job.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Input {
+pub(crate) struct Input {
     /// The acceptance rules.
     rules: Vec<String>,
     /// The work, such as a diff; besides it, the artifacts of the steps before are judged.

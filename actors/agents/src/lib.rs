@@ -2,7 +2,8 @@
 //!
 //! | agent | skills | makes |
 //! | --- | --- | --- |
-//! | `orchestrator` | `plan` | the plan of a repository report |
+//! | `orchestrator` | `plan`, `build` | the plan of a repository report, of a repair, of a project |
+//! | | `specify`, which needs a model | `specify.json` |
 //! | `filesystem` | `inventory`, `manifests` | `inventory.json`, `manifests.json` |
 //! | | `list-files`, `read-file`, `search-files` | `files.json`, the content, `matches.json` |
 //! | | `write-file` | a file in a workspace |
@@ -14,11 +15,15 @@
 //! | | `investigate`, which needs a model | `answer.json` |
 //! | `reviewer` | `review`, `report` | `review.json`; `report.md`, `report.html` |
 //! | | `judge`, which needs a model | `verdict.json` |
+//! | `backend`, `frontend` | `generate-backend`, `generate-frontend`, which need a model | `backend.json`, `frontend.json` |
 //! | `code` | `repair`, which needs a model and the sandbox | `repair.json`, `repair.patch`, `manifest.json` |
+//! | | `assemble`, which needs the sandbox | `build.json`, `project.tar`, `manifest.json` |
 //! | `test` | `test`, `check`, which need the sandbox | `tests.json`; `checks.json` |
 //! | `no-op` | `noop` | nothing, at once |
 
 mod orchestrator;
+
+mod specialist;
 
 mod code;
 mod filesystem;
@@ -30,12 +35,14 @@ mod tester;
 mod judge;
 mod no_op;
 
+mod asking;
 mod card;
 mod checks;
 mod failure;
 mod goal;
 mod investigate;
 pub mod manifest;
+mod project;
 mod repository;
 mod sandbox;
 mod step;

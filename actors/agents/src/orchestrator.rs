@@ -1,4 +1,5 @@
-//! `orchestrator`: makes the plan of a repository report. Skill `plan`.
+//! `orchestrator`: makes the plan of a repository report, of a repair and of a project. Skills `plan`, `build`,
+//! `specify`.
 //!
 //! ```text
 //! inventory ─┐
@@ -8,24 +9,31 @@
 //! docs      ─┴───────────────┘
 //! ```
 //!
-//! A goal that the agents here cannot do is refused, see [`goal`]: the plan is always that of a report. The
-//! repository is checked before the plan is made, so that a wrong path fails at once and with one clear code,
-//! instead of five times and later.
+//! A goal that the agents here cannot do is refused, see [`goal`]. The repository is checked before the plan is made,
+//! so that a wrong path fails at once and with one clear code, instead of five times and later.
+
+pub(crate) mod build;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use actors_models::Models;
 use actors_worker::{Agent, Done, Failure, Work};
 use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::commands::task::{Plan, PlanStep};
 use bus_schemas::jobs::Job;
 use futures::future::BoxFuture;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
 use smol_str::SmolStr;
 
-use crate::card::{card, skill, unknown_skill};
+pub(crate) use self::build::{BuildInput, PROMPT, Specified};
+use crate::card::{Nothing, card, typed, unknown_skill};
 use crate::goal::{self, Asked};
 use crate::repository;
 use crate::step::look;
+use crate::workspaces::Workspaces;
 
 const NAME: &str = "orchestrator";
 
@@ -38,25 +46,72 @@ const LOOKS: [(&str, &str); 5] = [
     ("docs", ""),
 ];
 
+/// What a goal may come with.
+#[derive(Debug, JsonSchema)]
+#[allow(dead_code, reason = "the schema of an input, of which each sort of goal reads its own")]
+struct PlanInput {
+    /// The absolute path of the repository that the goal is about.
+    repo: Option<PathBuf>,
+    #[serde(flatten)]
+    build: BuildInput,
+}
+
+/// The plan in numbers; the plan itself is followed.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Planned {
+    /// The steps.
+    steps: usize,
+    /// The repository, if the goal is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repo: Option<PathBuf>,
+}
+
 /// Makes plans, whose child tasks do the work.
 #[derive(Debug)]
-pub struct Orchestrator;
+pub struct Orchestrator {
+    models: Arc<Models>,
+    workspaces: Arc<Workspaces>,
+}
+
+impl Orchestrator {
+    /// An orchestrator that asks these models for specifications, and knows into which folders a project may go.
+    pub fn new(models: Arc<Models>, workspaces: Arc<Workspaces>) -> Self {
+        Self { models, workspaces }
+    }
+}
 
 impl Agent for Orchestrator {
     fn card(&self) -> AgentCard {
-        let skills = vec![skill(
-            "plan",
-            "Plan",
-            "splits a report on a repository into steps that agents can do side by side",
-            &["plan", "report", "repository"],
-        )];
+        let skills = vec![
+            typed::<Option<PlanInput>, Planned>(
+                "plan",
+                "Plan",
+                "splits a goal into steps that agents can do side by side: a report on a repository, a repair of its tests, or a small web service",
+                &["plan", "report", "repository", "repair", "project"],
+            ),
+            typed::<Option<BuildInput>, Planned>(
+                "build",
+                "Build",
+                "splits the making of a small web service into steps; they need a model and the sandbox",
+                &["plan", "project"],
+            ),
+            typed::<Option<Nothing>, build::Sum>(
+                "specify",
+                "Specify",
+                "makes a specification of a goal: endpoints and pages; needs a model",
+                &["project", "specification", "model"],
+            ),
+        ];
         card(NAME, "plans how a goal is reached", skills)
     }
 
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
+        let (models, workspaces) = (Arc::clone(&self.models), Arc::clone(&self.workspaces));
         Box::pin(async move {
             match work.job.skill.as_str() {
-                "plan" => plan(&work).await,
+                "plan" if goal::asked(&work.job.goal) != Asked::Build => plan(&work).await,
+                "plan" | "build" => build::build(&work, &workspaces).await,
+                "specify" => build::specify(&work, &models).await,
                 other => Err(unknown_skill(NAME, other)),
             }
         })
@@ -80,10 +135,14 @@ async fn plan(work: &Work) -> Result<Done, Failure> {
         return Err(not_plannable(&why));
     }
     // A path that is not UTF-8 cannot be in JSON, so this one did not come from there.
-    let plan = report_plan(&work.job.goal, &repo.to_string_lossy());
-    let result = json!({ "steps": plan.steps.len(), "repo": repo });
+    let (goal, at) = (&work.job.goal, repo.to_string_lossy());
+    let plan = match asked {
+        Asked::Repair => repair_plan(goal, &at, &work.job.input),
+        _ => report_plan(goal, &at),
+    };
     work.output(&format!("planned {} steps for `{}`\n", plan.steps.len(), repo.display())).await;
-    Ok(Done { artifacts: Vec::new(), result, plan: Some(plan) })
+    let result = Planned { steps: plan.steps.len(), repo: Some(repo) };
+    Ok(Done { artifacts: Vec::new(), result: json!(result), plan: Some(plan) })
 }
 
 /// The repository of the goal and the sort of the goal, or why nothing can be planned.
@@ -94,21 +153,21 @@ fn repository_of(job: &Job) -> Result<(PathBuf, Asked), Failure> {
     let asked = goal::asked(&job.goal);
     match asked {
         Asked::Change => {
-            return Err(not_plannable("the goal asks that something be done, and the agents here only read"));
+            return Err(not_plannable(
+                "the goal asks for a change, and a repair of failing tests is the only one that the agents here plan",
+            ));
         }
         Asked::Unknown => {
             return Err(not_plannable("the goal asks for nothing that a report on a repository has"));
         }
-        Asked::Report | Asked::Question => {}
+        Asked::Report | Asked::Question | Asked::Repair | Asked::Build => {}
     }
     let repo = match repository::given(job)? {
         Some(repo) => Some(repo),
         None => path_in(&job.goal),
     };
     let repo = repo.ok_or_else(|| {
-        not_plannable(
-            "the goal names no repository, and a report on a repository is what the agents here can make",
-        )
+        not_plannable("the goal names no repository, and a report or a repair is about one")
     })?;
     Ok((repo, asked))
 }
@@ -128,8 +187,9 @@ fn not_plannable(why: &str) -> Failure {
     Failure::permanent("goal-not-plannable", why).hint(
         "ask for a report, an overview, the inventory, history, contributors, dependencies, TODOs, long functions or \
          documentation of a repository, or ask a question that its documentation answers, such as `orrery run \
-         \"Report on this repository\" --repo DIR`; for any other goal bring a plan (`orrery tasks submit --plan`) or an \
-         agent with the skill that it needs",
+         \"Report on this repository\" --repo DIR`; ask to make the tests of a repository pass; or ask for `a small web \
+         service that …`; for any other goal bring a plan (`orrery tasks submit --plan`) or an agent with the skill that \
+         it needs",
     )
 }
 
@@ -151,6 +211,14 @@ pub fn report_plan(goal: &str, repo: &str) -> Plan {
     Plan { steps }
 }
 
+/// The plan of a repair of the repository at `repo`, with what else the goal came with.
+pub(crate) fn repair_plan(goal: &str, repo: &str, input: &Value) -> Plan {
+    let mut repair = step("repair", goal.to_owned(), repo, Vec::new());
+    let given = input.as_object().cloned().unwrap_or_default();
+    repair.input = given.into_iter().chain([("repo".to_owned(), repo.into())]).collect();
+    Plan { steps: vec![repair] }
+}
+
 /// A step with the name of its skill.
 fn step(name: &'static str, goal: String, repo: &str, after: Vec<SmolStr>) -> PlanStep {
     PlanStep {
@@ -165,8 +233,6 @@ fn step(name: &'static str, goal: String, repo: &str, after: Vec<SmolStr>) -> Pl
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
     use crate::repository::tests::job;
 

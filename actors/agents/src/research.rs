@@ -10,9 +10,10 @@ use bus_schemas::commands::agent::AgentCard;
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use crate::card::{card, skill, typed, unknown_skill};
+use crate::card::{card, typed, unknown_skill};
 use crate::investigate::{InvestigateInput, Investigated, investigate};
-use crate::step::analyse;
+use crate::repository::RepositoryInput;
+use crate::step::{Counts, analyse};
 use crate::workspaces::Workspaces;
 
 const NAME: &str = "research";
@@ -34,13 +35,13 @@ impl Research {
 impl Agent for Research {
     fn card(&self) -> AgentCard {
         let skills = vec![
-            skill(
+            typed::<RepositoryInput, Counts>(
                 "hotspots",
                 "Hot spots",
                 "finds notes such as TODO and FIXME, and long functions by their syntax trees",
                 &["todo", "fixme", "functions", "syntax"],
             ),
-            skill(
+            typed::<RepositoryInput, Counts>(
                 "docs",
                 "Documentation",
                 "searches the documentation and quotes the passages that answer, with file and lines",

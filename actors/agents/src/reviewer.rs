@@ -12,10 +12,10 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde_json::json;
 
-use crate::card::{card, skill, unknown_skill};
-use crate::judge::judge;
-use crate::repository;
-use crate::step::{analyse, finding, look};
+use crate::card::{card, typed, unknown_skill};
+use crate::judge::{self, judge};
+use crate::repository::{self, RepositoryInput};
+use crate::step::{Counts, analyse, finding, look};
 
 const NAME: &str = "reviewer";
 /// The final artifact for terminals and editors.
@@ -39,19 +39,19 @@ impl Reviewer {
 impl Agent for Reviewer {
     fn card(&self) -> AgentCard {
         let skills = vec![
-            skill(
+            typed::<RepositoryInput, Counts>(
                 "review",
                 "Review",
                 "checks that totals agree and that every cited line exists",
                 &["review", "checks"],
             ),
-            skill(
+            typed::<RepositoryInput, Counts>(
                 "report",
                 "Report",
                 "composes one Markdown text and one self-contained HTML page",
                 &["report", "markdown", "html"],
             ),
-            skill(
+            typed::<judge::Input, Counts>(
                 "judge",
                 "Judge",
                 "says of each acceptance rule whether a text or the artifacts of other steps meet it; needs a model",

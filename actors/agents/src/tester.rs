@@ -11,10 +11,11 @@
 
 mod analysis;
 mod junit;
-mod pipeline;
+pub(crate) mod pipeline;
 mod runner;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::jobs::Artifact;
 use bytes::Bytes;
 use futures::future::{BoxFuture, try_join_all};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -33,11 +35,12 @@ pub(crate) use self::analysis::{Analysis, missing_dependency};
 use self::junit::Case;
 pub(crate) use self::junit::Outcome;
 pub(crate) use self::runner::Runner;
-use crate::card::{card, skill, unknown_skill};
+use crate::card::{card, typed, unknown_skill};
 use crate::checks::secrets;
+use crate::failure::input;
 use crate::repository;
 use crate::sandbox::{Limits, Ran as Program, STEP_MAX, Sandboxes, ended, failed};
-use crate::step::look;
+use crate::step::{Counts, look};
 
 const NAME: &str = "test";
 /// The verdict of tests that all ran and passed.
@@ -50,8 +53,6 @@ const SOURCES: &str = "sources.tar";
 pub(crate) const SOURCE_BYTES_MAX: u64 = 60 * 1024 * 1024;
 /// The most bytes that are read back from the workspace.
 const READ_BACK_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// The most names of tests that must run.
-const EXPECTED_MAX: usize = 10_000;
 /// Runs tests.
 pub struct Tester {
     sandboxes: Arc<Sandboxes>,
@@ -67,13 +68,13 @@ impl Tester {
 impl Agent for Tester {
     fn card(&self) -> AgentCard {
         let skills = vec![
-            skill(
+            typed::<Input, Counts>(
                 "test",
                 "Test",
                 "runs the project's own tests in a container without network, with a result for each case",
                 &["test", "pytest", "node", "junit", "sandbox"],
             ),
-            skill(
+            typed::<Input, Counts>(
                 "check",
                 "Check",
                 "runs the project's tests, linters, type checkers and security checks in containers without network; what cannot run is absent, never passed",
@@ -95,27 +96,26 @@ impl Agent for Tester {
     }
 }
 
-/// What a job may ask for beside the repository.
-#[derive(Debug, Deserialize)]
+/// The repository, and what a job may ask for beside it.
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Input {
+    /// The absolute path of the repository's top folder.
+    #[allow(dead_code, reason = "the schema of an input; the path is read with that of every other skill")]
+    repo: PathBuf,
     /// The tests that must run, by name; one that does not is absent.
     #[serde(default)]
+    #[schemars(length(max = 10_000))]
     expect: BTreeSet<String>,
     /// The most seconds of a program.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 300))]
     step_seconds: Option<u64>,
 }
 
 impl Input {
     fn of(work: &Work) -> Result<(BTreeSet<String>, Duration), Failure> {
-        let skill = &work.job.skill;
-        let input = Self::deserialize(&work.job.input)
-            .map_err(|error| invalid(&format!("the input of `{skill}` is wrong: {error}")))?;
-        if input.expect.len() > EXPECTED_MAX {
-            let found = input.expect.len();
-            return Err(invalid(&format!("`expect` has {found} names, at most {EXPECTED_MAX} are taken")));
-        }
-        Ok((input.expect, step_limit(input.step_seconds)?))
+        let Self { expect, step_seconds, .. } = input(&work.job)?;
+        Ok((expect, step_limit(step_seconds)?))
     }
 }
 
@@ -212,8 +212,13 @@ pub(crate) async fn sources(work: &Work) -> Result<(Files, Vec<Runner>), Failure
         // A later attempt works on what the first one saw.
         None => Files::from_archive(&*work.get_artifact(&archive).await?).map_err(|error| failed(&error))?,
     };
-    let runners = runner::used(files.iter().map(|(path, _)| path));
+    let runners = runners_of(&files);
     Ok((files, runners))
+}
+
+/// The runners that a project with these files uses.
+pub(crate) fn runners_of(files: &Files) -> Vec<Runner> {
+    runner::used(files.iter().map(|(path, _)| path))
 }
 
 /// The files of a repository as they go into a workspace.
@@ -376,7 +381,7 @@ pub(crate) fn digest(files: &Files) -> Hash {
     Hash::of(text.as_bytes())
 }
 
-pub(crate) fn invalid(message: &str) -> Failure {
+fn invalid(message: &str) -> Failure {
     Failure::permanent("invalid-input", message)
         .hint("docs/agents/test.md and docs/agents/code.md have examples")
 }

@@ -9,6 +9,7 @@ mod around;
 mod backup;
 mod bench;
 mod budget;
+mod build;
 mod bus;
 mod chaos;
 mod cut;

@@ -62,17 +62,23 @@ pub(super) fn read(answer: &Value) -> Result<Vec<Edit>, Failure> {
         .map_err(|error| Failure::permanent("invalid-output", format!("the edits cannot be read: {error}")))
 }
 
-/// Whether a file is a test, or decides how tests run: it cannot be edited.
+/// Whether a file of a repository is a test, or decides how tests run: it cannot be edited.
 pub(super) fn is_fixed(path: &str) -> bool {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     let is_test = name.starts_with("test_") || name.ends_with("_test.py") || name.contains(".test.");
     let in_tests = folders.split('/').any(|folder| ["test", "tests", "testing"].contains(&folder));
-    // What Python loads before everything else can make any test pass.
-    is_test || in_tests || name.ends_with(".pth") || FIXED.contains(&name)
+    is_test || in_tests || decides(path)
 }
 
-/// The files after all edits, or why none of them counts: a code to count by, and a sentence.
-pub(super) fn applied(files: &Files, edits: &[Edit]) -> Result<Files, String> {
+/// Whether a file decides how tests run. What Python loads before everything else can make any test pass.
+pub(crate) fn decides(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.ends_with(".pth") || FIXED.contains(&name)
+}
+
+/// The files after all edits, or why none of them counts: a code to count by, and a sentence. What is fixed cannot be
+/// edited.
+pub(super) fn applied(files: &Files, edits: &[Edit], is_fixed: fn(&str) -> bool) -> Result<Files, String> {
     let mut edited = files.clone();
     for Edit { path, old, new } in edits {
         WorkspacePath::parse(path).map_err(|error| format!("path-refused: {error}"))?;
@@ -175,7 +181,8 @@ mod tests {
             ("b/x.pth", "z"),
         ]);
         let after =
-            applied(&before, &[edit("a.py", "x = 1", "x = 2"), edit("a.py", "x = 2\n", "x = 3\n")]).unwrap();
+            applied(&before, &[edit("a.py", "x = 1", "x = 2"), edit("a.py", "x = 2\n", "x = 3\n")], is_fixed)
+                .unwrap();
         assert_eq!(after.get("a.py"), Some(&Entry::file("x = 3\ny = 1\n".as_bytes().to_vec())));
         for (wrong, part) in [
             (edit("a.py", " = ", "="), "2 times"),
@@ -190,7 +197,8 @@ mod tests {
             (edit("conftest.py", "z", "y"), "cannot be edited"),
             (edit("b/x.pth", "z", "y"), "cannot be edited"),
         ] {
-            let reason = applied(&before, &[edit("a.py", "y = 1", "y = 2"), wrong.clone()]).unwrap_err();
+            let reason =
+                applied(&before, &[edit("a.py", "y = 1", "y = 2"), wrong.clone()], is_fixed).unwrap_err();
             assert!(reason.contains(part), "{wrong:?}: {reason}");
         }
     }

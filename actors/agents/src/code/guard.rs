@@ -22,11 +22,12 @@ const NAMED_MAX: usize = 5;
 const NEW_MAX: usize = 100;
 
 /// What the guard compares with.
-pub(super) struct Guard<'a> {
-    pub(super) work: &'a Work,
-    pub(super) sandboxes: &'a Sandboxes,
-    pub(super) original: &'a Files,
-    pub(super) limit: Duration,
+pub(crate) struct Guard<'a> {
+    pub(crate) work: &'a Work,
+    pub(crate) sandboxes: &'a Sandboxes,
+    /// The files without edits; none where all of them are a model's.
+    pub(crate) original: &'a Files,
+    pub(crate) limit: Duration,
 }
 
 /// The checks of a patch.
@@ -50,7 +51,7 @@ pub(super) struct New {
 
 impl Guard<'_> {
     /// Why the tests of edited files are not run; none if they may be. `round` names the steps.
-    pub(super) async fn refusal(&self, round: usize, edited: &Files) -> Result<Option<String>, Failure> {
+    pub(crate) async fn refusal(&self, round: usize, edited: &Files) -> Result<Option<String>, Failure> {
         let secrets = secrets::added(self.original, edited);
         if !secrets.is_empty() {
             return Ok(Some(said(code::SECRET_FOUND, &secrets)));
@@ -86,6 +87,9 @@ impl Guard<'_> {
         round: usize,
         edited: &Files,
     ) -> Result<Result<Judged, String>, Failure> {
+        if self.original == edited {
+            return Ok(Ok(Judged::default()));
+        }
         let before = format!("checks/{round}/before");
         let before = self.run(&before, self.original, &Tool::JUDGES, edited);
         let after = format!("checks/{round}");

@@ -3,7 +3,6 @@
 use actors_sandbox::{Entry, Files};
 use serde_json::{Value, json};
 
-use super::edits;
 use crate::checks::code::SECRET_FOUND;
 use crate::checks::secrets;
 
@@ -16,7 +15,7 @@ const PROGRAMS: [&str; 9] = ["py", "pyi", "js", "mjs", "cjs", "jsx", "ts", "mts"
 
 /// The files, a JSON object each, those first that `said`, what the failing tests say, names. A file that is too long
 /// is shown in parts: the definitions that it names.
-pub(super) fn files(files: &Files, said: &str) -> Vec<Value> {
+pub(super) fn files(files: &Files, said: &str, is_fixed: fn(&str) -> bool) -> Vec<Value> {
     let (mut lines, mut left) = (Vec::new(), BYTES_MAX);
     for (path, text) in relevant(files, said) {
         // A secret of the repository is nothing for a model, and a text that is not the file's cannot be replaced.
@@ -24,7 +23,7 @@ pub(super) fn files(files: &Files, said: &str) -> Vec<Value> {
             lines.push(json!({"path": path, "read_only": true, "withheld": SECRET_FOUND}));
             continue;
         }
-        let read_only = edits::is_fixed(path);
+        let read_only = is_fixed(path);
         if text.len() <= left {
             left -= text.len();
             lines.push(json!({"path": path, "read_only": read_only, "text": text}));
@@ -133,7 +132,7 @@ mod tests {
             ("tests/test_shapes.py", "from shapes import area, more\n".into()),
         ]);
         let said = "tests.test_shapes.InterleaveEvenlyTests::test_area";
-        let shown = files(&all, said);
+        let shown = files(&all, said, super::super::edits::is_fixed);
         let paths: Vec<&str> = shown.iter().filter_map(|line| line["path"].as_str()).collect();
         assert_eq!(
             paths,

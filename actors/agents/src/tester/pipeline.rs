@@ -1,7 +1,9 @@
 //! The skill `check`: tests and every other check of a repository, side by side.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use actors_sandbox::Files;
 use actors_worker::{Done, Failure, Work};
 use serde::Serialize;
 use serde_json::json;
@@ -30,42 +32,59 @@ pub(super) async fn check(work: &Work, sandboxes: &Sandboxes) -> Result<Done, Fa
     let _place = sandboxes.enter(work).await?;
     let (files, runners) = sources(work).await?;
     // Nothing of the project runs before its files were looked at.
-    let mut found = checks::run(work, sandboxes, "inspect", &files, &[], &Tool::INSPECTORS, limit).await?;
-    let scanned = files.clone();
-    found.push(work.blocking(move |_| Ok(secrets::check(&scanned))).await?);
+    let mut found = looks(work, sandboxes, &files, limit).await?;
     let judged = checks::run(work, sandboxes, "checks", &files, &[], &Tool::JUDGES, limit);
     let tested = results(work, sandboxes, "tests", &files, &runners, &expected, limit);
     let built = checks::image(work, sandboxes, &files);
     let (judged, tests, built) = futures::future::try_join3(judged, tested, built).await?;
     found.extend(judged);
     found.push(built);
-    found.insert(0, of_tests(&tests));
-    for name in ALL {
-        if found.iter().all(|check| check.check != name) {
-            found.push(Check::absent(name, "", "the repository has no files for it"));
-        }
-    }
+    let found = whole(found, &tests, "the repository has no files for it");
     let verdict = verdict(&found, &tests);
-    let checked = Checked { verdict, checks: found.into_iter().map(Check::shown).collect(), tests };
-    let artifact = report(work, RESULTS, &checked).await?;
-    let by_name = |wanted| {
-        let named = checked.checks.iter().filter(move |check| check.outcome == wanted);
-        named.map(name).collect::<Vec<_>>()
-    };
-    let absent: BTreeMap<String, &str> = checked
-        .checks
-        .iter()
-        .filter(|check| check.outcome == Outcome::Absent)
-        .map(|check| (name(check), check.reason.as_str()))
-        .collect();
     let result = json!({
         "verdict": verdict,
-        "passed": by_name(Outcome::Passed),
-        "failed": by_name(Outcome::Failed),
-        "absent": absent,
-        "tests": checked.tests.summary(),
+        "passed": names(&found, Outcome::Passed),
+        "failed": names(&found, Outcome::Failed),
+        "absent": absent(&found),
+        "tests": tests.summary(),
     });
+    let artifact = report(work, RESULTS, &Checked { verdict, checks: found, tests }).await?;
     Ok(Done::with(vec![artifact], result))
+}
+
+/// What is found without running anything of the project.
+pub(crate) async fn looks(
+    work: &Work,
+    sandboxes: &Sandboxes,
+    files: &Files,
+    limit: Duration,
+) -> Result<Vec<Check>, Failure> {
+    let mut found = checks::run(work, sandboxes, "inspect", files, &[], &Tool::INSPECTORS, limit).await?;
+    let scanned = files.clone();
+    found.push(work.blocking(move |_| Ok(secrets::check(&scanned))).await?);
+    Ok(found)
+}
+
+/// The checks as a report shows them: the tests before them, and after them those that did not run, with the reason.
+pub(crate) fn whole(mut found: Vec<Check>, tests: &Results, reason: &str) -> Vec<Check> {
+    found.insert(0, of_tests(tests));
+    for name in ALL {
+        if found.iter().all(|check| check.check != name) {
+            found.push(Check::absent(name, "", reason));
+        }
+    }
+    found.into_iter().map(Check::shown).collect()
+}
+
+/// The names of the checks with an outcome.
+pub(crate) fn names(checks: &[Check], wanted: Outcome) -> Vec<String> {
+    checks.iter().filter(|check| check.outcome == wanted).map(name).collect()
+}
+
+/// The checks that did not run, each with the reason.
+pub(crate) fn absent(checks: &[Check]) -> BTreeMap<String, &str> {
+    let absent = checks.iter().filter(|check| check.outcome == Outcome::Absent);
+    absent.map(|check| (name(check), check.reason.as_str())).collect()
 }
 
 /// The name of a check with its tool, since some have one for each language.
