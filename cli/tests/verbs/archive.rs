@@ -84,7 +84,7 @@ fn archived_tasks_are_read_verified_and_gone_on_with() {
     let left = before.len() as u64 - tasks;
     assert_eq!(archived["events"].as_u64(), Some(left), "all but the last event of each: {archived}");
     assert_eq!((&archived["removed"], &archived["left"]), (&archived["events"], &0.into()), "{archived}");
-    assert_eq!(manifest(past.path())["schema"], 1, "programs from before logs were cut read it");
+    assert_eq!(manifest(past.path())["schema"], 2, "the layout has a version");
     assert_eq!(history(past.path()), before);
     let after = verified(past.path());
     assert_eq!(after["events_archived"], archived["events"], "{after}");
