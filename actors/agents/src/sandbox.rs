@@ -148,12 +148,12 @@ impl Sandboxes {
 
     /// Whether there is an image of a kind.
     pub(crate) async fn serves(&self, kind: Kind) -> Result<bool, Failure> {
-        self.get().await?.serves(kind).await.map_err(|error| failed(&error))
+        Ok(self.images().await?.iter().any(|image| image.kind == kind))
     }
 
     /// The images that programs of this process run in.
     pub(crate) async fn images(&self) -> Result<Vec<ImageInUse>, Failure> {
-        Ok(self.get().await?.images())
+        self.get().await?.images().await.map_err(|error| failed(&error))
     }
 
     /// Waits until fewer than [`AGENTS_MAX`] jobs use the sandbox.

@@ -86,11 +86,6 @@ impl Link {
         }
     }
 
-    /// The images that the keeper has, or had when it was last there.
-    pub fn images(&self) -> Vec<ImageInUse> {
-        if let State::Up(up) = &*self.state.borrow() { up.images.clone() } else { Vec::new() }
-    }
-
     /// A connection for a call.
     pub async fn call(&self) -> io::Result<UnixStream> {
         UnixStream::connect(&self.path).await

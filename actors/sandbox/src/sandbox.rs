@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
 use crate::files::Files;
-use crate::image::{ImageInUse, Kind};
+use crate::image::ImageInUse;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_RECEIVED_MAX};
 use crate::link::{Keeper, Link};
 use crate::run::{Chunk, Finished, Run, Running};
@@ -74,14 +74,9 @@ impl Sandbox {
         }
     }
 
-    /// The images that runs get; none while the keeper is away.
-    pub fn images(&self) -> Vec<ImageInUse> {
-        self.shared.link.images()
-    }
-
-    /// Whether there is an image of a kind.
-    pub async fn serves(&self, kind: Kind) -> Result<bool, Error> {
-        Ok(self.shared.link.up().await?.images.iter().any(|image| image.kind == kind))
+    /// The images that runs get.
+    pub async fn images(&self) -> Result<Vec<ImageInUse>, Error> {
+        Ok(self.shared.link.up().await?.images.clone())
     }
 
     /// Cancels every run, and waits until no container is left.

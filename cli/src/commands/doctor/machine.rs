@@ -36,12 +36,14 @@ pub async fn checks(config: &Config) -> Vec<Check> {
 /// Where programs of agents run, and within which limits.
 async fn sandbox(config: &Config) -> Check {
     if let Some(socket) = &config.sandbox.keeper {
-        return match Sandbox::connect(Keeper::At(socket.clone())).await {
-            Ok(sandbox) => {
-                let images = sandbox.images();
-                sandbox.close().await;
-                has_images(images.iter().map(|image| image.kind))
-            }
+        let images = async {
+            let sandbox = Sandbox::connect(Keeper::At(socket.clone())).await?;
+            let images = sandbox.images().await;
+            sandbox.close().await;
+            images
+        };
+        return match images.await {
+            Ok(images) => has_images(images.iter().map(|image| image.kind)),
             Err(error) => Check::of("sandbox", commands::sandbox::failed(&error)),
         };
     }
