@@ -67,8 +67,10 @@ fn a_keeper_of_somebody_else_runs_programs() {
     std::fs::write(at("user.toml"), user).expect("a file");
     let mut serving = Command::new(program());
     serving.arg("--config").arg(at("keeper.toml")).arg("--data-dir").arg(at("keeper"));
-    let serving = serving.args(["sandbox", "serve"]).stdin(OwnedFd::from(listener)).spawn();
-    let mut serving = serving.expect("the binary runs");
+    let child = serving.args(["sandbox", "serve"]).stdin(OwnedFd::from(listener)).spawn();
+    // It holds the socket too, and a socket that somebody holds takes connections.
+    drop(serving);
+    let mut child = child.expect("the binary runs");
     let config = at("user.toml").display().to_string();
     let user = |arguments: &[&str]| orrery(&at("user"), &[&["--config", &config], arguments].concat());
 
@@ -83,7 +85,7 @@ fn a_keeper_of_somebody_else_runs_programs() {
     drop(second);
     let found = doctor.iter().find(|check| check["check"] == "sandbox").expect("a check");
     assert!(found["verdict"] == "ok" && found["detail"].to_string().contains("python and node"), "{found}");
-    assert!(serving.wait().expect("it ends").success(), "and it ends by itself");
+    assert!(child.wait().expect("it ends").success(), "and it ends by itself");
     user(&["sandbox", "run", "python", "--", "true"]).failed("keeper-missing", 69);
     let by_hand =
         orrery(&at("keeper"), &["--config", &at("keeper.toml").display().to_string(), "sandbox", "serve"]);
