@@ -141,5 +141,10 @@ async fn a_repair_that_fails_says_so_and_leaves_no_patch() {
     );
     assert!(task.artifacts.iter().all(|artifact| artifact.name != "repair.patch"), "{:?}", task.artifacts);
     assert_eq!(model.asked().len(), 2);
+    let mut lost = Submit::new("fix the tests");
+    lost.input = json!({"repo": "/nothing-here"});
+    accepted(&bus, &command("lost", &Command::Submit(lost))).await;
+    let failure = ended(&bus, "lost").await.failure.expect("a failure");
+    assert!(failure.code == "child-failed" && failure.message.contains("/nothing-here"), "{failure:?}");
     host.stop().await;
 }

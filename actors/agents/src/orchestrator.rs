@@ -9,8 +9,8 @@
 //! docs      ─┴───────────────┘
 //! ```
 //!
-//! A goal that the agents here cannot do is refused, see [`goal`]. The repository is checked before the plan is made,
-//! so that a wrong path fails at once and with one clear code, instead of five times and later.
+//! A goal that the agents here cannot do is refused, see [`goal`]. The repository of a report is checked before the plan
+//! is made, so that a wrong path fails at once and with one clear code, instead of five times and later.
 
 pub(crate) mod build;
 
@@ -123,6 +123,10 @@ async fn plan(work: &Work) -> Result<Done, Failure> {
     let (look_at, goal) = (repo.clone(), work.job.goal.clone());
     let look = || {
         look(work, move |watch| {
+            // A repair looks for itself, and needs no history.
+            if asked == Asked::Repair {
+                return Ok(true);
+            }
             actors_report::check_repository(&look_at)?;
             Ok(match asked {
                 Asked::Question => actors_report::docs(&look_at, &goal, watch)?.goal.is_some(),
