@@ -5,7 +5,7 @@ use bus_client::Profile;
 use bus_schemas::commands::task::{Command, Submit};
 use serde_json::{Value, json};
 use system_tests::agents::small_repository;
-use system_tests::models::scripted::Scripted;
+use system_tests::models::scripted::{Act, Scripted};
 use system_tests::models::{asks, models, recorded};
 use system_tests::replays::{assert_same, replayed};
 use system_tests::{Server, accepted, command};
@@ -15,18 +15,9 @@ use crate::tester::{ended, results};
 /// A key in the form of its issuer, which is none.
 const SECRET: &str = concat!("AKIA", "Q7Z3KP5ST2VX4BN6");
 
-/// Goal: a question about a repository is answered by a bounded conversation with tools that read, whose calls are
-/// recorded, whose citations are looked up, and which can be looked at again without a model; nothing outside of the
-/// repository and no secret reaches the model. Method: a scripted model that uses each tool, tries to leave the
-/// repository, gives a citation that is not there, and one that never ends.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_question_about_a_repository_is_answered_with_its_lines() {
-    let server = Server::start(Profile::Fast).await;
-    let repo = server.directory().join("repo");
-    std::fs::create_dir_all(&repo).expect("a folder");
-    small_repository(&repo);
-    std::fs::write(repo.join("keys.py"), format!("# two\nkey = '{SECRET}'\n")).expect("a file");
-    let model = Scripted::start(vec![
+/// What the model says: each tool, ways out of the repository, citations good and bad, and a beginning without an end.
+fn turns() -> Vec<Vec<Act>> {
+    vec![
         asks(&[("list", json!({})), ("log", json!({"path": "main.py"}))]),
         asks(&[("search", json!({"text": "TODO"})), ("blame", json!({"path": "main.py"}))]),
         asks(&[("read", json!({"path": "keys.py"})), ("read", json!({"path": "../../etc/passwd"}))]),
@@ -42,8 +33,21 @@ async fn a_question_about_a_repository_is_answered_with_its_lines() {
                 {"path": "gone.py", "first": 1, "last": 1}]}),
         )]),
         asks(&[("list", json!({}))]),
-    ])
-    .await;
+    ]
+}
+
+/// Goal: a question about a repository is answered by a bounded conversation with tools that read, whose calls are
+/// recorded, whose citations are looked up, and which can be looked at again without a model; nothing outside of the
+/// repository and no secret reaches the model. Method: a scripted model that uses each tool, tries to leave the
+/// repository, gives a citation that is not there, and one that never ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_about_a_repository_is_answered_with_its_lines() {
+    let server = Server::start(Profile::Fast).await;
+    let repo = server.directory().join("repo");
+    std::fs::create_dir_all(&repo).expect("a folder");
+    small_repository(&repo);
+    std::fs::write(repo.join("keys.py"), format!("# two\nkey = '{SECRET}'\n")).expect("a file");
+    let model = Scripted::start(turns()).await;
     let tools = Tools { models: models(&server, &[&model]), ..Tools::default() };
     let host = server.host_of("a", &tools).await;
     let bus = server.bus().await;
