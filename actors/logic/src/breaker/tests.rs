@@ -24,7 +24,7 @@ fn policy() -> Policy {
 /// A closed breaker without jitter, so that its times are known in advance.
 fn breaker() -> Given<Breaker> {
     let configured = Event::Configured { policy: policy(), by: String::new(), version: None, at: START };
-    given::<Breaker>(&address("breaker/tool.git"), [configured]).at(START).from_caller("ada")
+    given::<Breaker>(&address("breaker/tool.git"), [configured]).at(START).called_by("ada")
 }
 
 fn report(succeeded: u32, failed: u32) -> Command {

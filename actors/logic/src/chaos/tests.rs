@@ -14,7 +14,7 @@ use crate::testing::{address, key, sent};
 const NOW: Timestamp = Timestamp(1_000_000);
 
 fn experiment(events: impl IntoIterator<Item = Event>) -> Given<Chaos> {
-    given(&address("chaos/one"), events).from_caller("ann")
+    given(&address("chaos/one"), events).called_by("ann")
 }
 
 fn delay() -> Experiment {

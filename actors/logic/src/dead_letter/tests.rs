@@ -32,7 +32,7 @@ fn failed_task(command: &str, reason: &str) -> Entry {
 }
 
 fn recorded(entry: Entry) -> Given<DeadLetter> {
-    given(&address("dead-letter/d"), [Event::Recorded { entry }]).from_caller("ada")
+    given(&address("dead-letter/d"), [Event::Recorded { entry }]).called_by("ada")
 }
 
 fn redrive(in_redrive: Option<&str>) -> Command {

@@ -13,7 +13,7 @@ use crate::testing::{address, key, sent};
 const NOW: Timestamp = Timestamp(1_000_000);
 
 fn scope(name: &str, events: impl IntoIterator<Item = Event>) -> Given<Halt> {
-    given(&address(&format!("halt/{name}")), events).from_caller("ann")
+    given(&address(&format!("halt/{name}")), events).called_by("ann")
 }
 
 fn halt(reason: &str) -> Command {

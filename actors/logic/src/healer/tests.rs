@@ -13,7 +13,7 @@ use crate::testing::address;
 const AT: Timestamp = Timestamp(1_000_000);
 
 fn healer(key: &str) -> Given<Healer> {
-    given::<Healer>(&address(&format!("healer/{key}")), []).from_caller("ada")
+    given::<Healer>(&address(&format!("healer/{key}")), []).called_by("ada")
 }
 
 fn act() -> Act {

@@ -22,7 +22,7 @@ use crate::testing::{address, key, queue_of, sent};
 const NOW: Timestamp = Timestamp(1_000_000);
 
 fn lane(events: impl IntoIterator<Item = Event>) -> Given<Lane> {
-    given(&address("lane/default"), events).from_caller("ann")
+    given(&address("lane/default"), events).called_by("ann")
 }
 
 fn entry(name: &str, owner: &str, priority: u8, since: u64) -> Entry {

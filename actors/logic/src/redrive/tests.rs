@@ -19,7 +19,7 @@ fn start(rate: u32) -> Command {
 }
 
 fn new() -> Given<Redrive> {
-    given::<Redrive>(&address("redrive/c"), []).from_caller("ada")
+    given::<Redrive>(&address("redrive/c"), []).called_by("ada")
 }
 
 fn started(rate: u32) -> Given<Redrive> {

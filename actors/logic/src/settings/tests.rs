@@ -18,7 +18,7 @@ use crate::testing::{address, key};
 const NOW: Timestamp = Timestamp(1_000_000);
 
 fn new(name: &str) -> Given<Settings> {
-    given::<Settings>(&address(&format!("settings/{name}")), []).from_caller("ada")
+    given::<Settings>(&address(&format!("settings/{name}")), []).called_by("ada")
 }
 
 fn propose(value: Value) -> Command {
@@ -160,7 +160,7 @@ fn a_version_that_is_no_longer_good_can_not_be_activated() {
     };
     let old = json!({"colour": "blue"});
     let history = [proposed(1, old.clone()), activated(1, 0), proposed(2, queue(100)), activated(2, 1)];
-    let given = given::<Settings>(&address("settings/limits"), history).from_caller("ada");
+    let given = given::<Settings>(&address("settings/limits"), history).called_by("ada");
     let given = given.when(activate(1)).then_refused("invalid-settings");
     let given = given.when(rollback()).then_refused("invalid-settings");
     assert_eq!(given.state().active, 2);

@@ -35,7 +35,7 @@ use crate::testing::{address, key, queue_of, sent};
 const NOW: Timestamp = Timestamp(1_000_000);
 
 fn root(events: impl IntoIterator<Item = Event>) -> Given<Task> {
-    given(&address("task/t"), events).from_caller("ann")
+    given(&address("task/t"), events).called_by("ann")
 }
 
 fn submitted(submission: Submit) -> Event {

@@ -62,7 +62,7 @@ impl<T: Entity> Given<T> {
     }
     /// Sets the sender of the following commands: a worker, a person.
     #[must_use]
-    pub(crate) fn from_caller(mut self, caller: &str) -> Self {
+    pub(crate) fn called_by(mut self, caller: &str) -> Self {
         self.caller = Some(caller.into());
         self
     }

@@ -171,7 +171,7 @@ fn what_was_submitted_for_a_dead_letter_is_that_one() {
 
 #[test]
 fn a_step_that_is_done_after_all_tells_its_entry() {
-    let given = failing("co.b").given.from_caller("task/co");
+    let given = failing("co.b").given.called_by("task/co");
     let given = given.when(Command::Retry { end: None }).given;
     let given = given.when(assign(2)).given.when(complete_job(2));
     let told: Vec<_> = given.decision().sends.iter().map(|send| send.to.to_string()).collect();

@@ -133,14 +133,14 @@ fn people_retry_the_root_and_a_parent_its_children() {
     let child = || given::<Task>(&address("task/t.a"), past.clone());
     let failed = child().when(fail_job(1, FailureClass::Permanent)).given;
     let again = Event::Retried { by: "task/t".into(), at: NOW };
-    let failed = failed.from_caller("ann").when(RETRY()).then_refused("retry-the-root");
-    let failed = failed.from_caller("task/u").when(RETRY()).then_refused("retry-the-root");
-    failed.from_caller("task/t").when(RETRY()).then([again, queued(2)]);
+    let failed = failed.called_by("ann").when(RETRY()).then_refused("retry-the-root");
+    let failed = failed.called_by("task/u").when(RETRY()).then_refused("retry-the-root");
+    failed.called_by("task/t").when(RETRY()).then([again, queued(2)]);
     // A child that cannot be retried tells its parent how it ended, because the parent waits.
-    let outcome = child().when(complete_job(1)).given.from_caller("task/t").when(RETRY());
+    let outcome = child().when(complete_job(1)).given.called_by("task/t").when(RETRY());
     assert_eq!(outcome.decision().sends[0].to, address("task/t"));
     outcome.then([]);
-    child().from_caller("task/t").when(RETRY()).then([]);
+    child().called_by("task/t").when(RETRY()).then([]);
 }
 
 #[test]

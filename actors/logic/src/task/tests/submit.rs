@@ -6,7 +6,7 @@ use super::*;
 fn a_leaf_is_queued_and_the_same_submission_is_the_same_answer() {
     let deadline = NOW.plus_ms(60_000);
     let submission = Submit { deadline: Some(deadline), skill: "code".into(), ..Submit::new("a goal") };
-    let outcome = root([]).from_caller("schedule/s").when(Command::Submit(submission.clone()));
+    let outcome = root([]).called_by("schedule/s").when(Command::Submit(submission.clone()));
     assert_eq!(outcome.decision().sends, [enqueue("t", 1, "code")]);
     assert_eq!(timer(&outcome, "deadline"), Some(deadline));
     assert_eq!(outcome.decision().reply["state"], "submitted");
@@ -67,7 +67,7 @@ fn unsound_submissions_are_refused_and_nothing_is_created() {
     let last = Submit { deadline: Some(Timestamp::MAX), ..Submit::new("two\r\n\tlines") };
     assert_eq!(root([]).when(Command::Submit(last)).decision().sends.len(), 1);
     for (code, submission) in cases {
-        let given = root([]).from_caller("schedule/s").when(Command::Submit(submission)).then_refused(code);
+        let given = root([]).called_by("schedule/s").when(Command::Submit(submission)).then_refused(code);
         assert_eq!(super::super::view(given.state(), &key("t")), None);
     }
     given::<Task>(&address("task/t.a"), []).when(Command::Submit(goal())).then_refused("invalid-parent");
@@ -151,7 +151,7 @@ fn a_task_belongs_to_its_caller() {
     let owner =
         |outcome: Outcome<Task>| outcome.given.state().submission.as_ref().map(|known| known.owner.clone());
     let submit = |owner: &str| Command::Submit(Submit { owner: owner.into(), ..Submit::new("a goal") });
-    let by = |caller: &str| root([]).from_caller(caller);
+    let by = |caller: &str| root([]).called_by(caller);
     assert_eq!(owner(by("ann").when(Command::Submit(Submit::new("a goal")))).as_deref(), Some("ann"));
     assert_eq!(owner(by("ann").when(submit("ann"))).as_deref(), Some("ann"));
     let refused = by("ann").when(submit("eve")).then_refused("foreign-owner");
