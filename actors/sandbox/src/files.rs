@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, EntryType, Header};
 
 use crate::error::Error;
@@ -55,9 +56,10 @@ pub struct Files {
 }
 
 /// What was read out of a workspace.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadBack {
     /// What passed the check.
+    #[serde(skip)]
     pub files: Files,
     /// What did not and was left out: the path and why. At most [`REFUSED_NAMED_MAX`].
     pub refused: Vec<(String, Cow<'static, str>)>,

@@ -20,7 +20,7 @@ use crate::limits::{
 };
 use crate::owner::{Config, Owner};
 use crate::run::Run;
-use crate::wire::{Answer, Call, End, FILES_BODY_MAX, receive, send};
+use crate::wire::{Answer, Call, FILES_BODY_MAX, receive, send};
 
 /// The argument that makes a program the keeper. Its configuration follows.
 pub(crate) const ARGUMENT: &str = "sandbox-keeper";
@@ -207,14 +207,15 @@ async fn execute(
     // When the caller does not listen any more, dropping the run cancels it.
     let passed = async {
         while let Some(chunk) = running.next().await {
-            let (number, source, truncated) = (chunk.number, chunk.source, chunk.truncated);
-            send(to, &Answer::Chunk { number, source, truncated }, &chunk.bytes).await?;
+            let bytes = chunk.bytes.clone();
+            send(to, &Answer::Chunk(chunk), &bytes).await?;
         }
         match running.finish().await {
             Err(error) => Ok(Err(error)),
             Ok(finished) => {
-                let (end, body) = End::parts(finished)?;
-                send(to, &Answer::Finished(end), &body).await.map(Ok)
+                let read = finished.workspace.as_ref().and_then(|read| read.as_ref().ok());
+                let packed = read.map_or_else(|| Ok(Vec::new()), |read| read.files.to_archive(0))?;
+                send(to, &Answer::Finished(finished), &packed).await.map(Ok)
             }
         }
     };

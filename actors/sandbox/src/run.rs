@@ -126,13 +126,14 @@ pub enum Source {
 }
 
 /// A piece of output.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
     /// Its number, from 0 without a gap.
     pub number: u64,
     /// Where it was written.
     pub source: Source,
     /// At most [`limits::CHUNK_BYTES_MAX`].
+    #[serde(skip)]
     pub bytes: Bytes,
     /// Whether output was thrown away behind it. Then it is the last one.
     pub truncated: bool,
@@ -176,7 +177,7 @@ impl fmt::Display for Reason {
 }
 
 /// The end of a run.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Finished {
     /// Why it is over.
     pub reason: Reason,

@@ -145,12 +145,16 @@ impl Talk {
         let heard = async {
             loop {
                 match unless(&lost, receive(&mut from, FILES_BODY_MAX)).await? {
-                    (Answer::Chunk { number, source, truncated }, bytes) => {
-                        let chunk = Chunk { number, source, bytes: bytes.into(), truncated };
+                    (Answer::Chunk(chunk), bytes) => {
                         // Nobody listens: the run is being canceled.
-                        let _ = chunks.send(chunk).await;
+                        let _ = chunks.send(Chunk { bytes: bytes.into(), ..chunk }).await;
                     }
-                    (Answer::Finished(end), body) => return end.whole(&body),
+                    (Answer::Finished(mut finished), packed) => {
+                        if let Some(Ok(read)) = &mut finished.workspace {
+                            read.files = Files::from_archive(packed.as_slice())?;
+                        }
+                        return Ok(finished);
+                    }
                     (other, _) => return Err(unexpected(other)),
                 }
             }

@@ -9,17 +9,15 @@
 //! calls is refused. Files wait at the caller until there is a place, so the keeper holds those of running programs only.
 
 use std::io;
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::Error;
-use crate::files::{Files, ReadBack};
 use crate::image::ImageInUse;
 use crate::limits::{ARCHIVE_BYTES_EXTRA, FILES_BYTES_MAX, HEAD_BYTES_MAX};
-use crate::run::{Finished, Reason, Run, Source};
+use crate::run::{Chunk, Finished, Run};
 use crate::trial::Trial;
 
 /// The most bytes of a body with files.
@@ -47,65 +45,16 @@ pub(crate) enum Answer {
     Images(Vec<ImageInUse>),
     /// There is a place: the caller sends its files.
     Go,
-    /// Output of the program, as the body.
-    Chunk { number: u64, source: Source, truncated: bool },
-    /// The end of a run; the body is the workspace that was read back.
-    Finished(End),
+    /// Output of the program; its bytes are the body.
+    Chunk(Chunk),
+    /// The end of a run; the body has the files that were read back.
+    Finished(Finished),
     /// To [`Call::Build`].
     Built(Trial),
     /// To [`Call::Warm`].
     Warm,
     /// The call failed.
     Failed(Error),
-}
-
-/// The end of a run without the files.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct End {
-    reason: Reason,
-    output_bytes: u64,
-    truncated: bool,
-    elapsed: Duration,
-    workspace: Option<Result<LeftOut, Error>>,
-}
-
-/// What was not read back of a workspace.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct LeftOut {
-    refused: Vec<(String, String)>,
-    refused_count: usize,
-}
-
-impl End {
-    /// The parts of an end: the head and the body.
-    pub fn parts(finished: Finished) -> io::Result<(Self, Vec<u8>)> {
-        let Finished { reason, output_bytes, truncated, elapsed, workspace } = finished;
-        let mut body = Vec::new();
-        let workspace = match workspace {
-            None => None,
-            Some(Err(error)) => Some(Err(error)),
-            Some(Ok(ReadBack { files, refused, refused_count })) => {
-                body = files.to_archive(0)?;
-                let refused = refused.into_iter().map(|(path, why)| (path, why.into_owned())).collect();
-                Some(Ok(LeftOut { refused, refused_count }))
-            }
-        };
-        Ok((Self { reason, output_bytes, truncated, elapsed, workspace }, body))
-    }
-
-    /// The end with its files.
-    pub fn whole(self, body: &[u8]) -> Result<Finished, Error> {
-        let Self { reason, output_bytes, truncated, elapsed, workspace } = self;
-        let workspace = match workspace {
-            None => None,
-            Some(Err(error)) => Some(Err(error)),
-            Some(Ok(LeftOut { refused, refused_count })) => {
-                let refused = refused.into_iter().map(|(path, why)| (path, why.into())).collect();
-                Some(Ok(ReadBack { files: Files::from_archive(body)?, refused, refused_count }))
-            }
-        };
-        Ok(Finished { reason, output_bytes, truncated, elapsed, workspace })
-    }
 }
 
 /// Sends a message.
@@ -115,16 +64,11 @@ pub(crate) async fn send(
     body: &[u8],
 ) -> io::Result<()> {
     let head = serde_json::to_vec(head)?;
-    let too_large = |_| io::Error::from(io::ErrorKind::InvalidInput);
-    let sizes = [head.len(), body.len()].map(u32::try_from);
-    let [head_bytes, body_bytes] = sizes;
-    let mut message = Vec::with_capacity(8 + head.len());
-    message.extend_from_slice(&head_bytes.map_err(too_large)?.to_be_bytes());
-    message.extend_from_slice(&body_bytes.map_err(too_large)?.to_be_bytes());
-    message.extend_from_slice(&head);
-    to.write_all(&message).await?;
-    to.write_all(body).await?;
-    to.flush().await
+    let too_large = |_: std::num::TryFromIntError| io::Error::from(io::ErrorKind::InvalidInput);
+    to.write_u32(head.len().try_into().map_err(too_large)?).await?;
+    to.write_u32(body.len().try_into().map_err(too_large)?).await?;
+    to.write_all(&head).await?;
+    to.write_all(body).await
 }
 
 /// Receives a message whose body has at most so many bytes. What is larger, or no message, is invalid data.
