@@ -1,6 +1,7 @@
 //! Every command, one file per kind. Imperative names; the wire name is in `type`.
 
 pub mod agent;
+pub mod approval;
 pub mod breaker;
 pub mod chaos;
 pub mod dead_letter;

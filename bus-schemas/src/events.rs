@@ -4,6 +4,7 @@
 //! version, and write an upcaster in [`crate::upcast`].
 
 pub mod agent;
+pub mod approval;
 pub mod breaker;
 pub mod chaos;
 pub mod dead_letter;

@@ -14,6 +14,7 @@ pub mod payload;
 pub mod record;
 pub mod wire;
 
+pub mod approvals;
 pub mod chaos;
 pub mod claims;
 pub mod commands;

@@ -69,6 +69,8 @@ pub enum Verb {
     Agents(commands::agents::Arguments),
     /// Show schedules and when each fires next; create, pause, resume and delete them.
     Schedules(commands::schedules::Arguments),
+    /// Show what waits for a person; approve or reject it.
+    Approvals(commands::approvals::Arguments),
     /// Show dead letters: what could not be processed, and why; edit, redrive or drop them.
     DeadLetters(commands::dead_letters::Arguments),
     /// Redrive many dead letters at a rate; show progress, pause, resume or cancel.

@@ -7,6 +7,7 @@ pub mod up;
 pub mod tasks;
 
 pub mod agents;
+pub mod approvals;
 pub mod breakers;
 pub mod chaos;
 pub mod dead_letters;

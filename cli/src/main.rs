@@ -98,6 +98,9 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Schedules(arguments) => {
             commands::schedules::run(&Client::connect(&config)?, arguments, output).await
         }
+        Verb::Approvals(arguments) => {
+            commands::approvals::run(&Client::connect(&config)?, arguments, output).await
+        }
         Verb::DeadLetters(arguments) => {
             commands::dead_letters::run(&Client::connect(&config)?, arguments, output).await
         }

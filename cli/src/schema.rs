@@ -5,6 +5,7 @@ use bus_schemas::commands::settings::Description;
 use bus_schemas::views::lane::Lane;
 use bus_schemas::views::task::Task;
 use bus_schemas::views::waits::Waits;
+use gateway_api::approvals::{Approval, ApprovalPage};
 use gateway_api::breakers::{Breaker, BreakerChanged, BreakerPage};
 use gateway_api::dead_letters::{DeadLetter, DeadLetterPage};
 use gateway_api::errors::Entry;
@@ -58,6 +59,8 @@ pub fn document() -> Value {
     schemas.add::<agents::Counted>("agent");
     schemas.add::<SchedulePage>("schedules");
     schemas.add::<Schedule>("schedule");
+    schemas.add::<ApprovalPage>("approvals");
+    schemas.add::<Approval>("approval");
     schemas.add::<DeadLetterPage>("dead-letters");
     schemas.add::<dead_letters::Decoded>("dead-letter");
     schemas.add::<DeadLetter>("dead-letter-changed");

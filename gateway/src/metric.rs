@@ -45,6 +45,12 @@ pub const DEAD_LETTERS_REDRIVING: &str = "orrery_dead_letters_redriving";
 pub const DEAD_LETTER_AGE: &str = "orrery_dead_letters_oldest_seconds";
 /// Changes of dead letters, by `change`: `arrived`, `redriven`, `returned` or `dropped`.
 pub const DEAD_LETTER_CHANGES: &str = "orrery_dead_letters_changes_total";
+/// Requests for an approval that wait for a person.
+pub const APPROVALS_WAITING: &str = "orrery_approvals_waiting";
+/// How long the oldest of them waits, in seconds; 0 when none does.
+pub const APPROVAL_AGE: &str = "orrery_approvals_oldest_seconds";
+/// Changes of approvals, by `change`: the name of the event.
+pub const APPROVAL_CHANGES: &str = "orrery_approvals_changes_total";
 /// Live workers, by `agent`.
 pub const WORKERS: &str = "orrery_agent_workers";
 /// Lost workers: registered but silent, by `agent`.
@@ -123,6 +129,9 @@ fn describe() {
     metrics::describe_gauge!(DEAD_LETTERS_REDRIVING, Unit::Count, "dead letters that are on their way again");
     metrics::describe_gauge!(DEAD_LETTER_AGE, Unit::Seconds, "for how long the oldest dead letter waits");
     metrics::describe_counter!(DEAD_LETTER_CHANGES, Unit::Count, "what became of dead letters");
+    metrics::describe_gauge!(APPROVALS_WAITING, Unit::Count, "requests for an approval that wait");
+    metrics::describe_gauge!(APPROVAL_AGE, Unit::Seconds, "for how long the oldest request waits");
+    metrics::describe_counter!(APPROVAL_CHANGES, Unit::Count, "what became of approvals");
     metrics::describe_gauge!(WORKERS, Unit::Count, "workers that are heard of");
     metrics::describe_gauge!(WORKERS_LOST, Unit::Count, "workers that were heard of and are silent");
     metrics::describe_counter!(WORKERS_LOST_TOTAL, Unit::Count, "workers that were silent for too long");

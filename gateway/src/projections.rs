@@ -7,6 +7,7 @@
 //! the same transaction as the views; an unreadable event is recorded, never skipped silently.
 
 pub mod agent;
+pub mod approval;
 pub mod breaker;
 pub mod dead_letter;
 pub mod halt;

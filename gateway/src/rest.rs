@@ -11,6 +11,7 @@ mod extract;
 mod layer;
 
 mod agents;
+mod approvals;
 mod artifacts;
 mod breakers;
 mod commands;
@@ -111,6 +112,11 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .on(routes::DeleteSchedule, schedules::delete)
         .on(routes::PauseSchedule, schedules::pause)
         .on(routes::ResumeSchedule, schedules::resume)
+        .on(routes::ListApprovals, approvals::list)
+        .on(routes::ShowApproval, approvals::show)
+        .on(routes::ApproveCalls, approvals::approve)
+        .on(routes::RejectCalls, approvals::reject)
+        .on(routes::CancelApproval, approvals::cancel)
         .on(routes::ListDeadLetters, dead_letters::list)
         .on(routes::ExportDeadLetters, dead_letters::export::export)
         .on(routes::ShowDeadLetter, dead_letters::show)

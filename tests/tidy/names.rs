@@ -4,13 +4,14 @@
 use crate::files::{self, File, Findings, is_word_at};
 
 /// Things that people address: the kind, the path of the HTTP interface, the verb, and the term of the vocabulary.
-const THINGS: [(&str, &str, &str, &str); 9] = [
+const THINGS: [(&str, &str, &str, &str); 10] = [
     ("task", "/v1/tasks", "Tasks(", "| task |"),
     ("agent", "/v1/agents", "Agents(", "| agent |"),
     ("lane", "/v1/lanes", "Lanes(", "| lane |"),
     ("schedule", "/v1/schedules", "Schedules(", "| schedule |"),
     ("breaker", "/v1/breakers", "Breakers(", "| breaker |"),
     ("halt", "/v1/halts", "Halts(", "| halt |"),
+    ("approval", "/v1/approvals", "Approvals(", "| approval |"),
     ("dead-letter", "/v1/dead-letters", "DeadLetters(", "| dead letter |"),
     ("redrive", "/v1/redrives", "Redrives(", "| redrive |"),
     ("settings", "/v1/settings", "Settings(", "| settings |"),

@@ -14,6 +14,7 @@ pub mod breaker;
 pub mod halt;
 pub mod healer;
 
+pub mod approval;
 pub mod chaos;
 pub mod dead_letter;
 pub mod probe;

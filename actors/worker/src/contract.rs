@@ -12,6 +12,7 @@
 //! task: a worker can die after the work and before the report. Side effects that must not happen twice go through
 //! [`Work::effect`].
 
+mod approval;
 mod budget;
 mod effect;
 mod failure;
@@ -24,6 +25,7 @@ mod work;
 
 use std::sync::Arc;
 
+pub use bus_schemas::approvals::canonical;
 use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::commands::task::Plan;
 use bus_schemas::jobs::{Artifact, PastEffect};
@@ -31,7 +33,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 
 pub use self::budget::Meter;
-pub use self::effect::{Effect, Reconciled, canonical};
+pub use self::effect::{Effect, Reconciled};
 pub use self::failure::Failure;
 pub use self::tape::{Compared, Recording, Request};
 pub use self::watch::Watch;

@@ -153,6 +153,16 @@ pub enum Command {
         /// Whether an authorization is missing.
         #[serde(default)]
         authorization: bool,
+        /// The approval that is waited for, if there is one: its outcome is the answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<Key>,
+    },
+    /// From the approval that the task waits for: it has its outcome.
+    SettleApproval {
+        /// The approval.
+        approval: Key,
+        /// The outcome: the name of its event.
+        outcome: SmolStr,
     },
     /// Answers a question of a worker, of the effect ledger or of the budget.
     Answer {

@@ -141,6 +141,9 @@ pub enum Event {
         /// Who should answer; empty for anyone.
         #[serde(default, skip_serializing_if = "is_default")]
         asks: SmolStr,
+        /// The approval that is waited for, if there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<Key>,
         /// When the question was asked.
         #[serde(default, skip_serializing_if = "is_default")]
         at: Timestamp,

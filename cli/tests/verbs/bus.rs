@@ -121,7 +121,8 @@ impl Client {
     pub fn question(&self, task: &str, prompt: &str) {
         let token = self.tokens.borrow()[task].as_str().into();
         let (prompt, authorization) = (prompt.to_owned(), false);
-        let command = task::Command::RequireInput { attempt: 1, token, prompt, authorization };
+        let command =
+            task::Command::RequireInput { attempt: 1, token, prompt, authorization, approval: None };
         self.ask(task, &command).expect("it works on it");
     }
 }

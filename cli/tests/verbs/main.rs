@@ -4,6 +4,7 @@
 mod engine;
 
 mod advice;
+mod approvals;
 mod archive;
 mod around;
 mod backup;

@@ -32,6 +32,8 @@ fn paths(letter: &str) -> Vec<String> {
         "/v1/tasks/nobody",
         "/v1/tasks/nobody/why",
         "/v1/agents",
+        "/v1/approvals",
+        "/v1/approvals/nobody",
         "/v1/schedules",
         "/v1/dead-letters",
         "/v1/dead-letters/export",

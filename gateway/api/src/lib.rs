@@ -8,6 +8,7 @@ pub mod errors;
 pub mod problem;
 
 pub mod agents;
+pub mod approvals;
 pub mod breakers;
 pub mod commands;
 pub mod dead_letters;

@@ -29,6 +29,7 @@ pub mod code {
     pub const ARTIFACT_AMBIGUOUS: &str = "artifact-ambiguous";
     pub const AGENT_NOT_FOUND: &str = "agent-not-found";
     pub const SCHEDULE_NOT_FOUND: &str = "schedule-not-found";
+    pub const APPROVAL_NOT_FOUND: &str = "approval-not-found";
     pub const DEAD_LETTER_NOT_FOUND: &str = "dead-letter-not-found";
     pub const REDRIVE_NOT_FOUND: &str = "redrive-not-found";
     pub const BREAKER_NOT_FOUND: &str = "breaker-not-found";
@@ -84,6 +85,8 @@ pub enum NextStep {
     ListAgents,
     /// Find the schedule in the list.
     ListSchedules,
+    /// Find the approval in the list.
+    ListApprovals,
     /// Find the breaker in the list.
     ListBreakers,
     /// Find the lane in the list, or make rules for a new one.
@@ -111,6 +114,7 @@ impl NextStep {
             Self::ListRedrives => lists("/v1/redrives"),
             Self::ListAgents => lists("/v1/agents"),
             Self::ListSchedules => lists("/v1/schedules"),
+            Self::ListApprovals => lists("/v1/approvals"),
             Self::ListBreakers => lists("/v1/breakers"),
             Self::ListLanes => {
                 lists("/v1/lanes") + "; `PATCH /v1/lanes/NAME` with `new` makes rules for one to come"

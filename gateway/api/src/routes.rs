@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::endpoint::endpoints;
 use crate::paging::Paging;
 use crate::{
-    agents, breakers, commands, dead_letters, events, halts, healer, lanes, operations, redrives, schedules,
-    settings, tasks,
+    agents, approvals, breakers, commands, dead_letters, events, halts, healer, lanes, operations, redrives,
+    schedules, settings, tasks,
 };
 
 endpoints! {
@@ -66,6 +66,19 @@ endpoints! {
     PauseSchedule: "schedules" Post "/v1/schedules/{name}/pause" ((), ()) => schedules::Schedule;
     /// Resumes a schedule: it fires again from now on.
     ResumeSchedule: "schedules" Post "/v1/schedules/{name}/resume" ((), ()) => schedules::Schedule;
+    /// Lists approvals, newest first.
+    ListApprovals: "approvals" Get "/v1/approvals" (approvals::ListApprovals, ()) => approvals::ApprovalPage;
+    /// Shows an approval with its calls.
+    ShowApproval: "approvals" Get "/v1/approvals/{id}" ((), ()) => approvals::Approval;
+    /// Approves the calls of an approval, for one use.
+    ApproveCalls: "approvals" Post "/v1/approvals/{id}/approve" ((), approvals::ApproveCalls) => approvals::Approval
+        [200 "approved"];
+    /// Rejects the calls of an approval.
+    RejectCalls: "approvals" Post "/v1/approvals/{id}/reject" ((), approvals::RejectCalls) => approvals::Approval
+        [200 "rejected"];
+    /// Ends a request before its answer, or an approval before its use.
+    CancelApproval: "approvals" Post "/v1/approvals/{id}/cancel" ((), approvals::CancelApproval) => approvals::Approval
+        [200 "over"];
     /// Lists dead letters, newest first.
     ListDeadLetters: "dead letters" Get "/v1/dead-letters" (dead_letters::ListDeadLetters, ()) => dead_letters::DeadLetterPage;
     /// Exports dead letters with their payloads as JSON lines, newest first. A broken stream is incomplete.

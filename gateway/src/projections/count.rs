@@ -24,6 +24,10 @@ const LOOK: Duration = Duration::from_secs(5);
 /// The states of tasks that are not final.
 const OPEN: [&str; 4] = ["submitted", "working", "input-required", "auth-required"];
 
+/// The events of approvals.
+const APPROVAL_CHANGES: [&str; 8] =
+    ["requested", "approved", "rejected", "timed-out", "canceled", "used", "lapsed", "revoked"];
+
 /// Counts changes.
 #[derive(Debug)]
 pub struct Counter {
@@ -50,6 +54,7 @@ impl Counter {
             "task" => task,
             "dead-letter" => dead_letter,
             "agent" => agent,
+            "approval" => approval,
             _ => return,
         };
         if Timestamp::parse_rfc3339(&stored.time).is_some_and(|at| at >= self.since) {
@@ -85,6 +90,13 @@ fn dead_letter(stored: &StoredEvent) {
         _ => return,
     };
     metrics::counter!(metric::DEAD_LETTER_CHANGES, "change" => change).increment(1);
+}
+
+fn approval(stored: &StoredEvent) {
+    let known = APPROVAL_CHANGES.into_iter().find(|name| stored.event.event_type == *name);
+    if let Some(change) = known {
+        metrics::counter!(metric::APPROVAL_CHANGES, "change" => change).increment(1);
+    }
 }
 
 fn agent(stored: &StoredEvent) {
@@ -129,6 +141,9 @@ fn announce() {
     for change in ["arrived", "redriven", "returned", "dropped"] {
         metrics::counter!(metric::DEAD_LETTER_CHANGES, "change" => change).increment(0);
     }
+    for change in APPROVAL_CHANGES {
+        metrics::counter!(metric::APPROVAL_CHANGES, "change" => change).increment(0);
+    }
     for state in ["completed", "failed", "canceled", "rejected"] {
         metrics::counter!(metric::TASKS_ENDED, "state" => state).increment(0);
     }
@@ -159,6 +174,9 @@ fn measure(figures: Figures, classes: &mut BTreeMap<String, (u64, Option<Timesta
     let oldest = classes.values().filter_map(|(_, oldest)| *oldest).min();
     metrics::gauge!(metric::DEAD_LETTER_AGE).set(seconds_since(oldest, now));
     metrics::gauge!(metric::DEAD_LETTERS_REDRIVING).set(figures.redriving_letters as f64);
+    let (waiting, oldest) = figures.waiting_approvals.unzip();
+    metrics::gauge!(metric::APPROVALS_WAITING).set(waiting.unwrap_or(0) as f64);
+    metrics::gauge!(metric::APPROVAL_AGE).set(seconds_since(oldest, now));
 }
 
 fn workers(agent: &gateway_api::agents::Agent) {

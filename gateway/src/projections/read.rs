@@ -7,6 +7,7 @@ use std::time::Duration;
 use bus_schemas::views::task::{Task, TaskState};
 use bus_schemas::{Key, Timestamp};
 use gateway_api::agents::Agent;
+use gateway_api::approvals::{Approval, ApprovalState};
 use gateway_api::dead_letters::{DeadLetter, DeadLetterFilter};
 use gateway_api::halts::Halt;
 use gateway_api::redrives::Redrive;
@@ -101,6 +102,8 @@ pub struct Figures {
     pub waiting_letters: Vec<(String, u64, Timestamp)>,
     /// Dead letters with a redrive under way.
     pub redriving_letters: u64,
+    /// Requests for an approval that wait: their number, and the time of the oldest.
+    pub waiting_approvals: Option<(u64, Timestamp)>,
 }
 
 /// The conditions of a list, with their values.
@@ -236,6 +239,23 @@ impl Reader {
         self.page("at", conditions, order, after, limit).await
     }
 
+    /// An approval.
+    pub async fn approval(&self, id: &Key) -> Result<Option<Approval>, Error> {
+        self.get(id).await
+    }
+
+    /// Approvals, newest first.
+    pub async fn approvals(
+        &self,
+        state: Option<ApprovalState>,
+        after: Option<Place>,
+        limit: u32,
+    ) -> Result<Page<Approval>, Error> {
+        let mut conditions = Conditions::default();
+        conditions.equal("state", state.map(<&str>::from));
+        self.page("requested_at", conditions, Order::NewestFirst, after, limit).await
+    }
+
     /// A redrive of many dead letters.
     pub async fn redrive(&self, id: &Key) -> Result<Option<Redrive>, Error> {
         self.get(id).await
@@ -291,7 +311,11 @@ impl Reader {
             )?;
             let redriving = "SELECT count(*) FROM dead_letters WHERE state = 'redriving'";
             let redriving_letters = connection.query_row(redriving, [], |row| row.get(0))?;
-            Ok(Figures { open_tasks, waiting_letters, redriving_letters })
+            let waiting = grouped(
+                "SELECT state, count(*), min(requested_at) FROM approvals WHERE state = 'waiting' GROUP BY state",
+            )?;
+            let waiting_approvals = waiting.first().map(|(_, count, oldest)| (*count, *oldest));
+            Ok(Figures { open_tasks, waiting_letters, redriving_letters, waiting_approvals })
         })
         .await
     }

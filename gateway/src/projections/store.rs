@@ -9,6 +9,7 @@ use bus_schemas::views::task::Task;
 use bus_schemas::wire::WireEvent;
 use bus_schemas::{Key, Timestamp, upcast};
 use gateway_api::agents::Agent;
+use gateway_api::approvals::Approval;
 use gateway_api::dead_letters::DeadLetter;
 use gateway_api::halts::Halt;
 use gateway_api::redrives::Redrive;
@@ -23,7 +24,7 @@ use super::source::{Item, Unreadable};
 use super::view::View;
 
 /// Raised whenever a table or a view changes; a file of another version is recreated.
-const SCHEMA_VERSION: i64 = 6;
+const SCHEMA_VERSION: i64 = 7;
 /// Records of unreadable events are for people: more than these would say nothing new.
 const UNREADABLE_MAX: i64 = 1_000;
 
@@ -219,6 +220,7 @@ macro_rules! views {
 views! {
     tasks: Task,
     agents: Agent,
+    approvals: Approval,
     schedules: Schedule,
     dead_letters: DeadLetter,
     redrives: Redrive,

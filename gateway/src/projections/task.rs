@@ -235,6 +235,7 @@ mod tests {
             authorization,
             effect: None,
             asks: "".into(),
+            approval: None,
             at,
         }
     }

@@ -279,7 +279,7 @@ impl World {
             0 => task::Command::GiveBack { attempt, token, reason: "a guess".to_owned() },
             1 => {
                 let prompt = "a guess?".to_owned();
-                task::Command::RequireInput { attempt, token, prompt, authorization: false }
+                task::Command::RequireInput { attempt, token, prompt, authorization: false, approval: None }
             }
             _ => {
                 let (result, plan) = (json!("a guess"), None);

@@ -172,7 +172,13 @@ impl World {
                 let prompt = "which one?".to_owned();
                 (
                     "require-input",
-                    task::Command::RequireInput { attempt, token, prompt, authorization: false },
+                    task::Command::RequireInput {
+                        attempt,
+                        token,
+                        prompt,
+                        authorization: false,
+                        approval: None,
+                    },
                 )
             }
             _ => {

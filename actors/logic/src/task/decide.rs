@@ -96,9 +96,11 @@ pub(super) fn decide(
             let record = effect::Record { attempt, token, effect, step, detail: words(detail), key, result };
             effect::record(state, record, context)
         }
-        Command::RequireInput { attempt, token, prompt, authorization } => {
-            input::require(state, IssueRef { attempt, token: &token }, prompt, authorization, context)
+        Command::RequireInput { attempt, token, prompt, authorization, approval } => {
+            let asked = input::Asked { prompt, authorization, approval };
+            input::require(state, IssueRef { attempt, token: &token }, asked, context)
         }
+        Command::SettleApproval { approval, outcome } => input::settle(state, &approval, outcome, context),
         Command::Answer { question, answer } => input::provide(state, question, answer, context),
         Command::SettleChild { step, state: end, artifacts, result, failure } => {
             let end = children::End { state: end, artifacts, result, failure: failure.map(cut_failure) };

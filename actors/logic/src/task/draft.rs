@@ -5,7 +5,7 @@ use std::mem::take;
 
 use actors_core::{Context, Decision, Key, Refusal};
 use bus_schemas::commands::task::{Command, Failure, Submit};
-use bus_schemas::commands::{dead_letter, lane, queue};
+use bus_schemas::commands::{approval, dead_letter, lane, queue};
 use bus_schemas::events::task::Event;
 use bus_schemas::ids::KEY_BYTES_MAX;
 use bus_schemas::jobs::{EffectStep, Job, PastEffect};
@@ -177,6 +177,11 @@ impl<'a> Draft<'a> {
     pub(super) fn end(&mut self, event: Event) {
         self.leave_phase();
         budget::close(self);
+        // What waits for this task alone waits for nothing.
+        if let Some(approval) = self.state.approval.clone() {
+            let reason = format!("the task `{}` is over", self.key());
+            self.send(approval, &approval::Command::Cancel { reason });
+        }
         self.emit(event);
         self.tell_dead_letters();
         if self.submission().deadline.is_some() {

@@ -70,6 +70,8 @@ pub struct State {
     pub asks: SmolStr,
     /// The effect that the question is about.
     pub asked_effect: Option<String>,
+    /// The approval whose outcome is waited for.
+    pub approval: Option<Key>,
     /// The answers so far, for the next job.
     pub answers: Vec<Value>,
     /// The effect ledger.
@@ -238,7 +240,7 @@ impl State {
     }
     fn clear_question(&mut self) {
         (self.question, self.question_id) = (None, None);
-        (self.asked_effect, self.asks) = (None, SmolStr::default());
+        (self.asked_effect, self.asks, self.approval) = (None, SmolStr::default(), None);
     }
     fn wait(&mut self, phase: Phase, status: TaskState) {
         self.phase = phase;
@@ -348,12 +350,13 @@ fn fold_attempt(state: &mut State, event: &Event) {
             (state.backoff_until, state.since) = (*until, *at);
             state.wait(Phase::Backoff, TaskState::Submitted);
         }
-        Event::InputRequired { prompt, authorization, effect, asks, at, .. } => {
+        Event::InputRequired { prompt, authorization, effect, asks, approval, at, .. } => {
             let status = if *authorization { TaskState::AuthRequired } else { TaskState::InputRequired };
             (state.withdrawals, state.unbegun) = (0, 0);
             state.wait(Phase::Answer, status);
             (state.question, state.question_id) = (Some(prompt.clone()), Some(state.revision));
             (state.asked_effect, state.asks, state.since) = (effect.clone(), asks.clone(), *at);
+            state.approval.clone_from(approval);
         }
         Event::Answered { answer, .. } => {
             // The outcome of an effect belongs into the ledger, and is no answer for the agent.

@@ -224,7 +224,7 @@ fn answer_to(given: &Given<Task>, answer: impl Into<Value>) -> Command {
 
 fn ask(attempt: u32, prompt: &str) -> Command {
     let (token, prompt) = (token(attempt), prompt.into());
-    Command::RequireInput { attempt, token, prompt, authorization: false }
+    Command::RequireInput { attempt, token, prompt, authorization: false, approval: None }
 }
 
 /// Whether both leases of the attempt end.

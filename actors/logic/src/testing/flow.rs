@@ -114,7 +114,10 @@ fn work(world: &mut World, job: &Job, action: WorkerAction) {
         }
         WorkerAction::Ask => {
             let (prompt, authorization) = ("which?".into(), false);
-            world.tell(&task, &Command::RequireInput { attempt, token, prompt, authorization });
+            world.tell(
+                &task,
+                &Command::RequireInput { attempt, token, prompt, authorization, approval: None },
+            );
             let question = number(&world.state(&task)["question_id"]);
             world.tell(&task, &Command::Answer { question, answer: json!("blue") });
         }

@@ -10,6 +10,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use bus_schemas::approvals::canonical;
 use bus_schemas::commands::task::Command;
 use bus_schemas::envelope::code;
 use bus_schemas::jobs::{EffectStep, FailureClass, Job, PastEffect};
@@ -71,23 +72,6 @@ impl Effect {
             self.arguments.clone(),
         ]);
         Hash::of(canonical(&parts).as_bytes()).to_hex().to_smolstr()
-    }
-}
-
-/// JSON with sorted keys and without spaces: equal values have equal text.
-pub fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_by(|a, b| a.0.cmp(b.0));
-            let fields: Vec<_> = fields
-                .into_iter()
-                .map(|(name, value)| format!("{}:{}", Value::from(name.as_str()), canonical(value)))
-                .collect();
-            format!("{{{}}}", fields.join(","))
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
-        other => other.to_string(),
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Failure {
         prompt: String,
         /// Whether the question asks for an authorization.
         authorization: bool,
+        /// The approval whose outcome is the answer.
+        approval: Option<Key>,
     },
 }
 
@@ -51,7 +53,14 @@ impl Failure {
     }
     /// A question for a person.
     pub fn input_required(prompt: impl Into<String>) -> Self {
-        Self::InputRequired { prompt: prompt.into(), authorization: false }
+        Self::InputRequired { prompt: prompt.into(), authorization: false, approval: None }
+    }
+    /// The work goes on when a person has answered the request for an approval.
+    pub fn approval_required(approval: &Key) -> Self {
+        let prompt = format!(
+            "A person must approve what is about to be done: `orrery approvals show {approval}` shows it."
+        );
+        Self::InputRequired { prompt, authorization: true, approval: Some(approval.clone()) }
     }
     /// Adds the next step for people. A question has no hint: the question is the next step.
     #[must_use]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bus_client::Bus;
+use bus_schemas::approvals::canonical;
 use bus_schemas::commands::task::Command;
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::{INLINE_BYTES_MAX, Job, StepResult};
@@ -23,7 +24,6 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::effect::canonical;
 use super::failure::Failure;
 use super::task_client::{TaskClient, Verdict};
 use crate::crash;

@@ -136,6 +136,19 @@ impl TaskClient {
         let root = EntityAddress::new(self.task.kind.clone(), key);
         self.ask(root, id, command, ROOT_PATIENCE).await
     }
+    /// Sends a command to another entity under an id that repeated runs of this attempt have too.
+    pub(crate) async fn tell_entity(
+        &self,
+        to: EntityAddress,
+        purpose: &str,
+        body: Body,
+    ) -> Result<Verdict, AskError> {
+        let ask = self.asking(to, self.id(purpose, 0), body);
+        Ok(match self.bus.ask(&ask, ROOT_PATIENCE).await? {
+            Reply::Accepted { .. } => Verdict::Accepted,
+            Reply::Refused { refusal, .. } => Verdict::Refused(refusal),
+        })
+    }
     async fn ask(
         &self,
         to: EntityAddress,

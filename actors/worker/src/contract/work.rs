@@ -89,6 +89,14 @@ impl Work {
         Self { job, source: Source::Recorded(tape), canceled, output: Arc::default(), breakers }
     }
 
+    /// The client of the task; none where a recording answers.
+    pub(super) fn client(&self) -> Option<&TaskClient> {
+        match &self.source {
+            Source::Live(live) => Some(&live.client),
+            Source::Recorded(_) => None,
+        }
+    }
+
     /// Runs a step of the attempt: at least once, with its result recorded once. A later attempt that comes
     /// to the same step gets the recorded result, and does not run it again.
     ///

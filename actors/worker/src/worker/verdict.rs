@@ -153,9 +153,9 @@ fn fail(job: &Job, failure: Failure) -> Report {
             purpose: "fail",
             command: Command::FailJob { attempt, token, class, code, message, hint, dependency },
         },
-        Failure::InputRequired { prompt, authorization } => Report {
+        Failure::InputRequired { prompt, authorization, approval } => Report {
             purpose: "require-input",
-            command: Command::RequireInput { attempt, token, prompt, authorization },
+            command: Command::RequireInput { attempt, token, prompt, authorization, approval },
         },
     }
 }

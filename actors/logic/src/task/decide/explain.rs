@@ -1,6 +1,7 @@
 //! `explain` and `sweep`: what a task waits for, in words, and repeating the requests that it waits for.
 
 use actors_core::{Context, Decision, Refusal, View};
+use bus_schemas::commands::approval;
 use bus_schemas::commands::task::{Command, Failure};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::FailureClass;
@@ -121,7 +122,12 @@ pub(super) fn sweep(state: &State, context: &Context<'_>) -> Result<Decision<Eve
     budget::await_wall_clock(&mut draft);
     match state.phase {
         // A running attempt has a lease in the owner's memory.
-        Phase::New | Phase::Done | Phase::Answer | Phase::Running => {}
+        Phase::New | Phase::Done | Phase::Running => {}
+        Phase::Answer => {
+            if let Some(approval) = state.approval.clone() {
+                draft.send(approval, &approval::Command::Watch);
+            }
+        }
         Phase::Queued => draft.enqueue(state.attempt, state.since),
         Phase::Backoff => {
             let next = state.attempt.saturating_add(1);

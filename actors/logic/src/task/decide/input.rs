@@ -1,6 +1,7 @@
 //! `require-input` and `answer`: a question, and its answer.
 
-use actors_core::{Context, Decision, Refusal, Revision};
+use actors_core::{Context, Decision, Key, Refusal, Revision};
+use bus_schemas::commands::approval;
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::EffectStep;
 use bus_schemas::text::is_prose;
@@ -14,14 +15,21 @@ use super::{Draft, IssueRef, attempt, budget, check_current};
 /// The most answers: each later job contains all of them.
 const ANSWERS_MAX: usize = 100;
 
+/// What a worker asks.
+pub(super) struct Asked {
+    pub(super) prompt: String,
+    pub(super) authorization: bool,
+    pub(super) approval: Option<Key>,
+}
+
 /// From a worker: it cannot go on without an answer.
 pub(super) fn require(
     state: &State,
     issue: IssueRef<'_>,
-    prompt: String,
-    authorization: bool,
+    asked: Asked,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
+    let Asked { prompt, authorization, approval } = asked;
     let attempt = issue.attempt;
     if state.phase == Phase::Answer && state.attempt == attempt && state.question.as_ref() == Some(&prompt) {
         return Ok(Decision::none());
@@ -52,7 +60,26 @@ pub(super) fn require(
     draft.is_told_by_worker = true;
     draft.leave_phase();
     let (effect, asks, at) = (None, SmolStr::default(), context.now);
-    draft.emit(Event::InputRequired { attempt, prompt, authorization, effect, asks, at });
+    if let Some(approval) = &approval {
+        draft.send(approval.clone(), &approval::Command::Watch);
+    }
+    draft.emit(Event::InputRequired { attempt, prompt, authorization, effect, asks, approval, at });
+    draft.done()
+}
+
+/// From an approval: the next attempt sees what became of it. Whether that covers the work is for the approval to say
+/// when it is used, so this is no authorization.
+pub(super) fn settle(
+    state: &State,
+    approval: &Key,
+    outcome: SmolStr,
+    context: &Context<'_>,
+) -> Result<Decision<Event>, Refusal> {
+    let mut draft = Draft::of(state, context);
+    if state.phase == Phase::Answer && state.approval.as_ref() == Some(approval) {
+        draft.emit(Event::Answered { answer: outcome.as_str().into(), by: context.by() });
+        draft.queue(state.attempt.saturating_add(1));
+    }
     draft.done()
 }
 
@@ -152,5 +179,6 @@ pub(super) fn ask_about_effect(draft: &mut Draft<'_>) {
     );
     let (effect, asks) = (Some(effect.clone()), draft.submission().owner.clone());
     let (attempt, at) = (draft.state.attempt, draft.now());
-    draft.emit(Event::InputRequired { attempt, prompt, authorization: false, effect, asks, at });
+    let approval = None;
+    draft.emit(Event::InputRequired { attempt, prompt, authorization: false, effect, asks, approval, at });
 }

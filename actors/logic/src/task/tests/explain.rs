@@ -21,6 +21,7 @@ fn every_open_task_says_what_it_waits_for_and_what_would_move_it() {
         authorization: false,
         effect: None,
         asks: "".into(),
+        approval: None,
         at: NOW,
     };
     let leaf = || vec![submitted(Submit::new("a goal")), queued(1)];

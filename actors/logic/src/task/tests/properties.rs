@@ -62,7 +62,7 @@ fn command() -> impl Strategy<Value = Command> {
         2 => (attempt(), plan()).prop_map(|(attempt, plan)| complete_with(attempt, vec![], Value::Null, Some(plan))),
         3 => (attempt(), class()).prop_map(|(attempt, class)| fail_job(attempt, class)),
         2 => (attempt(), any::<bool>()).prop_map(|(attempt, authorization)| Command::RequireInput {
-            attempt, token: token(attempt), prompt: "which?".into(), authorization,
+            attempt, token: token(attempt), prompt: "which?".into(), authorization, approval: None,
         }),
         3 => (1..30u64).prop_map(|n| Command::Answer {
             question: Revision(n), answer: 7.into(),

@@ -1,5 +1,7 @@
 //! Questions and their answers; an answer reaches only the question that it names.
 
+use bus_schemas::commands::approval;
+
 use super::*;
 
 /// A leaf whose last attempt was lost with an effect in progress.
@@ -67,6 +69,7 @@ fn a_question_waits_for_its_answer_and_costs_no_attempt() {
         authorization: false,
         effect: None,
         asks: "".into(),
+        approval: None,
         at: NOW,
     };
     let given = outcome.then([required]).when(ask(1, "which?")).then([]);
@@ -82,7 +85,7 @@ fn a_question_waits_for_its_answer_and_costs_no_attempt() {
     let given = given.when(effect(2, EffectStep::Intended)).given.when(effect(2, EffectStep::Started)).given;
     given.when(ask(2, "why?")).then_refused("effect-open");
     let (token, prompt) = (token(1), "may I?".into());
-    let authorize = Command::RequireInput { attempt: 1, token, prompt, authorization: true };
+    let authorize = Command::RequireInput { attempt: 1, token, prompt, authorization: true, approval: None };
     assert_eq!(running(Submit::new("a goal")).when(authorize).given.state().status, TaskState::AuthRequired);
 }
 
@@ -114,4 +117,31 @@ fn a_late_retry_begins_nothing() {
     let given = failed(2, given.when(retry()).then_refused("task-not-final").when(assign(2)).given);
     let given = given.when(retry()).then_refused("retried-already");
     given.when(Command::Retry { end: None }).then([Event::Retried { by: "ann".into(), at: NOW }, queued(3)]);
+}
+
+/// Complaint 9: what waits for a person waits neither in vain nor for ever, and a timeout is no answer of a person.
+#[test]
+fn a_task_goes_on_with_the_outcome_of_its_approval() {
+    let asking = || Command::RequireInput {
+        attempt: 1,
+        token: token(1),
+        prompt: "may I?".into(),
+        authorization: true,
+        approval: Some(key("a")),
+    };
+    let settle =
+        |approval: &str| Command::SettleApproval { approval: key(approval), outcome: "timed-out".into() };
+    let outcome = running(Submit::new("a goal")).when(asking());
+    assert!(outcome.decision().sends.contains(&sent("approval/a", &approval::Command::Watch)));
+    let given = outcome.given;
+    assert_eq!(given.state().status, TaskState::AuthRequired);
+    let given = given.when(settle("b")).then([]).called_by("approval/a").when(settle("a"));
+    let answered = Event::Answered { answer: "timed-out".into(), by: "approval/a".into() };
+    given.then([answered, queued(2)]).when(settle("a")).then([]);
+    // A host that was killed between the two has it said again, and who cancels closes what waits.
+    let outcome = running(Submit::new("a goal")).when(asking()).given.when(Command::Sweep);
+    assert_eq!(outcome.decision().sends, [sent("approval/a", &approval::Command::Watch)]);
+    let outcome = outcome.given.when(Command::Cancel { reason: "enough".into() });
+    let reason = "the task `t` is over".into();
+    assert!(outcome.decision().sends.contains(&sent("approval/a", &approval::Command::Cancel { reason })));
 }

@@ -35,6 +35,7 @@ fn a_job_is_told_as_it_was_issued() {
             authorization: false,
             effect: None,
             asks: SmolStr::default(),
+            approval: None,
             at: NOW,
         },
         Event::Answered { answer: json!("this"), by: "ann".into() },

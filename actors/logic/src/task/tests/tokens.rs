@@ -46,6 +46,7 @@ fn all_of_a_worker(attempt: u32, token: &str) -> Vec<Command> {
             token: token.clone(),
             prompt: "which?".into(),
             authorization: false,
+            approval: None,
         },
         Command::GiveBack { attempt, token, reason: "I am to stop".into() },
     ]
