@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors_agents::{Sandboxes, Tools, Workspaces};
+use actors_agents::{CodeWrite, Sandboxes, Tools, Workspaces};
 use actors_host::{Config, ConfigError};
 use actors_models::{Cache, Library, Models};
 use actors_sandbox::{Image, Keeper, Kind};
@@ -38,16 +38,30 @@ pub fn load_as(config: &Config, installation: String) -> Result<Tools, Vec<Confi
     let sandboxes = sandboxes(config, installation).map_err(|error| vec![error]);
     let workspaces = Workspaces::new(&config.workspace.roots, &config.data_dir)
         .map_err(|error| vec![mistake("workspace.roots", bus_schemas::chain(&error), error.hint())]);
-    match (models, sandboxes, workspaces) {
-        (Ok(models), Ok(sandboxes), Ok(workspaces)) => Ok(Tools {
+    let code_write = code_write(config).map_err(|error| vec![error]);
+    match (models, sandboxes, workspaces, code_write) {
+        (Ok(models), Ok(sandboxes), Ok(workspaces), Ok(code_write)) => Ok(Tools {
             models: Arc::new(models),
             sandboxes: Arc::new(sandboxes),
             workspaces: Arc::new(workspaces),
+            code_write: code_write.map(Arc::new),
         }),
-        (models, sandboxes, workspaces) => {
-            Err([models.err(), sandboxes.err(), workspaces.err()].into_iter().flatten().flatten().collect())
+        (models, sandboxes, workspaces, code_write) => {
+            let mistakes = [models.err(), sandboxes.err(), workspaces.err(), code_write.err()];
+            Err(mistakes.into_iter().flatten().flatten().collect())
         }
     }
+}
+
+/// The rules of changes that people approve; none where there are no changes.
+fn code_write(config: &Config) -> Result<Option<CodeWrite>, ConfigError> {
+    let settings = &config.code_write;
+    if !settings.enabled {
+        return Ok(None);
+    }
+    let rules = CodeWrite::new(&settings.allowed, &settings.forbidden, settings.file_bytes_max)
+        .map_err(|error| mistake("code_write", bus_schemas::chain(&error), error.hint()))?;
+    Ok(Some(rules.answered_by(settings.approvers.clone(), settings.answer_within.as_ms())))
 }
 
 fn models(config: &Config) -> Result<Models, Vec<ConfigError>> {

@@ -1,11 +1,13 @@
 //! Each stage and guarantee against a real server, under the names of the flow.
 
+mod approvals;
 mod bad_input;
 mod bounded;
 mod breaker;
 mod budget;
 mod build;
 mod cache;
+mod change;
 mod chaos;
 mod claims;
 mod code;

@@ -17,7 +17,7 @@ use system_tests::{Server, accepted, command};
 
 use crate::tester::{ended, results};
 
-fn git(folder: &Path, arguments: &[&str]) -> String {
+pub fn git(folder: &Path, arguments: &[&str]) -> String {
     let identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"];
     let done =
         Program::new("git").arg("-C").arg(folder).args(identity).args(arguments).output().expect("git runs");

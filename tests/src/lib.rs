@@ -110,13 +110,14 @@ impl Server {
         if agents {
             actors_report::parse_by(process::program());
         }
-        let config = Config {
+        let mut config = Config {
             data_dir: self.directory.path().join(name),
             nats: self.config(),
             host_name: Some(name.to_owned()),
             agents,
             ..Config::default()
         };
+        config.code_write.enabled = tools.code_write.is_some();
         actors_host::start(&config, actors_agents::shipped(tools)).await.expect("the host starts")
     }
 }

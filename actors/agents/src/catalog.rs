@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actors_models::{Models, Prompt};
 use actors_worker::Agents;
 
+use crate::change::{Change, CodeWrite};
 use crate::code::Code;
 use crate::filesystem::Filesystem;
 use crate::git::Git;
@@ -35,13 +36,15 @@ pub struct Tools {
     pub sandboxes: Arc<Sandboxes>,
     /// The folders that agents may use, and the trees of tasks.
     pub workspaces: Arc<Workspaces>,
+    /// The rules of changes that people approve; without them no agent makes any.
+    pub code_write: Option<Arc<CodeWrite>>,
 }
 
 /// The shipped agents, each with its capacity.
 pub fn shipped(tools: &Tools) -> Agents {
     let (models, sandboxes) = (|| Arc::clone(&tools.models), || Arc::clone(&tools.sandboxes));
     let workspaces = || Arc::clone(&tools.workspaces);
-    vec![
+    let mut agents: Agents = vec![
         (Arc::new(Orchestrator::new(models(), workspaces())), PLANNERS),
         (Arc::new(Filesystem::new(workspaces())), READERS),
         (Arc::new(Git::new(workspaces())), READERS),
@@ -52,7 +55,11 @@ pub fn shipped(tools: &Tools) -> Agents {
         (Arc::new(Code::new(models(), sandboxes(), workspaces())), AGENTS_MAX),
         (Arc::new(Tester::new(sandboxes())), AGENTS_MAX),
         (Arc::new(NoOp), NO_OPS),
-    ]
+    ];
+    if let Some(rules) = &tools.code_write {
+        agents.push((Arc::new(Change::new(Arc::clone(rules), workspaces(), sandboxes())), AGENTS_MAX));
+    }
+    agents
 }
 
 /// The prompts of the shipped agents.

@@ -8,8 +8,8 @@
 //! effect: a ref that moves from the value that was seen, or a folder that appears under its name. So a repeat does
 //! nothing, and after a crash the repository says whether it was done.
 
-mod changes;
-mod merge;
+pub(crate) mod changes;
+pub(crate) mod merge;
 mod reads;
 
 use std::sync::Arc;

@@ -19,12 +19,14 @@
 //! | `code` | `repair`, which needs a model and the sandbox | `repair.json`, `repair.patch`, `manifest.json` |
 //! | | `assemble`, which needs the sandbox | `build.json`, `project.tar`, `manifest.json` |
 //! | `test` | `test`, `check`, which need the sandbox | `tests.json`; `checks.json` |
+//! | `change`, where the operator allows it | `change`, which needs a person and the sandbox | `change.diff` |
 //! | `no-op` | `noop` | nothing, at once |
 
 mod orchestrator;
 
 mod specialist;
 
+mod change;
 mod code;
 mod filesystem;
 mod git;
@@ -51,5 +53,6 @@ mod workspaces;
 mod catalog;
 
 pub use catalog::{Tools, prompts, shipped};
+pub use change::CodeWrite;
 pub use sandbox::{Limits, Sandboxes};
 pub use workspaces::Workspaces;

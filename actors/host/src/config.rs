@@ -24,6 +24,11 @@ pub use self::sweep::SweepAfter;
 const CACHE_AGES: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
 
+/// The bounds of `code_write.answer_within`, and the most names in `code_write.approvers`: those of an approval.
+const ANSWER_TIMES: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
+const APPROVERS_MAX: usize = 16;
+
 /// The settings of a process.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -60,6 +65,8 @@ pub struct Config {
     pub sandbox: SandboxConfig,
     /// Where these agents may write.
     pub workspace: WorkspaceConfig,
+    /// Whether these agents may change files of repositories, when a person has approved it.
+    pub code_write: CodeWriteConfig,
     /// Whether this process runs partitions. Default: true.
     pub host: bool,
     /// How long a task may stand still before the sweeper looks at it, at least `1s`; `0` for never. Default:
@@ -154,6 +161,37 @@ pub struct WorkspaceConfig {
     pub roots: Vec<PathBuf>,
 }
 
+/// Changes of files that people approve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CodeWriteConfig {
+    /// Whether there are any. Default: false; then no agent offers the skill `change`, and hosts refuse tasks for it.
+    pub enabled: bool,
+    /// The files and folders of a repository that may be changed. Default: none, which means all.
+    pub allowed: Vec<String>,
+    /// The files and folders that may not. Default: none.
+    pub forbidden: Vec<String>,
+    /// The most bytes of a file. Default: 262,144.
+    pub file_bytes_max: u64,
+    /// The callers who may approve. Default: none, which means anybody but the agent.
+    pub approvers: Vec<String>,
+    /// How long a request waits for a person, `1s` to `7d`. Default: `1d`.
+    pub answer_within: Duration,
+}
+
+impl Default for CodeWriteConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            allowed: Vec::new(),
+            forbidden: Vec::new(),
+            file_bytes_max: 262_144,
+            approvers: Vec::new(),
+            answer_within: Duration::from_secs(86_400),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -172,6 +210,7 @@ impl Default for Config {
             cache: CacheConfig::default(),
             sandbox: SandboxConfig::default(),
             workspace: WorkspaceConfig::default(),
+            code_write: CodeWriteConfig::default(),
             host: true,
             sweep_after: SweepAfter::default(),
             dead_letters: DeadLetters::default(),
@@ -275,6 +314,14 @@ impl Config {
         if !CACHE_AGES.contains(&self.cache.age) {
             let (least, most) = (CACHE_AGES.start(), CACHE_AGES.end());
             told("cache.age", &format!("is {}, and must be {least} to {most}", self.cache.age));
+        }
+        if !ANSWER_TIMES.contains(&self.code_write.answer_within) {
+            let (least, most) = (ANSWER_TIMES.start(), ANSWER_TIMES.end());
+            let given = self.code_write.answer_within;
+            told("code_write.answer_within", &format!("is {given}, and must be {least} to {most}"));
+        }
+        if self.code_write.approvers.len() > APPROVERS_MAX {
+            told("code_write.approvers", &format!("has more than {APPROVERS_MAX} names"));
         }
         if self.cache.redis_url.is_some() && self.cache.redis_url_file.is_some() {
             told("cache.redis_url_file", &"is set beside `cache.redis_url`: one of them is enough");

@@ -9,11 +9,17 @@ use bus_schemas::{EntityAddress, Key, Kind, Refusal};
 use crate::quarantine::Quarantine;
 
 /// All gates. `no_experiments` says why no experiment may begin here; `None` when they are allowed.
-pub fn all(halts: &Folded<Halts>, quarantine: &Quarantine, no_experiments: Option<Refusal>) -> Gates {
+pub fn all(
+    halts: &Folded<Halts>,
+    quarantine: &Quarantine,
+    no_experiments: Option<Refusal>,
+    writes_code: bool,
+) -> Gates {
     let experiments = no_experiments.map(|refusal| Box::new(NoExperiments(refusal)) as Box<dyn Gate>);
     let gates: [Box<dyn Gate>; 3] =
         [Box::new(SystemOnly), Box::new(Halted(halts.clone())), Box::new(quarantine.clone())];
-    gates.into_iter().chain(experiments).collect()
+    let changes = (!writes_code).then(|| Box::new(NoChanges) as Box<dyn Gate>);
+    gates.into_iter().chain(experiments).chain(changes).collect()
 }
 
 /// Refuses commands that only the system sends, from anybody else.
@@ -50,5 +56,15 @@ struct NoExperiments(Refusal);
 impl Gate for NoExperiments {
     fn admit(&self, request: &GateRequest<'_>) -> Result<(), Refusal> {
         if chaos::is_experiment(request) { Err(self.0.clone()) } else { Ok(()) }
+    }
+}
+
+/// Refuses tasks that would change files of repositories, where the configuration does not allow them.
+#[derive(Debug)]
+struct NoChanges;
+
+impl Gate for NoChanges {
+    fn admit(&self, request: &GateRequest<'_>) -> Result<(), Refusal> {
+        task::admit_no_change(request)
     }
 }

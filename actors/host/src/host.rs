@@ -272,7 +272,7 @@ async fn start_below(
         let (halts, follower) = patiently("reading halts", None, || bus.follow::<Halts>()).await?;
         placements.start(following(follower));
         let (undelivered_to, lost) = bus.undelivered().await?;
-        let gates = gates::all(&halts, &quarantine, chaos.refusal);
+        let gates = gates::all(&halts, &quarantine, chaos.refusal, config.code_write.enabled);
         let pool = ClaimPool::under(gates.clone(), &undelivered_to);
         placements.start(Door::new(&bus, &host_name(config), pool.clone()).child(lost.boxed()));
         sweeping = sweeper(&bus, config, &halts, &quarantine);

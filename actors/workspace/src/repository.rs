@@ -5,6 +5,7 @@
 //! configuration. Only refs are read and moved in the repository itself, and moved only from the value that was seen.
 
 mod changes;
+mod compose;
 mod history;
 mod merge;
 mod refs;
@@ -17,6 +18,7 @@ use bus_schemas::text::is_line;
 use tempfile::TempDir;
 
 pub use self::changes::{DIFF_BYTES_MAX, Diff, FileDiff, Status, StatusEntry};
+pub use self::compose::{ChangedFile, Composed, NewFile};
 pub use self::history::{Blamed, Commit};
 pub use self::merge::Merge;
 pub use self::refs::Branch;

@@ -113,13 +113,13 @@ fn head() -> String {
 }
 
 /// Who makes commits. The time is decided once for each, so that a repeat makes the same one.
-pub(super) fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     let time = i64::try_from(bus_client::now().0 / 1_000).unwrap_or(i64::MAX);
     Identity { name: "Orrery".to_owned(), email: "orrery@localhost".to_owned(), time }
 }
 
 /// A message with the task that the commit comes from.
-pub(super) fn signed(message: &str, work: &Work) -> String {
+pub(crate) fn signed(message: &str, work: &Work) -> String {
     format!("{}\n\nOrrery-Task: {}\n", message.trim_end(), work.job.task.key)
 }
 

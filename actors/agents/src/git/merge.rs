@@ -57,9 +57,9 @@ pub(super) struct Checked {
 
 /// What a merge has done.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub(super) struct Merged {
+pub(crate) struct Merged {
     /// The commit of the target now.
-    commit: String,
+    pub(crate) commit: String,
     /// Its commit before.
     before: String,
     /// The number of paths that the branch changed.
@@ -71,7 +71,7 @@ pub(super) struct Merged {
 /// A tree that has the target of a merge checked out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Tree {
+pub(crate) enum Tree {
     /// There is none.
     None,
     /// It shows the merge.
@@ -82,9 +82,9 @@ pub(super) enum Tree {
 
 /// A merge that is decided: its commit is written, and no ref has moved.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Wanted {
-    merge: Merge,
-    commit: String,
+pub(crate) struct Wanted {
+    pub(crate) merge: Merge,
+    pub(crate) commit: String,
 }
 
 /// Checks a merge, and what the branch changes against what its tree declares.
@@ -141,7 +141,7 @@ async fn wanted(work: &Work, workspaces: &Arc<Workspaces>, effect: &str) -> Resu
 }
 
 /// Moves the target, and brings the tree along that has it checked out.
-fn moved(
+pub(crate) fn moved(
     repository: &Repository,
     target: &str,
     wanted: &Wanted,
@@ -155,7 +155,7 @@ fn moved(
     followed(repository, wanted, has_tree, stop)
 }
 
-fn followed(
+pub(crate) fn followed(
     repository: &Repository,
     wanted: &Wanted,
     has_tree: bool,
@@ -205,7 +205,7 @@ pub(super) async fn merge(work: &Work, workspaces: &Arc<Workspaces>) -> Result<D
 }
 
 /// Whether somebody else has moved the target, or is about to.
-fn was_slower(failure: &Failure) -> bool {
+pub(crate) fn was_slower(failure: &Failure) -> bool {
     match failure {
         Failure::Failed(failure) => {
             failure.code == "ref-moved" || failure.code == "git-failed" && failure.message.contains(".lock")
