@@ -59,7 +59,7 @@ impl Default for HostView {
 impl HostView {
     /// The gates of the host's loops.
     pub fn gates(&self) -> Gates {
-        gates::all(&Folded::from(self.halts.subscribe()), &Quarantine::default(), None)
+        gates::all(&Folded::from(self.halts.subscribe()), &Quarantine::default(), None, false)
     }
 }
 
