@@ -300,11 +300,12 @@ pub(crate) fn size(found: &Stat) -> u64 {
     u64::try_from(found.st_size).unwrap_or(0)
 }
 
-/// Refuses what is no plain file with one name: a second name may lie outside of the workspace.
+/// Refuses what is no plain file with one name: a second name may lie outside of the workspace. A file without a name
+/// was replaced since it was opened, and has the former content as a whole.
 fn plain(found: &Stat, path: &str) -> Result<(), Error> {
     let refused = |what| Err(Error::NotAFile { path: path.to_owned(), what });
     match FileType::from_raw_mode(found.st_mode) {
-        FileType::RegularFile if found.st_nlink == 1 => Ok(()),
+        FileType::RegularFile if found.st_nlink <= 1 => Ok(()),
         FileType::RegularFile => refused("a file with more than one name (hard links)"),
         FileType::Directory => refused("a folder"),
         FileType::Symlink => refused("a symbolic link"),
