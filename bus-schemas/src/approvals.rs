@@ -22,8 +22,8 @@ struct Arguments {
 /// The tools whose arguments are known.
 const TOOLS: &[Arguments] = &[Arguments {
     tool: "change",
-    bound: &["repo", "target", "files", "diff", "tests", "message"],
-    words: &["goal", "ground"],
+    bound: &["repo", "target", "files", "diff", "tests", "message", "ground"],
+    words: &["goal"],
 }];
 
 /// The arguments of a call that an approval binds; the name of an argument that its tool does not have, if there is

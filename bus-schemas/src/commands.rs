@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod approval;
 pub mod breaker;
+pub mod change;
 pub mod chaos;
 pub mod dead_letter;
 pub mod halt;

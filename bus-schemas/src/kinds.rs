@@ -18,6 +18,7 @@ macro_rules! for_each_kind {
         $then! {
             agent Agent query ["hold" "ease" "lose-worker"],
             approval Approval ["watch" "expire"],
+            change Change ["settle-task"],
             breaker Breaker query [
                 "watch" "untrip" "apply-settings" "end-open" "expire-probe" "renew-probes" "note-letter"
             ],
@@ -37,7 +38,7 @@ macro_rules! for_each_kind {
             ],
             schedule Schedule ["fire"],
             task Task query [
-                "assign" "withdraw" "return-issue" "hold" "ease" "settle-child" "settle-approval" "expire-deadline" "end-backoff"
+                "assign" "withdraw" "return-issue" "hold" "ease" "follow" "settle-child" "settle-approval" "expire-deadline" "end-backoff"
                 "expire-lease" "expire-progress" "count-job" "adopt-budget" "expire-wall-clock"
                 "expire-reservations" "sweep"
             ],

@@ -71,6 +71,9 @@ pub enum Verb {
     Schedules(commands::schedules::Arguments),
     /// Show what waits for a person; approve or reject it.
     Approvals(commands::approvals::Arguments),
+    /// Show changes of repositories; schedule or cancel one.
+    #[command(visible_alias = "change")]
+    Changes(commands::changes::Arguments),
     /// Show dead letters: what could not be processed, and why; edit, redrive or drop them.
     DeadLetters(commands::dead_letters::Arguments),
     /// Redrive many dead letters at a rate; show progress, pause, resume or cancel.

@@ -324,6 +324,7 @@ fn in_commands(step: NextStep, code: &str) -> String {
         NextStep::ListAgents => lists("agents"),
         NextStep::ListSchedules => lists("schedules"),
         NextStep::ListApprovals => lists("approvals"),
+        NextStep::ListChanges => lists("changes"),
         NextStep::ListBreakers => lists("breakers"),
         NextStep::ListLanes => lists("lanes") + "; `orrery lanes set NAME --new` makes rules for one to come",
         NextStep::AskAgain => {

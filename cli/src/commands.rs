@@ -9,6 +9,7 @@ pub mod tasks;
 pub mod agents;
 pub mod approvals;
 pub mod breakers;
+pub mod changes;
 pub mod chaos;
 pub mod dead_letters;
 pub mod halt;

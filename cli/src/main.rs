@@ -101,6 +101,9 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Approvals(arguments) => {
             commands::approvals::run(&Client::connect(&config)?, arguments, output).await
         }
+        Verb::Changes(arguments) => {
+            commands::changes::run(&Client::connect(&config)?, arguments, output).await
+        }
         Verb::DeadLetters(arguments) => {
             commands::dead_letters::run(&Client::connect(&config)?, arguments, output).await
         }

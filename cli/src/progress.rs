@@ -235,6 +235,7 @@ pub fn detail(event: &Event) -> String {
         Event::Completed { artifacts, .. } => format!("completed with {} artifacts", artifacts.len()),
         Event::Canceled { reason, .. } => reasoned("canceled", reason),
         Event::Retried { by, .. } => format!("tried again by {by}"),
+        Event::Followed { change } => format!("carries out change {change}"),
     }
 }
 

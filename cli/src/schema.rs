@@ -7,6 +7,7 @@ use bus_schemas::views::task::Task;
 use bus_schemas::views::waits::Waits;
 use gateway_api::approvals::{Approval, ApprovalPage};
 use gateway_api::breakers::{Breaker, BreakerChanged, BreakerPage};
+use gateway_api::changes::{self, ChangePage};
 use gateway_api::dead_letters::{DeadLetter, DeadLetterPage};
 use gateway_api::errors::Entry;
 use gateway_api::halts::{HaltChanged, HaltPage};
@@ -37,7 +38,7 @@ pub fn document() -> Value {
     schemas.add::<Discovery>("up");
     schemas.add::<down::Stopped>("down");
     schemas.add::<run::Outcome>("run");
-    schemas.add::<Change>("change");
+    schemas.add::<Change>("progress");
     schemas.add::<TaskPage>("task-list");
     schemas.add::<tasks::Tree>("task-show");
     schemas.add::<Waits>("task-why");
@@ -61,6 +62,8 @@ pub fn document() -> Value {
     schemas.add::<Schedule>("schedule");
     schemas.add::<ApprovalPage>("approvals");
     schemas.add::<Approval>("approval");
+    schemas.add::<ChangePage>("changes");
+    schemas.add::<changes::Change>("change");
     schemas.add::<DeadLetterPage>("dead-letters");
     schemas.add::<dead_letters::Decoded>("dead-letter");
     schemas.add::<DeadLetter>("dead-letter-changed");

@@ -43,8 +43,10 @@ pub fn load_as(config: &Config, installation: String) -> Result<Tools, Vec<Confi
         (Ok(models), Ok(sandboxes), Ok(workspaces), Ok(code_write)) => Ok(Tools {
             models: Arc::new(models),
             sandboxes: Arc::new(sandboxes),
-            workspaces: Arc::new(workspaces),
-            code_write: code_write.map(Arc::new),
+            workspaces: Arc::new(match code_write {
+                Some(rules) => workspaces.writable(rules),
+                None => workspaces,
+            }),
         }),
         (models, sandboxes, workspaces, code_write) => {
             let mistakes = [models.err(), sandboxes.err(), workspaces.err(), code_write.err()];
@@ -60,6 +62,7 @@ fn code_write(config: &Config) -> Result<Option<CodeWrite>, ConfigError> {
         return Ok(None);
     }
     let rules = CodeWrite::new(&settings.allowed, &settings.forbidden, settings.file_bytes_max)
+        .and_then(|rules| rules.owning(&settings.own))
         .map_err(|error| mistake("code_write", bus_schemas::chain(&error), error.hint()))?;
     Ok(Some(rules.answered_by(settings.approvers.clone(), settings.answer_within.as_ms())))
 }

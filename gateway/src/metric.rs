@@ -51,6 +51,8 @@ pub const APPROVALS_WAITING: &str = "orrery_approvals_waiting";
 pub const APPROVAL_AGE: &str = "orrery_approvals_oldest_seconds";
 /// Changes of approvals, by `change`: the name of the event.
 pub const APPROVAL_CHANGES: &str = "orrery_approvals_changes_total";
+/// Steps of changes of repositories, by `step`: the name of the event.
+pub const CHANGE_STEPS: &str = "orrery_changes_steps_total";
 /// Live workers, by `agent`.
 pub const WORKERS: &str = "orrery_agent_workers";
 /// Lost workers: registered but silent, by `agent`.
@@ -132,6 +134,7 @@ fn describe() {
     metrics::describe_gauge!(APPROVALS_WAITING, Unit::Count, "requests for an approval that wait");
     metrics::describe_gauge!(APPROVAL_AGE, Unit::Seconds, "for how long the oldest request waits");
     metrics::describe_counter!(APPROVAL_CHANGES, Unit::Count, "what became of approvals");
+    metrics::describe_counter!(CHANGE_STEPS, Unit::Count, "steps of changes of repositories");
     metrics::describe_gauge!(WORKERS, Unit::Count, "workers that are heard of");
     metrics::describe_gauge!(WORKERS_LOST, Unit::Count, "workers that were heard of and are silent");
     metrics::describe_counter!(WORKERS_LOST_TOTAL, Unit::Count, "workers that were silent for too long");

@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod approval;
 pub mod breaker;
+pub mod change;
 pub mod dead_letter;
 pub mod halt;
 pub mod lane;

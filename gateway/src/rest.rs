@@ -14,6 +14,7 @@ mod agents;
 mod approvals;
 mod artifacts;
 mod breakers;
+mod changes;
 mod commands;
 mod dead_letters;
 mod events;
@@ -117,6 +118,10 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .on(routes::ApproveCalls, approvals::approve)
         .on(routes::RejectCalls, approvals::reject)
         .on(routes::CancelApproval, approvals::cancel)
+        .on(routes::ListChanges, changes::list)
+        .on(routes::ShowChange, changes::show)
+        .on(routes::ScheduleChange, changes::schedule)
+        .on(routes::CancelChange, changes::cancel)
         .on(routes::ListDeadLetters, dead_letters::list)
         .on(routes::ExportDeadLetters, dead_letters::export::export)
         .on(routes::ShowDeadLetter, dead_letters::show)

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use actors_agents::{Tools, Workspaces};
+use actors_agents::{CodeWrite, Tools, Workspaces};
 use actors_host::telemetry::{self, Logs};
 use actors_host::{Config, Running, StartError};
 use bus_schemas::chain;
@@ -25,8 +25,15 @@ fn main() {
 async fn host() {
     let config = Config::load(None, std::env::vars()).expect("the test's settings");
     let _logs = telemetry::init(&config, Logs::default());
-    let workspaces = Workspaces::new(&config.workspace.roots, &config.data_dir).expect("the test's folders");
-    let tools = Tools { workspaces: Arc::new(workspaces), ..Tools::default() };
+    let mut workspaces =
+        Workspaces::new(&config.workspace.roots, &config.data_dir).expect("the test's folders");
+    if config.code_write.enabled {
+        workspaces = workspaces.writable(CodeWrite::new(&[], &[], 1 << 20).expect("no paths"));
+    }
+    let mut tools = Tools { workspaces: Arc::new(workspaces), ..Tools::default() };
+    if let Some(socket) = config.sandbox.socket.clone() {
+        tools.sandboxes = system_tests::sandboxes::sandboxes_at("crash-change", socket);
+    }
     let mut agents = actors_agents::shipped(&tools);
     agents.push((Arc::new(Clerk), 1));
     let running = match actors_host::start(&config, agents).await {

@@ -4,31 +4,31 @@ use std::time::Duration;
 
 use bus_client::{Ask, Bus, Profile};
 use bus_schemas::commands::approval::{BaseCheck, Call, Command, Grounds, Request};
-use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, EntityAddress, Key, Reply, Revision};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use smol_str::SmolStr;
 use system_tests::{PATIENCE, Server, accepted, command, eventually};
 
-/// The events of an approval.
-pub async fn events(bus: &Bus, key: &str) -> Vec<Value> {
-    let entity = EntityAddress::new(Command::KIND, Key::parse(key).expect("a key"));
+/// The events of an entity.
+pub async fn events(bus: &Bus, kind: &'static str, key: &str) -> Vec<Value> {
+    let entity: EntityAddress = format!("{kind}/{key}").parse().expect("an address");
     let history = bus.history(&entity, Revision(0), 0).await.expect("a history");
     history.iter().map(|stored| serde_json::from_slice(&stored.event.body).expect("JSON")).collect()
 }
 
 /// The names of the events of an approval.
 pub async fn names(bus: &Bus, key: &str) -> Vec<String> {
-    let events = events(bus, key).await;
+    let events = events(bus, "approval", key).await;
     events.iter().map(|event| event["type"].as_str().expect("a name").to_owned()).collect()
 }
 
 /// The ids of the calls of an approval, once it is requested.
 pub async fn ids(bus: &Bus, key: &str) -> Vec<SmolStr> {
-    let first =
-        eventually(&format!("the request `{key}`"), || async { events(bus, key).await.into_iter().next() })
-            .await;
+    let first = eventually(&format!("the request `{key}`"), || async {
+        events(bus, "approval", key).await.into_iter().next()
+    })
+    .await;
     let tools = first["tools"].as_array().expect("calls");
     tools.iter().map(|call| call["id"].as_str().expect("an id").into()).collect()
 }
@@ -117,8 +117,10 @@ async fn a_request_that_nobody_answers_times_out() {
     let host = server.host("a", false).await;
     let bus = server.bus().await;
     accepted(&bus, &command("a", &Command::Request(request("a", 1_000)))).await;
-    let last =
-        eventually("the end of the request", || async { events(&bus, "a").await.into_iter().nth(1) }).await;
+    let last = eventually("the end of the request", || async {
+        events(&bus, "approval", "a").await.into_iter().nth(1)
+    })
+    .await;
     assert_eq!((&last["type"], &last["by"]), (&json!("timed-out"), &Value::Null));
     let late = Body::json(&Command::Approve { ids: ids(&bus, "a").await });
     let late = Ask::new("approval/a".parse().expect("an address"), late).caller("ann");

@@ -7,13 +7,16 @@ use actors_agents::{CodeWrite, Tools, Workspaces};
 use actors_host::Running;
 use bus_client::{Bus, Profile};
 use bus_schemas::commands::approval::Command as Approval;
-use bus_schemas::commands::task::{Command, Query, Submit};
+use bus_schemas::commands::change::{Command as Change, Step};
+use bus_schemas::commands::schedule::{self, Recurrence};
+use bus_schemas::commands::task::{Command, Plan, Query, Submit};
 use bus_schemas::views::task::{Task, TaskState};
 use serde_json::{Value, json};
+use system_tests::agents::step;
 use system_tests::sandboxes::sandboxes;
 use system_tests::{Server, accepted, command, eventually, query, refused, view};
 
-use crate::approvals::{by_person, ids, names};
+use crate::approvals::{by_person, events, ids, names};
 use crate::tester::ended;
 use crate::workspaces::git;
 
@@ -41,13 +44,16 @@ impl Stage {
         git(&repo, &["init", "-q", "-b", "main"]);
         git(&repo, &["add", "."]);
         git(&repo, &["commit", "-q", "-m", "begin"]);
-        let workspaces = Workspaces::new(&[work], &server.directory().join("a")).expect("folders");
+        let mut workspaces = Workspaces::new(&[work], &server.directory().join("a")).expect("folders");
         let rules = CodeWrite::new(&[], &["secret".to_owned()], 1_024).expect("rules");
+        let rules = rules.owning(&["notes".to_owned()]).expect("rules");
         let rules = rules.answered_by(vec!["ann".to_owned()], 3_600_000);
+        if is_enabled {
+            workspaces = workspaces.writable(rules);
+        }
         let tools = Tools {
             workspaces: Arc::new(workspaces),
             sandboxes: sandboxes(installation),
-            code_write: is_enabled.then(|| Arc::new(rules)),
             ..Tools::default()
         };
         let host = server.host_of("a", &tools).await;
@@ -62,6 +68,19 @@ impl Stage {
         let more = more.as_object().cloned().unwrap_or_default();
         input.as_object_mut().expect("an object").extend(more);
         Command::Submit(Submit { skill: "change".into(), input, ..Submit::new("the user has approved this") })
+    }
+
+    fn scheduled(&self, more: Value) -> Change {
+        let mut change = json!({
+            "type": "schedule", "repo": self.repo, "target": "main", "message": "Change it",
+            "files": [{"path": "lib.py", "text": BETTER}],
+        });
+        change.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        serde_json::from_value(change).expect("a change")
+    }
+
+    async fn schedule(&self, key: &str, more: Value) {
+        accepted(&self.bus, &command(key, &self.scheduled(more)).caller("ada")).await;
     }
 
     /// Submits a change that asks, and waits until it does.
@@ -113,6 +132,12 @@ impl Stage {
         });
         assert_eq!(left.unwrap_or(0), 0, "a tree is left");
     }
+}
+
+/// The names of the events of a change.
+async fn steps(bus: &Bus, key: &str) -> Vec<String> {
+    let events = events(bus, "change", key).await;
+    events.iter().map(|event| event["type"].as_str().expect("a name").to_owned()).collect()
 }
 
 fn file(repo: &Path, name: &str) -> String {
@@ -222,14 +247,103 @@ async fn what_a_person_or_a_rule_forbids_is_not_begun() {
     stage.host.stop().await;
 }
 
+/// Goal: a change is an entity of its own, whose events are its ledger, each with branch and diff. Method: a scheduled
+/// change that writes a file, deletes one and names its ground; one of the agents' own files, for which nobody is asked;
+/// one that is canceled while its tests run.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_of_a_scheduled_change_is_an_event() {
+    let stage = Stage::new("flow-change-steps", true).await;
+    let ground =
+        Submit { skill: "list-files".into(), input: json!({"workspace": stage.repo}), ..Submit::new("look") };
+    accepted(&stage.bus, &command("look", &Command::Submit(ground))).await;
+    stage.result("look").await;
+    let asked =
+        json!({"ground": "look", "files": [{"path": "lib.py", "text": BETTER}, {"path": "notes.txt"}]});
+    stage.schedule("c", asked).await;
+    stage.waits("c").await;
+    ids(&stage.bus, "c").await;
+    let call = events(&stage.bus, "approval", "c").await[0]["tools"][0]["args"].clone();
+    assert_eq!(call["ground"]["task"], "look", "{call}");
+    assert!(call["diff"].as_str().is_some_and(|diff| diff.contains("deleted file")), "{call}");
+    stage.approve("c").await;
+    assert_eq!(stage.result("c").await["outcome"], "merged");
+    eventually("its last event", || async {
+        (steps(&stage.bus, "c").await.last()? == "merged").then_some(())
+    })
+    .await;
+    let events = events(&stage.bus, "change", "c").await;
+    let done: Vec<_> = events.iter().map(|event| event["type"].as_str().expect("a name")).collect();
+    let steps =
+        ["scheduled", "proposed", "approved", "applied", "branched", "syntax-passed", "tests-started"];
+    assert_eq!(done, [&steps[..], &["tests-passed", "merged"]].concat());
+    let diff = &events[1]["diff"]["hash"];
+    for event in &events[2..] {
+        assert_eq!((&event["branch"], &event["diff"]), (&json!("orrery/change-c"), diff), "{event}");
+    }
+    assert!(!stage.repo.join("notes.txt").exists(), "it was deleted");
+    assert_eq!(events[8]["commit"], json!(stage.head()));
+    // Nobody is asked for the agents' own files.
+    stage.schedule("own", json!({"files": [{"path": "notes/mine.txt", "text": "one\n"}]})).await;
+    assert_eq!(stage.result("own").await["outcome"], "merged");
+    assert_eq!(names(&stage.bus, "own").await, Vec::<String>::new());
+    // A ground that is none.
+    stage.schedule("groundless", json!({"ground": "nothing"})).await;
+    assert_eq!(stage.failure("groundless").await, "task-not-found");
+    stage.assert_clean();
+    stage.host.stop().await;
+}
+
+/// Goal: whatever stops a change, nothing of it is left, and its entity says so. Method: a change that is canceled while
+/// its tests run, and one whose task fails there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_canceled_is_rolled_back() {
+    let stage = Stage::new("flow-change-cancel", true).await;
+    let head = stage.head();
+    let slow = format!("import time\n{TESTS}    time.sleep(60)\n");
+    stage.schedule("c", json!({"files": [{"path": "test_lib.py", "text": slow}]})).await;
+    stage.waits("c").await;
+    stage.approve("c").await;
+    eventually("the tests to run", || async {
+        steps(&stage.bus, "c").await.contains(&"tests-started".to_owned()).then_some(())
+    })
+    .await;
+    let cancel = Change::Cancel { reason: "a leak".into() };
+    accepted(&stage.bus, &command("c", &cancel).caller("ann")).await;
+    eventually("the end of the change", || async {
+        (steps(&stage.bus, "c").await.last()? == "rolled-back").then_some(())
+    })
+    .await;
+    let last = steps(&stage.bus, "c").await;
+    assert_eq!(last[last.len() - 3..], ["cancel-requested", "stopped", "rolled-back"]);
+    let late = command("c", &Change::Record(Step::Merged { commit: "a".repeat(40).into() }));
+    assert_eq!(refused(&stage.bus, &late).await, "change-over");
+    assert_eq!(stage.head(), head);
+    stage.assert_clean();
+    stage.host.stop().await;
+}
+
 /// Goal: without the setting nobody can begin a change, and reading works. Method: the flag off.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_setting_files_are_only_read() {
     let stage = Stage::new("flow-change-off", false).await;
-    assert_eq!(
-        refused(&stage.bus, &command("c", &stage.submit("lib.py", BETTER, json!({})))).await,
-        "code-write-disabled"
-    );
+    let writer = |skill: &str| Submit { skill: skill.into(), ..Submit::new("write") };
+    let plan = Plan { steps: vec![step("w", "git-commit", &[])] };
+    let recurrence = Recurrence::Every { every_ms: 60_000 };
+    for ask in [
+        command("c", &stage.submit("lib.py", BETTER, json!({}))),
+        command("c", &stage.scheduled(json!({}))),
+        command("c", &Command::Submit(writer("write-file"))),
+        command("c", &Command::Submit(Submit { plan: Some(plan), ..Submit::new("write") })),
+        command("c", &schedule::Command::Create { recurrence, task: writer("git-merge") }),
+    ] {
+        assert_eq!(refused(&stage.bus, &ask).await, "code-write-disabled");
+    }
+    let cards: Vec<_> =
+        actors_agents::shipped(&Tools::default()).iter().map(|(agent, _)| agent.card()).collect();
+    let skills: Vec<_> = cards.iter().flat_map(|card| &card.skills).map(|skill| skill.id.as_str()).collect();
+    for writer in actors_logic::change::WRITERS {
+        assert!(!skills.contains(&writer), "`{writer}` is offered");
+    }
     for (key, skill, input) in [
         ("list", "list-files", json!({"workspace": stage.repo})),
         ("read", "read-file", json!({"workspace": stage.repo, "path": "lib.py"})),

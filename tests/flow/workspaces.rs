@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::sync::Arc;
 
-use actors_agents::{Tools, Workspaces};
+use actors_agents::{CodeWrite, Tools, Workspaces};
 use actors_host::Running;
 use bus_client::{Bus, Profile};
 use bus_schemas::Hash;
@@ -42,6 +42,7 @@ impl Stage {
         small_repository(&repo);
         let roots = if may_write { vec![work] } else { Vec::new() };
         let workspaces = Workspaces::new(&roots, &server.directory().join("a")).expect("folders");
+        let workspaces = workspaces.writable(CodeWrite::new(&[], &[], 1 << 20).expect("rules"));
         let tools = Tools { workspaces: Arc::new(workspaces), ..Tools::default() };
         let host = server.host_of("a", &tools).await;
         let bus = server.bus().await;

@@ -117,7 +117,7 @@ impl Server {
             agents,
             ..Config::default()
         };
-        config.code_write.enabled = tools.code_write.is_some();
+        config.code_write.enabled = tools.workspaces.rules().is_some();
         actors_host::start(&config, actors_agents::shipped(tools)).await.expect("the host starts")
     }
 }

@@ -166,6 +166,11 @@ fn spawn(launch: &Launch, crash_at: Option<&str>) -> Child {
     let work = data_dir.with_file_name("work");
     if work.is_dir() {
         command.env("ORRERY__WORKSPACE__ROOTS", serde_json::json!([work]).to_string());
+        command.env("ORRERY__CODE_WRITE__ENABLED", "true");
+    }
+    // And run programs, by the engine whose socket it has written there.
+    if let Ok(socket) = std::fs::read_to_string(data_dir.with_file_name("engine")) {
+        command.env("ORRERY__SANDBOX__SOCKET", socket);
     }
     if let Some((user, file)) = nats.user.as_ref().zip(nats.password_file.as_ref()) {
         command.env("ORRERY__NATS__USER", user).env("ORRERY__NATS__PASSWORD_FILE", file);

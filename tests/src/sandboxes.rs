@@ -14,12 +14,19 @@ use crate::Server;
 
 /// A sandbox with the images of `make tools`.
 pub fn sandboxes(installation: &str) -> Arc<Sandboxes> {
-    Arc::new(of(installation, None))
+    actors_sandbox::keep_by(crate::process::program());
+    sandboxes_at(installation, engine::socket())
+}
+
+/// The same at an engine that another process has started. This one is its own keeper's program.
+pub fn sandboxes_at(installation: &str, socket: String) -> Arc<Sandboxes> {
+    Arc::new(of(installation, socket, None))
 }
 
 /// The same, with a file of advisories and the Python image as a base image.
 pub fn provided(installation: &str, advisories: PathBuf) -> Arc<Sandboxes> {
-    Arc::new(of(installation, Some(base())).advisories_of(Some(advisories)))
+    actors_sandbox::keep_by(crate::process::program());
+    Arc::new(of(installation, engine::socket(), Some(base())).advisories_of(Some(advisories)))
 }
 
 /// The name that the engine has for the Python image.
@@ -28,13 +35,12 @@ pub fn base() -> String {
     format!("orrery-sandbox/python:{}", &image.hash[..32])
 }
 
-fn of(installation: &str, base_image: Option<String>) -> Sandboxes {
-    actors_sandbox::keep_by(crate::process::program());
+fn of(installation: &str, socket: String, base_image: Option<String>) -> Sandboxes {
     let images = [Kind::Python, Kind::Node];
     let images =
         images.map(|kind| (Image::open(&engine::images(), kind).expect("`make tools` builds the images"), 0));
     Sandboxes::new(actors_sandbox::Config {
-        socket: Some(engine::socket()),
+        socket: Some(socket),
         installation: installation.to_owned(),
         capacity: 4,
         images: images.to_vec(),

@@ -4,7 +4,7 @@
 use crate::files::{self, File, Findings, is_word_at};
 
 /// Things that people address: the kind, the path of the HTTP interface, the verb, and the term of the vocabulary.
-const THINGS: [(&str, &str, &str, &str); 10] = [
+const THINGS: [(&str, &str, &str, &str); 11] = [
     ("task", "/v1/tasks", "Tasks(", "| task |"),
     ("agent", "/v1/agents", "Agents(", "| agent |"),
     ("lane", "/v1/lanes", "Lanes(", "| lane |"),
@@ -12,6 +12,7 @@ const THINGS: [(&str, &str, &str, &str); 10] = [
     ("breaker", "/v1/breakers", "Breakers(", "| breaker |"),
     ("halt", "/v1/halts", "Halts(", "| halt |"),
     ("approval", "/v1/approvals", "Approvals(", "| approval |"),
+    ("change", "/v1/changes", "Changes(", "| change |"),
     ("dead-letter", "/v1/dead-letters", "DeadLetters(", "| dead letter |"),
     ("redrive", "/v1/redrives", "Redrives(", "| redrive |"),
     ("settings", "/v1/settings", "Settings(", "| settings |"),

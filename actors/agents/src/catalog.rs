@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actors_models::{Models, Prompt};
 use actors_worker::Agents;
 
-use crate::change::{Change, CodeWrite};
+use crate::change::Change;
 use crate::code::Code;
 use crate::filesystem::Filesystem;
 use crate::git::Git;
@@ -34,10 +34,8 @@ pub struct Tools {
     pub models: Arc<Models>,
     /// The sandbox.
     pub sandboxes: Arc<Sandboxes>,
-    /// The folders that agents may use, and the trees of tasks.
+    /// The folders that agents may use, the rules of what they may write, and the trees of tasks.
     pub workspaces: Arc<Workspaces>,
-    /// The rules of changes that people approve; without them no agent makes any.
-    pub code_write: Option<Arc<CodeWrite>>,
 }
 
 /// The shipped agents, each with its capacity.
@@ -56,8 +54,8 @@ pub fn shipped(tools: &Tools) -> Agents {
         (Arc::new(Tester::new(sandboxes())), AGENTS_MAX),
         (Arc::new(NoOp), NO_OPS),
     ];
-    if let Some(rules) = &tools.code_write {
-        agents.push((Arc::new(Change::new(Arc::clone(rules), workspaces(), sandboxes())), AGENTS_MAX));
+    if tools.workspaces.rules().is_some() {
+        agents.push((Arc::new(Change::new(workspaces(), sandboxes())), AGENTS_MAX));
     }
     agents
 }

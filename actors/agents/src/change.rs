@@ -13,27 +13,33 @@ mod merge;
 mod plan;
 mod proof;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use actors_worker::{Agent, Done, Effect, Failure, Reconciled, Work};
 use actors_workspace::{Access, Declared, Error, WriteSet};
+use bus_schemas::Key;
 use bus_schemas::commands::agent::AgentCard;
+use bus_schemas::commands::change::{Command, Schedule, Step};
 use bus_schemas::jobs::{FailureClass, PastEffect};
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use smol_str::ToSmolStr;
 
 use crate::card::{card, typed, unknown_skill};
 use crate::git::changes::{identity, signed};
 use crate::sandbox::Sandboxes;
 use crate::workspaces::{Workspaces, within};
 
-pub use plan::CodeWrite;
-use plan::{ChangeInput, Plan};
+use plan::Plan;
 
 pub(crate) const NAME: &str = "change";
 const SKILL: &str = "change";
+const ROLL_BACK: &str = "roll-back-change";
+/// The artifact that every result has.
+const DIFF: &str = "change.diff";
 /// The effects.
 const BRANCH: &str = "branch";
 const DROP: &str = "drop";
@@ -43,7 +49,6 @@ const TOOL: &str = "git";
 /// What an attempt works with.
 #[derive(Debug, Clone)]
 struct Tools {
-    rules: Arc<CodeWrite>,
     workspaces: Arc<Workspaces>,
     sandboxes: Arc<Sandboxes>,
 }
@@ -55,9 +60,9 @@ pub struct Change {
 }
 
 impl Change {
-    /// An agent with these rules.
-    pub fn new(rules: Arc<CodeWrite>, workspaces: Arc<Workspaces>, sandboxes: Arc<Sandboxes>) -> Self {
-        Self { tools: Tools { rules, workspaces, sandboxes } }
+    /// An agent that writes by the rules of these workspaces.
+    pub fn new(workspaces: Arc<Workspaces>, sandboxes: Arc<Sandboxes>) -> Self {
+        Self { tools: Tools { workspaces, sandboxes } }
     }
 }
 
@@ -98,12 +103,20 @@ struct Committed {
 
 impl Agent for Change {
     fn card(&self) -> AgentCard {
-        let skills = vec![typed::<ChangeInput, Changed>(
-            SKILL,
-            "Change",
-            "changes files of a repository when a person has approved them, and its tests pass",
-            &["change", "approval", "git"],
-        )];
+        let skills = vec![
+            typed::<Schedule, Changed>(
+                SKILL,
+                "Change",
+                "changes files of a repository when a person has approved them, and its tests pass",
+                &["change", "approval", "git"],
+            ),
+            typed::<RollBackInput, RolledBack>(
+                ROLL_BACK,
+                "Roll a change back",
+                "removes the branch and the tree of a change that was stopped",
+                &["change", "git"],
+            ),
+        ];
         card(NAME, "changes files that a person approved", skills)
     }
 
@@ -125,27 +138,84 @@ impl Agent for Change {
         Box::pin(async move {
             match work.job.skill.as_str() {
                 SKILL => change(&work, &tools).await,
+                ROLL_BACK => roll_back(&work, &tools).await,
                 other => Err(unknown_skill(NAME, other)),
             }
         })
     }
 }
 
+/// What a change may have left.
+#[derive(Debug, Clone)]
+struct Leftover {
+    repo: String,
+    change: Key,
+    commit: String,
+}
+
+/// A change whose traces are to be removed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RollBackInput {
+    /// The absolute path of the repository's top folder.
+    repo: String,
+    /// The branch that was to have the change.
+    target: String,
+    /// The change.
+    change: Key,
+    /// The commit on its branch.
+    commit: String,
+}
+
+/// What was found when a change was rolled back.
+#[derive(Debug, Serialize, JsonSchema)]
+struct RolledBack {
+    /// The commit of the target, where that has the change already.
+    merged: Option<String>,
+}
+
 async fn change(work: &Work, tools: &Tools) -> Result<Done, Failure> {
-    let asked: ChangeInput = crate::failure::input(&work.job)?;
+    tools.workspaces.writing()?;
+    let asked: Schedule = crate::failure::input(&work.job)?;
+    let key = &work.job.task.key;
+    work.tell(key, "adopt", &Command::Adopt { plan: asked.plan() }).await?;
     let committed = committed(work, tools, &asked).await?;
     let ended = carried_out(work, tools, &asked, &committed).await;
     // What may pass is tried again on the same tree.
     let may_pass = ended.as_ref().is_err_and(|failure| failure.class() == Some(FailureClass::Transient));
     if !may_pass {
-        dropped(work, tools, &asked, &committed).await?;
+        let Schedule { repo, .. } = asked.clone();
+        dropped(work, tools, &Leftover { repo, change: key.clone(), commit: committed.commit.clone() })
+            .await?;
     }
     let Ended { outcome, reason, merged } = ended?;
+    match (outcome, &reason) {
+        (Outcome::Merged, _) => {}
+        (Outcome::Tested, _) => record(work, Step::Tested).await?,
+        (Outcome::RolledBack, reason) => {
+            record(work, Step::RolledBack { reason: reason.clone().unwrap_or_default() }).await?;
+        }
+    }
     let Committed { commit, plan } = committed;
-    let branch = branch_of(work);
-    let artifact = work.put_artifact("change.diff", "text/x-diff", plan.diff.into_bytes().into()).await?;
+    let branch = branch_of(key.as_str());
+    let artifact = work.put_artifact(DIFF, "text/x-diff", plan.diff.into_bytes().into()).await?;
     let changed = Changed { outcome, reason, base: plan.composed.base, branch, commit, merged };
     Ok(Done::with(vec![artifact], json!(changed)))
+}
+
+/// Tells the change that it has come a step further.
+async fn record(work: &Work, step: Step) -> Result<(), Failure> {
+    let name = match &step {
+        Step::Proposed { .. } => "proposed",
+        Step::Approved => "approved",
+        Step::Applied { .. } => "applied",
+        Step::Branched => "branched",
+        Step::SyntaxPassed | Step::SyntaxFailed { .. } => "syntax",
+        Step::TestsStarted => "tests-started",
+        Step::TestsPassed | Step::TestsFailed { .. } => "tests",
+        Step::Merged { .. } | Step::Tested | Step::RolledBack { .. } => "end",
+    };
+    work.tell(&work.job.task.key, &format!("record-{name}"), &Command::Record(step)).await
 }
 
 /// How a change ended.
@@ -158,37 +228,42 @@ struct Ended {
 async fn carried_out(
     work: &Work,
     tools: &Tools,
-    asked: &ChangeInput,
+    asked: &Schedule,
     committed: &Committed,
 ) -> Result<Ended, Failure> {
     let rolled_back = |why| Ended { outcome: Outcome::RolledBack, reason: Some(why), merged: None };
+    record(work, Step::Applied { commit: committed.commit.to_smolstr() }).await?;
     branched(work, tools, asked, committed).await?;
+    record(work, Step::Branched).await?;
     if let Some(why) = proof::refusal(work, tools, asked, committed).await? {
         return Ok(rolled_back(why));
     }
     if asked.dry_run {
         return Ok(Ended { outcome: Outcome::Tested, reason: None, merged: None });
     }
-    Ok(match merge::merge(work, tools, asked, committed).await? {
-        Ok(commit) => Ended { outcome: Outcome::Merged, reason: None, merged: Some(commit) },
-        Err(why) => rolled_back(why),
-    })
+    match merge::merge(work, tools, asked, committed).await? {
+        Ok(commit) => {
+            record(work, Step::Merged { commit: commit.to_smolstr() }).await?;
+            Ok(Ended { outcome: Outcome::Merged, reason: None, merged: Some(commit) })
+        }
+        Err(why) => Ok(rolled_back(why)),
+    }
 }
 
-/// The name of the tree, and of the branch after `orrery/`.
-fn name_of(work: &Work) -> String {
-    format!("change-{}", work.job.task.key)
+/// The name of a change's tree, and of its branch after `orrery/`.
+fn name_of(change: &str) -> String {
+    format!("change-{change}")
 }
 
-fn branch_of(work: &Work) -> String {
-    format!("orrery/{}", name_of(work))
+fn branch_of(change: &str) -> String {
+    format!("orrery/{}", name_of(change))
 }
 
 /// The commit of the approved plan, written once.
-async fn committed(work: &Work, tools: &Tools, asked: &ChangeInput) -> Result<Committed, Failure> {
+async fn committed(work: &Work, tools: &Tools, asked: &Schedule) -> Result<Committed, Failure> {
     let plan = plan::approved(work, tools, asked).await?;
     let message = signed(&asked.message, work);
-    let (repo, of) = (asked.repo.clone(), plan.clone());
+    let (repo, of) = (PathBuf::from(&asked.repo), plan.clone());
     let write = || {
         within(work, &tools.workspaces, move |workspaces, stop| {
             let repository = workspaces.repository(&repo, Access::Write, stop)?;
@@ -200,13 +275,12 @@ async fn committed(work: &Work, tools: &Tools, asked: &ChangeInput) -> Result<Co
     work.step("commit", &json!([asked.repo, plan.composed, asked.message]), write).await
 }
 
-fn declared(work: &Work, asked: &ChangeInput, committed: &Committed) -> Result<Declared, Error> {
-    let paths: Vec<String> = committed.plan.composed.files.iter().map(|file| file.path.clone()).collect();
+fn declared(work: &Work, asked: &Schedule, committed: &Committed) -> Result<Declared, Error> {
     Ok(Declared {
-        repo: asked.repo.clone(),
-        branch: branch_of(work),
+        repo: PathBuf::from(&asked.repo),
+        branch: branch_of(work.job.task.key.as_str()),
         base: committed.commit.clone(),
-        writes: WriteSet::parse(&paths)?,
+        writes: WriteSet::parse(&committed.plan.paths())?,
     })
 }
 
@@ -214,11 +288,11 @@ fn declared(work: &Work, asked: &ChangeInput, committed: &Committed) -> Result<D
 async fn branched(
     work: &Work,
     tools: &Tools,
-    asked: &ChangeInput,
+    asked: &Schedule,
     committed: &Committed,
 ) -> Result<(), Failure> {
     let declared = declared(work, asked, committed).map_err(crate::failure::of_workspace)?;
-    let (name, repo) = (name_of(work), asked.repo.clone());
+    let (name, repo) = (name_of(work.job.task.key.as_str()), PathBuf::from(&asked.repo));
     let detail = format!("make the branch `{}` and a tree of it", declared.branch);
     let effect = Effect::new(BRANCH).tool(TOOL, json!({"declared": declared})).detail(detail);
     work.effect(effect, |_| {
@@ -231,10 +305,10 @@ async fn branched(
 }
 
 async fn settle_branch(work: &Work, tools: &Tools) -> Result<Reconciled, Failure> {
-    let asked: ChangeInput = crate::failure::input(&work.job)?;
+    let asked: Schedule = crate::failure::input(&work.job)?;
     let committed = committed(work, tools, &asked).await?;
     let declared = declared(work, &asked, &committed).map_err(crate::failure::of_workspace)?;
-    let name = name_of(work);
+    let name = name_of(work.job.task.key.as_str());
     let found = within(work, &tools.workspaces, move |workspaces, _| workspaces.trees.find(&name)).await?;
     Ok(match found.filter(|found| found.declared == declared) {
         Some(_) => Reconciled::Done(json!(null)),
@@ -243,22 +317,42 @@ async fn settle_branch(work: &Work, tools: &Tools) -> Result<Reconciled, Failure
 }
 
 /// Removes the change's own tree and branch, and nothing else.
-async fn dropped(
-    work: &Work,
-    tools: &Tools,
-    asked: &ChangeInput,
-    committed: &Committed,
-) -> Result<(), Failure> {
-    let (name, branch) = (name_of(work), branch_of(work));
+async fn dropped(work: &Work, tools: &Tools, left: &Leftover) -> Result<(), Failure> {
+    let change = left.change.as_str();
+    let (name, branch) = (name_of(change), branch_of(change));
     let detail = format!("remove the branch `{branch}` and its tree");
     let effect =
-        Effect::new(DROP).tool(TOOL, json!({"branch": branch, "commit": committed.commit})).detail(detail);
-    let (repo, commit) = (asked.repo.clone(), committed.commit.clone());
+        Effect::new(DROP).tool(TOOL, json!({"branch": branch, "commit": left.commit})).detail(detail);
+    let Leftover { repo, commit, .. } = left.clone();
     work.effect(effect, |_| {
         within(work, &tools.workspaces, move |workspaces, stop| {
             workspaces.trees.remove(&name, &workspaces.roots, true, stop)?;
-            workspaces.repository(&repo, Access::Write, stop)?.drop_branch(&branch, &commit, stop)
+            let repository = workspaces.repository(Path::new(&repo), Access::Write, stop)?;
+            repository.drop_branch(&branch, &commit, stop)
         })
     })
     .await
+}
+
+/// Removes what is left of a change that was stopped. A merge that was faster is said to be one.
+async fn roll_back(work: &Work, tools: &Tools) -> Result<Done, Failure> {
+    tools.workspaces.writing()?;
+    let asked: RollBackInput = crate::failure::input(&work.job)?;
+    let RollBackInput { repo, target, change, commit } = asked;
+    dropped(work, tools, &Leftover { repo: repo.clone(), change: change.clone(), commit: commit.clone() })
+        .await?;
+    // The branch is gone, so no merge comes any more.
+    let find = || {
+        within(work, &tools.workspaces, move |workspaces, stop| {
+            let repository = workspaces.repository(Path::new(&repo), Access::Write, stop)?;
+            let Some(found) = repository.branch(&target, stop)? else { return Ok(None) };
+            Ok(repository.contains(&found.commit, &commit, stop)?.then_some(found.commit))
+        })
+    };
+    let merged: Option<String> = work.step("merged", &work.job.input, find).await?;
+    if let Some(commit) = &merged {
+        work.tell(&change, "record-end", &Command::Record(Step::Merged { commit: commit.to_smolstr() }))
+            .await?;
+    }
+    Ok(Done::with(Vec::new(), json!(RolledBack { merged })))
 }

@@ -36,7 +36,7 @@ impl Filesystem {
 
 impl Agent for Filesystem {
     fn card(&self) -> AgentCard {
-        let skills = vec![
+        let mut skills = vec![
             typed::<RepositoryInput, Counts>(
                 "inventory",
                 "Inventory",
@@ -67,13 +67,15 @@ impl Agent for Filesystem {
                 "finds a text or a pattern in the files of a workspace",
                 &["files", "search"],
             ),
-            typed::<files::WriteInput, actors_workspace::Written>(
+        ];
+        if self.workspaces.rules().is_some() {
+            skills.push(typed::<files::WriteInput, actors_workspace::Written>(
                 "write-file",
                 "Write a file",
                 "writes a file of a workspace, if it holds what is expected",
                 &["files", "write"],
-            ),
-        ];
+            ));
+        }
         card(NAME, "reads, searches and writes the files of a workspace", skills)
     }
 

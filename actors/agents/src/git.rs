@@ -46,7 +46,10 @@ impl Git {
 
 impl Agent for Git {
     fn card(&self) -> AgentCard {
-        let skills = [readers(), changers()].concat();
+        let mut skills = readers();
+        if self.workspaces.rules().is_some() {
+            skills.extend(changers());
+        }
         let dependencies = vec![Key::parse(TOOL).expect("a constant")];
         AgentCard { dependencies, ..card(NAME, "reads git repositories, commits and merges", skills) }
     }
@@ -72,7 +75,11 @@ impl Agent for Git {
 }
 
 async fn run(work: &Work, workspaces: &Arc<Workspaces>) -> Result<Done, Failure> {
-    match work.job.skill.as_str() {
+    let skill = work.job.skill.as_str();
+    if changers().iter().any(|known| known.id == skill) {
+        workspaces.writing()?;
+    }
+    match skill {
         "history" => history(work).await,
         "git-status" => reading(work, || reads::status(work, workspaces)).await,
         "git-log" => reading(work, || reads::log(work, workspaces)).await,
@@ -142,6 +149,12 @@ fn readers() -> Vec<Skill> {
             "lists the branches, and where they are checked out",
             &["git", "branches"],
         ),
+        typed::<merge::MergeInput, merge::Checked>(
+            "git-merge-check",
+            "Check a merge",
+            "says whether a branch can be merged, and what would change; moves nothing",
+            &["git", "merge"],
+        ),
     ]
 }
 
@@ -170,12 +183,6 @@ fn changers() -> Vec<Skill> {
             "Commit",
             "commits what has changed in the tree of a task",
             &["git", "commit"],
-        ),
-        typed::<merge::MergeInput, merge::Checked>(
-            "git-merge-check",
-            "Check a merge",
-            "says whether a branch can be merged, and what would change; moves nothing",
-            &["git", "merge"],
         ),
         typed::<merge::MergeInput, merge::Merged>(
             "git-merge",

@@ -40,6 +40,7 @@ mod no_op;
 mod asking;
 mod card;
 mod checks;
+mod code_write;
 mod failure;
 mod goal;
 mod investigate;
@@ -53,6 +54,6 @@ mod workspaces;
 mod catalog;
 
 pub use catalog::{Tools, prompts, shipped};
-pub use change::CodeWrite;
+pub use code_write::CodeWrite;
 pub use sandbox::{Limits, Sandboxes};
 pub use workspaces::Workspaces;

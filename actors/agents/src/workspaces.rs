@@ -7,6 +7,7 @@ use actors_worker::{Failure, Watch, Work};
 use actors_workspace::{Access, Error, Folder, Repository, Roots, Stop, Worktrees};
 use bus_schemas::jobs::Job;
 
+use crate::code_write::CodeWrite;
 use crate::failure::of_workspace;
 
 /// The workspaces. By default nothing may be written.
@@ -14,12 +15,32 @@ use crate::failure::of_workspace;
 pub struct Workspaces {
     pub(crate) roots: Roots,
     pub(crate) trees: Worktrees,
+    code_write: Option<CodeWrite>,
 }
 
 impl Workspaces {
     /// Opens the operator's folders; trees of tasks lie in `data`, the folder of the installation.
     pub fn new(roots: &[PathBuf], data: &Path) -> Result<Self, Error> {
-        Ok(Self { roots: Roots::new(roots, data)?, trees: Worktrees::new(data) })
+        Ok(Self { roots: Roots::new(roots, data)?, trees: Worktrees::new(data), code_write: None })
+    }
+
+    /// Lets agents write, by these rules.
+    #[must_use]
+    pub fn writable(self, rules: CodeWrite) -> Self {
+        Self { code_write: Some(rules), ..self }
+    }
+
+    /// The rules of what agents may write; `None` where they may not.
+    pub fn rules(&self) -> Option<&CodeWrite> {
+        self.code_write.as_ref()
+    }
+
+    /// The rules for a job that writes. Every skill that writes asks here before anything else.
+    pub(crate) fn writing(&self) -> Result<&CodeWrite, Failure> {
+        self.rules().ok_or_else(|| {
+            Failure::permanent("code-write-disabled", "this installation writes no files of repositories")
+                .hint("an operator allows it with the setting `code_write.enabled`")
+        })
     }
 
     /// Opens the workspace that an input names: a folder, or the tree of a task.

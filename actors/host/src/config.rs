@@ -165,12 +165,14 @@ pub struct WorkspaceConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CodeWriteConfig {
-    /// Whether there are any. Default: false; then no agent offers the skill `change`, and hosts refuse tasks for it.
+    /// Whether agents write at all. Default: false; then no agent offers a skill that writes, and hosts refuse such work.
     pub enabled: bool,
     /// The files and folders of a repository that may be changed. Default: none, which means all.
     pub allowed: Vec<String>,
     /// The files and folders that may not. Default: none.
     pub forbidden: Vec<String>,
+    /// The agents' own files and folders, which they change without asking a person. Default: none.
+    pub own: Vec<String>,
     /// The most bytes of a file. Default: 262,144.
     pub file_bytes_max: u64,
     /// The callers who may approve. Default: none, which means anybody but the agent.
@@ -185,6 +187,7 @@ impl Default for CodeWriteConfig {
             enabled: false,
             allowed: Vec::new(),
             forbidden: Vec::new(),
+            own: Vec::new(),
             file_bytes_max: 262_144,
             approvers: Vec::new(),
             answer_within: Duration::from_secs(86_400),

@@ -1,6 +1,6 @@
 //! The gates of this host: commands of the system, halts, quarantine, and whether experiments are allowed.
 
-use actors_logic::{chaos, halt, system, task};
+use actors_logic::{change, chaos, halt, system, task};
 use actors_runtime::{Gate, GateRequest, Gates};
 use bus_client::Folded;
 use bus_schemas::halts::Halts;
@@ -18,8 +18,8 @@ pub fn all(
     let experiments = no_experiments.map(|refusal| Box::new(NoExperiments(refusal)) as Box<dyn Gate>);
     let gates: [Box<dyn Gate>; 3] =
         [Box::new(SystemOnly), Box::new(Halted(halts.clone())), Box::new(quarantine.clone())];
-    let changes = (!writes_code).then(|| Box::new(NoChanges) as Box<dyn Gate>);
-    gates.into_iter().chain(experiments).chain(changes).collect()
+    let writes = (!writes_code).then(|| Box::new(NoWrites) as Box<dyn Gate>);
+    gates.into_iter().chain(experiments).chain(writes).collect()
 }
 
 /// Refuses commands that only the system sends, from anybody else.
@@ -59,12 +59,12 @@ impl Gate for NoExperiments {
     }
 }
 
-/// Refuses tasks that would change files of repositories, where the configuration does not allow them.
+/// Refuses work that would write files or change repositories, where the configuration does not allow it.
 #[derive(Debug)]
-struct NoChanges;
+struct NoWrites;
 
-impl Gate for NoChanges {
+impl Gate for NoWrites {
     fn admit(&self, request: &GateRequest<'_>) -> Result<(), Refusal> {
-        task::admit_no_change(request)
+        change::admit_no_writes(request)
     }
 }

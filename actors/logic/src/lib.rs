@@ -15,6 +15,7 @@ pub mod halt;
 pub mod healer;
 
 pub mod approval;
+pub mod change;
 pub mod chaos;
 pub mod dead_letter;
 pub mod probe;

@@ -65,7 +65,7 @@ use bus_schemas::commands::task::{Command, Query};
 use bus_schemas::events::task::Event;
 
 pub use account::{Account, Held};
-pub use gate::{admit, admit_no_change};
+pub use gate::admit;
 pub use state::{Child, Effect, Phase, State};
 pub use view::view;
 

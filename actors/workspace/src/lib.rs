@@ -31,8 +31,8 @@ pub use error::Error;
 pub use folder::{ENTRIES_MAX, Entry, Folder, Kind, Listing, READ_BYTES_MAX, Read};
 pub use path::WorkspacePath;
 pub use repository::{
-    Blamed, Branch, ChangedFile, Commit, Composed, DIFF_BYTES_MAX, Diff, FileDiff, Identity, Merge, NewFile,
-    Repository, Status, StatusEntry,
+    Blamed, Branch, ChangedFile, Commit, Composed, DIFF_BYTES_MAX, Diff, FileDiff, Guard, Identity, Merge,
+    NewFile, Repository, Status, StatusEntry,
 };
 pub use roots::{Access, Roots};
 pub use search::{Found, MATCHES_MAX, Match, Query};

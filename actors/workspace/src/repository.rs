@@ -21,7 +21,7 @@ pub use self::changes::{DIFF_BYTES_MAX, Diff, FileDiff, Status, StatusEntry};
 pub use self::compose::{ChangedFile, Composed, NewFile};
 pub use self::history::{Blamed, Commit};
 pub use self::merge::Merge;
-pub use self::refs::Branch;
+pub use self::refs::{Branch, Guard};
 
 use crate::git::{failed, guarded, line, output, run};
 use crate::roots::{Access, Roots};

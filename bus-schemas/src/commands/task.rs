@@ -164,6 +164,9 @@ pub enum Command {
         /// The outcome: the name of its event.
         outcome: SmolStr,
     },
+    /// From a change: it is told how the task ends, now or then.
+    #[serde(deserialize_with = "crate::wire::no_fields")]
+    Follow,
     /// Answers a question of a worker, of the effect ledger or of the budget.
     Answer {
         /// The task's `question_id`: an answer to an earlier question is refused.

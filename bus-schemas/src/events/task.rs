@@ -100,6 +100,11 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Value::is_null")]
         result: Value,
     },
+    /// A change is told how the task ends.
+    Followed {
+        /// The change.
+        change: Key,
+    },
     /// The attempt failed.
     AttemptFailed {
         /// The number of the attempt.

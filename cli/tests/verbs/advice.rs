@@ -107,7 +107,7 @@ fn a_task_without_an_agent_says_what_it_waits_for() {
     let lines = BufReader::new(watch.stdout.take().expect("it was piped")).lines();
     let mut lines = lines.map(|line| serde_json::from_str::<Value>(&line.expect("UTF-8")).expect("JSON"));
     let told = lines.find(|line| line["event"] == "waits").expect("the watch goes on until the end");
-    crate::schema::check("change", &told);
+    crate::schema::check("progress", &told);
     let detail = "attempt 1 waits in lane `default` for an agent with the skill `juggling`: no living agent offers the skill `juggling`";
     assert_eq!((told["task"].as_str(), told["detail"].as_str()), (Some("lonely"), Some(detail)));
     world.orrery(&["tasks", "cancel", "lonely"]).good();

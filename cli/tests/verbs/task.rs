@@ -40,7 +40,7 @@ fn a_task_is_submitted_watched_listed_and_shown() {
     let lines = world.orrery(&submit).good().lines();
     let (last, changes) = lines.split_last().expect("lines");
     check("task", last);
-    changes.iter().for_each(|change| check("change", change));
+    changes.iter().for_each(|change| check("progress", change));
     assert!(changes.iter().any(|change| change["task"] == "two.b" && change["event"] == "completed"));
     let tree = shown(&world, "two", "the end", |tree| tree["task"]["state"] == "completed");
     check("task-show", &tree);

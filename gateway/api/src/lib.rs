@@ -10,6 +10,7 @@ pub mod problem;
 pub mod agents;
 pub mod approvals;
 pub mod breakers;
+pub mod changes;
 pub mod commands;
 pub mod dead_letters;
 pub mod events;

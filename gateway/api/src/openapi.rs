@@ -18,12 +18,13 @@ const REQUEST: &str = "Request";
 /// The header with the caller's name, which every operation takes.
 const CALLER: &str = "Orrery-Caller";
 /// The resources, with a description each.
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     ("tasks", "Goals and their progress"),
     ("agents", "Agents and their workers"),
     ("schedules", "Goals that recur"),
     ("dead letters", "Commands, tasks and webhook posts that failed for good, and redrives"),
     ("approvals", "Calls of tools that a person approves or rejects"),
+    ("changes", "Changes of repositories that a person approves"),
     ("halts", "Emergency stops: what is halted and why"),
     ("lanes", "Queues of work: what waits, what runs, and what limits it"),
     ("breakers", "Circuit breakers: which dependencies may be called"),

@@ -30,6 +30,7 @@ pub mod code {
     pub const AGENT_NOT_FOUND: &str = "agent-not-found";
     pub const SCHEDULE_NOT_FOUND: &str = "schedule-not-found";
     pub const APPROVAL_NOT_FOUND: &str = "approval-not-found";
+    pub const CHANGE_NOT_FOUND: &str = "change-not-found";
     pub const DEAD_LETTER_NOT_FOUND: &str = "dead-letter-not-found";
     pub const REDRIVE_NOT_FOUND: &str = "redrive-not-found";
     pub const BREAKER_NOT_FOUND: &str = "breaker-not-found";
@@ -87,6 +88,8 @@ pub enum NextStep {
     ListSchedules,
     /// Find the approval in the list.
     ListApprovals,
+    /// Find the change in the list.
+    ListChanges,
     /// Find the breaker in the list.
     ListBreakers,
     /// Find the lane in the list, or make rules for a new one.
@@ -115,6 +118,7 @@ impl NextStep {
             Self::ListAgents => lists("/v1/agents"),
             Self::ListSchedules => lists("/v1/schedules"),
             Self::ListApprovals => lists("/v1/approvals"),
+            Self::ListChanges => lists("/v1/changes"),
             Self::ListBreakers => lists("/v1/breakers"),
             Self::ListLanes => {
                 lists("/v1/lanes") + "; `PATCH /v1/lanes/NAME` with `new` makes rules for one to come"

@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::endpoint::endpoints;
 use crate::paging::Paging;
 use crate::{
-    agents, approvals, breakers, commands, dead_letters, events, halts, healer, lanes, operations, redrives,
-    schedules, settings, tasks,
+    agents, approvals, breakers, changes, commands, dead_letters, events, halts, healer, lanes, operations,
+    redrives, schedules, settings, tasks,
 };
 
 endpoints! {
@@ -79,6 +79,16 @@ endpoints! {
     /// Ends a request before its answer, or an approval before its use.
     CancelApproval: "approvals" Post "/v1/approvals/{id}/cancel" ((), approvals::CancelApproval) => approvals::Approval
         [200 "over"];
+    /// Lists changes of repositories, newest first.
+    ListChanges: "changes" Get "/v1/changes" (changes::ListChanges, ()) => changes::ChangePage;
+    /// Shows a change.
+    ShowChange: "changes" Get "/v1/changes/{id}" ((), ()) => changes::Change;
+    /// Schedules a change: a person approves its diff before anything is written. An equal repeat changes nothing.
+    ScheduleChange: "changes" Put "/v1/changes/{id}" ((), changes::NewChange) => changes::Change
+        [200 "scheduled"];
+    /// Cancels a change: what was written is removed again.
+    CancelChange: "changes" Post "/v1/changes/{id}/cancel" ((), changes::CancelChange) => changes::Change
+        [200 "canceled"];
     /// Lists dead letters, newest first.
     ListDeadLetters: "dead letters" Get "/v1/dead-letters" (dead_letters::ListDeadLetters, ()) => dead_letters::DeadLetterPage;
     /// Exports dead letters with their payloads as JSON lines, newest first. A broken stream is incomplete.

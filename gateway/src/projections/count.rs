@@ -55,6 +55,7 @@ impl Counter {
             "dead-letter" => dead_letter,
             "agent" => agent,
             "approval" => approval,
+            "change" => change,
             _ => return,
         };
         if Timestamp::parse_rfc3339(&stored.time).is_some_and(|at| at >= self.since) {
@@ -96,6 +97,12 @@ fn approval(stored: &StoredEvent) {
     let known = APPROVAL_CHANGES.into_iter().find(|name| stored.event.event_type == *name);
     if let Some(change) = known {
         metrics::counter!(metric::APPROVAL_CHANGES, "change" => change).increment(1);
+    }
+}
+
+fn change(stored: &StoredEvent) {
+    if let Some(event) = read::<events::change::Event>(stored) {
+        metrics::counter!(metric::CHANGE_STEPS, "step" => <&'static str>::from(&event)).increment(1);
     }
 }
 

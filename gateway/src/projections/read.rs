@@ -8,6 +8,7 @@ use bus_schemas::views::task::{Task, TaskState};
 use bus_schemas::{Key, Timestamp};
 use gateway_api::agents::Agent;
 use gateway_api::approvals::{Approval, ApprovalState};
+use gateway_api::changes::{Change, ChangeState};
 use gateway_api::dead_letters::{DeadLetter, DeadLetterFilter};
 use gateway_api::halts::Halt;
 use gateway_api::redrives::Redrive;
@@ -254,6 +255,23 @@ impl Reader {
         let mut conditions = Conditions::default();
         conditions.equal("state", state.map(<&str>::from));
         self.page("requested_at", conditions, Order::NewestFirst, after, limit).await
+    }
+
+    /// A change of a repository.
+    pub async fn change(&self, id: &Key) -> Result<Option<Change>, Error> {
+        self.get(id).await
+    }
+
+    /// Changes of repositories, newest first.
+    pub async fn changes(
+        &self,
+        state: Option<ChangeState>,
+        after: Option<Place>,
+        limit: u32,
+    ) -> Result<Page<Change>, Error> {
+        let mut conditions = Conditions::default();
+        conditions.equal("state", state.map(<&str>::from));
+        self.page("scheduled_at", conditions, Order::NewestFirst, after, limit).await
     }
 
     /// A redrive of many dead letters.

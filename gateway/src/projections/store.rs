@@ -10,6 +10,7 @@ use bus_schemas::wire::WireEvent;
 use bus_schemas::{Key, Timestamp, upcast};
 use gateway_api::agents::Agent;
 use gateway_api::approvals::Approval;
+use gateway_api::changes::Change;
 use gateway_api::dead_letters::DeadLetter;
 use gateway_api::halts::Halt;
 use gateway_api::redrives::Redrive;
@@ -221,6 +222,7 @@ views! {
     tasks: Task,
     agents: Agent,
     approvals: Approval,
+    changes: Change,
     schedules: Schedule,
     dead_letters: DeadLetter,
     redrives: Redrive,

@@ -99,6 +99,7 @@ fn change(task: &mut Task, event: &Event) {
         | Event::ChildSettled { .. }
         | Event::EffectRecorded { .. }
         | Event::StepRecorded { .. }
+        | Event::Followed { .. }
         | Event::PolicySet { .. }
         | Event::AttemptWithdrawn { .. }
         | Event::CancelRequested { .. } => {}

@@ -1,10 +1,13 @@
 //! The merge of a change whose tests passed.
 
+use std::path::Path;
+
 use actors_worker::{Effect, Failure, Reconciled, Work};
-use actors_workspace::Access;
+use actors_workspace::{Access, Guard};
+use bus_schemas::commands::change::Schedule;
 use serde_json::json;
 
-use super::{ChangeInput, Committed, TOOL, Tools, branch_of};
+use super::{Committed, TOOL, Tools, branch_of};
 use crate::git::changes::{identity, signed};
 use crate::git::merge::{Merged, Wanted, followed, moved, was_slower};
 use crate::workspaces::within;
@@ -18,7 +21,7 @@ const TRIES_MAX: u32 = 10;
 pub(super) async fn merge(
     work: &Work,
     tools: &Tools,
-    asked: &ChangeInput,
+    asked: &Schedule,
     committed: &Committed,
 ) -> Result<Result<String, String>, Failure> {
     for number in 1..=TRIES_MAX {
@@ -37,11 +40,13 @@ pub(super) async fn merge(
         let detail = format!("move the branch `{}` to {}", asked.target, wanted.commit);
         let effect = Effect::new(name).tool(TOOL, arguments).detail(detail);
         let (repo, target) = (asked.repo.clone(), asked.target.clone());
+        // Whoever rolls the change back drops the branch first: then a late merge moves nothing.
+        let guard = Guard { branch: branch_of(work.job.task.key.as_str()), commit: committed.commit.clone() };
         let outcome: Result<Merged, Failure> = work
             .effect(effect, |key| {
                 within(work, &tools.workspaces, move |workspaces, stop| {
-                    let repository = workspaces.repository(&repo, Access::Write, stop)?;
-                    moved(&repository, &target, &wanted, &format!("orrery: {key}"), stop)
+                    let repository = workspaces.repository(Path::new(&repo), Access::Write, stop)?;
+                    moved(&repository, &target, &wanted, Some(&guard), &format!("orrery: {key}"), stop)
                 })
             })
             .await;
@@ -63,16 +68,17 @@ pub(super) async fn merge(
 async fn wanted(
     work: &Work,
     tools: &Tools,
-    asked: &ChangeInput,
+    asked: &Schedule,
     committed: &Committed,
     effect: &str,
 ) -> Result<Option<Wanted>, Failure> {
-    let (asked, committed, branch) = (asked.clone(), committed.clone(), branch_of(work));
+    let (asked, committed, branch) =
+        (asked.clone(), committed.clone(), branch_of(work.job.task.key.as_str()));
     let message = signed(&asked.message, work);
     let input = json!([committed.commit, asked.target]);
     let decide = || {
         within(work, &tools.workspaces, move |workspaces, stop| {
-            let repository = workspaces.repository(&asked.repo, Access::Write, stop)?;
+            let repository = workspaces.repository(Path::new(&asked.repo), Access::Write, stop)?;
             let merge = repository.merge_check(&branch, &asked.target, stop)?;
             let composed = &committed.plan.composed;
             let is_same = match asked.full_base {
@@ -91,13 +97,13 @@ async fn wanted(
 
 /// Finds out whether a merge was done.
 pub(super) async fn settle(work: &Work, tools: &Tools, effect: &str) -> Result<Reconciled, Failure> {
-    let asked: ChangeInput = crate::failure::input(&work.job)?;
+    let asked: Schedule = crate::failure::input(&work.job)?;
     let committed = super::committed(work, tools, &asked).await?;
     let Some(wanted) = wanted(work, tools, &asked, &committed, effect).await? else {
         return Ok(Reconciled::NotDone);
     };
     let merged = within(work, &tools.workspaces, move |workspaces, stop| {
-        let repository = workspaces.repository(&asked.repo, Access::Write, stop)?;
+        let repository = workspaces.repository(Path::new(&asked.repo), Access::Write, stop)?;
         let Some(found) = repository.branch(&asked.target, stop)? else { return Ok(None) };
         if !repository.contains(&found.commit, &wanted.commit, stop)? {
             return Ok(None);

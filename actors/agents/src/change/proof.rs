@@ -2,11 +2,12 @@
 
 use actors_sandbox::Files;
 use actors_worker::{Failure, Work};
+use bus_schemas::commands::change::{Schedule, Step};
 use bus_schemas::jobs::Artifact;
 use bytes::Bytes;
 use serde_json::json;
 
-use super::{ChangeInput, Committed, Tools, name_of};
+use super::{Committed, Tools, name_of, record};
 use crate::checks::{self, Outcome, Tool, secrets};
 use crate::sandbox::{STEP_MAX, failed};
 use crate::step::look;
@@ -19,19 +20,26 @@ const SOURCES: &str = "sources.tar";
 pub(super) async fn refusal(
     work: &Work,
     tools: &Tools,
-    asked: &ChangeInput,
+    asked: &Schedule,
     committed: &Committed,
 ) -> Result<Option<String>, Failure> {
     let _place = tools.sandboxes.enter(work).await?;
     let files = sources(work, tools, committed).await?;
-    let changed: Vec<String> = committed.plan.composed.files.iter().map(|file| file.path.clone()).collect();
+    // What is deleted is not there to be looked at.
+    let changed: Vec<String> = committed
+        .plan
+        .paths()
+        .into_iter()
+        .filter(|path| files.iter().any(|(known, _)| known == path))
+        .collect();
     let mut edited = Files::new();
     for (path, entry) in files.iter().filter(|(path, _)| changed.iter().any(|known| known == path)) {
         edited.insert(path, entry.clone()).map_err(|error| failed(&error))?;
     }
     // A secret that was there before is as bad in a file that a person has just approved.
     if let Some(found) = secrets::added(&Files::new(), &edited).first() {
-        return Ok(Some(format!("{}: {}:{}", checks::code::SECRET_FOUND, found.file, found.line)));
+        return failed_syntax(work, format!("{}: {}:{}", checks::code::SECRET_FOUND, found.file, found.line))
+            .await;
     }
     let (sandboxes, limit) = (&tools.sandboxes, STEP_MAX);
     let inspected =
@@ -41,21 +49,32 @@ pub(super) async fn refusal(
         let first = check.findings.first();
         let what =
             first.map_or(check.reason.clone(), |one| format!("{}:{}: {}", one.file, one.line, one.message));
-        return Ok(Some(format!("{}: {what}", checks::code::SYNTAX_ERROR)));
+        return failed_syntax(work, format!("{}: {what}", checks::code::SYNTAX_ERROR)).await;
     }
+    record(work, Step::SyntaxPassed).await?;
+    record(work, Step::TestsStarted).await?;
     let runners = tester::runners_of(&files);
-    let found = tester::results(work, sandboxes, "tests", &files, &runners, &asked.expect, limit).await?;
+    let expect = asked.expect.iter().cloned().collect();
+    let found = tester::results(work, sandboxes, "tests", &files, &runners, &expect, limit).await?;
     if found.verdict == PASSED {
+        record(work, Step::TestsPassed).await?;
         return Ok(None);
     }
     let failing: Vec<&str> = found.failing_names().take(5).collect();
     let names = if failing.is_empty() { found.absent.join(", ") } else { failing.join(", ") };
-    Ok(Some(format!("tests-{}: {names}", found.verdict)))
+    let reason = format!("tests-{}: {names}", found.verdict);
+    record(work, Step::TestsFailed { reason: reason.clone() }).await?;
+    Ok(Some(reason))
+}
+
+async fn failed_syntax(work: &Work, reason: String) -> Result<Option<String>, Failure> {
+    record(work, Step::SyntaxFailed { reason: reason.clone() }).await?;
+    Ok(Some(reason))
 }
 
 /// The files of the tree. A later attempt, and a replay, finds what the first one saw.
 async fn sources(work: &Work, tools: &Tools, committed: &Committed) -> Result<Files, Failure> {
-    let tree = tools.workspaces.trees.get(&name_of(work)).map(|tree| tree.path);
+    let tree = tools.workspaces.trees.get(&name_of(work.job.task.key.as_str())).map(|tree| tree.path);
     let mut read = None;
     let read_them = async || {
         let path = tree.map_err(crate::failure::of_workspace)?;

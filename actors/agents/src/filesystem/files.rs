@@ -247,8 +247,11 @@ fn expected(asked: &WriteInput) -> Existing {
 }
 
 pub(super) async fn write(work: &Work, workspaces: &Arc<Workspaces>) -> Result<Done, Failure> {
+    let rules = workspaces.writing()?;
     let asked: WriteInput = input(&work.job)?;
     let content = content(work, &asked).await?;
+    let path = WorkspacePath::parse(&asked.path);
+    path.and_then(|path| rules.check(&path, content.len())).map_err(of_workspace)?;
     let effect = effect(&asked, Hash::of(&content));
     let written: Written = work
         .effect(effect, |key| {

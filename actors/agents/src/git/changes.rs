@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use actors_worker::{Done, Effect, Failure, Reconciled, Work};
-use actors_workspace::{Access, Declared, Error, Identity, Worktree, WriteSet};
+use actors_workspace::{Access, Declared, Error, Identity, WorkspacePath, Worktree, WriteSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -258,6 +258,12 @@ pub(super) async fn settle_remove(work: &Work, workspaces: &Arc<Workspaces>) -> 
     Ok(if is_gone { Reconciled::Done(json!(Removed { name, removed: true })) } else { Reconciled::NotDone })
 }
 
+/// Checks changed paths against the rules of the settings.
+pub(super) fn check_paths(workspaces: &Workspaces, paths: &[String]) -> Result<(), Error> {
+    let Some(rules) = workspaces.rules() else { return Ok(()) };
+    paths.iter().try_for_each(|path| rules.check_path(&WorkspacePath::parse(path)?))
+}
+
 /// The commit that the tree's changes amount to, decided once; without changes that of the branch.
 async fn wanted_commit(work: &Work, workspaces: &Arc<Workspaces>) -> Result<Committed, Failure> {
     let CommitInput { worktree, message } = input(&work.job)?;
@@ -276,6 +282,7 @@ async fn wanted_commit(work: &Work, workspaces: &Arc<Workspaces>) -> Result<Comm
                     (tip.clone(), tip, Vec::new())
                 }
             };
+            check_paths(workspaces, &paths)?;
             let changed = paths.len();
             paths.truncate(SHOWN_MAX);
             Ok(Committed { branch, commit, parent, changed, paths })

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors_worker::{Done, Effect, Failure, Reconciled, Work};
-use actors_workspace::{Access, Error, Merge, Repository, Stop};
+use actors_workspace::{Access, Error, Guard, Merge, Repository, Stop};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::changes::{TOOL, identity, signed};
+use super::changes::{TOOL, check_paths, identity, signed};
 use crate::failure::input;
 use crate::workspaces::{Workspaces, within};
 
@@ -99,6 +99,7 @@ fn checked(
     if let Some(tree) = trees.iter().find(|tree| tree.declared.branch == asked.branch) {
         tree.check(&merge.changed)?;
     }
+    check_paths(workspaces, &merge.changed)?;
     Ok(merge)
 }
 
@@ -140,18 +141,19 @@ async fn wanted(work: &Work, workspaces: &Arc<Workspaces>, effect: &str) -> Resu
     work.step(effect, &work.job.input, decide).await
 }
 
-/// Moves the target, and brings the tree along that has it checked out.
+/// Moves the target, while the guard is where it was, and brings the tree along that has it checked out.
 pub(crate) fn moved(
     repository: &Repository,
     target: &str,
     wanted: &Wanted,
+    guard: Option<&Guard>,
     why: &str,
     stop: Stop<'_>,
 ) -> Result<Merged, Error> {
     let from = &wanted.merge.target;
     let found = repository.branch(target, stop)?;
     let has_tree = found.map_or(Ok(false), |found| repository.check_tree(&found, stop))?;
-    repository.move_branch(target, &wanted.commit, Some(from), why, stop)?;
+    repository.move_while(target, &wanted.commit, Some(from), guard, why, stop)?;
     followed(repository, wanted, has_tree, stop)
 }
 
@@ -189,7 +191,7 @@ pub(super) async fn merge(work: &Work, workspaces: &Arc<Workspaces>) -> Result<D
             .effect(effect, |key| {
                 within(work, workspaces, move |workspaces, stop| {
                     let repository = workspaces.repository(&repo, Access::Write, stop)?;
-                    moved(&repository, &target, &wanted, &format!("orrery: {key}"), stop)
+                    moved(&repository, &target, &wanted, None, &format!("orrery: {key}"), stop)
                 })
             })
             .await;

@@ -101,6 +101,7 @@ pub(super) fn decide(
             input::require(state, IssueRef { attempt, token: &token }, asked, context)
         }
         Command::SettleApproval { approval, outcome } => input::settle(state, &approval, outcome, context),
+        Command::Follow => input::follow(state, context),
         Command::Answer { question, answer } => input::provide(state, question, answer, context),
         Command::SettleChild { step, state: end, artifacts, result, failure } => {
             let end = children::End { state: end, artifacts, result, failure: failure.map(cut_failure) };

@@ -5,7 +5,7 @@ use std::mem::take;
 
 use actors_core::{Context, Decision, Key, Refusal};
 use bus_schemas::commands::task::{Command, Failure, Submit};
-use bus_schemas::commands::{approval, dead_letter, lane, queue};
+use bus_schemas::commands::{approval, change, dead_letter, lane, queue};
 use bus_schemas::events::task::Event;
 use bus_schemas::ids::KEY_BYTES_MAX;
 use bus_schemas::jobs::{EffectStep, Job, PastEffect};
@@ -184,6 +184,7 @@ impl<'a> Draft<'a> {
         }
         self.emit(event);
         self.tell_dead_letters();
+        self.tell_change();
         if self.submission().deadline.is_some() {
             self.cancel_timer("deadline");
         }
@@ -191,6 +192,12 @@ impl<'a> Draft<'a> {
     }
     pub(super) fn fail(&mut self, failure: Failure) {
         self.end(Event::Failed { failure, at: self.now() });
+    }
+    /// Tells the change that this task carries out how it ended.
+    pub(super) fn tell_change(&mut self) {
+        let Some(change) = self.state.change.clone() else { return };
+        let (state, failure) = (self.state.status, self.state.failure.clone());
+        self.send(change, &change::Command::SettleTask { state, failure });
     }
     /// Tells the dead letters of this task, and those that retried it, how it ended.
     fn tell_dead_letters(&mut self) {

@@ -9,9 +9,6 @@ use bus_schemas::record::Source;
 
 use super::state::State;
 
-/// The skill that changes files of a repository.
-const CHANGE: &str = "change";
-
 /// Refuses a caller's command or query that begins work under a halt, or continues it for longer than the
 /// halt allows. A handed-over command is accepted, and waits in its queue.
 pub fn admit(halts: &Halts, request: &GateRequest<'_>) -> Result<(), Refusal> {
@@ -61,20 +58,6 @@ fn admit_query(
     match had_begun && request.now <= active.since.plus_ms(active.grace_ms) {
         true => Ok(()),
         false => Err(halted(active)),
-    }
-}
-
-/// Refuses a task that changes files of a repository, where the configuration does not allow it. A repeat is answered
-/// as before.
-pub fn admit_no_change(request: &GateRequest<'_>) -> Result<(), Refusal> {
-    let is_new = request.state::<State>().is_some_and(|state| state.submission.is_none());
-    let is_from_outside = matches!(request.source, Some(Source::Ask | Source::Inbox(_)));
-    match request.read().filter(|_| is_new && is_from_outside) {
-        Some(Command::Submit(submission)) if submission.skill == CHANGE => {
-            Err(Refusal::new("code-write-disabled", "this installation changes no files of repositories")
-                .hint("an operator allows it with the setting `code_write.enabled`"))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -50,6 +50,8 @@ pub struct State {
     pub dead_letter: Option<u32>,
     /// The dead letter that last retried or submitted it, and is told how it ends.
     pub retried_for: Option<Key>,
+    /// The change that is told how the task ends.
+    pub change: Option<Key>,
     /// How each attempt failed since it was submitted or retried, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_attempts: Vec<String>,
@@ -267,6 +269,7 @@ pub(super) fn fold(state: &mut State, event: &Event) {
         Event::Rejected { .. } | Event::Completed { .. } | Event::Failed { .. } | Event::Canceled { .. } => {
             fold_end(state, event)
         }
+        Event::Followed { change } => state.change = Some(change.clone()),
         Event::CancelRequested { reason, .. } => state.cancel = Some(reason.clone()),
         Event::Retried { by, at } => {
             state.retried_for = by.strip_prefix(TASK_CALLER).and_then(|entry| Key::parse(entry).ok());

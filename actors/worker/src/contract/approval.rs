@@ -1,4 +1,4 @@
-//! Approvals: what an agent does only when a person allowed it.
+//! What an agent asks of other entities: approvals, without which it does not do something, and other tasks.
 //!
 //! ```text
 //! ask_approval ─→ waits ─→ the attempt ends, and the next one begins with the outcome
@@ -8,8 +8,9 @@
 //! An answer in words is no approval: only the entity says whether there is one, and for what.
 
 use bus_schemas::commands::approval::{Command, Request, Use};
+use bus_schemas::views::task::Task;
 use bus_schemas::wire::WireCommand;
-use bus_schemas::{Body, EntityAddress, Key, chain};
+use bus_schemas::{Body, EntityAddress, Key, Refusal, chain};
 use serde_json::json;
 
 use super::failure::Failure;
@@ -23,45 +24,55 @@ impl Work {
     /// Asks for an approval, once: a repeat of an equal request changes nothing. What is asked must be decided in a
     /// step before.
     pub async fn ask_approval(&self, approval: &Key, request: &Request) -> Result<(), Failure> {
-        let command = Command::Request(request.clone());
-        self.step("ask-approval", &json!([approval, request]), || {
-            self.tell_approval(approval, "ask", &command)
-        })
-        .await
+        self.tell(approval, "ask-approval", &Command::Request(request.clone())).await
     }
 
     /// Uses an approval: right before the calls, with what is there now. While no person has answered, the failure ends
     /// the attempt, and the next one begins with the outcome. A step: an attempt after a crash goes on.
     pub async fn use_approval(&self, approval: &Key, call: &Use) -> Result<(), Failure> {
-        let command = Command::Use(call.clone());
-        self.step("use-approval", &json!([approval, call]), || self.tell_approval(approval, "use", &command))
-            .await
+        self.tell(approval, "use-approval", &Command::Use(call.clone())).await
     }
 
-    async fn tell_approval(&self, approval: &Key, purpose: &str, command: &Command) -> Result<(), Failure> {
-        // A recording answers steps itself; what it does not hold is not asked again.
+    /// Sends an entity a command, once: the step has this name. What is sent must be decided in a step before.
+    pub async fn tell<C: WireCommand>(&self, key: &Key, step: &str, command: &C) -> Result<(), Failure> {
+        self.step(step, &json!([key, command]), || async {
+            // A recording answers steps itself; what it does not hold is not asked again.
+            let Some(client) = self.client() else {
+                return Err(Failure::permanent(WAITS, "a recording asks nobody"));
+            };
+            told(client, EntityAddress::new(C::KIND, key.clone()), step, Body::json(command)).await
+        })
+        .await
+    }
+
+    /// What another task is now.
+    pub async fn task(&self, key: &Key) -> Result<Task, Failure> {
         let Some(client) = self.client() else {
-            return Err(Failure::permanent(WAITS, "a recording asks nobody"));
+            return Err(Failure::permanent("no-answer", "a recording asks nobody"));
         };
-        told(client, approval, purpose, command).await
+        match client.describe(key).await {
+            Ok(Ok(task)) => Ok(task),
+            Ok(Err(refusal)) => Err(refused(refusal)),
+            Err(error) => {
+                Err(Failure::transient("no-answer", format!("asking the task `{key}`: {}", chain(&error))))
+            }
+        }
     }
 }
 
-async fn told(client: &TaskClient, approval: &Key, purpose: &str, command: &Command) -> Result<(), Failure> {
-    let to = EntityAddress::new(Command::KIND, approval.clone());
-    match client.tell_entity(to, &format!("approval-{purpose}"), Body::json(command)).await {
+async fn told(client: &TaskClient, to: EntityAddress, purpose: &str, body: Body) -> Result<(), Failure> {
+    match client.tell_entity(to.clone(), purpose, body).await {
         Ok(Verdict::Accepted) => Ok(()),
-        Ok(Verdict::Refused(refusal)) if refusal.code == WAITS => Err(Failure::approval_required(approval)),
-        Ok(Verdict::Refused(refusal)) => {
-            let failure = Failure::permanent(refusal.code.as_str(), refusal.message);
-            Err(match refusal.hint {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            })
-        }
-        Err(error) => Err(Failure::transient(
-            "no-answer",
-            format!("asking the approval `{approval}`: {}", chain(&error)),
-        )),
+        Ok(Verdict::Refused(refusal)) if refusal.code == WAITS => Err(Failure::approval_required(&to.key)),
+        Ok(Verdict::Refused(refusal)) => Err(refused(refusal)),
+        Err(error) => Err(Failure::transient("no-answer", format!("asking `{to}`: {}", chain(&error)))),
+    }
+}
+
+fn refused(refusal: Refusal) -> Failure {
+    let failure = Failure::permanent(refusal.code.as_str(), refusal.message);
+    match refusal.hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }

@@ -8,6 +8,8 @@ use bus_client::{Ask, AskError, Bus, Folded};
 use bus_schemas::commands::task::{Command, Query};
 use bus_schemas::halts::{ActiveHalt, Halts, Subject};
 use bus_schemas::jobs::Job;
+use bus_schemas::views::task::Task;
+use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, CommandId, EntityAddress, Key, Refusal, Reply, TraceContext};
 use smol_str::SmolStr;
 use uuid::Uuid;
@@ -137,6 +139,16 @@ impl TaskClient {
         self.ask(root, id, command, ROOT_PATIENCE).await
     }
     /// Sends a command to another entity under an id that repeated runs of this attempt have too.
+    /// What another task is now, or why nobody says.
+    pub(crate) async fn describe(&self, key: &Key) -> Result<Result<Task, Refusal>, AskError> {
+        let to = EntityAddress::new(Command::KIND, key.clone());
+        let ask = self.asking(to, CommandId(Uuid::now_v7()), Body::json(&Query::Describe));
+        Ok(match self.bus.query(&ask, ROOT_PATIENCE).await? {
+            Reply::Accepted { result, .. } => serde_json::from_value(result)
+                .map_err(|error| Refusal::new("bad-answer", format!("the answer is no task: {error}"))),
+            Reply::Refused { refusal, .. } => Err(refusal),
+        })
+    }
     pub(crate) async fn tell_entity(
         &self,
         to: EntityAddress,

@@ -13,8 +13,8 @@ use crate::{Error, Stop, WorkspacePath};
 pub struct NewFile {
     /// The path.
     pub path: WorkspacePath,
-    /// The content.
-    pub content: Vec<u8>,
+    /// The content; `None` to delete the file.
+    pub content: Option<Vec<u8>>,
 }
 
 /// A file before and after a change.
@@ -24,8 +24,8 @@ pub struct ChangedFile {
     pub path: String,
     /// The hash of the content before; null for a new file.
     pub before: Option<Hash>,
-    /// The hash of the content after.
-    pub after: Hash,
+    /// The hash of the content after; null for a deleted file.
+    pub after: Option<Hash>,
 }
 
 /// A change that is made of objects.
@@ -52,7 +52,7 @@ impl Repository {
         output(git().args(["read-tree", base]), &[], LIST_BYTES_MAX, stop)?;
         let mut changed = Vec::new();
         for NewFile { path, content } in files {
-            if content.len() as u64 > WRITE_BYTES_MAX {
+            if content.as_ref().is_some_and(|content| content.len() as u64 > WRITE_BYTES_MAX) {
                 let what = format!("the content for `{path}`");
                 return Err(Error::TooLarge { what, limit: format!("{WRITE_BYTES_MAX} bytes") });
             }
@@ -61,13 +61,23 @@ impl Repository {
                 Some(_) => Some(self.hash_at(base, path, stop)?),
                 None => None,
             };
+            let Some(content) = content else {
+                if before.is_none() {
+                    return Err(Error::PathMissing { path: path.to_string() });
+                }
+                let mut remove = git();
+                remove.args(["update-index", "--force-remove", "--", path.as_str()]);
+                output(&mut remove, &[], LIST_BYTES_MAX, stop)?;
+                changed.push(ChangedFile { path: path.to_string(), before, after: None });
+                continue;
+            };
             let mut write = git();
             write.args(["hash-object", "-w", "--stdin", "--no-filters"]);
             let id = output(&mut write, content, LIST_BYTES_MAX, stop)?;
             let id = String::from_utf8_lossy(&id).trim().to_owned();
             let entry = format!("{},{id},{path}", mode.as_deref().unwrap_or("100644"));
             output(git().args(["update-index", "--add", "--cacheinfo", &entry]), &[], LIST_BYTES_MAX, stop)?;
-            changed.push(ChangedFile { path: path.to_string(), before, after: Hash::of(content) });
+            changed.push(ChangedFile { path: path.to_string(), before, after: Some(Hash::of(content)) });
         }
         let tree = line(git().arg("write-tree"), stop)?;
         Ok(Composed { base: base.to_owned(), tree, files: changed })

@@ -28,6 +28,15 @@ pub struct Branch {
     is_symbolic: bool,
 }
 
+/// A branch that must be at a commit while another one moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guard {
+    /// The branch.
+    pub branch: String,
+    /// The commit.
+    pub commit: String,
+}
+
 impl Branch {
     /// Whether this repository's own tree has it checked out.
     pub fn is_here(&self, repository: &Repository) -> bool {
@@ -94,6 +103,19 @@ impl Repository {
         why: &str,
         stop: Stop<'_>,
     ) -> Result<(), Error> {
+        self.move_while(name, to, from, None, why, stop)
+    }
+
+    /// Like [`Self::move_branch`], and only while another branch is where it was seen, in one transaction.
+    pub fn move_while(
+        &self,
+        name: &str,
+        to: &str,
+        from: Option<&str>,
+        guard: Option<&Guard>,
+        why: &str,
+        stop: Stop<'_>,
+    ) -> Result<(), Error> {
         self.branch(name, stop)?;
         let zero = "0".repeat(to.len());
         let mut command = self.itself();
@@ -101,25 +123,28 @@ impl Repository {
         let configured = super::super::git::guarded_hooks(&self.top, stop)?;
         command.args(configured);
         command.env("GIT_COMMITTER_NAME", "Orrery").env("GIT_COMMITTER_EMAIL", "orrery@localhost");
-        command.args([
-            "update-ref",
-            "--no-deref",
-            "-m",
-            why,
-            &format!("refs/heads/{name}"),
-            to,
-            from.unwrap_or(&zero),
-        ]);
-        let done = run(&mut command, &[], LIST_BYTES_MAX, stop)?;
+        command.args(["update-ref", "--no-deref", "-m", why, "--stdin"]);
+        let mut orders = format!("update refs/heads/{name} {to} {}\n", from.unwrap_or(&zero));
+        if let Some(Guard { branch, commit }) = guard {
+            self.branch(branch, stop)?;
+            orders.push_str(&format!("verify refs/heads/{branch} {commit}\n"));
+        }
+        let done = run(&mut command, orders.as_bytes(), LIST_BYTES_MAX, stop)?;
         if done.status.success() {
             return Ok(());
         }
-        let found = self.branch(name, stop)?.map(|branch| branch.commit);
-        if found.as_deref() == from {
-            return Err(failed(&command, &done.stderr));
+        let moved = |branch: &str, wanted: Option<&str>| {
+            let found = self.branch(branch, stop)?.map(|branch| branch.commit);
+            let said = |commit: Option<&str>| commit.unwrap_or(ABSENT).to_owned();
+            let (wanted, is_moved) = (said(wanted), found.as_deref() != wanted);
+            let (branch, found) = (branch.to_owned(), said(found.as_deref()));
+            Ok::<_, Error>(is_moved.then_some(Error::RefMoved { branch, wanted, found }))
+        };
+        let guarded = guard.map_or(Ok(None), |guard| moved(&guard.branch, Some(&guard.commit)))?;
+        match guarded.map_or_else(|| moved(name, from), |error| Ok(Some(error)))? {
+            Some(error) => Err(error),
+            None => Err(failed(&command, &done.stderr)),
         }
-        let said = |commit: Option<&str>| commit.unwrap_or(ABSENT).to_owned();
-        Err(Error::RefMoved { branch: name.to_owned(), wanted: said(from), found: said(found.as_deref()) })
     }
 
     /// Refuses a branch that a working copy has checked out.

@@ -106,7 +106,11 @@ fn stream_ended() -> Failure {
 }
 
 /// Follows a task to its end, and fails when the task fails.
-pub(super) async fn to_its_end(client: &Client, task: &Key, output: Output) -> Result<(), Failure> {
+pub(in crate::commands) async fn to_its_end(
+    client: &Client,
+    task: &Key,
+    output: Output,
+) -> Result<(), Failure> {
     // Programs get every change as a line; people get the live display.
     let mut progress = Progress::new(task.clone(), output, output.json());
     let end = tokio::select! {

@@ -1,10 +1,11 @@
 //! `require-input` and `answer`: a question, and its answer.
 
-use actors_core::{Context, Decision, Key, Refusal, Revision};
-use bus_schemas::commands::approval;
+use actors_core::{Context, Decision, EntityAddress, Key, Refusal, Revision};
+use bus_schemas::commands::{approval, change};
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::EffectStep;
 use bus_schemas::text::is_prose;
+use bus_schemas::wire::WireCommand;
 use serde_json::Value;
 use smol_str::SmolStr;
 
@@ -79,6 +80,23 @@ pub(super) fn settle(
     if state.phase == Phase::Answer && state.approval.as_ref() == Some(approval) {
         draft.emit(Event::Answered { answer: outcome.as_str().into(), by: context.by() });
         draft.queue(state.attempt.saturating_add(1));
+    }
+    draft.done()
+}
+
+/// From a change: it is told how the task ends.
+pub(super) fn follow(state: &State, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
+    let mut draft = Draft::of(state, context);
+    let sender = context.caller.and_then(|caller| caller.parse::<EntityAddress>().ok());
+    let Some(change) = sender.filter(|sender| sender.kind == change::Command::KIND).map(|sender| sender.key)
+    else {
+        return draft.done();
+    };
+    if state.change.as_ref() != Some(&change) {
+        draft.emit(Event::Followed { change });
+    }
+    if state.status.is_final() {
+        draft.tell_change();
     }
     draft.done()
 }
