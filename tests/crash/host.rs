@@ -32,7 +32,10 @@ async fn host() {
     }
     let mut tools = Tools { workspaces: Arc::new(workspaces), ..Tools::default() };
     if let Some(socket) = config.sandbox.socket.clone() {
-        tools.sandboxes = system_tests::sandboxes::sandboxes_at("crash-change", socket);
+        // Keepers of one installation remove each other's containers.
+        let installation = config.data_dir.parent().and_then(|folder| folder.file_name()?.to_str());
+        let installation = installation.expect("a folder of the test's").replace('.', "").to_lowercase();
+        tools.sandboxes = system_tests::sandboxes::sandboxes_at(&installation, socket);
     }
     let mut agents = actors_agents::shipped(&tools);
     agents.push((Arc::new(Clerk), 1));

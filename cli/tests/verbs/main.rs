@@ -12,6 +12,7 @@ mod bench;
 mod budget;
 mod build;
 mod bus;
+mod changes;
 mod chaos;
 mod cut;
 mod damage;
