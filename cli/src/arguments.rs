@@ -57,6 +57,8 @@ pub enum Verb {
     Replay(commands::replay::Arguments),
     /// Check hash chains, gaps, and the derived streams against the log.
     Verify(commands::verify::Arguments),
+    /// Export the effects and approvals as a signed file that anybody can verify offline.
+    Ledger(commands::ledger::Arguments),
     /// Rebuild derived streams or read models from the log.
     Rebuild(commands::rebuild::Arguments),
     /// Back up the installation into a directory, while the system runs or while it is down.

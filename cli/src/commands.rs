@@ -20,6 +20,7 @@ pub mod schedules;
 pub mod settings;
 
 pub mod events;
+pub mod ledger;
 pub mod manifest;
 pub mod rebuild;
 pub mod replay;

@@ -5,7 +5,7 @@ use std::fmt;
 use bus_schemas::text::{cut, one_line};
 use bus_schemas::{Refusal, chain};
 use orrery_storage::backup::manifest;
-use orrery_storage::{Sort, archive, backup, history, rebuild, replay, restore, verify};
+use orrery_storage::{Sort, archive, backup, history, ledger, rebuild, replay, restore, verify};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -148,6 +148,7 @@ of_stored_data!(
     archive::Error,
     backup::Error,
     history::Error,
+    ledger::Error,
     manifest::Error,
     rebuild::Error,
     replay::Error,

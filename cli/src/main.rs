@@ -139,6 +139,7 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Verify(arguments) => {
             stored(&config, async |session| commands::verify::run(session, arguments, output).await).await
         }
+        Verb::Ledger(arguments) => commands::ledger::run(&config, arguments, output).await,
         Verb::Rebuild(arguments) => {
             stored(&config, async |session| commands::rebuild::run(session, arguments, output).await).await
         }

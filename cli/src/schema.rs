@@ -24,8 +24,8 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use crate::commands::{
-    agents, bench, chaos, config, dead_letters, doctor, down, events, halt, heal, manifest, prompts, rebuild,
-    run, sandbox, settings, tasks,
+    agents, bench, chaos, config, dead_letters, doctor, down, events, halt, heal, ledger, manifest, prompts,
+    rebuild, run, sandbox, settings, tasks,
 };
 use crate::discovery::Discovery;
 use crate::failure::Failure;
@@ -52,6 +52,9 @@ pub fn document() -> Value {
     schemas.add::<effects::Compares>("replayed");
     schemas.add::<verify::Finding>("finding");
     schemas.add::<verify::Summary>("verified");
+    schemas.add::<ledger::Exported>("ledger-exported");
+    schemas.add::<ledger::PublicKey>("ledger-key");
+    schemas.add::<orrery_storage::ledger::Entry>("ledger-entry");
     schemas.add::<rebuild::Rebuilt>("rebuilt");
     schemas.add::<backup::Written>("backup");
     schemas.add::<restore::Restored>("restored");
@@ -85,6 +88,17 @@ pub fn document() -> Value {
     schemas.add::<chaos::Shown>("chaos-experiment");
     schemas.add::<doctor::Check>("check");
     schemas.add::<Entry>("error-code");
+    of_this_machine(&mut schemas);
+    schemas.add::<Description>("settings");
+    schemas.add::<SettingsChanged>("settings-changed");
+    schemas.add::<settings::Changes>("settings-history");
+    schemas.add::<settings::Compared>("settings-diff");
+    schemas.add::<SettingsList>("settings-list");
+    schemas.finish()
+}
+
+/// What verbs print that ask no system.
+fn of_this_machine(schemas: &mut Schemas) {
     schemas.add::<orrery_bench::Report>("bench");
     schemas.add::<orrery_bench::RepairReport>("bench-repair");
     schemas.add::<bench::repair::List>("bench-repair-list");
@@ -99,12 +113,6 @@ pub fn document() -> Value {
     schemas.add::<sandbox::Ran>("sandbox-ran");
     schemas.add::<config::Values>("config-show");
     schemas.add::<config::Checked>("config-check");
-    schemas.add::<Description>("settings");
-    schemas.add::<SettingsChanged>("settings-changed");
-    schemas.add::<settings::Changes>("settings-history");
-    schemas.add::<settings::Compared>("settings-diff");
-    schemas.add::<SettingsList>("settings-list");
-    schemas.finish()
 }
 
 struct Schemas {

@@ -1,4 +1,4 @@
-//! Operators' work on stored data: archive, backup, restore, verify, rebuild and replay.
+//! Operators' work on stored data: archive, backup, restore, verify, rebuild, replay and the ledger for auditors.
 //!
 //! It gets a connection, directories and times, returns typed results and errors, and reports its progress by
 //! [`Progress`]. It never reads arguments or settings, prints, or ends the process.
@@ -12,6 +12,7 @@ pub mod archive;
 pub mod backup;
 pub mod restore;
 
+pub mod ledger;
 pub mod rebuild;
 pub mod replay;
 pub mod verify;

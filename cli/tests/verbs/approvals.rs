@@ -8,7 +8,7 @@ use crate::bus::Client;
 use crate::schema::check;
 use crate::world::{World, eventually};
 
-fn ask(client: &Client, key: &str) {
+pub fn ask(client: &Client, key: &str) {
     let args = json!({"target": "main", "diff": "-a\n+b\n", "files": [], "goal": "\u{1b}[2Jfix it"});
     let request = Request {
         hint: Some("a fix".into()),

@@ -7,6 +7,7 @@ use bus_client::claims::{ClaimConnection, Heard};
 use bus_client::{Ask, Bus};
 use bus_schemas::claims::Claim;
 use bus_schemas::commands::{agent, probe, task};
+use bus_schemas::jobs::EffectStep;
 use bus_schemas::wire::WireCommand;
 use bus_schemas::{Body, CommandId, ContentType, EntityAddress, Hash, Key, Refusal, Reply};
 use serde_json::{Value, json};
@@ -116,6 +117,21 @@ impl Client {
                 return job.token.to_string();
             }
         }
+    }
+    /// Records the progress of an effect of the oracle.
+    pub fn effect(&self, task: &str, effect: &str, step: EffectStep, result: Value) {
+        let token = self.tokens.borrow()[task].as_str().into();
+        let (effect, detail) = (effect.to_owned(), "pays".to_owned());
+        let key = (step == EffectStep::Intended).then(|| "key-1".into());
+        let command = task::Command::RecordEffect { attempt: 1, token, effect, step, detail, key, result };
+        self.ask(task, &command).expect("it works on it");
+    }
+    /// Ends the oracle's work.
+    pub fn complete(&self, task: &str) {
+        let token = self.tokens.borrow()[task].as_str().into();
+        let (steps, artifacts, result, plan) = (vec![], vec![], Value::Null, None);
+        let command = task::Command::CompleteJob { attempt: 1, token, steps, artifacts, result, plan };
+        self.ask(task, &command).expect("it works on it");
     }
     /// Asks the oracle's question.
     pub fn question(&self, task: &str, prompt: &str) {

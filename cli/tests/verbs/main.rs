@@ -24,6 +24,7 @@ mod halt;
 mod heal;
 mod history;
 mod lanes;
+mod ledger;
 mod life;
 mod monitor;
 mod prompts;
