@@ -89,37 +89,24 @@ fn ended(result: Result<(), Failure>, output: Output) -> ExitCode {
 }
 
 async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> {
+    let client = || Client::connect(&config);
     match verb {
         Verb::Up(arguments) => commands::up::run(config, &arguments, output).await,
         Verb::Down(_) => commands::down::run(&config, output).await,
         Verb::Run(arguments) => commands::run::run(config, arguments, output).await,
-        Verb::Tasks(arguments) => commands::tasks::run(&Client::connect(&config)?, arguments, output).await,
-        Verb::Agents(arguments) => commands::agents::run(&Client::connect(&config)?, arguments, output).await,
-        Verb::Schedules(arguments) => {
-            commands::schedules::run(&Client::connect(&config)?, arguments, output).await
-        }
-        Verb::Approvals(arguments) => {
-            commands::approvals::run(&Client::connect(&config)?, arguments, output).await
-        }
-        Verb::Changes(arguments) => {
-            commands::changes::run(&Client::connect(&config)?, arguments, output).await
-        }
-        Verb::DeadLetters(arguments) => {
-            commands::dead_letters::run(&Client::connect(&config)?, arguments, output).await
-        }
-        Verb::Redrives(arguments) => {
-            commands::redrives::run(&Client::connect(&config)?, arguments, output).await
-        }
-        Verb::Breakers(arguments) => {
-            commands::breakers::run(&Client::connect(&config)?, arguments, output).await
-        }
+        Verb::Tasks(arguments) => commands::tasks::run(&client()?, arguments, output).await,
+        Verb::Agents(arguments) => commands::agents::run(&client()?, arguments, output).await,
+        Verb::Schedules(arguments) => commands::schedules::run(&client()?, arguments, output).await,
+        Verb::Approvals(arguments) => commands::approvals::run(&client()?, arguments, output).await,
+        Verb::Changes(arguments) => commands::changes::run(&client()?, arguments, output).await,
+        Verb::DeadLetters(arguments) => commands::dead_letters::run(&client()?, arguments, output).await,
+        Verb::Redrives(arguments) => commands::redrives::run(&client()?, arguments, output).await,
+        Verb::Breakers(arguments) => commands::breakers::run(&client()?, arguments, output).await,
         Verb::Halt(arguments) => commands::halt::halt(&config, arguments, output).await,
-        Verb::Halts(page) => commands::halt::list(&Client::connect(&config)?, page, output).await,
+        Verb::Halts(page) => commands::halt::list(&client()?, page, output).await,
         Verb::Resume(arguments) => commands::halt::resume(&config, arguments, output).await,
-        Verb::Lanes(arguments) => commands::lanes::run(&Client::connect(&config)?, arguments, output).await,
-        Verb::Settings(arguments) => {
-            commands::settings::run(&Client::connect(&config)?, arguments, output).await
-        }
+        Verb::Lanes(arguments) => commands::lanes::run(&client()?, arguments, output).await,
+        Verb::Settings(arguments) => commands::settings::run(&client()?, arguments, output).await,
         Verb::Chaos(arguments) if arguments.reads() => {
             stored(&config, async |session| commands::chaos::run(session, arguments, output).await).await
         }

@@ -104,10 +104,12 @@ async fn a_kill_at_every_boundary_of_an_effect_leaves_one_change() {
     while runs.next().await.is_some() {}
 }
 
-/// The effects of a guarded change: its branch, its merge, and the removal of the branch.
-const GUARDED: usize = 3;
+/// The effects of a guarded change, in order.
+const BRANCH: usize = 1;
+const MERGE: usize = 2;
+const DROP: usize = 3;
 /// Guarded changes side by side: each runs a test in a container.
-const GUARDED_AT_ONCE: usize = 3;
+const GUARDED_AT_ONCE: usize = 4;
 const TESTS: &str = "from lib import one\n\n\ndef test_one():\n    assert one() == 1\n";
 
 async fn events(bus: &bus_client::Bus, address: &str) -> Vec<Value> {
@@ -181,13 +183,15 @@ async fn guarded_killed_at(place: &str) {
 }
 
 /// Goal: wherever the process dies, an approved change is merged once, and nothing else is left. Method: a scheduled
-/// change that a person approves; a kill at each boundary of each of its effects; then what git says.
+/// change that a person approves; a kill at each boundary of the merge, and before and after its other effects; then
+/// what git says.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_every_boundary_of_a_guarded_change_leaves_it_as_approved() {
-    let mut places: Vec<_> = EFFECT_POINTS
-        .iter()
-        .flat_map(|point| (1..=GUARDED).map(move |pass| format!("{point}:{pass}")))
-        .collect();
+    let at = |points: &[&str], pass: usize| {
+        points.iter().map(|point| format!("{point}:{pass}")).collect::<Vec<_>>()
+    };
+    let around = ["before-call", "after-call"];
+    let mut places = [at(&around, BRANCH), at(&EFFECT_POINTS, MERGE), at(&around, DROP)].concat();
     // The first one waits until the engine has the images.
     guarded_killed_at(&places.remove(0)).await;
     let mut runs =

@@ -195,7 +195,7 @@ fn written(pair: &str) -> Result<FileChange, Failure> {
 fn read(file: &Path) -> Result<String, String> {
     let size = std::fs::metadata(file).map_err(|error| error.to_string())?.len();
     if size > FILE_BYTES_MAX {
-        return Err(format!("it has more than {FILE_BYTES_MAX} bytes"));
+        return Err(format!("more than {FILE_BYTES_MAX} bytes are too many"));
     }
     std::fs::read_to_string(file).map_err(|error| error.to_string())
 }

@@ -209,7 +209,7 @@ fn event(state: &State, step: Step, context: &Context<'_>) -> Result<Event, Refu
     }
     let trace = state.trace(at).ok_or_else(|| invalid("a diff comes first".to_owned()))?;
     Ok(match step {
-        Step::Proposed { .. } => unreachable!("it was handled above"),
+        Step::Proposed { .. } => unreachable!("a proposal returns above"),
         Step::Approved => Event::Approved { trace },
         Step::Applied { commit } | Step::Merged { commit } if !is_short(&commit) => {
             return Err(invalid("`commit` is one line of text".to_owned()));
@@ -314,11 +314,7 @@ fn rollback_key(change: &Key) -> Key {
 }
 
 fn unexpected(message: &str) -> Failure {
-    Failure {
-        class: FailureClass::Permanent,
-        code: "change-stopped".to_owned(),
-        message: message.to_owned(),
-        hint: None,
-        dependency: None,
-    }
+    let Refusal { code, message, .. } = Refusal::new("change-stopped", message);
+    let code = code.to_string();
+    Failure { class: FailureClass::Permanent, code, message, hint: None, dependency: None }
 }
