@@ -38,7 +38,7 @@ macro_rules! for_each_kind {
             ],
             schedule Schedule ["fire"],
             task Task query [
-                "assign" "withdraw" "return-issue" "hold" "ease" "follow" "settle-child" "settle-approval" "expire-deadline" "end-backoff"
+                "fork" "assign" "withdraw" "return-issue" "hold" "ease" "follow" "settle-child" "settle-approval" "expire-deadline" "end-backoff"
                 "expire-lease" "expire-progress" "count-job" "adopt-budget" "expire-wall-clock"
                 "expire-reservations" "sweep"
             ],

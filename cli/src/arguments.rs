@@ -51,6 +51,8 @@ pub enum Verb {
     Run(commands::run::Arguments),
     /// List, show, watch, cancel, retry and answer tasks.
     Tasks(commands::tasks::Arguments),
+    /// Fork a task: a new one goes on from what it had at a revision.
+    Fork(commands::tasks::fork::Arguments),
     /// Show past events, or follow new ones.
     Events(commands::events::Arguments),
     /// Show an entity's state after each event, or decide its recorded commands again and compare.
@@ -122,8 +124,9 @@ mod tests {
     use super::Arguments;
 
     /// Endpoints whose path does not end with the verb, each with its verb on the command line.
-    const VERBS: [(&str, &str, &str); 14] = [
+    const VERBS: [(&str, &str, &str); 15] = [
         ("Post", "/v1/tasks", "tasks submit"),
+        ("Post", "/v1/tasks/{id}/fork", "fork"),
         ("Get", "/v1/tasks/{id}/artifacts/{name}", "tasks artifact"),
         ("Get", "/v1/tasks/{id}/events", "tasks watch"),
         ("Get", "/v1/events", "events"),

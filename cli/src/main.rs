@@ -95,6 +95,7 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Down(_) => commands::down::run(&config, output).await,
         Verb::Run(arguments) => commands::run::run(config, arguments, output).await,
         Verb::Tasks(arguments) => commands::tasks::run(&client()?, arguments, output).await,
+        Verb::Fork(arguments) => commands::tasks::fork::run(&client()?, arguments, output).await,
         Verb::Agents(arguments) => commands::agents::run(&client()?, arguments, output).await,
         Verb::Schedules(arguments) => commands::schedules::run(&client()?, arguments, output).await,
         Verb::Approvals(arguments) => commands::approvals::run(&client()?, arguments, output).await,

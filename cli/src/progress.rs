@@ -200,6 +200,7 @@ pub fn detail(event: &Event) -> String {
     let why = |failure: &Failure| format!("{}: {}", failure.code, failure.message);
     match event {
         Event::Submitted { submission, .. } => submission.goal.clone(),
+        Event::Forked { origin, revision, .. } => format!("forked from {origin} at revision {revision}"),
         Event::Rejected { failure } | Event::Failed { failure, .. } => why(failure),
         Event::AttemptFailed { attempt, failure } => format!("attempt {attempt} failed: {}", why(failure)),
         Event::AttemptWithdrawn { attempt, reason, by } => {

@@ -98,6 +98,7 @@ pub fn router(edge: Arc<Edge>) -> Router {
         .on(routes::ShowTask, tasks::show)
         .on(routes::CancelTask, tasks::cancel)
         .on(routes::RetryTask, tasks::retry)
+        .on(routes::ForkTask, tasks::fork)
         .on(routes::AnswerTask, tasks::answer)
         .on(routes::ExtendBudget, tasks::extend_budget)
         .on(routes::ExplainTask, tasks::why)

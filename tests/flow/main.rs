@@ -17,6 +17,7 @@ mod decide;
 mod effects;
 mod fanout;
 mod fold;
+mod fork;
 mod gateway;
 mod halt;
 mod inbox;

@@ -25,6 +25,7 @@
 //! | command | leads to |
 //! | --- | --- |
 //! | `submit` | `submitted`, then `queued`, or `planned` and `child-started`…; from a parent also `rejected` |
+//! | `fork` (of a gateway, or of the forked parent) | `submitted`, `forked`, `step-recorded` and `effect-recorded` of attempt 0, then `queued`, or `planned`, `child-started`… and `child-settled`… |
 //! | `assign` | `job-issued` and the job with its lease; otherwise the queue's slot is released |
 //! | `withdraw`, `give-back` | `attempt-withdrawn`, then `queued`, or `backoff-started` where workers give it back in a row |
 //! | `return-issue` | `attempt-withdrawn`, then `queued`; the sixth time in a row `failed` as poison |

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use smol_str::SmolStr;
 
+use crate::events::task::Event;
 use crate::ids::{Caller, CommandId, Hash, Key, Revision, Timestamp};
 use crate::jobs::{Artifact, EffectStep, FailureClass, StepResult};
 use crate::settings::{Budget, RetryPolicy};
@@ -17,6 +18,9 @@ use crate::wire::is_default;
 pub enum Command {
     /// Starts the task. Only the first one is accepted; the same submission again gets the same reply.
     Submit(Submit),
+    /// From a gateway, or from a task that is forked: starts the task with what another one had at a revision. The same
+    /// fork again gets the same reply.
+    Fork(Fork),
     /// From its queue: assigns an attempt to a worker.
     Assign {
         /// The agent.
@@ -459,6 +463,54 @@ impl Submit {
             parent: None,
             inputs: Vec::new(),
             dead_letter: None,
+        }
+    }
+}
+
+/// What a task had at a revision, for another one that goes on from there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fork {
+    /// The task that is forked.
+    pub origin: Key,
+    /// Its revision.
+    pub at: Revision,
+    /// The owner of the new task: whoever forks.
+    pub owner: SmolStr,
+    /// The events of the task and of those below it up to there, in order, without those of the budget.
+    pub past: Vec<PastEvent>,
+}
+
+/// An event of a task that is forked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PastEvent {
+    /// The task.
+    pub task: Key,
+    /// Its revision after the event.
+    pub revision: Revision,
+    /// The event, as in the schema of events.
+    #[schemars(with = "Value")]
+    pub event: Event,
+}
+
+impl Fork {
+    /// The submission of the task that is forked.
+    pub fn submission(&self) -> Option<&Submit> {
+        self.past.iter().find_map(|past| match &past.event {
+            Event::Submitted { submission, .. } if past.task == self.origin => Some(submission),
+            _ => None,
+        })
+    }
+}
+
+impl Command {
+    /// The submission of a command that starts a task.
+    pub fn starts(&self) -> Option<&Submit> {
+        match self {
+            Self::Submit(submission) => Some(submission),
+            Self::Fork(fork) => fork.submission(),
+            _ => None,
         }
     }
 }

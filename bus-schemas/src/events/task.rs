@@ -7,7 +7,7 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::commands::task::{Failure, Plan, Policy, Submit, Usage};
-use crate::ids::{Hash, Key, Timestamp};
+use crate::ids::{Hash, Key, Revision, Timestamp};
 use crate::jobs::{Artifact, EffectStep, StepResult};
 use crate::settings::Budget;
 use crate::views::task::{Dimension, TaskState};
@@ -22,6 +22,20 @@ pub enum Event {
     Submitted {
         /// The goal and its limits.
         submission: Submit,
+        /// The time of the event.
+        at: Timestamp,
+    },
+    /// The task goes on from what another one had at a revision. Steps and effects of attempt 0 follow, which are given
+    /// back: the other task did them.
+    Forked {
+        /// The other task.
+        origin: Key,
+        /// Its revision.
+        revision: Revision,
+        /// The answers that it had.
+        answers: Vec<Value>,
+        /// The caller who forked it.
+        by: String,
         /// The time of the event.
         at: Timestamp,
     },

@@ -1,6 +1,7 @@
 //! `orrery tasks`: tasks from their submission to their end.
 
 pub(super) mod budget;
+pub mod fork;
 mod show;
 pub(super) mod submit;
 mod waiting;

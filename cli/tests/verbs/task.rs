@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use bus_schemas::commands::healer::{Command as Healer, QUARANTINE};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bus::Client;
 use crate::schema::check;
@@ -296,4 +296,24 @@ fn without_a_system_or_a_gateway_it_is_said() {
     assert_eq!(status, Some(0), "{stderr}");
     let (status, stderr) = elsewhere(&["tasks", "list"], &[("ORRERY_GATEWAY", "http://127.0.0.1:1")]);
     assert!(status == Some(69) && stderr.contains("error[gateway-unreachable]"), "{stderr}");
+}
+
+/// Goal: a person lets a task go on from an earlier revision. Method: a fork of a task that has ended, and what cannot be
+/// forked.
+#[test]
+fn a_task_is_forked_at_a_revision() {
+    let world = World::start();
+    world.orrery(&["tasks", "submit", "nothing", "--id", "one", "--skill", "noop", "--wait"]).good();
+    eventually("its events to be out", || {
+        let found = world.orrery(&["events", "--tree", "one", "--json"]).good().lines();
+        (found.len() == 4).then_some(())
+    });
+    let forked = world.orrery(&["fork", "one", "--at", "3", "--as", "ann", "--json"]).good().line();
+    check("task", &forked);
+    assert_eq!((&forked["id"], &forked["owner"]), (&json!("one-at-3"), &json!("ann")));
+    world.orrery(&["tasks", "watch", "one-at-3"]).good();
+    let text = world.orrery(&["events", "--tree", "one-at-3", "--type", "forked"]).good().stdout;
+    assert!(text.contains("forked from one at revision 3"), "{text}");
+    world.orrery(&["fork", "one", "--at", "99"]).failed("revision-not-found", 66);
+    world.orrery(&["fork", "nobody", "--at", "1"]).failed("task-not-found", 66);
 }

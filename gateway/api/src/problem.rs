@@ -25,6 +25,7 @@ pub mod code {
     pub const IDEMPOTENCY_KEY_REUSED: &str = "idempotency-key-reused";
     pub const FOREIGN_ORIGIN: &str = "foreign-origin";
     pub const TASK_NOT_FOUND: &str = "task-not-found";
+    pub const FORK_TOO_LARGE: &str = "fork-too-large";
     pub const ARTIFACT_NOT_FOUND: &str = "artifact-not-found";
     pub const ARTIFACT_AMBIGUOUS: &str = "artifact-ambiguous";
     pub const AGENT_NOT_FOUND: &str = "agent-not-found";

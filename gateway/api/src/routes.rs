@@ -25,6 +25,8 @@ endpoints! {
     CancelTask: "tasks" Post "/v1/tasks/{id}/cancel" ((), Option<tasks::CancelTask>) => Task;
     /// Retries a failed task, with a fresh count of attempts.
     RetryTask: "tasks" Post "/v1/tasks/{id}/retry" ((), tasks::RetryTask) => Task;
+    /// Forks a task: a new one goes on from what it had at a revision.
+    ForkTask: "tasks" Post "/v1/tasks/{id}/fork" ((), tasks::ForkTask) => Task;
     /// Answers the question that a task waits for.
     AnswerTask: "tasks" Post "/v1/tasks/{id}/answer" ((), tasks::AnswerTask) => Task;
     /// Extends the budget of a task and its descendants. A tree that was paused for its budget goes on.

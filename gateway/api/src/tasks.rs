@@ -107,6 +107,18 @@ pub struct RetryTask {
     pub end: u64,
 }
 
+/// Where a task is forked.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkTask {
+    /// The revision of the task up to which the new one has what it had.
+    #[serde(deserialize_with = "bus_schemas::wire::some_int64")]
+    pub at: u64,
+    /// The id of the new task. Default: `<id>-at-<revision>`. The same fork again changes nothing.
+    #[serde(default)]
+    pub name: Option<Key>,
+}
+
 /// An answer to a task's question.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

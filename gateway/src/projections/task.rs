@@ -96,6 +96,7 @@ fn account(limits: Budget) -> Account {
 fn change(task: &mut Task, event: &Event) {
     match event {
         Event::Submitted { .. }
+        | Event::Forked { .. }
         | Event::ChildSettled { .. }
         | Event::EffectRecorded { .. }
         | Event::StepRecorded { .. }

@@ -1,5 +1,6 @@
 //! Tasks: submitting, listing, showing, canceling, retrying, answering.
 
+mod fork;
 mod submit;
 mod why;
 
@@ -17,6 +18,7 @@ use super::extract::{Id, Json, OptionalJson, Query};
 use super::problem::Problem;
 use crate::projections::TaskFilter;
 
+pub use fork::fork;
 pub use submit::create;
 pub use why::why;
 

@@ -2,7 +2,8 @@
 
 use actors_core::{GateRequest, Refusal};
 use bus_schemas::commands::schedule;
-use bus_schemas::commands::task::{self, Plan, Submit};
+use bus_schemas::commands::task::{self, PastEvent, Plan, Submit};
+use bus_schemas::events::task::Event;
 use bus_schemas::record::Source;
 
 use super::State;
@@ -44,6 +45,7 @@ fn writes(request: &GateRequest<'_>) -> bool {
     if let Some(state) = request.state::<TaskState>() {
         return match request.read() {
             Some(task::Command::Submit(submission)) => state.submission.is_none() && submits(&submission),
+            Some(task::Command::Fork(fork)) => state.submission.is_none() && fork.past.iter().any(goes_on),
             Some(task::Command::CompleteJob { plan: Some(plan), .. }) => plans(&plan),
             _ => false,
         };
@@ -51,6 +53,15 @@ fn writes(request: &GateRequest<'_>) -> bool {
     let is_schedule = request.state::<ScheduleState>().is_some();
     match request.read().filter(|_| is_schedule) {
         Some(schedule::Command::Create { task, .. }) => submits(&task),
+        _ => false,
+    }
+}
+
+/// Whether a forked task, or one below it, writes.
+fn goes_on(past: &PastEvent) -> bool {
+    match &past.event {
+        Event::Submitted { submission, .. } => submits(submission),
+        Event::Planned { plan } => plans(plan),
         _ => false,
     }
 }

@@ -6,6 +6,7 @@ mod cancel;
 mod children;
 mod effect;
 mod explain;
+mod fork;
 mod hold;
 mod input;
 mod retry;
@@ -52,10 +53,7 @@ pub(super) fn decide(
     command: Command,
     context: &Context<'_>,
 ) -> Result<Decision<Event>, Refusal> {
-    if let Command::Submit(submission) = command {
-        return submit::submit(state, submission, context);
-    }
-    if state.submission.is_none() {
+    if state.submission.is_none() && !matches!(command, Command::Submit(_) | Command::Fork(_)) {
         if command == Command::Sweep {
             return explain::lost(context);
         }
@@ -63,6 +61,7 @@ pub(super) fn decide(
     }
     match command {
         Command::Submit(submission) => submit::submit(state, submission, context),
+        Command::Fork(past) => fork::fork(state, past, context),
         Command::Assign { agent, worker, claim, attempt, token, policy } => {
             let issue = attempt::Issue { agent, worker, claim, attempt, token };
             attempt::assign(state, issue, policy, context)

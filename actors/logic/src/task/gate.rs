@@ -30,7 +30,10 @@ fn admit_command(
     request: &GateRequest<'_>,
 ) -> Result<(), Refusal> {
     let (submission, agent) = match (command, &state.submission) {
-        (Command::Submit(submission), None) => (submission, None),
+        (command, None) => match command.starts() {
+            Some(submission) => (submission, None),
+            None => return Ok(()),
+        },
         (
             Command::Reserve { .. }
             | Command::RecordEffect { step: EffectStep::Intended | EffectStep::Started, .. },

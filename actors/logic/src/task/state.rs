@@ -30,6 +30,9 @@ const HELD_MS: u64 = 10_000;
 pub struct State {
     /// The goal and its limits.
     pub submission: Option<Submit>,
+    /// The task that it was forked from, and at which revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked: Option<(Key, Revision)>,
     /// The A2A state.
     pub status: TaskState,
     /// What it waits for.
@@ -178,6 +181,12 @@ pub struct Child {
 }
 
 impl State {
+    /// The state after these events.
+    pub(super) fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+        let mut state = Self::default();
+        events.into_iter().for_each(|event| fold(&mut state, event));
+        state
+    }
     /// The children that have not ended.
     pub(super) fn open_children(&self) -> impl Iterator<Item = (&SmolStr, &Child)> {
         self.children.iter().filter(|(_, child)| child.end.is_none())
@@ -262,6 +271,10 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             state.retried_for.clone_from(&submission.dead_letter);
             state.submission = Some(submission.clone());
             (state.submitted_at, state.updated_at, state.since) = (*at, *at, *at);
+        }
+        Event::Forked { origin, revision, answers, .. } => {
+            state.forked = Some((origin.clone(), *revision));
+            state.answers.clone_from(answers);
         }
         Event::Planned { .. } | Event::ChildStarted { .. } | Event::ChildSettled { .. } => {
             fold_plan(state, event)

@@ -5,6 +5,7 @@ mod breakers;
 mod budget;
 mod ends;
 mod explain;
+mod fork;
 mod halts;
 mod plans;
 mod properties;

@@ -85,7 +85,7 @@ pub(super) fn start_ready(draft: &mut Draft<'_>) {
 
 /// The submission of a child. It inherits the owner and the limits, and gets the artifacts of the steps
 /// before it; a first step gets the task's own inputs.
-fn child_submission(draft: &Draft<'_>, step: &PlanStep) -> Submit {
+pub(super) fn child_submission(draft: &Draft<'_>, step: &PlanStep) -> Submit {
     let submission = draft.submission();
     let made = step.after.iter().filter_map(|before| draft.state.children.get(before));
     let inputs = if step.after.is_empty() {

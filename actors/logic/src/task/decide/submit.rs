@@ -31,18 +31,7 @@ pub(super) fn submit(
         if submission.parent.is_none() {
             return Err(refusal);
         }
-        // The parent waits for an end and would not learn of a refusal.
-        let failure = Failure {
-            class: FailureClass::Permanent,
-            code: refusal.code.to_string(),
-            message: refusal.message,
-            hint: refusal.hint,
-            dependency: None,
-        };
-        draft.emit(Event::Submitted { submission, at });
-        draft.emit(Event::Rejected { failure });
-        draft.tell_parent();
-        return draft.done_with_view();
+        return reject(draft, submission, refusal);
     }
     let plan = submission.plan.clone();
     draft.emit(Event::Submitted { submission, at });
@@ -52,5 +41,21 @@ pub(super) fn submit(
         None => draft.queue(1),
         Some(plan) => children::begin(&mut draft, plan),
     }
+    draft.done_with_view()
+}
+
+/// Ends a child that cannot be done as asked: its parent waits for an end and would not learn of a refusal.
+pub(super) fn reject(
+    mut draft: Draft<'_>,
+    submission: Submit,
+    refusal: Refusal,
+) -> Result<Decision<Event>, Refusal> {
+    let Refusal { code, message, hint, .. } = refusal;
+    let class = FailureClass::Permanent;
+    let failure = Failure { class, code: code.to_string(), message, hint, dependency: None };
+    let at = draft.now();
+    draft.emit(Event::Submitted { submission, at });
+    draft.emit(Event::Rejected { failure });
+    draft.tell_parent();
     draft.done_with_view()
 }
