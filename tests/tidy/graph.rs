@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use crate::files::{self, Findings};
 
 /// Every edge between crates of the workspace; those of tests included.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 21] = [
     ("bus-schemas", &[]),
     ("bus-client", &["bus-schemas"]),
     ("actors-core", &["bus-schemas"]),
@@ -15,6 +15,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("actors-runtime", &["actors-core", "bus-client", "bus-schemas"]),
     ("actors-worker", &["bus-client", "bus-schemas"]),
     ("http-client", &["bus-schemas"]),
+    ("actors-defence", &[]),
     ("actors-models", &["actors-worker", "bus-schemas", "http-client"]),
     ("actors-workspace", &["bus-schemas"]),
     ("actors-report", &["actors-workspace"]),
