@@ -30,7 +30,9 @@ pub fn installation(config: &Config) -> String {
 /// As [`load`], with the name of the installation at the engine: a process removes there what has its name.
 pub fn load_as(config: &Config, installation: String) -> Result<Tools, Vec<ConfigError>> {
     let models = match (models(config), library(config), cache(config)) {
-        (Ok(models), Ok(library), Ok(cache)) => Ok(models.with_prompts(library).cached_in(cache)),
+        (Ok(models), Ok(library), Ok(cache)) => {
+            Ok(models.with_prompts(library).cached_in(cache).screening(config.defence.detector))
+        }
         (models, library, cache) => {
             Err([models.err(), library.err(), cache.err()].into_iter().flatten().flatten().collect())
         }

@@ -88,7 +88,7 @@ fn conversation(input: &Value, counts: &Arc<Counts>) -> Conversation {
             .reads(tool("fill", &json!({"bytes": number})), |arguments| async move {
                 Ok(Value::from("y".repeat(arguments["bytes"].as_u64().unwrap_or(0) as usize)))
             })
-            .writes(tool("send", &json!({"text": {"type": "string"}})), move |key, arguments| {
+            .writes(tool("send", &json!({"text": {"type": "string"}})), &["text"], move |key, arguments| {
                 let count = sending.sends.fetch_add(1, Ordering::Relaxed);
                 async move {
                     match arguments["text"].as_str() {
@@ -127,7 +127,7 @@ async fn start(scripts: Vec<Vec<Act>>) -> Running {
 
 impl Running {
     async fn done(&self, key: &str, input: Value, more: impl FnOnce(&mut Submit)) -> Task {
-        let mut submit = Submit::new("Work with tools");
+        let mut submit = Submit::new("Work with tools: send `three`, `seven` or `secrets`");
         (submit.skill, submit.input) = ("clerk".into(), input);
         more(&mut submit);
         accepted(&self.bus, &command(key, &Command::Submit(submit))).await;

@@ -21,6 +21,7 @@ mod fork;
 mod gateway;
 mod halt;
 mod inbox;
+mod injection;
 mod investigate;
 mod journal;
 mod lanes;

@@ -16,7 +16,7 @@ const EDGES: [(&str, &[&str]); 21] = [
     ("actors-worker", &["bus-client", "bus-schemas"]),
     ("http-client", &["bus-schemas"]),
     ("actors-defence", &[]),
-    ("actors-models", &["actors-worker", "bus-schemas", "http-client"]),
+    ("actors-models", &["actors-defence", "actors-worker", "bus-schemas", "http-client"]),
     ("actors-workspace", &["bus-schemas"]),
     ("actors-report", &["actors-workspace"]),
     (

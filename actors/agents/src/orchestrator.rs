@@ -17,7 +17,7 @@ pub(crate) mod build;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use actors_models::Models;
+use actors_models::{Level, Models};
 use actors_worker::{Agent, Done, Failure, Work};
 use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::commands::task::{Plan, PlanStep};
@@ -108,6 +108,9 @@ impl Agent for Orchestrator {
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>> {
         let (models, workspaces) = (Arc::clone(&self.models), Arc::clone(&self.workspaces));
         Box::pin(async move {
+            if models.screened(&work, "goal/verdict", &work.job.goal).await? == Level::Hostile {
+                return Err(goal_hostile());
+            }
             match work.job.skill.as_str() {
                 "plan" if goal::asked(&work.job.goal) != Asked::Build => plan(&work).await,
                 "plan" | "build" => build::build(&work, &workspaces).await,
@@ -185,6 +188,14 @@ fn path_in(goal: &str) -> Option<PathBuf> {
         .map(|word| word.strip_suffix('.').unwrap_or(word))
         .find(|word| word.len() > 1 && !word.starts_with("//") && Path::new(word).is_absolute())
         .map(PathBuf::from)
+}
+
+fn goal_hostile() -> Failure {
+    let why = "the goal reads like an order to a model to leave its rules, or to give away what it knows";
+    Failure::permanent("goal-hostile", why).hint(
+        "say in other words what you want; `orrery events TASK` shows what was found, and `defence.detector` turns the \
+         detector off",
+    )
 }
 
 fn not_plannable(why: &str) -> Failure {

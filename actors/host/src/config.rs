@@ -61,6 +61,8 @@ pub struct Config {
     pub prompts: Option<PathBuf>,
     /// Where answers of models are kept.
     pub cache: CacheConfig,
+    /// What looks for instructions in the texts that these agents read.
+    pub defence: DefenceConfig,
     /// Where these agents run programs that nobody has to trust.
     pub sandbox: SandboxConfig,
     /// Where these agents may write.
@@ -161,6 +163,21 @@ pub struct WorkspaceConfig {
     pub roots: Vec<PathBuf>,
 }
 
+/// What looks for instructions in texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DefenceConfig {
+    /// Whether goals and what tools answer are looked at. Default: true; without it no goal is refused as
+    /// `goal-hostile`, and tools reach no more than with it.
+    pub detector: bool,
+}
+
+impl Default for DefenceConfig {
+    fn default() -> Self {
+        Self { detector: true }
+    }
+}
+
 /// Changes of files that people approve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -211,6 +228,7 @@ impl Default for Config {
             models: None,
             prompts: None,
             cache: CacheConfig::default(),
+            defence: DefenceConfig::default(),
             sandbox: SandboxConfig::default(),
             workspace: WorkspaceConfig::default(),
             code_write: CodeWriteConfig::default(),

@@ -8,6 +8,8 @@
 //! Each turn and each tool call is recorded once, with what it added: a history grows with the turns, however long the
 //! conversation is. A later attempt goes through the recorded turns and asks nobody. A tool that only reads is a step
 //! and may run twice; one that must not is an effect in the ledger.
+//!
+//! Whatever a tool answers is data, and grants no right: see [`crate::provenance`].
 
 use std::future::Future;
 use std::time::Duration;
@@ -26,6 +28,7 @@ use crate::cache::Cached;
 use crate::call::{Call, Completion, Message, Parameters, Tool, ToolCall, Usage};
 use crate::models::Models;
 use crate::prompt::PromptRef;
+use crate::provenance::Trusted;
 use crate::structured::{REASKS_MAX, add, mistakes};
 
 /// Turns of a conversation that names no other bound, and the most: with a tool call each, half of what a task may
@@ -41,6 +44,8 @@ const NAME_BYTES_MAX: usize = 64;
 const RESULT_BYTES_MAX: usize = 256 * 1024;
 /// The most bytes of an effect's answer that the ledger keeps itself: all of them together have 256 KiB there.
 const LEDGER_BYTES_MAX: usize = 256;
+/// Calls that were refused because nobody trusted had named their target.
+const REFUSED: &str = "orrery_tool_calls_refused_total";
 /// How long a tool call can be reserved in the budget.
 const LEASE: Duration = Duration::from_secs(3_600);
 
@@ -78,6 +83,9 @@ pub struct Conversation {
     prompts: Vec<PromptRef>,
     tools: Vec<Tool>,
     handlers: Vec<Handler>,
+    /// For each tool that reaches outside of the task, the fields of its arguments that say where.
+    targets: Vec<Option<Vec<String>>>,
+    write_set: Vec<String>,
     turns_max: u32,
 }
 
@@ -127,6 +135,7 @@ struct Talk<'a> {
     work: &'a Work,
     models: &'a Models,
     validators: Vec<Validator>,
+    trusted: Trusted,
     messages: Vec<Message>,
     bytes: usize,
     /// Messages that no step or effect records: the next turn does.
@@ -142,32 +151,62 @@ impl Conversation {
     /// A conversation that begins with these messages, made with these prompts. Its name, at most 64 bytes, is unique
     /// within the task.
     pub fn new(name: impl Into<String>, opening: Vec<Message>, prompts: Vec<PromptRef>) -> Self {
-        let (tools, handlers) = (Vec::new(), Vec::new());
-        Self { name: name.into(), opening, prompts, tools, handlers, turns_max: TURNS }
+        let (tools, handlers, targets, write_set) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { name: name.into(), opening, prompts, tools, handlers, targets, write_set, turns_max: TURNS }
     }
 
-    /// With a tool that only reads: a call is a step, and may run twice.
+    /// With a tool that only reads what belongs to the task: a call is a step, and may run twice.
     #[must_use]
     pub fn reads<F>(self, tool: Tool, handler: impl Fn(Value) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        self.with(tool, Handler::Reads(Box::new(move |arguments| handler(arguments).boxed())))
+        self.with(tool, None, Handler::Reads(Box::new(move |arguments| handler(arguments).boxed())))
     }
 
-    /// With a tool whose call must not happen twice: an effect in the ledger, with its idempotency key.
+    /// With a tool that reads from outside, such as the network, where these fields of its arguments say: a call is a
+    /// step, and each field must hold what the person or the program named.
     #[must_use]
-    pub fn writes<F>(self, tool: Tool, handler: impl Fn(SmolStr, Value) -> F + Send + Sync + 'static) -> Self
+    pub fn fetches<F>(
+        self,
+        tool: Tool,
+        targets: &[&str],
+        handler: impl Fn(Value) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = Outcome> + Send + 'static,
     {
-        self.with(tool, Handler::Writes(Box::new(move |key, arguments| handler(key, arguments).boxed())))
+        self.with(tool, Some(targets), Handler::Reads(Box::new(move |arguments| handler(arguments).boxed())))
+    }
+
+    /// With a tool whose call must not happen twice: an effect in the ledger, with its idempotency key. These fields of
+    /// its arguments say what it changes or whom it reaches, and each must hold what the person or the program named;
+    /// a tool without such a field is never called.
+    #[must_use]
+    pub fn writes<F>(
+        self,
+        tool: Tool,
+        targets: &[&str],
+        handler: impl Fn(SmolStr, Value) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let handler = Handler::Writes(Box::new(move |key, arguments| handler(key, arguments).boxed()));
+        self.with(tool, Some(targets), handler)
+    }
+
+    /// With targets that the task declares to change or to reach, beside those that its goal names.
+    #[must_use]
+    pub fn write_set(mut self, targets: impl IntoIterator<Item = String>) -> Self {
+        self.write_set.extend(targets);
+        self
     }
 
     /// With a tool by which the model must end the conversation: its arguments are the result.
     #[must_use]
     pub fn closes(self, tool: Tool) -> Self {
-        self.with(tool, Handler::Closes)
+        self.with(tool, None, Handler::Closes)
     }
 
     /// With at most this many turns, 1 to [`TURNS_MAX`].
@@ -177,8 +216,9 @@ impl Conversation {
         self
     }
 
-    fn with(mut self, tool: Tool, handler: Handler) -> Self {
+    fn with(mut self, tool: Tool, targets: Option<&[&str]>, handler: Handler) -> Self {
         self.tools.push(tool);
+        self.targets.push(targets.map(|fields| fields.iter().map(|field| (*field).to_owned()).collect()));
         self.handlers.push(handler);
         self
     }
@@ -205,8 +245,7 @@ impl Conversation {
                     }
                     Ok(handler) => {
                         is_done = true;
-                        talk.ended.tool_calls += 1;
-                        (self.perform(&talk, index, call, handler).await?, true)
+                        (self.perform(&mut talk, index, call, handler).await?, true)
                     }
                     Err(mistake) => (json!({ "error": mistake }).to_string(), false),
                 };
@@ -275,13 +314,42 @@ impl Conversation {
     /// What a tool answers, recorded.
     async fn perform(
         &self,
-        talk: &Talk<'_>,
+        talk: &mut Talk<'_>,
         index: usize,
         call: &ToolCall,
         handler: &Handler,
     ) -> Result<String, Failure> {
         let (work, ToolCall { name: tool, arguments, .. }) = (talk.work, call);
         let name = format!("{}/{}.{}", self.name, talk.ended.turns, index + 1);
+        if let Err(reason) = self.permits(talk, call) {
+            metrics::counter!(REFUSED).increment(1);
+            let input = json!({"tool": tool, "arguments": arguments, "refused": "target-untrusted"});
+            return work.step(&name, &input, || async { Ok(json!({"error": reason}).to_string()) }).await;
+        }
+        talk.ended.tool_calls += 1;
+        let text = self.call(work, &name, call, handler).await?;
+        talk.models.screened(work, &format!("{name}/verdict"), &text).await?;
+        Ok(text)
+    }
+
+    /// Whether a call reaches only what a person or the program named; otherwise why not, for the model.
+    fn permits(&self, talk: &Talk<'_>, call: &ToolCall) -> Result<(), String> {
+        let place = self.tools.iter().position(|tool| tool.name == call.name);
+        match place.and_then(|place| self.targets[place].as_ref()) {
+            Some(fields) => talk.trusted.permits(fields, &call.arguments),
+            None => Ok(()),
+        }
+    }
+
+    /// Calls a tool, recorded by this name.
+    async fn call(
+        &self,
+        work: &Work,
+        name: &str,
+        call: &ToolCall,
+        handler: &Handler,
+    ) -> Result<String, Failure> {
+        let ToolCall { name: tool, arguments, .. } = call;
         match handler {
             Handler::Reads(handler) => {
                 let input = json!({"tool": tool, "arguments": arguments});
@@ -293,7 +361,7 @@ impl Conversation {
                         outcome = metered(work, || handler(arguments.clone())) => answered(outcome),
                     }
                 };
-                work.step(&name, &input, call).await
+                work.step(name, &input, call).await
             }
             Handler::Writes(handler) => {
                 let effect = Effect::new(name).tool(tool.as_str(), arguments.clone());
@@ -354,6 +422,7 @@ impl<'a> Talk<'a> {
             work,
             models,
             validators: of.validators()?,
+            trusted: Trusted::of(&work.job.goal, &of.opening, &of.write_set),
             messages: Vec::new(),
             bytes: 0,
             unrecorded: Vec::new(),

@@ -18,12 +18,15 @@ mod frames;
 mod library;
 mod models;
 mod prompt;
+mod provenance;
 mod provider;
+mod screening;
 pub mod scripted;
 mod secret;
 mod settings;
 mod structured;
 
+pub use actors_defence::Level;
 pub use cache::{AGE, AGES, Cache, Cached};
 pub use call::{
     Call, Chunk, Completion, Embeddings, Message, Parameters, Schema, Tool, ToolCall, ToolChoice, Usage,

@@ -82,6 +82,8 @@ pub struct Models {
     providers: Vec<Configured>,
     cache: Cache,
     pub(crate) library: Library,
+    /// Whether the detector is off.
+    pub(crate) is_unscreened: bool,
     /// Makes questions differ from recorded ones, so that they are asked anew.
     pub(crate) anew: Option<String>,
     /// For a replay: the version of a prompt that is used instead of the recorded one.
