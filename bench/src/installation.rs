@@ -103,8 +103,8 @@ impl Installation {
         self.host_with(name, agents, actors_agents::shipped(&actors_agents::Tools::default())).await
     }
     /// Starts a host in this process that runs all partitions and these agents.
-    pub async fn host_of(&self, name: &str, agents: Agents) -> Result<Running, Error> {
-        self.host_with(name, true, agents).await
+    pub async fn host_of(&self, name: &str, agents: impl Into<Agents>) -> Result<Running, Error> {
+        self.host_with(name, true, agents.into()).await
     }
     async fn host_with(&self, name: &str, agents: bool, shipped: Agents) -> Result<Running, Error> {
         let config = Config {

@@ -16,7 +16,7 @@ use crate::wire::WireCommand;
 macro_rules! for_each_kind {
     ($then:path) => {
         $then! {
-            agent Agent query ["hold" "ease" "lose-worker"],
+            agent Agent query ["hold" "ease" "lose-worker" "report-health"],
             approval Approval ["watch" "expire"],
             change Change ["settle-task"],
             breaker Breaker query [

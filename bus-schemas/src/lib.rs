@@ -22,6 +22,7 @@ pub mod events;
 pub mod halts;
 pub mod jobs;
 pub mod kinds;
+pub mod manifests;
 pub mod settings;
 pub mod views;
 

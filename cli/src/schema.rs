@@ -1,6 +1,7 @@
 //! The JSON Schema (2020-12) of everything that `--json` prints: one document, with a definition for each
 //! output. `docs/cli.md` says which verb prints which.
 
+use bus_schemas::commands::agent::Loaded;
 use bus_schemas::commands::settings::Description;
 use bus_schemas::views::lane::Lane;
 use bus_schemas::views::task::Task;
@@ -61,6 +62,7 @@ pub fn document() -> Value {
     schemas.add::<archive::Archived>("archived");
     schemas.add::<agents::Agents>("agents");
     schemas.add::<agents::Counted>("agent");
+    schemas.add::<Loaded>("agent-checked");
     schemas.add::<SchedulePage>("schedules");
     schemas.add::<Schedule>("schedule");
     schemas.add::<ApprovalPage>("approvals");

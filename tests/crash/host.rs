@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actors_agents::{CodeWrite, Tools, Workspaces};
 use actors_host::telemetry::{self, Logs};
 use actors_host::{Config, Running, StartError};
+use actors_models::Models;
 use bus_schemas::chain;
 use system_tests::agents::Clerk;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,7 +31,9 @@ async fn host() {
     if config.code_write.enabled {
         workspaces = workspaces.writable(CodeWrite::new(&[], &[], 1 << 20).expect("no paths"));
     }
-    let mut tools = Tools { workspaces: Arc::new(workspaces), ..Tools::default() };
+    let models = config.models.as_deref().map(Models::load).transpose().expect("the test's models");
+    let (models, workspaces) = (Arc::new(models.unwrap_or_default()), Arc::new(workspaces));
+    let mut tools = Tools { models, workspaces, ..Tools::default() };
     if let Some(socket) = config.sandbox.socket.clone() {
         // Keepers of one installation remove each other's containers.
         let installation = config.data_dir.parent().and_then(|folder| folder.file_name()?.to_str());
@@ -38,7 +41,7 @@ async fn host() {
         tools.sandboxes = system_tests::sandboxes::sandboxes_at(&installation, socket);
     }
     let mut agents = actors_agents::shipped(&tools);
-    agents.push((Arc::new(Clerk), 1));
+    agents.own.push((Arc::new(Clerk), 1));
     let running = match actors_host::start(&config, agents).await {
         Ok(running) => running,
         Err(error) => {

@@ -339,7 +339,7 @@ async fn without_the_setting_files_are_only_read() {
         assert_eq!(refused(&stage.bus, &ask).await, "code-write-disabled");
     }
     let cards: Vec<_> =
-        actors_agents::shipped(&Tools::default()).iter().map(|(agent, _)| agent.card()).collect();
+        actors_agents::shipped(&Tools::default()).own.iter().map(|(agent, _)| agent.card()).collect();
     let skills: Vec<_> = cards.iter().flat_map(|card| &card.skills).map(|skill| skill.id.as_str()).collect();
     for writer in actors_logic::change::WRITERS {
         assert!(!skills.contains(&writer), "`{writer}` is offered");

@@ -26,6 +26,7 @@ mod investigate;
 mod journal;
 mod lanes;
 mod lease;
+mod manifests;
 mod models;
 mod permissions;
 mod pipeline;

@@ -172,6 +172,11 @@ fn spawn(launch: &Launch, crash_at: Option<&str>) -> Child {
     if let Ok(socket) = std::fs::read_to_string(data_dir.with_file_name("engine")) {
         command.env("ORRERY__SANDBOX__SOCKET", socket);
     }
+    // The agents ask the models of a file beside the data, where a test has written one.
+    let models = data_dir.with_file_name("models.toml");
+    if models.is_file() {
+        command.env("ORRERY__MODELS", models);
+    }
     if let Some((user, file)) = nats.user.as_ref().zip(nats.password_file.as_ref()) {
         command.env("ORRERY__NATS__USER", user).env("ORRERY__NATS__PASSWORD_FILE", file);
     }

@@ -100,17 +100,20 @@ const EDGES: [(&str, &[&str]); 21] = [
 /// Who may name NATS. `deny.toml` says the same to `cargo deny`.
 pub const KNOW_NATS: [&str; 4] = ["bare-loop", "bus-client", "orrery-bench", "system-tests"];
 
-/// What a pure crate may use of others: data, its encoding, its hash, the calendar, and the properties of characters.
-const PURE_MAY_USE: [&str; 18] = [
+/// What a pure crate may use of others: data, its encoding, its hash, the
+/// calendar, versions, templates, and the properties of characters.
+const PURE_MAY_USE: [&str; 20] = [
     "base64",
     "blake3",
     "bytes",
     "chrono",
     "croner",
+    "minijinja",
     "regex-syntax",
     "rmp-serde",
     "rpds",
     "schemars",
+    "semver",
     "serde",
     "serde_bytes",
     "serde_json",

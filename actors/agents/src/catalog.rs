@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actors_models::{Models, Prompt};
-use actors_worker::Agents;
+use actors_worker::{Agent, Agents};
 
 use crate::change::Change;
 use crate::code::Code;
@@ -38,11 +38,11 @@ pub struct Tools {
     pub workspaces: Arc<Workspaces>,
 }
 
-/// The shipped agents, each with its capacity.
+/// The shipped agents, each with its capacity, and those that manifests declare.
 pub fn shipped(tools: &Tools) -> Agents {
     let (models, sandboxes) = (|| Arc::clone(&tools.models), || Arc::clone(&tools.sandboxes));
     let workspaces = || Arc::clone(&tools.workspaces);
-    let mut agents: Agents = vec![
+    let mut own: Vec<(Arc<dyn Agent>, usize)> = vec![
         (Arc::new(Orchestrator::new(models(), workspaces())), PLANNERS),
         (Arc::new(Filesystem::new(workspaces())), READERS),
         (Arc::new(Git::new(workspaces())), READERS),
@@ -55,9 +55,9 @@ pub fn shipped(tools: &Tools) -> Agents {
         (Arc::new(NoOp), NO_OPS),
     ];
     if tools.workspaces.rules().is_some() {
-        agents.push((Arc::new(Change::new(workspaces(), sandboxes())), AGENTS_MAX));
+        own.push((Arc::new(Change::new(workspaces(), sandboxes())), AGENTS_MAX));
     }
-    agents
+    Agents { own, declares: Some(Arc::new(tools.clone())) }
 }
 
 /// The prompts of the shipped agents.
@@ -104,7 +104,7 @@ mod tests {
     /// The no-op agent takes anything and makes nothing.
     #[test]
     fn every_other_skill_has_the_schemas_of_its_input_and_its_result() {
-        for (agent, _) in shipped(&Tools::default()) {
+        for (agent, _) in shipped(&Tools::default()).own {
             let card = agent.card();
             for skill in card.skills.iter().filter(|skill| skill.id != "noop") {
                 assert!(!skill.input.is_null() && !skill.output.is_null(), "`{}`", skill.id);
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn every_skill_that_the_orchestrator_plans_with_has_one_agent() {
-        let cards: Vec<_> = shipped(&Tools::default()).iter().map(|(agent, _)| agent.card()).collect();
+        let cards: Vec<_> = shipped(&Tools::default()).own.iter().map(|(agent, _)| agent.card()).collect();
         let names: BTreeSet<_> = cards.iter().map(|card| card.name.clone()).collect();
         assert_eq!(names.len(), cards.len(), "two agents have one name");
         let plans = [

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use actors_models::{Conversation, Ended, Message, Models, Prompt, Tool, ToolError};
 use actors_worker::{Done, Failure, Work};
 use actors_workspace::{Access, Error, Query, READ_BYTES_MAX, Read, Repository, Stop, WorkspacePath};
+use bus_schemas::manifests::ReadingTool;
 use bus_schemas::{chain, text};
 use futures::future::{BoxFuture, FutureExt};
 use schemars::{JsonSchema, schema_for};
@@ -26,6 +27,9 @@ use crate::failure::{input, of_workspace};
 use crate::step::stored;
 use crate::workspaces::{Workspaces, within};
 
+/// All of the tools.
+const TOOLS: [ReadingTool; 5] =
+    [ReadingTool::List, ReadingTool::Read, ReadingTool::Search, ReadingTool::Log, ReadingTool::Blame];
 /// The artifact.
 const ANSWER: &str = "answer.json";
 /// Turns of the model when the job names no other number, and the most.
@@ -166,12 +170,9 @@ pub(crate) async fn investigate(
     let question = json!({"question": work.job.goal}).to_string();
     let opening = vec![Message::system(instructions), Message::user(question)];
     let looker = Looker { workspaces: Arc::clone(workspaces), repo: repo.clone(), canceled: work.canceled() };
-    let conversation = Conversation::new("investigate", opening, vec![prompt.clone()])
-        .reads(tool::<List>("list", "lists files and folders"), looker.clone().does(list))
-        .reads(tool::<Lines>("read", "shows lines of a file"), looker.clone().does(read))
-        .reads(tool::<Search>("search", "finds a text in the files"), looker.clone().does(search))
-        .reads(tool::<Log>("log", "shows commits, the newest first"), looker.clone().does(log))
-        .reads(tool::<Lines>("blame", "shows who wrote lines of a file"), looker.does(blame))
+    let conversation = Conversation::new("investigate", opening, vec![prompt.clone()]);
+    let conversation = looker
+        .given_to(conversation, &TOOLS)
         .closes(tool::<Answer>("answer", "ends with the answer"))
         .turns(turns.min(TURNS_MAX));
     let Ended { value, turns, tool_calls, usage, .. } = conversation.run(work, models).await?;
@@ -208,13 +209,36 @@ fn tool<T: JsonSchema>(name: &str, description: &str) -> Tool {
 
 /// What every tool needs.
 #[derive(Clone)]
-struct Looker {
-    workspaces: Arc<Workspaces>,
-    repo: PathBuf,
-    canceled: CancellationToken,
+pub(crate) struct Looker {
+    pub(crate) workspaces: Arc<Workspaces>,
+    pub(crate) repo: PathBuf,
+    pub(crate) canceled: CancellationToken,
 }
 
 impl Looker {
+    /// The conversation with these tools.
+    pub(crate) fn given_to(self, conversation: Conversation, tools: &[ReadingTool]) -> Conversation {
+        tools.iter().fold(conversation, |conversation, each| {
+            let (name, looker) = (<&str>::from(each), self.clone());
+            match each {
+                ReadingTool::List => {
+                    conversation.reads(tool::<List>(name, "lists files and folders"), looker.does(list))
+                }
+                ReadingTool::Read => {
+                    conversation.reads(tool::<Lines>(name, "shows lines of a file"), looker.does(read))
+                }
+                ReadingTool::Search => {
+                    conversation.reads(tool::<Search>(name, "finds a text in the files"), looker.does(search))
+                }
+                ReadingTool::Log => {
+                    conversation.reads(tool::<Log>(name, "shows commits, the newest first"), looker.does(log))
+                }
+                ReadingTool::Blame => conversation
+                    .reads(tool::<Lines>(name, "shows who wrote lines of a file"), looker.does(blame)),
+            }
+        })
+    }
+
     /// The handler of a tool: looks on a thread of its own, and shows what it found without secrets.
     fn does<T: DeserializeOwned + Send + 'static>(
         self,

@@ -21,10 +21,13 @@
 //! | `test` | `test`, `check`, which need the sandbox | `tests.json`; `checks.json` |
 //! | `change`, where the operator allows it | `change`, which needs a person and the sandbox | `change.diff` |
 //! | `no-op` | `noop` | nothing, at once |
+//! | those that manifests declare | one each, which needs a model | `result.json` |
 
 mod orchestrator;
 
 mod specialist;
+
+mod declared;
 
 mod change;
 mod code;

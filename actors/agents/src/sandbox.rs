@@ -92,6 +92,11 @@ impl Sandboxes {
         Self { keeper: Some(keeper.into()), ..Self::default() }
     }
 
+    /// Whether there is one, as far as the settings say.
+    pub(crate) fn is_configured(&self) -> bool {
+        self.keeper.is_some()
+    }
+
     /// With a file of advisories about packages, in the format of OSV.
     #[must_use]
     pub fn advisories_of(self, path: Option<PathBuf>) -> Self {

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::claims::Door;
 use crate::config::{Config, ConfigError};
+use crate::declared::Manifests;
 use crate::embedded::{self, Embedded, Ports};
 use crate::gates;
 use crate::healer::{self, Healer};
@@ -166,14 +167,14 @@ struct Branches {
 
 /// Starts the embedded server where no URL is given, connects, and starts partitions, and these agents where
 /// the settings have this process run agents. A failed start leaves nothing running.
-pub async fn start(config: &Config, agents: Agents) -> Result<Running, StartError> {
+pub async fn start(config: &Config, agents: impl Into<Agents>) -> Result<Running, StartError> {
     start_unless(config, agents, std::future::pending()).await
 }
 
 /// As [`start`], and gives up when `interrupted` resolves first.
 pub async fn start_unless(
     config: &Config,
-    agents: Agents,
+    agents: impl Into<Agents>,
     interrupted: impl Future<Output = ()>,
 ) -> Result<Running, StartError> {
     if let Some(mistake) = config.mistakes().into_iter().next() {
@@ -184,7 +185,7 @@ pub async fn start_unless(
     let (told, reports) = tokio::sync::mpsc::channel(healer::REPORTS_MAX);
     let root = Supervisor::root_reporting("orrery", ROOT, told).await.map_err(supervision)?;
     let mut branches = Branches::default();
-    match start_all(config, agents, &root, reports, &mut branches, interrupted).await {
+    match start_all(config, agents.into(), &root, reports, &mut branches, interrupted).await {
         Ok((bus, addresses, serving)) => {
             let host = config.host.then(|| host_name(config));
             let Branches { mut edges, servers } = branches;
@@ -254,9 +255,7 @@ async fn start_below(
     if config.agents {
         let workers = root.below("agents", BRANCH).await.map_err(supervision)?;
         branches.edges.push(workers.clone());
-        for (agent, capacity) in agents {
-            workers.start(worker(disturbed, agent, capacity, config));
-        }
+        start_agents(&bus, disturbed, config, agents, &workers);
     }
     let quarantine = Quarantine::default();
     let mut sweeping = None;
@@ -301,6 +300,26 @@ async fn start_below(
     healers.start(observer.child());
     let addresses = Addresses { nats: nats.clone(), server_version: bus.server_version() };
     Ok((bus, addresses, serving))
+}
+
+/// Starts the agents of the program, and follows the manifests that declare others.
+fn start_agents(bus: &Bus, disturbed: &Bus, config: &Config, agents: Agents, workers: &Supervisor) {
+    if let Some(declares) = agents.declares {
+        let manifests = Manifests {
+            disturbed: disturbed.clone(),
+            bus: bus.clone(),
+            host: host_name(config),
+            lanes: config.lanes().expect("the settings were checked"),
+            declares,
+            own: agents.own.iter().map(|(agent, _)| agent.card()).collect(),
+            workers: workers.clone(),
+            running: Arc::default(),
+        };
+        workers.start(manifests.child());
+    }
+    for (agent, capacity) in agents.own {
+        workers.start(worker(disturbed, agent, capacity, config));
+    }
 }
 
 /// Stops branch after branch, then the rest.

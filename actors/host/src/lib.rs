@@ -5,6 +5,7 @@
 pub mod chaos;
 mod claims;
 pub mod config;
+mod declared;
 pub mod embedded;
 pub mod gates;
 pub mod healer;

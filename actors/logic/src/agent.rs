@@ -2,7 +2,7 @@
 //!
 //! States: unknown, then a card and a set of live workers. A worker lives from `register` until it
 //! deregisters, or until no host has heard of it for too long: its claims and renewals are its heartbeat, and
-//! none of them is logged.
+//! none of them is logged. A manifest declares an agent that hosts run; its versions only go up.
 //!
 //! Invariants: the last offer to each lane is the summed capacity of the live workers of that lane; a lane
 //! that no worker serves any more was offered 0.
@@ -14,8 +14,12 @@
 //! | `hold` | `held` if it is new; its lanes are told, now and when it serves another one |
 //! | `ease` | `eased`, and its lanes are told |
 //! | `lose-worker` | `worker-lost`, offers with what remains |
+//! | `load` | `manifest-loaded` with the next number, if the version is above the former one; of the same manifest nothing |
+//! | `unload` | `manifest-unloaded` once |
+//! | `report-health` | `health-reported` if it is news of the manifest in force |
 
 mod decide;
+mod declare;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -39,8 +43,8 @@ impl Entity for Agent {
     fn decide(state: &State, command: Command, context: &Context<'_>) -> Result<Decision<Event>, Refusal> {
         decide::decide(state, command, context)
     }
-    fn view(state: &State, query: Query, _context: &Context<'_>) -> Result<View, Refusal> {
-        Ok(decide::view(state, &query))
+    fn view(state: &State, query: Query, context: &Context<'_>) -> Result<View, Refusal> {
+        decide::view(state, &query, context)
     }
     fn fold(state: &mut State, event: &Event) {
         state::fold(state, event);

@@ -87,6 +87,7 @@ pub struct Conversation {
     targets: Vec<Option<Vec<String>>>,
     write_set: Vec<String>,
     turns_max: u32,
+    tokens_max: u64,
 }
 
 /// How a conversation ended.
@@ -152,7 +153,8 @@ impl Conversation {
     /// within the task.
     pub fn new(name: impl Into<String>, opening: Vec<Message>, prompts: Vec<PromptRef>) -> Self {
         let (tools, handlers, targets, write_set) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { name: name.into(), opening, prompts, tools, handlers, targets, write_set, turns_max: TURNS }
+        let (name, turns_max, tokens_max) = (name.into(), TURNS, u64::MAX);
+        Self { name, opening, prompts, tools, handlers, targets, write_set, turns_max, tokens_max }
     }
 
     /// With a tool that only reads what belongs to the task: a call is a step, and may run twice.
@@ -216,6 +218,13 @@ impl Conversation {
         self
     }
 
+    /// Without a further turn after so many tokens.
+    #[must_use]
+    pub fn tokens(mut self, tokens_max: u64) -> Self {
+        self.tokens_max = tokens_max;
+        self
+    }
+
     fn with(mut self, tool: Tool, targets: Option<&[&str]>, handler: Handler) -> Self {
         self.tools.push(tool);
         self.targets.push(targets.map(|fields| fields.iter().map(|field| (*field).to_owned()).collect()));
@@ -263,6 +272,11 @@ impl Conversation {
     async fn turn(&self, talk: &mut Talk<'_>) -> Result<Turn, Failure> {
         if talk.ended.turns == self.turns_max {
             let message = format!("the model did not end within {} turns", self.turns_max);
+            return Err(Failure::permanent("conversation-too-long", message).hint("give it a smaller task"));
+        }
+        let spent = talk.ended.usage.input.saturating_add(talk.ended.usage.output);
+        if spent >= self.tokens_max {
+            let message = format!("the model did not end within {} tokens; it used {spent}", self.tokens_max);
             return Err(Failure::permanent("conversation-too-long", message).hint("give it a smaller task"));
         }
         talk.ended.turns += 1;

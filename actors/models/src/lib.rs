@@ -36,7 +36,7 @@ pub use fault::{Fault, Kind};
 pub use formats::Format;
 pub use library::{Library, Listed, Source};
 pub use models::{Answer, ModelSettings, Models, Offer, Question};
-pub use prompt::{Prompt, PromptError, PromptRef};
+pub use prompt::{Prompt, PromptError, PromptRef, render};
 pub use provider::{ModelProvider, Provider, Timeouts};
 pub use secret::{Secret, SecretError};
 pub use structured::{Invalid, REASKS_MAX, Structured, structured};

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// The most bytes of a rendered prompt.
 const RENDERED_BYTES_MAX: usize = 1024 * 1024;
+/// The most instructions of a rendering: some for each byte, and an end for loops that write nothing.
+const FUEL: u64 = 4 * 1024 * 1024;
 
 /// A version of a prompt that the program ships. A version is never changed: another text is another version.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +62,7 @@ impl Prompt {
 
 /// The text of a template with its variables. A variable that is missing is an error, and none is escaped: the text is
 /// for a model.
-pub(crate) fn render(
+pub fn render(
     name: &str,
     version: u32,
     template: &str,
@@ -92,6 +94,7 @@ pub(crate) fn wrong(template: &str) -> Option<String> {
 fn environment<'a>() -> Environment<'a> {
     let mut environment = Environment::empty();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
     environment
 }
 

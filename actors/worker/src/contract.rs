@@ -25,12 +25,15 @@ mod work;
 
 use std::sync::Arc;
 
+use bus_schemas::Key;
 pub use bus_schemas::approvals::canonical;
 use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::commands::task::Plan;
 use bus_schemas::jobs::{Artifact, PastEffect};
+use bus_schemas::manifests::Declared;
 use futures::future::BoxFuture;
 use serde_json::Value;
+use smol_str::SmolStr;
 
 pub use self::budget::Meter;
 pub use self::effect::{Effect, Reconciled};
@@ -63,8 +66,33 @@ pub trait Agent: Send + Sync + 'static {
     fn run(&self, work: Work) -> BoxFuture<'static, Result<Done, Failure>>;
 }
 
-/// The agents that a process runs, each with its capacity: the number of jobs at once.
-pub type Agents = Vec<(Arc<dyn Agent>, usize)>;
+/// The agents that a process runs.
+#[derive(Default)]
+pub struct Agents {
+    /// Those of its program, each with its capacity: the number of jobs at once.
+    pub own: Vec<(Arc<dyn Agent>, usize)>,
+    /// What makes those of manifests; without it the process runs none.
+    pub declares: Option<Arc<dyn Declares>>,
+}
+
+impl From<Vec<(Arc<dyn Agent>, usize)>> for Agents {
+    fn from(own: Vec<(Arc<dyn Agent>, usize)>) -> Self {
+        Self { own, declares: None }
+    }
+}
+
+/// Makes agents of manifests.
+pub trait Declares: Send + Sync + 'static {
+    /// The agent of a manifest; or what this process lacks for it, in words.
+    fn agent(&self, declared: &Declared) -> Result<Arc<dyn Agent>, String>;
+
+    /// An agent for attempts whose record has the manifest, as the step [`MANIFEST_STEP`].
+    fn recorded(&self, name: &Key, skill: &SmolStr) -> Arc<dyn Agent>;
+}
+
+/// The step with which an attempt of a declared agent begins: it records the manifest, so that a task keeps the version
+/// that it began with.
+pub const MANIFEST_STEP: &str = "manifest";
 
 /// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Default)]

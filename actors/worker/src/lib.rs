@@ -12,7 +12,7 @@ pub mod worker;
 
 pub use breaker::Breakers;
 pub use contract::{
-    Agent, Agents, Compared, Done, Effect, Failure, Meter, Reconciled, Recording, Request, Watch, Work,
-    canonical,
+    Agent, Agents, Compared, Declares, Done, Effect, Failure, MANIFEST_STEP, Meter, Reconciled, Recording,
+    Request, Watch, Work, canonical,
 };
 pub use worker::{Worker, WorkerError};

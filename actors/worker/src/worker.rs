@@ -18,6 +18,7 @@ mod presence;
 pub(crate) mod verdict;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +65,7 @@ pub struct Worker {
     capacity: usize,
     drain: Duration,
     lanes: Vec<Key>,
+    retired: CancellationToken,
 }
 
 impl Worker {
@@ -71,13 +73,21 @@ impl Worker {
     /// once.
     pub fn new(bus: Bus, agent: Arc<dyn Agent>, name: impl Into<SmolStr>, capacity: usize) -> Self {
         let (name, capacity, lanes) = (name.into(), capacity.max(1), vec![Submit::new("").lane]);
-        Self { bus, agent, name, capacity, drain: DRAIN, lanes }
+        let retired = CancellationToken::new();
+        Self { bus, agent, name, capacity, drain: DRAIN, lanes, retired }
     }
 
     /// Sets the time that running jobs have to end, instead of [`DRAIN`].
     #[must_use]
     pub fn drain(mut self, drain: Duration) -> Self {
         self.drain = drain;
+        self
+    }
+
+    /// Takes no more jobs once the token fires, and ends when those that it has are done, however long that takes.
+    #[must_use]
+    pub fn retired_by(mut self, retired: CancellationToken) -> Self {
+        self.retired = retired;
         self
     }
 
@@ -112,6 +122,7 @@ impl Worker {
             capacity: self.capacity,
             lanes: self.lanes,
             drained: CancellationToken::new(),
+            retired: self.retired,
             incarnation: bus_client::now().0,
             held: Mutex::default(),
         });
@@ -158,7 +169,16 @@ async fn work(
     stop: &CancellationToken,
     drain: Duration,
 ) -> Result<(), WorkerError> {
-    jobs::take(context, &stop.child_token(), drain).await
+    let halt = stop.child_token();
+    let retiring = async {
+        context.retired.cancelled().await;
+        halt.cancel();
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        ended = jobs::take(context, &halt, stop, drain) => ended,
+        never = retiring => match never {},
+    }
 }
 
 /// What all attempts of one worker share.
@@ -173,6 +193,8 @@ struct WorkerContext {
     lanes: Vec<Key>,
     /// Fires when running jobs have had their time to end.
     drained: CancellationToken,
+    /// Fires when the worker takes no more jobs, and has all the time for those that it has.
+    retired: CancellationToken,
     /// The halts in force.
     halts: Folded<Halts>,
     /// The number of this worker's run; later runs have larger numbers.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::ids::Key;
+use crate::manifests::{AgentManifest, Declared};
 
 /// A command for an agent. The key is the agent's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +54,28 @@ pub enum Command {
         /// The worker.
         worker: SmolStr,
     },
+    /// Declares the agent by a manifest: hosts run it. A manifest with a higher version replaces the former one. The
+    /// reply is a [`Loaded`].
+    Load {
+        /// The manifest.
+        manifest: Box<AgentManifest>,
+    },
+    /// Takes the manifest away: hosts give the agent no more jobs, and let those run that it has.
+    Unload {
+        /// The reason.
+        #[serde(default)]
+        reason: String,
+    },
+    /// From a host: whether it runs the agent of the manifest.
+    ReportHealth {
+        /// The host.
+        host: SmolStr,
+        /// The number of the manifest.
+        number: u32,
+        /// Why it does not run the agent; empty if it does.
+        #[serde(default)]
+        problem: String,
+    },
 }
 crate::wire::wire_command!(Command, "agent");
 
@@ -64,6 +87,11 @@ pub enum Query {
     /// Answers with its [`Registration`].
     #[serde(deserialize_with = "crate::wire::no_fields")]
     Describe,
+    /// Answers with what [`Command::Load`] would, and changes nothing.
+    CheckManifest {
+        /// The manifest.
+        manifest: Box<AgentManifest>,
+    },
 }
 crate::wire::wire_query!(Query, "agent");
 
@@ -74,6 +102,18 @@ pub struct Registration {
     pub card: Option<AgentCard>,
     /// The live workers by name, each with the ids of its skills, sorted.
     pub workers: BTreeMap<SmolStr, Vec<SmolStr>>,
+    /// The manifest; `null` where none declares the agent.
+    #[serde(default)]
+    pub declared: Option<Declared>,
+}
+
+/// The result in the reply to [`Command::Load`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Loaded {
+    /// The number of the manifest.
+    pub number: u32,
+    /// The version that it replaces; `null` if there is none.
+    pub former: Option<String>,
 }
 
 fn default_lanes() -> Vec<Key> {

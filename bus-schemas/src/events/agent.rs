@@ -6,6 +6,7 @@ use smol_str::SmolStr;
 
 use crate::commands::agent::AgentCard;
 use crate::ids::{Key, Timestamp};
+use crate::manifests::AgentManifest;
 
 /// An event of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
@@ -54,6 +55,35 @@ pub enum Event {
     Eased {
         /// The cause of the hold.
         cause: SmolStr,
+        /// The time of the event.
+        at: Timestamp,
+    },
+    /// A manifest declares the agent from now on.
+    ManifestLoaded {
+        /// The number of the manifest.
+        number: u32,
+        /// The manifest.
+        manifest: Box<AgentManifest>,
+        /// The caller.
+        by: String,
+        /// The time of the event.
+        at: Timestamp,
+    },
+    /// The manifest is no longer in force.
+    ManifestUnloaded {
+        /// The reason.
+        reason: String,
+        /// The caller.
+        by: String,
+        /// The time of the event.
+        at: Timestamp,
+    },
+    /// A host reported whether it runs the agent of the manifest.
+    HealthReported {
+        /// The host.
+        host: SmolStr,
+        /// Why it does not; empty if it does.
+        problem: String,
         /// The time of the event.
         at: Timestamp,
     },

@@ -1,11 +1,14 @@
-//! `orrery agents`: agents with their skills, their workers and whether they are alive.
+//! `orrery agents`: agents with their skills, their workers and whether they are alive; manifests that declare agents.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use bus_schemas::Key;
 use bus_schemas::commands::agent::Skill;
+use bus_schemas::manifests::{AgentManifest, Declared, MANIFEST_BYTES_MAX};
 use bus_schemas::views::task::TaskState;
 use gateway_api::agents::{Agent, AgentPage, Hold, Worker};
+use gateway_api::dead_letters::Reason;
 use gateway_api::routes;
 use gateway_api::tasks::ListTasks;
 use schemars::JsonSchema;
@@ -13,7 +16,7 @@ use serde::Serialize;
 
 use crate::client::{Client, PAGE, id};
 use crate::commands::tasks::one_line;
-use crate::failure::Failure;
+use crate::failure::{Failure, exit};
 use crate::output::{Output, Show, table};
 use crate::paging::{self, Page};
 
@@ -36,6 +39,22 @@ enum Verb {
     Show {
         /// The agent's name
         name: String,
+    },
+    /// Declare an agent by a manifest, or replace its manifest by one with a higher version
+    Load {
+        /// The manifest, a file in TOML
+        file: PathBuf,
+        /// Check the manifest, and load nothing
+        #[arg(long)]
+        check: bool,
+    },
+    /// Take the manifest of an agent away: it gets no more jobs, and finishes those that it has
+    Unload {
+        /// The agent's name
+        name: String,
+        /// The reason
+        #[arg(long, default_value = "")]
+        reason: String,
     },
 }
 
@@ -66,12 +85,26 @@ impl Counted {
         self.agent.workers.iter().filter(|worker| worker.lost_at.is_none())
     }
     fn state(&self) -> &'static str {
+        if let Some(declared) = &self.agent.declared {
+            return match declared.health.values().any(|health| health.problem.is_empty()) {
+                _ if !declared.loaded => "unloaded",
+                true if self.living().count() > 0 => "healthy",
+                true => "lost",
+                false if declared.health.is_empty() => "loaded",
+                false => "unhealthy",
+            };
+        }
         match (self.living().count(), self.agent.workers.len()) {
             (0, 0) if self.agent.card.is_none() => "unknown",
             (0, 0) => "left",
             (0, _) => "lost",
             _ => "alive",
         }
+    }
+    fn version(&self) -> String {
+        let declared = self.agent.declared.as_ref().map(|declared| &declared.manifest.version);
+        let version = declared.or(self.agent.card.as_ref().map(|card| &card.version));
+        version.map_or_else(|| "-".to_owned(), |version| one_line(version))
     }
     fn load(&self) -> String {
         let running = self.running.map_or_else(|| "?".to_owned(), |running| running.to_string());
@@ -89,10 +122,12 @@ impl Show for Agents {
             let living = agent.living().count().to_string();
             let held = if agent.agent.holds.is_empty() { "" } else { ", held" };
             let state = format!("{}{held}", agent.state());
-            vec![agent.agent.name.to_string(), skills.join(", "), state, living, agent.load()]
+            let source = <&str>::from(agent.agent.source).to_owned();
+            let name = agent.agent.name.to_string();
+            vec![name, agent.version(), source, skills.join(", "), state, living, agent.load()]
         };
         let rows: Vec<Vec<String>> = self.agents.iter().map(row).collect();
-        let table = table(&["AGENT", "SKILLS", "STATE", "WORKERS", "RUNNING"], &rows);
+        let table = table(&["AGENT", "VERSION", "SOURCE", "SKILLS", "STATE", "WORKERS", "RUNNING"], &rows);
         paging::shown(table, self.next_cursor.as_ref())
     }
 }
@@ -104,9 +139,11 @@ impl Show for Counted {
             None => vec![format!("agent {}: no worker has registered", self.agent.name)],
             Some(card) => vec![
                 format!("agent {}: {}", self.agent.name, one_line(&card.description)),
-                format!("  state   {state}, version {}, {load} jobs running", one_line(&card.version)),
+                format!("  state   {state}, version {}, {load} jobs running", self.version()),
             ],
         };
+        lines.push(format!("  source  {}", <&str>::from(self.agent.source)));
+        lines.extend(self.agent.declared.iter().flat_map(declared_lines));
         for skill in self.skills() {
             lines.push(format!("  skill   {}: {}", one_line(&skill.id), one_line(&skill.description)));
             for (name, schema) in [("input", &skill.input), ("output", &skill.output)] {
@@ -149,8 +186,63 @@ pub async fn run(client: &Client, arguments: Arguments, output: Output) -> Resul
             let agent = client.get(routes::ShowAgent, &[id(&name)?.as_str()]).await?;
             output.show(&counted(agent, running(client).await?.as_ref()));
         }
+        Verb::Load { file, check: true } => {
+            let manifest = read(&file)?;
+            let loaded = client.send(routes::CheckManifest, &[manifest.name.as_str()], &manifest).await?;
+            let (name, version) = (&manifest.name, one_line(&manifest.version));
+            output.changed(&loaded, &format!("agent {name} {version} could be loaded; nothing was"));
+        }
+        Verb::Load { file, check: false } => {
+            let manifest = read(&file)?;
+            let agent = client.send(routes::LoadAgent, &[manifest.name.as_str()], &manifest).await?;
+            let line = format!("agent {} {} is loaded", agent.name, one_line(&manifest.version));
+            output.changed(&counted(agent, None), &line);
+        }
+        Verb::Unload { name, reason } => {
+            let body = Some(Reason { reason });
+            let agent = client.send(routes::UnloadAgent, &[id(&name)?.as_str()], &body).await?;
+            let line = format!("agent {} is unloaded; it finishes the jobs that it has", agent.name);
+            output.changed(&counted(agent, None), &line);
+        }
     }
     Ok(())
+}
+
+/// What a manifest says, and what hosts report of it.
+fn declared_lines(declared: &Declared) -> Vec<String> {
+    let Declared { number, loaded, by, at, health, .. } = declared;
+    let done = if *loaded { "loaded" } else { "unloaded" };
+    let mut lines = vec![format!("  manifest {number}: {done} by {} at {}", one_line(by), at.to_rfc3339())];
+    lines.extend(health.iter().map(|(host, health)| {
+        let (host, at) = (one_line(host), health.at.to_rfc3339());
+        match health.problem.as_str() {
+            "" => format!("  health  {host}: healthy since {at}"),
+            problem => format!("  health  {host}: unhealthy since {at}: {}", one_line(problem)),
+        }
+    }));
+    lines
+}
+
+/// The manifest in a file.
+fn read(file: &Path) -> Result<AgentManifest, Failure> {
+    let shown = file.display();
+    let unreadable = |error: std::io::Error| {
+        Failure::new("path-missing", format!("reading `{shown}`: {error}"))
+            .next("name a file that can be read")
+            .exit(exit::NOT_FOUND)
+    };
+    let invalid = |reason: String| {
+        Failure::new("invalid-manifest", format!("`{shown}` is no manifest: {reason}"))
+            .next("correct the file; docs/guides/declare-an-agent.md has an example")
+            .exit(exit::DATA)
+    };
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    // The file may have comments beside the manifest.
+    let bytes_max = 2 * MANIFEST_BYTES_MAX;
+    if text.len() > bytes_max {
+        return Err(invalid(format!("the file has {} bytes, and at most {bytes_max} are taken", text.len())));
+    }
+    toml::from_str(&text).map_err(|error| invalid(error.to_string()))
 }
 
 /// An agent with the number of its running jobs.

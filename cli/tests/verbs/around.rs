@@ -7,7 +7,7 @@ use crate::world::{World, eventually};
 #[test]
 fn agents_are_shown() {
     let world = World::start();
-    let shipped = actors_agents::shipped(&actors_agents::Tools::default()).len();
+    let shipped = actors_agents::shipped(&actors_agents::Tools::default()).own.len();
     let agents = eventually("the shipped agents", || {
         let agents = world.orrery(&["agents", "--json"]).good().line();
         (agents["agents"].as_array().expect("a list").len() == shipped).then_some(agents)

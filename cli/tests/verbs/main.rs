@@ -26,6 +26,7 @@ mod history;
 mod lanes;
 mod ledger;
 mod life;
+mod manifests;
 mod monitor;
 mod prompts;
 mod readme;

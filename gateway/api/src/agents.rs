@@ -1,6 +1,7 @@
 //! Agents and their workers.
 
 use bus_schemas::commands::agent::AgentCard;
+use bus_schemas::manifests::Declared;
 use bus_schemas::{Key, Revision, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,10 +29,28 @@ pub struct Agent {
     /// The halts and other causes that hold the agent: while there are any, it gets no jobs.
     #[serde(default)]
     pub holds: Vec<Hold>,
+    /// Where the agent comes from.
+    pub source: Source,
+    /// The manifest that declares the agent, with what hosts report of its health; null where none does or did.
+    #[serde(default)]
+    pub declared: Option<Declared>,
     /// The time of the last change, in milliseconds since 1970.
     pub updated_at: Timestamp,
     /// The agent's revision: the number of its events.
     pub revision: Revision,
+}
+
+/// Where an agent comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::IntoStaticStr)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum Source {
+    /// It comes with Orrery.
+    Shipped,
+    /// A manifest declares it, or did.
+    Manifest,
+    /// A program registered it.
+    Outside,
 }
 
 /// A worker of an agent.

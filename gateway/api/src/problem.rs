@@ -29,6 +29,10 @@ pub mod code {
     pub const ARTIFACT_NOT_FOUND: &str = "artifact-not-found";
     pub const ARTIFACT_AMBIGUOUS: &str = "artifact-ambiguous";
     pub const AGENT_NOT_FOUND: &str = "agent-not-found";
+    pub const INVALID_MANIFEST: &str = "invalid-manifest";
+    pub const TOO_MANY_MANIFESTS: &str = "too-many-manifests";
+    pub const SKILL_TAKEN: &str = "skill-taken";
+    pub const DEPENDENCY_MISSING: &str = "dependency-missing";
     pub const SCHEDULE_NOT_FOUND: &str = "schedule-not-found";
     pub const APPROVAL_NOT_FOUND: &str = "approval-not-found";
     pub const CHANGE_NOT_FOUND: &str = "change-not-found";

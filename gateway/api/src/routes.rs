@@ -1,6 +1,8 @@
 //! Every endpoint in one list, from which the router, the command line and the OpenAPI document follow.
 
+use bus_schemas::commands::agent::Loaded;
 use bus_schemas::commands::settings as document;
+use bus_schemas::manifests::AgentManifest;
 use bus_schemas::views::lane::Lane;
 use bus_schemas::views::task::Task;
 use bus_schemas::views::waits::Waits;
@@ -54,6 +56,15 @@ endpoints! {
     ListAgents: "agents" Get "/v1/agents" (Paging, ()) => agents::AgentPage;
     /// Shows an agent with its workers.
     ShowAgent: "agents" Get "/v1/agents/{name}" ((), ()) => agents::Agent;
+    /// Declares an agent by a manifest, or replaces its manifest by one with a higher version.
+    LoadAgent: "agents" Put "/v1/agents/{name}/manifest" ((), AgentManifest) => agents::Agent
+        [200 "loaded"];
+    /// Takes the manifest of an agent away: it gets no more jobs, and finishes those that it has.
+    UnloadAgent: "agents" Delete "/v1/agents/{name}/manifest" ((), Option<dead_letters::Reason>) => agents::Agent
+        [200 "unloaded"];
+    /// Checks a manifest as loading it would, and loads nothing.
+    CheckManifest: "agents" Post "/v1/agents/{name}/manifest/check" ((), AgentManifest) => Loaded
+        [200 "the manifest could be loaded"];
     /// Lists schedules, by name.
     ListSchedules: "schedules" Get "/v1/schedules" (Paging, ()) => schedules::SchedulePage;
     /// Shows a schedule.

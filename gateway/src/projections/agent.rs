@@ -1,8 +1,9 @@
 //! The view of an agent and its workers.
 
 use bus_schemas::events::agent::Event;
+use bus_schemas::manifests::{Declared, SHIPPED};
 use bus_schemas::{Key, Revision, Timestamp};
-use gateway_api::agents::{Agent, Hold, Worker};
+use gateway_api::agents::{Agent, Hold, Source, Worker};
 use rusqlite::types::Value;
 
 use super::view::{View, time};
@@ -19,6 +20,11 @@ impl View for Agent {
             capacity: 0,
             workers: Vec::new(),
             holds: Vec::new(),
+            source: match SHIPPED.contains(&id.as_str()) {
+                true => Source::Shipped,
+                false => Source::Outside,
+            },
+            declared: None,
             updated_at: at,
             revision,
         });
@@ -61,6 +67,10 @@ fn change(agent: &mut Agent, event: &Event) {
             agent.holds.push(Hold { cause: cause.to_string(), reason: reason.clone(), since: *at });
         }
         Event::Eased { cause, .. } => agent.holds.retain(|hold| hold.cause != cause.as_str()),
+        Event::ManifestLoaded { .. } | Event::ManifestUnloaded { .. } | Event::HealthReported { .. } => {
+            agent.source = Source::Manifest;
+            Declared::fold(&mut agent.declared, event);
+        }
     }
     let there = agent.workers.iter().filter(|worker| worker.lost_at.is_none());
     agent.capacity = there.fold(0, |sum, worker| sum.saturating_add(worker.capacity));

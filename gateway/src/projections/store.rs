@@ -25,7 +25,7 @@ use super::source::{Item, Unreadable};
 use super::view::View;
 
 /// Raised whenever a table or a view changes; a file of another version is recreated.
-const SCHEMA_VERSION: i64 = 7;
+const SCHEMA_VERSION: i64 = 8;
 /// Records of unreadable events are for people: more than these would say nothing new.
 const UNREADABLE_MAX: i64 = 1_000;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use actors_logic::task::recorded::{Attempt, Decision, End, attempts};
 use actors_worker::replay::{Replayed, replay};
-use actors_worker::{Agent, Agents, Compared, Recording};
+use actors_worker::{Agent, Agents, Compared, MANIFEST_STEP, Recording};
 use bus_client::{Bus, EventQuery};
 use bus_schemas::commands::task::Command;
 use bus_schemas::events::task::Event;
@@ -206,7 +206,11 @@ async fn compare(bus: &Bus, request: &Request<'_>, attempt: Attempt) -> Compare 
         recorded_decision: None,
         decision: None,
     };
-    let Some(agent) = agent(request.agents, &job.agent, &job.skill) else { return compare };
+    let is_declared = attempt.steps.iter().any(|step| step.name == MANIFEST_STEP);
+    let known = agent(request.agents, &job.agent, &job.skill);
+    let declares = request.agents.declares.as_ref().filter(|_| is_declared);
+    let declared = || declares.map(|declares| declares.recorded(&job.agent, &job.skill));
+    let Some(agent) = known.or_else(declared) else { return compare };
     let recording = Recording {
         job: job.clone(),
         steps: attempt.steps.clone(),
@@ -244,6 +248,7 @@ async fn compare(bus: &Bus, request: &Request<'_>, attempt: Attempt) -> Compare 
 /// The agent of a name, if it has the skill.
 fn agent(agents: &Agents, name: &Key, skill: &SmolStr) -> Option<Arc<dyn Agent>> {
     agents
+        .own
         .iter()
         .map(|(agent, _)| agent)
         .find(|agent| {

@@ -28,7 +28,7 @@ fn cast(stage: &Stage) -> (Vec<Running>, BTreeMap<String, Key>) {
     actors_report::parse_by(env!("CARGO_BIN_EXE_parse_for_agents").into());
     let mut skills = BTreeMap::new();
     let mut workers = Vec::new();
-    for (agent, capacity) in shipped(&actors_agents::Tools::default()) {
+    for (agent, capacity) in shipped(&actors_agents::Tools::default()).own {
         let card = agent.card();
         skills.extend(card.skills.iter().map(|skill| (skill.id.to_string(), card.name.clone())));
         workers.push(stage.start(agent, "w1", capacity));

@@ -10,6 +10,7 @@ use bus_schemas::events::agent::Event;
 use bus_schemas::text::{is_line, is_prose};
 use smol_str::SmolStr;
 
+use super::declare;
 use super::state::{State, Worker, fold};
 use crate::text::words;
 
@@ -51,15 +52,23 @@ pub(super) fn decide(
         }
         Command::Ease { cause } => Ok(ease(state, cause, at)),
         Command::LoseWorker { worker } => Ok(leave(state, &worker.clone(), Event::WorkerLost { worker, at })),
+        Command::Load { manifest } => declare::load(state, *manifest, context),
+        Command::Unload { reason } => declare::unload(state, reason, context),
+        Command::ReportHealth { host, number, problem } => {
+            declare::report(state, host, number, problem, context)
+        }
     }
 }
 
 /// The answer to a query.
-pub(super) fn view(state: &State, query: &Query) -> View {
-    let Query::Describe = query;
+pub(super) fn view(state: &State, query: &Query, context: &Context<'_>) -> Result<View, Refusal> {
+    if let Query::CheckManifest { manifest } = query {
+        return declare::check(state, manifest, context).map(|loaded| View::of(&loaded));
+    }
     let skilled = |(name, worker): (&SmolStr, &Worker)| (name.clone(), worker.skills.clone());
     let workers = state.workers.iter().map(skilled).collect();
-    View::of(&Registration { card: state.card.clone(), workers })
+    let (card, declared) = (state.card.clone(), state.declared.clone());
+    Ok(View::of(&Registration { card, workers, declared }))
 }
 
 /// A worker joins, or sends something new.

@@ -6,6 +6,7 @@ use bus_schemas::Key;
 use bus_schemas::commands::agent::AgentCard;
 use bus_schemas::commands::breaker;
 use bus_schemas::events::agent::Event;
+use bus_schemas::manifests::Declared;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -23,6 +24,9 @@ pub struct State {
     /// then.
     #[serde(default)]
     pub holding: BTreeSet<Key>,
+    /// The manifest that declares the agent, if one does or did.
+    #[serde(default)]
+    pub declared: Option<Declared>,
 }
 
 /// The registration of a live worker.
@@ -102,6 +106,9 @@ pub(super) fn fold(state: &mut State, event: &Event) {
             if state.holds.is_empty() {
                 state.holding.clear();
             }
+        }
+        Event::ManifestLoaded { .. } | Event::ManifestUnloaded { .. } | Event::HealthReported { .. } => {
+            Declared::fold(&mut state.declared, event);
         }
     }
 }

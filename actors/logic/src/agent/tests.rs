@@ -5,6 +5,7 @@ use actors_core::Timestamp;
 use bus_schemas::commands::agent::{AgentCard, Command, Query, Registration, Skill};
 use bus_schemas::commands::lane;
 use bus_schemas::events::agent::Event;
+use bus_schemas::manifests::AgentManifest;
 
 use super::Agent;
 use crate::testing::{address, key, sent};
@@ -80,7 +81,7 @@ fn an_agent_says_what_it_is_and_who_lives() {
     let described = |given: &Given<Agent>| -> Registration {
         serde_json::from_value(given.ask(Query::Describe).expect("it answers").value).expect("a view")
     };
-    assert_eq!(described(&agent([])), Registration { card: None, workers: [].into() });
+    assert_eq!(described(&agent([])), Registration { card: None, workers: [].into(), declared: None });
     let given = agent([registered("w2", 2, &["default"]), registered("w1", 2, &["default"])]);
     let found = described(&given);
     let skills = || vec!["code".into(), "test".into()];
@@ -204,4 +205,78 @@ fn unsound_registrations_are_refused() {
     for (code, command) in cases {
         agent([]).when(command).then_refused(code);
     }
+}
+
+fn manifest(version: &str, orrery: &str) -> Box<AgentManifest> {
+    let manifest = serde_json::json!({
+        "name": "coder", "version": version, "description": "says what a change is for", "orrery": orrery,
+        "skill": "explain", "prompt": "Explain: {{ goal }}", "output": {"type": "object"}
+    });
+    Box::new(serde_json::from_value(manifest).expect("a manifest"))
+}
+
+fn load(version: &str) -> Command {
+    Command::Load { manifest: manifest(version, ">=0.1.0") }
+}
+
+fn loaded(number: u32, version: &str) -> Event {
+    let manifest = manifest(version, ">=0.1.0");
+    Event::ManifestLoaded { number, manifest, by: "ada".into(), at: NOW }
+}
+
+#[test]
+fn the_versions_of_a_manifest_only_go_up() {
+    let given = agent([]).called_by("ada");
+    let given = given.when(load("1.0.0")).then([loaded(1, "1.0.0")]);
+    let given = given.when(load("1.0.0")).then([]);
+    let changed = Command::Load { manifest: manifest("1.0.0", ">=0.1") };
+    let given = given.when(changed).then_refused("manifest-version-not-above");
+    let given = given.when(load("0.9.0")).then_refused("manifest-version-not-above");
+    let given = given.when(load("1.1.0")).then([loaded(2, "1.1.0")]);
+    let unload = || Command::Unload { reason: "done".into() };
+    let unloaded = Event::ManifestUnloaded { reason: "done".into(), by: "ada".into(), at: NOW };
+    let given = given.when(unload()).then([unloaded]).when(unload()).then([]);
+    let given = given.when(load("1.0.0")).then_refused("manifest-version-not-above");
+    given.when(load("1.1.0")).then([loaded(3, "1.1.0")]);
+}
+
+#[test]
+fn a_manifest_that_cannot_declare_the_agent_is_refused() {
+    let bad = |change: fn(&mut AgentManifest)| {
+        let mut manifest = manifest("1.0.0", ">=0.1.0");
+        change(&mut manifest);
+        Command::Load { manifest }
+    };
+    for (code, command) in [
+        ("name-mismatch", bad(|manifest| manifest.name = key("other"))),
+        ("invalid-manifest", bad(|manifest| manifest.prompt = "{{ secret }}".into())),
+        ("invalid-manifest", bad(|manifest| manifest.version = "1".into())),
+        ("manifest-incompatible", bad(|manifest| manifest.orrery = ">=1000".into())),
+        ("manifest-not-found", Command::Unload { reason: String::new() }),
+    ] {
+        agent([]).called_by("ada").when(command).then_refused(code);
+    }
+    agent([registered("w1", 2, &["default"])]).when(load("1.0.0")).then_refused("agent-name-taken");
+    let shipped = bad(|manifest| manifest.name = key("research"));
+    given::<Agent>(&address("agent/research"), []).when(shipped).then_refused("agent-name-taken");
+    let check = Query::CheckManifest { manifest: manifest("1.0.0", ">=0.1.0") };
+    assert!(agent([]).ask(check.clone()).is_ok());
+    assert_eq!(agent([loaded(1, "2.0.0")]).ask(check).unwrap_err().code, "manifest-version-not-above");
+}
+
+#[test]
+fn hosts_report_of_the_manifest_in_force() {
+    let report = |number: u32, problem: &str| Command::ReportHealth {
+        host: "h".into(),
+        number,
+        problem: problem.into(),
+    };
+    let reported =
+        |problem: &str| Event::HealthReported { host: "h".into(), problem: problem.into(), at: NOW };
+    let given = agent([loaded(1, "1.0.0")]).when(report(1, "no model")).then([reported("no model")]);
+    let given = given.when(report(1, "no model")).then([]).when(report(2, "")).then([]);
+    let given = given.when(report(1, "")).then([reported("")]);
+    let health = &given.state().declared.as_ref().expect("it is declared").health;
+    assert_eq!((health.len(), health["h"].problem.as_str()), (1, ""));
+    agent([]).when(report(1, "")).then([]);
 }

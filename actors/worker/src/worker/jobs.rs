@@ -43,6 +43,7 @@ struct Open {
 pub(super) async fn take(
     context: &Arc<WorkerContext>,
     halt: &CancellationToken,
+    stop: &CancellationToken,
     drain: Duration,
 ) -> Result<(), WorkerError> {
     let mut attempts = JoinSet::new();
@@ -67,7 +68,14 @@ pub(super) async fn take(
             }
         }
     }
-    finish(context, attempts, drain).await;
+    // A retired worker finishes what it has, until its process stops.
+    let deadline = async {
+        if context.retired.is_cancelled() {
+            stop.cancelled().await;
+        }
+        tokio::time::sleep(drain).await;
+    };
+    finish(context, attempts, deadline).await;
     ended
 }
 
@@ -257,9 +265,8 @@ impl Taking<'_> {
     }
 }
 
-/// Waits for the running attempts; after `drain` they are told to stop.
-async fn finish(context: &WorkerContext, mut attempts: JoinSet<()>, drain: Duration) {
-    let deadline = tokio::time::sleep(drain);
+/// Waits for the running attempts; at the deadline they are told to stop.
+async fn finish(context: &WorkerContext, mut attempts: JoinSet<()>, deadline: impl Future<Output = ()>) {
     tokio::pin!(deadline);
     loop {
         tokio::select! {
