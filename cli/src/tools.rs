@@ -8,6 +8,7 @@ use actors_agents::{CodeWrite, Sandboxes, Tools, Workspaces};
 use actors_host::{Config, ConfigError};
 use actors_models::{Cache, Library, Models};
 use actors_sandbox::{Image, Keeper, Kind};
+use actors_web::Web;
 use bus_schemas::Hash;
 
 /// Programs that run in the sandbox at once.
@@ -41,17 +42,19 @@ pub fn load_as(config: &Config, installation: String) -> Result<Tools, Vec<Confi
     let workspaces = Workspaces::new(&config.workspace.roots, &config.data_dir)
         .map_err(|error| vec![mistake("workspace.roots", bus_schemas::chain(&error), error.hint())]);
     let code_write = code_write(config).map_err(|error| vec![error]);
-    match (models, sandboxes, workspaces, code_write) {
-        (Ok(models), Ok(sandboxes), Ok(workspaces), Ok(code_write)) => Ok(Tools {
+    let web = web(config).map_err(|error| vec![error]);
+    match (models, sandboxes, workspaces, code_write, web) {
+        (Ok(models), Ok(sandboxes), Ok(workspaces), Ok(code_write), Ok(web)) => Ok(Tools {
             models: Arc::new(models),
             sandboxes: Arc::new(sandboxes),
             workspaces: Arc::new(match code_write {
                 Some(rules) => workspaces.writable(rules),
                 None => workspaces,
             }),
+            web: Arc::new(web),
         }),
-        (models, sandboxes, workspaces, code_write) => {
-            let mistakes = [models.err(), sandboxes.err(), workspaces.err(), code_write.err()];
+        (models, sandboxes, workspaces, code_write, web) => {
+            let mistakes = [models.err(), sandboxes.err(), workspaces.err(), code_write.err(), web.err()];
             Err(mistakes.into_iter().flatten().flatten().collect())
         }
     }
@@ -67,6 +70,18 @@ fn code_write(config: &Config) -> Result<Option<CodeWrite>, ConfigError> {
         .and_then(|rules| rules.owning(&settings.own))
         .map_err(|error| mistake("code_write", bus_schemas::chain(&error), error.hint()))?;
     Ok(Some(rules.answered_by(settings.approvers.clone(), settings.answer_within.as_ms())))
+}
+
+/// The web, as far as the settings allow it.
+fn web(config: &Config) -> Result<Web, ConfigError> {
+    let settings = actors_web::Settings {
+        search_url: config.web.search_url.clone(),
+        fetch: config.web.fetch,
+        allowed_hosts: config.web.allowed_hosts.clone(),
+        cache_age: Duration::from_millis(config.web.cache_age.as_ms()),
+    };
+    let hint = "docs/configuration.md says what the setting can be";
+    Web::new(&settings).map_err(|(setting, reason)| mistake(setting, reason, hint))
 }
 
 fn models(config: &Config) -> Result<Models, Vec<ConfigError>> {

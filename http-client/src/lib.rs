@@ -3,8 +3,9 @@
 //! A dropped [`Exchange`] closes its connection at once, so a canceled call stops at the other end too. There are
 //! no redirects, no proxies, no pool and no retries: whoever calls decides what is repeated.
 
-use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -100,6 +101,11 @@ impl Target {
         &self.host
     }
 
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A request to the URL with `below` appended to its path. Credentials in the URL are not sent.
     pub fn request(&self, method: Method, below: &str) -> Builder {
         let path = match below {
@@ -117,11 +123,27 @@ impl Target {
 
     /// Connects, sends a request, and waits for the head of the response. The caller bounds the wait.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Exchange, SendError> {
+        self.over(TcpStream::connect((self.host.as_str(), self.port)).await, request).await
+    }
+
+    /// As [`Self::send`], to one address of the host that the caller has looked up: the name is not looked up again.
+    pub async fn send_to(
+        &self,
+        address: SocketAddr,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Exchange, SendError> {
+        self.over(TcpStream::connect(address).await, request).await
+    }
+
+    async fn over(
+        &self,
+        stream: io::Result<TcpStream>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Exchange, SendError> {
         let failed = |doing: &str, error: &dyn std::error::Error| SendError {
             message: format!("{doing} `{}`: {}", self.host, bus_schemas::chain(error)),
             is_connected: false,
         };
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
         let stream = stream.map_err(|error| failed("connecting to", &error))?;
         // Small writes, such as the end of a request, go out at once.
         stream.set_nodelay(true).map_err(|error| failed("connecting to", &error))?;

@@ -176,6 +176,7 @@ async fn a_goal_becomes_a_project_whose_tests_pass() {
         models: models(&server, &[&model]),
         sandboxes: provided("flow-build", advisories),
         workspaces: std::sync::Arc::new(workspaces.expect("a folder")),
+        ..Tools::default()
     };
     let host = server.host_of("a", &tools).await;
     let bus = server.bus().await;

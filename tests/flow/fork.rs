@@ -85,7 +85,8 @@ impl orrery_storage::Progress for Quiet {
 
 async fn assert_replays(bus: &Bus, key: &str) {
     let archive = Archive::open(Path::new("no-archive")).expect("no archive");
-    let agents: Agents = vec![(Arc::new(Baker), 1)];
+    let own: Vec<(Arc<dyn Agent>, usize)> = vec![(Arc::new(Baker), 1)];
+    let agents = Agents::from(own);
     let entity = task(key);
     let request = Request { task: &entity.key, agents: &agents, runs_steps: false };
     let mut verdicts = Vec::new();

@@ -32,6 +32,7 @@ mod permissions;
 mod pipeline;
 mod projections;
 mod prompts;
+mod research;
 mod restore;
 mod rolling;
 mod settings;

@@ -13,6 +13,8 @@ pub mod process;
 pub mod raw;
 pub mod replays;
 pub mod sandboxes;
+#[path = "../../actors/web/tests/wire/site.rs"]
+pub mod site;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

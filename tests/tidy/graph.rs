@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use crate::files::{self, Findings};
 
 /// Every edge between crates of the workspace; those of tests included.
-const EDGES: [(&str, &[&str]); 21] = [
+const EDGES: [(&str, &[&str]); 22] = [
     ("bus-schemas", &[]),
     ("bus-client", &["bus-schemas"]),
     ("actors-core", &["bus-schemas"]),
@@ -17,6 +17,7 @@ const EDGES: [(&str, &[&str]); 21] = [
     ("http-client", &["bus-schemas"]),
     ("actors-defence", &[]),
     ("actors-models", &["actors-defence", "actors-worker", "bus-schemas", "http-client"]),
+    ("actors-web", &["bus-schemas", "http-client"]),
     ("actors-workspace", &["bus-schemas"]),
     ("actors-report", &["actors-workspace"]),
     (
@@ -25,6 +26,7 @@ const EDGES: [(&str, &[&str]); 21] = [
             "actors-models",
             "actors-report",
             "actors-sandbox",
+            "actors-web",
             "actors-worker",
             "actors-workspace",
             "bus-client",
@@ -69,6 +71,7 @@ const EDGES: [(&str, &[&str]); 21] = [
             "actors-report",
             "actors-runtime",
             "actors-sandbox",
+            "actors-web",
             "bus-client",
             "bus-schemas",
             "gateway",
@@ -88,6 +91,7 @@ const EDGES: [(&str, &[&str]); 21] = [
             "actors-report",
             "actors-runtime",
             "actors-sandbox",
+            "actors-web",
             "actors-worker",
             "bus-client",
             "bus-schemas",

@@ -15,7 +15,7 @@ const PLACES: [&str; 5] = [
 ];
 
 /// The hosts that files may name: public ones that stay, and names that are examples by RFC 2606.
-const HOSTS: [&str; 21] = [
+const HOSTS: [&str; 22] = [
     "127.0.0.1",
     "localhost",
     "0.0.0.0",
@@ -35,6 +35,7 @@ const HOSTS: [&str; 21] = [
     "api.anthropic.com",
     "platform.claude.com",
     "docs.ollama.com",
+    "docs.searxng.org",
     "osv.dev",
     "osv-vulnerabilities.storage.googleapis.com",
 ];

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actors_models::{Models, Prompt};
+use actors_web::Web;
 use actors_worker::{Agent, Agents};
 
 use crate::change::Change;
@@ -27,7 +28,7 @@ const PLANNERS: usize = 4;
 const NO_OPS: usize = 1_024;
 
 /// What the agents of a process use beside the bus. By default there is neither a model nor a sandbox, and
-/// nothing is written.
+/// nothing is written or asked of the web.
 #[derive(Debug, Clone, Default)]
 pub struct Tools {
     /// The models.
@@ -36,6 +37,8 @@ pub struct Tools {
     pub sandboxes: Arc<Sandboxes>,
     /// The folders that agents may use, the rules of what they may write, and the trees of tasks.
     pub workspaces: Arc<Workspaces>,
+    /// The web, as far as the operator allows it.
+    pub web: Arc<Web>,
 }
 
 /// The shipped agents, each with its capacity, and those that manifests declare.
@@ -46,7 +49,7 @@ pub fn shipped(tools: &Tools) -> Agents {
         (Arc::new(Orchestrator::new(models(), workspaces())), PLANNERS),
         (Arc::new(Filesystem::new(workspaces())), READERS),
         (Arc::new(Git::new(workspaces())), READERS),
-        (Arc::new(Research::new(models(), workspaces())), READERS),
+        (Arc::new(Research::new(models(), workspaces(), Arc::clone(&tools.web))), READERS),
         (Arc::new(Reviewer::new(models())), READERS),
         (Arc::new(Specialist::backend(models(), sandboxes())), AGENTS_MAX),
         (Arc::new(Specialist::frontend(models(), sandboxes())), AGENTS_MAX),
@@ -88,7 +91,7 @@ mod tests {
         let known = [
             ("judge", 1, "21106f9a1eee79337b3e8feefb040627c951d986b4076bea861021a158e4d86e"),
             ("repair", 1, "ce8e15012dfe34c3c01d2bfba4c82e1ae5def6fea480de84cc9e4f5aa00da622"),
-            ("investigate", 1, "bbe5d35bc2e72ab0f963dcf0b1beb1620c3113e4445db9533891f604be3c6c67"),
+            ("investigate", 2, "f1ff9b0f235cb20f999635d849ccd8603a4066ea7648ca1d9e33f20998833012"),
             ("specify", 1, "7fa714640b0cf899705f0dae59c06d07f8ea30a4d7a28702e5af8880e1025b66"),
             ("generate-backend", 1, "5cedc6cd89df5a0253aa6156a30e76c220a1fe2958b67c90f1061f52ac00490e"),
             ("generate-frontend", 1, "d0bd55ef898d3c1d37a6701620fb6480850fc30772035a510b4b119b2288063a"),

@@ -29,6 +29,19 @@ pub(crate) fn of_workspace(error: actors_workspace::Error) -> Failure {
     Failure::new(class, error.code(), chain(&error)).hint(error.hint())
 }
 
+/// The failure of an attempt whose search or fetch failed.
+pub(crate) fn of_web(error: &actors_web::Error) -> Failure {
+    use actors_web::Error;
+    let class = if error.may_pass() { FailureClass::Transient } else { FailureClass::Permanent };
+    let message = match error {
+        Error::RateLimited { retry_after: Some(pause), .. } => {
+            format!("{error}; it asks to wait {} s", pause.as_secs())
+        }
+        error => error.to_string(),
+    };
+    Failure::new(class, error.code(), message).hint(error.hint())
+}
+
 /// The input of a job, which its schema has let through.
 pub(crate) fn input<T: DeserializeOwned>(job: &Job) -> Result<T, Failure> {
     T::deserialize(&job.input).map_err(|error| {

@@ -1,16 +1,22 @@
-//! The skill `investigate` of the agent `research`: a model answers a question about a repository with tools that read.
+//! The skill `investigate` of the agent `research`: a model answers a question with tools that read a repository, the
+//! web, or both.
 //!
 //! ```text
-//! goal ─→ turns of a model ─→ list, read, search, log, blame ─→ answer with citations ─→ each citation looked up
+//! goal ─→ turns of a model ─→ list, read, search, log, blame; web-search, fetch ─→ answer with citations
+//!              ▲                                                                          │
+//!              └────────────── what is not there, at most twice ◀── each citation looked up ─┴─→ the end
 //! ```
 //!
 //! Every call is a recorded step, and nothing is written. What the tools show has no secrets in the forms of their
-//! issuers. Citations are the program's: one whose lines are not there is counted and left out.
+//! issuers. Citations are the program's: one that is not there in the end is left out and named.
+
+mod citations;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use actors_models::{Conversation, Ended, Message, Models, Prompt, Tool, ToolError};
+use actors_web::{Error as WebError, Web};
 use actors_worker::{Done, Failure, Work};
 use actors_workspace::{Access, Error, Query, READ_BYTES_MAX, Read, Repository, Stop, WorkspacePath};
 use bus_schemas::manifests::ReadingTool;
@@ -22,10 +28,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use self::citations::{Answer, Checked, Checker};
 use crate::checks::secrets;
-use crate::failure::{input, of_workspace};
+use crate::failure::{input, of_web, of_workspace};
 use crate::step::stored;
-use crate::workspaces::{Workspaces, within};
+use crate::web::{FetchCall, SearchCall, Surfer};
+use crate::workspaces::Workspaces;
 
 /// All of the tools.
 const TOOLS: [ReadingTool; 5] =
@@ -45,18 +53,19 @@ const LINE_BYTES_MAX: usize = 512;
 /// The most bytes of an answer, and of the part of it that is the task's result.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 const RESULT_BYTES_MAX: usize = 2 * 1024;
-/// The most lines of a citation whose text is kept.
-const CITED_LINES_MAX: u64 = 40;
 
 pub(crate) const PROMPT: Prompt =
-    Prompt { name: "investigate", version: 1, template: include_str!("prompts/investigate.v1.j2") };
+    Prompt { name: "investigate", version: 2, template: include_str!("prompts/investigate.v2.j2") };
 
 /// What is looked into; the goal of the task is the question.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct InvestigateInput {
-    /// The absolute path of the repository's top folder.
-    repo: PathBuf,
+    /// The absolute path of a repository's top folder; absent for a question that the web answers.
+    repo: Option<PathBuf>,
+    /// Whether the web may be searched and fetched from, as far as the operator allows it.
+    #[serde(default)]
+    web: bool,
     /// The most turns of the model.
     #[serde(default = "turns")]
     #[schemars(range(min = 1, max = 100))]
@@ -67,12 +76,14 @@ fn turns() -> u32 {
     TURNS
 }
 
-/// The end of it; `answer.json` has all of the answer and the cited lines.
+/// The end of it; `answer.json` has all of the answer, the citations, and those that were left out with the reason.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Investigated {
     /// The answer, at most 2 KiB of it.
     answer: String,
-    /// Citations that are there.
+    /// Whether the model found an answer.
+    found: bool,
+    /// Citations that are there; an answer without any is the model's word alone.
     citations: usize,
     /// Citations that are not, and were left out.
     refused: usize,
@@ -127,79 +138,77 @@ struct Log {
     count: Option<usize>,
 }
 
-/// What the model ends with.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Answer {
-    /// A few sentences.
-    #[schemars(length(min = 1, max = 16_384))]
-    answer: String,
-    /// The lines that show it.
-    #[schemars(length(max = 32))]
-    citations: Vec<Citation>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Citation {
-    /// The file.
-    path: String,
-    /// The first line, from 1 on.
-    #[schemars(range(min = 1))]
-    first: u64,
-    /// The last line.
-    #[schemars(range(min = 1))]
-    last: u64,
-}
-
-/// A citation with the lines that are there.
-#[derive(Debug, Serialize, Deserialize)]
-struct Cited {
-    #[serde(flatten)]
-    place: Citation,
-    text: Vec<String>,
-}
-
 pub(crate) async fn investigate(
     work: &Work,
     models: &Models,
     workspaces: &Arc<Workspaces>,
+    web: &Arc<Web>,
 ) -> Result<Done, Failure> {
-    let InvestigateInput { repo, turns } = input(&work.job)?;
-    let (instructions, prompt) = models.prompt(work, &PROMPT, &json!({})).await?;
+    let InvestigateInput { repo, web: wants_web, turns } = input(&work.job)?;
+    let (searches, fetches) = if wants_web { web.allows() } else { (false, false) };
+    if wants_web && !searches && !fetches {
+        return Err(of_web(&WebError::Off { what: "the web" }));
+    }
+    if repo.is_none() && !wants_web {
+        let message = "the input has neither `repo` nor `web`: there is nothing to look into";
+        return Err(Failure::permanent("invalid-input", message).hint("give one of them, or both"));
+    }
+    let variables = json!({"repo": repo.is_some(), "search": searches, "fetch": fetches});
+    let (instructions, prompt) = models.prompt(work, &PROMPT, &variables).await?;
     let question = json!({"question": work.job.goal}).to_string();
     let opening = vec![Message::system(instructions), Message::user(question)];
-    let looker = Looker { workspaces: Arc::clone(workspaces), repo: repo.clone(), canceled: work.canceled() };
-    let conversation = Conversation::new("investigate", opening, vec![prompt.clone()]);
-    let conversation = looker
-        .given_to(conversation, &TOOLS)
-        .closes(tool::<Answer>("answer", "ends with the answer"))
+    let mut conversation = Conversation::new("investigate", opening, vec![prompt.clone()]);
+    if let Some(repo) = &repo {
+        let (workspaces, repo) = (Arc::clone(workspaces), repo.clone());
+        conversation = Looker { workspaces, repo, canceled: work.canceled() }.given_to(conversation, &TOOLS);
+    }
+    let surfer = Surfer::new(web, work);
+    if searches {
+        let tool = tool::<SearchCall>("web-search", "finds pages of the web");
+        conversation = conversation.reads(tool, asking(surfer.clone(), Surfer::search));
+    }
+    if fetches {
+        let tool = tool::<FetchCall>("fetch", "shows a page of the web as text");
+        conversation = conversation.reads(tool, asking(surfer.clone(), Surfer::fetch));
+    }
+    let checker = Checker { work: work.clone(), workspaces: Arc::clone(workspaces), repo, surfer };
+    let conversation = conversation
+        .closes_when(tool::<Answer>("answer", "ends with the answer"), move |sent_back, answer| {
+            checker.clone().check(sent_back, answer)
+        })
         .turns(turns.min(TURNS_MAX));
     let Ended { value, turns, tool_calls, usage, .. } = conversation.run(work, models).await?;
-    let Answer { answer, citations } = serde_json::from_value(value).map_err(|error| {
-        Failure::permanent(
-            "invalid-output",
-            format!("the answer fits its schema and cannot be read: {error}"),
-        )
-        .hint("`orrery explain invalid-output` says more")
+    let checked: Checked = serde_json::from_value(value).map_err(|error| {
+        Failure::permanent("invalid-output", format!("the answer was checked and cannot be read: {error}"))
+            .hint("`orrery explain invalid-output` says more")
     })?;
-    let answer = text::cut(&text::prose(&secrets::hidden(&answer)), ANSWER_BYTES_MAX);
-    let look = async || {
-        let (repo, citations) = (repo.clone(), citations.clone());
-        within(work, workspaces, move |workspaces, _| {
-            let folder = workspaces.open(Some(&repo), None, Access::Read)?;
-            let cited = |place| cited(place, |path| folder.read_whole(path, READ_BYTES_MAX));
-            Ok(citations.into_iter().filter_map(cited).collect::<Vec<_>>())
-        })
-        .await
-    };
-    let found: Vec<Cited> = work.step("citations", &citations, look).await?;
-    let refused = citations.len() - found.len();
-    let whole = json!({"question": work.job.goal, "answer": answer, "citations": found, "refused": refused,
-                       "prompts": [prompt], "usage": usage});
+    let Checked { answer, found, citations, refused } = checked.shown(ANSWER_BYTES_MAX);
+    let whole = json!({"question": work.job.goal, "answer": answer, "found": found, "citations": citations,
+                       "refused": refused, "prompts": [prompt], "usage": usage});
     let answer = text::cut(&answer, RESULT_BYTES_MAX);
-    let result = Investigated { answer, citations: found.len(), refused, turns, tool_calls };
+    let (citations, refused) = (citations.len(), refused.len());
+    let result = Investigated { answer, found, citations, refused, turns, tool_calls };
     stored(work, ANSWER, &whole, &result).await
+}
+
+/// The handler of a tool of the web.
+fn asking<T, F>(
+    surfer: Surfer,
+    ask: fn(Surfer, T) -> F,
+) -> impl Fn(Value) -> BoxFuture<'static, Result<Value, ToolError>> + Send + Sync + 'static
+where
+    T: DeserializeOwned + Send + 'static,
+    F: Future<Output = Result<Value, ToolError>> + Send + 'static,
+{
+    move |arguments| {
+        let surfer = surfer.clone();
+        async move { ask(surfer, read_arguments(arguments)?).await }.boxed()
+    }
+}
+
+fn read_arguments<T: DeserializeOwned>(arguments: Value) -> Result<T, ToolError> {
+    serde_json::from_value(arguments)
+        .map_err(|error| ToolError::Refused(format!("the arguments do not fit: {error}")))
 }
 
 fn tool<T: JsonSchema>(name: &str, description: &str) -> Tool {
@@ -247,8 +256,7 @@ impl Looker {
         move |arguments| {
             let looker = self.clone();
             async move {
-                let arguments = serde_json::from_value(arguments)
-                    .map_err(|error| ToolError::Refused(format!("the arguments do not fit: {error}")))?;
+                let arguments = read_arguments(arguments)?;
                 let looked = tokio::task::spawn_blocking(move || {
                     let stop = || looker.canceled.is_cancelled();
                     let mut found = look(&looker, arguments, &stop)?;
@@ -324,16 +332,4 @@ fn blame(looker: &Looker, asked: Lines, stop: Stop<'_>) -> Result<Value, Error> 
     let (repository, head) = looker.repository(stop)?;
     let count = asked.count.unwrap_or(LINES_MAX).min(LINES_MAX);
     Ok(json!(repository.blame(&head, &path, asked.first.unwrap_or(1), count, stop)?))
-}
-
-/// The lines of a citation; none if they are not there.
-fn cited(place: Citation, read: impl Fn(&WorkspacePath) -> Result<Read, Error>) -> Option<Cited> {
-    let read = read(&WorkspacePath::parse(&place.path).ok()?).ok()?;
-    let whole = std::str::from_utf8(&read.bytes).ok()?;
-    if place.first == 0 || place.first > place.last || place.last > whole.lines().count() as u64 {
-        return None;
-    }
-    let count = (place.last - place.first + 1).min(CITED_LINES_MAX);
-    let text = lines(whole, place.first, count).into_iter().map(|line| secrets::hidden(&line).into_owned());
-    Some(Cited { text: text.collect(), place })
 }

@@ -13,6 +13,7 @@
 //! | | `git-merge-check`, `git-merge` | a merge, before and after |
 //! | `research` | `hotspots`, `docs` | `hotspots.json`, `docs.json` |
 //! | | `investigate`, which needs a model | `answer.json` |
+//! | | `web-search`, `fetch`, where the operator allows them | `search.json`, `page.json` |
 //! | `reviewer` | `review`, `report` | `review.json`; `report.md`, `report.html` |
 //! | | `judge`, which needs a model | `verdict.json` |
 //! | `backend`, `frontend` | `generate-backend`, `generate-frontend`, which need a model | `backend.json`, `frontend.json` |
@@ -52,6 +53,7 @@ mod project;
 mod repository;
 mod sandbox;
 mod step;
+mod web;
 mod workspaces;
 
 mod catalog;

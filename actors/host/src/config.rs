@@ -24,6 +24,9 @@ pub use self::sweep::SweepAfter;
 const CACHE_AGES: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
 
+/// The bounds of `web.cache_age`.
+const WEB_AGES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
+
 /// The bounds of `code_write.answer_within`, and the most names in `code_write.approvers`: those of an approval.
 const ANSWER_TIMES: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(7 * 86_400);
@@ -67,6 +70,8 @@ pub struct Config {
     pub sandbox: SandboxConfig,
     /// Where these agents may write.
     pub workspace: WorkspaceConfig,
+    /// What these agents may read of the web.
+    pub web: WebConfig,
     /// Whether these agents may change files of repositories, when a person has approved it.
     pub code_write: CodeWriteConfig,
     /// Whether this process runs partitions. Default: true.
@@ -178,6 +183,27 @@ impl Default for DefenceConfig {
     }
 }
 
+/// What agents may read of the web.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebConfig {
+    /// The address of a SearXNG instance that answers in JSON. Default: none, and there is no search.
+    pub search_url: Option<String>,
+    /// Whether pages are fetched. Default: false.
+    pub fetch: bool,
+    /// Hosts beside the public internet that pages may be fetched from: `host`, or `host:port`. Default: none.
+    pub allowed_hosts: Vec<String>,
+    /// How old an answer from the cache may be, `1s` to `1d`. Default: `15m`.
+    pub cache_age: Duration,
+}
+
+impl Default for WebConfig {
+    fn default() -> Self {
+        let cache_age = Duration::from_secs(900);
+        Self { search_url: None, fetch: false, allowed_hosts: Vec::new(), cache_age }
+    }
+}
+
 /// Changes of files that people approve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -231,6 +257,7 @@ impl Default for Config {
             defence: DefenceConfig::default(),
             sandbox: SandboxConfig::default(),
             workspace: WorkspaceConfig::default(),
+            web: WebConfig::default(),
             code_write: CodeWriteConfig::default(),
             host: true,
             sweep_after: SweepAfter::default(),
@@ -332,14 +359,15 @@ impl Config {
         if self.sweep_after.is_too_short() {
             told("sweep_after", &"must be at least 1s, or 0 for never");
         }
-        if !CACHE_AGES.contains(&self.cache.age) {
-            let (least, most) = (CACHE_AGES.start(), CACHE_AGES.end());
-            told("cache.age", &format!("is {}, and must be {least} to {most}", self.cache.age));
-        }
-        if !ANSWER_TIMES.contains(&self.code_write.answer_within) {
-            let (least, most) = (ANSWER_TIMES.start(), ANSWER_TIMES.end());
-            let given = self.code_write.answer_within;
-            told("code_write.answer_within", &format!("is {given}, and must be {least} to {most}"));
+        for (setting, given, bounds) in [
+            ("cache.age", self.cache.age, CACHE_AGES),
+            ("web.cache_age", self.web.cache_age, WEB_AGES),
+            ("code_write.answer_within", self.code_write.answer_within, ANSWER_TIMES),
+        ] {
+            if !bounds.contains(&given) {
+                let (least, most) = (bounds.start(), bounds.end());
+                told(setting, &format!("is {given}, and must be {least} to {most}"));
+            }
         }
         if self.code_write.approvers.len() > APPROVERS_MAX {
             told("code_write.approvers", &format!("has more than {APPROVERS_MAX} names"));
@@ -352,6 +380,7 @@ impl Config {
             ("nats.monitor_url", &self.nats.monitor_url, &["http", "https"]),
             ("otlp_endpoint", &self.otlp_endpoint, &["http", "https"]),
             ("cache.redis_url", &self.cache.redis_url, &["redis", "rediss"]),
+            ("web.search_url", &self.web.search_url, &["http", "https"]),
         ] {
             if let Some(reason) = urls.as_deref().and_then(|urls| wrong_url(urls, schemes)) {
                 told(setting, &reason);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! opening ─→ turn: a model ─→ tool calls ─→ arguments checked ─→ each handler ─→ results ─→ next turn
-//!                          └→ text, or the arguments of the closing tool: the end
+//!                          └→ text, or the arguments of the closing tool, checked: the end
 //! ```
 //!
 //! Each turn and each tool call is recorded once, with what it added: a history grows with the turns, however long the
@@ -66,14 +66,18 @@ impl From<Failure> for ToolError {
 
 type Outcome = Result<Value, ToolError>;
 
+/// A look at the arguments of the closing tool, with how often it has sent some back: the result, or why they do not
+/// count.
+type Check = Box<dyn Fn(u32, Value) -> BoxFuture<'static, Outcome> + Send + Sync>;
+
 /// What a tool call does.
 enum Handler {
     /// It only reads, and may run again.
     Reads(Box<dyn Fn(Value) -> BoxFuture<'static, Outcome> + Send + Sync>),
     /// It must not happen twice. It gets the idempotency key of its effect.
     Writes(Box<dyn Fn(SmolStr, Value) -> BoxFuture<'static, Outcome> + Send + Sync>),
-    /// Its arguments are the end of the conversation.
-    Closes,
+    /// Its arguments are the end of the conversation, once they count.
+    Closes(Option<Check>),
 }
 
 /// A conversation, before it begins.
@@ -146,6 +150,8 @@ struct Talk<'a> {
     ended: Ended,
     /// Turns in a row in which the model asked for nothing that could be done.
     mistaken: u32,
+    /// How often the closing tool's arguments did not count.
+    sent_back: u32,
 }
 
 impl Conversation {
@@ -208,7 +214,18 @@ impl Conversation {
     /// With a tool by which the model must end the conversation: its arguments are the result.
     #[must_use]
     pub fn closes(self, tool: Tool) -> Self {
-        self.with(tool, None, Handler::Closes)
+        self.with(tool, None, Handler::Closes(None))
+    }
+
+    /// As [`Self::closes`], where a check has the last word: what it refuses is told to the model, which goes on. It
+    /// gets how often it has refused, and must not refuse for ever.
+    #[must_use]
+    pub fn closes_when<F>(self, tool: Tool, check: impl Fn(u32, Value) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let check: Check = Box::new(move |sent_back, arguments| check(sent_back, arguments).boxed());
+        self.with(tool, None, Handler::Closes(Some(check)))
     }
 
     /// With at most this many turns, 1 to [`TURNS_MAX`].
@@ -238,7 +255,7 @@ impl Conversation {
         loop {
             let turn = self.turn(&mut talk).await?;
             if turn.tool_calls.is_empty() {
-                if !self.handlers.iter().any(|handler| matches!(handler, Handler::Closes)) {
+                if !self.handlers.iter().any(|handler| matches!(handler, Handler::Closes(_))) {
                     return Ok(Ended { text: turn.text, ..talk.ended });
                 }
                 talk.tell(Message::user("This is no tool call. End with the tool that takes the result."))?;
@@ -248,10 +265,15 @@ impl Conversation {
             let mut is_done = false;
             for (index, call) in turn.tool_calls.iter().enumerate() {
                 let (text, is_recorded) = match self.find(&talk, call) {
-                    Ok(Handler::Closes) => {
-                        let value = call.arguments.clone();
-                        return Ok(Ended { text: turn.text, value, ..talk.ended });
-                    }
+                    Ok(Handler::Closes(check)) => match self.close(&talk, index, call, check.as_ref()).await?
+                    {
+                        Ok(value) => return Ok(Ended { text: turn.text, value, ..talk.ended }),
+                        Err(reason) => {
+                            is_done = true;
+                            talk.sent_back += 1;
+                            (json!({ "error": reason }).to_string(), true)
+                        }
+                    },
                     Ok(handler) => {
                         is_done = true;
                         (self.perform(&mut talk, index, call, handler).await?, true)
@@ -392,8 +414,29 @@ impl Conversation {
                     }
                 }
             }
-            Handler::Closes => Ok(String::new()),
+            Handler::Closes(_) => Ok(String::new()),
         }
+    }
+
+    /// The result that the closing tool gives, recorded; or why its arguments do not count.
+    async fn close(
+        &self,
+        talk: &Talk<'_>,
+        index: usize,
+        call: &ToolCall,
+        check: Option<&Check>,
+    ) -> Result<Result<Value, String>, Failure> {
+        let Some(check) = check else { return Ok(Ok(call.arguments.clone())) };
+        let name = format!("{}/{}.{}", self.name, talk.ended.turns, index + 1);
+        let input = json!({"tool": call.name, "arguments": call.arguments, "sent_back": talk.sent_back});
+        let look = || async {
+            match check(talk.sent_back, call.arguments.clone()).await {
+                Ok(value) => Ok(Ok(value)),
+                Err(ToolError::Refused(reason)) => Ok(Err(text::cut(&reason, RESULT_BYTES_MAX / 2))),
+                Err(ToolError::Failed(failure)) => Err(failure),
+            }
+        };
+        talk.work.step(&name, &input, look).await
     }
 
     /// The validators of the tools, in order.
@@ -443,6 +486,7 @@ impl<'a> Talk<'a> {
             said: Hash::of(&tools),
             ended,
             mistaken: 0,
+            sent_back: 0,
         };
         for message in &of.opening {
             talk.tell(message.clone())?;
