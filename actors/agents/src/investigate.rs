@@ -162,6 +162,7 @@ pub(crate) async fn investigate(
         let (workspaces, repo) = (Arc::clone(workspaces), repo.clone());
         conversation = Looker { workspaces, repo, canceled: work.canceled() }.given_to(conversation, &TOOLS);
     }
+    // These reach outside of the task by words and URLs that no person named: the surfer says which it allows.
     let surfer = Surfer::new(web, work);
     if searches {
         let tool = tool::<SearchCall>("web-search", "finds pages of the web");
