@@ -33,7 +33,7 @@ MODEL := actors/models/tests/real/requirements.txt
 
 .tools/venv/bin/python: tests/requirements.txt
 	python3 -m venv .tools/venv
-	.tools/venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	.tools/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/requirements.txt
 	@touch $@
 
 .tools/sandbox/%.manifest: actors/sandbox/images/%.txt actors/sandbox/src/image/build.rs
