@@ -49,6 +49,8 @@ pub enum Verb {
     Down(commands::down::Arguments),
     /// Submit a goal, watch its progress, and get the result.
     Run(commands::run::Arguments),
+    /// Show the plan of a goal and why it is this one; nothing of it is done.
+    Plan(commands::run::PlanArguments),
     /// List, show, watch, cancel, retry and answer tasks.
     Tasks(commands::tasks::Arguments),
     /// Fork a task: a new one goes on from what it had at a revision.

@@ -94,6 +94,7 @@ async fn run(config: Config, verb: Verb, output: Output) -> Result<(), Failure> 
         Verb::Up(arguments) => commands::up::run(config, &arguments, output).await,
         Verb::Down(_) => commands::down::run(&config, output).await,
         Verb::Run(arguments) => commands::run::run(config, arguments, output).await,
+        Verb::Plan(arguments) => commands::run::plan(config, arguments, output).await,
         Verb::Tasks(arguments) => commands::tasks::run(&client()?, arguments, output).await,
         Verb::Fork(arguments) => commands::tasks::fork::run(&client()?, arguments, output).await,
         Verb::Agents(arguments) => commands::agents::run(&client()?, arguments, output).await,
@@ -164,7 +165,7 @@ async fn stored(
 /// there. `run` logs into a file, since it draws its progress.
 fn logs(config: &Config, arguments: &Arguments) -> Logs {
     let filter = match (arguments.verbose, &arguments.verb) {
-        (0, Verb::Up(_) | Verb::Run(_)) => None,
+        (0, Verb::Up(_) | Verb::Run(_) | Verb::Plan(_)) => None,
         (0, Verb::Sandbox(arguments)) if arguments.serves() => None,
         // Waiting is said: a verb that is silent for a minute looks as if it hung.
         (0, _) => Some("error,bus_client::trouble=warn"),
@@ -172,7 +173,7 @@ fn logs(config: &Config, arguments: &Arguments) -> Logs {
         _ => Some("debug"),
     };
     let file = match arguments.verb {
-        Verb::Run(_) if arguments.verbose == 0 => commands::run::log_file(&config.data_dir),
+        Verb::Run(_) | Verb::Plan(_) if arguments.verbose == 0 => commands::run::log_file(&config.data_dir),
         _ => None,
     };
     Logs { json: arguments.json, file, filter }

@@ -39,6 +39,7 @@ pub fn document() -> Value {
     schemas.add::<Discovery>("up");
     schemas.add::<down::Stopped>("down");
     schemas.add::<run::Outcome>("run");
+    schemas.add::<run::Shown>("plan");
     schemas.add::<Change>("progress");
     schemas.add::<TaskPage>("task-list");
     schemas.add::<tasks::Tree>("task-show");

@@ -25,6 +25,7 @@ const EDGES: [(&str, &[&str]); 23] = [
         "actors-agents",
         &[
             "actors-models",
+            "actors-planner",
             "actors-report",
             "actors-sandbox",
             "actors-web",

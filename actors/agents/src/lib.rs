@@ -2,7 +2,7 @@
 //!
 //! | agent | skills | makes |
 //! | --- | --- | --- |
-//! | `orchestrator` | `plan`, `build` | the plan of a repository report, of a repair, of a project |
+//! | `orchestrator` | `plan`, `build` | the plan of a goal, or `plan.json` of a dry run |
 //! | | `specify`, which needs a model | `specify.json` |
 //! | `filesystem` | `inventory`, `manifests` | `inventory.json`, `manifests.json` |
 //! | | `list-files`, `read-file`, `search-files` | `files.json`, the content, `matches.json` |
@@ -46,7 +46,6 @@ mod card;
 mod checks;
 mod code_write;
 mod failure;
-mod goal;
 mod investigate;
 pub mod manifest;
 mod project;
@@ -60,5 +59,6 @@ mod catalog;
 
 pub use catalog::{Tools, prompts, shipped};
 pub use code_write::CodeWrite;
+pub use orchestrator::Proposal;
 pub use sandbox::{Limits, Sandboxes};
 pub use workspaces::Workspaces;

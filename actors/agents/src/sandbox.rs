@@ -87,6 +87,11 @@ pub(crate) struct Ran {
 }
 
 impl Sandboxes {
+    /// Whether there is one.
+    pub(crate) fn is_there(&self) -> bool {
+        self.keeper.is_some()
+    }
+
     /// The sandbox of a keeper.
     pub fn new(keeper: impl Into<Keeper>) -> Self {
         Self { keeper: Some(keeper.into()), ..Self::default() }

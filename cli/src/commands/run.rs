@@ -1,4 +1,5 @@
-//! `orrery run`: submits a goal, shows its progress, and writes the result into files.
+//! `orrery run`: submits a goal, shows its progress, and writes the result into files; `orrery plan`: shows the plan of
+//! a goal and the reasons for it, and does nothing of it.
 //!
 //! The goal goes to the system that runs on the data directory, or to `nats.url`. Without either, a system is
 //! started for the goal and stopped at its end.
@@ -6,6 +7,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use actors_agents::Proposal;
 use actors_host::Config;
 use bus_schemas::commands::task::Failure as TaskFailure;
 use bus_schemas::jobs::Artifact;
@@ -45,6 +47,27 @@ pub struct Arguments {
     budget: budget::Flags,
 }
 
+/// The goal that is only planned.
+#[derive(Debug, clap::Args)]
+pub struct PlanArguments {
+    /// The goal, in words
+    goal: String,
+    /// The repository that the goal is about
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    repo: PathBuf,
+}
+
+/// The plan of a goal.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Shown(Proposal);
+
+impl Show for Shown {
+    fn text(&self) -> String {
+        self.0.text()
+    }
+}
+
 /// The result of a goal.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Outcome {
@@ -81,34 +104,56 @@ impl Show for Outcome {
 
 /// Submits the goal, and waits for its end.
 pub async fn run(config: Config, arguments: Arguments, output: Output) -> Result<(), Failure> {
-    if arguments.goal.trim().is_empty() {
-        return Err(Failure::new("invalid-goal", "the goal is empty")
-            .next("say what you want in words: `orrery run \"Report on this repository\"`")
-            .exit(exit::USAGE));
+    let Arguments { goal, repo, watch, detach, budget } = arguments;
+    let goal = Goal { watch, budget: budget.given(), ..Goal::of(goal, &repo)? };
+    if detach {
+        let task = submit(&Client::connect(&config)?, &goal).await?;
+        output.show(&outcome(&config, &task, TaskState::Submitted, Vec::new()));
+        return Ok(());
     }
-    let repo = arguments.repo.canonicalize().map_err(|error| {
-        Failure::new("repository-unreadable", format!("opening `{}`: {error}", arguments.repo.display()))
-            .next("name a directory that exists and can be read with `--repo`")
-            .exit(exit::NOT_FOUND)
-    })?;
-    let budget = arguments.budget.given();
-    let goal = Goal { text: arguments.goal, repo, watch: arguments.watch, budget };
-    if config.nats.url.is_some() || arguments.detach || Discovery::find(&config.data_dir)?.is_some() {
-        let client = Client::connect(&config)?;
-        if arguments.detach {
-            let task = submit(&client, &goal).await?;
-            output.show(&outcome(&config, &task, TaskState::Submitted, Vec::new()));
-            return Ok(());
-        }
-        return done(&client, &config, &goal, output).await;
+    on_a_system(&config, output, async |client| {
+        let (task, artifacts) = done(client, &config, &goal, output).await?;
+        let files = fetch(client, &config, &task, &artifacts).await?;
+        output.show(&outcome(&config, &task, TaskState::Completed, files));
+        Ok(())
+    })
+    .await
+}
+
+/// Has the goal planned by a task that does nothing more, and shows the plan.
+pub async fn plan(config: Config, arguments: PlanArguments, output: Output) -> Result<(), Failure> {
+    let goal = Goal { is_dry: true, ..Goal::of(arguments.goal, &arguments.repo)? };
+    on_a_system(&config, output, async |client| {
+        let (task, artifacts) = done(client, &config, &goal, output).await?;
+        let name = artifacts.first().map_or("plan.json", |artifact| artifact.name.as_str());
+        let bytes = download(client, &task, name, None).await?;
+        let proposal = serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::new("artifact-malformed", format!("reading the plan of task {task}: {error}"))
+                .next("agents of this version write plans that it can read: `orrery agents` lists who plans")
+                .exit(exit::DATA)
+        })?;
+        output.show(&Shown(proposal));
+        Ok(())
+    })
+    .await
+}
+
+/// Uses the system that runs, or one that is started for as long as it is used.
+async fn on_a_system(
+    config: &Config,
+    output: Output,
+    verb: impl AsyncFnOnce(&Client) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if config.nats.url.is_some() || Discovery::find(&config.data_dir)?.is_some() {
+        return verb(&Client::connect(config)?).await;
     }
     output.say(&format!("starting a system on `{}`", config.data_dir.display()));
     // Nobody asks for the port of a system that lives only as long as one goal.
-    let config = Config { http: (std::net::Ipv4Addr::LOCALHOST, 0).into(), ..config };
+    let config = Config { http: (std::net::Ipv4Addr::LOCALHOST, 0).into(), ..config.clone() };
     let system = System::start(&config, true).await?;
     let client = Client::at(system.http().unwrap_or_default())?;
     let result = tokio::select! {
-        result = done(&client, &config, &goal, output) => result,
+        result = verb(&client) => result,
         reason = system.failed() => {
             Err(Failure::new("supervision-failed", format!("the system gave up: {reason}"))
                 .next("`orrery up` continues the task; the log in the data directory tells what failed")
@@ -129,18 +174,46 @@ struct Goal {
     text: String,
     repo: PathBuf,
     watch: bool,
+    /// Whether it is planned and not done.
+    is_dry: bool,
     budget: Option<Budget>,
 }
 
+impl Goal {
+    /// A goal about a folder that is there.
+    fn of(text: String, repo: &Path) -> Result<Self, Failure> {
+        if text.trim().is_empty() {
+            return Err(Failure::new("invalid-goal", "the goal is empty")
+                .next("say what you want in words: `orrery run \"Report on this repository\"`")
+                .exit(exit::USAGE));
+        }
+        let repo = repo.canonicalize().map_err(|error| {
+            Failure::new("repository-unreadable", format!("opening `{}`: {error}", repo.display()))
+                .next("name a directory that exists and can be read with `--repo`")
+                .exit(exit::NOT_FOUND)
+        })?;
+        Ok(Self { text, repo, watch: false, is_dry: false, budget: None })
+    }
+}
+
 async fn submit(client: &Client, goal: &Goal) -> Result<Key, Failure> {
-    let (input, budget) = (serde_json::json!({ "repo": goal.repo }), goal.budget.clone());
+    let (mut input, budget) = (serde_json::json!({ "repo": goal.repo }), goal.budget.clone());
+    if goal.is_dry {
+        input["dry_run"] = true.into();
+    }
     // The id is chosen here, so that a repeated request is the same task.
     let id = Some(Key::parse(&uuid::Uuid::now_v7().to_string())?);
     let task = NewTask { id, input, budget, ..NewTask::of(&goal.text) };
     Ok(client.send(routes::SubmitTask, &[], &task).await?.id)
 }
 
-async fn done(client: &Client, config: &Config, goal: &Goal, output: Output) -> Result<(), Failure> {
+/// Submits a goal and follows it to its end; its task with the artifacts.
+async fn done(
+    client: &Client,
+    config: &Config,
+    goal: &Goal,
+    output: Output,
+) -> Result<(Key, Vec<Artifact>), Failure> {
     // From here on: an interrupt while the goal is being submitted cancels it as well.
     let mut stop = std::pin::pin!(interrupted());
     let task = submit(client, goal).await?;
@@ -161,11 +234,7 @@ async fn done(client: &Client, config: &Config, goal: &Goal, output: Output) -> 
     };
     progress.end();
     match ended? {
-        End::Completed(artifacts) => {
-            let files = fetch(client, config, &task, &artifacts).await?;
-            output.show(&outcome(config, &task, TaskState::Completed, files));
-            Ok(())
-        }
+        End::Completed(artifacts) => Ok((task, artifacts)),
         End::Failed { failure, end } => Err(failed(config, &task, failure, end)),
         End::Canceled(reason) => {
             let code = if canceled { exit::INTERRUPTED } else { exit::NO };

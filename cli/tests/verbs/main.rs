@@ -28,6 +28,7 @@ mod ledger;
 mod life;
 mod manifests;
 mod monitor;
+mod plan;
 mod prompts;
 mod readme;
 mod reads;

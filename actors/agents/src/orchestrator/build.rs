@@ -1,28 +1,19 @@
-//! The skills `build` and `specify`: the plan of a project, and what it is to do.
-//!
-//! ```text
-//!             ┌─→ backend  ─┐
-//! specify ────┤             ├─→ assemble: tests, repairs, checks
-//!             └─→ frontend ─┘
-//! ```
+//! Projects: what a build may be asked for, and the skill `specify`, which says what a project is to do.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use actors_models::{Models, Prompt};
 use actors_worker::{Done, Failure, Work};
 use actors_workspace::{Access, Folder, WorkspacePath};
-use bus_schemas::commands::task::{Plan, PlanStep};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use smol_str::SmolStr;
+use serde_json::json;
 
 use crate::asking::{Answered, Asking};
 use crate::code::ROUNDS;
-use crate::project::{BACKEND, BASE_IMAGE, ENDPOINTS_MAX, FRONTEND, PAGES_MAX, Specification};
+use crate::project::{BASE_IMAGE, ENDPOINTS_MAX, PAGES_MAX, Specification};
 use crate::step::stored;
-use crate::workspaces::{Workspaces, within};
+use crate::workspaces::Workspaces;
 
 pub(crate) const PROMPT: Prompt =
     Prompt { name: "specify", version: 1, template: include_str!("../prompts/specify.v1.j2") };
@@ -84,36 +75,6 @@ impl BuildInput {
         let opened = workspaces.open(Some(above), None, Access::Write)?;
         Ok(Some((opened, WorkspacePath::parse(name)?)))
     }
-}
-
-/// Makes the plan of a project.
-pub(super) async fn build(work: &Work, workspaces: &Arc<Workspaces>) -> Result<Done, Failure> {
-    let input = BuildInput::of(work)?;
-    let asked = input.clone();
-    // A folder that cannot be written into is not found out after everything else is done.
-    let look = async || within(work, workspaces, move |all, _| asked.target(all).map(drop)).await;
-    let () = work.step("folder", &input.folder, look).await?;
-    let plan = build_plan(&work.job.goal, &json!(input));
-    let result = json!({ "steps": plan.steps.len() });
-    work.output(&format!("planned a project in {} steps\n", plan.steps.len())).await;
-    Ok(Done { artifacts: Vec::new(), result, plan: Some(plan) })
-}
-
-/// The plan of a project.
-pub(crate) fn build_plan(goal: &str, input: &Value) -> Plan {
-    let step = |name: &'static str, skill: &'static str, input: Value, after: &[&'static str]| PlanStep {
-        step: SmolStr::new_static(name),
-        goal: goal.to_owned(),
-        skill: SmolStr::new_static(skill),
-        input,
-        after: after.iter().copied().map(SmolStr::new_static).collect(),
-        optional: false,
-    };
-    let parts = [&BACKEND, &FRONTEND];
-    let mut steps = vec![step("specify", "specify", Value::Null, &[])];
-    steps.extend(parts.map(|part| step(part.name, part.skill, Value::Null, &["specify"])));
-    steps.push(step("assemble", "assemble", input.clone(), &["specify", BACKEND.name, FRONTEND.name]));
-    Plan { steps }
 }
 
 /// What the step `specify` leaves as `specify.json`.

@@ -124,7 +124,7 @@ impl fmt::Display for Why {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unmet { condition } => write!(formatter, "`{condition}` does not hold"),
-            Self::DeadEnd => formatter.write_str("its tasks cannot be done"),
+            Self::DeadEnd => formatter.write_str("the tasks of it cannot be done"),
             Self::Costlier { than } => write!(formatter, "nothing cheaper than {than} comes of it"),
             Self::Limit => formatter.write_str("a limit ended the search"),
         }

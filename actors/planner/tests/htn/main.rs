@@ -2,6 +2,7 @@
 
 mod domains;
 mod latency;
+mod reasons;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
