@@ -27,6 +27,7 @@ const BETTER: &str = "def add(a, b):\n    \"\"\"Adds.\"\"\"\n    return a + b\n"
 /// A system whose agents may change the files of one repository.
 struct Stage {
     server: Server,
+    tools: Tools,
     host: Running,
     bus: Bus,
     repo: PathBuf,
@@ -58,7 +59,7 @@ impl Stage {
         };
         let host = server.host_of("a", &tools).await;
         let bus = server.bus().await;
-        Self { server, host, bus, repo }
+        Self { server, tools, host, bus, repo }
     }
 
     fn submit(&self, path: &str, text: &str, more: Value) -> Command {
@@ -289,6 +290,34 @@ async fn every_step_of_a_scheduled_change_is_an_event() {
     // A ground that is none.
     stage.schedule("groundless", json!({"ground": "nothing"})).await;
     assert_eq!(stage.failure("groundless").await, "task-not-found");
+    stage.assert_clean();
+    stage.host.stop().await;
+}
+
+/// Goal: a request that waits survives the hosts (complaint 10), and nobody is asked for what only reads (complaint 5).
+/// Method: a change waits; the skills that read; the only host stops, another one starts; the change is approved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_waits_outlives_its_host_and_reading_asks_nobody() {
+    let stage = Stage::new("flow-change-again", true).await;
+    stage.asks("c", "lib.py", BETTER, json!({})).await;
+    for (key, skill, input) in [
+        ("list", "list-files", json!({"workspace": stage.repo})),
+        ("read", "read-file", json!({"workspace": stage.repo, "path": "lib.py"})),
+        ("search", "search-files", json!({"workspace": stage.repo, "text": "def"})),
+        ("status", "git-status", json!({"repo": stage.repo})),
+        ("log", "git-log", json!({"repo": stage.repo})),
+    ] {
+        let read = Submit { skill: skill.into(), input, ..Submit::new(skill) };
+        accepted(&stage.bus, &command(key, &Command::Submit(read))).await;
+        stage.result(key).await;
+        assert_eq!(names(&stage.bus, key).await, Vec::<String>::new(), "`{skill}` asks nobody");
+    }
+    let Stage { server, tools, host, bus, repo } = stage;
+    host.stop().await;
+    let host = server.host_of("b", &tools).await;
+    let stage = Stage { server, tools, host, bus, repo };
+    stage.approve("c").await;
+    assert_eq!(stage.result("c").await["outcome"], "merged");
     stage.assert_clean();
     stage.host.stop().await;
 }
