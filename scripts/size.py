@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 # More would be hard to hold in one head.
-LINES_MAX = 74_000
+LINES_MAX = 82_000
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
