@@ -126,13 +126,17 @@ mod tests {
     use super::Arguments;
 
     /// Endpoints whose path does not end with the verb, each with its verb on the command line.
-    const VERBS: [(&str, &str, &str); 15] = [
+    const VERBS: [(&str, &str, &str); 19] = [
         ("Post", "/v1/tasks", "tasks submit"),
         ("Post", "/v1/tasks/{id}/fork", "fork"),
         ("Get", "/v1/tasks/{id}/artifacts/{name}", "tasks artifact"),
         ("Get", "/v1/tasks/{id}/events", "tasks watch"),
         ("Get", "/v1/events", "events"),
         ("Put", "/v1/schedules/{name}", "schedules create"),
+        ("Put", "/v1/agents/{name}/manifest", "agents load"),
+        ("Post", "/v1/agents/{name}/manifest/check", "agents load"),
+        ("Delete", "/v1/agents/{name}/manifest", "agents unload"),
+        ("Put", "/v1/changes/{id}", "changes schedule"),
         ("Put", "/v1/dead-letters/{id}/payload", "dead-letters edit"),
         ("Post", "/v1/redrives", "redrives start"),
         ("Put", "/v1/settings/{name}", "settings propose"),

@@ -5,6 +5,7 @@ python agent.py --nats nats://orrery:$(cat .orrery/nats/password)@127.0.0.1:4222
 python agent.py --die-after store    # ends as if killed when that step is done and not recorded: the next attempt goes on
 """
 import argparse, asyncio, base64, hashlib, json, os, secrets, signal, sys, uuid
+from typing import Any
 import nats
 try:
     from blake3 import blake3
@@ -18,6 +19,10 @@ RECONNECTS_MAX, RECONNECT_WAIT_S = 10, 0.5  # a server that restarts is back wit
 LATER = ("busy", "not-owner", "come-again")  # refusals that ask for another try under the same id
 
 class Agent:
+    """Claims jobs and does them; what to do is `skills` and `do`, which another agent replaces as `matching.py` does."""
+    description: str = "counts words"
+    skills: list[dict[str, Any]] = [SKILL]
+
     def __init__(self, nc, prefix, name, die_after):
         self.nc, self.js, self.prefix, self.name, self.die_after = nc, nc.jetstream(), prefix, name, die_after
         self.worker = f"{name[:32]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -37,7 +42,7 @@ class Agent:
             await asyncio.sleep(0.2)
 
     async def register(self):
-        card = {"name": self.name, "description": "counts words", "version": "1", "skills": [SKILL]}
+        card = {"name": self.name, "description": self.description, "version": "1", "skills": self.skills}
         reply = await self.ask(f"agent.{self.name}", {
             "type": "register", "worker": self.worker, "card": card, "capacity": 1})
         if reply["status"] == "refused":
@@ -46,7 +51,7 @@ class Agent:
     async def claim(self, stop):
         """Claims one job: the job, or none when none came in time. What is said again keeps its id."""
         token = secrets.token_hex(16)  # nobody sends it to us: the host gets its hash alone
-        claim = {"worker": self.worker, "skills": [SKILL["id"]], "places": 1,
+        claim = {"worker": self.worker, "skills": [skill["id"] for skill in self.skills], "places": 1,
                  "token": hashlib.sha256(token.encode()).hexdigest()}
         headers = {"Orrery-Command-Id": str(uuid.uuid4())}
         while True:
@@ -70,7 +75,7 @@ class Agent:
         elif answer["status"] == "refused":
             await asyncio.sleep(answer.get("retry_after_ms", 1000) / 1000)
 
-    async def after(self, stream, subject, sequence=0):
+    async def after(self, stream: str, subject: str, sequence: int = 0) -> Any:
         """The messages of a subject that a stream has. This needs no consumer, and so no credentials."""
         while True:
             try:
@@ -80,7 +85,7 @@ class Agent:
             sequence = message.seq
             yield message
 
-    async def blob(self, digest):
+    async def blob(self, digest: str) -> bytes:
         bucket, place = f"{self.prefix}_blobs", base64.urlsafe_b64encode(digest.encode()).decode()
         found = await self.js.get_msg(f"OBJ_{bucket}", subject=f"$O.{bucket}.M.{place}", direct=True)
         pieces = self.after(f"OBJ_{bucket}", f"$O.{bucket}.C.{json.loads(found.data)['nuid']}")
@@ -102,7 +107,7 @@ class Agent:
         command |= {"attempt": job["attempt"], "token": job["token"]}
         return await self.ask(f"task.{job['task']['key']}", command, f"{job['id']}/{purpose}/{self.worker}")
 
-    async def recorded(self, job):
+    async def recorded(self, job: dict[str, Any]) -> dict[str, Any]:
         """What earlier attempts have recorded: their events say it."""
         steps = {}
         if job.get("steps"):
@@ -116,7 +121,7 @@ class Agent:
                 await asyncio.sleep(0 if len(steps) >= job["steps"] else 0.1)
         return steps
 
-    async def step(self, job, steps, name, value, call):
+    async def step(self, job: dict[str, Any], steps: dict[str, Any], name: str, value: Any, call: Any) -> Any:
         """Runs a step, unless an attempt before has recorded it. Each call is made at least once."""
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
         digest = (blake3 or hashlib.sha256)(text).hexdigest()  # only compared, with what we said ourselves
@@ -135,7 +140,7 @@ class Agent:
             raise asyncio.CancelledError(reply["code"])
         return result
 
-    async def do(self, job):
+    async def do(self, job: dict[str, Any]) -> dict[str, Any]:
         """The work itself: any side effect comes after the first renewal, never before."""
         steps = await self.recorded(job)
 
@@ -170,13 +175,15 @@ class Agent:
             return  # another attempt does it
         work = self.working[job["id"]] = asyncio.create_task(self.do(job))
         renewals = asyncio.create_task(self.renewals(job, work))
-        report = {"type": "fail-job", "code": "word-count-failed"}
+        report = {"type": "fail-job", "code": "work-failed"}
         try:
             report = await work
         except asyncio.CancelledError as stopped:
             report |= {"class": "canceled", "message": "the work was stopped"}
             if stopped.args == ("halted",):  # it waits anew, and this was no try
                 report = give_back | {"reason": "halted"}
+        except ValueError as wrong:  # what was asked for cannot be done, now or later
+            report |= {"class": "permanent", "code": "invalid-input", "message": str(wrong)}
         except Exception as error:
             report |= {"class": "transient", "message": repr(error)}
         finally:
@@ -210,9 +217,9 @@ async def end(task):
 async def no_trouble(error):
     """The client tells of every try to connect again; what counts is whether one succeeds."""
 
-async def main():
+async def main(kind: type[Agent] = Agent, name: str = "wordsmith") -> None:
     parser = argparse.ArgumentParser()
-    for option, default in (("--nats", "nats://127.0.0.1:4222"), ("--prefix", "orrery"), ("--name", "wordsmith"),
+    for option, default in (("--nats", "nats://127.0.0.1:4222"), ("--prefix", "orrery"), ("--name", name),
                             ("--die-after", None)):
         parser.add_argument(option, default=default)
     args, stop = parser.parse_args(), asyncio.Event()
@@ -220,9 +227,10 @@ async def main():
     try:
         nc = await nats.connect(args.nats, error_cb=no_trouble, max_reconnect_attempts=RECONNECTS_MAX,
                                 reconnect_time_wait=RECONNECT_WAIT_S)
-        await Agent(nc, args.prefix, args.name, args.die_after).run(stop)
+        await kind(nc, args.prefix, args.name, args.die_after).run(stop)
         await nc.close()
     except (Error, OSError) as error:
         sys.exit(f"agent {args.name} ends: the server at {args.nats} does not answer ({error})")
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

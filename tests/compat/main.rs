@@ -7,13 +7,15 @@ use std::process::Stdio;
 
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, StorageType, SubjectTransform};
-use bus_schemas::commands::task::Command::Cancel;
+use bus_schemas::commands::task::Command::{self as TaskCommand, Cancel};
+use bus_schemas::commands::task::{Plan, PlanStep, Query, Submit};
 use bus_schemas::events::agent;
 use bus_schemas::jobs::{Artifact, OutputChunk};
+use bus_schemas::views::task::Task;
 use bus_schemas::{EntityAddress, Key, PartitionId, Revision, upcast};
 use futures::{StreamExt, TryStreamExt};
-use serde_json::Value;
-use system_tests::{Installation, PATIENCE};
+use serde_json::{Value, json};
+use system_tests::{Installation, PATIENCE, accepted, command, eventually, query, view};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
@@ -225,6 +227,59 @@ async fn a_python_agent_ends_in_good_order_without_its_server() {
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!((ended.status.code(), said.lines().count()), (Some(1), 1), "{said}");
     assert!(said.starts_with("agent orphan ends: "), "{said}");
+}
+
+/// Goal: two typed agents outside do the steps of a plan, and what a killed one had not recorded is done again, once.
+/// Method: the second agent ends between its work and the record of it; another one goes on. Their own tests run first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_python_pair_matches_candidates_to_a_posting() {
+    let tested = Command::new(system_tests::python())
+        .args(["-B", "-m", "unittest", "test_matching"])
+        .current_dir(example(""))
+        .output()
+        .await
+        .expect("Python starts");
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
+    let installation = Installation::start().await;
+    let mut analyst = Program::start("matching.py", &installation, &["analyse"]);
+    assert_eq!(analyst.next_line().await.as_deref(), Some("agent analyst takes jobs"));
+    let mut doomed = Program::start("matching.py", &installation, &["match", "--die-after", "match"]);
+    assert_eq!(doomed.next_line().await.as_deref(), Some("agent matcher takes jobs"));
+    let step = |name: &str, skill: &str, after: &[&str], input: Value| PlanStep {
+        input,
+        ..system_tests::agents::step(name, skill, after)
+    };
+    let posting = json!({"posting": "Senior Engineer\nYou write Rust and SQL, 5+ years. NATS is a plus."});
+    let candidates = json!({"candidates": [
+        {"name": "Bob", "skills": ["rust"], "years": 2},
+        {"name": "Ada", "skills": ["rust", "sql", "nats"], "years": 7},
+    ]});
+    let plan = Plan {
+        steps: vec![
+            step("analyse", "analyse-job", &[], posting),
+            step("match", "match-candidates", &["analyse"], candidates),
+        ],
+    };
+    let submit = Submit { plan: Some(plan), ..Submit::new("Who fits?") };
+    accepted(installation.bus(), &command("who", &TaskCommand::Submit(submit))).await;
+    assert_eq!(analyst.next_line().await.as_deref(), Some("who.analyse/1: analyse is done"));
+    assert_eq!(doomed.next_line().await.as_deref(), Some("who.match/1: match is done"));
+    assert_eq!(doomed.next_line().await, None, "it ends there");
+    let mut matcher = Program::start("matching.py", &installation, &["match"]);
+    matcher.next_line().await;
+    // The lease of the first one ends by its silence, after forty seconds.
+    let line = timeout(PATIENCE * 2, matcher.lines.next_line()).await.expect("the next attempt begins");
+    assert_eq!(line.expect("in UTF-8").as_deref(), Some("who.match/2: match is done"));
+    let ended: Task = eventually("the end of the step", || async {
+        let task: Task = view(installation.bus(), &query("who.match", &Query::Describe)).await?;
+        task.state.is_final().then_some(task)
+    })
+    .await;
+    let best = &ended.result["matches"][0];
+    assert_eq!((&best["name"], &best["score"]), (&json!("Ada"), &json!(100)), "{}", ended.result);
+    analyst.terminate().await;
+    matcher.terminate().await;
+    installation.stop().await;
 }
 
 /// Our partition of a key is the server's `{{partition(n,1)}}`, so that a stream's transform and a

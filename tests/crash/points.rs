@@ -202,9 +202,12 @@ async fn run(crash_at: Option<String>) -> BTreeMap<String, Vec<String>> {
         working.await;
         return outcome(&bus).await;
     };
-    // A partition is given away when there is somebody to have it.
-    let _other = is_drain(place.split(':').next().unwrap_or(&place))
-        .then(|| Process::begin(&server, "other", true, None));
+    // Partitions are given away when there is somebody to have them: who comes when all are taken gets its share.
+    let is_drain = is_drain(place.split(':').next().unwrap_or(&place));
+    if is_drain {
+        host = host.until_ready().await;
+    }
+    let _other = is_drain.then(|| Process::begin(&server, "other", true, None));
     let dying = async {
         assert!(host.aborted().await, "`{place}` was passed and killed the host: {}", host.log());
         host.restart().await;

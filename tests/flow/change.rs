@@ -13,6 +13,7 @@ use bus_schemas::commands::task::{Command, Plan, Query, Submit};
 use bus_schemas::views::task::{Task, TaskState};
 use serde_json::{Value, json};
 use system_tests::agents::step;
+use system_tests::replays::assert_same;
 use system_tests::sandboxes::sandboxes;
 use system_tests::{Server, accepted, command, eventually, query, refused, view};
 
@@ -175,6 +176,7 @@ async fn a_change_is_merged_when_a_person_has_approved_its_bytes() {
     assert_eq!(git(&stage.repo, &["status", "--porcelain"]), "", "the tree follows");
     assert_eq!(names(&stage.bus, "c").await, ["requested", "approved", "used"]);
     stage.assert_clean();
+    assert_same(&stage.bus, &["c"]).await;
     stage.host.stop().await;
 }
 

@@ -11,13 +11,15 @@ use actors_host::Running;
 use actors_models::Models;
 pub use actors_models::scripted;
 use bus_client::Bus;
+use bus_schemas::commands::task::Query;
 use bus_schemas::events::task::Event;
 use bus_schemas::jobs::StepResult;
+use bus_schemas::views::task::Task;
 use bus_schemas::{EntityAddress, Key, Kind, Revision, upcast};
 use serde_json::{Value, json};
 
 use self::scripted::{Act, Scripted};
-use crate::Server;
+use crate::{Server, query, until_revision, view};
 
 /// The key of every provider.
 pub const KEY: &str = "sk-hunter2-hunter2";
@@ -73,6 +75,9 @@ pub fn is_cut() -> Vec<Act> {
 /// The result of each recorded step of a task, as the log holds it.
 pub async fn recorded(bus: &Bus, key: &str) -> Vec<StepResult> {
     let entity = EntityAddress::new(Kind::from_static("task"), Key::parse(key).expect("a test's key"));
+    // A task answers before the event stream has its end.
+    let task: Task = view(bus, &query(key, &Query::Describe)).await.expect("a task");
+    until_revision(bus, &entity, task.revision).await;
     let events = bus.history(&entity, Revision(0), 0).await.expect("its events");
     let read = events.iter().map(|stored| {
         let event = &stored.event;

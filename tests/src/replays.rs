@@ -23,7 +23,7 @@ pub async fn replayed(bus: &Bus, task: &str, tools: &Tools, runs_steps: bool) ->
 /// Asserts that the agents of these tasks ask for the same and decide the same without any tool.
 pub async fn assert_same(bus: &Bus, tasks: &[&str]) {
     for task in tasks {
-        let (sum, compares) = replayed(bus, task, &Tools::default(), false).await;
+        let (sum, compares) = replayed(bus, task, &Tools::recorded(), false).await;
         assert!(sum.attempts > 0 && sum.differ == 0, "`{task}`: {compares:#?}");
     }
 }

@@ -8,6 +8,7 @@ use actors_worker::{Agent, Agents};
 
 use crate::change::Change;
 use crate::code::Code;
+use crate::code_write::CodeWrite;
 use crate::filesystem::Filesystem;
 use crate::git::Git;
 use crate::no_op::NoOp;
@@ -39,6 +40,14 @@ pub struct Tools {
     pub workspaces: Arc<Workspaces>,
     /// The web, as far as the operator allows it.
     pub web: Arc<Web>,
+}
+
+impl Tools {
+    /// What agents use where everything is recorded: nothing is asked or written, and every agent is there.
+    pub fn recorded() -> Self {
+        let rules = CodeWrite::new(&[], &[], u64::MAX).expect("no path is named");
+        Self { workspaces: Arc::new(Workspaces::default().writable(rules)), ..Self::default() }
+    }
 }
 
 /// The shipped agents, each with its capacity, and those that manifests declare.

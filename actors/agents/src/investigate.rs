@@ -145,7 +145,10 @@ pub(crate) async fn investigate(
     web: &Arc<Web>,
 ) -> Result<Done, Failure> {
     let InvestigateInput { repo, web: wants_web, turns } = input(&work.job)?;
-    let (searches, fetches) = if wants_web { web.allows() } else { (false, false) };
+    // Recorded: a later attempt, and a replay, has the same tools.
+    let allowed = async || Ok(web.allows());
+    let (searches, fetches) =
+        if wants_web { work.step("web-allowed", &(), allowed).await? } else { (false, false) };
     if wants_web && !searches && !fetches {
         return Err(of_web(&WebError::Off { what: "the web" }));
     }
@@ -164,6 +167,7 @@ pub(crate) async fn investigate(
     }
     // These reach outside of the task by words and URLs that no person named: the surfer says which it allows.
     let surfer = Surfer::new(web, work);
+    surfer.recall().await?;
     if searches {
         let tool = tool::<SearchCall>("web-search", "finds pages of the web");
         conversation = conversation.reads(tool, asking(surfer.clone(), Surfer::search));

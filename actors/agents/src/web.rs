@@ -25,8 +25,6 @@ const LEASE: Duration = Duration::from_secs(120);
 /// The bytes of a page that one call shows, and the links: a model reads all of them in each later turn.
 const PART_BYTES: usize = 12 * 1024;
 const LINKS_SHOWN: usize = 40;
-/// The code of a step that no attempt recorded; it never leaves this file.
-const UNSEEN: &str = "unseen";
 
 /// What is searched for.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -201,16 +199,19 @@ impl Surfer {
         Self { web: Arc::clone(web), work: work.clone(), memory: Arc::new(Mutex::new(memory)) }
     }
 
+    /// Reads what earlier attempts have seen.
+    pub(crate) async fn recall(&self) -> Result<(), Failure> {
+        self.memory().await.map(drop)
+    }
+
     /// What was seen, also by earlier attempts.
     async fn memory(&self) -> Result<MutexGuard<'_, Memory>, Failure> {
         let mut memory = self.memory.lock().await;
         while !memory.is_whole {
             let next = memory.count + 1;
-            let none = || async { Err(Failure::permanent(UNSEEN, "")) };
-            match self.work.step(&name(next), &next, none).await {
-                Ok(seen) => memory.add(seen),
-                Err(Failure::Failed(failure)) if failure.code == UNSEEN => memory.is_whole = true,
-                Err(failure) => return Err(failure),
+            match self.work.recalled(&name(next), &next).await? {
+                Some(seen) => memory.add(seen),
+                None => memory.is_whole = true,
             }
         }
         Ok(memory)

@@ -30,27 +30,36 @@ impl Work {
     /// Uses an approval: right before the calls, with what is there now. While no person has answered, the failure ends
     /// the attempt, and the next one begins with the outcome. A step: an attempt after a crash goes on.
     pub async fn use_approval(&self, approval: &Key, call: &Use) -> Result<(), Failure> {
-        self.tell(approval, "use-approval", &Command::Use(call.clone())).await
+        // Recorded also where nobody has answered: a replay finds what this attempt was told.
+        let step = format!("use-approval/{}", self.job.answers.len());
+        let (to, command) = (EntityAddress::new(Command::KIND, approval.clone()), Command::Use(call.clone()));
+        let input = json!([approval, command]);
+        let used = self.step(&step, &input, || async {
+            match told(self.asked()?, to, &step, Body::json(&command)).await {
+                Ok(()) => Ok(true),
+                Err(Failure::InputRequired { .. }) => Ok(false),
+                Err(failure) => Err(failure),
+            }
+        });
+        if used.await? { Ok(()) } else { Err(Failure::approval_required(approval)) }
     }
 
     /// Sends an entity a command, once: the step has this name. What is sent must be decided in a step before.
     pub async fn tell<C: WireCommand>(&self, key: &Key, step: &str, command: &C) -> Result<(), Failure> {
         self.step(step, &json!([key, command]), || async {
-            // A recording answers steps itself; what it does not hold is not asked again.
-            let Some(client) = self.client() else {
-                return Err(Failure::permanent(WAITS, "a recording asks nobody"));
-            };
-            told(client, EntityAddress::new(C::KIND, key.clone()), step, Body::json(command)).await
+            told(self.asked()?, EntityAddress::new(C::KIND, key.clone()), step, Body::json(command)).await
         })
         .await
     }
 
+    /// Who asks others. A recording answers steps itself; what it does not hold is not asked again.
+    fn asked(&self) -> Result<&TaskClient, Failure> {
+        self.client().ok_or_else(|| Failure::permanent("no-answer", "a recording asks nobody"))
+    }
+
     /// What another task is now.
     pub async fn task(&self, key: &Key) -> Result<Task, Failure> {
-        let Some(client) = self.client() else {
-            return Err(Failure::permanent("no-answer", "a recording asks nobody"));
-        };
-        match client.describe(key).await {
+        match self.asked()?.describe(key).await {
             Ok(Ok(task)) => Ok(task),
             Ok(Err(refusal)) => Err(refused(refusal)),
             Err(error) => {

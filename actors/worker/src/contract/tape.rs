@@ -144,6 +144,28 @@ impl Tape {
         Ok(value)
     }
 
+    /// What a step gave, if it is recorded with this input.
+    pub(super) async fn recalled<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        input: Hash,
+    ) -> Result<Option<T>, Failure> {
+        let name = SmolStr::new(name);
+        let known = {
+            let mut progress = self.lock();
+            let known = progress.new.get(&name).or_else(|| self.inner.steps.get(&name)).cloned();
+            let known = known.filter(|known| known.input == input);
+            if known.is_some() {
+                progress.requests.push(Request { name: name.clone(), compared: Compared::Same });
+            }
+            known
+        };
+        match known {
+            Some(known) => given(&self.bus, &name, known.result, |hash| self.made(hash)).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The recorded step; `None` when the step is to run.
     fn begin(&self, name: &SmolStr, input: Hash) -> Result<Option<StepResult>, Failure> {
         let mut progress = self.lock();

@@ -115,6 +115,20 @@ impl Work {
         }
     }
 
+    /// What a step of this task gave, if it was done with this input; nothing is run otherwise. For an agent that
+    /// rebuilds what it knew from its own steps.
+    pub async fn recalled<I: Serialize + ?Sized, T: DeserializeOwned>(
+        &self,
+        name: &str,
+        input: &I,
+    ) -> Result<Option<T>, Failure> {
+        let input = super::step::hash(input)?;
+        match &self.source {
+            Source::Live(live) => live.steps.recalled(name, input).await,
+            Source::Recorded(tape) => tape.recalled(name, input).await,
+        }
+    }
+
     /// The breakers of the work's dependencies: `work.breakers().call("model.openai", || async { … })`.
     pub fn breakers(&self) -> &Breakers {
         &self.breakers

@@ -141,7 +141,7 @@ fn tools(config: &Config, changes: &[Change]) -> Result<Tools, Failure> {
     if changes.is_empty() {
         // The texts of prompts are not in the log: their hashes are.
         let library = crate::tools::library(config).map_err(refused)?;
-        return Ok(Tools { models: Arc::new(Models::default().with_prompts(library)), ..Tools::default() });
+        return Ok(Tools { models: Arc::new(Models::default().with_prompts(library)), ..Tools::recorded() });
     }
     let other = changes.iter().rev().find_map(|change| match change {
         Change::Config(file) => Some(file),
