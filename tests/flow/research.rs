@@ -11,7 +11,7 @@ use bus_schemas::views::task::Task;
 use serde_json::{Value, json};
 use system_tests::models::scripted::{Act, Scripted, whole};
 use system_tests::models::{asks, models, recorded};
-use system_tests::replays::{assert_same, replayed};
+use system_tests::replays::assert_same;
 use system_tests::site::{Site, answer, page};
 use system_tests::{Server, accepted, command, eventually};
 
@@ -121,8 +121,6 @@ async fn a_question_is_answered_by_the_web_with_quotes() {
 
     let requests = (site.paths().len(), searxng.paths().len(), model.asked().len());
     assert_same(&bus, &["q"]).await;
-    let (sum, compares) = replayed(&bus, "q", &tools, true).await;
-    assert_eq!(sum.differ, 0, "{compares:?}");
     assert_eq!(
         (site.paths().len(), searxng.paths().len(), model.asked().len()),
         requests,
