@@ -78,15 +78,17 @@ impl Image {
 
     /// The id of the image at the engine, which gets it when it does not have it yet.
     pub(crate) async fn load(&self, engine: &Engine) -> Result<String, Error> {
-        // Two sandboxes of one process do not give the engine the same image twice.
-        static LOADING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let missing = || Error::ImageMissing { path: self.archive.display().to_string() };
         let label = format!("{MANIFEST_LABEL}={}", self.hash);
-        let _one_at_a_time = LOADING.lock().await;
+        // Two keepers do not give the engine the same image twice, in one process or in several: the engine may remove
+        // the one that lost its name to the other.
+        let archive = File::open(&self.archive).map_err(|_| missing())?;
+        let locked = tokio::task::spawn_blocking(move || archive.lock().map(|()| archive)).await;
+        let Ok(Ok(_one_at_a_time)) = locked else { return Err(missing()) };
         if let Some(id) = engine.image(&label).await? {
             return Ok(id);
         }
         self.verify().await?;
-        let missing = || Error::ImageMissing { path: self.archive.display().to_string() };
         let archive = tokio::fs::File::open(&self.archive).await.map_err(|_| missing())?;
         let repository = format!("orrery-sandbox/{}", self.kind.name());
         engine.import(&repository, &self.hash[..TAG_CHARACTERS], &label, ReaderStream::new(archive)).await?;
